@@ -1,0 +1,257 @@
+"""The profiles that come with the library, and the reader of profile files.
+
+A profile file is TOML. ``[models."name"]`` and ``[gpus."name"]`` tables hold the
+fields of `ModelProfile` and `GpuProfile`. A number stands alone or as
+``{ value, low, high, grade, source }``. ``like = "other"`` takes the numbers of
+another profile. ``[families.name]`` holds what tables with ``family = "name"`` need
+not repeat: ``grade``, ``source``, and per field a number, or only its grade and source.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from datetime import date
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from energy_tracking.errors import ConfigurationError, ProfileError, not_one_of
+from energy_tracking.profiles import (
+    GPU_BOUNDS,
+    MODEL_BOUNDS,
+    Bound,
+    Catalogue,
+    GpuProfile,
+    ModelProfile,
+    Profile,
+    Quantity,
+    Refusal,
+)
+
+_P = TypeVar("_P", bound=Profile)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where numbers come from.
+
+    Attributes:
+        title: What it is.
+        where: Link, file or formula.
+        read: Day it was read.
+        notes: What a reader should know.
+    """
+
+    title: str
+    where: str
+    read: date
+    notes: str = ""
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    """The profiles that come with the library, read once.
+
+    One object for the whole process: copy it before registering anything.
+    """
+    models, gpus = _load("models.toml"), _load("gpus.toml")
+    return Catalogue(
+        _profiles(_MODELS, models, "models.toml"),
+        _profiles(_GPUS, gpus, "gpus.toml"),
+        {
+            name: Refusal(group["reason"], group.get("is_text_model", False))
+            for group in models["no_basis"]
+            for name in group["names"]
+        },
+    )
+
+
+@cache
+def load_sources() -> Mapping[str, Source]:
+    """The sources of the library's own numbers, by key."""
+    return {key: Source(**table) for key, table in _load("sources.toml").items()}
+
+
+def read_profiles(
+    path: str | os.PathLike[str],
+) -> tuple[tuple[ModelProfile, ...], tuple[GpuProfile, ...]]:
+    """Model and GPU profiles from a user's TOML file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The model profiles and the GPU profiles, in the order of the file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or is not TOML.
+        ProfileError: A table, key or value is wrong; names file, table, key, value
+            and bound.
+    """
+    where = f"profile file {os.fspath(path)}"
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    try:
+        _table(document, ("families", _MODELS.table, _GPUS.table))
+    except ProfileError as error:
+        raise ProfileError(f"{where}: {error}") from None
+    builtin = load_catalogue()
+    return (
+        _profiles(_MODELS, document, where, builtin.models),
+        _profiles(_GPUS, document, where, builtin.gpus),
+    )
+
+
+def _load(name: str) -> dict[str, Any]:
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind(Generic[_P]):
+    """What differs between the tables of models and of GPUs."""
+
+    table: str
+    noun: str
+    profile: type[_P]
+    bounds: Mapping[str, Bound]
+
+
+_MODELS: Final = _Kind("models", "model", ModelProfile, MODEL_BOUNDS)
+_GPUS: Final = _Kind("gpus", "GPU", GpuProfile, GPU_BOUNDS)
+
+_TEXTS: Final = ("family", "like", "grade", "source", "corrected", "notes")
+_QUANTITY: Final = ("value", "low", "high", "grade", "source")
+_USER_FAMILY: Final = {"grade": "C", "source": "user"}
+
+
+def _profiles(
+    kind: _Kind[_P], document: Mapping[str, Any], where: str, builtin: Iterable[_P] = ()
+) -> tuple[_P, ...]:
+    """The profiles of one kind in a parsed file.
+
+    Args:
+        kind: Models or GPUs.
+        document: The parsed file.
+        where: The file, for messages.
+        builtin: Profiles that ``like`` may name besides the file's own.
+    """
+    families = {}
+    known = {name.casefold(): p for p in builtin for name in (p.name, *p.aliases)}
+    read = []
+    here = where
+    try:
+        for name, table in _table(document.get("families", {}), what="families").items():
+            here = f"{where}: [families.{name}]"
+            families[name] = _family(table)
+        here = where
+        for name, table in _table(document.get(kind.table, {}), what=kind.table).items():
+            here = f'{where}: [{kind.table}."{name}"]'
+            profile = _profile(kind, name, table, families, known)
+            known[name.casefold()] = profile
+            read.append(profile)
+    except ProfileError as error:
+        raise ProfileError(f"{here}: {error}") from None
+    return tuple(read)
+
+
+def _family(table: object) -> dict[str, Any]:
+    """The defaults of a family: grade, source, and a table per number."""
+    known = ("grade", "source", *MODEL_BOUNDS, *GPU_BOUNDS)
+    return {
+        key: given if key in _USER_FAMILY else _number_table(key, given)
+        for key, given in _table(table, known).items()
+    }
+
+
+def _profile(
+    kind: _Kind[_P],
+    name: str,
+    given: object,
+    families: Mapping[str, Mapping[str, Any]],
+    known: Mapping[str, _P],
+) -> _P:
+    """One profile from its table, its family's defaults and the profile it is like."""
+    table = _table(given, ("aliases", *_TEXTS, *kind.bounds))
+    for key in _TEXTS:
+        if not isinstance(table.get(key, ""), str):
+            raise ProfileError(f"{key} is {table[key]!r}, must be a text")
+    like = known.get(table["like"].casefold()) if "like" in table else None
+    if like is None and "like" in table:
+        names = (profile.name for profile in known.values())
+        raise ProfileError(f"like: {not_one_of(kind.noun, table['like'], dict.fromkeys(names))}")
+    family = table.get("family", "user" if like is None else like.family)
+    defaults = families.get(family, {})
+    above = defaults if like is None else {"grade": like.grade, "source": like.source}
+    origin = {key: table.get(key, above.get(key, last)) for key, last in _USER_FAMILY.items()}
+    values: dict[str, Any] = {}
+    provenance: dict[str, Quantity] = {}
+    for key in kind.bounds:
+        if like is not None and key not in table:
+            values[key] = getattr(like, key)
+            if (number := like.provenance.get(key)) is not None:
+                # Another's number is at most as good as the likeness itself.
+                worse = number.grade < origin["grade"]
+                provenance[key] = replace(number, grade=origin["grade"]) if worse else number
+            continue
+        stated = _number_table(key, table[key]) if key in table else {}
+        quantity = {**origin, **defaults.get(key, {}), **stated}
+        if "value" in quantity:
+            try:
+                provenance[key] = Quantity(**quantity)
+            except ProfileError as error:
+                raise ProfileError(f"{key}: {error}") from None
+            values[key] = quantity["value"]
+        elif stated:
+            raise ProfileError(f"{key} is {table[key]!r}, must have a value")
+    if (active := provenance.get("num_active_params")) is not None:
+        ends = {"num_active_params_low": active.low, "num_active_params_high": active.high}
+        values.update((key, end) for key, end in ends.items() if key not in table)
+    missing = [
+        field.name
+        for field in fields(kind.profile)
+        if field.default is MISSING
+        and field.default_factory is MISSING
+        and field.name not in {"name", *values}
+    ]
+    if missing:
+        raise ProfileError(f"missing {', '.join(missing)}")
+    return kind.profile(
+        name=name,
+        aliases=table.get("aliases", ()),
+        family=family,
+        corrected=table.get("corrected", ""),
+        notes=table.get("notes", ""),
+        provenance=provenance,
+        **origin,
+        **values,
+    )
+
+
+def _table(given: object, known: tuple[str, ...] = (), what: str = "") -> Mapping[str, Any]:
+    """The table as given, if it is one and its keys are known, where any are."""
+    where = f"{what}: " if what else ""
+    if not isinstance(given, Mapping):
+        raise ProfileError(f"{where}{given!r} is not a table")
+    for key in given if known else ():
+        if key not in known:
+            raise ProfileError(f"{where}{not_one_of('key', key, known)}")
+    return given
+
+
+def _number_table(key: str, given: object) -> Mapping[str, Any]:
+    """A number as the table it is short for."""
+    if type(given) is int or type(given) is float:
+        return {"value": given}
+    table = _table(given if isinstance(given, Mapping) else {"value": given}, _QUANTITY, key)
+    for part in ("value", "low", "high"):
+        number = table.get(part, 0)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ProfileError(f"{key} is {number!r}, must be a number")
+    return table

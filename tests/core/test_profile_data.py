@@ -1,0 +1,600 @@
+"""The profiles that come with the library: their numbers, their sources, their names."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import openai
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from energy_tracking.data import load_catalogue, load_sources, read_profiles
+from energy_tracking.errors import ConfigurationError, ProfileError
+from energy_tracking.profiles import (
+    GPU_BOUNDS,
+    GRADES,
+    MODEL_BOUNDS,
+    GpuProfile,
+    ModelProfile,
+    Profile,
+)
+
+CATALOGUE = load_catalogue()
+PROFILES: tuple[Profile, ...] = (*CATALOGUE.models, *CATALOGUE.gpus)
+SURVEY = Path(__file__).parents[3] / "shared" / "accuracy"
+
+
+def survey(name: str) -> list[dict[str, str]]:
+    path = SURVEY / name
+    if not path.exists():
+        pytest.skip(f"needs ../shared/accuracy/{name}, which is not part of the repository")
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---------- the seed --------------------------------------------------------------------
+
+SEED_MODEL_FIELDS = (
+    "num_active_params",
+    "num_layers",
+    "num_attn_heads",
+    "attn_head_dim",
+    "hidden_dim",
+    "flops_per_tkn_factor",
+    "flops_per_tkn_factor_attn",
+    "reasoning_factor",
+)
+SEED_MODELS = {
+    "gpt-4o": (100e9, 77, 57, 150.1, 8448.42, 2, 4, 1.0),
+    "o1": (70e9, 80, 64, 128, 8192, 2, 4, 3.0),
+    "o3-mini": (7.3e9, 32, 32, 128, 4096, 2, 4, 2.0),
+}
+SEED_GPU_FIELDS = (
+    "peak_flops",
+    "gpu_prefill_util",
+    "gpu_decoding_util",
+    "power_rating",
+    "power_prefill_util",
+    "power_decoding_util",
+)
+SEED_GPUS = {
+    "A100": (624e12, 0.5, 0.1, 400, 1.0, 0.75),
+    "H100": (989e12, 0.5, 0.1, 700, 1.0, 0.75),
+    "GB200": (10000e12, 0.5, 0.1, 1200, 1.0, 0.75),
+}
+
+
+def test_the_seeds_models_are_the_seeds_to_the_last_digit() -> None:
+    rows = [profile for profile in CATALOGUE.models if profile.family == "seed"]
+    found = {row.name: tuple(getattr(row, field) for field in SEED_MODEL_FIELDS) for row in rows}
+    assert found == SEED_MODELS
+    for row in rows:
+        assert row.num_total_params is None
+        assert row.samples == 1
+        assert {number.source for number in row.provenance.values()} == {"minions-2025"}
+
+
+def test_the_seeds_gpus_are_the_seeds_to_the_last_digit() -> None:
+    rows = [profile for profile in CATALOGUE.gpus if profile.family == "seed"]
+    found = {row.name: tuple(getattr(row, field) for field in SEED_GPU_FIELDS) for row in rows}
+    assert found == SEED_GPUS
+    for row in rows:
+        assert {number.source for number in row.provenance.values()} == {"minions-2025"}
+
+
+@pytest.mark.parametrize(
+    ("seed", "corrected"),
+    [("gpt-4o", "gpt-4o@registry"), ("o1", "o1@registry"), ("o3-mini", "o3-mini@registry")],
+)
+def test_the_seeds_models_point_to_their_registry_rows(seed: str, corrected: str) -> None:
+    assert CATALOGUE.corrected_model(CATALOGUE.model(seed)).name == corrected
+
+
+@pytest.mark.parametrize(
+    ("seed", "corrected", "dense_bf16"),
+    [
+        ("A100", "A100-80GB", 312e12),
+        ("H100", "H100-SXM", 989.4e12),
+        ("GB200", "GB200-NVL72", 2.5e15),
+    ],
+)
+def test_the_seeds_gpus_point_to_rows_with_dense_peaks(
+    seed: str, corrected: str, dense_bf16: float
+) -> None:
+    row = CATALOGUE.corrected_gpu(CATALOGUE.gpu(seed))
+    assert (row.name, row.peak_flops) == (corrected, dense_bf16)
+    assert row.power_rating == CATALOGUE.gpu(seed).power_rating
+
+
+# ---------- provenance ------------------------------------------------------------------
+
+
+def numbers_of(profile: Profile) -> dict[str, float]:
+    """The numbers a profile states, the defaults of a model nobody sampled left out."""
+    bounds = MODEL_BOUNDS if isinstance(profile, ModelProfile) else GPU_BOUNDS
+    silent = {"num_active_params_low", "num_active_params_high"}
+    unstated = {"num_experts": 0, "num_experts_per_token": 0, "samples": 1}
+    return {
+        name: value
+        for name in bounds
+        if name not in silent
+        and (value := getattr(profile, name)) is not None
+        and value != unstated.get(name)
+    }
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_every_number_has_a_grade_and_a_listed_source(profile: Profile) -> None:
+    numbers = numbers_of(profile)
+    assert {key: number.value for key, number in profile.provenance.items()} == numbers
+    for number in profile.provenance.values():
+        assert number.grade in GRADES[:-1]
+        assert number.source in load_sources()
+    assert profile.source in load_sources()
+
+
+def test_every_source_is_used_and_says_what_where_and_when() -> None:
+    used = {number.source for profile in PROFILES for number in profile.provenance.values()}
+    assert set(load_sources()) == used
+    for source in load_sources().values():
+        assert source.title
+        assert source.where.startswith("https://") or " = " in source.where
+        assert source.read > date(2025, 1, 1)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_a_profile_is_graded_no_better_than_its_size_or_peak(profile: Profile) -> None:
+    main = "num_active_params" if isinstance(profile, ModelProfile) else "power_rating"
+    assert profile.grade >= profile.provenance[main].grade
+
+
+def test_names_and_aliases_are_unique() -> None:
+    models = Counter(
+        name.casefold()
+        for names in (
+            *((model.name, *model.aliases) for model in CATALOGUE.models),
+            CATALOGUE.refusals,
+        )
+        for name in names
+    )
+    assert [name for name, count in models.items() if count > 1] == []
+    gpus = [name for gpu in CATALOGUE.gpus for name in (gpu.name, *gpu.aliases)]
+    assert len({re.sub(r"[\s_]", "-", name.casefold()) for name in gpus}) == len(gpus)
+    for gpu in CATALOGUE.gpus:
+        assert all(CATALOGUE.gpu(name) is gpu for name in (gpu.name, *gpu.aliases))
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_what_a_profile_refers_to_exists(profile: Profile) -> None:
+    if profile.corrected and isinstance(profile, ModelProfile):
+        assert CATALOGUE.model(profile.corrected) is not profile
+    elif profile.corrected:
+        assert CATALOGUE.gpu(profile.corrected) is not profile
+    assert bool(profile.corrected) == (profile.family == "seed")
+
+
+# ---------- plausibility ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", CATALOGUE.models, ids=lambda model: model.name)
+def test_a_models_numbers_fit_together(model: ModelProfile) -> None:
+    total = model.num_total_params or model.num_active_params
+    assert 1e9 <= model.num_active_params <= total <= 2e12
+    assert 0.75 <= model.num_attn_heads * model.attn_head_dim / model.hidden_dim <= 2.3
+    assert 12 <= model.num_layers <= 150
+    if total > model.num_active_params and not model.num_experts:
+        # An open dense model's input embedding is not active; a closed one is sparse.
+        share = model.num_active_params / total
+        assert share > 0.9 if model.family == "open" else share < 0.25
+    assert bool(model.num_experts) == bool(model.num_experts_per_token)
+    if model.num_kv_heads and model.kv_bytes_per_token:
+        all_layers = 4 * model.num_layers * model.num_kv_heads * model.attn_head_dim
+        assert model.kv_bytes_per_token <= all_layers
+    if model.sliding_window:
+        assert model.num_sliding_layers
+
+
+@pytest.mark.parametrize("gpu", CATALOGUE.gpus, ids=lambda gpu: gpu.name)
+def test_a_gpus_numbers_fit_together(gpu: GpuProfile) -> None:
+    if gpu.family == "seed":
+        return
+    assert gpu.memory_bytes
+    assert gpu.memory_bandwidth
+    assert 10e9 <= gpu.memory_bytes <= 300e9
+    assert 0.2e12 <= gpu.memory_bandwidth <= 8e12
+    assert 1.9 <= (gpu.peak_flops_sparse or 2 * gpu.peak_flops) / gpu.peak_flops <= 2.1
+    assert 1.9 <= (gpu.peak_flops_fp8 or 2 * gpu.peak_flops) / gpu.peak_flops <= 2.1
+    assert 0.3e12 < gpu.peak_flops / gpu.power_rating < 3e12
+    # FLOP per byte at which decode turns from memory-bound to compute-bound.
+    assert 100 < gpu.peak_flops / gpu.memory_bandwidth < 450
+
+
+CLOSED = [m for m in CATALOGUE.models if m.family == "openai"]
+
+
+@pytest.mark.parametrize("model", CLOSED, ids=lambda model: model.name)
+def test_the_shape_of_a_closed_model_follows_from_its_size(model: ModelProfile) -> None:
+    layers = round(17 * (model.num_active_params / 1e9) ** 0.36)
+    width = math.sqrt(model.num_active_params / (12 * layers))
+    heads = round(width / 128)
+    assert (model.num_layers, model.num_attn_heads, model.attn_head_dim, model.hidden_dim) == (
+        layers,
+        heads,
+        128,
+        128 * heads,
+    )
+    assert model.kv_bytes_per_token == 4096 * layers == 4 * layers * 8 * 128
+    assert model.reasoning_factor == 1
+    assert model.provenance["num_layers"].grade == "D"
+
+
+@pytest.mark.parametrize(
+    ("source", "error"), [("layer-rule", 1.17), ("width-rule", 1.14), ("kv-rule", 1.79)]
+)
+def test_the_error_of_a_rule_is_the_one_its_source_states(source: str, error: float) -> None:
+    def guess(model: ModelProfile) -> float:
+        layers: float = 17 * (model.num_active_params / 1e9) ** 0.36
+        if source == "layer-rule":
+            return layers / model.num_layers
+        if source == "width-rule":
+            return math.sqrt(model.num_active_params / 12 / layers) / model.hidden_dim
+        return 4096 * layers / (model.kv_bytes_per_token or math.nan)
+
+    open_models = [model for model in CATALOGUE.models if model.family == "open"]
+    factor = math.exp(math.fsum(abs(math.log(guess(m))) for m in open_models) / len(open_models))
+    assert factor == pytest.approx(error, abs=0.005)
+    assert f"factor of {error}" in load_sources()[source].notes
+
+
+PRO = [
+    # profile, base, price of its tokens over the base's
+    ("gpt-5.5-pro", "gpt-5.5", 6),
+    ("gpt-5.4-pro", "gpt-5.4", 12),
+    ("gpt-5.2-pro", "gpt-5.2", 12),
+    ("gpt-5-pro", "gpt-5", 12),
+    ("o3-pro", "o3", 10),
+    ("o1-pro", "o1@registry", 10),
+]
+
+
+@pytest.mark.parametrize(("name", "base", "price_ratio"), PRO)
+def test_a_pro_model_is_its_base_sampled_several_times(
+    name: str, base: str, price_ratio: float
+) -> None:
+    pro, one = CATALOGUE.model(name), CATALOGUE.model(base)
+    assert pro.num_active_params == one.num_active_params
+    assert pro.num_total_params == one.num_total_params
+    assert one.samples == 1
+    samples = pro.provenance["samples"]
+    assert (samples.low, samples.high) == (1, price_ratio)
+    assert pro.samples == samples.value == pytest.approx(math.sqrt(price_ratio), abs=0.05)
+    assert pro.grade == samples.grade == "D"
+
+
+def test_no_other_model_is_sampled_several_times() -> None:
+    assert {m.name for m in CATALOGUE.models if m.samples != 1} == {name for name, _, _ in PRO}
+
+
+# ---------- names -----------------------------------------------------------------------
+
+
+def literal_ids() -> Iterator[str]:
+    """Every model id in a type literal of the installed openai package."""
+    for path in (Path(openai.__file__).parent / "types").rglob("*.py"):
+        # A dated API version and "auto" stand in this field, not ids.
+        if path.name == "voice_create_params.py":
+            continue
+        text = path.read_text(encoding="utf-8")
+        if "Literal[" not in text or "odel" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+                continue
+            if not re.search(r"(^|_)model$|Model(s|Param)?$", node.target.id):
+                continue
+            is_alias = getattr(node.annotation, "id", "") == "TypeAlias"
+            yield from _literals(node.value if is_alias and node.value else node.annotation)
+
+
+def _literals(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "Literal":
+            for item in ast.walk(node.slice):
+                if isinstance(item, ast.Constant) and isinstance(item.value, str):
+                    yield item.value
+
+
+LITERAL_IDS = sorted(set(literal_ids()))
+
+
+def test_the_openai_package_lists_its_ids_where_we_look() -> None:
+    for name in ("gpt-4o", "o3-mini", "text-embedding-3-small", "whisper-1", "tts-1", "dall-e-3"):
+        assert name in LITERAL_IDS
+    assert len(LITERAL_IDS) > 60
+
+
+@pytest.mark.parametrize("name", LITERAL_IDS)
+def test_every_id_of_the_openai_package_has_a_profile_or_a_reason(name: str) -> None:
+    match, refusal = CATALOGUE.match(name), CATALOGUE.refusal(name)
+    assert (match is None) == (refusal is not None)
+
+
+@pytest.mark.parametrize(
+    ("name", "profile", "rule"),
+    [
+        ("gpt-4o-2024-11-20", "gpt-4o", "snapshot"),
+        ("gpt-4o-audio-preview-2025-06-03", "gpt-4o", "snapshot+alias"),
+        ("gpt-4o-mini-2024-07-18", "gpt-4o-mini", "snapshot"),
+        ("o1-2024-12-17", "o1", "snapshot"),
+        ("o3-mini-2025-01-31", "o3-mini", "snapshot"),
+        ("gpt-5-pro-2025-10-06", "gpt-5-pro", "snapshot"),
+        ("gpt-4-0613", "gpt-4", "snapshot"),
+        ("gpt-4-1106-preview", "gpt-4-turbo", "alias"),
+        ("gpt-35-turbo", "gpt-3.5-turbo", "alias"),
+        ("gpt-3.5-turbo-instruct:20230824-v2", "gpt-3.5-turbo", "snapshot+alias"),
+        ("ft:gpt-4o-mini-2024-07-18:org::id", "gpt-4o-mini", "fine_tuned+snapshot"),
+        ("openai/gpt-5.4-mini-2026-03-17", "gpt-5.4-mini", "provider_prefix+snapshot"),
+        ("llama-3.3-70b-versatile", "meta-llama/Llama-3.1-70B", "alias"),
+        ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B", "provider_prefix+alias"),
+        ("mixtral-8x7b-32768", "mistralai/Mixtral-8x7B", "alias"),
+        ("qwen/qwen3-32b", "Qwen/Qwen3-32B", "exact"),
+        ("gpt-oss:20b", "openai/gpt-oss-20b", "alias"),
+        ("openai.gpt-oss-120b-1:0", "openai/gpt-oss-120b", "alias"),
+        (
+            "deepseek-ai/DeepSeek-R1-0528",
+            "deepseek-ai/DeepSeek-V3",
+            "provider_prefix+snapshot+alias",
+        ),
+    ],
+)
+def test_names_that_servers_give_are_matched(name: str, profile: str, rule: str) -> None:
+    match = CATALOGUE.match(name)
+    assert match is not None
+    assert (match.profile.name, match.rule) == (profile, rule)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt-4o-banana",
+        "gpt-5o",
+        "o1-max",
+        "llama-3.1-9b",
+        "mistral-large-latest",
+        "deepseek-chat",
+        "gemini-2.5-pro",
+        "/opt/ml/model",
+    ],
+)
+def test_names_without_a_public_architecture_are_left_unmatched(name: str) -> None:
+    assert CATALOGUE.match(name) is None
+
+
+@given(
+    st.sampled_from([name for m in CATALOGUE.models for name in (m.name, *m.aliases)]),
+    st.from_regex(r"\A[-_.]?[a-z]{1,12}\Z"),
+)
+def test_a_word_added_to_a_known_name_never_matches(name: str, suffix: str) -> None:
+    known = {n.casefold() for m in CATALOGUE.models for n in (m.name, *m.aliases)}
+    assume((name + suffix).casefold() not in known)
+    match = CATALOGUE.match(name + suffix)
+    # "meta-llama/llama-3.1-70b" + "-instruct" is an alias behind its provider's name.
+    assert match is None or (name + suffix).casefold().rpartition("/")[2] in known
+
+
+# ---------- the survey ------------------------------------------------------------------
+
+
+def test_closed_models_have_the_surveys_numbers() -> None:
+    prices = {name: ratio for name, _, ratio in PRO}
+    for row in survey("model_registry_openai.csv"):
+        name = row["model_id"]
+        if row["grade"] == "E":
+            assert CATALOGUE.match(name) is None, name
+            continue
+        match = CATALOGUE.match(name)
+        assert match is not None, name
+        profile = CATALOGUE.corrected_model(match.profile)
+        # The survey gives -pro ids their price in parameters; here it is in the samples.
+        as_one = prices.get(profile.name, 1) if float(row["total_central"]) > 2000 else 1
+        active = profile.provenance["num_active_params"]
+        expected = [float(row[f"active_{end}"]) for end in ("low", "central", "high")]
+        assert [active.low, active.value, active.high] == pytest.approx(
+            [1e9 * value / as_one for value in expected], rel=1e-3
+        ), name
+        total = profile.num_total_params or profile.num_active_params
+        assert total == pytest.approx(1e9 * float(row["total_central"]) / as_one), name
+        assert profile.grade == ("D" if profile.samples > 1 else row["grade"]), name
+
+
+def test_open_models_have_the_surveys_numbers() -> None:
+    fields = {
+        "active_B_excl_input_emb": ("num_active_params", 1e9),
+        "layers": ("num_layers", 1),
+        "hidden": ("hidden_dim", 1),
+        "heads": ("num_attn_heads", 1),
+        "kv_heads": ("num_kv_heads", 1),
+        "head_dim": ("attn_head_dim", 1),
+        "experts": ("num_experts", 1),
+        "experts_per_token": ("num_experts_per_token", 1),
+        "kv_bytes_per_token_bf16": ("kv_bytes_per_token", 1),
+    }
+    rows = survey("model_registry_open.csv")
+    assert {row["model"] for row in rows} == {
+        profile.name for profile in CATALOGUE.models if profile.family == "open"
+    }
+    for row in rows:
+        profile = CATALOGUE.model(row["model"])
+        for column, (field, scale) in fields.items():
+            expected = float(row[column]) * scale
+            assert getattr(profile, field) == pytest.approx(expected), (profile.name, field)
+        total = profile.num_total_params or profile.num_active_params
+        assert total == pytest.approx(float(row["total_B"]) * 1e9), profile.name
+        assert profile.grade == row["grade"]
+
+
+def test_gpus_have_the_surveys_numbers() -> None:
+    fields = {
+        "bf16_dense_TFLOPS": ("peak_flops", 1e12),
+        "bf16_sparse_TFLOPS": ("peak_flops_sparse", 1e12),
+        "fp8_dense_TFLOPS": ("peak_flops_fp8", 1e12),
+        "mem_GB": ("memory_bytes", 1e9),
+        "mem_bw_TBps": ("memory_bandwidth", 1e12),
+        "tdp_W": ("power_rating", 1),
+    }
+    # Their power ratings, which the survey lacks, have a source of their own.
+    extra = {"GB300-NVL72 (per GPU)", "MI325X", "MI355X"}
+    for row in survey("gpu_registry.csv"):
+        if not row["tdp_W"] and row["name"] not in extra:
+            continue
+        profile = CATALOGUE.gpu(row["name"])
+        for column, (field, scale) in fields.items():
+            if row[column]:
+                expected = float(row[column]) * scale
+                assert getattr(profile, field) == pytest.approx(expected), (profile.name, field)
+
+
+# ---------- a user's file ---------------------------------------------------------------
+
+USER_FILE = """
+[families.open]
+grade = "A"
+source = "our own cluster"
+
+[models."acme/lm-7b"]
+family = "open"
+aliases = ["acme-lm"]
+num_active_params = { value = 7e9, low = 6.5e9, high = 7.5e9 }
+num_layers = 32
+num_attn_heads = 32
+attn_head_dim = 128
+hidden_dim = { value = 4096, grade = "B", source = "a blog" }
+num_experts = 8
+num_experts_per_token = 2
+
+[models.assistant]
+like = "gpt-4o-mini"
+num_active_params = 20e9
+
+[models."assistant-pro"]
+like = "Assistant"
+grade = "D"
+samples = { value = 4, low = 2, high = 8 }
+
+[gpus.RTX-6000]
+peak_flops = 252e12
+gpu_prefill_util = 0.5
+gpu_decoding_util = 0.1
+power_rating = 600
+power_prefill_util = 1.0
+power_decoding_util = 0.75
+
+[gpus."H100 capped"]
+like = "H100-SXM"
+power_rating = 500
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "profiles.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_users_file_gives_profiles(tmp_path: Path) -> None:
+    (acme, assistant, pro), (rtx, capped) = read_profiles(write(tmp_path, USER_FILE))
+    assert (acme.name, acme.aliases, acme.family) == ("acme/lm-7b", ("acme-lm",), "open")
+    assert (acme.num_active_params_low, acme.num_active_params_high) == (6.5e9, 7.5e9)
+    assert (acme.grade, acme.source) == ("A", "our own cluster")
+    assert (acme.provenance["hidden_dim"].grade, acme.provenance["hidden_dim"].source) == (
+        "B",
+        "a blog",
+    )
+    assert acme.provenance["num_layers"].source == "our own cluster"
+    assert type(acme.num_experts) is int
+    assert type(acme.num_layers) is float
+
+    mini = CATALOGUE.model("gpt-4o-mini")
+    assert (assistant.num_active_params, assistant.num_layers) == (20e9, mini.num_layers)
+    assert (assistant.num_active_params_low, assistant.num_active_params_high) == (None, None)
+    assert (assistant.family, assistant.grade, assistant.aliases) == ("openai", "C", ())
+    assert (pro.samples, pro.num_active_params, pro.grade) == (4, 20e9, "D")
+    assert pro.provenance["num_active_params"].grade == "D"
+
+    assert (rtx.name, rtx.family, rtx.grade, rtx.source) == ("RTX-6000", "user", "C", "user")
+    assert (capped.power_rating, capped.memory_bandwidth) == (500, 3.35e12)
+
+
+def test_an_empty_file_gives_nothing(tmp_path: Path) -> None:
+    assert read_profiles(write(tmp_path, "")) == ((), ())
+
+
+GPU = USER_FILE[USER_FILE.index("[gpus.RTX-6000]") : USER_FILE.index('[gpus."H100 capped"]')]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[model.x]", ["unknown key 'model'", "did you mean 'models'"]),
+        ("models = 3", ["models: 3 is not a table"]),
+        ("[models]\nx = 3", ['[models."x"]: 3 is not a table']),
+        ("[families]\nmine = 3", ["[families.mine]: 3 is not a table"]),
+        ("[families.mine]\nnum_layer = 3", ["[families.mine]", "'num_layer'", "'num_layers'"]),
+        (
+            "[models.x]\nnum_active_param = 7e9",
+            ['[models."x"]', "'num_active_param'", "did you mean 'num_active_params'"],
+        ),
+        ("[models.x]\nnum_active_params = 7e9", ['[models."x"]', "missing num_layers"]),
+        ('[models.x]\nlike = "gpt-4o-mino"', ["like", "'gpt-4o-mino'", "'gpt-4o-mini'"]),
+        ("[models.x]\nlike = 4", ["like is 4", "must be a text"]),
+        ('[models.x]\nlike = "o1"\nnum_layers = 0', ["num_layers is 0,", "above 0"]),
+        ('[models.x]\nlike = "o1"\nnum_layers = "80"', ["num_layers is '80'", "a number"]),
+        ('[models.x]\nlike = "o1"\nnum_layers = true', ["num_layers is True", "a number"]),
+        ('[models.x]\nlike = "o1"\nnum_layers = nan', ["num_layers", "nan"]),
+        ('[models.x]\nlike = "o1"\nnum_layers = { low = 3 }', ["num_layers", "have a value"]),
+        (
+            '[models.x]\nlike = "o1"\nnum_layers = { value = 3, low = 4 }',
+            ["num_layers", "value is 3", "from 4"],
+        ),
+        (
+            '[models.x]\nlike = "o1"\nnum_layers = { value = 3, hihg = 4 }',
+            ["num_layers", "'hihg'", "'high'"],
+        ),
+        ('[models.x]\nlike = "o1"\ngrade = "Z"', ["grade", "'Z'"]),
+        ('[models.x]\nlike = "o1"\nfamily = "opn"', ["'opn'", "'open'"]),
+        ('[models.x]\nlike = "o1"\naliases = "y"', ["aliases is 'y'", "list of names"]),
+        (GPU.replace("= 600", "= -600"), ['[gpus."RTX-6000"]', "power_rating is -600", "above 0"]),
+        (GPU.replace("0.5", "1.5"), ["gpu_prefill_util is 1.5", "at most 1"]),
+    ],
+)
+def test_a_mistake_in_a_users_file_is_named_with_its_place(
+    tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ProfileError) as refused:
+        read_profiles(path)
+    for part in (str(path), *parts):
+        assert part in str(refused.value)
+
+
+def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"missing\.toml"):
+        read_profiles(tmp_path / "missing.toml")
+    with pytest.raises(ConfigurationError, match="Expected"):
+        read_profiles(write(tmp_path, "[models"))
+    broken = tmp_path / "latin.toml"
+    broken.write_bytes(b"\xe9")
+    with pytest.raises(ConfigurationError, match=r"latin\.toml"):
+        read_profiles(broken)
+
+
+def test_the_catalogue_is_read_once() -> None:
+    assert load_catalogue() is CATALOGUE

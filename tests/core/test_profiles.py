@@ -1,0 +1,376 @@
+"""What profiles refuse, and which profile a model name stands for."""
+
+from __future__ import annotations
+
+import math
+import string
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from energy_tracking.errors import (
+    ConfigurationError,
+    ProfileError,
+    UnknownGpuError,
+    UnknownModelError,
+)
+from energy_tracking.profiles import Catalogue, GpuProfile, ModelProfile, Quantity, Refusal
+
+
+def a_model(name: str, **fields: object) -> ModelProfile:
+    numbers: dict[str, object] = {
+        "num_active_params": 8e9,
+        "num_layers": 32,
+        "num_attn_heads": 32,
+        "attn_head_dim": 128,
+        "hidden_dim": 4096,
+    }
+    return ModelProfile(name=name, **(numbers | fields))  # type: ignore[arg-type]
+
+
+def a_gpu(name: str, **fields: object) -> GpuProfile:
+    numbers: dict[str, object] = {
+        "peak_flops": 312e12,
+        "gpu_prefill_util": 0.5,
+        "gpu_decoding_util": 0.1,
+        "power_rating": 400,
+        "power_prefill_util": 1.0,
+        "power_decoding_util": 0.75,
+    }
+    return GpuProfile(name=name, **(numbers | fields))  # type: ignore[arg-type]
+
+
+BIG, SMALL = a_model("gpt-4o", aliases=("chatgpt-4o-latest",)), a_model("gpt-4o-mini")
+OPEN = a_model("openai/gpt-oss-20b", aliases=("gpt-oss-20b",))
+DATED = a_model("gpt-4o-2024-05-13")
+REFUSALS = {
+    "text-embedding-3-small": Refusal("an embedding model"),
+    "gpt-secret": Refusal("nothing is public", is_text_model=True),
+}
+CATALOGUE = Catalogue(
+    (BIG, SMALL, OPEN, DATED, a_model("gpt-4")),
+    (
+        a_gpu("H100", corrected="H100-SXM"),
+        a_gpu("H100-SXM", aliases=("H100-80GB-HBM3",)),
+        a_gpu("MI300X"),
+    ),
+    REFUSALS,
+)
+
+
+# ---------- profiles --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "bound"),
+    [
+        ("num_active_params", 0, "above 0"),
+        ("num_layers", -1, "above 0"),
+        ("num_attn_heads", math.nan, "above 0"),
+        ("attn_head_dim", math.inf, "above 0"),
+        ("hidden_dim", None, "above 0"),
+        ("hidden_dim", "4096", "above 0"),
+        ("hidden_dim", True, "above 0"),
+        ("reasoning_factor", 0, "above 0"),
+        ("samples", 0.5, "at least 1"),
+        ("num_experts", -8, "whole number"),
+        ("num_experts", 2.5, "whole number"),
+        ("sliding_window", 0, "whole number above 0"),
+        ("num_total_params", 7e9, "at most num_total_params"),
+        ("num_kv_heads", 64, "at most num_attn_heads"),
+        ("num_experts_per_token", 2, "at most num_experts"),
+        ("num_active_params_low", 9e9, "at most num_active_params"),
+        ("num_active_params_high", 7e9, "at most num_active_params_high"),
+        ("num_sliding_layers", 33, "at most num_layers"),
+        ("grade", "F", "'A'"),
+        ("family", "opne", "'open'"),
+        ("aliases", "one-name", "list of names"),
+        ("aliases", ("",), "list of names"),
+    ],
+)
+def test_an_impossible_model_is_refused_with_field_value_and_bound(
+    field: str, value: object, bound: str
+) -> None:
+    with pytest.raises(ProfileError) as refused:
+        a_model("mine", **{field: value})
+    message = str(refused.value)
+    assert "'mine'" in message
+    assert field in message
+    assert bound in message
+    assert str(value) in message or repr(value) in message
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "bound"),
+    [
+        ("peak_flops", 0, "above 0"),
+        ("power_rating", -700, "above 0"),
+        ("gpu_prefill_util", 0, "at most 1"),
+        ("gpu_decoding_util", 1.1, "at most 1"),
+        ("power_decoding_util", math.nan, "at most 1"),
+        ("memory_bandwidth", 0, "above 0"),
+        ("peak_flops_sparse", 300e12, "at most peak_flops_sparse"),
+        ("family", "open", "'registry'"),
+    ],
+)
+def test_an_impossible_gpu_is_refused_with_field_value_and_bound(
+    field: str, value: object, bound: str
+) -> None:
+    with pytest.raises(ProfileError) as refused:
+        a_gpu("mine", **{field: value})
+    assert "'mine'" in str(refused.value)
+    assert field in str(refused.value)
+    assert bound in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", "  ", None, 4])
+def test_a_profile_has_a_name(name: object) -> None:
+    with pytest.raises(ProfileError, match="name is"):
+        a_model(name)  # type: ignore[arg-type]
+
+
+def test_a_quantity_lies_in_its_range() -> None:
+    with pytest.raises(ProfileError, match=r"value is 3.*from 1 to 2"):
+        Quantity(3, low=1, high=2)
+    with pytest.raises(ProfileError, match="grade"):
+        Quantity(3, grade="a")
+
+
+def test_whole_numbers_become_floats_so_that_arrays_cannot_overflow() -> None:
+    profile = a_model("mine", num_experts=8.0, num_experts_per_token=2)
+    assert type(profile.num_layers) is type(profile.hidden_dim) is float
+    assert type(profile.num_experts) is type(profile.num_experts_per_token) is int
+
+
+def test_profiles_are_equal_by_their_numbers_and_usable_as_keys() -> None:
+    same = replace(BIG, provenance={"num_layers": Quantity(32)})
+    assert {BIG: 1}[same] == 1
+
+
+# ---------- matching --------------------------------------------------------------------
+
+MATCHES = [
+    # name, profile, rule
+    ("gpt-4o", "gpt-4o", "exact"),
+    ("GPT-4O", "gpt-4o", "exact"),
+    ("gpt-4o-mini", "gpt-4o-mini", "exact"),
+    ("chatgpt-4o-latest", "gpt-4o", "alias"),
+    ("gpt-4o-2024-08-06", "gpt-4o", "snapshot"),
+    ("gpt-4o-20240806", "gpt-4o", "snapshot"),
+    ("gpt-4-0613", "gpt-4", "snapshot"),
+    ("gpt-4:20230613-v2", "gpt-4", "snapshot"),
+    ("gpt-4o-2024-05-13", "gpt-4o-2024-05-13", "exact"),
+    ("gpt-4o-mini-2024-07-18", "gpt-4o-mini", "snapshot"),
+    ("openai/gpt-4o", "gpt-4o", "provider_prefix"),
+    ("openrouter/openai/gpt-4o", "gpt-4o", "provider_prefix"),
+    ("azure/GPT-4o-2024-08-06", "gpt-4o", "provider_prefix+snapshot"),
+    ("openai/gpt-oss-20b", "openai/gpt-oss-20b", "exact"),
+    ("gpt-oss-20b", "openai/gpt-oss-20b", "alias"),
+    ("groq/openai/gpt-oss-20b", "openai/gpt-oss-20b", "provider_prefix+alias"),
+    ("ft:gpt-4o:my-org::A1b2C3", "gpt-4o", "fine_tuned"),
+    ("ft:gpt-4o-2024-08-06:my-org:my-name:id", "gpt-4o", "fine_tuned+snapshot"),
+    ("ft:gpt-4o-mini-2024-07-18:my-org::id:ckpt-step-88", "gpt-4o-mini", "fine_tuned+snapshot"),
+    ("ft:chatgpt-4o-latest-2024-08-06:o::i", "gpt-4o", "fine_tuned+snapshot+alias"),
+    ("openai/ft:gpt-4o:my-org::id", "gpt-4o", "provider_prefix+fine_tuned"),
+]
+
+
+@pytest.mark.parametrize(("name", "profile", "rule"), MATCHES)
+def test_a_name_matches_by_an_explicit_rule(name: str, profile: str, rule: str) -> None:
+    match = CATALOGUE.match(name)
+    assert match is not None
+    assert (match.profile.name, match.rule) == (profile, rule)
+    assert CATALOGUE.match(name) is match
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt-4o-banana",
+        "gpt-4o-min",
+        "gpt-4om",
+        "gpt-4o-",
+        " gpt-4o",
+        "my-gpt-4o",
+        "gpt-4o:latest",
+        "gpt-4o-2024-13-06",
+        "gpt-4o-2024-08-32",
+        "gpt-4o-2024-08",
+        "gpt-4o-1324",
+        "gpt-4o-0632",
+        "gpt-4o-0000",
+        "gpt-4o-2024-08-06-2024-08-06",
+        "gpt-4o/openai",
+        "gpt-4o/",
+        "/",
+        "ft:",
+        "ft:banana:my-org::id",
+        "ft:ft:gpt-4o:a::b",
+        "tf:gpt-4o:my-org::id",
+        "",
+        None,
+    ],
+)
+def test_a_name_no_rule_explains_has_no_profile(name: str | None) -> None:
+    assert CATALOGUE.match(name) is None
+    assert CATALOGUE.refusal(name) is None
+
+
+@given(st.one_of(st.none(), st.text(), st.text(alphabet="gpt-4omini:/0123456789ft.")))
+def test_matching_never_raises(name: str | None) -> None:
+    CATALOGUE.match(name, {"x": "gpt-4o", "y": "no such profile"}, "no such profile")
+    CATALOGUE.refusal(name)
+
+
+@given(
+    st.sampled_from([profile.name for profile in CATALOGUE.models]),
+    st.text(alphabet=string.ascii_letters + "-_. ", min_size=1),
+)
+def test_a_suffix_of_letters_never_matches(name: str, suffix: str) -> None:
+    assume((name + suffix).casefold() not in {p.name for p in CATALOGUE.models})
+    assert CATALOGUE.match(name + suffix) is None
+
+
+def test_a_long_chain_of_prefixes_and_dates_is_answered_at_once() -> None:
+    name = "a/" * 10_000 + "gpt-4o" + "-2024-08-06" * 10_000
+    assert CATALOGUE.match(name) is None
+
+
+def test_the_users_mapping_comes_first_and_ignores_case() -> None:
+    mapping = CATALOGUE.check_mapping({"My-Deployment": "GPT-4o-mini", "gpt-4o": "gpt-oss-20b"})
+    for name, profile in (("my-deployment", SMALL), ("MY-Deployment", SMALL), ("gpt-4o", OPEN)):
+        match = CATALOGUE.match(name, mapping)
+        assert match is not None
+        assert (match.profile, match.rule) == (profile, "mapping")
+    assert CATALOGUE.match("other", mapping) is None
+    unmapped = CATALOGUE.match("gpt-4", mapping)
+    assert unmapped is not None
+    assert unmapped.rule == "exact"
+
+
+def test_a_mapping_to_an_unknown_profile_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        CATALOGUE.check_mapping({"prod": "gpt-4o", "test": "gpt-4o-mimi"})
+    assert "'test' = 'gpt-4o-mimi'" in str(refused.value)
+    assert "did you mean 'gpt-4o-mini'" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "expected"),
+    [
+        ("who-knows", "gpt-4o-mini", "default"),
+        ("", "gpt-4o-mini", "default"),
+        (None, "gpt-4o-mini", "default"),
+        ("gpt-4-0613", "gpt-4o-mini", "snapshot"),
+        ("gpt-secret", "gpt-4o-mini", "default"),
+        ("text-embedding-3-small", "gpt-4o-mini", None),
+        ("who-knows", "no-such-profile", None),
+        ("who-knows", None, None),
+    ],
+)
+def test_the_default_stands_in_for_unknown_text_models_only(
+    name: str | None, default: str | None, expected: str | None
+) -> None:
+    match = CATALOGUE.match(name, default=default)
+    assert (match and match.rule) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["text-embedding-3-small", "azure/Text-Embedding-3-Small", "text-embedding-3-small-2024-01-25"],
+)
+def test_a_known_name_without_a_profile_says_why(name: str) -> None:
+    assert CATALOGUE.match(name) is None
+    assert CATALOGUE.refusal(name) == "an embedding model"
+    assert CATALOGUE.refusal("gpt-4o") is None
+    with pytest.raises(UnknownModelError, match="an embedding model"):
+        CATALOGUE.model(name)
+
+
+# ---------- looking up and registering --------------------------------------------------
+
+
+def test_looking_up_a_model_takes_names_and_aliases_only() -> None:
+    assert CATALOGUE.model("GPT-4o") is BIG
+    assert CATALOGUE.model("chatgpt-4o-latest") is BIG
+    with pytest.raises(UnknownModelError):
+        CATALOGUE.model("gpt-4o-2024-08-06")
+
+
+def test_an_unknown_model_names_the_nearest_and_how_to_register() -> None:
+    with pytest.raises(UnknownModelError) as refused:
+        CATALOGUE.model("gpt-4o-minni")
+    for part in ("'gpt-4o-mini'", "register_model_profile(", "[models.'gpt-4o-minni']", "TOML"):
+        assert part in str(refused.value)
+
+
+def test_an_unknown_gpu_names_the_nearest_and_how_to_register() -> None:
+    with pytest.raises(UnknownGpuError) as refused:
+        CATALOGUE.gpu("H1000")
+    for part in ("'H100'", "register_gpu_profile(", "[gpus.'H1000']", "TOML"):
+        assert part in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("h100", "H100"),
+        ("NVIDIA H100", "H100"),
+        ("nvidia_h100_sxm", "H100-SXM"),
+        ("H100 SXM", "H100-SXM"),
+        ("NVIDIA H100 80GB HBM3", "H100-SXM"),
+        ("AMD Instinct MI300X", "MI300X"),
+    ],
+)
+def test_a_gpu_is_found_however_it_is_written(name: str, expected: str) -> None:
+    assert CATALOGUE.gpu(name).name == expected
+
+
+def test_a_registered_model_replaces_the_one_of_its_name() -> None:
+    catalogue = CATALOGUE.copy()
+    assert catalogue.match("gpt-4o-2024-08-06") is not None
+    mine = a_model("GPT-4o", num_active_params=1e9, aliases=("my-4o",))
+    catalogue.register_model(mine)
+    for name in ("gpt-4o", "gpt-4o-2024-08-06", "chatgpt-4o-latest", "my-4o"):
+        match = catalogue.match(name)
+        assert match is not None
+        assert match.profile is mine
+    assert len(catalogue.models) == len(CATALOGUE.models)
+    assert CATALOGUE.model("gpt-4o") is BIG
+    assert CATALOGUE.match("my-4o") is None
+
+
+def test_a_registered_model_wins_over_an_alias_and_a_refusal() -> None:
+    catalogue = CATALOGUE.copy()
+    for name in ("chatgpt-4o-latest", "text-embedding-3-small"):
+        catalogue.register_model(a_model(name))
+        match = catalogue.match(name)
+        assert match is not None
+        assert (match.profile.name, match.rule) == (name, "exact")
+        assert catalogue.refusal(name) is None
+
+
+def test_a_registered_gpu_replaces_the_one_of_its_name() -> None:
+    catalogue = CATALOGUE.copy()
+    mine = a_gpu("h100", power_rating=300)
+    catalogue.register_gpu(mine)
+    assert catalogue.gpu("H100") is mine
+    assert CATALOGUE.gpu("H100").power_rating == 400
+
+
+def test_a_row_points_to_the_one_with_better_numbers() -> None:
+    assert CATALOGUE.corrected_gpu(CATALOGUE.gpu("H100")).name == "H100-SXM"
+    assert CATALOGUE.corrected_gpu(CATALOGUE.gpu("MI300X")).name == "MI300X"
+    assert CATALOGUE.corrected_model(BIG) is BIG
+
+
+def test_the_cache_of_names_stays_bounded() -> None:
+    catalogue = CATALOGUE.copy()
+    for number in range(5000):
+        catalogue.match(f"deployment-{number}")
+    catalogue.match("x" * 100_000)
+    kept = catalogue._resolved
+    assert len(kept) <= 4096
+    assert max(len(name or "") for name in kept) <= 256
