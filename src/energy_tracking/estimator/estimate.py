@@ -1,0 +1,94 @@
+"""What every estimator returns, and the checks on what they are given."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from energy_tracking.errors import ConfigurationError, TokenCountError, not_one_of
+from energy_tracking.units import wh_from_joules
+
+ATTENTION_MODES = ("quadratic", "linear")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyEstimate:
+    """The energy of one request, and everything needed to know what it is worth.
+
+    Energies and FLOPs are floats, or arrays of one common shape where arrays of
+    token counts were given.
+
+    Attributes:
+        model_profile: Name of the model profile used.
+        gpu: Name of the GPU profile used.
+        method: Estimator, e.g. ``"reference"``.
+        method_version: Version of that estimator.
+        scope: What is counted: ``"gpu"`` is the GPU board alone.
+        grade: Confidence in the model profile, A (published) to E (no basis).
+        attention_mode: ``"quadratic"`` or ``"linear"``.
+        reasoning_factor: Factor applied to the output tokens [1]; 1 where the
+            tokens given already hold the reasoning.
+        prefill_energy_joules: Energy of reading the prompt [J].
+        decode_energy_joules: Energy of generating the output [J].
+        reasoning_energy_joules: Part of the decode energy spent on reasoning
+            tokens [J]; None where their number is not known.
+        total_flops: Floating-point operations of prefill and decode [FLOP].
+        total_energy_low_joules: Lower end of the 90 % range [J], None where the
+            method states none.
+        total_energy_high_joules: Upper end of the 90 % range [J], likewise.
+    """
+
+    model_profile: str
+    gpu: str
+    method: str
+    method_version: str
+    scope: str
+    grade: str
+    attention_mode: str
+    reasoning_factor: float
+    prefill_energy_joules: float
+    decode_energy_joules: float
+    reasoning_energy_joules: float | None
+    total_flops: float
+    total_energy_low_joules: float | None = None
+    total_energy_high_joules: float | None = None
+
+    @property
+    def total_energy_joules(self) -> float:
+        """Prefill and decode together [J]."""
+        return self.prefill_energy_joules + self.decode_energy_joules
+
+    @property
+    def total_energy_wh(self) -> float:
+        """Prefill and decode together [Wh]."""
+        return wh_from_joules(self.total_energy_joules)
+
+
+def check_attention_mode(attention_mode: str) -> None:
+    """Refuse an attention mode the formula has no term for.
+
+    Raises:
+        ConfigurationError: It is neither ``"quadratic"`` nor ``"linear"``.
+    """
+    if attention_mode not in ATTENTION_MODES:
+        raise ConfigurationError(not_one_of("attention mode", attention_mode, ATTENTION_MODES))
+
+
+def check_token_count(name: str, value: Any) -> None:
+    """Refuse counts that no request can have; arrays are checked as a whole.
+
+    Raises:
+        TokenCountError: Negative, NaN, infinite, or not a number.
+    """
+    if isinstance(value, (int, float)):
+        good = math.isfinite(value) and value >= 0
+    else:
+        try:
+            good = bool(((value >= 0) & (value < math.inf)).all())
+        except (TypeError, AttributeError, ValueError):
+            raise TokenCountError(
+                f"{name} must be a number of tokens, or an array of them; got {value!r}"
+            ) from None
+    if not good:
+        raise TokenCountError(f"{name} must be finite and at least 0; got {value!r}")

@@ -1,0 +1,144 @@
+"""The seed formula: floating-point work over an assumed utilisation.
+
+    decode tokens   T_r  = output_tokens * reasoning_factor
+    attention term  k    = flops_per_tkn_factor_attn * heads * head_dim * layers
+    prefill FLOPs   n * factor * N  +  k * n**2         (quadratic)   or k * n   (linear)
+    decode FLOPs    T_r * factor * N  +  k * (n * T_r + T_r * (T_r - 1) / 2)
+    energy          FLOPs / (peak_flops * utilisation) * power_rating * power utilisation
+
+with n the input tokens and N the active parameters. The decode sum is the same in both
+modes; ``linear`` changes the prefill term only.
+
+Of n input tokens, c that came from a prompt cache are not computed again: the dense part
+covers n - c tokens, the attention part k * (n**2 - c**2) in quadratic mode (the scores
+among the cached tokens are already there) and k * (n - c) in linear mode.
+
+What it leaves out: memory bandwidth, batching, several GPUs per model, the causal half of
+the prefill attention, and everything outside the GPU board.
+
+Source: seed document of this project ("minions-2025 proxy"), after Narayan et al.,
+"Minions: Cost-efficient Collaboration Between On-device and Cloud Language Models", 2025,
+https://arxiv.org/abs/2502.15964.
+"""
+
+from __future__ import annotations
+
+from energy_tracking.estimator.estimate import (
+    EnergyEstimate,
+    check_attention_mode,
+    check_token_count,
+)
+from energy_tracking.profiles import GpuProfile, ModelProfile
+
+METHOD = "reference"
+VERSION = "1"
+SCOPE = "gpu"
+
+
+def prefill_flops(
+    model: ModelProfile,
+    input_tokens: float,
+    cached_input_tokens: float = 0,
+    attention_mode: str = "quadratic",
+) -> float:
+    """Work of reading the prompt [FLOP]; floats or arrays of tokens."""
+    n, c = input_tokens, cached_input_tokens
+    attended = n * n - c * c if attention_mode == "quadratic" else n - c
+    return (n - c) * _dense(model) + _attention(model) * attended
+
+
+def decode_flops(model: ModelProfile, input_tokens: float, decode_tokens: float) -> float:
+    """Work of generating ``decode_tokens`` after a prompt [FLOP]; floats or arrays."""
+    n, t = input_tokens, decode_tokens
+    return t * _dense(model) + _attention(model) * (n * t + t * (t - 1) / 2)
+
+
+def prefill_energy_joules(gpu: GpuProfile, flops: float) -> float:
+    """Energy [J] of prefill work [FLOP] on one GPU board."""
+    return (
+        flops
+        * gpu.power_prefill_util
+        * (gpu.power_rating / gpu.peak_flops)
+        / (gpu.gpu_prefill_util)
+    )
+
+
+def decode_energy_joules(gpu: GpuProfile, flops: float) -> float:
+    """Energy [J] of decode work [FLOP] on one GPU board."""
+    return (
+        flops
+        * gpu.power_decoding_util
+        * (gpu.power_rating / gpu.peak_flops)
+        / (gpu.gpu_decoding_util)
+    )
+
+
+def estimate(
+    model: ModelProfile,
+    gpu: GpuProfile,
+    *,
+    input_tokens: float,
+    output_tokens: float,
+    cached_input_tokens: float = 0,
+    reasoning_tokens: float | None = None,
+    reasoning_factor: float = 1.0,
+    attention_mode: str = "quadratic",
+) -> EnergyEstimate:
+    """Estimate one request, or an array of them.
+
+    Args:
+        model: Model profile.
+        gpu: GPU profile.
+        input_tokens: Prompt tokens, cached ones included [tokens].
+        output_tokens: Generated tokens before ``reasoning_factor`` [tokens].
+        cached_input_tokens: Part of the prompt read from a cache [tokens].
+        reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
+        reasoning_factor: Decode tokens per output token [1].
+        attention_mode: ``"quadratic"`` or ``"linear"``.
+
+    Raises:
+        TokenCountError: A count is negative or not finite.
+        ConfigurationError: The attention mode is unknown.
+    """
+    check_attention_mode(attention_mode)
+    check_token_count("input_tokens", input_tokens)
+    check_token_count("output_tokens", output_tokens)
+    check_token_count("cached_input_tokens", cached_input_tokens)
+    check_token_count("input_tokens - cached_input_tokens", input_tokens - cached_input_tokens)
+    decode_tokens = output_tokens * reasoning_factor
+    if reasoning_tokens is None and reasoning_factor != 1:
+        reasoning_tokens = decode_tokens - output_tokens
+    prefill = prefill_flops(model, input_tokens, cached_input_tokens, attention_mode)
+    decode = decode_flops(model, input_tokens, decode_tokens) * model.samples
+    reasoning_energy = None
+    if reasoning_tokens is not None:
+        # Reasoning comes before the visible answer, so it sees the shorter contexts.
+        reasoning = decode_flops(model, input_tokens, reasoning_tokens) * model.samples
+        reasoning_energy = decode_energy_joules(gpu, reasoning)
+    return EnergyEstimate(
+        model_profile=model.name,
+        gpu=gpu.name,
+        method=METHOD,
+        method_version=VERSION,
+        scope=SCOPE,
+        grade=model.grade,
+        attention_mode=attention_mode,
+        reasoning_factor=reasoning_factor,
+        prefill_energy_joules=prefill_energy_joules(gpu, prefill),
+        decode_energy_joules=decode_energy_joules(gpu, decode),
+        reasoning_energy_joules=reasoning_energy,
+        total_flops=prefill + decode,
+    )
+
+
+def _dense(model: ModelProfile) -> float:
+    return model.flops_per_tkn_factor * model.num_active_params
+
+
+def _attention(model: ModelProfile) -> float:
+    return (
+        model.flops_per_tkn_factor_attn
+        * model.num_attn_heads
+        * model.attn_head_dim
+        * model.num_layers
+    )

@@ -1,0 +1,198 @@
+"""The seed formula, against the issue's check values and a term-by-term rewrite."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_tracking import (
+    ConfigurationError,
+    TokenCountError,
+    TokenUsage,
+    UnknownGpuError,
+    UnknownModelError,
+)
+from energy_tracking import cloud_inference_energy_estimate_w_model_attributes as seed
+from energy_tracking.estimator import estimate_usage, reference
+from energy_tracking.tracker import default_catalogue
+
+# The seed document's tables, typed in here a second time.
+MODELS: dict[str, tuple[float, ...]] = {
+    "gpt-4o": (100e9, 77, 57, 150.1, 2, 4, 1.0),
+    "o1": (70e9, 80, 64, 128, 2, 4, 3.0),
+    "o3-mini": (7.3e9, 32, 32, 128, 2, 4, 2.0),
+}
+GPUS: dict[str, tuple[float, ...]] = {
+    "A100": (624e12, 0.5, 0.1, 400, 1.0, 0.75),
+    "H100": (989e12, 0.5, 0.1, 700, 1.0, 0.75),
+    "GB200": (10000e12, 0.5, 0.1, 1200, 1.0, 0.75),
+}
+
+
+def by_hand(n: float, out: float, model: str, gpu: str, mode: str) -> dict[str, float]:
+    """The formula in exact fractions, written from the issue's text."""
+    params, layers, heads, dim, factor, factor_attn, reasoning = map(Fraction, MODELS[model])
+    peak, prefill_util, decode_util, watts, prefill_power, decode_power = map(Fraction, GPUS[gpu])
+    n_, t = Fraction(n), Fraction(out) * reasoning
+    k = factor_attn * heads * dim * layers
+    prefill_flops = n_ * factor * params + (k * n_ * n_ if mode == "quadratic" else k * n_)
+    average_context = n_ + (t - 1) / 2
+    decode_flops = t * factor * params + k * t * average_context
+    prefill = prefill_flops * prefill_power * (watts / peak) / prefill_util
+    decode = decode_flops * decode_power * (watts / peak) / decode_util
+    return {
+        "prefill_energy_joules": float(prefill),
+        "decode_energy_joules": float(decode),
+        "total_energy_joules": float(prefill + decode),
+        "total_energy_wh": float((prefill + decode) / 3600),
+        "total_flops": float(prefill_flops + decode_flops),
+    }
+
+
+@pytest.mark.parametrize(("gpu", "expected_wh"), [("H100", "0.2296"), ("GB200", "0.0389")])
+def test_check_values_of_the_seed(gpu: str, expected_wh: str) -> None:
+    result = seed(input_tokens=1000, output_tokens=500, model_name="gpt-4o", gpu_name=gpu)
+    assert f"{result['total_energy_wh']:.4f}" == expected_wh
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("gpu", GPUS)
+@pytest.mark.parametrize("mode", ["quadratic", "linear"])
+@pytest.mark.parametrize("n", [0, 1, 0.5, 1024, 10_000_000])
+@pytest.mark.parametrize("out", [0, 1, 2.5, 256, 10_000_000])
+def test_agrees_with_the_formula(n: float, out: float, model: str, gpu: str, mode: str) -> None:
+    result = seed(n, out, model, gpu, mode)
+    for name, expected in by_hand(n, out, model, gpu, mode).items():
+        assert math.isclose(result[name], expected, rel_tol=1e-12, abs_tol=0), name
+
+
+def test_defaults_and_keys_are_the_seeds() -> None:
+    result = seed()
+    assert list(result) == [
+        "model",
+        "gpu",
+        "reasoning_factor",
+        "attention_mode",
+        "prefill_energy_joules",
+        "decode_energy_joules",
+        "total_energy_joules",
+        "total_energy_wh",
+        "total_flops",
+    ]
+    assert (result["model"], result["gpu"]) == ("gpt-4o", "H100")
+    assert (result["reasoning_factor"], result["attention_mode"]) == (1.0, "quadratic")
+    assert result["total_energy_wh"] == pytest.approx(
+        by_hand(0, 500, "gpt-4o", "H100", "quadratic")["total_energy_wh"], rel=1e-12
+    )
+
+
+def test_wall_time_adds_the_empirical_figures() -> None:
+    result = seed(1000, 500, inference_wall_time_sec=12.5)
+    assert result["inference_wall_time_sec"] == 12.5
+    assert result["total_energy_joules_empirical"] == 12.5 * 700
+    assert result["total_energy_wh_empirical"] == 12.5 * 700 / 3600
+    assert result["empirical_utilization"] == result["total_flops"] / (12.5 * 989e12)
+
+
+def test_arrays_broadcast_on_the_same_path() -> None:
+    n = np.array([0, 1, 1000, 10_000_000])[:, None]
+    out = np.array([0.0, 1.0, 500.0])
+    grid = seed(n, out)  # type: ignore[arg-type]
+    for i, j in np.ndindex(4, 3):
+        one = seed(float(n[i, 0]), float(out[j]))
+        for name in ("prefill_energy_joules", "decode_energy_joules", "total_energy_wh"):
+            cell = np.broadcast_to(grid[name], (4, 3))[i, j]
+            assert cell == pytest.approx(one[name], rel=1e-15), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"model_name": "gpt-4"[:-1] + "o4"}, UnknownModelError, "register_model_profile"),
+        ({"model_name": "gpt-4oo"}, UnknownModelError, "'gpt-4o'"),
+        ({"gpu_name": "H1000"}, UnknownGpuError, "'H100'"),
+        ({"gpu_name": "H1000"}, UnknownGpuError, "register_gpu_profile"),
+        ({"attention_mode": "cubic"}, ConfigurationError, "'quadratic', 'linear'"),
+        ({"input_tokens": -1}, TokenCountError, "input_tokens .* got -1"),
+        ({"output_tokens": math.nan}, TokenCountError, "output_tokens .* got nan"),
+        ({"output_tokens": math.inf}, TokenCountError, "output_tokens .* got inf"),
+        ({"input_tokens": "many"}, TokenCountError, "got 'many'"),
+        ({"input_tokens": np.array([1, -1])}, TokenCountError, "input_tokens"),
+        ({"input_tokens": np.array([1, np.inf])}, TokenCountError, "input_tokens"),
+        ({"inference_wall_time_sec": 0}, ConfigurationError, "positive number of seconds"),
+    ],
+)
+def test_bad_input_is_named(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        seed(**arguments)
+
+
+counts = st.integers(0, 10**7)
+
+
+@given(n=counts, cached=counts, out=counts, mode=st.sampled_from(["quadratic", "linear"]))
+def test_cached_prompts_cost_less_and_never_less_than_nothing(
+    n: int, cached: int, out: int, mode: str
+) -> None:
+    cached = min(n, cached)
+    model, gpu = default_catalogue().model("gpt-4o"), default_catalogue().gpu("H100")
+
+    def prefill(cached_tokens: int) -> float:
+        return reference.estimate(
+            model,
+            gpu,
+            input_tokens=n,
+            output_tokens=out,
+            cached_input_tokens=cached_tokens,
+            attention_mode=mode,
+        ).prefill_energy_joules
+
+    assert 0 <= prefill(cached) <= prefill(0)
+    assert prefill(n) == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "attention"), [("quadratic", 1000**2 - 600**2), ("linear", 1000 - 600)]
+)
+def test_cached_tokens_skip_their_prefill(mode: str, attention: int) -> None:
+    model = default_catalogue().model("gpt-4o")
+    k = 4 * 57 * 150.1 * 77
+    expected = (1000 - 600) * 2 * 100e9 + k * attention
+    assert reference.prefill_flops(model, 1000, 600, mode) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "factor", "reasoning_known"),
+    [(None, 3.0, True), (0, 1.0, True), (300, 1.0, True)],
+)
+def test_the_factor_is_applied_only_without_a_reasoning_count(
+    reasoning: int | None, factor: float, reasoning_known: bool
+) -> None:
+    model, gpu = default_catalogue().model("o1"), default_catalogue().gpu("H100")
+    usage = TokenUsage(input_tokens=100, output_tokens=500, reasoning_tokens=reasoning)
+    estimate = estimate_usage(usage, model, gpu)
+    assert estimate.reasoning_factor == factor
+    expected = by_hand(100, 500 * factor / 3, "o1", "H100", "quadratic")
+    assert estimate.decode_energy_joules == pytest.approx(expected["decode_energy_joules"])
+    assert (estimate.reasoning_energy_joules is not None) is reasoning_known
+
+
+def test_reasoning_energy_is_that_of_the_first_tokens_generated() -> None:
+    model, gpu = default_catalogue().model("o1"), default_catalogue().gpu("H100")
+    usage = TokenUsage(input_tokens=100, output_tokens=500, reasoning_tokens=300)
+    first_300 = TokenUsage(input_tokens=100, output_tokens=300, reasoning_tokens=0)
+    assert estimate_usage(usage, model, gpu).reasoning_energy_joules == pytest.approx(
+        estimate_usage(first_300, model, gpu).decode_energy_joules
+    )
+
+
+def test_a_model_without_a_factor_knows_no_reasoning_energy() -> None:
+    model, gpu = default_catalogue().model("gpt-4o"), default_catalogue().gpu("H100")
+    estimate = estimate_usage(TokenUsage(input_tokens=1, output_tokens=1), model, gpu)
+    assert estimate.reasoning_energy_joules is None
