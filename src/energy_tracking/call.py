@@ -1,0 +1,308 @@
+"""One call's life: started, fed with what the server sends, closed once.
+
+A call is told of every body and stream event and keeps only what cannot be found out
+later. Closing it, by whichever of the many ways a call can end comes first, hands it to
+its tracker exactly once; every other close is a no-op.
+
+The clock here only measures durations. Nothing else of the outside world is touched, and
+sync and async clients share every line.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from typing import Literal, Protocol
+
+from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.shapes import (
+    CHARACTERS_PER_TOKEN,
+    generated_characters,
+    identity_in,
+    prompt_characters,
+    usage_in,
+)
+from energy_tracking.usage import TokenUsage, read_usage
+
+Status = Literal["estimated", "partial", "unestimated"]
+
+
+class CreditedSession(Protocol):
+    """What a call knows of the session it is credited to."""
+
+    def add(self, record: CallRecord) -> None:
+        """Count a call."""
+
+    @property
+    def name(self) -> str:
+        """Name of the session."""
+
+    @property
+    def running_total_energy_joules(self) -> float:
+        """Energy credited so far [J]."""
+
+
+class CallSpan(Protocol):
+    """What telemetry opened for a call."""
+
+    def current(self) -> AbstractContextManager[None]:
+        """Make it current while the request is sent."""
+
+    def end(self, record: CallRecord) -> None:
+        """Tell it how the call ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequest:
+    """What is known when a call starts.
+
+    Attributes:
+        operation: ``gen_ai.operation.name``, e.g. ``"chat"``.
+        provider: ``gen_ai.provider.name``, e.g. ``"openai"``.
+        model: The model asked for; None where the request names none.
+        session: The innermost session when the request started; it is credited however
+            late, and wherever, the call ends.
+        stream: Whether a stream was asked for.
+        server_address: Host the request goes to.
+        server_port: Its port.
+    """
+
+    operation: str
+    provider: str
+    model: str | None
+    session: CreditedSession
+    stream: bool = False
+    server_address: str | None = None
+    server_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """What is known when a call has ended.
+
+    Attributes:
+        request: What was known at the start.
+        status: ``"estimated"`` from reported tokens; ``"partial"`` from tokens that were
+            themselves estimated; ``"unestimated"``: counted, its energy unknown.
+        reason: Why a call is not ``"estimated"``.
+        response_model: The model the server says it ran.
+        response_id: The server's id of the response.
+        usage: Token counts; None where nothing is known.
+        estimate: The energy; None where it could not be estimated.
+        model_match: How the model's name led to a profile, e.g. ``"exact"``.
+        duration_seconds: From the start of the request to its end [s].
+        first_chunk_seconds: From the start to the first stream event [s], or None.
+        error_type: What failed, as a class name; None where nothing did.
+        retries: Times the SDK sent the request again.
+    """
+
+    request: CallRequest
+    status: Status
+    reason: str | None = None
+    response_model: str | None = None
+    response_id: str | None = None
+    usage: TokenUsage | None = None
+    estimate: EnergyEstimate | None = None
+    model_match: str | None = None
+    duration_seconds: float = 0.0
+    first_chunk_seconds: float | None = None
+    error_type: str | None = None
+    retries: int = 0
+
+    @property
+    def model(self) -> str:
+        """The model that ran, as well as it is known."""
+        return self.response_model or self.request.model or "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An estimate and how its model was matched, or the reason there is none."""
+
+    estimate: EnergyEstimate | None = None
+    model_match: str | None = None
+    reason: str | None = None
+
+
+Estimate = Callable[["str | None", "str | None", TokenUsage], Outcome]
+"""Requested model, model that answered, tokens -> outcome."""
+
+
+class Call:
+    """A call that is still going on. ``observe`` and ``close`` may come from any thread."""
+
+    __slots__ = (
+        "_latch",
+        "_settle",
+        "asks_for_usage",
+        "characters",
+        "ended_at",
+        "error_type",
+        "first_chunk_at",
+        "prompt",
+        "raw_usage",
+        "request",
+        "response_id",
+        "response_model",
+        "retries",
+        "span",
+        "started_at",
+        "status",
+    )
+
+    def __init__(
+        self, request: CallRequest, settle: Callable[[Call], None], prompt: object = None
+    ) -> None:
+        """Start the call now.
+
+        Args:
+            request: What is known of it.
+            settle: Told once, when the call has ended.
+            prompt: The request's body, looked at only if the server reports no usage.
+        """
+        self.request = request
+        self.prompt = prompt
+        self.span: CallSpan | None = None
+        self.raw_usage: object = None
+        self.characters = 0
+        self.response_id: str | None = None
+        self.response_model: str | None = None
+        self.status: str | None = None
+        self.error_type: str | None = None
+        self.retries = 0
+        self.asks_for_usage = False
+        self.first_chunk_at: float | None = None
+        self.ended_at: float | None = None
+        self._settle = settle
+        self._latch = threading.Lock()
+        self.started_at = perf_counter()
+
+    @property
+    def observed(self) -> bool:
+        """Whether any body or event has been seen."""
+        return self.first_chunk_at is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the call has ended and was handed over."""
+        return self._latch.locked()
+
+    def observe(self, data: object) -> None:
+        """Take in one decoded body or stream event."""
+        if self.first_chunk_at is None:
+            self.first_chunk_at = perf_counter()
+        if not isinstance(data, Mapping):
+            return
+        usage = usage_in(data)
+        if usage is not None:
+            # The last one stands: servers that report continuously report sums so far.
+            self.raw_usage = usage
+        if data.get("object") == "response":
+            # A whole body, which polling shows again with more text in it.
+            self.characters = max(self.characters, generated_characters(data))
+        else:
+            self.characters += generated_characters(data)
+        if self.response_model is None or usage is not None or "status" in data:
+            response_id, model, status = identity_in(data)
+            self.response_id = response_id or self.response_id
+            self.response_model = model or self.response_model
+            self.status = status or self.status
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the call, once; a later close changes nothing."""
+        if not self._latch.acquire(blocking=False):
+            return
+        if error is not None:
+            self.error_type = type(error).__qualname__
+        if self.ended_at is None:
+            self.ended_at = perf_counter()
+        self._settle(self)
+
+    def close_later(self) -> None:
+        """End the call now, settle it later; see ``defer``."""
+        if self.ended_at is None:
+            self.ended_at = perf_counter()
+        defer(self.close)
+
+    def record(self, estimate: Estimate) -> CallRecord:
+        """Everything the call has shown, with its energy."""
+        usage, reason = self._usage()
+        outcome = Outcome(reason=reason)
+        if usage is not None:
+            outcome = estimate(self.request.model, self.response_model, usage)
+        status: Status = "unestimated"
+        if outcome.estimate is not None:
+            status = "partial" if usage is not None and usage.estimated else "estimated"
+        ended_at = self.ended_at or perf_counter()
+        streamed = self.request.stream and self.first_chunk_at is not None
+        return CallRecord(
+            request=self.request,
+            status=status,
+            reason=outcome.reason or reason,
+            response_model=self.response_model,
+            response_id=self.response_id,
+            usage=usage,
+            estimate=outcome.estimate,
+            model_match=outcome.model_match,
+            duration_seconds=ended_at - self.started_at,
+            first_chunk_seconds=self.first_chunk_at - self.started_at  # type: ignore[operator]
+            if streamed
+            else None,
+            error_type=self.error_type,
+            retries=self.retries,
+        )
+
+    def _usage(self) -> tuple[TokenUsage | None, str | None]:
+        """The tokens, and what is less than reported about them."""
+        usage = None if self.raw_usage is None else read_usage(self.raw_usage)
+        if usage is not None:
+            if usage.output_tokens or not self.characters:
+                return usage, None
+            seen = replace(
+                usage, output_tokens=tokens_in(self.characters), estimated=("output_tokens",)
+            )
+            return seen, "usage reports no output although text was generated"
+        if self.characters:
+            seen = TokenUsage(
+                input_tokens=tokens_in(prompt_characters(self.prompt)),
+                output_tokens=tokens_in(self.characters),
+                dialect="text",
+                estimated=("input_tokens", "output_tokens"),
+            )
+            return seen, f"no usage in the {'stream' if self.request.stream else 'response'}"
+        if self.error_type is not None:
+            return None, f"failed with {self.error_type}"
+        if self.raw_usage is not None:
+            return None, "no token counts in the usage"
+        return None, "no usage in the response" if self.observed else "nothing was read"
+
+
+def tokens_in(characters: int) -> int:
+    """About how many tokens a text has; at least one where there is any text."""
+    return max(1, round(characters / CHARACTERS_PER_TOKEN)) if characters else 0
+
+
+_deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+
+def defer(settle: Callable[[], None]) -> None:
+    """Leave something to be settled to the next call, look at a session, or exit.
+
+    For finalisers, which must take no lock: garbage collection can run while this very
+    thread holds the lock of a session or of a metrics SDK.
+    """
+    _deferred.put(settle)
+
+
+def settle_deferred() -> None:
+    """Settle what finalisers have left behind."""
+    while True:
+        try:
+            settle = _deferred.get_nowait()
+        except Empty:
+            return
+        settle()

@@ -1,0 +1,94 @@
+"""Totals as text for people: pure strings.
+
+People see two significant digits. An estimate from public knowledge of a closed model is
+good to a factor, not to a percent, and digits we do not have would claim otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from energy_tracking.totals import Totals, sum_of
+
+# Watt-hours per unit, largest first.
+_UNITS = (("kWh", 1e3), ("Wh", 1.0), ("mWh", 1e-3), ("µWh", 1e-6))
+
+
+def two_digits(value: float) -> str:
+    """A number with two significant digits and no exponent, e.g. ``0.23``, ``1,200``."""
+    return f"{Decimal(f'{value:.2g}'):,f}"
+
+
+def energy_text(energy_wh: float) -> str:
+    """Energy [Wh] with the unit that suits it, e.g. ``12 mWh``."""
+    unit, size = _unit_for(energy_wh)
+    return f"{two_digits(energy_wh / size)} {unit}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, the first to the left and numbers to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def session_table(
+    name: str,
+    groups: Mapping[tuple[str, str], Totals],
+    reasons: Mapping[tuple[str, str], int],
+) -> str:
+    """A session: one line in sum, a row per model and GPU, and what is not known.
+
+    Args:
+        name: Name of the session.
+        groups: Totals by (model, GPU profile).
+        reasons: Calls by (model, why they are less than fully estimated).
+    """
+    total = sum_of(list(groups.values()))
+    head = f"{name}: {_count(total.calls, 'call')}, {energy_text(total.total_energy_wh)}"
+    if not groups:
+        return head
+    unit, size = _unit_for(total.total_energy_wh)
+    energies = (f"prefill {unit}", f"decode {unit}", f"total {unit}")
+    header = ("model", "gpu", "calls", "input", "cached", "output", "reasoning", *energies)
+    rows = [(*key, *_cells(totals, size)) for key, totals in sorted(groups.items())]
+    if len(rows) > 1:
+        rows.append(("sum", "", *_cells(total, size)))
+    notes = [
+        f"  {_count(calls, 'call')} to {model}: {reason}"
+        for (model, reason), calls in sorted(reasons.items())
+    ]
+    return "\n".join((head, table(header, rows), *notes))
+
+
+def _cells(totals: Totals, size: float) -> list[str]:
+    counts = (
+        totals.calls,
+        totals.input_tokens,
+        totals.cached_input_tokens,
+        totals.output_tokens,
+        totals.reasoning_tokens,
+    )
+    energies = (totals.prefill_energy_wh, totals.decode_energy_wh, totals.total_energy_wh)
+    unknown = totals.calls == totals.unestimated_calls + totals.failed_calls
+    return [
+        *(f"{count:,}" for count in counts),
+        *("-" if unknown else two_digits(energy_wh / size) for energy_wh in energies),
+    ]
+
+
+def _unit_for(energy_wh: float) -> tuple[str, float]:
+    if energy_wh <= 0:
+        return "Wh", 1.0
+    return next((unit for unit in _UNITS if energy_wh >= unit[1]), _UNITS[-1])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

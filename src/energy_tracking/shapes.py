@@ -1,0 +1,227 @@
+"""Where each API keeps what we read: endpoint, provider, id, model, usage and text.
+
+Everything here works on decoded JSON, before any SDK builds its models: new fields
+survive old SDKs, and the tokens are known even where the SDK goes on to raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CHARACTERS_PER_TOKEN = 4.3
+"""Characters of text per token [1], for streams that end without a usage.
+
+English prose and code lie near 4 to 4.5 with the tokenisers of today; other scripts are
+far lower. It is only used where the alternative is to count nothing, and says so.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One way to ask for inference.
+
+    Attributes:
+        path: How the request's path ends.
+        operation: ``gen_ai.operation.name`` of the GenAI semantic conventions.
+        stream_options: Whether the endpoint knows ``stream_options.include_usage``.
+    """
+
+    path: str
+    operation: str
+    stream_options: bool = False
+
+
+# A POST to one of these runs inference and is counted. Everything else fetches, lists or
+# manages what already ran, and is not. A longer path stands before the one it ends in.
+ENDPOINTS = (
+    Endpoint("/chat/completions", "chat", stream_options=True),
+    Endpoint("/completions", "text_completion", stream_options=True),
+    Endpoint("/responses/compact", "chat"),
+    Endpoint("/responses", "chat"),
+    Endpoint("/decisions", "chat"),
+    Endpoint("/embeddings", "embeddings"),
+    Endpoint("/images/generations", "image_generation"),
+    Endpoint("/images/edits", "image_generation"),
+    Endpoint("/images/variations", "image_generation"),
+    Endpoint("/audio/transcriptions", "transcription"),
+    Endpoint("/audio/translations", "transcription"),
+    Endpoint("/audio/speech", "speech"),
+    Endpoint("/moderations", "moderation"),
+)
+
+# Host (or the end of it) to `gen_ai.provider.name`. The convention names the provider the
+# client believes to talk to, so an unlisted host stays with the client library's own.
+PROVIDERS = {
+    "openai.azure.com": "azure.ai.openai",
+    "cognitiveservices.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.inference",
+    "api.x.ai": "x_ai",
+    "api.groq.com": "groq",
+    "api.deepseek.com": "deepseek",
+    "api.mistral.ai": "mistral_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.cohere.com": "cohere",
+    "api.anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "aiplatform.googleapis.com": "gcp.vertex_ai",
+}
+
+# Where a usage may lie in a body or a stream event, most common first.
+USAGE_PATHS: tuple[tuple[str | int, ...], ...] = (
+    ("usage",),
+    ("response", "usage"),  # Responses API stream events
+    ("x_groq", "usage"),
+    ("choices", 0, "usage"),  # Moonshot
+    ("data", "usage"),  # events the SDK wraps with their name
+)
+
+_TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "text")
+
+
+def endpoint_of(method: str, path: str) -> Endpoint | None:
+    """The inference endpoint a request goes to, or None if it runs none."""
+    if method.lower() != "post":
+        return None
+    path = path.split("?", 1)[0].rstrip("/")
+    return next((endpoint for endpoint in ENDPOINTS if path.endswith(endpoint.path)), None)
+
+
+def provider_of(host: str, default: str) -> str:
+    """``gen_ai.provider.name`` of a host, ``default`` where the host is not listed."""
+    return next(
+        (
+            provider
+            for suffix, provider in PROVIDERS.items()
+            if host == suffix or host.endswith(("." + suffix, "-" + suffix))
+        ),
+        default,
+    )
+
+
+def usage_in(data: Mapping[str, Any]) -> object | None:
+    """The raw usage object in a body or event, or None."""
+    for path in USAGE_PATHS:
+        found: Any = data
+        for key in path:
+            try:
+                found = found[key]
+            except (KeyError, IndexError, TypeError):
+                found = None
+                break
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+    return None
+
+
+def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """Response id, model and status named by a body or event; empty strings are None."""
+    inner = data.get("response")
+    body = inner if isinstance(inner, Mapping) else data
+    return tuple(_text(body.get(key)) for key in ("id", "model", "status"))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFacts:
+    """What a response of any client says of itself; the usage is as it came."""
+
+    usage: object
+    model: str | None
+    response_id: str | None
+
+
+def response_facts(response: object) -> ResponseFacts | None:
+    """Usage, model and id of a response object or dict; None where it has no usage."""
+    usage = _first_of(response, ("usage", "usage_metadata", "usageMetadata"))
+    if usage is None or callable(usage):
+        return None
+    return ResponseFacts(
+        usage,
+        _text(_first_of(response, ("model", "model_version", "modelVersion"))),
+        _text(_first_of(response, ("id", "response_id", "responseId"))),
+    )
+
+
+def _first_of(source: object, names: tuple[str, ...]) -> object:
+    for name in names:
+        found = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+        if found is not None:
+            return found
+    return None
+
+
+def generated_characters(data: Mapping[str, Any]) -> int:
+    """Characters of generated text in a body or a stream event.
+
+    Chat and legacy completions keep it in ``choices`` (a ``delta`` while streaming),
+    Responses events in ``delta``, Responses bodies in ``output``. Tool-call arguments
+    are generated text too.
+    """
+    choices = data.get("choices")
+    if isinstance(choices, list):
+        return sum(_choice_characters(choice) for choice in choices)
+    delta = data.get("delta")
+    if isinstance(delta, str):
+        # Audio comes base64-encoded; its transcript has events of its own.
+        return 0 if str(data.get("type")).endswith("audio.delta") else len(delta)
+    output = data.get("output")
+    if isinstance(output, list):
+        return sum(len(text) for item in output for text in _strings(item, _OUTPUT_KEYS))
+    return 0
+
+
+def prompt_characters(body: object) -> int:
+    """Characters of text in a request body; images, audio and files are not text."""
+    if not isinstance(body, Mapping):
+        return 0
+    return sum(
+        len(text)
+        for key in ("messages", "input", "instructions", "prompt", "tools")
+        for text in _strings(body.get(key), _PROMPT_KEYS)
+    )
+
+
+_OUTPUT_KEYS = frozenset({"content", "text", "arguments", "summary", "refusal", "input"})
+_PROMPT_KEYS = frozenset(
+    {"content", "text", "arguments", "output", "input", "prompt", "tool_calls"}
+    | {"function", "name", "description", "parameters"}
+)
+
+
+def _choice_characters(choice: object) -> int:
+    if not isinstance(choice, Mapping):
+        return 0
+    count = len(choice["text"]) if isinstance(choice.get("text"), str) else 0
+    message = choice.get("delta") or choice.get("message")
+    if not isinstance(message, Mapping):
+        return count
+    for key in _TEXT_KEYS:
+        text = message.get(key)
+        if text and isinstance(text, str):
+            count += len(text)
+            if key == "reasoning_content":
+                break  # some servers repeat the same text under "reasoning"
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, Mapping) else None
+        arguments = function.get("arguments") if isinstance(function, Mapping) else None
+        if isinstance(arguments, str):
+            count += len(arguments)
+    return count
+
+
+def _strings(value: object, keys: frozenset[str]) -> Iterator[str]:
+    """The strings below a value, descending only into the given keys."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, below in value.items():
+            if key in keys:
+                yield from _strings(below, keys)
+    elif isinstance(value, (list, tuple)):
+        for below in value:
+            yield from _strings(below, keys)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

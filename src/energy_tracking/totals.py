@@ -1,0 +1,120 @@
+"""Adding records up: calls, tokens and energy, exactly.
+
+Energy is summed in whole nanojoules. Float sums depend on the order in which threads
+finish and drift over a million calls; integer sums do neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Self
+
+from energy_tracking.call import CallRecord
+from energy_tracking.units import joules_from_nanojoules, nanojoules_from_joules, wh_from_joules
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over calls.
+
+    Attributes:
+        calls: All calls, whatever became of them.
+        partial_calls: Calls whose tokens were partly estimated from text.
+        unestimated_calls: Calls that ran but whose energy is not known.
+        failed_calls: Calls that raised and reported no tokens.
+        input_tokens: Prompt tokens, cached ones included [tokens].
+        cached_input_tokens: Part of them read from a prompt cache [tokens].
+        output_tokens: Generated tokens, reasoning included [tokens].
+        reasoning_tokens: Part of them known to be reasoning [tokens].
+        prefill_energy_nanojoules: Energy of reading prompts [nJ].
+        decode_energy_nanojoules: Energy of generating output [nJ].
+        reasoning_energy_nanojoules: Part of the decode energy known to be reasoning [nJ].
+    """
+
+    calls: int = 0
+    partial_calls: int = 0
+    unestimated_calls: int = 0
+    failed_calls: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    prefill_energy_nanojoules: int = 0
+    decode_energy_nanojoules: int = 0
+    reasoning_energy_nanojoules: int = 0
+
+    def add(self, record: CallRecord) -> None:
+        """Count one call."""
+        self.calls += 1
+        usage, estimate = record.usage, record.estimate
+        if usage is not None:
+            self.input_tokens += usage.input_tokens
+            self.cached_input_tokens += usage.cached_input_tokens
+            self.output_tokens += usage.output_tokens
+            self.reasoning_tokens += usage.reasoning_tokens or 0
+        if estimate is not None:
+            self.partial_calls += record.status == "partial"
+            self.prefill_energy_nanojoules += nanojoules_from_joules(estimate.prefill_energy_joules)
+            self.decode_energy_nanojoules += nanojoules_from_joules(estimate.decode_energy_joules)
+            self.reasoning_energy_nanojoules += nanojoules_from_joules(
+                estimate.reasoning_energy_joules or 0.0
+            )
+        elif usage is None and record.error_type is not None:
+            self.failed_calls += 1
+        else:
+            self.unestimated_calls += 1
+
+    def __iadd__(self, other: Totals) -> Self:
+        """Add another group's sums."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+        return self
+
+    @property
+    def prefill_energy_joules(self) -> float:
+        """Energy of reading prompts [J]."""
+        return joules_from_nanojoules(self.prefill_energy_nanojoules)
+
+    @property
+    def decode_energy_joules(self) -> float:
+        """Energy of generating output [J]."""
+        return joules_from_nanojoules(self.decode_energy_nanojoules)
+
+    @property
+    def reasoning_energy_joules(self) -> float:
+        """Part of the decode energy known to be reasoning [J]."""
+        return joules_from_nanojoules(self.reasoning_energy_nanojoules)
+
+    @property
+    def total_energy_nanojoules(self) -> int:
+        """Prefill and decode together [nJ]."""
+        return self.prefill_energy_nanojoules + self.decode_energy_nanojoules
+
+    @property
+    def total_energy_joules(self) -> float:
+        """Prefill and decode together [J]."""
+        return joules_from_nanojoules(self.total_energy_nanojoules)
+
+    @property
+    def prefill_energy_wh(self) -> float:
+        """Energy of reading prompts [Wh]."""
+        return wh_from_joules(self.prefill_energy_joules)
+
+    @property
+    def decode_energy_wh(self) -> float:
+        """Energy of generating output [Wh]."""
+        return wh_from_joules(self.decode_energy_joules)
+
+    @property
+    def total_energy_wh(self) -> float:
+        """Prefill and decode together [Wh]."""
+        return wh_from_joules(self.total_energy_joules)
+
+
+def sum_of(groups: Iterable[Totals]) -> Totals:
+    """One group's totals out of several."""
+    total = Totals()
+    for group in groups:
+        total += group
+    return total
