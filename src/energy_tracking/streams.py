@@ -1,0 +1,216 @@
+"""How a response that is read bit by bit tells its call that it has ended.
+
+The HTTP response is followed, not the SDK's stream object: raw readers, helpers and plain
+iteration all end in closing it, and the caller keeps the very object the SDK made. A
+response nobody closes is noticed by a finaliser.
+
+The endings, each exactly once: read to the end; left early inside ``with``; closed; the
+user's error inside ``with``; cancelled; cut off by the server; dropped half-read; dropped
+unread; still open when the process ends (the tracker's part).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import weakref
+from asyncio import CancelledError
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from energy_tracking.call import Call, defer
+
+MAX_KEPT_BYTES = 1 << 18
+"""Bytes kept of a body that the caller reads raw: enough for the usage at its end."""
+
+# What is raised while a frame of these reads the response is the call's error. Any other
+# error that is under way while a response closes is the user's own.
+_READERS = frozenset({"openai", "httpx", "httpx2", "energy_tracking"})
+
+Finish = Callable[[Call, "BaseException | None"], None]
+"""Told once or more that a call's response has ended, and by what error."""
+
+
+def follow(
+    response: Any,
+    call: Call,
+    finish: Finish,
+    seam: AbstractContextManager[object],
+    *,
+    raw: bool = False,
+) -> None:
+    """Finish the call when this response closes, or is collected without.
+
+    Args:
+        response: An open ``httpx`` or ``httpx2`` response.
+        call: The call it belongs to.
+        finish: What to do then.
+        seam: Keeps our own errors away from the response's reader.
+        raw: Whether the caller may read the bytes without the SDK decoding them.
+    """
+    later = partial(_finish_later, call, finish)
+    finaliser = weakref.finalize(response, later)
+    finaliser.atexit = False
+    body = _RawBody(call, response.headers.get("content-type", "")) if raw else None
+
+    def ended() -> None:
+        if body is not None and body.being_read:
+            return  # by the very generator that comes back here when it is through
+        # The hooks go with the first close: they tie the response to itself, and would
+        # keep it from being pickled.
+        for name in ("close", "aclose", "iter_bytes", "aiter_bytes"):
+            vars(response).pop(name, None)
+        with seam:
+            error = sys.exception()
+            if isinstance(error, GeneratorExit):
+                # Perhaps the garbage collector closing a generator: no locks here.
+                later()
+                return
+            finaliser.detach()
+            if body is not None:
+                body.read()
+            finish(call, error if _is_of_the_call(error) else None)
+
+    _hook_closing(response, ended)
+    if body is not None:
+        _hook_reading(response, body, ended, seam)
+
+
+def _finish_later(call: Call, finish: Finish) -> None:
+    """For finalisers, which may only enqueue; see ``defer``."""
+    call.ended_at = perf_counter()
+    defer(partial(finish, call, None))
+
+
+def _hook_closing(response: Any, ended: Callable[[], None]) -> None:
+    close, aclose = response.close, response.aclose
+
+    def tracked_close() -> None:
+        try:
+            close()
+        finally:
+            ended()
+
+    async def tracked_aclose() -> None:
+        try:
+            await aclose()
+        finally:
+            ended()
+
+    response.close = tracked_close
+    response.aclose = tracked_aclose
+
+
+def _hook_reading(
+    response: Any, body: _RawBody, ended: Callable[[], None], seam: AbstractContextManager[object]
+) -> None:
+    iter_bytes, aiter_bytes = response.iter_bytes, response.aiter_bytes
+
+    def tracked_iter_bytes(*args: Any, **kwargs: Any) -> Iterator[bytes]:
+        body.being_read = True
+        try:
+            for piece in iter_bytes(*args, **kwargs):
+                with seam:
+                    body.feed(piece)
+                body.being_read = False
+                yield piece
+                body.being_read = True
+        finally:
+            body.being_read = False
+            if response.is_closed:
+                ended()
+
+    async def tracked_aiter_bytes(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+        body.being_read = True
+        try:
+            async for piece in aiter_bytes(*args, **kwargs):
+                with seam:
+                    body.feed(piece)
+                body.being_read = False
+                yield piece
+                body.being_read = True
+        finally:
+            body.being_read = False
+            if response.is_closed:
+                ended()
+
+    response.iter_bytes = tracked_iter_bytes
+    response.aiter_bytes = tracked_aiter_bytes
+
+
+class _RawBody:
+    """Reads along where the caller takes bytes and the SDK may decode nothing.
+
+    Each piece is looked at only when the next one is asked for: by then the SDK, where it
+    decodes the stream after all, has told the call of what was in it.
+    """
+
+    __slots__ = ("_call", "_events", "_fed", "_kept", "_piece", "being_read")
+
+    def __init__(self, call: Call, content_type: str) -> None:
+        self._call = call
+        self._events = "event-stream" in content_type
+        self._kept = bytearray()
+        self._piece = b""
+        self._fed = False
+        self.being_read = False
+
+    def feed(self, piece: bytes) -> None:
+        """Take in the next piece of the decoded body."""
+        if self._fed or not self._call.observed:
+            self._take(self._piece)
+            self._piece = piece
+
+    def read(self) -> None:
+        """Tell the call what the body says, unless the SDK has."""
+        if not self._fed and self._call.observed:
+            return
+        self._take(self._piece + b"\n" * self._events)
+        self._piece = b""
+        if not self._events:
+            self._call.observe(_json_or_usage(bytes(self._kept)))
+
+    def _take(self, piece: bytes) -> None:
+        self._kept += piece
+        if self._events:
+            *lines, self._kept = self._kept.split(b"\n")
+            for line in lines:
+                if line.startswith(b"data:"):
+                    with suppress(ValueError):
+                        self._call.observe(json.loads(line[5:]))
+                        self._fed = True
+        del self._kept[:-MAX_KEPT_BYTES]
+
+
+def body_in_memory(response: Any) -> object:
+    """The JSON of a response that has been read as a whole; None if there is none."""
+    if "json" not in response.headers.get("content-type", ""):
+        return None
+    # Not read, or not JSON after all: neither is ours to complain about.
+    with suppress(Exception):
+        return json.loads(response.content)
+    return None
+
+
+def _json_or_usage(text: bytes) -> object:
+    """A body as JSON; the usage alone where only the body's end was kept."""
+    with suppress(ValueError):
+        return json.loads(text)
+    found = text.rfind(b'"usage":')
+    if found >= 0:
+        with suppress(ValueError):
+            start = text[found + len(b'"usage":') :].decode(errors="replace").lstrip()
+            return {"usage": json.JSONDecoder().raw_decode(start)[0]}
+    return None
+
+
+def _is_of_the_call(error: BaseException | None) -> bool:
+    if error is None or isinstance(error, CancelledError):
+        return error is not None
+    # The traceback reaches from here inwards: its first frame is who is closing.
+    frame = error.__traceback__
+    closing = frame and frame.tb_frame.f_globals.get("__name__", "")
+    return bool(closing) and str(closing).partition(".")[0] in _READERS

@@ -1,0 +1,439 @@
+"""Spans and metrics: the only importer of OpenTelemetry.
+
+The providers are the application's own, global or given; none is ever set here. Where no
+SDK is configured every call below is a no-op of the OpenTelemetry API.
+
+Names: energy lives under ``energy_tracking.``, since OpenTelemetry has no convention for
+the energy of a GenAI call and reserves ``gen_ai.`` for its own. Token and request facts use
+the GenAI semantic conventions of version 1.41.
+Source: https://github.com/open-telemetry/semantic-conventions/tree/v1.41.0/docs/gen-ai
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from time import perf_counter, time_ns
+from typing import Any, TypedDict
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+    get_tracer,
+)
+
+from energy_tracking.call import CallRecord, CallRequest
+from energy_tracking.totals import Totals
+from energy_tracking.units import wh_from_joules
+
+SCOPE = "energy_tracking"
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
+
+ENERGY_METRIC = "energy_tracking.client.energy"
+ENERGY_PER_CALL_METRIC = "energy_tracking.client.operation.energy"
+UNESTIMATED_METRIC = "energy_tracking.client.unestimated.operations"
+TOKEN_METRIC = "gen_ai.client.token.usage"
+DURATION_METRIC = "gen_ai.client.operation.duration"
+
+# From a short answer of a small model to a long agent run of a large one [J].
+ENERGY_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
+# The two below are the convention's own.
+TOKEN_BUCKETS = tuple(float(4**power) for power in range(14))
+DURATION_BUCKETS = tuple(0.01 * 2**power for power in range(14))
+
+# Spans of these operations stand for one LLM call; agents, tools and HTTP servers do not.
+LLM_OPERATIONS = frozenset(
+    {"chat", "text_completion", "embeddings", "generate_content", "image_generation"}
+)
+OPENINFERENCE_LLM_KINDS = frozenset({"LLM", "EMBEDDING"})
+
+# The plain key is what instrumentations of the contrib repository set, the other one what
+# exporters set around their own requests.
+_SUPPRESSION_KEYS = (
+    "suppress_instrumentation",
+    getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
+)
+
+Read = Callable[[CallRecord], Any]
+
+
+def _of_usage(name: str) -> Read:
+    """Reads a count; zero counts of rare kinds and unknown counts are left out."""
+
+    def read(record: CallRecord) -> Any:
+        usage = record.usage
+        return None if usage is None or name in usage.estimated else getattr(usage, name)
+
+    return read
+
+
+def _of_estimate(name: str) -> Read:
+    return lambda record: record.estimate and getattr(record.estimate, name)
+
+
+def _of_session(read: Callable[[Any], Any]) -> Read:
+    return lambda record: read(record.request.session)
+
+
+# Attribute, how it is read from a record, what it says. A None is not set.
+REQUEST_FACTS: tuple[tuple[str, Callable[[CallRequest], Any], str], ...] = (
+    ("gen_ai.operation.name", lambda request: request.operation, "`chat`, `embeddings`, …"),
+    ("gen_ai.provider.name", lambda request: request.provider, "`openai`, `azure.ai.openai`, …"),
+    ("gen_ai.request.model", lambda request: request.model, "model asked for"),
+    ("gen_ai.request.stream", lambda request: request.stream or None, "only when streamed"),
+    ("server.address", lambda request: request.server_address, "host"),
+    ("server.port", lambda request: request.server_port, "port"),
+)
+CALL_FACTS: tuple[tuple[str, Read, str], ...] = (
+    ("gen_ai.response.model", lambda record: record.response_model, "model that answered"),
+    ("gen_ai.response.id", lambda record: record.response_id, "id of the response"),
+    (
+        "gen_ai.response.time_to_first_chunk",
+        lambda record: record.first_chunk_seconds,
+        "of a stream [s]",
+    ),
+    ("error.type", lambda record: record.error_type, "what failed"),
+)
+TOKEN_FACTS: tuple[tuple[str, Read, str], ...] = (
+    ("gen_ai.usage.input_tokens", _of_usage("input_tokens"), "as reported, cached included"),
+    ("gen_ai.usage.output_tokens", _of_usage("output_tokens"), "as reported, reasoning included"),
+    (
+        "gen_ai.usage.cache_read.input_tokens",
+        lambda record: record.usage and (record.usage.cached_input_tokens or None),
+        "part of the input read from a prompt cache",
+    ),
+    (
+        "gen_ai.usage.reasoning.output_tokens",
+        lambda record: record.usage and record.usage.reasoning_tokens,
+        "part of the output that is reasoning",
+    ),
+)
+ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
+    (
+        "energy_tracking.status",
+        lambda record: record.status,
+        "`estimated`, `partial`, `unestimated`",
+    ),
+    ("energy_tracking.reason", lambda record: record.reason, "why not `estimated`"),
+    ("energy_tracking.total_energy_joules", _of_estimate("total_energy_joules"), "[J]"),
+    ("energy_tracking.total_energy_wh", _of_estimate("total_energy_wh"), "[Wh]"),
+    ("energy_tracking.prefill_energy_joules", _of_estimate("prefill_energy_joules"), "[J]"),
+    ("energy_tracking.decode_energy_joules", _of_estimate("decode_energy_joules"), "[J]"),
+    (
+        "energy_tracking.reasoning_energy_joules",
+        _of_estimate("reasoning_energy_joules"),
+        "part of the decode energy [J], where known",
+    ),
+    (
+        "energy_tracking.total_energy_low_joules",
+        _of_estimate("total_energy_low_joules"),
+        "90 % range, low end [J]",
+    ),
+    (
+        "energy_tracking.total_energy_high_joules",
+        _of_estimate("total_energy_high_joules"),
+        "90 % range, high end [J]",
+    ),
+    ("energy_tracking.total_flops", _of_estimate("total_flops"), "[FLOP]"),
+    ("energy_tracking.reasoning_factor", _of_estimate("reasoning_factor"), "factor applied"),
+    ("energy_tracking.attention_mode", _of_estimate("attention_mode"), "`quadratic`, `linear`"),
+    ("energy_tracking.gpu", _of_estimate("gpu"), "GPU profile"),
+    ("energy_tracking.scope", _of_estimate("scope"), "`gpu`: the board alone"),
+    ("energy_tracking.model_profile", _of_estimate("model_profile"), "model profile"),
+    ("energy_tracking.model_match", lambda record: record.model_match, "rule that found it"),
+    ("energy_tracking.grade", _of_estimate("grade"), "confidence in it, A to E"),
+    ("energy_tracking.method", _of_estimate("method"), "estimator"),
+    ("energy_tracking.method_version", _of_estimate("method_version"), "its version"),
+    (
+        "energy_tracking.tokens_estimated",
+        lambda record: (record.usage and ",".join(record.usage.estimated)) or None,
+        "counts estimated from text",
+    ),
+    (
+        "energy_tracking.tokens_repaired",
+        lambda record: (record.usage and "; ".join(record.usage.repairs)) or None,
+        "what was wrong with the usage",
+    ),
+    ("energy_tracking.retries", lambda record: record.retries or None, "by the SDK"),
+    (
+        "energy_tracking.session.name",
+        _of_session(lambda session: session.name),
+        "innermost session",
+    ),
+    (
+        "energy_tracking.session.total_energy_wh",
+        _of_session(lambda session: wh_from_joules(session.running_total_energy_joules)),
+        "its running total [Wh]; to be read, never summed",
+    ),
+)
+# Other names than the leaves, so that a sum over spans counts no call twice.
+ROLLUP_FACTS: tuple[tuple[str, Callable[[Totals], Any], str], ...] = (
+    ("energy_tracking.rollup.calls", lambda totals: totals.calls, "calls inside"),
+    (
+        "energy_tracking.rollup.partial_calls",
+        lambda totals: totals.partial_calls,
+        "from estimated tokens",
+    ),
+    (
+        "energy_tracking.rollup.unestimated_calls",
+        lambda totals: totals.unestimated_calls,
+        "energy unknown",
+    ),
+    (
+        "energy_tracking.rollup.failed_calls",
+        lambda totals: totals.failed_calls,
+        "raised, no tokens",
+    ),
+    ("energy_tracking.rollup.input_tokens", lambda totals: totals.input_tokens, "in sum"),
+    ("energy_tracking.rollup.output_tokens", lambda totals: totals.output_tokens, "in sum"),
+    (
+        "energy_tracking.rollup.total_energy_joules",
+        lambda totals: totals.total_energy_joules,
+        "in sum [J]",
+    ),
+    ("energy_tracking.rollup.total_energy_wh", lambda totals: totals.total_energy_wh, "[Wh]"),
+)
+
+
+def _read(facts: Any, source: object) -> dict[str, Any]:
+    attributes = {}
+    for name, read, _ in facts:
+        value = read(source)
+        # Span attributes would take NaN without a word.
+        if value is not None and not (isinstance(value, float) and not math.isfinite(value)):
+            attributes[name] = value
+    return attributes
+
+
+class ProviderArguments(TypedDict, total=False):
+    """Where spans and metrics go; None means: the global provider."""
+
+    tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider | None
+
+
+class CallSpan:
+    """The span of one call: our own, or another instrumentation's that we add to."""
+
+    __slots__ = ("_telemetry", "own", "span", "started_at")
+
+    def __init__(self, telemetry: Telemetry, span: Span, own: bool) -> None:
+        self._telemetry = telemetry
+        self.span = span
+        self.own = own
+        self.started_at = perf_counter()
+
+    def current(self) -> AbstractContextManager[None]:
+        """Make our own span current, so that HTTP spans become its children."""
+        return _current(self.span) if self.own else nullcontext()
+
+    def end(self, record: CallRecord) -> None:
+        """Put the record on the span and into the metrics."""
+        self._telemetry._end(self, record)
+
+
+class FunctionSpan:
+    """The span of one run of a decorated function."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def current(self) -> AbstractContextManager[None]:
+        """Make it current, so that the calls inside become its children."""
+        return _current(self._span)
+
+    def end(
+        self, totals: Totals, error: BaseException | None = None, ended_at: int | None = None
+    ) -> None:
+        """Put the sum over the calls inside onto it, and end it.
+
+        Args:
+            totals: Sum over the calls.
+            error: What the function raised.
+            ended_at: When it ended, if not now [ns since the epoch].
+        """
+        if self._span.is_recording():
+            self._span.set_attributes(_read(ROLLUP_FACTS, totals))
+            if error is not None:
+                self._span.set_attribute("error.type", type(error).__qualname__)
+                self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end(ended_at)
+
+
+class Telemetry:
+    """Turns calls into spans and metrics of the application's providers."""
+
+    def __init__(
+        self,
+        spans: str = "auto",
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        version: str | None = None,
+    ) -> None:
+        """Make the instruments.
+
+        Args:
+            spans: ``"auto"``, ``"own"``, ``"annotate"`` or ``"off"``, see the settings.
+            tracer_provider: Used in place of the global one.
+            meter_provider: Used in place of the global one.
+            version: Version of this library, for the instrumentation scope.
+        """
+        self._spans = spans
+        self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
+        meter = get_meter(SCOPE, version or "", meter_provider, SCHEMA_URL)
+        self._energy = meter.create_counter(
+            ENERGY_METRIC, unit="J", description="Energy of LLM calls."
+        )
+        self._energy_per_call = meter.create_histogram(
+            ENERGY_PER_CALL_METRIC,
+            unit="J",
+            description="Energy of one LLM call.",
+            explicit_bucket_boundaries_advisory=ENERGY_BUCKETS,
+        )
+        self._unestimated = meter.create_counter(
+            UNESTIMATED_METRIC,
+            unit="{operation}",
+            description="LLM calls whose energy is not known.",
+        )
+        self._tokens = meter.create_histogram(
+            TOKEN_METRIC,
+            unit="{token}",
+            description="Number of input and output tokens used.",
+            explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
+        )
+        self._duration = meter.create_histogram(
+            DURATION_METRIC,
+            unit="s",
+            description="GenAI operation duration.",
+            explicit_bucket_boundaries_advisory=DURATION_BUCKETS,
+        )
+
+    def start(self, request: CallRequest) -> CallSpan | None:
+        """Open a span, or find the one to add to; None where telemetry is suppressed."""
+        if _suppressed():
+            return None
+        current = trace.get_current_span()
+        if self._spans in ("auto", "annotate") and _is_llm_span(current):
+            return CallSpan(self, current, own=False)
+        if self._spans in ("annotate", "off"):
+            return CallSpan(self, INVALID_SPAN, own=True)
+        span = self._tracer.start_span(
+            _name(request), kind=SpanKind.CLIENT, attributes=_read(REQUEST_FACTS, request)
+        )
+        return CallSpan(self, span, own=True)
+
+    def start_function(self, name: str) -> FunctionSpan:
+        """Open the span of a decorated function."""
+        own = self._spans in ("auto", "own") and not _suppressed()
+        return FunctionSpan(self._tracer.start_span(name) if own else INVALID_SPAN)
+
+    def _end(self, call_span: CallSpan, record: CallRecord) -> None:
+        span, facts = call_span.span, CALL_FACTS + TOKEN_FACTS + ENERGY_FACTS
+        if not call_span.own:
+            # Its own instrumentation reports tokens and errors; repeating them would
+            # double them in every backend.
+            facts = ENERGY_FACTS
+            if not span.is_recording():
+                # It ended before the stream did: a short span of our own, linked to it.
+                span = self._tracer.start_span(
+                    _name(record.request),
+                    kind=SpanKind.CLIENT,
+                    attributes=_read(REQUEST_FACTS, record.request),
+                    links=[Link(span.get_span_context())],
+                )
+                self._fill(span, facts, record)
+                span.end()
+            else:
+                span.set_attributes(_read(facts, record))
+        else:
+            self._fill(span, facts, record)
+            # A stream dropped unread is settled later than it ended.
+            late = perf_counter() - call_span.started_at - record.duration_seconds
+            span.end(time_ns() - int(late * 1e9) if late > 1e-3 else None)
+        self._measure(record, tokens_and_duration=call_span.own)
+
+    def _fill(self, span: Span, facts: Any, record: CallRecord) -> None:
+        if span.is_recording():
+            span.set_attributes(_read(facts, record))
+            if record.error_type is not None:
+                span.set_status(Status(StatusCode.ERROR))
+
+    def _measure(self, record: CallRecord, tokens_and_duration: bool) -> None:
+        request, estimate, usage = record.request, record.estimate, record.usage
+        common: dict[str, Any] = {
+            "gen_ai.operation.name": request.operation,
+            "gen_ai.provider.name": request.provider,
+        }
+        if request.model is not None:
+            common["gen_ai.request.model"] = request.model
+        if record.response_model is not None:
+            common["gen_ai.response.model"] = record.response_model
+        if estimate is not None and math.isfinite(estimate.total_energy_joules):
+            ours = common | {
+                "energy_tracking.gpu": estimate.gpu,
+                "energy_tracking.method": estimate.method,
+                "energy_tracking.status": record.status,
+            }
+            self._energy.add(estimate.total_energy_joules, ours)
+            self._energy_per_call.record(estimate.total_energy_joules, ours)
+        else:
+            self._unestimated.add(1, common)
+        if not tokens_and_duration:
+            return
+        if record.error_type is not None:
+            self._duration.record(
+                record.duration_seconds, common | {"error.type": record.error_type}
+            )
+        else:
+            self._duration.record(record.duration_seconds, common)
+        if usage is not None:
+            for kind, count in (("input", "input_tokens"), ("output", "output_tokens")):
+                if count not in usage.estimated:
+                    tokens = getattr(usage, count)
+                    self._tokens.record(tokens, common | {"gen_ai.token.type": kind})
+
+
+def _name(request: CallRequest) -> str:
+    return f"{request.operation} {request.model}" if request.model else request.operation
+
+
+@contextmanager
+def _current(span: Span) -> Iterator[None]:
+    if not span.get_span_context().is_valid:
+        yield
+        return
+    token = otel_context.attach(trace.set_span_in_context(span))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+def _suppressed() -> bool:
+    return any(otel_context.get_value(key) for key in _SUPPRESSION_KEYS)
+
+
+def _is_llm_span(span: Span) -> bool:
+    """Whether another instrumentation's span stands for one LLM call."""
+    scope = getattr(span, "instrumentation_scope", None)
+    if not span.is_recording() or (scope is not None and scope.name == SCOPE):
+        return False
+    # The API has no way to read a span's attributes; the SDK's spans have.
+    attributes = getattr(span, "attributes", None) or {}
+    if attributes.get("gen_ai.operation.name") is not None:
+        return attributes["gen_ai.operation.name"] in LLM_OPERATIONS
+    return (
+        attributes.get("openinference.span.kind") in OPENINFERENCE_LLM_KINDS
+        or attributes.get("gen_ai.system") is not None
+    )

@@ -1,0 +1,297 @@
+"""The composition root: calls in, records to sessions, telemetry and the user's sink.
+
+Whatever goes wrong in here is reported to one handler and never to the caller of the LLM.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections.abc import Callable
+from functools import cache
+from types import TracebackType
+from typing import Any, Unpack
+
+from energy_tracking.call import (
+    Call,
+    CallRecord,
+    CallRequest,
+    Outcome,
+    settle_deferred,
+)
+from energy_tracking.data import load_catalogue, read_profiles
+from energy_tracking.estimator import estimate_usage
+from energy_tracking.profiles import Catalogue, GpuProfile, ModelMatch, ModelProfile
+from energy_tracking.session import current_session
+from energy_tracking.settings import SettingArguments, Settings
+from energy_tracking.telemetry import ProviderArguments, Telemetry
+from energy_tracking.usage import TokenUsage
+from energy_tracking.version import VERSION
+
+logger = logging.getLogger("energy_tracking")
+
+ErrorHandler = Callable[[str, Exception], object]
+"""Told where in the library an error happened, and the error."""
+
+
+class TrackerArguments(SettingArguments, ProviderArguments, total=False):
+    """Everything a tracker can be made with; None means: not given."""
+
+    catalogue: Catalogue | None
+    on_record: Callable[[CallRecord], object] | None
+    on_error: ErrorHandler | None
+
+
+class Tracker:
+    """Estimates calls and tells of them.
+
+    Args:
+        **arguments: Settings, and ``catalogue`` (profiles in place of the process-wide
+            ones), ``tracer_provider``, ``meter_provider`` (in place of the global ones),
+            ``on_record`` (a sink told of every record), ``on_error`` (told of errors
+            inside the library; by default each kind is logged once).
+
+    Raises:
+        ConfigurationError: A setting is wrong, or names an unknown profile.
+    """
+
+    def __init__(self, **arguments: Unpack[TrackerArguments]) -> None:
+        self.settings = Settings.load(arguments)
+        self.catalogue = arguments.get("catalogue") or default_catalogue()
+        if self.settings.profiles is not None:
+            models, gpus = read_profiles(self.settings.profiles)
+            self.catalogue = self.catalogue.copy()
+            for model in models:
+                self.catalogue.register_model(model)
+            for gpu in gpus:
+                self.catalogue.register_gpu(gpu)
+        self._gpu = self.catalogue.gpu(self.settings.gpu)
+        self._mapping = self.catalogue.check_mapping(self.settings.model_mapping or {})
+        if self.settings.default_model is not None:
+            self.catalogue.model(self.settings.default_model)
+        self.telemetry = Telemetry(
+            self.settings.spans,
+            arguments.get("tracer_provider"),
+            arguments.get("meter_provider"),
+            VERSION,
+        )
+        self._on_record = arguments.get("on_record")
+        self._on_error = arguments.get("on_error") or _LogOnce()
+        self._unknown_models: set[str] = set()
+        self._seams: dict[str, Seam] = {}
+
+    def seam(self, name: str) -> Seam:
+        """A ``with`` block out of which none of our own errors gets."""
+        seam = self._seams.get(name)
+        if seam is None:
+            seam = self._seams[name] = Seam(name, self._on_error)
+        return seam
+
+    def start(
+        self,
+        *,
+        operation: str,
+        provider: str,
+        model: str | None,
+        stream: bool = False,
+        server_address: str | None = None,
+        server_port: int | None = None,
+        prompt: object = None,
+    ) -> Call:
+        """Start a call now, in the current session."""
+        _at_exit()
+        settle_deferred()
+        request = CallRequest(
+            operation=operation,
+            provider=provider,
+            model=model,
+            session=current_session(),
+            stream=stream,
+            server_address=server_address,
+            server_port=server_port,
+        )
+        call = Call(request, self._settle, prompt)
+        with self.seam("telemetry.start"):
+            call.span = self.telemetry.start(request)
+        return call
+
+    def record(
+        self,
+        *,
+        model: str | None,
+        usage: object,
+        operation: str = "chat",
+        provider: str = "unknown",
+        response_id: str | None = None,
+    ) -> CallRecord:
+        """Count a call that ran somewhere else, from the usage it came back with.
+
+        Args:
+            model: Name of the model.
+            usage: A usage in any dialect this library reads: a dict or an SDK's object.
+            operation: ``gen_ai.operation.name``.
+            provider: ``gen_ai.provider.name``.
+            response_id: The server's id of the response.
+        """
+        call = self.start(operation=operation, provider=provider, model=model)
+        call.raw_usage = usage
+        call.response_id = response_id
+        return self._tell(call)
+
+    def estimate(
+        self, request_model: str | None, response_model: str | None, usage: TokenUsage
+    ) -> Outcome:
+        """The energy of these tokens on the configured GPU, or why it is not known."""
+        match = self.match(request_model, response_model)
+        if match is None:
+            return Outcome(reason=self._unknown(response_model or request_model))
+        estimate = estimate_usage(
+            usage,
+            match.profile,
+            self._gpu,
+            method=self.settings.method,
+            attention_mode=self.settings.attention_mode,
+        )
+        return Outcome(estimate, match.rule)
+
+    def match(self, request_model: str | None, response_model: str | None) -> ModelMatch | None:
+        """The profile of the model that answered; of the one asked for if that is unknown.
+
+        The user's own mapping comes before either, since a deployment's name is only
+        known to its owner.
+        """
+        names = [name for name in (response_model, request_model) if name]
+        attempts: list[dict[str, Any]] = [{"mapping": self._mapping}] if self._mapping else []
+        attempts.append({})
+        if self.settings.default_model is not None:
+            attempts.append({"default": self.settings.default_model})
+        for attempt in attempts:
+            for name in names:
+                found = self.catalogue.match(name, **attempt)
+                if found is not None and (found.rule == "mapping" or "mapping" not in attempt):
+                    return found
+        return None
+
+    def _unknown(self, model: str | None) -> str:
+        if model is None:
+            return "the model is not named"
+        refusal = self.catalogue.refusal(model)
+        reason = "no energy profile for this model" if refusal is None else refusal
+        if model not in self._unknown_models and len(self._unknown_models) < 1000:
+            self._unknown_models.add(model)
+            logger.warning(
+                "calls to model %r are counted without energy: %s. Name a profile for it with "
+                "model_mapping or default_model, or register one.",
+                model,
+                reason,
+            )
+        return reason
+
+    def _settle(self, call: Call) -> None:
+        with self.seam("settle"):
+            self._tell(call)
+
+    def _tell(self, call: Call) -> CallRecord:
+        open_streams.discard(call)
+        record = call.record(self._estimate_safely)
+        # The session first: the span shows the running total this call is part of.
+        with self.seam("session"):
+            record.request.session.add(record)
+        if call.span is not None:
+            with self.seam("telemetry.end"):
+                call.span.end(record)
+        if self._on_record is not None:
+            with self.seam("on_record"):
+                self._on_record(record)
+        return record
+
+    def _estimate_safely(
+        self, request_model: str | None, response_model: str | None, usage: TokenUsage
+    ) -> Outcome:
+        with self.seam("estimate"):
+            return self.estimate(request_model, response_model, usage)
+        return Outcome(reason="the estimator failed")
+
+
+class Seam:
+    """A ``with`` block that hands our own errors to a handler instead of the caller."""
+
+    __slots__ = ("_handler", "_name")
+
+    def __init__(self, name: str, handler: ErrorHandler) -> None:
+        self._name = name
+        self._handler = handler
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Swallow errors; interrupts and exits of the process pass."""
+        if isinstance(exc, Exception):
+            self._handler(self._name, exc)
+            return True
+        return False
+
+
+class _LogOnce:
+    """Logs each kind of error the first time it happens."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, type[Exception]]] = set()
+
+    def __call__(self, where: str, error: Exception) -> None:
+        if (where, type(error)) not in self._seen:
+            self._seen.add((where, type(error)))
+            logger.warning(
+                "energy tracking failed in %s; the call itself is not affected. "
+                "Further errors of this kind are not logged.",
+                where,
+                exc_info=error,
+            )
+
+
+_catalogue_lock = threading.Lock()
+_catalogue: Catalogue | None = None
+
+
+def default_catalogue() -> Catalogue:
+    """The process-wide profiles: those shipped and those registered."""
+    global _catalogue
+    with _catalogue_lock:
+        if _catalogue is None:
+            _catalogue = load_catalogue().copy()
+        return _catalogue
+
+
+def register_model_profile(profile: ModelProfile) -> None:
+    """Add a model profile to the process-wide ones; the same name is replaced."""
+    default_catalogue().register_model(profile)
+
+
+def register_gpu_profile(profile: GpuProfile) -> None:
+    """Add a GPU profile to the process-wide ones; the same name is replaced."""
+    default_catalogue().register_gpu(profile)
+
+
+# Streams being read; whatever is left in it when the process ends is settled then.
+open_streams: set[Call] = set()
+
+
+@cache
+def _at_exit() -> None:
+    # Registered with the first call, hence run before the shutdown of any telemetry
+    # provider that was set up before it.
+    atexit.register(settle_everything)
+
+
+def settle_everything() -> None:
+    """Settle every call that is still open, as far as it got."""
+    settle_deferred()
+    for call in list(open_streams):
+        call.close()
