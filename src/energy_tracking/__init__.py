@@ -1,0 +1,66 @@
+"""How much energy your LLM calls use: on your traces, in your metrics, in your terminal.
+
+>>> from energy_tracking import energy_session, track_energy, wrap_openai
+
+``wrap_openai(client)`` tracks one OpenAI client, ``instrument_openai()`` all of them,
+``@track_energy`` a function, ``energy_session(name)`` sums up.
+"""
+
+from energy_tracking.call import CallRecord, CallRequest
+from energy_tracking.decorator import track_energy
+from energy_tracking.errors import (
+    ConfigurationError,
+    EnergyTrackingError,
+    EnergyTrackingWarning,
+    ProfileError,
+    TokenCountError,
+    UnknownGpuError,
+    UnknownModelError,
+)
+from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.openai_client import (
+    instrument_openai,
+    uninstrument_openai,
+    unwrap_openai,
+    wrap_openai,
+)
+from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.seed import cloud_inference_energy_estimate_w_model_attributes
+from energy_tracking.session import Session, current_session, process_session
+from energy_tracking.session import Session as energy_session
+from energy_tracking.totals import Totals
+from energy_tracking.tracker import Tracker, register_gpu_profile, register_model_profile
+from energy_tracking.usage import TokenUsage, read_usage
+from energy_tracking.version import VERSION as __version__
+
+__all__ = [
+    "CallRecord",
+    "CallRequest",
+    "ConfigurationError",
+    "EnergyEstimate",
+    "EnergyTrackingError",
+    "EnergyTrackingWarning",
+    "GpuProfile",
+    "ModelProfile",
+    "ProfileError",
+    "Session",
+    "TokenCountError",
+    "TokenUsage",
+    "Totals",
+    "Tracker",
+    "UnknownGpuError",
+    "UnknownModelError",
+    "__version__",
+    "cloud_inference_energy_estimate_w_model_attributes",
+    "current_session",
+    "energy_session",
+    "instrument_openai",
+    "process_session",
+    "read_usage",
+    "register_gpu_profile",
+    "register_model_profile",
+    "track_energy",
+    "uninstrument_openai",
+    "unwrap_openai",
+    "wrap_openai",
+]

@@ -1,0 +1,58 @@
+"""Responses that are generated on after the request for them has been answered.
+
+A background response has no usage yet when its call returns. The call is held open and
+closed by the fetch that finds the response finished: so it is counted once, however often
+it is polled, streamed again or cancelled, and never by who only fetches it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from energy_tracking.call import Call
+
+MAX_HELD = 1024
+"""Calls held at most [1]; beyond, the oldest is closed as far as it is known."""
+
+UNFINISHED = frozenset({"queued", "in_progress"})
+
+_FETCH = re.compile(r"/responses/([^/?]+)(?:/cancel)?/?(?:\?|$)")
+
+
+class HeldCalls:
+    """The calls whose responses are still being generated, by response id."""
+
+    def __init__(self, limit: int = MAX_HELD) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._calls: OrderedDict[str, Call] = OrderedDict()
+
+    def fetched_by(self, path: str) -> Call | None:
+        """The call whose response a request to this path fetches, if it is held."""
+        if not self._calls:
+            return None
+        fetch = _FETCH.search(path)
+        return self._calls.get(fetch[1]) if fetch else None
+
+    def hold(self, call: Call) -> tuple[bool, Call | None]:
+        """Hold a call if its response is still being generated, else let go of it.
+
+        Returns:
+            Whether it is held, and the call that had to make room for it.
+        """
+        if call.response_id is None or not _is_background(call):
+            return False, None
+        with self._lock:
+            self._calls.pop(call.response_id, None)
+            if call.status not in UNFINISHED or call.closed:
+                return False, None
+            self._calls[call.response_id] = call
+            full = len(self._calls) > self._limit
+            return True, self._calls.popitem(last=False)[1] if full else None
+
+
+def _is_background(call: Call) -> bool:
+    return isinstance(call.prompt, Mapping) and call.prompt.get("background") is True

@@ -1,0 +1,283 @@
+"""``@track_energy``: a span and a sum around any function that makes LLM calls.
+
+Plain closures wrap the function, one per kind, so that it stays picklable by name. Its
+kind shows in the function, or else in what it returns: a plain function that returns a
+coroutine or a generator is followed until that has finished.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from time import time_ns
+from typing import Any, TypeVar, Unpack, overload
+
+from energy_tracking.call import defer, settle_deferred
+from energy_tracking.session import FunctionTotals
+from energy_tracking.shapes import response_facts
+from energy_tracking.telemetry import FunctionSpan
+from energy_tracking.tracker import Tracker, TrackerArguments, open_streams
+from energy_tracking.usage import read_usage
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@overload
+def track_energy(function: Function, /) -> Function: ...
+@overload
+def track_energy(
+    function: None = None, /, *, name: str | None = None, **arguments: Unpack[TrackerArguments]
+) -> Callable[[Function], Function]: ...
+def track_energy(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    **arguments: Unpack[TrackerArguments],
+) -> Any:
+    """Track the energy of the LLM calls a function makes.
+
+    Opens a span for the function, makes every tracked call inside it a child, and puts
+    their sum onto it. The span ends when the function, and every stream begun inside it,
+    has. A function that itself returns a response with a usage, from a client nobody
+    tracks, is counted as one call.
+
+    Works on functions, coroutine functions, generators and async generators, on methods,
+    and above or below ``@staticmethod`` and ``@classmethod``.
+
+    Args:
+        function: The function, where the decorator is used without parentheses.
+        name: Name of the span; the function's qualified name by default.
+        **arguments: Settings, see the README's table, and what ``Tracker`` takes. They
+            hold for the function's own span and for returned responses; calls of a
+            tracked client keep that client's settings.
+
+    Raises:
+        TypeError: What is decorated is no function.
+        ConfigurationError: A setting is wrong.
+    """
+    if function is None:
+        return lambda decorated: _decorated(decorated, name, arguments)
+    return _decorated(function, name, arguments)
+
+
+def _decorated(function: Any, name: str | None, arguments: TrackerArguments) -> Any:
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(_decorated(function.__func__, name, arguments))
+    if inspect.isclass(function) or not callable(function):
+        hint = "decorate its methods" if inspect.isclass(function) else "settings have names"
+        raise TypeError(f"track_energy decorates functions; got {function!r} ({hint})")
+    tracker = Tracker(**arguments)
+    if tracker.settings.disabled:
+        return function
+    title = name or _title(function)
+    wrap = next((wrap for is_kind, wrap in _BY_FUNCTION if is_kind(function)), _plain)
+    return functools.wraps(function)(wrap(function, lambda: _Run(title, tracker)))
+
+
+def _title(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+class _Run:
+    """One run of a decorated function."""
+
+    def __init__(self, name: str, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._totals = FunctionTotals(credited=self._call_settled)
+        self._span: FunctionSpan | None = None
+        self._error: BaseException | None = None
+        self._left = False
+        self._ended = threading.Lock()
+        with tracker.seam("decorator.start"):
+            self._span = tracker.telemetry.start_function(name)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """A ``with`` block in which calls belong to this run."""
+        with self._totals.current(), self._span.current() if self._span else nullcontext():
+            yield
+
+    def returned(self, response: object) -> None:
+        """Count a returned response that no tracked client produced."""
+        with self._tracker.seam("decorator.returned"):
+            facts = response_facts(response)
+            usage = None if facts is None else read_usage(facts.usage)
+            if facts is None or usage is None:
+                return
+            if not self._totals.has_counted(facts.response_id, usage):
+                with self.current():
+                    self._tracker.record(
+                        model=facts.model, usage=facts.usage, response_id=facts.response_id
+                    )
+
+    def end(self, error: BaseException | None = None, ended_at: int | None = None) -> None:
+        """Leave the function; ``ended_at`` in nanoseconds of the epoch."""
+        settle_deferred()
+        self._error, self._left = error, True
+        self._end_span(ended_at)
+
+    def end_later(self) -> None:
+        """End where a generator was closed, perhaps by the garbage collector."""
+        if not self._left:
+            defer(functools.partial(self.end, ended_at=time_ns()))
+
+    def _call_settled(self) -> None:
+        if self._left:
+            self._end_span()
+
+    def _end_span(self, ended_at: int | None = None) -> None:
+        """End the span with the sum on it, once, if no stream begun inside is still open."""
+        with self._tracker.seam("decorator.end"):
+            if any(self._totals.covers(call.request.session) for call in list(open_streams)):
+                return
+            if self._ended.acquire(blocking=False) and self._span is not None:
+                self._span.end(self._totals.totals, self._error, ended_at)
+
+
+Begin = Callable[[], _Run]
+
+
+def _plain(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        run = begin()
+        try:
+            with run.current():
+                result = function(*args, **kwargs)
+        except BaseException as error:
+            run.end(error)
+            raise
+        for is_kind, wrap in _BY_RESULT:
+            if is_kind(result):
+                return _followed(result, wrap, run)
+        run.returned(result)
+        run.end()
+        return result
+
+    return wrapper
+
+
+def _followed(result: Any, wrap: Callable[..., Any], run: _Run) -> Any:
+    """A coroutine or generator that a plain function returned, in the function's run."""
+    wrapper = functools.wraps(result, ("__name__", "__qualname__"), ())(
+        wrap(lambda: result, lambda: run)
+    )
+    followed = wrapper()
+    # One that is never started never gets to its end.
+    weakref.finalize(followed, run.end_later).atexit = False
+    return followed
+
+
+def _coroutine(
+    function: Callable[..., Coroutine[Any, Any, Any]], begin: Begin
+) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        run = begin()
+        try:
+            with run.current():
+                result = await function(*args, **kwargs)
+        except GeneratorExit:
+            run.end_later()
+            raise
+        except BaseException as error:
+            run.end(error)
+            raise
+        run.returned(result)
+        run.end()
+        return result
+
+    return wrapper
+
+
+def _generator(
+    function: Callable[..., Generator[Any, Any, Any]], begin: Begin
+) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        run = begin()
+        try:
+            with run.current():
+                generator = function(*args, **kwargs)
+            resume: Callable[[Any], Any] = generator.send
+            sent: Any = None
+            while True:
+                # Between the steps the caller must not find itself in our session.
+                with run.current():
+                    try:
+                        item = resume(sent)
+                    except StopIteration as stop:
+                        result = stop.value
+                        break
+                try:
+                    sent = yield item
+                    resume = generator.send
+                except GeneratorExit:
+                    with run.current():
+                        generator.close()
+                    raise
+                except BaseException as error:
+                    resume, sent = generator.throw, error
+        except GeneratorExit:
+            run.end_later()
+            raise
+        except BaseException as error:
+            run.end(error)
+            raise
+        run.returned(result)
+        run.end()
+        return result
+
+    return wrapper
+
+
+def _async_generator(
+    function: Callable[..., AsyncGenerator[Any, Any]], begin: Begin
+) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        run = begin()
+        try:
+            with run.current():
+                generator = function(*args, **kwargs)
+            resume: Callable[[Any], Any] = generator.asend
+            sent: Any = None
+            while True:
+                with run.current():
+                    try:
+                        item = await resume(sent)
+                    except StopAsyncIteration:
+                        break
+                try:
+                    sent = yield item
+                    resume = generator.asend
+                except GeneratorExit:
+                    with run.current():
+                        await generator.aclose()
+                    raise
+                except BaseException as error:
+                    resume, sent = generator.athrow, error
+        except GeneratorExit:
+            run.end_later()
+            raise
+        except BaseException as error:
+            run.end(error)
+            raise
+        run.end()
+
+    return wrapper
+
+
+_BY_FUNCTION: tuple[tuple[Callable[[Any], bool], Callable[..., Any]], ...] = (
+    (inspect.iscoroutinefunction, _coroutine),
+    (inspect.isgeneratorfunction, _generator),
+    (inspect.isasyncgenfunction, _async_generator),
+)
+_BY_RESULT: tuple[tuple[Callable[[Any], bool], Callable[..., Any]], ...] = (
+    (inspect.iscoroutine, _coroutine),
+    (inspect.isgenerator, _generator),
+    (inspect.isasyncgen, _async_generator),
+)

@@ -1,0 +1,1 @@
+"""Recorded calls to try the library on, with nothing leaving the machine."""

@@ -1,0 +1,193 @@
+"""The demo: recorded responses, the official SDK, and the energy on every call's span.
+
+Nothing leaves the machine: a server on 127.0.0.1 stands in for the API. The tokens are
+those the real API reported when the responses were recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from operator import attrgetter
+from typing import Any, TextIO
+
+import openai
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+
+from energy_tracking.call import CallRecord
+from energy_tracking.decorator import track_energy
+from energy_tracking.demo.server import EXCHANGE_HEADER, Exchange, ReplayServer, load_exchanges
+from energy_tracking.openai_client import wrap_openai
+from energy_tracking.report import energy_text, table
+from energy_tracking.session import Session
+from energy_tracking.tracker import TrackerArguments
+
+METHODS = {
+    "chat/completions": "chat.completions.create",
+    "responses": "responses.create",
+    "embeddings": "embeddings.create",
+}
+EXPORT_SECONDS = 5
+
+
+def run_demo(
+    out: TextIO,
+    *,
+    gpu: str | None = None,
+    method: str | None = None,
+    otlp_endpoint: str | None = None,
+) -> int:
+    """Make the recorded calls and show what was tracked.
+
+    Args:
+        out: Where to print.
+        gpu: GPU profile; the setting's value if None.
+        method: Estimator; the setting's value if None.
+        otlp_endpoint: Base URL of an OTLP/HTTP receiver the telemetry is sent to as well.
+
+    Returns:
+        Exit status: 1 if the telemetry could not be sent.
+    """
+    resource = Resource.create({"service.name": "energy-tracking-demo"})
+    tracers = TracerProvider(resource=resource)
+    spans: list[ReadableSpan] = []
+    tracers.add_span_processor(SimpleSpanProcessor(_Collect(spans)))
+    sender = None
+    readers: list[MetricReader] = []
+    if otlp_endpoint is not None:
+        base = otlp_endpoint.rstrip("/")
+        sender = _Sender(OTLPSpanExporter(f"{base}/v1/traces", timeout=EXPORT_SECONDS))
+        tracers.add_span_processor(SimpleSpanProcessor(sender))
+        exporter = OTLPMetricExporter(f"{base}/v1/metrics", timeout=EXPORT_SECONDS)
+        readers.append(PeriodicExportingMetricReader(exporter))
+    meters = MeterProvider(readers, resource=resource)
+    records: list[CallRecord] = []
+    arguments: TrackerArguments = {
+        "gpu": gpu,
+        "method": method,
+        "tracer_provider": tracers,
+        "meter_provider": meters,
+        "on_record": records.append,
+    }
+
+    with ExitStack() as stack:
+        # Calls without an energy are part of the show: its tables name them.
+        logger = logging.getLogger("energy_tracking")
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
+        stack.callback(meters.shutdown)
+        stack.callback(tracers.shutdown)
+        exchanges = load_exchanges()
+        server = stack.enter_context(ReplayServer(exchanges))
+        session = stack.enter_context(Session("demo"))
+        client = stack.enter_context(
+            openai.OpenAI(base_url=server.base_url, api_key="none-needed", max_retries=0)
+        )
+        # The stand-in server knows `include_usage`, as api.openai.com does.
+        wrap_openai(client, **(arguments | {"include_usage_hosts": ["127.0.0.1"]}))
+        print(
+            f"{len(exchanges)} recorded responses, replayed on {server.base_url}"
+            " through the openai SDK:\n",
+            file=out,
+        )
+
+        @track_energy(name="demo", **arguments)
+        def make_calls() -> None:
+            for exchange in exchanges:
+                _call(client, exchange)
+
+        make_calls()
+
+    print(_calls_table(exchanges, records), file=out)
+    for name in ("chat o3-mini", "demo"):
+        shown = next(span for span in spans if span.name == name)
+        print(f"\nspan {name!r}\n{_attributes(shown)}", file=out)
+    print(f"\nprint(session)\n{session}", file=out)
+    if records and records[0].estimate is not None:
+        estimate = records[0].estimate
+        print(
+            f"\nEstimated by method {estimate.method} {estimate.method_version}"
+            f" for one {estimate.gpu}, scope {estimate.scope} (the board alone).",
+            file=out,
+        )
+    if sender is not None:
+        if not sender.sent_everything:
+            print(f"\nCould not send the telemetry to {otlp_endpoint}.", file=out)
+            return 1
+        print(f"\nSent {len(spans)} spans and the metrics to {otlp_endpoint}.", file=out)
+    return 0
+
+
+def _call(client: openai.OpenAI, exchange: Exchange) -> None:
+    method = attrgetter(METHODS[exchange.endpoint])(client)
+    try:
+        result = method(**exchange.request, extra_headers={EXCHANGE_HEADER: exchange.name})
+        if exchange.request.get("stream"):
+            for _ in result:
+                pass
+    except openai.APIStatusError:
+        pass  # recorded as it was: the table shows it
+
+
+def _calls_table(exchanges: Sequence[Exchange], records: Sequence[CallRecord]) -> str:
+    header = ("call", "input", "output", "energy", "status")
+    return table(header, [_row(*pair) for pair in zip(exchanges, records, strict=True)])
+
+
+def _row(exchange: Exchange, record: CallRecord) -> tuple[str, ...]:
+    usage, estimate = record.usage, record.estimate
+    return (
+        exchange.name,
+        "-" if usage is None else f"{usage.input_tokens:,}",
+        "-" if usage is None else f"{usage.output_tokens:,}",
+        "-" if estimate is None else energy_text(estimate.total_energy_wh),
+        record.status if record.error_type is None else record.error_type,
+    )
+
+
+def _attributes(span: ReadableSpan) -> str:
+    attributes = span.attributes or {}
+    width = max(map(len, attributes))
+    return "\n".join(
+        f"  {name.ljust(width)}  {_shown(value)}" for name, value in attributes.items()
+    )
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+class _Collect(SpanExporter):
+    """Keeps the spans to show them."""
+
+    def __init__(self, spans: list[ReadableSpan]) -> None:
+        self._spans = spans
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._spans.extend(spans)
+        return SpanExportResult.SUCCESS
+
+
+class _Sender(SpanExporter):
+    """Sends spans on and remembers whether that has worked, so that it can be said."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.sent_everything = True
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if not self.sent_everything:
+            return SpanExportResult.FAILURE  # one wait for a server that is not there
+        result = self._exporter.export(spans)
+        self.sent_everything = result is SpanExportResult.SUCCESS
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()

@@ -1,0 +1,114 @@
+"""The console script, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from energy_tracking.cli import main
+from energy_tracking.demo.server import load_exchanges
+from otlp import OtlpReceiver
+
+PRINTED_NAMES = [exchange.name for exchange in load_exchanges()]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    code = "import sys; from energy_tracking.cli import main; sys.exit(main())"
+    clean = {name: value for name, value in os.environ.items() if "OPENAI" not in name}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo() -> subprocess.CompletedProcess[str]:
+    return run("demo")
+
+
+def test_the_demo_needs_no_key_and_complains_of_nothing(
+    demo: subprocess.CompletedProcess[str],
+) -> None:
+    assert (demo.returncode, demo.stderr) == (0, "")
+
+
+def test_the_demo_shows_every_call_with_its_recorded_tokens(
+    demo: subprocess.CompletedProcess[str],
+) -> None:
+    for exchange in load_exchanges():
+        line = next(line for line in demo.stdout.splitlines() if line.startswith(exchange.name))
+        usage = exchange.usage or {}
+        for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
+            count = next((usage[name] for name in names if name in usage), None)
+            if count is not None:
+                assert re.search(rf"\s{count:,}\s", line), line
+
+
+def test_the_demo_follows_the_gpu(demo: subprocess.CompletedProcess[str]) -> None:
+    def energy(printed: str) -> str:
+        return next(line for line in printed.splitlines() if line.startswith("chat-gpt-4o "))
+
+    other = run("demo", "--gpu", "GB200")
+    by_environment = run("demo", ENERGY_TRACKING_GPU="GB200")
+    assert energy(other.stdout) == energy(by_environment.stdout) != energy(demo.stdout)
+
+
+def test_the_demo_sends_spans_and_metrics_over_otlp() -> None:
+    with OtlpReceiver() as receiver:
+        done = run("demo", "--otlp", receiver.endpoint)
+        assert done.returncode == 0, done.stdout + done.stderr
+        spans, sums = receiver.spans(), receiver.sums()
+    rollup = spans["demo"]
+    assert rollup["energy_tracking.rollup.calls"] == len(PRINTED_NAMES)
+    assert sums["energy_tracking.client.energy"] == pytest.approx(
+        rollup["energy_tracking.rollup.total_energy_joules"]
+    )
+
+
+def test_a_receiver_that_is_down_is_said_and_the_demo_still_shown() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        done = run("demo", "--otlp", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    assert done.returncode == 1
+    assert "Could not send the telemetry" in done.stdout
+    assert "print(session)" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("demo", "--gpu", "H1000"), "unknown GPU 'H1000'; did you mean 'H100'"),
+        (("demo", "--method", "referense"), "did you mean 'reference'"),
+    ],
+)
+def test_wrong_options_are_explained(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("models", ["gpt-4o", "o3-mini", "grade", "source"]),
+        ("gpus", ["H100", "GB200", "989", "700"]),
+        ("settings", ["ENERGY_TRACKING_GPU", "[H100]"]),
+    ],
+)
+def test_profiles_and_settings_can_be_listed(
+    command: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command]) == 0
+    printed = capsys.readouterr().out
+    assert not [word for word in words if word not in printed]

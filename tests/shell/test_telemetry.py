@@ -1,0 +1,397 @@
+"""Spans and metrics, seen through the real OpenTelemetry SDK."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import openai
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import SpanKind, StatusCode
+
+from energy_tracking import CallRecord, Session, wrap_openai
+from energy_tracking import telemetry as names
+from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, error_reply, json_reply
+
+REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
+ALL_FACTS = (
+    *names.REQUEST_FACTS,
+    *names.CALL_FACTS,
+    *names.TOKEN_FACTS,
+    *names.ENERGY_FACTS,
+    *names.ROLLUP_FACTS,
+)
+
+
+class Given(names.ProviderArguments, total=False):
+    """What every tracker of these tests is given."""
+
+    on_error: Callable[[str, Exception], object]
+
+
+@dataclass
+class Telemetry:
+    """Providers of a test, and what they have been told."""
+
+    tracer_provider: TracerProvider
+    meter_provider: MeterProvider
+    exporter: InMemorySpanExporter
+    reader: InMemoryMetricReader
+
+    @property
+    def arguments(self) -> Given:
+        """Where a tracker under test sends its telemetry; its own errors fail the test."""
+        return {
+            "tracer_provider": self.tracer_provider,
+            "meter_provider": self.meter_provider,
+            "on_error": raise_it,
+        }
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        return self.exporter.get_finished_spans()
+
+    def metric(self, name: str) -> Any:
+        data = self.reader.get_metrics_data()
+        assert data is not None
+        return next(
+            metric
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+        )
+
+    def metric_names(self) -> set[str]:
+        data = self.reader.get_metrics_data()
+        return (
+            set()
+            if data is None
+            else {
+                metric.name
+                for resource in data.resource_metrics
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+            }
+        )
+
+
+def raise_it(where: str, error: Exception) -> None:
+    """An error handler for tests: nothing of ours goes wrong unseen."""
+    raise error
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    tracer_provider, meter_provider = TracerProvider(), MeterProvider([reader])
+    tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
+    yield Telemetry(tracer_provider, meter_provider, exporter, reader)
+    tracer_provider.shutdown()
+    meter_provider.shutdown()
+
+
+async def test_a_call_is_one_client_span_with_tokens_and_energy(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(json_reply(chat_completion(model="gpt-4o-2024-08-06", id="chatcmpl-7")))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    with Session("evening") as session:
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    (span,) = telemetry.spans
+    assert (span.name, span.kind, span.parent) == ("chat gpt-4o", SpanKind.CLIENT, None)
+    assert span.status.status_code is StatusCode.UNSET
+    attributes = dict(span.attributes or {})
+    # CHAT_USAGE: 120 in, 64 of them cached; 80 out, 32 of them reasoning.
+    k, dense, watts_per_flops = 4 * 57 * 150.1 * 77, 2 * 100e9, 700 / 989e12
+    prefill = ((120 - 64) * dense + k * (120**2 - 64**2)) * watts_per_flops / 0.5
+    decode = (80 * dense + k * (120 * 80 + 80 * 79 / 2)) * 0.75 * watts_per_flops / 0.1
+    reasoning = (32 * dense + k * (120 * 32 + 32 * 31 / 2)) * 0.75 * watts_per_flops / 0.1
+    near = {
+        "energy_tracking.prefill_energy_joules": prefill,
+        "energy_tracking.decode_energy_joules": decode,
+        "energy_tracking.reasoning_energy_joules": reasoning,
+        "energy_tracking.total_energy_joules": prefill + decode,
+        "energy_tracking.total_energy_wh": (prefill + decode) / 3600,
+        "energy_tracking.session.total_energy_wh": (prefill + decode) / 3600,
+        "energy_tracking.total_flops": prefill / watts_per_flops * 0.5
+        + decode / watts_per_flops * 0.1 / 0.75,
+    }
+    for name, expected in near.items():
+        assert attributes.pop(name) == pytest.approx(expected, rel=1e-9), name
+    for bound in ("low", "high"):
+        attributes.pop(f"energy_tracking.total_energy_{bound}_joules", None)
+    assert attributes.pop("energy_tracking.grade") in ("A", "B", "C", "D", "E")
+    assert attributes == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.response.model": "gpt-4o-2024-08-06",
+        "gen_ai.response.id": "chatcmpl-7",
+        "gen_ai.usage.input_tokens": 120,
+        "gen_ai.usage.output_tokens": 80,
+        "gen_ai.usage.cache_read.input_tokens": 64,
+        "gen_ai.usage.reasoning.output_tokens": 32,
+        "server.address": "127.0.0.1",
+        "server.port": int(loopback.base_url.split(":")[2].split("/")[0]),
+        "energy_tracking.status": "estimated",
+        "energy_tracking.reasoning_factor": 1.0,
+        "energy_tracking.attention_mode": "quadratic",
+        "energy_tracking.gpu": "H100",
+        "energy_tracking.scope": "gpu",
+        "energy_tracking.model_profile": "gpt-4o",
+        "energy_tracking.model_match": "snapshot",
+        "energy_tracking.method": "reference",
+        "energy_tracking.method_version": "1",
+        "energy_tracking.session.name": "evening",
+    }
+    assert session.total_energy_joules == pytest.approx(prefill + decode, abs=1e-8)
+
+
+async def test_metrics_sum_up_to_the_session(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    with Session() as session:
+        for _ in range(3):
+            await flavour.call(client.chat.completions.create, **REQUEST)
+    energy = telemetry.metric(names.ENERGY_METRIC)
+    assert (energy.unit, energy.data.is_monotonic) == ("J", True)
+    (point,) = energy.data.data_points
+    assert point.value == pytest.approx(session.total_energy_joules, abs=1e-8)
+    assert set(point.attributes) == {
+        "gen_ai.operation.name",
+        "gen_ai.provider.name",
+        "gen_ai.request.model",
+        "gen_ai.response.model",
+        "energy_tracking.gpu",
+        "energy_tracking.method",
+        "energy_tracking.status",
+    }
+    per_call = telemetry.metric(names.ENERGY_PER_CALL_METRIC)
+    assert per_call.unit == "J"
+    (point,) = per_call.data.data_points
+    assert (point.count, point.explicit_bounds) == (3, names.ENERGY_BUCKETS)
+    tokens = telemetry.metric(names.TOKEN_METRIC)
+    assert tokens.unit == "{token}"
+    by_type = {point.attributes["gen_ai.token.type"]: point for point in tokens.data.data_points}
+    assert {kind: point.sum for kind, point in by_type.items()} == {"input": 360, "output": 240}
+    duration = telemetry.metric(names.DURATION_METRIC)
+    assert (duration.unit, duration.data.data_points[0].count) == ("s", 3)
+
+
+async def test_a_failed_call_is_an_error_span_and_the_error_is_the_sdks_own(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(error_reply(429))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    with pytest.raises(openai.RateLimitError, match="refused"):
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    (span,) = telemetry.spans
+    assert span.status.status_code is StatusCode.ERROR
+    attributes = span.attributes or {}
+    assert attributes["error.type"] == "RateLimitError"
+    assert attributes["energy_tracking.status"] == "unestimated"
+    assert attributes["energy_tracking.reason"] == "failed with RateLimitError"
+    assert names.ENERGY_METRIC not in telemetry.metric_names()
+    duration = telemetry.metric(names.DURATION_METRIC).data.data_points[0]
+    assert duration.attributes["error.type"] == "RateLimitError"
+
+
+async def test_an_unknown_model_is_counted_with_its_tokens_and_reason(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    loopback.serve(json_reply(chat_completion(model="house-model-7")))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    for _ in range(2):
+        await flavour.call(client.chat.completions.create, **(REQUEST | {"model": "house-model-7"}))
+    attributes = telemetry.spans[-1].attributes or {}
+    assert attributes["gen_ai.usage.input_tokens"] == CHAT_USAGE["prompt_tokens"]
+    assert attributes["energy_tracking.status"] == "unestimated"
+    assert attributes["energy_tracking.reason"] == "no energy profile for this model"
+    assert "energy_tracking.total_energy_joules" not in attributes
+    (point,) = telemetry.metric(names.UNESTIMATED_METRIC).data.data_points
+    assert point.value == 2
+    assert [record.message.count("house-model-7") for record in caplog.records] == [1]
+
+
+async def test_http_spans_of_the_request_become_children(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    current: list[trace.Span] = []
+
+    def note(request: object) -> None:
+        current.append(trace.get_current_span())
+
+    async def note_async(request: object) -> None:
+        note(request)
+
+    hooks = {"request": [note_async if flavour.is_async else note]}
+    http_client = (
+        openai.DefaultAsyncHttpxClient(event_hooks=hooks)
+        if flavour.is_async
+        else openai.DefaultHttpxClient(event_hooks=hooks)
+    )
+    client = flavour.client(loopback.base_url, http_client=http_client)
+    wrap_openai(client, **telemetry.arguments)
+    await flavour.call(client.chat.completions.create, **REQUEST)
+    (span,) = telemetry.spans
+    assert current[0].get_span_context() == span.context
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"gen_ai.operation.name": "chat"},
+        {"gen_ai.system": "openai"},
+        {"openinference.span.kind": "LLM"},
+    ],
+)
+async def test_another_instrumentations_span_is_added_to(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry, theirs: dict[str, str]
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    tracer = telemetry.tracer_provider.get_tracer("somebody.else")
+    with tracer.start_as_current_span("their span", attributes=theirs):
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    (span,) = telemetry.spans
+    attributes = dict(span.attributes or {})
+    assert attributes["energy_tracking.total_energy_joules"]
+    assert not [name for name in attributes if name.startswith("gen_ai.") and name not in theirs]
+    # Their instrumentation measures tokens and durations; ours adds the energy only.
+    assert telemetry.metric_names() == {names.ENERGY_METRIC, names.ENERGY_PER_CALL_METRIC}
+
+
+@pytest.mark.parametrize(
+    ("setting", "attributes"),
+    [
+        ("own", {"gen_ai.operation.name": "chat"}),
+        ("auto", {"gen_ai.operation.name": "invoke_agent"}),
+        ("auto", {"http.request.method": "POST"}),
+    ],
+)
+async def test_other_spans_get_a_child_instead(
+    loopback: Loopback,
+    flavour: Flavour,
+    telemetry: Telemetry,
+    setting: str,
+    attributes: dict[str, str],
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    client = flavour.client(loopback.base_url)
+    wrap_openai(client, spans=setting, **telemetry.arguments)
+    tracer = telemetry.tracer_provider.get_tracer("somebody.else")
+    with tracer.start_as_current_span("outer", attributes=attributes):
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    ours, outer = telemetry.spans
+    assert (ours.name, outer.name) == ("chat gpt-4o", "outer")
+    assert ours.parent is not None
+    assert ours.parent.span_id == outer.context.span_id
+    assert "energy_tracking.status" not in (outer.attributes or {})
+
+
+async def test_a_span_that_ended_before_its_stream_is_linked_to(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    client = flavour.client(loopback.base_url)
+    wrap_openai(client, include_usage="always", **telemetry.arguments)
+    tracer = telemetry.tracer_provider.get_tracer("somebody.else")
+    with tracer.start_as_current_span("theirs", attributes={"gen_ai.operation.name": "chat"}):
+        stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+    async for _ in flavour.items(stream):
+        pass
+    theirs, ours = telemetry.spans
+    assert ours.links[0].context == theirs.context
+    assert (ours.attributes or {})["energy_tracking.total_energy_joules"]
+    assert "energy_tracking.status" not in (theirs.attributes or {})
+
+
+@pytest.mark.parametrize("key", ["suppress_instrumentation", "otel-key"])
+async def test_suppressed_calls_count_in_sessions_only(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry, key: str
+) -> None:
+    if key == "otel-key":
+        key = otel_context._SUPPRESS_INSTRUMENTATION_KEY
+    loopback.serve(json_reply(chat_completion()))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    token = otel_context.attach(otel_context.set_value(key, True))
+    try:
+        with Session() as session:
+            await flavour.call(client.chat.completions.create, **REQUEST)
+    finally:
+        otel_context.detach(token)
+    assert session.totals.calls == 1
+    assert (telemetry.spans, telemetry.metric_names()) == ((), set())
+
+
+async def test_without_spans_there_are_still_metrics(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    client = flavour.client(loopback.base_url)
+    wrap_openai(client, spans="off", **telemetry.arguments)
+    await flavour.call(client.chat.completions.create, **REQUEST)
+    assert telemetry.spans == ()
+    assert names.ENERGY_METRIC in telemetry.metric_names()
+
+
+async def test_unsampled_calls_are_measured_all_the_same(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    arguments = telemetry.arguments | {"tracer_provider": TracerProvider(sampler=ALWAYS_OFF)}
+    client = wrap_openai(flavour.client(loopback.base_url), **arguments)
+    await flavour.call(client.chat.completions.create, **REQUEST)
+    assert names.ENERGY_METRIC in telemetry.metric_names()
+
+
+async def test_without_an_sdk_sessions_still_work_and_no_provider_is_set(
+    loopback: Loopback, flavour: Flavour
+) -> None:
+    before = trace.get_tracer_provider(), metrics.get_meter_provider()
+    loopback.serve(json_reply(chat_completion()))
+    client = wrap_openai(flavour.client(loopback.base_url), on_error=raise_it)
+    with Session() as session:
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    assert session.total_energy_wh > 0
+    assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == before
+
+
+async def test_energy_that_is_no_number_reaches_no_backend(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    records: list[CallRecord] = []
+    client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
+    await flavour.call(client.chat.completions.create, **REQUEST)
+    (record,) = records
+    assert record.estimate is not None
+    broken = replace(record.estimate, decode_energy_joules=math.nan)
+    adapter = names.Telemetry("auto", telemetry.tracer_provider, telemetry.meter_provider)
+    span = adapter.start(record.request)
+    assert span is not None
+    span.end(replace(record, estimate=broken))
+    attributes = telemetry.spans[0].attributes or {}
+    assert "energy_tracking.total_energy_joules" not in attributes
+    assert names.ENERGY_METRIC not in telemetry.metric_names()
+
+
+def test_no_attribute_name_is_a_prefix_of_another() -> None:
+    attributes = [fact[0] for fact in ALL_FACTS]
+    assert len(set(attributes)) == len(attributes)
+    for name in attributes:
+        assert not [other for other in attributes if other.startswith(f"{name}.")], name
