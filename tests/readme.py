@@ -1,0 +1,72 @@
+"""The parts of README.md that are generated, and how: ``python tests/readme.py`` writes them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from energy_tracking import telemetry
+from energy_tracking.settings import settings_rows
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def demo_output() -> str:
+    """What the demo prints, without the port that changes from run to run."""
+    code = "from energy_tracking.cli import main; main(['demo'])"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    printed = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8080", printed)
+    printed = re.sub(r"(server\.port +)\d+", r"\g<1>8080", printed)
+    return f"```text\n{printed}"
+
+
+def attributes(*groups: tuple[tuple[str, object, str], ...]) -> str:
+    """A table of span attributes."""
+    rows = [f"| `{name}` | {meaning} |" for group in groups for name, _, meaning in group]
+    return "\n".join(["| attribute | meaning |", "|---|---|", *rows])
+
+
+def settings() -> str:
+    """The table of settings."""
+    rows = [
+        f"| `{argument}` | `{variable}` | {f'`{default}`' if default else ''} | {meaning} |"
+        for argument, variable, default, meaning in settings_rows()
+    ]
+    head = ["| argument | environment variable | default | meaning |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def generated() -> dict[str, str]:
+    """Marker in the README -> the text that belongs below it."""
+    return {
+        "demo output": demo_output(),
+        "attributes": attributes(
+            telemetry.REQUEST_FACTS,
+            telemetry.CALL_FACTS,
+            telemetry.TOKEN_FACTS,
+            telemetry.ENERGY_FACTS,
+        ),
+        "rollup attributes": attributes(telemetry.ROLLUP_FACTS),
+        "settings": settings(),
+    }
+
+
+def filled(text: str) -> str:
+    """The README with every generated part as it should be."""
+    for marker, part in generated().items():
+        # Up to the next blank line; a block of text may have some of its own.
+        end = "```\n\n" if part.startswith("```") else "\n\n"
+        pattern = rf"(<!-- {marker} -->\n?).*?(?={end})"
+        found = re.search(pattern, text, flags=re.DOTALL)
+        if found is None:
+            raise ValueError(f"README.md has no mark for {marker!r}")
+        text = text[: found.start()] + found[1] + part + text[found.end() :]
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text("utf-8")), "utf-8")

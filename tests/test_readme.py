@@ -1,0 +1,34 @@
+"""The README tells the truth: its tables, its output, its code, its commands."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import energy_tracking
+from readme import README, filled
+
+TEXT = README.read_text("utf-8")
+
+
+def test_generated_parts_are_up_to_date() -> None:
+    assert filled(TEXT) == TEXT, "run: python tests/readme.py"
+
+
+def test_python_blocks_are_python() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        ast.parse(block)
+
+
+def test_names_the_readme_uses_exist() -> None:
+    imported = re.findall(r"from energy_tracking import (.+)", TEXT)
+    names = {name.strip() for line in imported for name in line.split(",")}
+    called = set(re.findall(r"`(\w+)\(", TEXT)) & {
+        name for name in dir(energy_tracking) if not name.startswith("_")
+    }
+    assert names | called <= set(energy_tracking.__all__)
+    assert {"wrap_openai", "energy_session", "track_energy"} <= names | called | set(
+        re.findall(r"@(\w+)", TEXT)
+    )
