@@ -59,6 +59,7 @@ MODEL_BOUNDS: Final[Mapping[str, Bound]] = MappingProxyType(
         "num_experts_per_token": _COUNT,
         "sliding_window": _POSITIVE_COUNT,
         "num_sliding_layers": _POSITIVE_COUNT,
+        "state_bytes_per_sequence": _POSITIVE,
         "flops_per_tkn_factor": _POSITIVE,
         "flops_per_tkn_factor_attn": _POSITIVE,
         "reasoning_factor": _POSITIVE,
@@ -146,6 +147,8 @@ class ModelProfile:
         num_experts_per_token: Routed experts used for one token.
         sliding_window: Tokens a sliding-window layer looks back on [-].
         num_sliding_layers: Layers with that window [-]; None: all, if there is one.
+        state_bytes_per_sequence: Recurrent state of one sequence, all layers [byte];
+            None: no recurrent layers.
         num_active_params_low: Lowest credible `num_active_params`.
         num_active_params_high: Highest credible `num_active_params`.
         grade: Confidence in the profile as a whole, one of `GRADES`.
@@ -179,6 +182,7 @@ class ModelProfile:
     num_experts_per_token: int = 0
     sliding_window: int | None = None
     num_sliding_layers: int | None = None
+    state_bytes_per_sequence: float | None = None
     num_active_params_low: float | None = None
     num_active_params_high: float | None = None
     grade: str = "C"

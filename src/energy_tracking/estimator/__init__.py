@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from energy_tracking.estimator import reference
+from energy_tracking.estimator import reference, roofline
 from energy_tracking.estimator.estimate import (
     ATTENTION_MODES,
     EnergyEstimate,
     check_attention_mode,
 )
+from energy_tracking.estimator.roofline import (
+    SCOPES,
+    SERVING,
+    ServingProfile,
+    check_gpu,
+    posterior_serving,
+)
 from energy_tracking.profiles import GpuProfile, ModelProfile
 from energy_tracking.usage import TokenUsage
 
-__all__ = ["ATTENTION_MODES", "METHODS", "EnergyEstimate", "check_attention_mode", "estimate_usage"]
+__all__ = [
+    "ATTENTION_MODES",
+    "METHODS",
+    "SCOPES",
+    "Assumptions",
+    "EnergyEstimate",
+    "ServingProfile",
+    "check_attention_mode",
+    "check_gpu",
+    "estimate_usage",
+    "learned",
+]
 
-METHODS: dict[str, Callable[..., EnergyEstimate]] = {reference.METHOD: reference.estimate}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumptions:
+    """What is assumed of a call beside its model and GPU; each method uses its own.
+
+    Attributes:
+        attention_mode: Of ``reference``: ``"quadratic"`` or ``"linear"``.
+        serving: Of ``roofline``: how the model is served.
+        scope: Of ``roofline``: ``"gpu"`` or ``"facility"``; ``reference`` knows the GPU
+            board alone.
+    """
+
+    attention_mode: str = "quadratic"
+    serving: ServingProfile = SERVING
+    scope: str = "gpu"
 
 
 def estimate_usage(
@@ -24,7 +57,7 @@ def estimate_usage(
     gpu: GpuProfile,
     *,
     method: str = reference.METHOD,
-    attention_mode: str = "quadratic",
+    assumptions: Assumptions = Assumptions(),
 ) -> EnergyEstimate:
     """Estimate the energy of one call from the tokens its server reported.
 
@@ -33,13 +66,106 @@ def estimate_usage(
     all: a server that hides it, or text that was merely seen.
     """
     hidden_reasoning = usage.reasoning_tokens is None and model.reasoning_factor > 1
-    return METHODS[method](
+    factor = model.reasoning_factor if hidden_reasoning else 1.0
+    return METHODS[method](usage, model, gpu, factor, assumptions)
+
+
+def learned(
+    assumptions: Assumptions,
+    usage: TokenUsage,
+    model: ModelProfile,
+    gpu: GpuProfile,
+    tokens_per_second: float,
+) -> Assumptions:
+    """The assumptions after a stream of this usage was seen to arrive this fast.
+
+    Args:
+        assumptions: What was assumed before.
+        usage: Its tokens.
+        model: Model profile.
+        gpu: GPU profile.
+        tokens_per_second: Rate at which the visible output arrived [tokens/s].
+    """
+    serving = posterior_serving(
+        model,
+        gpu,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        observed_tokens_per_second=tokens_per_second,
+        serving=assumptions.serving,
+    )
+    return replace(assumptions, serving=serving)
+
+
+def _reference(
+    usage: TokenUsage,
+    model: ModelProfile,
+    gpu: GpuProfile,
+    reasoning_factor: float,
+    assumptions: Assumptions,
+) -> EnergyEstimate:
+    return reference.estimate(
         model,
         gpu,
         input_tokens=usage.input_tokens,
         cached_input_tokens=usage.cached_input_tokens,
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
-        reasoning_factor=model.reasoning_factor if hidden_reasoning else 1.0,
-        attention_mode=attention_mode,
+        reasoning_factor=reasoning_factor,
+        attention_mode=assumptions.attention_mode,
     )
+
+
+def _roofline(
+    usage: TokenUsage,
+    model: ModelProfile,
+    gpu: GpuProfile,
+    reasoning_factor: float,
+    assumptions: Assumptions,
+) -> EnergyEstimate:
+    output_tokens = usage.output_tokens * reasoning_factor
+    reasoning_tokens = usage.reasoning_tokens
+    if reasoning_tokens is None and reasoning_factor != 1:
+        reasoning_tokens = round(output_tokens - usage.output_tokens)
+
+    def estimated(tokens: float) -> roofline.RooflineEstimate:
+        return roofline.estimate(
+            model,
+            gpu,
+            input_tokens=usage.input_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+            output_tokens=tokens,
+            serving=assumptions.serving,
+            scope=assumptions.scope,
+        )
+
+    whole = estimated(output_tokens)
+    reasoning_energy = None
+    if reasoning_tokens is not None:
+        # Reasoning comes before the visible answer, so it sees the shorter contexts.
+        reasoning_energy = (
+            estimated(reasoning_tokens).decode_energy_joules if reasoning_tokens else 0.0
+        )
+    return EnergyEstimate(
+        model_profile=model.name,
+        gpu=gpu.name,
+        method=roofline.METHOD,
+        method_version=roofline.VERSION,
+        scope=whole.scope,
+        grade=model.grade,
+        attention_mode="quadratic",
+        reasoning_factor=reasoning_factor,
+        prefill_energy_joules=whole.prefill_energy_joules,
+        decode_energy_joules=whole.decode_energy_joules,
+        reasoning_energy_joules=reasoning_energy,
+        total_flops=whole.total_flops,
+        total_energy_low_joules=whole.total_energy_low_joules,
+        total_energy_high_joules=whole.total_energy_high_joules,
+        range_parts=whole.range_parts,
+    )
+
+
+METHODS: dict[str, Callable[..., EnergyEstimate]] = {
+    reference.METHOD: _reference,
+    roofline.METHOD: _roofline,
+}

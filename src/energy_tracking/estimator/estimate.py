@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,13 @@ from energy_tracking.errors import ConfigurationError, TokenCountError, not_one_
 from energy_tracking.units import wh_from_joules
 
 ATTENTION_MODES = ("quadratic", "linear")
+
+GRADE_FACTORS = {"A": 1.0, "B": 1.2, "C": 1.8, "D": 2.3, "E": 3.2}
+"""What a model may cost over or under its profile, by the profile's grade, 90 % [1].
+
+B: a shape guessed from known parameters; C, D and E: log-normals of 0.35, 0.5 and 0.7
+around parameters that nobody disclosed.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +42,10 @@ class EnergyEstimate:
         reasoning_energy_joules: Part of the decode energy spent on reasoning
             tokens [J]; None where their number is not known.
         total_flops: Floating-point operations of prefill and decode [FLOP].
-        total_energy_low_joules: Lower end of the 90 % range [J], None where the
-            method states none.
+        total_energy_low_joules: Lower end of the 90 % range [J].
         total_energy_high_joules: Upper end of the 90 % range [J], likewise.
+        range_parts: For each thing that is not known, the factors by which the total may
+            lie under and over the central value on its account [1].
     """
 
     model_profile: str
@@ -51,8 +60,9 @@ class EnergyEstimate:
     decode_energy_joules: float
     reasoning_energy_joules: float | None
     total_flops: float
-    total_energy_low_joules: float | None = None
-    total_energy_high_joules: float | None = None
+    total_energy_low_joules: float
+    total_energy_high_joules: float
+    range_parts: Mapping[str, tuple[float, float]]
 
     @property
     def total_energy_joules(self) -> float:
@@ -63,6 +73,28 @@ class EnergyEstimate:
     def total_energy_wh(self) -> float:
         """Prefill and decode together [Wh]."""
         return wh_from_joules(self.total_energy_joules)
+
+    @property
+    def range_from(self) -> tuple[str, ...]:
+        """What made the range, widest first; parts that add nothing are left out."""
+        widths = {name: high / low for name, (low, high) in self.range_parts.items()}
+        return tuple(
+            sorted((name for name in widths if widths[name] > 1), key=lambda n: -widths[n])
+        )
+
+
+def combined(parts: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+    """Factors [1] from the central value to both ends of the 90 % range.
+
+    The parts are independent, so their relative excesses add in quadrature, upwards and
+    downwards apart: high = 1 + sqrt(sum((f - 1)**2)), low = 1 / (1 + sqrt(sum((1/f - 1)**2))).
+
+    Args:
+        parts: Low and high factor of each part [1]; floats or arrays.
+    """
+    under = sum((1 / low - 1) ** 2 for low, _ in parts.values()) ** 0.5
+    over = sum((high - 1) ** 2 for _, high in parts.values()) ** 0.5
+    return 1 / (1 + under), 1 + over
 
 
 def check_attention_mode(attention_mode: str) -> None:

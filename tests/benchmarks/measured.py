@@ -1,0 +1,300 @@
+"""Measured points, read from a CSV and put in the estimators' terms.
+
+The columns are those of ``../shared/accuracy/measured.csv``. What a row does not say
+about a model's shape (experts, windows, latent caches) comes from the library's own
+profile of that architecture if there is one, else from the estimator's rules. A row that
+cannot be used is kept aside with the reason; none stops the run.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from energy_tracking.data import load_catalogue
+from energy_tracking.errors import EnergyTrackingError
+from energy_tracking.estimator.roofline import Deployment, ServingProfile, deploy
+from energy_tracking.profiles import GpuProfile, ModelProfile
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+WEIGHT_BYTES = {
+    "fp32": 4.0,
+    "bf16": 2.0,
+    "fp16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    # Four bits and one 8-bit scale per 32 or 16 weights.
+    "mxfp4": 0.53,
+    "nvfp4": 0.56,
+    "fp4": 0.56,
+    "int4": 0.56,
+}
+
+USUAL_INPUT_TOKENS = 400.0
+"""Prompt length where a row has none: that of the benchmark's chat tasks [tokens]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One measured configuration.
+
+    Attributes:
+        source: Who measured it.
+        architecture: Key of the architecture; what cross-validation leaves out.
+        task: The benchmark's task.
+        precision: Of the weights, as written.
+        gpu_label: GPU as written.
+        model: Shape of the model.
+        gpu: The GPU.
+        serving: How it was served; concurrency and GPUs are known.
+        batch: Sequences decoded together on the instance [1].
+        input_tokens: Mean prompt [tokens].
+        output_tokens: Mean answer [tokens].
+        joules_per_token: GPU energy per output token, prefill included [J].
+        tokens_per_second: Of the instance; NaN if not measured [tokens/s].
+    """
+
+    source: str
+    architecture: str
+    task: str
+    precision: str
+    gpu_label: str
+    model: ModelProfile
+    gpu: GpuProfile
+    serving: ServingProfile
+    batch: float
+    input_tokens: float
+    output_tokens: float
+    joules_per_token: float
+    tokens_per_second: float
+
+    def site(self) -> Deployment:
+        """The deployment as measured."""
+        return deploy(self.model, self.gpu, self.serving)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The usable points of a file, and why the others are not."""
+
+    points: tuple[Point, ...]
+    skipped: Mapping[str, int]
+
+    def column(self, value: Callable[[Point], float]) -> Array:
+        """One number per point, shape (points,)."""
+        return np.array([value(point) for point in self.points], dtype=float)
+
+    def labels(self, value: Callable[[Point], str]) -> npt.NDArray[np.str_]:
+        """One label per point, shape (points,)."""
+        return np.array([value(point) for point in self.points])
+
+    def sites(self) -> Deployment:
+        """All deployments as one, its fields of shape (points,)."""
+        return stack([point.site() for point in self.points])
+
+
+class Unusable(Exception):
+    """Why a row is left out."""
+
+
+def stack(sites: Sequence[Deployment]) -> Deployment:
+    """Many deployments as one whose fields are arrays, shape (sites,)."""
+    columns = {
+        field.name: np.array([getattr(site, field.name) for site in sites], dtype=float)
+        for field in fields(Deployment)
+    }
+    return Deployment(**columns)  # type: ignore[arg-type]
+
+
+def read_measured(path: Path) -> Measured:
+    """Read every row of a file; unusable ones are counted by reason."""
+    points, skipped = [], Counter[str]()
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            try:
+                points.append(_point(row))
+            except Unusable as reason:
+                skipped[str(reason)] += 1
+    return Measured(tuple(points), dict(skipped))
+
+
+def slices(measured: Measured) -> dict[str, dict[str, Mask]]:
+    """The ways the points are cut, each a mask per value."""
+    batch = measured.column(lambda point: point.batch)
+    edges = [1, 8, 32, 128, 512, np.inf]
+    by: dict[str, Callable[[Point], str]] = {
+        "GPU": lambda point: point.gpu_label,
+        "precision": lambda point: point.precision,
+        "kind": lambda point: "mixture" if point.site().mixture else "dense",
+        "source": lambda point: point.source,
+    }
+    cuts = {}
+    for name, value in by.items():
+        labels = measured.labels(value)
+        cuts[name] = {f"{label}": labels == label for label in np.unique(labels)}
+    cuts["batch"] = {
+        f"{low:g} to {high:g}": (batch >= low) & (batch < high) for low, high in pairwise(edges)
+    }
+    return {
+        name: {label: mask for label, mask in cut.items() if mask.any()}
+        for name, cut in cuts.items()
+    }
+
+
+def by_size(name: str, active_params: float, total_params: float) -> ModelProfile:
+    """A model of which nothing is known but its active and total parameters.
+
+    Layers grow with size as in the published dense models; the width follows from 12
+    weights per layer and width squared (Kaplan et al., "Scaling Laws for Neural Language
+    Models", 2020, https://arxiv.org/abs/2001.08361, section 2.1).
+    """
+    layers = 17 * (active_params / 1e9) ** 0.36
+    width = math.sqrt(active_params / (12 * layers))
+    return ModelProfile(
+        name=name,
+        num_active_params=active_params,
+        num_total_params=total_params,
+        num_layers=layers,
+        num_attn_heads=width / 128,
+        attn_head_dim=128,
+        hidden_dim=width,
+        grade="B",
+    )
+
+
+def _point(row: Mapping[str, str]) -> Point:
+    if (_number(row, "dp") or 1) > 1:
+        raise Unusable("attention data-parallel: its authors call it a limit of the engine")
+    precision = row.get("precision", "").strip().lower()
+    if precision not in WEIGHT_BYTES:
+        raise Unusable(f"precision {precision!r} has no known width")
+    architecture = row.get("arch_key") or row.get("model", "")
+    gpus = int(_needed(row, "n_gpus"))
+    batch = _needed(row, "batch")
+    output_tokens = _needed(row, "mean_output_tokens")
+    per_token = _number(row, "energy_J_per_output_token")
+    if per_token is None:
+        per_token = _needed(row, "energy_J_per_request") / output_tokens
+    serving = ServingProfile(
+        concurrency=batch / gpus,
+        num_gpus=gpus,
+        weight_bytes=WEIGHT_BYTES[precision],
+        early_engine=_is_early(row.get("engine", "")),
+    )
+    input_tokens = _number(row, "mean_input_tokens")
+    return Point(
+        source=row.get("source", ""),
+        architecture=architecture,
+        task=row.get("task", ""),
+        precision=precision,
+        gpu_label=row.get("gpu", ""),
+        model=_model(architecture, row),
+        gpu=_gpu(row.get("gpu", "")),
+        serving=serving.known(),
+        batch=batch,
+        input_tokens=USUAL_INPUT_TOKENS if input_tokens is None else input_tokens,
+        output_tokens=output_tokens,
+        joules_per_token=per_token,
+        tokens_per_second=_number(row, "throughput") or math.nan,
+    )
+
+
+def _number(row: Mapping[str, str], *names: str) -> float | None:
+    """The first of these columns that is there and holds a finite number above 0."""
+    for name in names:
+        try:
+            value = float(row.get(name) or math.nan)
+        except ValueError:
+            continue
+        if 0 < value < math.inf:
+            return value
+    return None
+
+
+def _needed(row: Mapping[str, str], name: str) -> float:
+    value = _number(row, name)
+    if value is None:
+        raise Unusable(f"no {name}")
+    return value
+
+
+def _is_early(engine: str) -> bool:
+    """Whether an engine is vLLM 0.5 or older, or named by a year up to 2024."""
+    version = re.search(r"\b(\d+)\.(\d+)", engine)
+    if version:
+        return (int(version[1]), int(version[2])) <= (0, 5)
+    year = re.search(r"\b20\d\d\b", engine)
+    return year is not None and int(year[0]) <= 2024
+
+
+def _model(architecture: str, row: Mapping[str, str]) -> ModelProfile:
+    """The row's shape, with the gaps filled from the library's profile of the model."""
+    match = load_catalogue().match(architecture) or load_catalogue().match(row.get("model"))
+    known = match.profile if match and match.profile.family == "open" else None
+    active = _needed(row, "active_params")
+    total = _number(row, "total_params") or active
+    bare = by_size(architecture, active, max(total, active))
+    layers = _number(row, "layers") or bare.num_layers
+    heads = _number(row, "heads") or bare.num_attn_heads
+    head_dim = _number(row, "head_dim") or bare.attn_head_dim
+    kv_heads = _number(row, "kv_heads")
+    # A latent cache is written as one head whose keys hold the values too.
+    latent = kv_heads == 1 and head_dim > 256
+    cache = _number(row, "kv_bytes_per_token", "kv_bytes_per_token_bf16")
+    if cache is None and latent:
+        cache = 2 * layers * head_dim
+    given = {
+        "hidden_dim": _number(row, "hidden_dim", "hidden"),
+        "kv_bytes_per_token": cache,
+        "num_experts": _number(row, "num_experts", "experts"),
+        "num_experts_per_token": _number(row, "num_experts_per_token", "experts_per_token"),
+        "sliding_window": _number(row, "sliding_window"),
+        "num_sliding_layers": _number(row, "num_sliding_layers"),
+    }
+    usual = {
+        **dict.fromkeys(given),
+        "hidden_dim": bare.hidden_dim if latent else heads * head_dim,
+        "num_experts": 0,
+        "num_experts_per_token": 0,
+    }
+    filled = {
+        name: value if value is not None else getattr(known, name, None) or usual[name]
+        for name, value in given.items()
+    }
+    try:
+        return ModelProfile(
+            name=architecture,
+            num_active_params=active,
+            num_total_params=max(total, active),
+            num_layers=layers,
+            num_attn_heads=heads,
+            attn_head_dim=known.attn_head_dim if known and latent else head_dim,
+            num_kv_heads=kv_heads,
+            grade="A",
+            state_bytes_per_sequence=known.state_bytes_per_sequence if known else None,
+            **filled,  # type: ignore[arg-type]
+        )
+    except EnergyTrackingError as error:
+        raise Unusable(f"{architecture}: {error}") from error
+
+
+def _gpu(label: str) -> GpuProfile:
+    catalogue = load_catalogue()
+    try:
+        gpu = catalogue.corrected_gpu(catalogue.gpu(label))
+    except EnergyTrackingError:
+        raise Unusable(f"GPU {label!r} has no profile") from None
+    if gpu.memory_bandwidth is None:
+        raise Unusable(f"GPU {label!r} has no memory bandwidth in its profile")
+    return gpu
