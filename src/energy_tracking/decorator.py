@@ -60,18 +60,16 @@ def track_energy(
         TypeError: What is decorated is no function.
         ConfigurationError: A setting is wrong.
     """
-    if function is None:
-        return lambda decorated: _decorated(decorated, name, arguments)
-    return _decorated(function, name, arguments)
+    decorate = functools.partial(_decorated, name=name, tracker=Tracker(**arguments))
+    return decorate if function is None else decorate(function)
 
 
-def _decorated(function: Any, name: str | None, arguments: TrackerArguments) -> Any:
+def _decorated(function: Any, name: str | None, tracker: Tracker) -> Any:
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(_decorated(function.__func__, name, arguments))
+        return type(function)(_decorated(function.__func__, name, tracker))
     if inspect.isclass(function) or not callable(function):
         hint = "decorate its methods" if inspect.isclass(function) else "settings have names"
         raise TypeError(f"track_energy decorates functions; got {function!r} ({hint})")
-    tracker = Tracker(**arguments)
     if tracker.settings.disabled:
         return function
     title = name or _title(function)
@@ -90,10 +88,8 @@ class _Run:
 
     def __init__(self, name: str, tracker: Tracker) -> None:
         self._tracker = tracker
-        self._totals = FunctionTotals(credited=self._call_settled)
+        self._totals = FunctionTotals()
         self._span: FunctionSpan | None = None
-        self._error: BaseException | None = None
-        self._left = False
         self._ended = threading.Lock()
         with tracker.seam("decorator.start"):
             self._span = tracker.telemetry.start_function(name)
@@ -118,27 +114,38 @@ class _Run:
                     )
 
     def end(self, error: BaseException | None = None, ended_at: int | None = None) -> None:
-        """Leave the function; ``ended_at`` in nanoseconds of the epoch."""
-        settle_deferred()
-        self._error, self._left = error, True
-        self._end_span(ended_at)
+        """End the span with the sum on it, as soon as the streams begun inside have ended.
+
+        Args:
+            error: What the function raised. Its traceback holds the function's streams, so
+                that to wait for them with it would be to wait for ever.
+            ended_at: When the function ended, if not now [ns since the epoch].
+        """
+        with self._tracker.seam("decorator.end"):
+            settle_deferred()
+            # Asked for before looking: the last stream may end in between.
+            self._totals.tell(self._end_if_settled)
+            if error is not None or self._is_settled():
+                self._end(error, ended_at)
 
     def end_later(self) -> None:
         """End where a generator was closed, perhaps by the garbage collector."""
-        if not self._left:
+        if not self._ended.locked():
             defer(functools.partial(self.end, ended_at=time_ns()))
 
-    def _call_settled(self) -> None:
-        if self._left:
-            self._end_span()
+    def _is_settled(self) -> bool:
+        return not any(self._totals.cover(call.request.session) for call in list(open_streams))
 
-    def _end_span(self, ended_at: int | None = None) -> None:
-        """End the span with the sum on it, once, if no stream begun inside is still open."""
+    def _end_if_settled(self) -> None:
         with self._tracker.seam("decorator.end"):
-            if any(self._totals.covers(call.request.session) for call in list(open_streams)):
-                return
-            if self._ended.acquire(blocking=False) and self._span is not None:
-                self._span.end(self._totals.totals, self._error, ended_at)
+            if self._is_settled():
+                self._end()
+
+    def _end(self, error: BaseException | None = None, ended_at: int | None = None) -> None:
+        if self._ended.acquire(blocking=False):
+            self._totals.tell(None)
+            if self._span is not None:
+                self._span.end(self._totals.totals, error, ended_at)
 
 
 Begin = Callable[[], _Run]

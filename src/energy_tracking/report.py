@@ -16,8 +16,8 @@ _UNITS = (("kWh", 1e3), ("Wh", 1.0), ("mWh", 1e-3), ("µWh", 1e-6))
 
 
 def two_digits(value: float) -> str:
-    """A number with two significant digits and no exponent, e.g. ``0.23``, ``1,200``."""
-    return f"{Decimal(f'{value:.2g}'):,f}"
+    """A number with two significant digits and no exponent, e.g. ``0.20``, ``1,200``."""
+    return f"{Decimal(f'{value:#.2g}' if value else '0'):,f}"
 
 
 def energy_text(energy_wh: float) -> str:
@@ -52,11 +52,19 @@ def session_table(
         reasons: Calls by (model, why they are less than fully estimated).
     """
     total = sum_of(list(groups.values()))
-    head = f"{name}: {_count(total.calls, 'call')}, {energy_text(total.total_energy_wh)}"
+    kinds = (
+        (total.measured_calls, "measured"),
+        (total.partial_calls, "partial"),
+        (total.unestimated_calls, "unestimated"),
+        (total.failed_calls, "failed"),
+    )
+    named = ", ".join(f"{calls:,} {kind}" for calls, kind in kinds if calls)
+    calls = _count(total.calls, "call") + (f" ({named})" if named else "")
+    head = f"{name}: {calls}, {energy_text(total.total_energy_wh)}"
     if not groups:
         return head
     unit, size = _unit_for(total.total_energy_wh)
-    energies = (f"prefill {unit}", f"decode {unit}", f"total {unit}")
+    energies = (f"prefill {unit}", f"decode {unit}", f"total {unit}", "90 % range")
     header = ("model", "gpu", "calls", "input", "cached", "output", "reasoning", *energies)
     rows = [(*key, *_cells(totals, size)) for key, totals in sorted(groups.items())]
     if len(rows) > 1:
@@ -77,17 +85,22 @@ def _cells(totals: Totals, size: float) -> list[str]:
         totals.reasoning_tokens,
     )
     energies = (totals.prefill_energy_wh, totals.decode_energy_wh, totals.total_energy_wh)
-    unknown = totals.calls == totals.unestimated_calls + totals.failed_calls
+    shown = [f"{count:,}" for count in counts]
+    if totals.calls == totals.unestimated_calls + totals.failed_calls:
+        return [*shown, "-", "-", "-", "-"]
+    low, high = totals.total_energy_low_wh, totals.total_energy_high_wh
     return [
-        *(f"{count:,}" for count in counts),
-        *("-" if unknown else two_digits(energy_wh / size) for energy_wh in energies),
+        *shown,
+        *(two_digits(energy_wh / size) for energy_wh in energies),
+        f"{two_digits(low / size)} to {two_digits(high / size)}",
     ]
 
 
 def _unit_for(energy_wh: float) -> tuple[str, float]:
     if energy_wh <= 0:
         return "Wh", 1.0
-    return next((unit for unit in _UNITS if energy_wh >= unit[1]), _UNITS[-1])
+    shown = float(f"{energy_wh:.2g}")
+    return next((unit for unit in _UNITS if shown >= unit[1]), _UNITS[-1])
 
 
 def _count(number: int, noun: str) -> str:

@@ -37,8 +37,7 @@ class _Ledger:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.entrances: list[Token[_Chain]] = []
-        self.abandoned = False
+        self.entrances: list[_Entrance] = []
         self.start_empty()
         _ledgers.add(self)
 
@@ -75,30 +74,52 @@ class _Ledger:
 class _FunctionLedger(_Ledger):
     """What was counted in one run of a decorated function."""
 
-    def __init__(self, credited: Callable[[], object]) -> None:
-        super().__init__("")
-        self._credited = credited
-
     def start_empty(self) -> None:
         super().start_empty()
+        self.after_each_call: Callable[[], object] | None = None
         self._responses: deque[tuple[str | None, TokenUsage]] = deque(maxlen=RESPONSES_REMEMBERED)
 
     def credit(self, record: CallRecord, key: tuple[str, str], one: Totals) -> None:
         super().credit(record, key, one)
         if record.usage is not None:
             self._responses.append((record.response_id, record.usage))
-        self._credited()
+        if (after := self.after_each_call) is not None:
+            after()
 
     def responses(self) -> list[tuple[str | None, TokenUsage]]:
         settle_deferred()
         return list(self._responses)
 
 
-_Chain = tuple[_Ledger, ...]
-# Innermost first. One entered twice stands here twice, so that leaving it once leaves one.
-_here: ContextVar[_Chain] = ContextVar("energy_tracking.session", default=())
+class _Entrance:
+    """A ledger current in one context, and in those copied from it."""
+
+    __slots__ = ("abandoned", "ledger", "token")
+
+    def __init__(self, ledger: _Ledger) -> None:
+        self.ledger = ledger
+        self.token: Token[tuple[_Entrance, ...]] | None = None
+        self.abandoned = False
+
+    def is_of_this_context(self) -> bool:
+        try:
+            _here.reset(self.token)  # type: ignore[arg-type]
+        except (ValueError, RuntimeError):
+            # Of another context; or used by another thread just now.
+            return False
+        return True
+
+
+# Innermost first.
+_here: ContextVar[tuple[_Entrance, ...]] = ContextVar("energy_tracking.session", default=())
 _ledgers: WeakSet[_Ledger] = WeakSet()
 _process_ledger = _Ledger("process")
+
+
+def _current_ledgers() -> tuple[_Ledger, ...]:
+    """Every ledger that a call started here counts in, once."""
+    entered = (entrance.ledger for entrance in _here.get() if not entrance.abandoned)
+    return tuple(dict.fromkeys((*entered, _process_ledger)))
 
 
 class Session:
@@ -113,19 +134,19 @@ class Session:
         0
     """
 
-    __slots__ = ("_chain", "_ledger")
+    __slots__ = ("_credited", "_ledger")
 
     def __init__(self, name: str = "session") -> None:
         """Make a session; it counts from when it is entered."""
         self._ledger = _Ledger(name)
-        self._chain: _Chain = (self._ledger, *_here.get())
+        self._credited = (self._ledger, *_current_ledgers())
 
     def __enter__(self) -> Self:
         """Make this the innermost session, inside those that are current here."""
-        ledger = self._ledger
-        self._chain = (ledger, *_here.get())
-        ledger.abandoned = False
-        ledger.entrances.append(_here.set(self._chain))
+        entrance = _Entrance(self._ledger)
+        entrance.token = _here.set((entrance, *_here.get()))
+        self._ledger.entrances.append(entrance)
+        self._credited = _current_ledgers()
         return self
 
     def __exit__(
@@ -135,19 +156,17 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         """Leave it; calls started inside are still credited when they end."""
-        ledger = self._ledger
-        here = _here.get()
-        entrance = next((one for one in tuple(ledger.entrances) if _is_of_here(one)), None)
-        if entrance is not None:
-            ledger.entrances.remove(entrance)
-        else:
+        here, entrances = _here.get(), self._ledger.entrances
+        left = next((one for one in tuple(entrances) if one.is_of_this_context()), None)
+        if left is None and entrances:
             # Left in another context than it was entered in: a generator closed by the event
             # loop, say. The context that still holds it cannot be reached from here.
-            del ledger.entrances[:1]
-            ledger.abandoned = not ledger.entrances
+            left = next((one for one in here if one in entrances), entrances[0])
+            left.abandoned = True
+        with suppress(ValueError):
+            entrances.remove(left)  # type: ignore[arg-type]
         # Only itself is taken out: generators are not left in the order they were entered.
-        at = here.index(ledger) if ledger in here else len(here)
-        _here.set(here[:at] + here[at + 1 :])
+        _here.set(tuple(one for one in here if one is not left))
         # A generator that is closed may be so by the garbage collector: no locks then.
         if exc_type is not GeneratorExit:
             settle_deferred()
@@ -168,7 +187,7 @@ class Session:
     @contextmanager
     def attach(self) -> Iterator[Self]:
         """Carry this session, and those around it, into another thread or context."""
-        token = _here.set(tuple(dict.fromkeys((*self._chain, *_here.get()))))
+        token = _here.set((*map(_Entrance, self._credited), *_here.get()))
         try:
             yield self
         finally:
@@ -185,7 +204,7 @@ class Session:
         key = (record.model, record.estimate.gpu if record.estimate else UNKNOWN_GPU)
         one = Totals()
         one.add(record)
-        for ledger in dict.fromkeys((*self._chain, _process_ledger)):
+        for ledger in self._credited:
             ledger.credit(record, key, one)
 
     @property
@@ -252,31 +271,22 @@ class Session:
         return grouped
 
 
-def _at(chain: _Chain) -> Session:
+def _inside(ledgers: tuple[_Ledger, ...]) -> Session:
     """The place inside these ledgers, shown as the innermost that a user has made."""
     session = object.__new__(Session)
-    session._chain = chain
-    named = (ledger for ledger in chain if not isinstance(ledger, _FunctionLedger))
-    session._ledger = next(named, _process_ledger)
+    session._credited = ledgers
+    session._ledger = next(one for one in ledgers if not isinstance(one, _FunctionLedger))
     return session
-
-
-def _is_of_here(entrance: Token[_Chain]) -> bool:
-    try:
-        _here.reset(entrance)
-    except ValueError:
-        return False
-    return True
 
 
 def process_session() -> Session:
     """The session around everything: the totals of this process."""
-    return _at(())
+    return _inside((_process_ledger,))
 
 
 def current_session() -> Session:
     """The innermost session here; the process-wide one outside of any other."""
-    return _at(tuple(ledger for ledger in _here.get() if not ledger.abandoned))
+    return _inside(_current_ledgers())
 
 
 class FunctionTotals:
@@ -284,10 +294,10 @@ class FunctionTotals:
 
     __slots__ = ("_inside", "_ledger")
 
-    def __init__(self, credited: Callable[[], object]) -> None:
-        """Start at zero; ``credited`` is told after every call that is counted."""
-        self._ledger = _FunctionLedger(credited)
-        self._inside: _Chain = (self._ledger,)
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._ledger = _FunctionLedger("")
+        self._inside: tuple[_Entrance, ...] = (_Entrance(self._ledger),)
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -301,8 +311,7 @@ class FunctionTotals:
         try:
             yield
         finally:
-            here = _here.get()
-            self._inside = here[: len(here) - len(around)]
+            self._inside = tuple(one for one in _here.get() if one not in around)
             with suppress(ValueError):
                 _here.reset(token)
 
@@ -311,9 +320,13 @@ class FunctionTotals:
         """Sums over all calls so far."""
         return sum_of(self._ledger.groups().values())
 
-    def covers(self, session: CreditedSession) -> bool:
+    def tell(self, after_each_call: Callable[[], object] | None) -> None:
+        """From now on, call this after every call that is counted."""
+        self._ledger.after_each_call = after_each_call
+
+    def cover(self, session: CreditedSession) -> bool:
         """Whether a call credited to this session is one of the run."""
-        return isinstance(session, Session) and self._ledger in session._chain
+        return isinstance(session, Session) and self._ledger in session._credited
 
     def has_counted(self, response_id: str | None, usage: TokenUsage) -> bool:
         """Whether a response was counted, by its id, or else by its tokens.

@@ -6,14 +6,15 @@ the library reads nothing.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, not_one_of
-from energy_tracking.estimator import ATTENTION_MODES, METHODS
+from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
 
 PREFIX = "ENERGY_TRACKING_"
 INCLUDE_USAGE = ("auto", "always", "never")
@@ -26,8 +27,13 @@ class SettingArguments(TypedDict, total=False):
     gpu: str | None
     method: str | None
     attention_mode: str | None
+    scope: str | None
+    concurrency: float | None
+    num_gpus: int | None
+    weight_bytes: float | None
+    timing_evidence: bool | None
     include_usage: str | None
-    include_usage_hosts: tuple[str, ...] | list[str] | None
+    include_usage_hosts: Iterable[str] | None
     default_model: str | None
     model_mapping: Mapping[str, str] | None
     profiles: str | os.PathLike[str] | None
@@ -35,36 +41,76 @@ class SettingArguments(TypedDict, total=False):
     disabled: bool | None
 
 
-def _text(text: str) -> str:
-    return text
+# Each reads what an argument or a variable gives, and says what it should have been.
 
 
-def _flag(text: str) -> bool:
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise ConfigurationError(f"{given!r} is no text")
+    return given
+
+
+def _path(given: object) -> str:
+    return os.fspath(given) if isinstance(given, os.PathLike) else _text(given)
+
+
+def _flag(given: object) -> bool:
+    if isinstance(given, bool):
+        return given
     known = {"1": True, "true": True, "yes": True, "on": True}
     known |= {"0": False, "false": False, "no": False, "off": False}
+    text = _text(given)
+    if text.lower() not in known:
+        raise ConfigurationError(not_one_of("flag", text, known))
+    return known[text.lower()]
+
+
+def _number(given: object) -> float:
+    # A flag would pass for a number, and hide a mistake.
+    if isinstance(given, bool):
+        raise ConfigurationError(f"{given!r} is no number")
     try:
-        return known[text.lower()]
-    except KeyError:
-        raise ConfigurationError(not_one_of("flag", text, known)) from None
+        number = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"{given!r} is no number") from None
+    if not 0 < number < math.inf:
+        raise ConfigurationError(f"{given!r} must be finite and above 0")
+    return number
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _whole(given: object) -> int:
+    number = _number(given)
+    if number != int(number):
+        raise ConfigurationError(f"{given!r} must be a whole number")
+    return int(number)
 
 
-def _pairs(text: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in _names(text)]
-    if not all(name.strip() and equals and profile.strip() for name, equals, profile in pairs):
+def _names(given: object) -> tuple[str, ...]:
+    names = given.split(",") if isinstance(given, str) else given
+    listed = tuple(names) if isinstance(names, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in listed):
+        raise ConfigurationError(f"{given!r} is no list of names; write name,name")
+    return tuple(name.strip() for name in listed if name.strip())
+
+
+def _pairs(given: object) -> dict[str, str]:
+    pairs = given
+    if isinstance(given, str):
+        parted = [pair.partition("=") for pair in _names(given)]
+        pairs = {name.strip(): profile.strip() for name, _, profile in parted}
+    if not isinstance(pairs, Mapping) or not all(
+        part and isinstance(part, str) for pair in pairs.items() for part in pair
+    ):
         raise ConfigurationError(
-            f"{text!r} is no list of pairs; write model=profile,model=profile"
+            f"{given!r} is no list of pairs; write model=profile,model=profile"
         )
-    return {name.strip(): profile.strip() for name, _, profile in pairs}
+    return dict(pairs)
 
 
 def _setting(
-    default: Any, doc: str, parse: Callable[[str], Any] = _text, choices: tuple[str, ...] = ()
+    default: Any, doc: str, read: Callable[[object], Any] = _text, choices: Iterable[str] = ()
 ) -> Any:
-    return field(default=default, metadata={"doc": doc, "parse": parse, "choices": choices})
+    return field(default=default, metadata={"doc": doc, "read": read, "choices": tuple(choices)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +118,29 @@ class Settings:
     """How a tracker estimates and reports. Each field's metadata documents it."""
 
     gpu: str = _setting("H100", "GPU profile the calls are assumed to run on")
-    method: str = _setting("reference", "estimator", choices=tuple(METHODS))
+    method: str = _setting("reference", "estimator", choices=METHODS)
     attention_mode: str = _setting(
         "quadratic", "attention term of the reference formula", choices=ATTENTION_MODES
+    )
+    scope: str = _setting(
+        "gpu", "what `roofline` counts: the GPU boards, or the whole facility", choices=SCOPES
+    )
+    concurrency: float | None = _setting(
+        None,
+        "sequences `roofline` assumes a GPU to decode together, taken as known; unset: 32,"
+        " and a range of 2 to 512",
+        _number,
+    )
+    num_gpus: int | None = _setting(
+        None, "GPUs that `roofline` assumes to hold the model; unset: as many as it needs", _whole
+    )
+    weight_bytes: float | None = _setting(
+        None,
+        "bytes per weight `roofline` assumes; unset: 1 for closed models on GPUs with FP8, else 2",
+        _number,
+    )
+    timing_evidence: bool = _setting(
+        False, "let `roofline` learn the concurrency from how fast a stream arrives", _flag
     )
     include_usage: str = _setting(
         "auto",
@@ -89,7 +155,7 @@ class Settings:
     model_mapping: Mapping[str, str] | None = _setting(
         None, "model or deployment name to profile", _pairs
     )
-    profiles: str | None = _setting(None, "TOML file with more model and GPU profiles")
+    profiles: str | None = _setting(None, "TOML file with more model and GPU profiles", _path)
     spans: str = _setting(
         "auto",
         "where energy goes: onto another instrumentation's span where one is open and on our"
@@ -99,30 +165,32 @@ class Settings:
     disabled: bool = _setting(False, "track nothing", _flag)
 
     @classmethod
-    def load(cls, arguments: SettingArguments, environ: Mapping[str, str] | None = None) -> Settings:
+    def load(
+        cls, arguments: SettingArguments, environ: Mapping[str, str] | None = None
+    ) -> Settings:
         """Settings from arguments, else the environment, else the defaults.
+
+        An argument may also be the text that the environment would hold. A variable that
+        is empty counts as not set.
 
         Raises:
             ConfigurationError: A value is not one of its choices, or cannot be read; the
                 message names the argument or the environment variable.
         """
         environ = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
         known = {variable(setting.name) for setting in fields(cls)}
         for name in environ:
             if name.startswith(PREFIX) and name not in known:
                 message = not_one_of("environment variable", name, known)
                 warnings.warn(message, EnergyTrackingWarning, stacklevel=4)
+        values: dict[str, Any] = {}
         for setting in fields(cls):
-            given: Any = arguments.get(setting.name)
-            text = environ.get(variable(setting.name), "")
+            given: object = arguments.get(setting.name)
+            text = environ.get(variable(setting.name), "").strip()
             if given is not None:
-                values[setting.name] = _checked(setting.name, setting.metadata, given)
+                values[setting.name] = _read(setting.name, setting.metadata, given)
             elif text:
-                values[setting.name] = _parsed(variable(setting.name), setting.metadata, text)
-        values["include_usage_hosts"] = tuple(values.get("include_usage_hosts", ()))
-        if "profiles" in values:
-            values["profiles"] = os.fspath(values["profiles"])
+                values[setting.name] = _read(variable(setting.name), setting.metadata, text)
         return cls(**values)
 
 
@@ -143,16 +211,11 @@ def settings_rows() -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _parsed(name: str, metadata: Mapping[str, Any], text: str) -> Any:
+def _read(name: str, metadata: Mapping[str, Any], given: object) -> Any:
     try:
-        value = metadata["parse"](text)
+        value = metadata["read"](given)
+        if metadata["choices"] and value not in metadata["choices"]:
+            raise ConfigurationError(not_one_of("value", value, metadata["choices"]))
     except ConfigurationError as error:
         raise ConfigurationError(f"{name}: {error}") from None
-    return _checked(name, metadata, value)
-
-
-def _checked(name: str, metadata: Mapping[str, Any], value: Any) -> Any:
-    choices = metadata["choices"]
-    if choices and value not in choices:
-        raise ConfigurationError(f"{name}: {not_one_of('value', value, choices)}")
     return value

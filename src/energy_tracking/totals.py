@@ -20,6 +20,7 @@ class Totals:
 
     Attributes:
         calls: All calls, whatever became of them.
+        measured_calls: Calls whose energy the server measured.
         partial_calls: Calls whose tokens were partly estimated from text.
         unestimated_calls: Calls that ran but whose energy is not known.
         failed_calls: Calls that raised and reported no tokens.
@@ -30,9 +31,18 @@ class Totals:
         prefill_energy_nanojoules: Energy of reading prompts [nJ].
         decode_energy_nanojoules: Energy of generating output [nJ].
         reasoning_energy_nanojoules: Part of the decode energy known to be reasoning [nJ].
+        total_energy_nanojoules: Energy of all calls as well as it is known [nJ]: measured,
+            else estimated. Prefill and decode are those of the estimates.
+        total_energy_low_nanojoules: Low end of the 90 % range [nJ].
+        total_energy_high_nanojoules: High end of it [nJ].
+
+    The ends of the calls' ranges are added up: what is wrong about one call, its model's
+    size or how it was served, is wrong about the next one too, so a sum is as uncertain as
+    its parts. A measured call adds the same to both ends.
     """
 
     calls: int = 0
+    measured_calls: int = 0
     partial_calls: int = 0
     unestimated_calls: int = 0
     failed_calls: int = 0
@@ -43,6 +53,9 @@ class Totals:
     prefill_energy_nanojoules: int = 0
     decode_energy_nanojoules: int = 0
     reasoning_energy_nanojoules: int = 0
+    total_energy_nanojoules: int = 0
+    total_energy_low_nanojoules: int = 0
+    total_energy_high_nanojoules: int = 0
 
     def add(self, record: CallRecord) -> None:
         """Count one call."""
@@ -54,16 +67,29 @@ class Totals:
             self.output_tokens += usage.output_tokens
             self.reasoning_tokens += usage.reasoning_tokens or 0
         if estimate is not None:
-            self.partial_calls += record.status == "partial"
-            self.prefill_energy_nanojoules += nanojoules_from_joules(estimate.prefill_energy_joules)
-            self.decode_energy_nanojoules += nanojoules_from_joules(estimate.decode_energy_joules)
+            prefill = nanojoules_from_joules(estimate.prefill_energy_joules)
+            decode = nanojoules_from_joules(estimate.decode_energy_joules)
+            self.prefill_energy_nanojoules += prefill
+            self.decode_energy_nanojoules += decode
             self.reasoning_energy_nanojoules += nanojoules_from_joules(
                 estimate.reasoning_energy_joules or 0.0
             )
-        elif usage is None and record.error_type is not None:
-            self.failed_calls += 1
+        if record.measured_energy_joules is not None:
+            total = low = high = nanojoules_from_joules(record.measured_energy_joules)
+        elif estimate is not None:
+            total = prefill + decode
+            low = nanojoules_from_joules(estimate.total_energy_low_joules)
+            high = nanojoules_from_joules(estimate.total_energy_high_joules)
         else:
-            self.unestimated_calls += 1
+            failed = usage is None and record.error_type is not None
+            self.failed_calls += failed
+            self.unestimated_calls += not failed
+            return
+        self.measured_calls += record.status == "measured"
+        self.partial_calls += record.status == "partial"
+        self.total_energy_nanojoules += total
+        self.total_energy_low_nanojoules += low
+        self.total_energy_high_nanojoules += high
 
     def __iadd__(self, other: Totals) -> Self:
         """Add another group's sums."""
@@ -87,14 +113,19 @@ class Totals:
         return joules_from_nanojoules(self.reasoning_energy_nanojoules)
 
     @property
-    def total_energy_nanojoules(self) -> int:
-        """Prefill and decode together [nJ]."""
-        return self.prefill_energy_nanojoules + self.decode_energy_nanojoules
+    def total_energy_joules(self) -> float:
+        """Energy of all calls [J]."""
+        return joules_from_nanojoules(self.total_energy_nanojoules)
 
     @property
-    def total_energy_joules(self) -> float:
-        """Prefill and decode together [J]."""
-        return joules_from_nanojoules(self.total_energy_nanojoules)
+    def total_energy_low_joules(self) -> float:
+        """Low end of its 90 % range [J]."""
+        return joules_from_nanojoules(self.total_energy_low_nanojoules)
+
+    @property
+    def total_energy_high_joules(self) -> float:
+        """High end of its 90 % range [J]."""
+        return joules_from_nanojoules(self.total_energy_high_nanojoules)
 
     @property
     def prefill_energy_wh(self) -> float:
@@ -108,8 +139,18 @@ class Totals:
 
     @property
     def total_energy_wh(self) -> float:
-        """Prefill and decode together [Wh]."""
+        """Energy of all calls [Wh]."""
         return wh_from_joules(self.total_energy_joules)
+
+    @property
+    def total_energy_low_wh(self) -> float:
+        """Low end of its 90 % range [Wh]."""
+        return wh_from_joules(self.total_energy_low_joules)
+
+    @property
+    def total_energy_high_wh(self) -> float:
+        """High end of its 90 % range [Wh]."""
+        return wh_from_joules(self.total_energy_high_joules)
 
 
 def sum_of(groups: Iterable[Totals]) -> Totals:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from types import TracebackType
 from typing import Any, Unpack
 
+from energy_tracking.background import held_calls
 from energy_tracking.call import (
     Call,
     CallRecord,
@@ -21,7 +24,14 @@ from energy_tracking.call import (
     settle_deferred,
 )
 from energy_tracking.data import load_catalogue, read_profiles
-from energy_tracking.estimator import estimate_usage
+from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.estimator import (
+    Assumptions,
+    ServingProfile,
+    check_gpu,
+    estimate_usage,
+    learned,
+)
 from energy_tracking.profiles import Catalogue, GpuProfile, ModelMatch, ModelProfile
 from energy_tracking.session import current_session
 from energy_tracking.settings import SettingArguments, Settings
@@ -57,6 +67,10 @@ class Tracker:
     """
 
     def __init__(self, **arguments: Unpack[TrackerArguments]) -> None:
+        known = TrackerArguments.__optional_keys__
+        for name in arguments:
+            if name not in known:
+                raise ConfigurationError(not_one_of("setting", name, sorted(known)))
         self.settings = Settings.load(arguments)
         self.catalogue = arguments.get("catalogue") or default_catalogue()
         if self.settings.profiles is not None:
@@ -67,6 +81,7 @@ class Tracker:
             for gpu in gpus:
                 self.catalogue.register_gpu(gpu)
         self._gpu = self.catalogue.gpu(self.settings.gpu)
+        self._assumptions = self._assume()
         self._mapping = self.catalogue.check_mapping(self.settings.model_mapping or {})
         if self.settings.default_model is not None:
             self.catalogue.model(self.settings.default_model)
@@ -140,18 +155,32 @@ class Tracker:
         return self._tell(call)
 
     def estimate(
-        self, request_model: str | None, response_model: str | None, usage: TokenUsage
+        self,
+        request_model: str | None,
+        response_model: str | None,
+        usage: TokenUsage,
+        tokens_per_second: float | None = None,
     ) -> Outcome:
-        """The energy of these tokens on the configured GPU, or why it is not known."""
+        """The energy of these tokens on the configured GPU, or why it is not known.
+
+        Args:
+            request_model: The model asked for.
+            response_model: The model that answered.
+            usage: The tokens.
+            tokens_per_second: Rate at which a stream arrived [tokens/s], if it was timed.
+        """
         match = self.match(request_model, response_model)
         if match is None:
             return Outcome(reason=self._unknown(response_model or request_model))
+        profile = match.profile
+        if self.settings.method == "roofline":
+            # The seed's own rows lack what this method needs, and have better ones beside them.
+            profile = self.catalogue.corrected_model(profile)
+        assumptions = self._assumptions
+        if self.settings.timing_evidence and tokens_per_second is not None:
+            assumptions = learned(assumptions, usage, profile, self._gpu, tokens_per_second)
         estimate = estimate_usage(
-            usage,
-            match.profile,
-            self._gpu,
-            method=self.settings.method,
-            attention_mode=self.settings.attention_mode,
+            usage, profile, self._gpu, method=self.settings.method, assumptions=assumptions
         )
         return Outcome(estimate, match.rule)
 
@@ -206,11 +235,32 @@ class Tracker:
                 self._on_record(record)
         return record
 
+    def _assume(self) -> Assumptions:
+        settings = self.settings
+        if settings.method == "reference" and settings.scope != "gpu":
+            raise ConfigurationError(
+                f"scope {settings.scope!r} needs method 'roofline'; 'reference' knows the GPU"
+                " board alone"
+            )
+        if settings.method == "roofline":
+            self._gpu = self.catalogue.corrected_gpu(self._gpu)
+            check_gpu(self._gpu)
+        serving = ServingProfile(num_gpus=settings.num_gpus, weight_bytes=settings.weight_bytes)
+        if settings.concurrency is not None:
+            serving = replace(serving, concurrency=settings.concurrency).known()
+        return Assumptions(
+            attention_mode=settings.attention_mode, serving=serving, scope=settings.scope
+        )
+
     def _estimate_safely(
-        self, request_model: str | None, response_model: str | None, usage: TokenUsage
+        self,
+        request_model: str | None,
+        response_model: str | None,
+        usage: TokenUsage,
+        tokens_per_second: float | None,
     ) -> Outcome:
         with self.seam("estimate"):
-            return self.estimate(request_model, response_model, usage)
+            return self.estimate(request_model, response_model, usage, tokens_per_second)
         return Outcome(reason="the estimator failed")
 
 
@@ -293,5 +343,15 @@ def _at_exit() -> None:
 def settle_everything() -> None:
     """Settle every call that is still open, as far as it got."""
     settle_deferred()
-    for call in list(open_streams):
+    for call in [*open_streams, *held_calls.release()]:
         call.close()
+
+
+def _leave_open_calls_to_parent() -> None:
+    for call in [*open_streams, *held_calls.begin_anew()]:
+        call.abandon()
+    open_streams.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_open_calls_to_parent)

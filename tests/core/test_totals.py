@@ -1,0 +1,178 @@
+"""Sums over calls are exact and leave no call out."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import fields, replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_tracking.call import CallRecord, CallRequest
+from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.session import process_session
+from energy_tracking.totals import Totals, sum_of
+from energy_tracking.usage import TokenUsage
+
+REQUEST = CallRequest(
+    operation="chat", provider="openai", model="gpt-4o", session=process_session()
+)
+USAGE = TokenUsage(input_tokens=120, cached_input_tokens=64, output_tokens=80, reasoning_tokens=32)
+ESTIMATE = EnergyEstimate(
+    model_profile="gpt-4o",
+    gpu="H100",
+    method="reference",
+    method_version="1",
+    scope="gpu",
+    grade="D",
+    attention_mode="quadratic",
+    reasoning_factor=1.0,
+    prefill_energy_joules=30.0,
+    decode_energy_joules=90.5,
+    reasoning_energy_joules=36.25,
+    total_flops=1e15,
+    total_energy_low_joules=60.0,
+    total_energy_high_joules=240.0,
+    range_parts={},
+)
+ESTIMATED = CallRecord(request=REQUEST, status="estimated", usage=USAGE, estimate=ESTIMATE)
+PARTIAL = replace(
+    ESTIMATED, status="partial", usage=replace(USAGE, estimated=("output_tokens",)), reason="cut"
+)
+UNKNOWN_MODEL = replace(ESTIMATED, status="unestimated", estimate=None, reason="no profile")
+UNREAD = CallRecord(request=REQUEST, status="unestimated", reason="nothing was read")
+REFUSED = CallRecord(
+    request=REQUEST, status="unestimated", reason="failed", error_type="RateLimitError"
+)
+MEASURED = replace(ESTIMATED, status="measured", measured_energy_joules=100.0)
+CUT_OFF = replace(PARTIAL, error_type="APIConnectionError")
+CUT_OFF_UNKNOWN = replace(UNKNOWN_MODEL, error_type="APIConnectionError")
+
+
+def counted(*records: CallRecord) -> Totals:
+    totals = Totals()
+    for record in records:
+        totals.add(record)
+    return totals
+
+
+def costing(prefill_energy_joules: float, decode_energy_joules: float = 0.0) -> CallRecord:
+    estimate = replace(
+        ESTIMATE,
+        prefill_energy_joules=prefill_energy_joules,
+        decode_energy_joules=decode_energy_joules,
+    )
+    return replace(ESTIMATED, estimate=estimate)
+
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        (ESTIMATED, None),
+        (MEASURED, "measured_calls"),
+        (PARTIAL, "partial_calls"),
+        (CUT_OFF, "partial_calls"),
+        (UNKNOWN_MODEL, "unestimated_calls"),
+        (CUT_OFF_UNKNOWN, "unestimated_calls"),
+        (UNREAD, "unestimated_calls"),
+        (REFUSED, "failed_calls"),
+    ],
+)
+def test_every_call_is_of_one_kind(record: CallRecord, kind: str | None) -> None:
+    totals = counted(record)
+    kinds = ("measured_calls", "partial_calls", "unestimated_calls", "failed_calls")
+    assert totals.calls == 1
+    assert {name: getattr(totals, name) for name in kinds if getattr(totals, name)} == (
+        {kind: 1} if kind else {}
+    )
+
+
+def test_tokens_and_energy_are_split() -> None:
+    totals = counted(ESTIMATED, ESTIMATED)
+    assert (totals.input_tokens, totals.cached_input_tokens) == (240, 128)
+    assert (totals.output_tokens, totals.reasoning_tokens) == (160, 64)
+    assert totals.prefill_energy_joules == 60.0
+    assert totals.decode_energy_joules == 181.0
+    assert totals.reasoning_energy_joules == 72.5
+    assert totals.total_energy_joules == 241.0
+    assert totals.prefill_energy_wh == pytest.approx(60 / 3600, rel=1e-15)
+    assert totals.decode_energy_wh == pytest.approx(181 / 3600, rel=1e-15)
+    assert totals.total_energy_wh == pytest.approx(241 / 3600, rel=1e-15)
+
+
+def test_ends_of_ranges_add_up_because_their_errors_go_together() -> None:
+    totals = counted(ESTIMATED, ESTIMATED, UNKNOWN_MODEL)
+    assert (totals.total_energy_low_joules, totals.total_energy_high_joules) == (120.0, 480.0)
+    assert totals.total_energy_low_wh == pytest.approx(120 / 3600, rel=1e-15)
+    assert totals.total_energy_high_wh == pytest.approx(480 / 3600, rel=1e-15)
+    # As uncertain as one call: nothing averages out.
+    one = counted(ESTIMATED)
+    assert totals.total_energy_high_joules / totals.total_energy_joules == (
+        one.total_energy_high_joules / one.total_energy_joules
+    )
+
+
+def test_measured_energy_takes_the_estimates_place_and_has_no_range() -> None:
+    totals = counted(ESTIMATED, MEASURED)
+    assert totals.total_energy_joules == 120.5 + 100.0
+    assert totals.total_energy_low_joules == 60.0 + 100.0
+    assert totals.total_energy_high_joules == 240.0 + 100.0
+    # The split stays that of the estimates.
+    assert totals.decode_energy_joules == 181.0
+
+
+def test_tokens_of_an_unestimated_call_are_counted() -> None:
+    totals = counted(UNKNOWN_MODEL)
+    assert (totals.input_tokens, totals.output_tokens) == (120, 80)
+    assert totals.total_energy_nanojoules == 0
+
+
+def test_unknown_reasoning_counts_as_none() -> None:
+    record = replace(
+        ESTIMATED,
+        usage=replace(USAGE, reasoning_tokens=None),
+        estimate=replace(ESTIMATE, reasoning_energy_joules=None),
+    )
+    totals = counted(record)
+    assert (totals.reasoning_tokens, totals.reasoning_energy_joules) == (0, 0.0)
+
+
+def test_a_million_small_calls_add_up_exactly() -> None:
+    tenth_of_a_millijoule = counted(costing(1e-4))
+    totals, drifting = Totals(), 0.0
+    for _ in range(1_000_000):
+        totals.total_energy_nanojoules += tenth_of_a_millijoule.total_energy_nanojoules
+        drifting += 1e-4
+    assert totals.total_energy_joules == 100.0
+    assert drifting != 100.0
+
+
+energies = st.floats(min_value=0, max_value=1e5)
+
+
+@given(st.lists(st.tuples(energies, energies), max_size=30), st.randoms(use_true_random=False))
+def test_sums_depend_on_no_order(costs: list[tuple[float, float]], shuffler: random.Random) -> None:
+    records = [costing(*cost) for cost in costs]
+    forth = counted(*records)
+    shuffler.shuffle(records)
+    half = len(records) // 2
+    assert counted(*records) == forth
+    assert sum_of([counted(*records[:half]), counted(*records[half:])]) == forth
+    exact = sum((Fraction(part) for cost in costs for part in cost), Fraction())
+    # Each part is rounded to the nanojoule once, after a float product good to 0.02 nJ.
+    assert abs(Fraction(forth.total_energy_nanojoules) - exact * 10**9) <= 1.04 * len(costs)
+
+
+def test_adding_groups_adds_every_field() -> None:
+    numbers: dict[str, Any] = {field.name: 10 + i for i, field in enumerate(fields(Totals))}
+    totals = Totals(**numbers)
+    totals += Totals(**numbers)
+    assert totals == Totals(**{name: 2 * number for name, number in numbers.items()})
+
+
+def test_the_sum_of_nothing_is_zero() -> None:
+    assert sum_of([]) == Totals()
+    assert Totals().total_energy_wh == 0.0
