@@ -12,12 +12,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from energy_tracking.call import Call
+from energy_tracking.call import UNFINISHED, Call
 
 MAX_HELD = 1024
 """Calls held at most [1]; beyond, the oldest is closed as far as it is known."""
-
-UNFINISHED = frozenset({"queued", "in_progress"})
 
 _FETCH = re.compile(r"/responses/([^/?]+)(?:/cancel)?/?(?:\?|$)")
 
@@ -52,6 +50,22 @@ class HeldCalls:
             self._calls[call.response_id] = call
             full = len(self._calls) > self._limit
             return True, self._calls.popitem(last=False)[1] if full else None
+
+    def release(self) -> list[Call]:
+        """Let go of all the calls."""
+        with self._lock:
+            calls = list(self._calls.values())
+            self._calls.clear()
+            return calls
+
+    def begin_anew(self) -> list[Call]:
+        """Let go of all with a lock nobody holds: for the child of a fork."""
+        self._lock = threading.Lock()
+        return self.release()
+
+
+held_calls = HeldCalls()
+"""The calls of this process, whichever client they were made with."""
 
 
 def _is_background(call: Call) -> bool:

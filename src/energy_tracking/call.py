@@ -23,12 +23,16 @@ from energy_tracking.shapes import (
     CHARACTERS_PER_TOKEN,
     generated_characters,
     identity_in,
+    measured_energy_in,
     prompt_characters,
     usage_in,
 )
 from energy_tracking.usage import TokenUsage, read_usage
 
-Status = Literal["estimated", "partial", "unestimated"]
+UNFINISHED = frozenset({"queued", "in_progress"})
+"""Statuses of a response that is still being generated."""
+
+Status = Literal["measured", "estimated", "partial", "unestimated"]
 
 
 class CreditedSession(Protocol):
@@ -86,13 +90,17 @@ class CallRecord:
 
     Attributes:
         request: What was known at the start.
-        status: ``"estimated"`` from reported tokens; ``"partial"`` from tokens that were
-            themselves estimated; ``"unestimated"``: counted, its energy unknown.
-        reason: Why a call is not ``"estimated"``.
+        status: ``"measured"`` by the server; ``"estimated"`` from reported tokens;
+            ``"partial"`` from tokens that were themselves estimated; ``"unestimated"``:
+            counted, its energy unknown.
+        reason: Why less is known than could be.
         response_model: The model the server says it ran.
         response_id: The server's id of the response.
         usage: Token counts; None where nothing is known.
-        estimate: The energy; None where it could not be estimated.
+        estimate: The energy, also beside a measured one; None where it could not be
+            estimated.
+        measured_energy_joules: The energy as the server measured it [J], whatever its
+            scope; None where it reports none.
         model_match: How the model's name led to a profile, e.g. ``"exact"``.
         duration_seconds: From the start of the request to its end [s].
         first_chunk_seconds: From the start to the first stream event [s], or None.
@@ -107,6 +115,7 @@ class CallRecord:
     response_id: str | None = None
     usage: TokenUsage | None = None
     estimate: EnergyEstimate | None = None
+    measured_energy_joules: float | None = None
     model_match: str | None = None
     duration_seconds: float = 0.0
     first_chunk_seconds: float | None = None
@@ -118,6 +127,13 @@ class CallRecord:
         """The model that ran, as well as it is known."""
         return self.response_model or self.request.model or "unknown"
 
+    @property
+    def total_energy_joules(self) -> float | None:
+        """The energy as well as it is known [J]: measured, else estimated, else None."""
+        if self.measured_energy_joules is not None:
+            return self.measured_energy_joules
+        return None if self.estimate is None else self.estimate.total_energy_joules
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -128,8 +144,8 @@ class Outcome:
     reason: str | None = None
 
 
-Estimate = Callable[["str | None", "str | None", TokenUsage], Outcome]
-"""Requested model, model that answered, tokens -> outcome."""
+Estimate = Callable[["str | None", "str | None", TokenUsage, "float | None"], Outcome]
+"""Requested model, model that answered, tokens, tokens per second of a stream -> outcome."""
 
 
 class Call:
@@ -143,6 +159,7 @@ class Call:
         "ended_at",
         "error_type",
         "first_chunk_at",
+        "measured_energy_joules",
         "prompt",
         "raw_usage",
         "request",
@@ -168,6 +185,7 @@ class Call:
         self.prompt = prompt
         self.span: CallSpan | None = None
         self.raw_usage: object = None
+        self.measured_energy_joules: float | None = None
         self.characters = 0
         self.response_id: str | None = None
         self.response_model: str | None = None
@@ -201,6 +219,10 @@ class Call:
         if usage is not None:
             # The last one stands: servers that report continuously report sums so far.
             self.raw_usage = usage
+        if usage is not None or "energy" in data:
+            measured = measured_energy_in(data)
+            if measured is not None:
+                self.measured_energy_joules = measured
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
             self.characters = max(self.characters, generated_characters(data))
@@ -222,21 +244,22 @@ class Call:
             self.ended_at = perf_counter()
         self._settle(self)
 
-    def close_later(self) -> None:
-        """End the call now, settle it later; see ``defer``."""
-        if self.ended_at is None:
-            self.ended_at = perf_counter()
-        defer(self.close)
+    def abandon(self) -> None:
+        """End the call without telling anybody: it is another process's."""
+        self._latch.acquire(blocking=False)
 
     def record(self, estimate: Estimate) -> CallRecord:
         """Everything the call has shown, with its energy."""
         usage, reason = self._usage()
         outcome = Outcome(reason=reason)
         if usage is not None:
-            outcome = estimate(self.request.model, self.response_model, usage)
+            rate = self._tokens_per_second(usage)
+            outcome = estimate(self.request.model, self.response_model, usage, rate)
         status: Status = "unestimated"
         if outcome.estimate is not None:
             status = "partial" if usage is not None and usage.estimated else "estimated"
+        if self.measured_energy_joules is not None:
+            status = "measured"
         ended_at = self.ended_at or perf_counter()
         streamed = self.request.stream and self.first_chunk_at is not None
         return CallRecord(
@@ -247,6 +270,7 @@ class Call:
             response_id=self.response_id,
             usage=usage,
             estimate=outcome.estimate,
+            measured_energy_joules=self.measured_energy_joules,
             model_match=outcome.model_match,
             duration_seconds=ended_at - self.started_at,
             first_chunk_seconds=self.first_chunk_at - self.started_at  # type: ignore[operator]
@@ -255,6 +279,14 @@ class Call:
             error_type=self.error_type,
             retries=self.retries,
         )
+
+    def _tokens_per_second(self, usage: TokenUsage) -> float | None:
+        """Rate of the visible output [tokens/s]; None if it was not streamed, or too short."""
+        if not self.request.stream or self.first_chunk_at is None or self.ended_at is None:
+            return None
+        visible = usage.output_tokens - (usage.reasoning_tokens or 0)
+        seconds = self.ended_at - self.first_chunk_at
+        return (visible - 1) / seconds if visible > 1 and seconds > 0 else None
 
     def _usage(self) -> tuple[TokenUsage | None, str | None]:
         """The tokens, and what is less than reported about them."""
@@ -276,6 +308,8 @@ class Call:
             return seen, f"no usage in the {'stream' if self.request.stream else 'response'}"
         if self.error_type is not None:
             return None, f"failed with {self.error_type}"
+        if self.status in UNFINISHED:
+            return None, f"still {self.status} when last seen"
         if self.raw_usage is not None:
             return None, "no token counts in the usage"
         return None, "no usage in the response" if self.observed else "nothing was read"

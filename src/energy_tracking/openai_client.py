@@ -27,11 +27,11 @@ from typing import Any, TypeVar, Unpack, get_origin
 
 import wrapt
 
-from energy_tracking.background import HeldCalls
+from energy_tracking.background import held_calls
 from energy_tracking.call import Call
 from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.shapes import Endpoint, endpoint_of, provider_of
-from energy_tracking.streams import body_in_memory, follow
+from energy_tracking.streams import DECODED_EXTENSION, body_in_memory, follow
 from energy_tracking.tracker import Tracker, TrackerArguments, open_streams
 
 ClientT = TypeVar("ClientT")
@@ -41,7 +41,6 @@ Hook = Callable[[Tracker, Callable[..., Any], Any, tuple[Any, ...], dict[str, An
 
 TRACKER_ATTRIBUTE = "_energy_tracking_tracker"
 CALL_EXTENSION = "energy_tracking.call"
-PARSED_EXTENSION = "energy_tracking.parsed"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
 RAW_RESPONSE_HEADER = "x-stainless-raw-response"
 
@@ -53,7 +52,6 @@ AZURE_HOST_SUFFIX = ".openai.azure.com"
 AZURE_USAGE_VERSION = "2024-09-01"
 
 _sending: ContextVar[_Sending | None] = ContextVar("energy_tracking.sending", default=None)
-_held = HeldCalls()
 _process_tracker: Tracker | None = None
 
 
@@ -104,7 +102,7 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
     Raises:
         ConfigurationError: A setting is wrong.
     """
-    global _process_tracker  # noqa: PLW0603
+    global _process_tracker
     tracker = Tracker(**arguments)
     if tracker.settings.disabled:
         return
@@ -116,7 +114,7 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
 
 def uninstrument_openai() -> None:
     """Undo ``instrument_openai``; calls under way are still recorded."""
-    global _process_tracker  # noqa: PLW0603
+    global _process_tracker
     _process_tracker = None
     for owner, name, _ in _class_hooks():
         ours = vars(owner).get(name)
@@ -193,7 +191,7 @@ class _Sending(AbstractContextManager["_Sending"]):
         options = self.kwargs["options"] if "options" in self.kwargs else self.args[1]
         endpoint = endpoint_of(options.method, options.url)
         if endpoint is None:
-            self.call = _held.fetched_by(options.url)
+            self.call = held_calls.fetched_by(options.url)
             self._fetching = self.call is not None
             return
         body = _body_of(options)
@@ -282,12 +280,15 @@ def _retries_before(error: BaseException) -> int:
 
 def _finish(call: Call, error: BaseException | None = None) -> None:
     """Close a call whose response has ended, or hold it while it is generated on."""
-    held, too_much = _held.hold(call)
+    held, too_much = False, None
+    try:
+        held, too_much = held_calls.hold(call)
+    finally:
+        if not held:
+            call.close(error)
     if held:
         call.ended_at = None
-        open_streams.add(call)
-    else:
-        call.close(error)
+        open_streams.discard(call)
     if too_much is not None:
         too_much.close()
 
@@ -359,16 +360,16 @@ def _bind(tracker: Tracker, kwargs: dict[str, Any]) -> None:
     if not call.observed:
         call.retries = kwargs.get("retries_taken", 0)
     if not response.is_closed:
-        sending.followed = True
-        open_streams.add(call)
         raw = _is_raw(response.request.headers) or kwargs["cast_to"] is type(response)
         follow(response, call, _finish, tracker.seam("stream.close"), raw=raw)
+        sending.followed = True
+        open_streams.add(call)
 
 
 def _read_unparsed(response: Any) -> None:
     """Read the usage of a body the SDK has not parsed: a raw response, a cast to text."""
     call = response.extensions.get(CALL_EXTENSION)
-    if call is not None and response.is_closed and PARSED_EXTENSION not in response.extensions:
+    if call is not None and response.is_closed and DECODED_EXTENSION not in response.extensions:
         call.observe(body_in_memory(response))
 
 
@@ -385,7 +386,7 @@ def _process_response_data(
         if call is not None and not call.closed:
             data = kwargs["data"]
             call.observe(data)
-            extensions[PARSED_EXTENSION] = True
+            extensions[DECODED_EXTENSION] = True
             if call.asks_for_usage and data.get("usage", call) is None:
                 # Only who asks for usage is sent this null.
                 del data["usage"]
@@ -441,8 +442,7 @@ def _class_hooks() -> list[tuple[type, str, Hook]]:
 def _methods_present(client_class: type) -> tuple[str, ...]:
     """The methods to hook; ``request`` alone where the SDK's inner ones have changed."""
     for name, (_, keyword) in _METHODS.items():
-        method = getattr(client_class, name, None)
-        if method is None or keyword not in inspect.signature(method).parameters:
+        if not _takes(getattr(client_class, name, None), keyword):
             warnings.warn(
                 f"this version of openai has no {client_class.__name__}.{name}({keyword}=...); "
                 "streams and raw responses are counted without their tokens",
@@ -451,6 +451,15 @@ def _methods_present(client_class: type) -> tuple[str, ...]:
             )
             return ("request",)
     return tuple(_METHODS)
+
+
+def _takes(method: Callable[..., Any] | None, keyword: str) -> bool:
+    if method is None:
+        return False
+    parameters = inspect.signature(method).parameters
+    return keyword in parameters or any(
+        parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
 
 
 def _track_client(client: Any, tracker: Tracker) -> None:

@@ -6,9 +6,12 @@ survive old SDKs, and the tokens are known even where the SDK goes on to raise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
+
+from energy_tracking.units import joules_from_wh
 
 CHARACTERS_PER_TOKEN = 4.3
 """Characters of text per token [1], for streams that end without a usage.
@@ -77,6 +80,21 @@ USAGE_PATHS: tuple[tuple[str | int, ...], ...] = (
     ("data", "usage"),  # events the SDK wraps with their name
 )
 
+# Names under which servers that measure report the energy of the request itself, in the
+# body or its usage, plainly or inside an `energy` object, and joules in one of each.
+MEASURED_ENERGY = {
+    "energy_joules": 1.0,
+    "total_energy_joules": 1.0,
+    "total_joules": 1.0,
+    "joules": 1.0,
+    "energy_wh": joules_from_wh(1.0),
+    "total_energy_wh": joules_from_wh(1.0),
+    "watt_hours": joules_from_wh(1.0),
+    "wh": joules_from_wh(1.0),
+    "energy_kwh": joules_from_wh(1000.0),
+    "kwh": joules_from_wh(1000.0),
+}
+
 _TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "text")
 
 
@@ -113,6 +131,25 @@ def usage_in(data: Mapping[str, Any]) -> object | None:
         if found is not None:
             return found  # type: ignore[no-any-return]
     return None
+
+
+def measured_energy_in(data: Mapping[str, Any]) -> float | None:
+    """Energy [J] that the server itself measured for the request, or None."""
+    usage = data.get("usage")
+    for holder in (data, usage):
+        if isinstance(holder, Mapping):
+            inner = holder.get("energy")
+            for place in (inner, holder):
+                if isinstance(place, Mapping):
+                    for name, joules in MEASURED_ENERGY.items():
+                        value = place.get(name)
+                        if _is_amount(value):
+                            return float(value) * joules
+    return None
+
+
+def _is_amount(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:

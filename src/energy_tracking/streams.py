@@ -15,7 +15,7 @@ import json
 import sys
 import weakref
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from time import perf_counter
@@ -25,6 +25,9 @@ from energy_tracking.call import Call, defer
 
 MAX_KEPT_BYTES = 1 << 18
 """Bytes kept of a body that the caller reads raw: enough for the usage at its end."""
+
+DECODED_EXTENSION = "energy_tracking.decoded"
+"""Marks a response of which the SDK has decoded a body or an event."""
 
 # What is raised while a frame of these reads the response is the call's error. Any other
 # error that is under way while a response closes is the user's own.
@@ -54,7 +57,7 @@ def follow(
     later = partial(_finish_later, call, finish)
     finaliser = weakref.finalize(response, later)
     finaliser.atexit = False
-    body = _RawBody(call, response.headers.get("content-type", "")) if raw else None
+    body = _RawBody(call, response) if raw else None
 
     def ended() -> None:
         if body is not None and body.being_read:
@@ -148,25 +151,26 @@ class _RawBody:
     decodes the stream after all, has told the call of what was in it.
     """
 
-    __slots__ = ("_call", "_events", "_fed", "_kept", "_piece", "being_read")
+    __slots__ = ("_call", "_events", "_extensions", "_kept", "_piece", "being_read")
 
-    def __init__(self, call: Call, content_type: str) -> None:
+    def __init__(self, call: Call, response: Any) -> None:
         self._call = call
-        self._events = "event-stream" in content_type
+        # Not the response: the call must not keep it from being collected.
+        self._extensions: Mapping[str, object] = response.extensions
+        self._events = "event-stream" in response.headers.get("content-type", "")
         self._kept = bytearray()
         self._piece = b""
-        self._fed = False
         self.being_read = False
 
     def feed(self, piece: bytes) -> None:
         """Take in the next piece of the decoded body."""
-        if self._fed or not self._call.observed:
+        if DECODED_EXTENSION not in self._extensions:
             self._take(self._piece)
             self._piece = piece
 
     def read(self) -> None:
         """Tell the call what the body says, unless the SDK has."""
-        if not self._fed and self._call.observed:
+        if DECODED_EXTENSION in self._extensions:
             return
         self._take(self._piece + b"\n" * self._events)
         self._piece = b""
@@ -181,7 +185,6 @@ class _RawBody:
                 if line.startswith(b"data:"):
                     with suppress(ValueError):
                         self._call.observe(json.loads(line[5:]))
-                        self._fed = True
         del self._kept[:-MAX_KEPT_BYTES]
 
 

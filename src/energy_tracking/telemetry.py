@@ -84,6 +84,17 @@ def _of_session(read: Callable[[Any], Any]) -> Read:
     return lambda record: read(record.request.session)
 
 
+def _total_wh(record: CallRecord) -> float | None:
+    joules = record.total_energy_joules
+    return None if joules is None else wh_from_joules(joules)
+
+
+def _estimated_beside_measured(record: CallRecord) -> float | None:
+    if record.measured_energy_joules is None or record.estimate is None:
+        return None
+    return record.estimate.total_energy_joules
+
+
 # Attribute, how it is read from a record, what it says. A None is not set.
 REQUEST_FACTS: tuple[tuple[str, Callable[[CallRequest], Any], str], ...] = (
     ("gen_ai.operation.name", lambda request: request.operation, "`chat`, `embeddings`, …"),
@@ -121,11 +132,20 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
     (
         "energy_tracking.status",
         lambda record: record.status,
-        "`estimated`, `partial`, `unestimated`",
+        "`measured` by the server, `estimated`, `partial` (tokens estimated too), `unestimated`",
     ),
-    ("energy_tracking.reason", lambda record: record.reason, "why not `estimated`"),
-    ("energy_tracking.total_energy_joules", _of_estimate("total_energy_joules"), "[J]"),
-    ("energy_tracking.total_energy_wh", _of_estimate("total_energy_wh"), "[Wh]"),
+    ("energy_tracking.reason", lambda record: record.reason, "why less is known than could be"),
+    (
+        "energy_tracking.total_energy_joules",
+        lambda record: record.total_energy_joules,
+        "energy of the call [J]: measured if the server does, else estimated",
+    ),
+    ("energy_tracking.total_energy_wh", _total_wh, "the same [Wh]"),
+    (
+        "energy_tracking.estimated_energy_joules",
+        _estimated_beside_measured,
+        "the estimate beside a measured energy [J]",
+    ),
     ("energy_tracking.prefill_energy_joules", _of_estimate("prefill_energy_joules"), "[J]"),
     ("energy_tracking.decode_energy_joules", _of_estimate("decode_energy_joules"), "[J]"),
     (
@@ -136,12 +156,17 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
     (
         "energy_tracking.total_energy_low_joules",
         _of_estimate("total_energy_low_joules"),
-        "90 % range, low end [J]",
+        "90 % range of the estimate, low end [J]",
     ),
     (
         "energy_tracking.total_energy_high_joules",
         _of_estimate("total_energy_high_joules"),
-        "90 % range, high end [J]",
+        "the same, high end [J]",
+    ),
+    (
+        "energy_tracking.range_from",
+        lambda record: record.estimate and ",".join(record.estimate.range_from),
+        "what made the range, widest first",
     ),
     ("energy_tracking.total_flops", _of_estimate("total_flops"), "[FLOP]"),
     ("energy_tracking.reasoning_factor", _of_estimate("reasoning_factor"), "factor applied"),
@@ -379,14 +404,14 @@ class Telemetry:
             common["gen_ai.request.model"] = request.model
         if record.response_model is not None:
             common["gen_ai.response.model"] = record.response_model
-        if estimate is not None and math.isfinite(estimate.total_energy_joules):
-            ours = common | {
-                "energy_tracking.gpu": estimate.gpu,
-                "energy_tracking.method": estimate.method,
-                "energy_tracking.status": record.status,
-            }
-            self._energy.add(estimate.total_energy_joules, ours)
-            self._energy_per_call.record(estimate.total_energy_joules, ours)
+        energy_joules = record.total_energy_joules
+        if energy_joules is not None and math.isfinite(energy_joules):
+            ours = common | {"energy_tracking.status": record.status}
+            if estimate is not None:
+                ours["energy_tracking.gpu"] = estimate.gpu
+                ours["energy_tracking.method"] = estimate.method
+            self._energy.add(energy_joules, ours)
+            self._energy_per_call.record(energy_joules, ours)
         else:
             self._unestimated.add(1, common)
         if not tokens_and_duration:

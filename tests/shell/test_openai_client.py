@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +20,6 @@ import pytest
 from openai._base_client import AsyncAPIClient, SyncAPIClient
 from pydantic import BaseModel
 
-from conftest import Watch
 from energy_tracking import (
     EnergyTrackingWarning,
     Session,
@@ -27,6 +29,7 @@ from energy_tracking import (
     unwrap_openai,
     wrap_openai,
 )
+from energy_tracking.background import HeldCalls
 from energy_tracking.telemetry import Telemetry
 from energy_tracking.tracker import Tracker
 from loopback import (
@@ -36,6 +39,7 @@ from loopback import (
     Body,
     Flavour,
     Loopback,
+    after,
     chat_chunks,
     chat_completion,
     completion,
@@ -48,6 +52,7 @@ from loopback import (
     response_object,
     sse,
 )
+from watch import Watch
 
 CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 STREAM = CHAT | {"stream": True}
@@ -199,27 +204,28 @@ async def test_a_client_wrapped_while_disabled_is_untouched(
     assert watch.records == []
 
 
-# A way of tracking: what is done before the call, and what after the client was made.
-WAYS: dict[str, Callable[[Watch, Any], object]] = {
-    "wrapped twice": lambda watch, client: watch.wrap(watch.wrap(client)),
-    "instrumented twice": lambda watch, _: [
-        instrument_openai(**watch.arguments),
-        instrument_openai(**watch.arguments),
-    ],
-    "wrapped, then instrumented": lambda watch, client: [
-        watch.wrap(client),
-        instrument_openai(**watch.arguments),
-    ],
-    "instrumented, then wrapped": lambda watch, client: [
-        instrument_openai(**watch.arguments),
-        watch.wrap(client),
-    ],
-    "uninstrumented in between": lambda watch, _: [
-        instrument_openai(**watch.arguments),
-        uninstrument_openai(),
-        instrument_openai(**watch.arguments),
-    ],
-}
+def wrap(watch: Watch, client: Any) -> None:
+    watch.wrap(client)
+
+
+def instrument(watch: Watch, client: Any) -> None:
+    instrument_openai(**watch.arguments)
+
+
+def uninstrument(watch: Watch, client: Any) -> None:
+    uninstrument_openai()
+
+
+WAYS = [
+    (wrap,),
+    (instrument,),
+    (wrap, wrap),
+    (instrument, instrument),
+    (wrap, instrument),
+    (instrument, wrap),
+    (instrument, uninstrument, instrument),
+    (wrap, instrument, uninstrument),
+]
 OUTCOMES: dict[str, tuple[Answer, str | None]] = {
     "answered": (json_reply(chat_completion()), None),
     "refused": (error_reply(400), "BadRequestError"),
@@ -227,23 +233,22 @@ OUTCOMES: dict[str, tuple[Answer, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: ", ".join(step.__name__ for step in way))
 @pytest.mark.parametrize(("answer", "error"), OUTCOMES.values(), ids=OUTCOMES.keys())
 async def test_tracking_twice_records_once(
     flavour: Flavour,
     loopback: Loopback,
     watch: Watch,
-    way: Callable[[Watch, Any], object],
+    way: tuple[Callable[[Watch, Any], None], ...],
     answer: Answer,
     error: str | None,
 ) -> None:
     loopback.serve(answer)
     client = flavour.client(loopback.base_url)
-    way(watch, client)
-    try:
+    for step in way:
+        step(watch, client)
+    with suppress(openai.OpenAIError):
         await plain.ask(flavour, client)
-    except openai.OpenAIError as raised:
-        assert type(raised).__name__ == error
     assert watch.record.error_type == error
 
 
@@ -264,6 +269,38 @@ async def test_wrapping_again_replaces_the_settings(
     client = watch.wrap(watch.wrap(flavour.client(loopback.base_url), gpu="A100"), gpu="GB200")
     await plain.ask(flavour, client)
     assert watch.attributes["energy_tracking.gpu"] == "GB200"
+
+
+async def test_calls_of_many_threads_and_tasks_at_once_are_counted_exactly(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(plain.answer)
+    client = watch.wrap(flavour.client(loopback.base_url))
+    with Session("all") as session:
+        if flavour.is_async:
+            await asyncio.gather(*(plain.ask(flavour, client) for _ in range(200)))
+        else:
+            with ThreadPoolExecutor(16) as pool:
+                for _ in range(200):
+                    pool.submit(session.run, client.chat.completions.create, **CHAT)
+    assert (session.totals.calls, session.totals.input_tokens) == (200, 200 * 120)
+    one = watch.records[0].estimate
+    assert one is not None
+    # Sums are of whole nanojoules.
+    assert session.total_energy_joules == pytest.approx(200 * one.total_energy_joules, abs=2e-7)
+
+
+async def test_a_call_cancelled_before_its_answer_is_recorded_once(
+    loopback: Loopback, watch: Watch
+) -> None:
+    gate = threading.Event()
+    loopback.serve(after(gate, json_reply(chat_completion())))
+    client = watch.wrap(Flavour("async").client(loopback.base_url))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.chat.completions.create(**CHAT), 0.2)
+    gate.set()
+    assert (watch.record.error_type, watch.record.status) == ("CancelledError", "unestimated")
+    await client.close()
 
 
 # --- every client there is -------------------------------------------------------------
@@ -297,13 +334,16 @@ async def test_methods_taken_before_wrapping_are_tracked(
 
 
 def test_uninstrumenting_leaves_the_sdk_as_it_was(watch: Watch) -> None:
-    classes = (SyncAPIClient, AsyncAPIClient, SyncAPIClient.__mro__[1])
-    before = [dict(vars(each)) for each in classes]
+    def methods() -> list[int]:
+        owners = (SyncAPIClient, AsyncAPIClient, *SyncAPIClient.__bases__)
+        return [id(method) for owner in owners for method in vars(owner).values()]
+
+    before = methods()
     with instrumented(watch):
-        assert [dict(vars(each)) for each in classes] != before
-    assert [dict(vars(each)) for each in classes] == before
+        assert sum(a != b for a, b in zip(methods(), before, strict=True)) == 5
+    assert methods() == before
     uninstrument_openai()
-    assert [dict(vars(each)) for each in classes] == before
+    assert methods() == before
 
 
 async def test_another_wrapper_over_ours_survives_uninstrumenting(
@@ -318,7 +358,7 @@ async def test_another_wrapper_over_ours_survives_uninstrumenting(
             seen.append(self)
             return ours.__get__(self)(*args, **kwargs)
 
-        owner.request = other  # type: ignore[assignment]
+        owner.request = other  # type: ignore[method-assign]
     try:
         await plain.ask(flavour, flavour.client(loopback.base_url))
     finally:
@@ -338,15 +378,6 @@ async def test_clients_copied_from_a_wrapped_one_are_tracked_by_the_same(
     await plain.ask(flavour, copied)
     await flavour.call(copied.with_raw_response.chat.completions.create, **CHAT)
     assert [record.estimate and record.estimate.gpu for record in watch.records] == ["A100"] * 2
-
-
-async def test_a_shallow_copy_uses_its_own_settings(
-    flavour: Flavour, loopback: Loopback, watch: Watch
-) -> None:
-    copied = copy.copy(watch.wrap(flavour.client(loopback.base_url)))
-    copied.api_key = "other"
-    await plain.ask(flavour, copied)
-    assert loopback.requests[-1].headers["authorization"] == "Bearer other"
 
 
 @pytest.mark.parametrize("instrument", [False, True])
@@ -381,7 +412,8 @@ def test_the_client_of_the_module_is_tracked(
     with instrumented(watch):
         openai.chat.completions.create(**CHAT)
     assert watch.record.status == "estimated"
-    openai._client.close()  # type: ignore[attr-defined]
+    module_client: Any = openai._client
+    module_client.close()
 
 
 async def test_requests_that_run_no_inference_are_not_recorded(
@@ -832,7 +864,7 @@ async def test_an_unknown_model_is_counted_with_its_tokens_and_logged_once(
     flavour: Flavour, loopback: Loopback, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loopback.serve(json_reply(chat_completion(model="unheard-of-1")))
-    client = watch.wrap(flavour.client(loopback.base_url), default_model=None)
+    client = watch.wrap(flavour.client(loopback.base_url))
     for _ in range(3):
         await plain.ask(flavour, client, model="unheard-of-1")
     assert [record.status for record in watch.records] == ["unestimated"] * 3
@@ -863,7 +895,7 @@ SEAMS: list[tuple[object | str, str]] = [
     ("energy_tracking.openai_client", "endpoint_of"),
     ("energy_tracking.openai_client", "provider_of"),
     ("energy_tracking.openai_client", "follow"),
-    ("energy_tracking.openai_client", "_finish"),
+    (HeldCalls, "hold"),
     ("energy_tracking.openai_client", "_without_usage_chunk"),
     ("energy_tracking.openai_client", "body_in_memory"),
     ("energy_tracking.call", "usage_in"),
@@ -898,7 +930,7 @@ async def test_our_own_errors_never_reach_the_caller(
     watch.errors.clear()
     await shape.ask(flavour, client)
     assert watch.records[-1].status == "estimated"
-    assert len(watch.spans) == len(watch.records)
+    watch.every_call_has_a_span = owner is not Telemetry
 
 
 @pytest.mark.parametrize("failing", ["on_record", "tracer_provider"])

@@ -1,0 +1,227 @@
+"""Where each API keeps its endpoint, provider, usage, identity and text."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_tracking.shapes import (
+    ENDPOINTS,
+    USAGE_PATHS,
+    endpoint_of,
+    generated_characters,
+    identity_in,
+    prompt_characters,
+    provider_of,
+    response_facts,
+    usage_in,
+)
+
+USAGE = {"prompt_tokens": 1, "completion_tokens": 2}
+
+# --- what is counted -------------------------------------------------------------------
+
+PREFIXES = ("", "/openai", "/openai/deployments/gpt-4o", "https://host/openai/v1")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("suffix", ["", "/", "?api-version=2024-10-21", "?beta=true"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
+@pytest.mark.parametrize("method", ["post", "POST"])
+def test_a_post_to_an_inference_endpoint_is_counted(
+    prefix: str, suffix: str, endpoint: Any, method: str
+) -> None:
+    assert endpoint_of(method, prefix + endpoint.path + suffix) is endpoint
+
+
+FETCHES = [
+    ("get", "/responses/resp_1"),
+    ("get", "/chat/completions"),
+    ("get", "/chat/completions/chatcmpl-1"),
+    ("post", "/chat/completions/chatcmpl-1"),
+    ("post", "/responses/resp_1/cancel"),
+    ("delete", "/responses/resp_1"),
+    ("post", "/responses/input_tokens"),
+    ("get", "/models"),
+    ("post", "/batches"),
+    ("get", "/batches/batch_1"),
+    ("post", "/files"),
+    ("post", "/threads/thread_1/runs"),
+    ("post", "/evals/eval_1/runs"),
+    ("post", "/fine_tuning/jobs"),
+    ("post", "/conversations"),
+    ("post", "/vector_stores"),
+    ("post", "/videos"),
+    ("post", "/uploads/u/completions2"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), FETCHES)
+def test_what_fetches_lists_or_manages_is_not_counted(method: str, path: str) -> None:
+    assert endpoint_of(method, path) is None
+
+
+def test_only_chat_and_legacy_completions_know_the_stream_option() -> None:
+    asked = {endpoint.path for endpoint in ENDPOINTS if endpoint.stream_options}
+    assert asked == {"/chat/completions", "/completions"}
+
+
+HOSTS = [
+    ("api.openai.com", "openai"),
+    ("mine.openai.azure.com", "azure.ai.openai"),
+    ("mine.cognitiveservices.azure.com", "azure.ai.openai"),
+    ("api.x.ai", "x_ai"),
+    ("europe-west4-aiplatform.googleapis.com", "gcp.vertex_ai"),
+    ("127.0.0.1", "openai"),
+    ("notapi.x.ai", "openai"),
+    ("api.x.ai.example.org", "openai"),
+]
+
+
+@pytest.mark.parametrize(("host", "provider"), HOSTS)
+def test_the_provider_is_known_by_its_host(host: str, provider: str) -> None:
+    assert provider_of(host, default="openai") == provider
+
+
+# --- usage and identity ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", USAGE_PATHS, ids=str)
+def test_a_usage_is_found_wherever_it_may_lie(path: tuple[str | int, ...]) -> None:
+    body: Any = USAGE
+    for key in reversed(path):
+        body = [body] if isinstance(key, int) else {key: body}
+    assert usage_in(body) is USAGE
+
+
+def test_a_null_usage_hides_none_that_lies_elsewhere() -> None:
+    assert usage_in({"usage": None, "x_groq": {"usage": USAGE}}) is USAGE
+    assert usage_in({"usage": None, "choices": []}) is None
+
+
+IDENTITIES = [
+    ({"id": "a", "model": "m", "status": "completed"}, ("a", "m", "completed")),
+    ({"response": {"id": "a", "model": "m", "status": "queued"}}, ("a", "m", "queued")),
+    ({"id": "", "model": ""}, (None, None, None)),
+    ({"id": 7, "model": None, "status": []}, (None, None, None)),
+    ({"response": "text", "model": "m"}, (None, "m", None)),
+    ({}, (None, None, None)),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), IDENTITIES)
+def test_a_body_or_event_names_id_model_and_status(data: Any, expected: object) -> None:
+    assert identity_in(data) == expected
+
+
+RESPONSES = [
+    ({"usage": USAGE, "model": "m", "id": "a"}, ("m", "a")),
+    (SimpleNamespace(usage=USAGE, model="m", id="a"), ("m", "a")),
+    (SimpleNamespace(usage_metadata=USAGE, model_version="m", response_id="a"), ("m", "a")),
+    ({"usageMetadata": USAGE, "modelVersion": "m", "responseId": "a"}, ("m", "a")),
+    ({"usage": USAGE}, (None, None)),
+    (SimpleNamespace(usage=USAGE, model=SimpleNamespace(), id=7), (None, None)),
+]
+
+
+@pytest.mark.parametrize(("response", "expected"), RESPONSES)
+def test_a_response_of_any_client_tells_its_facts(response: object, expected: object) -> None:
+    facts = response_facts(response)
+    assert facts is not None
+    assert facts.usage is USAGE
+    assert (facts.model, facts.response_id) == expected
+
+
+@pytest.mark.parametrize("thing", [None, 1, "text", {}, {"usage": None}, [USAGE],
+                                   SimpleNamespace(usage=lambda: USAGE)])  # fmt: skip
+def test_what_has_no_usage_is_no_response(thing: object) -> None:
+    assert response_facts(thing) is None
+
+
+# --- text ------------------------------------------------------------------------------
+
+
+def choice(**fields: Any) -> dict[str, Any]:
+    return {"choices": [fields]}
+
+
+CALLS = [{"function": {"name": "f", "arguments": "12345"}}, {"function": None}, None]
+GENERATED: list[tuple[dict[str, Any], int]] = [
+    (choice(delta={"content": "12345"}), 5),
+    (choice(message={"content": "12345"}), 5),
+    (choice(text="12345"), 5),
+    (choice(delta={"refusal": "12345"}), 5),
+    (choice(delta={"reasoning_content": "123", "content": "45"}), 5),
+    (choice(delta={"reasoning": "12345"}), 5),
+    (choice(delta={"reasoning_content": "12345", "reasoning": "12345"}), 5),
+    (choice(delta={"tool_calls": CALLS}), 5),
+    ({"choices": [{"delta": {"content": "12"}}, {"delta": {"content": "345"}}]}, 5),
+    (choice(delta={"content": None, "role": "assistant"}), 0),
+    (choice(delta=None, finish_reason="stop"), 0),
+    (choice(delta="12345"), 0),
+    ({"choices": []}, 0),
+    ({"choices": [None, 1]}, 0),
+    ({"type": "response.output_text.delta", "delta": "12345"}, 5),
+    ({"type": "response.function_call_arguments.delta", "delta": "12345"}, 5),
+    ({"type": "response.audio.delta", "delta": "12345"}, 0),
+    ({"type": "response.output_text.done", "text": "12345"}, 0),
+    ({"output": [{"content": [{"type": "output_text", "text": "12345"}]}]}, 5),
+    ({"output": [{"type": "function_call", "name": "f", "arguments": "12345"}]}, 5),
+    ({"output": [{"type": "reasoning", "summary": [{"text": "12345"}]}]}, 5),
+    ({"data": [{"embedding": "AAAA"}]}, 0),
+    ({}, 0),
+]
+
+
+@pytest.mark.parametrize(("data", "characters"), GENERATED, ids=json.dumps)
+def test_generated_text_is_measured(data: dict[str, Any], characters: int) -> None:
+    assert generated_characters(data) == characters
+
+
+PROMPTS: list[tuple[object, int]] = [
+    ({"messages": [{"role": "user", "content": "12345"}]}, 5),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "12345"}]}]}, 5),
+    ({"messages": [{"content": [{"type": "image_url", "image_url": {"url": "data:…"}}]}]}, 0),
+    ({"messages": [{"tool_calls": [{"id": "x", "function": {"arguments": "12345"}}]}]}, 5),
+    ({"input": "12345", "instructions": "12345"}, 10),
+    ({"input": [{"role": "user", "content": "12345"}, {"output": "12345"}]}, 10),
+    ({"input": ["123", "45"]}, 5),
+    ({"prompt": "12345", "model": "gpt-4o", "user": "me"}, 5),
+    ({"tools": [{"type": "function", "function": {"name": "f", "description": "1234"}}]}, 5),
+    ({"input": [1, 2, 3]}, 0),
+    (None, 0),
+    ("text", 0),
+]
+
+
+@pytest.mark.parametrize(("body", "characters"), PROMPTS, ids=json.dumps)
+def test_the_text_of_a_prompt_is_measured(body: object, characters: int) -> None:
+    assert prompt_characters(body) == characters
+
+
+# --- anything at all -------------------------------------------------------------------
+
+KEYS = st.sampled_from(
+    [
+        *("usage", "response", "choices", "delta", "message", "content", "output", "text"),
+        *("id", "model", "status", "tool_calls", "function", "arguments", "data", "type"),
+    ]
+)
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+ANYTHING = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5)
+)
+
+
+@given(st.dictionaries(KEYS, ANYTHING, max_size=6))
+def test_no_body_of_any_shape_makes_reading_it_raise(data: dict[str, Any]) -> None:
+    usage_in(data)
+    assert all(part is None or isinstance(part, str) for part in identity_in(data))
+    assert generated_characters(data) >= 0
+    assert prompt_characters(data) >= 0
+    response_facts(data)

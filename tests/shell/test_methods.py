@@ -1,0 +1,234 @@
+"""Which method makes a call's number, with which assumptions, and what it says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from energy_tracking import (
+    CallRecord,
+    ConfigurationError,
+    EnergyEstimate,
+    GpuProfile,
+    ProfileError,
+    Session,
+    Tracker,
+    register_gpu_profile,
+    wrap_openai,
+)
+from energy_tracking.estimator.roofline import (
+    FACILITY,
+    FACILITY_HIGH,
+    FACILITY_LOW,
+    ServingProfile,
+    deploy,
+    estimate,
+)
+from energy_tracking.tracker import default_catalogue
+from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
+
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+def estimated(
+    usage: dict[str, Any] = USAGE, model: str = "gpt-4o", **settings: Any
+) -> EnergyEstimate:
+    record = Tracker(**settings).record(model=model, usage=usage)
+    assert record.estimate is not None
+    return record.estimate
+
+
+@pytest.mark.parametrize("way", ["argument", "environment", "client"])
+async def test_the_method_is_chosen_by(
+    way: str, loopback: Loopback, flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "environment":
+        monkeypatch.setenv("ENERGY_TRACKING_METHOD", "roofline")
+        assert estimated().method == "roofline"
+    elif way == "argument":
+        assert estimated(method="roofline").method == "roofline"
+    else:
+        loopback.serve(json_reply(chat_completion(usage=USAGE)))
+        records: list[CallRecord] = []
+        for method in ("roofline", "reference"):
+            client = flavour.client(loopback.base_url)
+            wrap_openai(client, method=method, on_record=records.append)
+            await flavour.call(client.chat.completions.create, **REQUEST)
+        methods = [record.estimate.method for record in records if record.estimate]
+        assert methods == ["roofline", "reference"]
+
+
+def test_roofline_takes_the_corrected_rows_of_the_seeds_profiles() -> None:
+    result = estimated(method="roofline")
+    assert (result.gpu, result.model_profile) == ("H100-SXM", "gpt-4o@registry")
+    catalogue = default_catalogue()
+    alone = estimate(
+        catalogue.model("gpt-4o@registry"),
+        catalogue.gpu("H100-SXM"),
+        input_tokens=1000,
+        output_tokens=500,
+    )
+    assert result.total_energy_joules == alone.total_energy_joules
+    assert result.total_energy_low_joules == alone.total_energy_low_joules
+    assert result.total_energy_high_joules == alone.total_energy_high_joules
+
+
+def test_what_is_not_known_is_named_widest_first() -> None:
+    blind = estimated(method="roofline")
+    assert blind.range_from == ("batch", "parameters", "formula", "prefill")
+    assert "batch" not in estimated(method="roofline", concurrency=32).range_from
+    assert "parameters" not in estimated(method="roofline", model="Qwen/Qwen3-8B").range_from
+    assert "facility" in estimated(method="roofline", scope="facility").range_from
+
+
+def test_a_known_concurrency_narrows_the_range() -> None:
+    def width(result: EnergyEstimate) -> float:
+        return result.total_energy_high_joules / result.total_energy_low_joules
+
+    blind, told = estimated(method="roofline"), estimated(method="roofline", concurrency=32)
+    assert told.total_energy_joules == blind.total_energy_joules
+    assert width(told) < width(blind) / 2
+
+
+def test_the_facility_scope_multiplies_all_of_it() -> None:
+    gpu = estimated(method="roofline")
+    facility = estimated(method="roofline", scope="facility")
+    assert (gpu.scope, facility.scope) == ("gpu", "facility")
+    factor = 1.40 * 1.12 * 1.12
+    assert facility.total_energy_joules == pytest.approx(factor * gpu.total_energy_joules)
+    assert facility.range_parts["facility"] == (
+        FACILITY_LOW.factor / FACILITY.factor,
+        FACILITY_HIGH.factor / FACILITY.factor,
+    )
+
+
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+def test_reasoning_is_a_part_of_decode_by_either_method(method: str) -> None:
+    def of(reasoning: int | None) -> EnergyEstimate:
+        details = {} if reasoning is None else {"reasoning_tokens": reasoning}
+        return estimated(USAGE | {"completion_tokens_details": details}, "gpt-5", method=method)
+
+    assert of(None).reasoning_energy_joules is None
+    assert of(0).reasoning_energy_joules == 0
+    assert of(500).reasoning_energy_joules == pytest.approx(of(500).decode_energy_joules)
+    part = of(200).reasoning_energy_joules
+    assert part is not None
+    # The first 200 of 500 tokens see the shorter contexts.
+    assert 0.3 * of(0).decode_energy_joules < part <= 0.4 * of(0).decode_energy_joules
+
+
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+def test_a_fully_cached_prompt_needs_no_prefill(method: str) -> None:
+    usage = USAGE | {"prompt_tokens_details": {"cached_tokens": 1000}}
+    assert estimated(usage, method=method).prefill_energy_joules == 0
+    assert estimated(method=method).prefill_energy_joules > 0
+
+
+def test_embeddings_are_prefill_alone() -> None:
+    usage = {"prompt_tokens": 800, "total_tokens": 800}
+    result = estimated(usage, "Qwen/Qwen3-8B", method="roofline")
+    assert result.decode_energy_joules == 0 < result.prefill_energy_joules
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"scope": "facility"}, ConfigurationError, "needs method 'roofline'"),
+        ({"method": "roofline", "scope": "city"}, ConfigurationError, "scope"),
+        ({"method": "roofline", "gpu": "bare"}, ProfileError, "'bare' has no memory_bandwidth"),
+        ({"concurrency": 0}, ConfigurationError, "concurrency: 0 must be finite and above 0"),
+        ({"num_gpus": 1.5}, ConfigurationError, "num_gpus: 1.5 must be a whole number"),
+        ({"weight_bytes": "two"}, ConfigurationError, "weight_bytes: 'two' is no number"),
+    ],
+)
+def test_impossible_assumptions_are_refused_early(
+    settings: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    bare = GpuProfile(
+        name="bare",
+        peak_flops=1e15,
+        gpu_prefill_util=0.5,
+        gpu_decoding_util=0.1,
+        power_rating=500,
+        power_prefill_util=1.0,
+        power_decoding_util=0.75,
+        grade="D",
+        source="made up",
+    )
+    register_gpu_profile(bare)
+    with pytest.raises(error, match=words):
+        Tracker(**settings)
+
+
+async def test_a_fast_stream_is_evidence_for_few_neighbours(
+    loopback: Loopback, flavour: Flavour
+) -> None:
+    usage = {"prompt_tokens": 20, "completion_tokens": 400, "total_tokens": 420}
+    loopback.serve(sse(*chat_chunks(*["word "] * 400, usage=usage), DONE))
+    records: list[CallRecord] = []
+    for evidence in (False, True):
+        client = flavour.client(loopback.base_url)
+        wrap_openai(
+            client,
+            method="roofline",
+            timing_evidence=evidence,
+            include_usage="always",
+            on_record=records.append,
+        )
+        stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+        async for _ in flavour.items(stream):
+            pass
+    assumed, learned = (record.estimate for record in records)
+    assert assumed is not None
+    assert learned is not None
+    # The loopback sends faster than any GPU decodes: next to nobody else can be there.
+    site = deploy(
+        default_catalogue().model("gpt-4o@registry"),
+        default_catalogue().gpu("H100-SXM"),
+        ServingProfile(),
+    )
+    assert learned.total_energy_joules > 3 * assumed.total_energy_joules
+    assert learned.total_energy_joules < site.sequences * assumed.total_energy_joules
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"energy": {"energy_joules": 25.0}},
+        {"energy": {"energy_wh": 25 / 3600}},
+        {"energy": {"kwh": 25 / 3.6e6}},
+        {"energy_joules": 25.0},
+        {"usage": USAGE | {"energy_joules": 25.0}},
+        {"usage": USAGE | {"energy": {"total_joules": 25}}},
+    ],
+)
+async def test_energy_the_server_measured_is_taken_with_the_estimate_beside_it(
+    told: dict[str, Any], loopback: Loopback, flavour: Flavour
+) -> None:
+    loopback.serve(json_reply(chat_completion(usage=USAGE) | told))
+    records: list[CallRecord] = []
+    client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
+    with Session() as session:
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    (record,) = records
+    assert (record.status, record.reason) == ("measured", None)
+    assert record.total_energy_joules == record.measured_energy_joules == pytest.approx(25)
+    assert record.estimate is not None
+    assert record.estimate.total_energy_wh == pytest.approx(0.2296, abs=5e-5)
+    assert session.total_energy_joules == pytest.approx(25)
+    assert session.totals.measured_calls == 1
+
+
+@pytest.mark.parametrize("odd", [-1.0, 0, float("nan"), "25", True, None])
+async def test_measured_energy_that_is_no_amount_is_not_believed(
+    odd: object, loopback: Loopback
+) -> None:
+    loopback.serve(json_reply(chat_completion(usage=USAGE) | {"energy_joules": odd}))
+    records: list[CallRecord] = []
+    flavour = Flavour("sync")
+    client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
+    client.chat.completions.create(**REQUEST)
+    assert records[0].status == "estimated"
+    client.close()
