@@ -40,9 +40,39 @@ def settings() -> str:
     return "\n".join([*head, *rows])
 
 
+MEASURED = Path(__file__).parents[2] / "shared" / "accuracy" / "measured.csv"
+SHOWN_METHODS = (
+    "reference",
+    "EcoLogits, as shipped",
+    "roofline, batch unknown",
+    "roofline, batch known",
+)
+
+
+def accuracy() -> str:
+    """A table of the methods' measured errors; needs the measurements and scipy's numpy."""
+    sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+    import numpy as np
+    from accuracy import METHODS, evaluate
+    from measured import read_measured
+
+    measured = read_measured(MEASURED)
+    everything = np.ones(len(measured.points), dtype=bool)
+    rows = ["| method | error | measured within a factor of 2 | inside its 90 % range |"]
+    rows.append("|---|---|---|---|")
+    for name in SHOWN_METHODS:
+        result = evaluate(measured, METHODS[name])
+        near = float(np.mean(np.abs(result.error) <= np.log(2)))
+        covered = result.coverage(everything, 90)
+        shown = "none stated" if covered == "-" else covered.replace("%", " %")
+        rows.append(f"| {name} | {result.factor(everything):.2f} | {near * 100:.0f} % | {shown} |")
+    return "\n".join(rows)
+
+
 def generated() -> dict[str, str]:
     """Marker in the README -> the text that belongs below it."""
-    return {
+    measurements = {"accuracy": accuracy()} if MEASURED.exists() else {}
+    return measurements | {
         "demo output": demo_output(),
         "attributes": attributes(
             telemetry.REQUEST_FACTS,

@@ -161,7 +161,7 @@ def _attributes(span: ReadableSpan) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
 
 
 class _Collect(SpanExporter):
