@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import energy_tracking
+from energy_tracking.data import read_profiles
 from readme import README, filled
 
 TEXT = README.read_text("utf-8")
@@ -32,3 +34,11 @@ def test_names_the_readme_uses_exist() -> None:
     assert {"wrap_openai", "energy_session", "track_energy"} <= names | called | set(
         re.findall(r"@(\w+)", TEXT)
     )
+
+
+def test_the_profile_file_can_be_read(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
+    path = tmp_path / "profiles.toml"
+    path.write_text(block, "utf-8")
+    models, gpus = read_profiles(path)
+    assert [profile.name for profile in (*models, *gpus)] == ["house-7b", "house-gpu"]
