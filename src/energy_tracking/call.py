@@ -321,6 +321,7 @@ def tokens_in(characters: int) -> int:
 
 
 _deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
+_settling = threading.local()
 
 
 def defer(settle: Callable[[], None]) -> None:
@@ -333,10 +334,23 @@ def defer(settle: Callable[[], None]) -> None:
 
 
 def settle_deferred() -> None:
-    """Settle what finalisers have left behind."""
-    while True:
-        try:
-            settle = _deferred.get_nowait()
-        except Empty:
-            return
-        settle()
+    """Settle what finalisers have left behind; a no-op from inside of itself."""
+    # A sink that reads a total while it is told of a record would come back here.
+    if getattr(_settling, "now", False):
+        return
+    _settling.now = True
+    try:
+        while True:
+            try:
+                settle = _deferred.get_nowait()
+            except Empty:
+                return
+            settle()
+    finally:
+        _settling.now = False
+
+
+def forget_deferred() -> None:
+    """Leave what is deferred to the parent process; for the child of a fork."""
+    global _deferred
+    _deferred = SimpleQueue()

@@ -20,7 +20,7 @@ from energy_tracking.call import defer, settle_deferred
 from energy_tracking.session import FunctionTotals
 from energy_tracking.shapes import response_facts
 from energy_tracking.telemetry import FunctionSpan
-from energy_tracking.tracker import Tracker, TrackerArguments, open_streams
+from energy_tracking.tracker import Tracker, TrackerArguments, open_streams, settle_at_exit
 from energy_tracking.usage import read_usage
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -117,35 +117,33 @@ class _Run:
         """End the span with the sum on it, as soon as the streams begun inside have ended.
 
         Args:
-            error: What the function raised. Its traceback holds the function's streams, so
-                that to wait for them with it would be to wait for ever.
+            error: What the function raised.
             ended_at: When the function ended, if not now [ns since the epoch].
         """
+        # Of the error, its kind alone: its traceback holds the function's streams, and to
+        # wait for them while keeping it would be to wait for ever.
+        error_type = None if error is None else type(error).__qualname__
         with self._tracker.seam("decorator.end"):
             settle_deferred()
+            end = functools.partial(self._end_if_settled, error_type, ended_at)
             # Asked for before looking: the last stream may end in between.
-            self._totals.tell(self._end_if_settled)
-            if error is not None or self._is_settled():
-                self._end(error, ended_at)
+            self._totals.tell(end)
+            end()
 
     def end_later(self) -> None:
         """End where a generator was closed, perhaps by the garbage collector."""
         if not self._ended.locked():
+            settle_at_exit()
             defer(functools.partial(self.end, ended_at=time_ns()))
 
-    def _is_settled(self) -> bool:
-        return not any(self._totals.cover(call.request.session) for call in list(open_streams))
-
-    def _end_if_settled(self) -> None:
+    def _end_if_settled(self, error_type: str | None, ended_at: int | None) -> None:
         with self._tracker.seam("decorator.end"):
-            if self._is_settled():
-                self._end()
-
-    def _end(self, error: BaseException | None = None, ended_at: int | None = None) -> None:
-        if self._ended.acquire(blocking=False):
-            self._totals.tell(None)
-            if self._span is not None:
-                self._span.end(self._totals.totals, error, ended_at)
+            if any(self._totals.cover(call.request.session) for call in list(open_streams)):
+                return
+            if self._ended.acquire(blocking=False):
+                self._totals.tell(None)
+                if self._span is not None:
+                    self._span.end(self._totals.totals, error_type, ended_at)
 
 
 Begin = Callable[[], _Run]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
@@ -197,6 +198,15 @@ class Settings:
 def variable(setting: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + setting.upper()
+
+
+@contextmanager
+def naming(setting: str) -> Iterator[None]:
+    """Name a setting, and its variable, in what goes wrong with its value."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise type(error)(f"{setting} ({variable(setting)}): {error}") from None
 
 
 def settings_rows() -> list[tuple[str, str, str, str]]:

@@ -279,19 +279,19 @@ class FunctionSpan:
         return _current(self._span)
 
     def end(
-        self, totals: Totals, error: BaseException | None = None, ended_at: int | None = None
+        self, totals: Totals, error_type: str | None = None, ended_at: int | None = None
     ) -> None:
         """Put the sum over the calls inside onto it, and end it.
 
         Args:
             totals: Sum over the calls.
-            error: What the function raised.
+            error_type: What the function raised, as a class name.
             ended_at: When it ended, if not now [ns since the epoch].
         """
         if self._span.is_recording():
             self._span.set_attributes(_read(ROLLUP_FACTS, totals))
-            if error is not None:
-                self._span.set_attribute("error.type", type(error).__qualname__)
+            if error_type is not None:
+                self._span.set_attribute("error.type", error_type)
                 self._span.set_status(Status(StatusCode.ERROR))
         self._span.end(ended_at)
 
@@ -373,6 +373,7 @@ class Telemetry:
                 # It ended before the stream did: a short span of our own, linked to it.
                 span = self._tracer.start_span(
                     _name(record.request),
+                    context=trace.set_span_in_context(span),
                     kind=SpanKind.CLIENT,
                     attributes=_read(REQUEST_FACTS, record.request),
                     links=[Link(span.get_span_context())],
@@ -442,7 +443,10 @@ def _current(span: Span) -> Iterator[None]:
     try:
         yield
     finally:
-        otel_context.detach(token)
+        # A coroutine can be closed in another context than it ran in; there, nothing of
+        # ours is attached, and OpenTelemetry would log an error over it.
+        if trace.get_current_span() is span:
+            otel_context.detach(token)
 
 
 def _suppressed() -> bool:

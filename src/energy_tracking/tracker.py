@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from energy_tracking.call import (
     CallRecord,
     CallRequest,
     Outcome,
+    forget_deferred,
     settle_deferred,
 )
 from energy_tracking.data import load_catalogue, read_profiles
@@ -34,7 +36,7 @@ from energy_tracking.estimator import (
 )
 from energy_tracking.profiles import Catalogue, GpuProfile, ModelMatch, ModelProfile
 from energy_tracking.session import current_session
-from energy_tracking.settings import SettingArguments, Settings
+from energy_tracking.settings import SettingArguments, Settings, naming
 from energy_tracking.telemetry import ProviderArguments, Telemetry
 from energy_tracking.usage import TokenUsage
 from energy_tracking.version import VERSION
@@ -80,11 +82,14 @@ class Tracker:
                 self.catalogue.register_model(model)
             for gpu in gpus:
                 self.catalogue.register_gpu(gpu)
-        self._gpu = self.catalogue.gpu(self.settings.gpu)
+        with naming("gpu"):
+            self._gpu = self.catalogue.gpu(self.settings.gpu)
         self._assumptions = self._assume()
-        self._mapping = self.catalogue.check_mapping(self.settings.model_mapping or {})
+        with naming("model_mapping"):
+            self._mapping = self.catalogue.check_mapping(self.settings.model_mapping or {})
         if self.settings.default_model is not None:
-            self.catalogue.model(self.settings.default_model)
+            with naming("default_model"):
+                self.catalogue.model(self.settings.default_model)
         self.telemetry = Telemetry(
             self.settings.spans,
             arguments.get("tracer_provider"),
@@ -115,7 +120,7 @@ class Tracker:
         prompt: object = None,
     ) -> Call:
         """Start a call now, in the current session."""
-        _at_exit()
+        settle_at_exit()
         settle_deferred()
         request = CallRequest(
             operation=operation,
@@ -182,6 +187,8 @@ class Tracker:
         estimate = estimate_usage(
             usage, profile, self._gpu, method=self.settings.method, assumptions=assumptions
         )
+        if not math.isfinite(estimate.total_energy_joules):
+            return Outcome(reason="the estimate is not a finite number")
         return Outcome(estimate, match.rule)
 
     def match(self, request_model: str | None, response_model: str | None) -> ModelMatch | None:
@@ -190,7 +197,9 @@ class Tracker:
         The user's own mapping comes before either, since a deployment's name is only
         known to its owner.
         """
-        names = [name for name in (response_model, request_model) if name]
+        # With no name at all, only a default is left.
+        names: list[str | None] = [name for name in (response_model, request_model) if name]
+        names = names or [None]
         attempts: list[dict[str, Any]] = [{"mapping": self._mapping}] if self._mapping else []
         attempts.append({})
         if self.settings.default_model is not None:
@@ -334,7 +343,8 @@ open_streams: set[Call] = set()
 
 
 @cache
-def _at_exit() -> None:
+def settle_at_exit() -> None:
+    """See to it that nothing open is lost when the process ends."""
     # Registered with the first call, hence run before the shutdown of any telemetry
     # provider that was set up before it.
     atexit.register(settle_everything)
@@ -351,6 +361,7 @@ def _leave_open_calls_to_parent() -> None:
     for call in [*open_streams, *held_calls.begin_anew()]:
         call.abandon()
     open_streams.clear()
+    forget_deferred()
 
 
 if hasattr(os, "register_at_fork"):

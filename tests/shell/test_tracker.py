@@ -1,0 +1,108 @@
+"""The composition root: what it keeps together, and what it keeps away from the caller."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from energy_tracking import (
+    CallRecord,
+    ConfigurationError,
+    Session,
+    Tracker,
+    UnknownGpuError,
+    process_session,
+)
+from energy_tracking.call import defer, settle_deferred
+from energy_tracking.tracker import default_catalogue
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+
+
+def test_a_sink_that_reads_totals_loses_nothing_of_what_finalisers_left() -> None:
+    told: list[float] = []
+
+    def sink(record: CallRecord) -> None:
+        told.append(process_session().total_energy_wh)
+
+    tracker = Tracker(on_record=sink)
+    calls = [
+        tracker.start(operation="chat", provider="openai", model="gpt-4o") for _ in range(1500)
+    ]
+    for call in calls:
+        call.raw_usage = USAGE
+        defer(call.close)
+    settle_deferred()
+    assert len(told) == 1500
+
+
+def test_a_call_nobody_named_a_model_for_takes_the_default() -> None:
+    record = Tracker(default_model="gpt-4o").record(model=None, usage=USAGE)
+    assert (record.status, record.model_match) == ("estimated", "default")
+    assert Tracker().record(model=None, usage=USAGE).reason == "the model is not named"
+
+
+def test_an_infinite_estimate_is_no_estimate() -> None:
+    catalogue = default_catalogue().copy()
+    endless = replace(catalogue.model("gpt-4o"), name="endless", num_active_params=1e308)
+    catalogue.register_model(endless)
+    with Session() as session:
+        record = Tracker(catalogue=catalogue).record(model="endless", usage=USAGE)
+    assert (record.status, record.reason) == ("unestimated", "the estimate is not a finite number")
+    assert (session.totals.unestimated_calls, session.totals.input_tokens) == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("gpu", "H10O", "gpu (ENERGY_TRACKING_GPU): unknown GPU 'H10O'; did you mean 'H100'"),
+        ("default_model", "gpt4o", "default_model (ENERGY_TRACKING_DEFAULT_MODEL): unknown model"),
+        ("model_mapping", {"a": "b"}, "model_mapping (ENERGY_TRACKING_MODEL_MAPPING): "),
+        ("gpus", "H100", "unknown setting 'gpus'; did you mean 'gpu'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_variable(setting: str, value: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Tracker(**{setting: value})
+    assert words in str(caught.value)
+    if setting == "gpu":
+        assert isinstance(caught.value, UnknownGpuError)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_what_finalisers_left_is_settled_by_the_parent_alone() -> None:
+    gc.collect()
+    settle_deferred()
+    read, write = os.pipe()
+
+    def settle() -> None:
+        os.write(write, b"settled")
+
+    defer(settle)
+    if os.fork() == 0:
+        try:
+            settle_deferred()
+        finally:
+            os._exit(0)
+    os.wait()
+    settle_deferred()
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert pipe.read() == b"settled"
+
+
+def test_a_recorded_call_has_every_number() -> None:
+    record = Tracker().record(model="gpt-4o", usage=USAGE, response_id="one")
+    assert record.estimate is not None
+    numbers = (
+        record.total_energy_joules,
+        record.estimate.total_energy_low_joules,
+        record.estimate.total_energy_high_joules,
+    )
+    assert all(number is not None and math.isfinite(number) for number in numbers)
