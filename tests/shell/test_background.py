@@ -1,0 +1,220 @@
+"""A background response is counted once: by the fetch that finds it finished."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import openai.resources.responses
+import pytest
+
+import energy_tracking
+from energy_tracking import Session
+from energy_tracking.background import held_calls
+from energy_tracking.tracker import open_streams, settle_everything
+from loopback import (
+    RESPONSE_USAGE,
+    Body,
+    Flavour,
+    Loopback,
+    error_reply,
+    json_reply,
+    response_events,
+    response_object,
+    sse,
+)
+from watch import Watch
+
+REQUEST: Body = {"model": "gpt-4o", "input": "Capital of Mexico?"}
+if "background" in inspect.signature(openai.resources.responses.Responses.create).parameters:
+    REQUEST["background"] = True
+else:
+    REQUEST["extra_body"] = {"background": True}
+
+
+def body(status: str, id: str = "resp_1", text: str = "") -> Any:
+    usage = RESPONSE_USAGE if status in ("completed", "incomplete") else None
+    return json_reply(response_object(text, id=id, status=status, usage=usage))
+
+
+@pytest.fixture(autouse=True)
+def _held_two_at_most(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(held_calls, "_limit", 2)
+    yield
+    settle_everything()
+
+
+async def start(flavour: Flavour, client: Any) -> Any:
+    return await flavour.call(client.responses.create, **REQUEST)
+
+
+async def test_polling_counts_once_when_the_response_is_finished(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    loopback.serve(
+        body("in_progress"),
+        body("in_progress", text="Mex"),
+        body("completed", text="Mexico City"),
+        endpoint="responses/resp_1",
+    )
+    client = watch.wrap(flavour.client(loopback.base_url))
+    with Session("here") as session:
+        response = await start(flavour, client)
+    polls = 0
+    while response.status in ("queued", "in_progress"):
+        assert watch.records == []
+        response = await flavour.call(client.responses.retrieve, response.id)
+        polls += 1
+    assert polls == 3
+    for _ in range(3):
+        await flavour.call(client.responses.retrieve, response.id)
+    assert watch.record.usage is not None
+    assert (watch.record.status, watch.record.usage.output_tokens) == ("estimated", 80)
+    assert watch.record.response_id == "resp_1"
+    assert session.totals.calls == 1
+
+
+@pytest.mark.parametrize("way", ["with_raw_response", "with_streaming_response"])
+async def test_polling_for_raw_responses_counts_once(
+    flavour: Flavour, loopback: Loopback, watch: Watch, way: str
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    loopback.serve(body("in_progress"), body("completed"), endpoint="responses/resp_1")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    create = getattr(client.responses, way).create
+    retrieve = getattr(client.responses, way).retrieve
+    for method, request in ((create, REQUEST), *[(retrieve, {"response_id": "resp_1"})] * 3):
+        if way == "with_raw_response":
+            await flavour.call(method, **request)
+        else:
+            async with flavour.entered(method(**request)) as response:
+                await flavour.call(response.read)
+    assert (len(loopback.requests), watch.record.status) == (4, "estimated")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [("incomplete", "estimated"), ("failed", "unestimated"), ("cancelled", "unestimated")],
+)
+async def test_a_response_that_ends_otherwise_is_counted_once(
+    flavour: Flavour, loopback: Loopback, watch: Watch, status: str, expected: str
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    path = "responses/resp_1/cancel" if status == "cancelled" else "responses/resp_1"
+    loopback.serve(body(status), endpoint=path)
+    client = watch.wrap(flavour.client(loopback.base_url))
+    await start(flavour, client)
+    if not hasattr(client.responses, "cancel"):
+        pytest.skip(f"openai {openai.VERSION} has no responses.cancel")
+    end = client.responses.cancel if status == "cancelled" else client.responses.retrieve
+    for _ in range(2):
+        await flavour.call(end, "resp_1")
+    assert watch.record.status == expected
+
+
+async def test_a_poll_that_fails_leaves_the_call_open(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    loopback.serve(error_reply(500), body("completed"), endpoint="responses/resp_1")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    await start(flavour, client)
+    with pytest.raises(openai.InternalServerError):
+        await flavour.call(client.responses.retrieve, "resp_1")
+    assert watch.records == []
+    await flavour.call(client.responses.retrieve, "resp_1")
+    assert (watch.record.status, watch.record.error_type) == ("estimated", None)
+
+
+async def test_a_response_finished_at_once_is_counted_at_once(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(body("completed"))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    await start(flavour, client)
+    assert watch.record.status == "estimated"
+    await flavour.call(client.responses.retrieve, "resp_1")
+    assert len(watch.records) == 1
+
+
+async def test_another_client_of_the_process_may_poll(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    loopback.serve(body("completed"), endpoint="responses/resp_1")
+    await start(flavour, watch.wrap(flavour.client(loopback.base_url)))
+    other = watch.wrap(flavour.client(loopback.base_url), gpu="A100")
+    await flavour.call(other.responses.retrieve, "resp_1")
+    assert watch.record.estimate is not None
+    assert watch.record.estimate.gpu == "H100"
+
+
+async def test_a_background_stream_left_early_goes_on_where_it_is_taken_up(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    events = response_events("Mexico ", "City")
+    half = len(events) // 2
+    loopback.serve(sse(*events[:half]), endpoint="responses")
+    loopback.serve(sse(*events[half:]), endpoint="responses/resp_1")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    stream = await flavour.call(client.responses.create, **REQUEST, stream=True)
+    async with flavour.entered(stream):
+        await flavour.next(stream)
+    assert watch.records == []
+    rest = await flavour.call(
+        client.get,
+        "/responses/resp_1",
+        cast_to=object,
+        options={"params": {"stream": True, "starting_after": half}},
+        stream=True,
+        stream_cls=type(stream)[object],
+    )
+    _ = [event async for event in flavour.items(rest)]
+    assert (watch.record.status, watch.record.error_type) == ("estimated", None)
+    await flavour.call(client.responses.retrieve, "resp_1")
+    assert len(watch.records) == 1
+
+
+async def test_of_too_many_the_oldest_is_closed_as_far_as_it_is_known(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(*(body("queued", id=f"resp_{n}") for n in range(3)), endpoint="responses")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    for _ in range(3):
+        await start(flavour, client)
+    assert (watch.record.response_id, watch.record.status) == ("resp_0", "unestimated")
+    assert watch.record.reason == "still queued when last seen"
+    settle_everything()
+    assert sorted(record.response_id or "" for record in watch.records) == [
+        "resp_0",
+        "resp_1",
+        "resp_2",
+    ]
+    assert open_streams == set()
+
+
+def test_what_is_held_is_settled_when_the_process_ends(loopback: Loopback) -> None:
+    loopback.serve(body("queued"))
+    code = f"""
+import atexit, openai
+from energy_tracking import process_session, wrap_openai
+atexit.register(lambda: print(process_session().totals.unestimated_calls))
+client = wrap_openai(openai.OpenAI(api_key="none", base_url={loopback.base_url!r}))
+client.responses.create(**{REQUEST!r})
+assert process_session().totals.calls == 0
+"""
+    source = str(Path(energy_tracking.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
