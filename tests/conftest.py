@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from loopback import Flavour, Loopback
+    from watch import Watch
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,3 +52,24 @@ def loopback() -> Iterator[Loopback]:
 
     with Loopback() as server:
         yield server
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    """Watches what is tracked; afterwards nothing is tracked or left open any more."""
+    from energy_tracking import uninstrument_openai
+    from energy_tracking.call import settle_deferred
+    from energy_tracking.tracker import open_streams
+    from watch import Watch
+
+    watch = Watch()
+    yield watch
+    uninstrument_openai()
+    if open_streams:
+        gc.collect()
+        settle_deferred()
+    left_open = list(open_streams)
+    open_streams.clear()
+    assert left_open == []
+    assert watch.errors == []
+    assert len(watch.spans) == len(watch.records) or not watch.every_call_has_a_span

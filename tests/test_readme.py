@@ -41,4 +41,5 @@ def test_the_profile_file_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "profiles.toml"
     path.write_text(block, "utf-8")
     models, gpus = read_profiles(path)
-    assert [profile.name for profile in (*models, *gpus)] == ["house-7b", "house-gpu"]
+    assert [model.name for model in models] == ["house-7b"]
+    assert [gpu.name for gpu in gpus] == ["house-gpu"]

@@ -6,10 +6,13 @@
 ``@track_energy`` a function, ``energy_session(name)`` sums up.
 """
 
+from energy_tracking.baggage import session_from_baggage, session_to_baggage
 from energy_tracking.call import CallRecord, CallRequest
+from energy_tracking.carbon import Carbon
 from energy_tracking.decorator import track_energy
 from energy_tracking.errors import (
     ConfigurationError,
+    EnergyBudgetExceeded,
     EnergyTrackingError,
     EnergyTrackingWarning,
     ProfileError,
@@ -18,6 +21,7 @@ from energy_tracking.errors import (
     UnknownModelError,
 )
 from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.ledger import LedgerEntry, read_ledger
 from energy_tracking.openai_client import (
     instrument_openai,
     uninstrument_openai,
@@ -26,7 +30,7 @@ from energy_tracking.openai_client import (
 )
 from energy_tracking.profiles import GpuProfile, ModelProfile
 from energy_tracking.seed import cloud_inference_energy_estimate_w_model_attributes
-from energy_tracking.session import Session, current_session, process_session
+from energy_tracking.session import Comparison, Session, current_session, process_session
 from energy_tracking.session import Session as energy_session
 from energy_tracking.totals import Totals
 from energy_tracking.tracker import Tracker, register_gpu_profile, register_model_profile
@@ -36,11 +40,15 @@ from energy_tracking.version import VERSION as __version__
 __all__ = [
     "CallRecord",
     "CallRequest",
+    "Carbon",
+    "Comparison",
     "ConfigurationError",
+    "EnergyBudgetExceeded",
     "EnergyEstimate",
     "EnergyTrackingError",
     "EnergyTrackingWarning",
     "GpuProfile",
+    "LedgerEntry",
     "ModelProfile",
     "ProfileError",
     "Session",
@@ -56,9 +64,12 @@ __all__ = [
     "energy_session",
     "instrument_openai",
     "process_session",
+    "read_ledger",
     "read_usage",
     "register_gpu_profile",
     "register_model_profile",
+    "session_from_baggage",
+    "session_to_baggage",
     "track_energy",
     "uninstrument_openai",
     "unwrap_openai",

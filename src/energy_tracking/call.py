@@ -38,12 +38,21 @@ Status = Literal["measured", "estimated", "partial", "unestimated"]
 class CreditedSession(Protocol):
     """What a call knows of the session it is credited to."""
 
-    def add(self, record: CallRecord) -> None:
-        """Count a call."""
+    def add(self, record: CallRecord, estimate_as: EstimateAs | None = None) -> None:
+        """Count a call.
+
+        Args:
+            record: The call.
+            estimate_as: Estimates its tokens on another model or GPU.
+        """
 
     @property
     def name(self) -> str:
         """Name of the session."""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Its tags and those of the sessions around it."""
 
     @property
     def running_total_energy_joules(self) -> float:
@@ -73,6 +82,7 @@ class CallRequest:
         stream: Whether a stream was asked for.
         server_address: Host the request goes to.
         server_port: Its port.
+        told_elsewhere: Whether another instrumentation reports the call's tokens.
     """
 
     operation: str
@@ -82,6 +92,7 @@ class CallRequest:
     stream: bool = False
     server_address: str | None = None
     server_port: int | None = None
+    told_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +110,8 @@ class CallRecord:
         usage: Token counts; None where nothing is known.
         estimate: The energy, also beside a measured one; None where it could not be
             estimated.
+        cache_avoided_energy_joules: What the estimate would be more by [J], had no token been
+            read from a prompt cache; None where none was.
         measured_energy_joules: The energy as the server measured it [J], whatever its
             scope; None where it reports none.
         model_match: How the model's name led to a profile, e.g. ``"exact"``.
@@ -115,6 +128,7 @@ class CallRecord:
     response_id: str | None = None
     usage: TokenUsage | None = None
     estimate: EnergyEstimate | None = None
+    cache_avoided_energy_joules: float | None = None
     measured_energy_joules: float | None = None
     model_match: str | None = None
     duration_seconds: float = 0.0
@@ -142,10 +156,15 @@ class Outcome:
     estimate: EnergyEstimate | None = None
     model_match: str | None = None
     reason: str | None = None
+    cache_avoided_energy_joules: float | None = None
 
 
 Estimate = Callable[["str | None", "str | None", TokenUsage, "float | None"], Outcome]
 """Requested model, model that answered, tokens, tokens per second of a stream -> outcome."""
+
+
+EstimateAs = Callable[["str | None", "str | None", TokenUsage, "str | None", "str | None"], Outcome]
+"""Requested model, model that answered, tokens, other model, other GPU -> outcome."""
 
 
 class Call:
@@ -255,21 +274,17 @@ class Call:
         if usage is not None:
             rate = self._tokens_per_second(usage)
             outcome = estimate(self.request.model, self.response_model, usage, rate)
-        status: Status = "unestimated"
-        if outcome.estimate is not None:
-            status = "partial" if usage is not None and usage.estimated else "estimated"
-        if self.measured_energy_joules is not None:
-            status = "measured"
         ended_at = self.ended_at or perf_counter()
         streamed = self.request.stream and self.first_chunk_at is not None
         return CallRecord(
             request=self.request,
-            status=status,
+            status=status_of(usage, outcome.estimate, self.measured_energy_joules),
             reason=outcome.reason or reason,
             response_model=self.response_model,
             response_id=self.response_id,
             usage=usage,
             estimate=outcome.estimate,
+            cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
             measured_energy_joules=self.measured_energy_joules,
             model_match=outcome.model_match,
             duration_seconds=ended_at - self.started_at,
@@ -313,6 +328,17 @@ class Call:
         if self.raw_usage is not None:
             return None, "no token counts in the usage"
         return None, "no usage in the response" if self.observed else "nothing was read"
+
+
+def status_of(
+    usage: TokenUsage | None, estimate: EnergyEstimate | None, measured_energy_joules: float | None
+) -> Status:
+    """How well the energy of a call is known."""
+    if measured_energy_joules is not None:
+        return "measured"
+    if estimate is None:
+        return "unestimated"
+    return "partial" if usage is not None and usage.estimated else "estimated"
 
 
 def tokens_in(characters: int) -> int:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from energy_tracking.errors import ConfigurationError
-from energy_tracking.report import table, two_digits
+from energy_tracking.ledger import read_ledger
+from energy_tracking.report import (
+    session_csv,
+    session_json,
+    session_table,
+    table,
+    two_digits,
+)
+from energy_tracking.run import run_program
 from energy_tracking.settings import settings_rows
-from energy_tracking.tracker import default_catalogue
+from energy_tracking.totals import grouped
+from energy_tracking.tracker import Tracker, default_catalogue
 from energy_tracking.version import VERSION
 
 
@@ -42,6 +52,24 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--otlp", metavar="URL", help="also send it here, e.g. http://localhost:4318")
     demo.set_defaults(run=_demo)
 
+    run_it = commands.add_parser(
+        "run", help="run a Python program with every OpenAI client tracked, then print the totals"
+    )
+    run_it.add_argument("-m", action="store_true", dest="as_module", help="PROGRAM is a module")
+    run_it.add_argument("program", nargs=argparse.REMAINDER, help="PROGRAM [ARGUMENT ...]")
+    run_it.set_defaults(
+        run=lambda options: run_program(options.program, as_module=options.as_module)
+    )
+
+    ledger = commands.add_parser("ledger", help="sum up a ledger, also by another method or GPU")
+    ledger.add_argument("path", metavar="PATH", help="the file named by ENERGY_TRACKING_LEDGER")
+    ledger.add_argument("--method", help="estimate every call again by this method")
+    ledger.add_argument("--gpu", help="estimate every call again on this GPU")
+    ledger.add_argument("--model", help="estimate every call again as if this model had answered")
+    ledger.add_argument("--session", metavar="NAME", help="only the calls of this session")
+    ledger.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    ledger.set_defaults(run=_ledger)
+
     for name, run, text in (
         ("models", _models, "list the model profiles, with grade and source"),
         ("gpus", _gpus, "list the GPU profiles, with grade and source"),
@@ -60,6 +88,36 @@ def _demo(options: argparse.Namespace) -> int:
             "pip install 'energy-tracking[demo]'"
         ) from None
     return run_demo(sys.stdout, gpu=options.gpu, method=options.method, otlp_endpoint=options.otlp)
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    again = (options.method, options.gpu, options.model) != (None, None, None)
+    # Disabled: it is to estimate, and to open no ledger of its own.
+    tracker = Tracker(method=options.method, gpu=options.gpu, disabled=True) if again else None
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            groups, reasons = grouped(
+                entry.record
+                if tracker is None
+                else tracker.estimate_again(entry.record, options.model)
+                for entry in read_ledger(options.path)
+                if options.session in (None, entry.record.request.session.name)
+            )
+    except OSError as error:
+        raise ConfigurationError(f"{options.path}: {error.strerror}") from None
+    for warning in caught:
+        print(f"energy-tracking: {warning.message}", file=sys.stderr)
+    name = options.session or options.path
+    if options.model is not None:
+        name += f", as {options.model}"
+    if options.format == "csv":
+        print(session_csv(groups), end="")
+    elif options.format == "json":
+        print(session_json(name, {}, groups, reasons))
+    else:
+        print(session_table(name, groups, reasons))
+    return 0
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -30,6 +30,34 @@ class TokenCountError(EnergyTrackingError, ValueError):
     """A token count is negative, not finite, or not a number."""
 
 
+class EnergyBudgetExceeded(EnergyTrackingError):
+    """A session has used up its budget; the call that would have been next was not sent.
+
+    The only error of this library that a tracked call can raise, and only where a session
+    was given a budget and ``on_exceed="raise"``, or a function that raises it.
+
+    Attributes:
+        session: Name of the session.
+        budget_wh: What it may use [Wh].
+        total_energy_wh: What it has used [Wh].
+    """
+
+    def __init__(self, session: str, budget_wh: float, total_energy_wh: float) -> None:
+        """Say whose budget it is and what has become of it."""
+        # All of them, so that a process pool can send it back.
+        super().__init__(session, budget_wh, total_energy_wh)
+        self.session = session
+        self.budget_wh = budget_wh
+        self.total_energy_wh = total_energy_wh
+
+    def __str__(self) -> str:
+        """For people."""
+        return (
+            f"session {self.session!r} has used {self.total_energy_wh:.2g} Wh of its budget of "
+            f"{self.budget_wh:g} Wh"
+        )
+
+
 class EnergyTrackingWarning(UserWarning):
     """Something is tracked less completely than it could be."""
 

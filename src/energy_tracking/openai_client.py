@@ -1,4 +1,4 @@
-"""The OpenAI client: the only module that touches the ``openai`` package.
+"""The OpenAI client: this module and ``openai_usage`` alone touch the ``openai`` package.
 
 Every call of every resource, sync or async, plain, raw or streamed, goes through three
 methods of the SDK's base client. Each is wrapped, on one client or on the class:
@@ -17,21 +17,27 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from copy import copy
 from functools import lru_cache
-from types import TracebackType, new_class
-from typing import Any, TypeVar, Unpack, get_origin
+from types import TracebackType
+from typing import Any, TypeVar, Unpack
 
 import wrapt
 
 from energy_tracking.background import held_calls
 from energy_tracking.call import Call
-from energy_tracking.errors import EnergyTrackingWarning
-from energy_tracking.shapes import Endpoint, endpoint_of, provider_of
-from energy_tracking.streams import DECODED_EXTENSION, body_in_memory, follow
+from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
+from energy_tracking.openai_usage import asking_for_usage, may_ask_for_usage
+from energy_tracking.peers import is_told_elsewhere
+from energy_tracking.shapes import (
+    endpoint_of,
+    may_measure,
+    measured_energy_in_headers,
+    provider_of,
+)
+from energy_tracking.streams import DECODED_EXTENSION, follow, read_in_memory
 from energy_tracking.tracker import Tracker, TrackerArguments, open_streams
 
 ClientT = TypeVar("ClientT")
@@ -39,20 +45,12 @@ ClientT = TypeVar("ClientT")
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 Hook = Callable[[Tracker, Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
-TRACKER_ATTRIBUTE = "_energy_tracking_tracker"
+HOOKS_ATTRIBUTE = "_energy_tracking_hooks"
 CALL_EXTENSION = "energy_tracking.call"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
-RAW_RESPONSE_HEADER = "x-stainless-raw-response"
-
-# Hosts known to accept `stream_options.include_usage`.
-USAGE_HOSTS = frozenset({"api.openai.com"})
-# Azure's own endpoints accept it from this version of their API on.
-# Source: https://learn.microsoft.com/azure/ai-services/openai/api-version-deprecation
-AZURE_HOST_SUFFIX = ".openai.azure.com"
-AZURE_USAGE_VERSION = "2024-09-01"
 
 _sending: ContextVar[_Sending | None] = ContextVar("energy_tracking.sending", default=None)
-_process_tracker: Tracker | None = None
+_class_hooks: _Hooks | None = None
 
 
 def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> ClientT:
@@ -84,9 +82,9 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
 
 def unwrap_openai(client: ClientT) -> ClientT:
     """Stop tracking this client; calls under way are still recorded."""
-    if vars(client).pop(TRACKER_ATTRIBUTE, None) is not None:
-        for name in _hooks_for(client):
-            vars(client).pop(name, None)
+    hooks = vars(client).pop(HOOKS_ATTRIBUTE, None)
+    if hooks is not None:
+        hooks.remove()
     return client
 
 
@@ -102,29 +100,63 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
     Raises:
         ConfigurationError: A setting is wrong.
     """
-    global _process_tracker
+    global _class_hooks
     tracker = Tracker(**arguments)
     if tracker.settings.disabled:
         return
-    _process_tracker = tracker
-    for owner, name, hook in _class_hooks():
-        if not isinstance(vars(owner).get(name), _ClassWrapper):
-            setattr(owner, name, _ClassWrapper(vars(owner)[name], _on_class(hook)))
+    if _class_hooks is not None:
+        if _class_hooks.take(tracker):
+            return
+        _class_hooks.remove()
+    _class_hooks = _Hooks(tracker)
+    for owner, name, hook in _hooks_for_classes():
+        wrapper = _while_in_force(hook, _class_hooks)
+        _class_hooks.put(owner, name, wrapt.FunctionWrapper(vars(owner)[name], wrapper))
 
 
 def uninstrument_openai() -> None:
     """Undo ``instrument_openai``; calls under way are still recorded."""
-    global _process_tracker
-    _process_tracker = None
-    for owner, name, _ in _class_hooks():
-        ours = vars(owner).get(name)
-        # Wrapped over by somebody else, ours stays underneath and passes calls through.
-        if isinstance(ours, _ClassWrapper):
-            setattr(owner, name, ours.__wrapped__)
+    global _class_hooks
+    if _class_hooks is not None:
+        _class_hooks.remove()
+        _class_hooks = None
 
 
-class _ClassWrapper(wrapt.FunctionWrapper):  # type: ignore[misc, type-arg, unused-ignore]
-    """Tells our wrappers on the SDK's classes from anybody else's."""
+class _Hooks:
+    """Our wrappers on the methods of a client, or on those of the SDK's classes.
+
+    Attributes:
+        tracker: Who is told.
+        in_force: False once they are removed. A wrapper that somebody else has wrapped
+            stays underneath, and passes calls through from then on.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self.in_force = True
+        self._places: list[tuple[Any, str, Any, bool]] = []
+
+    def put(self, owner: Any, name: str, wrapper: Any) -> None:
+        """Put a wrapper in a method's place."""
+        self._places.append((owner, name, wrapper, name in vars(owner)))
+        setattr(owner, name, wrapper)
+
+    def take(self, tracker: Tracker) -> bool:
+        """Tell another tracker from now on; False where a wrapper has lost its place."""
+        if not all(vars(owner).get(name) is ours for owner, name, ours, _ in self._places):
+            return False
+        self.tracker = tracker
+        return True
+
+    def remove(self) -> None:
+        """Leave every method as it was found, and as somebody else has since made it."""
+        self.in_force = False
+        for owner, name, ours, was_there in self._places:
+            if vars(owner).get(name) is ours:
+                if was_there:
+                    setattr(owner, name, ours.__wrapped__)
+                else:
+                    delattr(owner, name)
 
 
 class _Sending(AbstractContextManager["_Sending"]):
@@ -149,11 +181,14 @@ class _Sending(AbstractContextManager["_Sending"]):
         self._tracker = tracker
         self._client = client
         self._fetching = False
+        self._refusal: EnergyBudgetExceeded | None = None
         self._span: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> _Sending:
         with self._tracker.seam("openai.request"):
             self._start()
+        if self._refusal is not None:
+            raise self._refusal
         # Also without a call: a request made inside another one is not part of that.
         self._token: Token[_Sending | None] = _sending.set(self)
         return self
@@ -180,12 +215,36 @@ class _Sending(AbstractContextManager["_Sending"]):
                 call.close(exc)
 
     def read(self, result: object) -> None:
-        """Read the usage off the result where the SDK's inner methods are not hooked."""
-        if self.call is not None and not self.answered:
-            with self._tracker.seam("openai.result"):
-                dump = getattr(result, "model_dump", None)
-                if dump is not None:
-                    self.call.observe(dump())
+        """Read the result where the SDK's inner methods are not hooked, or no longer are."""
+        call = self.call
+        if call is None or self.answered:
+            return
+        with self._tracker.seam("openai.result"):
+            for name in ("response", "http_response"):
+                response = getattr(result, name, None)
+                if hasattr(response, "extensions"):
+                    self.bind(response)
+                    _read_unparsed(response)
+            dump = getattr(result, "model_dump", None)
+            if dump is not None:
+                call.observe(dump())
+
+    def bind(self, response: Any) -> None:
+        """Tie the call to its HTTP response."""
+        call = self.call
+        if call is None:
+            return
+        response.extensions[CALL_EXTENSION] = call
+        self.answered = True
+        measures = may_measure(self._client.base_url.host)
+        if not response.is_closed:
+            seam = self._tracker.seam("stream.close")
+            follow(response, call, _finish, seam, measures=measures)
+            self.followed = True
+            open_streams.add(call)
+        if measures:
+            measured = measured_energy_in_headers(response.headers.raw)
+            call.measured_energy_joules = measured or call.measured_energy_joules
 
     def _start(self) -> None:
         options = self.kwargs["options"] if "options" in self.kwargs else self.args[1]
@@ -193,6 +252,9 @@ class _Sending(AbstractContextManager["_Sending"]):
         if endpoint is None:
             self.call = held_calls.fetched_by(options.url)
             self._fetching = self.call is not None
+            return
+        self._refusal = self._tracker.over_budget()
+        if self._refusal is not None:
             return
         body = _body_of(options)
         url = self._client.base_url
@@ -206,70 +268,29 @@ class _Sending(AbstractContextManager["_Sending"]):
             server_address=url.host,
             server_port=url.port or (443 if url.scheme == "https" else 80),
             prompt=body,
+            told_elsewhere=is_told_elsewhere(self._client, endpoint.path),
         )
         if call.span is not None:
             span = call.span.current()
             span.__enter__()
             self._span = span
-        if stream and self._may_ask_for_usage(endpoint, options, body):
-            self._ask_for_usage(options, body)
+        if stream and may_ask_for_usage(
+            self._client, endpoint, options, body, self.kwargs, self._tracker.settings
+        ):
+            self.args, self.kwargs = asking_for_usage(options, body, self.args, self.kwargs)
             call.asks_for_usage = True
 
-    def _may_ask_for_usage(self, endpoint: Endpoint, options: Any, body: Mapping[str, Any]) -> bool:
-        settings = self._tracker.settings
-        stream_options = body.get("stream_options", {})
-        if (
-            not endpoint.stream_options
-            or settings.include_usage == "never"
-            or not isinstance(stream_options, Mapping)
-            or "include_usage" in stream_options
-            or "stream_options" in (options.extra_json or {})
-            or not isinstance(options.json_data, Mapping)
-            or not _is_sdk_stream(self.kwargs.get("stream_cls"))
-        ):
-            return False
-        if settings.include_usage == "always":
-            return True
-        # Raw readers would see the extra chunk, and Azure's "on your data" refuses it.
-        return (
-            not _is_raw(options.headers)
-            and "data_sources" not in body
-            and self._host_accepts_usage()
-        )
 
-    def _host_accepts_usage(self) -> bool:
-        url = self._client.base_url
-        if url.host in USAGE_HOSTS or url.host in self._tracker.settings.include_usage_hosts:
-            return True
-        version = getattr(self._client, "_api_version", "") or ""
-        return url.host.endswith(AZURE_HOST_SUFFIX) and (
-            "/openai/v1" in url.path or version >= AZURE_USAGE_VERSION
-        )
-
-    def _ask_for_usage(self, options: Any, body: Mapping[str, Any]) -> None:
-        """Ask on a copy: neither the caller's dicts nor the SDK's options are changed."""
-        asking = copy(options)
-        stream_options = {**body.get("stream_options", {}), "include_usage": True}
-        asking.json_data = {**options.json_data, "stream_options": stream_options}
-        if "options" in self.kwargs:
-            self.kwargs = {**self.kwargs, "options": asking}
-        else:
-            self.args = (self.args[0], asking, *self.args[2:])
-        quiet = _without_usage_chunk(self.kwargs["stream_cls"])
-        self.kwargs = {**self.kwargs, "stream_cls": quiet}
+def is_sending() -> bool:
+    """Whether a tracked call is being sent here; what is seen of it now is seen twice."""
+    sending = _sending.get()
+    return sending is not None and sending.call is not None
 
 
 def _body_of(options: Any) -> Mapping[str, Any]:
     """The request's JSON as it will be sent."""
     body = options.json_data if isinstance(options.json_data, Mapping) else {}
     return {**body, **options.extra_json} if isinstance(options.extra_json, Mapping) else body
-
-
-def _is_raw(headers: object) -> bool:
-    """Whether the caller is to get the HTTP response and not the SDK's object."""
-    return isinstance(headers, Mapping) and any(
-        isinstance(name, str) and name.lower() == RAW_RESPONSE_HEADER for name in headers
-    )
 
 
 def _retries_before(error: BaseException) -> int:
@@ -327,7 +348,7 @@ def _process_response(
     kwargs: dict[str, Any],
 ) -> Any:
     with tracker.seam("openai.response"):
-        _bind(tracker, kwargs)
+        _bind(kwargs)
     result = wrapped(*args, **kwargs)
     with tracker.seam("openai.response"):
         _read_unparsed(kwargs["response"])
@@ -342,35 +363,28 @@ async def _process_response_async(
     kwargs: dict[str, Any],
 ) -> Any:
     with tracker.seam("openai.response"):
-        _bind(tracker, kwargs)
+        _bind(kwargs)
     result = await wrapped(*args, **kwargs)
     with tracker.seam("openai.response"):
         _read_unparsed(kwargs["response"])
     return result
 
 
-def _bind(tracker: Tracker, kwargs: dict[str, Any]) -> None:
+def _bind(kwargs: dict[str, Any]) -> None:
     """Tie the call that is being sent to its HTTP response."""
     sending = _sending.get()
     if sending is None or sending.call is None:
         return
-    call, response = sending.call, kwargs["response"]
-    response.extensions[CALL_EXTENSION] = call
-    sending.answered = True
-    if not call.observed:
-        call.retries = kwargs.get("retries_taken", 0)
-    if not response.is_closed:
-        raw = _is_raw(response.request.headers) or kwargs["cast_to"] is type(response)
-        follow(response, call, _finish, tracker.seam("stream.close"), raw=raw)
-        sending.followed = True
-        open_streams.add(call)
+    if not sending.call.observed:
+        sending.call.retries = kwargs.get("retries_taken", 0)
+    sending.bind(kwargs["response"])
 
 
 def _read_unparsed(response: Any) -> None:
-    """Read the usage of a body the SDK has not parsed: a raw response, a cast to text."""
+    """Read a body in memory that the SDK has not: a raw response, a stream of a mock."""
     call = response.extensions.get(CALL_EXTENSION)
     if call is not None and response.is_closed and DECODED_EXTENSION not in response.extensions:
-        call.observe(body_in_memory(response))
+        read_in_memory(response, call)
 
 
 def _process_response_data(
@@ -383,10 +397,12 @@ def _process_response_data(
     with tracker.seam("openai.data"):
         extensions = kwargs["response"].extensions
         call = extensions.get(CALL_EXTENSION)
-        if call is not None and not call.closed:
-            data = kwargs["data"]
-            call.observe(data)
-            extensions[DECODED_EXTENSION] = True
+        data = kwargs["data"]
+        # Through two of our wrappers, the same data comes twice.
+        if call is not None and extensions.get(DECODED_EXTENSION) is not data:
+            if not call.closed:
+                call.observe(data)
+            extensions[DECODED_EXTENSION] = data
             if call.asks_for_usage and data.get("usage", call) is None:
                 # Only who asks for usage is sent this null.
                 del data["usage"]
@@ -425,7 +441,7 @@ def _hooks_for(client: object) -> dict[str, Hook]:
     return hooks | dict.fromkeys(_COPYING, _copy)
 
 
-def _class_hooks() -> list[tuple[type, str, Hook]]:
+def _hooks_for_classes() -> list[tuple[type, str, Hook]]:
     """Class, method and hook of everything ``instrument_openai`` wraps."""
     from openai._base_client import AsyncAPIClient, BaseClient, SyncAPIClient
 
@@ -445,7 +461,7 @@ def _methods_present(client_class: type) -> tuple[str, ...]:
         if not _takes(getattr(client_class, name, None), keyword):
             warnings.warn(
                 f"this version of openai has no {client_class.__name__}.{name}({keyword}=...); "
-                "streams and raw responses are counted without their tokens",
+                "the usage of calls is read from what the SDK makes of it",
                 EnergyTrackingWarning,
                 stacklevel=4,
             )
@@ -463,77 +479,30 @@ def _takes(method: Callable[..., Any] | None, keyword: str) -> bool:
 
 
 def _track_client(client: Any, tracker: Tracker) -> None:
-    already = TRACKER_ATTRIBUTE in vars(client)
-    vars(client)[TRACKER_ATTRIBUTE] = tracker
-    if not already:
-        for name, hook in _hooks_for(client).items():
-            setattr(client, name, wrapt.FunctionWrapper(getattr(client, name), _on_client(hook)))
+    hooks = vars(client).get(HOOKS_ATTRIBUTE)
+    if hooks is not None:
+        if hooks.take(tracker):
+            return
+        hooks.remove()
+    vars(client)[HOOKS_ATTRIBUTE] = hooks = _Hooks(tracker)
+    for name, hook in _hooks_for(client).items():
+        wrapper = _while_in_force(hook, hooks, client)
+        hooks.put(client, name, wrapt.FunctionWrapper(getattr(client, name), wrapper))
 
 
-def _on_client(hook: Hook) -> Wrapper:
+def _while_in_force(hook: Hook, hooks: _Hooks, only: object = None) -> Wrapper:
+    """A hook as wrapt takes it, for every client or for one alone."""
+
     def wrapper(
-        wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        wrapped: Callable[..., Any], bound_to: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        tracker = vars(client).get(TRACKER_ATTRIBUTE)
-        if tracker is None:
-            return wrapped(*args, **kwargs)
-        return hook(tracker, wrapped, client, args, kwargs)
-
-    return wrapper
-
-
-def _on_class(hook: Hook) -> Wrapper:
-    def wrapper(
-        wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        tracker = _process_tracker
+        # What a user has put in a method's place may be bound to nothing.
+        client = bound_to if only is None else only
         # A client wrapped by itself has already been through its own hooks.
-        if tracker is None or TRACKER_ATTRIBUTE in vars(client):
+        passed = not hooks.in_force or (only is None and HOOKS_ATTRIBUTE in vars(client))
+        # Data is of a call under way, which is read to its end by who began.
+        if passed and hook is not _process_response_data:
             return wrapped(*args, **kwargs)
-        return hook(tracker, wrapped, client, args, kwargs)
+        return hook(hooks.tracker, wrapped, client, args, kwargs)
 
     return wrapper
-
-
-def _is_sdk_stream(stream_cls: Any) -> bool:
-    from openai import AsyncStream, Stream
-
-    return (get_origin(stream_cls) or stream_cls) in (Stream, AsyncStream)
-
-
-@lru_cache(maxsize=64)
-def _without_usage_chunk(stream_cls: Any) -> Any:
-    """A stream class that leaves out the chunk we asked for and the caller did not.
-
-    Its instances turn into the SDK's own class as soon as they are made.
-    """
-    from openai import AsyncStream
-
-    sdk_class: Any = get_origin(stream_cls) or stream_cls
-
-    def __init__(self: Any, **kwargs: Any) -> None:
-        sdk_class.__init__(self, **kwargs)
-        if sdk_class is AsyncStream:
-            self._iterator = _wanted_async(self._iterator)
-        else:
-            self._iterator = filter(_is_wanted, self._iterator)
-        self.__class__ = sdk_class
-        # As the SDK's generic class leaves it on its instances.
-        self.__orig_class__ = stream_cls
-
-    return new_class(
-        sdk_class.__name__, (stream_cls,), exec_body=lambda body: body.update(__init__=__init__)
-    )
-
-
-async def _wanted_async(chunks: Any) -> AsyncIterator[Any]:
-    try:
-        async for chunk in chunks:
-            if _is_wanted(chunk):
-                yield chunk
-    finally:
-        await chunks.aclose()
-
-
-def _is_wanted(chunk: Any) -> bool:
-    return bool(getattr(chunk, "choices", True)) or getattr(chunk, "usage", None) is None

@@ -6,8 +6,12 @@ good to a factor, not to a percent, and digits we do not have would claim otherw
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from html import escape
+from io import StringIO
 
 from energy_tracking.totals import Totals, sum_of
 
@@ -51,7 +55,70 @@ def session_table(
         groups: Totals by (model, GPU profile).
         reasons: Calls by (model, why they are less than fully estimated).
     """
-    total = sum_of(list(groups.values()))
+    head, header, rows, notes = _parts(name, groups, reasons)
+    noted = [f"  {note}" for note in notes]
+    return "\n".join((head, table(header, rows), *noted)) if rows else head
+
+
+def session_html(
+    name: str,
+    groups: Mapping[tuple[str, str], Totals],
+    reasons: Mapping[tuple[str, str], int],
+) -> str:
+    """The same as a table of HTML; names are shown as they are, never as markup."""
+    head, header, rows, notes = _parts(name, groups, reasons)
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    lines = [line(header, "th"), *(line(row, "td") for row in rows)] if rows else []
+    noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return (
+        f"<table><caption>{escape(head)}</caption>{''.join(lines)}</table>"
+        f"{f'<ul>{noted}</ul>' if noted else ''}"
+    )
+
+
+def session_json(
+    name: str,
+    tags: Mapping[str, str],
+    groups: Mapping[tuple[str, str], Totals],
+    reasons: Mapping[tuple[str, str], int],
+) -> str:
+    """The same as a JSON object, with all the digits there are."""
+    told = {
+        "name": name,
+        "tags": dict(tags),
+        "totals": sum_of(groups.values()).as_dict(),
+        "groups": [
+            {"model": model, "gpu": gpu} | totals.as_dict()
+            for (model, gpu), totals in sorted(groups.items())
+        ],
+        "reasons": [
+            {"model": model, "reason": reason, "calls": calls}
+            for (model, reason), calls in sorted(reasons.items())
+        ],
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False)
+
+
+def session_csv(groups: Mapping[tuple[str, str], Totals]) -> str:
+    """A header, and a row per model and GPU; no sum, which whoever reads it makes."""
+    written = StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(("model", "gpu", *Totals().as_dict()))
+    for key, totals in sorted(groups.items()):
+        writer.writerow((*key, *totals.as_dict().values()))
+    return written.getvalue()
+
+
+def _parts(
+    name: str,
+    groups: Mapping[tuple[str, str], Totals],
+    reasons: Mapping[tuple[str, str], int],
+) -> tuple[str, tuple[str, ...], list[tuple[str, ...]], list[str]]:
+    """Of a session's table: the line in sum, the header, the rows and the notes."""
+    total = sum_of(groups.values())
     kinds = (
         (total.measured_calls, "measured"),
         (total.partial_calls, "partial"),
@@ -61,19 +128,22 @@ def session_table(
     named = ", ".join(f"{calls:,} {kind}" for calls, kind in kinds if calls)
     calls = _count(total.calls, "call") + (f" ({named})" if named else "")
     head = f"{name}: {calls}, {energy_text(total.total_energy_wh)}"
-    if not groups:
-        return head
     unit, size = _unit_for(total.total_energy_wh)
     energies = (f"prefill {unit}", f"decode {unit}", f"total {unit}", "90 % range")
     header = ("model", "gpu", "calls", "input", "cached", "output", "reasoning", *energies)
     rows = [(*key, *_cells(totals, size)) for key, totals in sorted(groups.items())]
     if len(rows) > 1:
         rows.append(("sum", "", *_cells(total, size)))
-    notes = [
-        f"  {_count(calls, 'call')} to {model}: {reason}"
+    parts = (
+        (total.reasoning_energy_wh, "of it spent on reasoning"),
+        (total.cache_avoided_energy_wh, "avoided by prompt caching"),
+    )
+    notes = [f"{energy_text(energy_wh)} {what}" for energy_wh, what in parts if energy_wh]
+    notes += [
+        f"{_count(calls, 'call')} to {model}: {reason}"
         for (model, reason), calls in sorted(reasons.items())
     ]
-    return "\n".join((head, table(header, rows), *notes))
+    return head, header, rows, notes
 
 
 def _cells(totals: Totals, size: float) -> list[str]:

@@ -7,49 +7,106 @@ threads they are carried with ``attach`` or ``run``.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from copy import copy
+from dataclasses import dataclass
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
-from energy_tracking.call import CallRecord, CreditedSession, settle_deferred
-from energy_tracking.report import session_table
-from energy_tracking.totals import Totals, sum_of
+from energy_tracking.budget import Budget, OnExceed
+from energy_tracking.call import (
+    CallRecord,
+    CallRequest,
+    CreditedSession,
+    EstimateAs,
+    settle_deferred,
+    status_of,
+)
+from energy_tracking.carbon import Carbon, carbon
+from energy_tracking.errors import ConfigurationError
+from energy_tracking.report import session_csv, session_html, session_json, session_table
+from energy_tracking.totals import Totals, group_of, sum_of
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage import TokenUsage
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-UNKNOWN_GPU = "-"
+# Without dots: no attribute's name may begin with the whole name of another.
+TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+CALLS_COMPARED = 1000
+"""How many calls back a session can be compared."""
+
 RESPONSES_REMEMBERED = 1000
 """How many responses back one that a function returns is looked for."""
 
 
-class _Ledger:
+# Models asked for and answering, tokens, and who can estimate them otherwise.
+_Comparable = tuple[str | None, str | None, TokenUsage, EstimateAs]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The same tokens, here and on another model or GPU.
+
+    Attributes:
+        calls: Calls compared: the last 1,000 with an estimate [1].
+        actual: Their totals as estimated, also where the server measured.
+        other: Their totals on the other model or GPU.
+    """
+
+    calls: int
+    actual: Totals
+    other: Totals
+
+    @property
+    def factor(self) -> float:
+        """Energy of the other over the actual one [1]; NaN where there is none."""
+        actual = self.actual.total_energy_nanojoules
+        return self.other.total_energy_nanojoules / actual if actual else math.nan
+
+
+class _Account:
     """What was counted for a session, wherever it is entered."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, budget: Budget | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
+        self.budget = budget
+        self.tags = tags or {}
         self.entrances: list[_Entrance] = []
         self.start_empty()
-        _ledgers.add(self)
+        _accounts.add(self)
 
     def start_empty(self) -> None:
         self._lock = threading.Lock()
         self._groups: dict[tuple[str, str], Totals] = {}
         self._reasons: Counter[tuple[str, str]] = Counter()
+        self._comparable: deque[_Comparable] = deque(maxlen=CALLS_COMPARED)
         self.energy_nanojoules = 0
+        if self.budget is not None:
+            self.budget.begin_anew()
 
-    def credit(self, record: CallRecord, key: tuple[str, str], one: Totals) -> None:
+    def credit(
+        self,
+        record: CallRecord,
+        key: tuple[str, str],
+        one: Totals,
+        comparable: _Comparable | None,
+    ) -> None:
         """Add one call's totals."""
         with self._lock:
+            if comparable is not None:
+                self._comparable.append(comparable)
             group = self._groups.get(key)
             if group is None:
                 group = self._groups[key] = Totals()
@@ -70,8 +127,14 @@ class _Ledger:
         with self._lock:
             return dict(self._reasons)
 
+    def comparable(self) -> list[_Comparable]:
+        """The last calls that could be estimated."""
+        settle_deferred()
+        with self._lock:
+            return list(self._comparable)
 
-class _FunctionLedger(_Ledger):
+
+class _FunctionAccount(_Account):
     """What was counted in one run of a decorated function."""
 
     def start_empty(self) -> None:
@@ -79,8 +142,14 @@ class _FunctionLedger(_Ledger):
         self.after_each_call: Callable[[], object] | None = None
         self._responses: deque[tuple[str | None, TokenUsage]] = deque(maxlen=RESPONSES_REMEMBERED)
 
-    def credit(self, record: CallRecord, key: tuple[str, str], one: Totals) -> None:
-        super().credit(record, key, one)
+    def credit(
+        self,
+        record: CallRecord,
+        key: tuple[str, str],
+        one: Totals,
+        comparable: _Comparable | None,
+    ) -> None:
+        super().credit(record, key, one, comparable)
         if record.usage is not None:
             self._responses.append((record.response_id, record.usage))
         if (after := self.after_each_call) is not None:
@@ -92,12 +161,12 @@ class _FunctionLedger(_Ledger):
 
 
 class _Entrance:
-    """A ledger current in one context, and in those copied from it."""
+    """An account current in one context, and in those copied from it."""
 
-    __slots__ = ("abandoned", "ledger", "token")
+    __slots__ = ("abandoned", "account", "token")
 
-    def __init__(self, ledger: _Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, account: _Account) -> None:
+        self.account = account
         self.token: Token[tuple[_Entrance, ...]] | None = None
         self.abandoned = False
 
@@ -112,14 +181,14 @@ class _Entrance:
 
 # Innermost first.
 _here: ContextVar[tuple[_Entrance, ...]] = ContextVar("energy_tracking.session", default=())
-_ledgers: WeakSet[_Ledger] = WeakSet()
-_process_ledger = _Ledger("process")
+_accounts: WeakSet[_Account] = WeakSet()
+_process_account = _Account("process")
 
 
-def _current_ledgers() -> tuple[_Ledger, ...]:
-    """Every ledger that a call started here counts in, once."""
-    entered = (entrance.ledger for entrance in _here.get() if not entrance.abandoned)
-    return tuple(dict.fromkeys((*entered, _process_ledger)))
+def _current_accounts() -> tuple[_Account, ...]:
+    """Every account that a call started here counts in, once."""
+    entered = (entrance.account for entrance in _here.get() if not entrance.abandoned)
+    return tuple(dict.fromkeys((*entered, _process_account)))
 
 
 class Session:
@@ -134,19 +203,41 @@ class Session:
         0
     """
 
-    __slots__ = ("_credited", "_ledger")
+    __slots__ = ("_account", "_credited")
 
-    def __init__(self, name: str = "session") -> None:
-        """Make a session; it counts from when it is entered."""
-        self._ledger = _Ledger(name)
-        self._credited = (self._ledger, *_current_ledgers())
+    def __init__(
+        self,
+        name: str = "session",
+        *,
+        budget_wh: float | None = None,
+        on_exceed: OnExceed = "warn",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make a session; it counts from when it is entered.
+
+        Args:
+            name: Its name.
+            budget_wh: Energy it may use [Wh]. Once the energy of the calls that have ended
+                reaches it, no further call is started without ``on_exceed``; those under
+                way are let finish.
+            on_exceed: ``"warn"`` logs once and lets calls go on. ``"raise"`` raises
+                ``EnergyBudgetExceeded`` in place of sending a call. A function is given that
+                error before every further call; the call is sent unless it raises it.
+            tags: Put on the spans of the calls inside; those of an inner session win.
+
+        Raises:
+            ConfigurationError: A budget or tag that cannot be.
+        """
+        budget = None if budget_wh is None else Budget(budget_wh, on_exceed)
+        self._account = _Account(name, budget, _checked_tags(tags))
+        self._credited = (self._account, *_current_accounts())
 
     def __enter__(self) -> Self:
         """Make this the innermost session, inside those that are current here."""
-        entrance = _Entrance(self._ledger)
+        entrance = _Entrance(self._account)
         entrance.token = _here.set((entrance, *_here.get()))
-        self._ledger.entrances.append(entrance)
-        self._credited = _current_ledgers()
+        self._account.entrances.append(entrance)
+        self._credited = _current_accounts()
         return self
 
     def __exit__(
@@ -156,7 +247,7 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         """Leave it; calls started inside are still credited when they end."""
-        here, entrances = _here.get(), self._ledger.entrances
+        here, entrances = _here.get(), self._account.entrances
         left = next((one for one in tuple(entrances) if one.is_of_this_context()), None)
         if left is None and entrances:
             # Left in another context than it was entered in: a generator closed by the event
@@ -199,28 +290,101 @@ class Session:
         with self.attach():
             return function(*args, **kwargs)
 
-    def add(self, record: CallRecord) -> None:
-        """Count a call here and in every session around this one."""
-        key = (record.model, record.estimate.gpu if record.estimate else UNKNOWN_GPU)
+    def compare(self, *, model: str | None = None, gpu: str | None = None) -> Comparison:
+        """What the tokens of the last 1,000 calls would cost on another model or GPU.
+
+        Each call is estimated by the method, and with the settings, it was recorded with.
+        Another model would use other tokens for the same task; here they are the same.
+
+        Args:
+            model: The other model; left out, each call's own.
+            gpu: The other GPU; left out, each call's own.
+
+        Raises:
+            UnknownModelError: There is no such model.
+            UnknownGpuError: There is no such GPU.
+        """
+        actual, other = Totals(), Totals()
+        comparable = self._account.comparable()
+        for request_model, response_model, usage, estimate_as in comparable:
+            for totals, elsewhere in ((actual, (None, None)), (other, (model, gpu))):
+                outcome = estimate_as(request_model, response_model, usage, *elsewhere)
+                totals.add(
+                    CallRecord(
+                        request=CallRequest(operation="", provider="", model=None, session=self),
+                        status=status_of(usage, outcome.estimate, None),
+                        usage=usage,
+                        estimate=outcome.estimate,
+                        cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
+                    )
+                )
+        return Comparison(len(comparable), actual, other)
+
+    def carbon(self, *, region: str | None = None, grams_per_kwh: float | None = None) -> Carbon:
+        """What the energy so far emits, with its range.
+
+        Args:
+            region: A country, by its two letters, ``"EU"`` or ``"WORLD"``.
+            grams_per_kwh: In place of a region: the intensity of the electricity
+                [g CO2e/kWh].
+
+        Raises:
+            ConfigurationError: Neither or both are given, or one that cannot be.
+        """
+        return carbon(self.totals, region=region, grams_per_kwh=grams_per_kwh)
+
+    def add(self, record: CallRecord, estimate_as: EstimateAs | None = None) -> None:
+        """Count a call here and in every session around this one.
+
+        Args:
+            record: The call.
+            estimate_as: Estimates its tokens on another model or GPU, for ``compare``.
+        """
+        key = group_of(record)
         one = Totals()
         one.add(record)
-        for ledger in self._credited:
-            ledger.credit(record, key, one)
+        comparable = None
+        if estimate_as is not None and record.usage is not None and record.estimate is not None:
+            comparable = record.request.model, record.response_model, record.usage, estimate_as
+        for account in self._credited:
+            account.credit(record, key, one, comparable)
+
+    def check_budget(self) -> None:
+        """Ask whether another call may be sent, as tracked clients do by themselves.
+
+        Raises:
+            EnergyBudgetExceeded: This session, or one around it, has used up its budget, and
+                is to raise.
+        """
+        if any(account.budget is not None for account in self._credited):
+            settle_deferred()
+            for account in self._credited:
+                if account.budget is not None:
+                    account.budget.check(account.name, account.energy_nanojoules)
 
     @property
     def name(self) -> str:
         """Name of the session."""
-        return self._ledger.name
+        return self._account.name
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags and those of the sessions around it; the innermost win."""
+        tags: dict[str, str] = {}
+        for account in reversed(self._credited):
+            if account.tags:
+                tags |= account.tags
+        return tags
 
     @property
     def running_total_energy_joules(self) -> float:
         """Energy credited so far [J]; cheap, for use while calls settle."""
-        return joules_from_nanojoules(self._ledger.energy_nanojoules)
+        return joules_from_nanojoules(self._account.energy_nanojoules)
 
     @property
     def totals(self) -> Totals:
         """Sums over all calls so far."""
-        return sum_of(self._ledger.groups().values())
+        return sum_of(self._account.groups().values())
 
     @property
     def total_energy_joules(self) -> float:
@@ -245,11 +409,23 @@ class Session:
     @property
     def reasons(self) -> dict[tuple[str, str], int]:
         """Calls per (model, reason) that are less than fully estimated."""
-        return self._ledger.reasons()
+        return self._account.reasons()
 
     def __str__(self) -> str:
         """The session as a table, for people."""
-        return session_table(self.name, self._ledger.groups(), self.reasons)
+        return session_table(self.name, self._account.groups(), self.reasons)
+
+    def to_json(self) -> str:
+        """The session as one JSON object: name, tags, totals, groups and reasons."""
+        return session_json(self.name, self.tags, self._account.groups(), self.reasons)
+
+    def to_csv(self) -> str:
+        """The session as CSV: a header, and a row per model and GPU."""
+        return session_csv(self._account.groups())
+
+    def _repr_html_(self) -> str:
+        """The session as a table, for notebooks."""
+        return session_html(self.name, self._account.groups(), self.reasons)
 
     def __repr__(self) -> str:
         """The session in a line."""
@@ -258,46 +434,55 @@ class Session:
 
     def __eq__(self, other: object) -> bool:
         """Whether both count into the same totals."""
-        return isinstance(other, Session) and other._ledger is self._ledger
+        return isinstance(other, Session) and other._account is self._account
 
     def __hash__(self) -> int:
         """By the totals."""
-        return hash(self._ledger)
+        return hash(self._account)
 
     def _grouped(self, part: int) -> dict[str, Totals]:
         grouped: dict[str, Totals] = {}
-        for key, totals in self._ledger.groups().items():
+        for key, totals in self._account.groups().items():
             grouped.setdefault(key[part], Totals()).__iadd__(totals)
         return grouped
 
 
-def _inside(ledgers: tuple[_Ledger, ...]) -> Session:
-    """The place inside these ledgers, shown as the innermost that a user has made."""
+def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    for name, value in (tags or {}).items():
+        if not (isinstance(name, str) and TAG_NAME.fullmatch(name) and isinstance(value, str)):
+            raise ConfigurationError(
+                f"tags: {name!r}: {value!r}; a name is letters, digits, '_' and '-', a value text"
+            )
+    return dict(tags or {})
+
+
+def _inside(accounts: tuple[_Account, ...]) -> Session:
+    """The place inside these accounts, shown as the innermost that a user has made."""
     session = object.__new__(Session)
-    session._credited = ledgers
-    session._ledger = next(one for one in ledgers if not isinstance(one, _FunctionLedger))
+    session._credited = accounts
+    session._account = next(one for one in accounts if not isinstance(one, _FunctionAccount))
     return session
 
 
 def process_session() -> Session:
     """The session around everything: the totals of this process."""
-    return _inside((_process_ledger,))
+    return _inside((_process_account,))
 
 
 def current_session() -> Session:
     """The innermost session here; the process-wide one outside of any other."""
-    return _inside(_current_ledgers())
+    return _inside(_current_accounts())
 
 
 class FunctionTotals:
     """Totals over one run of a decorated function, which is no session of its own."""
 
-    __slots__ = ("_inside", "_ledger")
+    __slots__ = ("_account", "_inside")
 
     def __init__(self) -> None:
         """Start at zero."""
-        self._ledger = _FunctionLedger("")
-        self._inside: tuple[_Entrance, ...] = (_Entrance(self._ledger),)
+        self._account = _FunctionAccount("")
+        self._inside: tuple[_Entrance, ...] = (_Entrance(self._account),)
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -318,15 +503,15 @@ class FunctionTotals:
     @property
     def totals(self) -> Totals:
         """Sums over all calls so far."""
-        return sum_of(self._ledger.groups().values())
+        return sum_of(self._account.groups().values())
 
     def tell(self, after_each_call: Callable[[], object] | None) -> None:
         """From now on, call this after every call that is counted."""
-        self._ledger.after_each_call = after_each_call
+        self._account.after_each_call = after_each_call
 
     def cover(self, session: CreditedSession) -> bool:
         """Whether a call credited to this session is one of the run."""
-        return isinstance(session, Session) and self._ledger in session._credited
+        return isinstance(session, Session) and self._account in session._credited
 
     def has_counted(self, response_id: str | None, usage: TokenUsage) -> bool:
         """Whether a response was counted, by its id, or else by its tokens.
@@ -334,7 +519,7 @@ class FunctionTotals:
         Frameworks give ids of their own to what they make of a response, and add up the
         tokens of several.
         """
-        responses = self._ledger.responses()
+        responses = self._account.responses()
         if response_id is not None and response_id in (seen_id for seen_id, _ in responses):
             return True
         seen = [(counted.input_tokens, counted.output_tokens) for _, counted in responses]
@@ -344,8 +529,8 @@ class FunctionTotals:
 
 def _begin_anew_in_child() -> None:
     """A forked child counts its own calls only, with locks nobody holds."""
-    for ledger in list(_ledgers):
-        ledger.start_empty()
+    for account in list(_accounts):
+        account.start_empty()
 
 
 if hasattr(os, "register_at_fork"):

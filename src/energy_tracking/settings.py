@@ -39,6 +39,9 @@ class SettingArguments(TypedDict, total=False):
     model_mapping: Mapping[str, str] | None
     profiles: str | os.PathLike[str] | None
     spans: str | None
+    metric_tags: Iterable[str] | None
+    ledger: str | os.PathLike[str] | None
+    summary: bool | None
     disabled: bool | None
 
 
@@ -162,6 +165,17 @@ class Settings:
         "where energy goes: onto another instrumentation's span where one is open and on our"
         " own otherwise, always our own, only others', or no spans",
         choices=SPANS,
+    )
+    metric_tags: tuple[str, ...] = _setting(
+        (),
+        "tags of sessions that metrics carry too; every value of each makes a time series more",
+        _names,
+    )
+    ledger: str | None = _setting(
+        None, "file to which every call is appended as a line of JSON, without its text", _path
+    )
+    summary: bool = _setting(
+        False, "print a table of all calls of the process to stderr when it ends", _flag
     )
     disabled: bool = _setting(False, "track nothing", _flag)
 

@@ -7,7 +7,8 @@ survive old SDKs, and the tokens are known even where the SDK goes on to raise.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -95,6 +96,17 @@ MEASURED_ENERGY = {
     "kwh": joules_from_wh(1000.0),
 }
 
+# Hosts, or the ends of them, known to tell nothing they have measured.
+UNMEASURED_HOSTS = (
+    "api.openai.com",
+    ".openai.azure.com",
+    ".cognitiveservices.azure.com",
+    ".services.ai.azure.com",
+)
+# A header whose name holds "joules" tells the energy of the request, unless it also holds
+# one of these.
+NOT_OF_THE_REQUEST = (b"per-", b"limit", b"remaining", b"budget", b"kilo", b"milli")
+
 _TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "text")
 
 
@@ -142,10 +154,32 @@ def measured_energy_in(data: Mapping[str, Any]) -> float | None:
             for place in (inner, holder):
                 if isinstance(place, Mapping):
                     for name, joules in MEASURED_ENERGY.items():
-                        value = place.get(name)
-                        if _is_amount(value):
-                            return float(value) * joules
+                        if name in place and _is_amount(place[name]):
+                            return float(place[name]) * joules
     return None
+
+
+def may_measure(host: str) -> bool:
+    """Whether a server may tell energy that it measured, outside of a response's body."""
+    return not host.endswith(UNMEASURED_HOSTS)
+
+
+def measured_energy_in_headers(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """Energy [J] of the request by a response's headers, as they came, or None.
+
+    Of several, the largest: parts of it may stand beside their sum.
+    """
+    told = [
+        value
+        for name, value in headers
+        if b"joules" in (lower := name.lower())
+        and not any(word in lower for word in NOT_OF_THE_REQUEST)
+    ]
+    amounts = []
+    for value in told:
+        with suppress(ValueError):
+            amounts.append(float(value))
+    return max(filter(_is_amount, amounts), default=None)
 
 
 def _is_amount(value: object) -> TypeGuard[float]:

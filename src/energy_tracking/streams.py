@@ -22,9 +22,13 @@ from time import perf_counter
 from typing import Any
 
 from energy_tracking.call import Call, defer
+from energy_tracking.shapes import measured_energy_in
 
 MAX_KEPT_BYTES = 1 << 18
 """Bytes kept of a body that the caller reads raw: enough for the usage at its end."""
+
+MAX_COMMENT_BYTES = 1 << 13
+"""Bytes kept of a comment that has not ended."""
 
 DECODED_EXTENSION = "energy_tracking.decoded"
 """Marks a response of which the SDK has decoded a body or an event."""
@@ -43,7 +47,7 @@ def follow(
     finish: Finish,
     seam: AbstractContextManager[object],
     *,
-    raw: bool = False,
+    measures: bool = False,
 ) -> None:
     """Finish the call when this response closes, or is collected without.
 
@@ -52,15 +56,15 @@ def follow(
         call: The call it belongs to.
         finish: What to do then.
         seam: Keeps our own errors away from the response's reader.
-        raw: Whether the caller may read the bytes without the SDK decoding them.
+        measures: Whether the server may tell of energy in comments between its events.
     """
     later = partial(_finish_later, call, finish)
     finaliser = weakref.finalize(response, later)
     finaliser.atexit = False
-    body = _RawBody(call, response) if raw else None
+    body = _Body(call, response, measures)
 
     def ended() -> None:
-        if body is not None and body.being_read:
+        if body.being_read:
             return  # by the very generator that comes back here when it is through
         # The hooks go with the first close: they tie the response to itself, and would
         # keep it from being pickled.
@@ -73,13 +77,11 @@ def follow(
                 later()
                 return
             finaliser.detach()
-            if body is not None:
-                body.read()
+            body.read()
             finish(call, error if _is_of_the_call(error) else None)
 
     _hook_closing(response, ended)
-    if body is not None:
-        _hook_reading(response, body, ended, seam)
+    _hook_reading(response, body, ended, seam)
 
 
 def _finish_later(call: Call, finish: Finish) -> None:
@@ -108,7 +110,7 @@ def _hook_closing(response: Any, ended: Callable[[], None]) -> None:
 
 
 def _hook_reading(
-    response: Any, body: _RawBody, ended: Callable[[], None], seam: AbstractContextManager[object]
+    response: Any, body: _Body, ended: Callable[[], None], seam: AbstractContextManager[object]
 ) -> None:
     iter_bytes, aiter_bytes = response.iter_bytes, response.aiter_bytes
 
@@ -144,26 +146,30 @@ def _hook_reading(
     response.aiter_bytes = tracked_aiter_bytes
 
 
-class _RawBody:
-    """Reads along where the caller takes bytes and the SDK may decode nothing.
+class _Body:
+    """Reads along, for what the SDK does not decode.
 
+    That is all of it where the caller takes the bytes, or our hooks on the SDK are gone.
     Each piece is looked at only when the next one is asked for: by then the SDK, where it
-    decodes the stream after all, has told the call of what was in it.
+    decodes the stream, has told the call of what was in it.
     """
 
-    __slots__ = ("_call", "_events", "_extensions", "_kept", "_piece", "being_read")
+    __slots__ = ("_call", "_comments", "_events", "_extensions", "_kept", "_piece", "being_read")
 
-    def __init__(self, call: Call, response: Any) -> None:
+    def __init__(self, call: Call, response: Any, measures: bool) -> None:
         self._call = call
         # Not the response: the call must not keep it from being collected.
         self._extensions: Mapping[str, object] = response.extensions
         self._events = "event-stream" in response.headers.get("content-type", "")
+        self._comments = _Comments(call) if measures and self._events else None
         self._kept = bytearray()
         self._piece = b""
         self.being_read = False
 
     def feed(self, piece: bytes) -> None:
         """Take in the next piece of the decoded body."""
+        if self._comments is not None:
+            self._comments.feed(piece)
         if DECODED_EXTENSION not in self._extensions:
             self._take(self._piece)
             self._piece = piece
@@ -188,14 +194,59 @@ class _RawBody:
         del self._kept[:-MAX_KEPT_BYTES]
 
 
-def body_in_memory(response: Any) -> object:
-    """The JSON of a response that has been read as a whole; None if there is none."""
-    if "json" not in response.headers.get("content-type", ""):
-        return None
-    # Not read, or not JSON after all: neither is ours to complain about.
-    with suppress(Exception):
-        return json.loads(response.content)
-    return None
+class _Comments:
+    """Finds the energy that a server tells in comments, which the SDK drops.
+
+    As in ``: energy {"energy_joules": 12.3}``; however the stream is cut into pieces.
+    """
+
+    __slots__ = ("_call", "_line")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        # The last line so far, as long as it may be a comment.
+        self._line: bytes | None = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Take in the next piece of the stream."""
+        if self._line is not None:
+            piece = b"\n" + self._line + piece
+        start = piece.find(b"\n:")
+        while start >= 0:
+            end = piece.find(b"\n", start + 1)
+            if end < 0:
+                break
+            self._read(piece[start + 2 : end])
+            start = piece.find(b"\n:", end)
+        ended = piece.rfind(b"\n")
+        if ended >= 0 or self._line is not None:
+            line = piece[ended + 1 : ended + 1 + MAX_COMMENT_BYTES]
+            self._line = line if not line or line.startswith(b":") else None
+
+    def _read(self, comment: bytes) -> None:
+        start = comment.find(b"{")
+        if start >= 0 and (b"joules" in comment or b"energy" in comment):
+            with suppress(ValueError):
+                told = json.loads(comment[start:])
+                measured = measured_energy_in(told) if isinstance(told, Mapping) else None
+                if measured is not None:
+                    self._call.measured_energy_joules = measured
+
+
+def read_in_memory(response: Any, call: Call) -> None:
+    """Tell the call of a response that has been read as a whole.
+
+    So are raw responses, and the streams of transports that keep theirs in memory.
+    """
+    kind = response.headers.get("content-type", "")
+    if "event-stream" in kind:
+        body = _Body(call, response, measures=True)
+        body.feed(response.content)
+        body.read()
+    elif "json" in kind:
+        # Not read, or not JSON after all: neither is ours to complain about.
+        with suppress(Exception):
+            call.observe(json.loads(response.content))
 
 
 def _json_or_usage(text: bytes) -> object:

@@ -1,4 +1,4 @@
-"""Spans and metrics: the only importer of OpenTelemetry.
+"""Spans and metrics, by OpenTelemetry.
 
 The providers are the application's own, global or given; none is ever set here. Where no
 SDK is configured every call below is a no-op of the OpenTelemetry API.
@@ -12,7 +12,7 @@ Source: https://github.com/open-telemetry/semantic-conventions/tree/v1.41.0/docs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter, time_ns
 from typing import Any, TypedDict
@@ -41,6 +41,7 @@ SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 ENERGY_METRIC = "energy_tracking.client.energy"
 ENERGY_PER_CALL_METRIC = "energy_tracking.client.operation.energy"
 UNESTIMATED_METRIC = "energy_tracking.client.unestimated.operations"
+TAG_PREFIX = "energy_tracking.tag."
 TOKEN_METRIC = "gen_ai.client.token.usage"
 DURATION_METRIC = "gen_ai.client.operation.duration"
 
@@ -154,6 +155,11 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
         "part of the decode energy [J], where known",
     ),
     (
+        "energy_tracking.cache_avoided_energy_joules",
+        lambda record: record.cache_avoided_energy_joules,
+        "what the estimate would be more by without the prompt cache [J]",
+    ),
+    (
         "energy_tracking.total_energy_low_joules",
         _of_estimate("total_energy_low_joules"),
         "90 % range of the estimate, low end [J]",
@@ -239,6 +245,14 @@ def _read(facts: Any, source: object) -> dict[str, Any]:
     return attributes
 
 
+def _told(facts: Any, record: CallRecord) -> dict[str, Any]:
+    """What a span is told of a record."""
+    attributes = _read(facts, record)
+    for name, value in record.request.session.tags.items():
+        attributes[TAG_PREFIX + name] = value
+    return attributes
+
+
 class ProviderArguments(TypedDict, total=False):
     """Where spans and metrics go; None means: the global provider."""
 
@@ -247,14 +261,21 @@ class ProviderArguments(TypedDict, total=False):
 
 
 class CallSpan:
-    """The span of one call: our own, or another instrumentation's that we add to."""
+    """The span of one call: our own, or another instrumentation's that we add to.
 
-    __slots__ = ("_telemetry", "own", "span", "started_at")
+    Attributes:
+        span: The span.
+        own: Whether it is ours, and ends with the call.
+        alone: Whether nobody else tells of the call's tokens and duration.
+    """
 
-    def __init__(self, telemetry: Telemetry, span: Span, own: bool) -> None:
+    __slots__ = ("_telemetry", "alone", "own", "span", "started_at")
+
+    def __init__(self, telemetry: Telemetry, span: Span, own: bool, alone: bool) -> None:
         self._telemetry = telemetry
         self.span = span
         self.own = own
+        self.alone = alone
         self.started_at = perf_counter()
 
     def current(self) -> AbstractContextManager[None]:
@@ -305,6 +326,7 @@ class Telemetry:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         version: str | None = None,
+        metric_tags: Iterable[str] = (),
     ) -> None:
         """Make the instruments.
 
@@ -313,7 +335,9 @@ class Telemetry:
             tracer_provider: Used in place of the global one.
             meter_provider: Used in place of the global one.
             version: Version of this library, for the instrumentation scope.
+            metric_tags: Tags of sessions that the metrics carry too.
         """
+        self._metric_tags = tuple(metric_tags)
         self._spans = spans
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
         meter = get_meter(SCOPE, version or "", meter_provider, SCHEMA_URL)
@@ -346,17 +370,26 @@ class Telemetry:
 
     def start(self, request: CallRequest) -> CallSpan | None:
         """Open a span, or find the one to add to; None where telemetry is suppressed."""
-        if _suppressed():
-            return None
         current = trace.get_current_span()
-        if self._spans in ("auto", "annotate") and _is_llm_span(current):
-            return CallSpan(self, current, own=False)
+        theirs = _is_llm_span(current)
+        # Who has a span for the call suppresses others to be the only one with a span, not
+        # to be without its energy.
+        if _suppressed() and not theirs:
+            return None
+        if self._spans in ("auto", "annotate") and theirs:
+            return CallSpan(self, current, own=False, alone=False)
+        alone = not (theirs or request.told_elsewhere)
         if self._spans in ("annotate", "off"):
-            return CallSpan(self, INVALID_SPAN, own=True)
+            return CallSpan(self, INVALID_SPAN, own=True, alone=alone)
         span = self._tracer.start_span(
             _name(request), kind=SpanKind.CLIENT, attributes=_read(REQUEST_FACTS, request)
         )
-        return CallSpan(self, span, own=True)
+        return CallSpan(self, span, own=True, alone=alone)
+
+    def onto(self, span: Any) -> CallSpan:
+        """Add to this span, which another instrumentation has made for the call."""
+        span = INVALID_SPAN if self._spans == "off" else span
+        return CallSpan(self, span, own=False, alone=False)
 
     def start_function(self, name: str) -> FunctionSpan:
         """Open the span of a decorated function."""
@@ -364,34 +397,32 @@ class Telemetry:
         return FunctionSpan(self._tracer.start_span(name) if own else INVALID_SPAN)
 
     def _end(self, call_span: CallSpan, record: CallRecord) -> None:
-        span, facts = call_span.span, CALL_FACTS + TOKEN_FACTS + ENERGY_FACTS
-        if not call_span.own:
-            # Its own instrumentation reports tokens and errors; repeating them would
-            # double them in every backend.
-            facts = ENERGY_FACTS
-            if not span.is_recording():
-                # It ended before the stream did: a short span of our own, linked to it.
-                span = self._tracer.start_span(
-                    _name(record.request),
-                    context=trace.set_span_in_context(span),
-                    kind=SpanKind.CLIENT,
-                    attributes=_read(REQUEST_FACTS, record.request),
-                    links=[Link(span.get_span_context())],
-                )
-                self._fill(span, facts, record)
-                span.end()
-            else:
-                span.set_attributes(_read(facts, record))
-        else:
+        # Tokens that somebody else reports too would be doubled in every backend.
+        tokens = TOKEN_FACTS if call_span.alone else ()
+        span, facts = call_span.span, CALL_FACTS + tokens + ENERGY_FACTS
+        if call_span.own:
             self._fill(span, facts, record)
             # A stream dropped unread is settled later than it ended.
             late = perf_counter() - call_span.started_at - record.duration_seconds
             span.end(time_ns() - int(late * 1e9) if late > 1e-3 else None)
-        self._measure(record, tokens_and_duration=call_span.own)
+        elif span.is_recording():
+            span.set_attributes(_told(ENERGY_FACTS, record))
+        elif self._spans != "off":
+            # It ended before the stream did: a short span of our own, linked to it.
+            span = self._tracer.start_span(
+                _name(record.request),
+                context=trace.set_span_in_context(span),
+                kind=SpanKind.CLIENT,
+                attributes=_read(REQUEST_FACTS, record.request),
+                links=[Link(span.get_span_context())],
+            )
+            self._fill(span, ENERGY_FACTS, record)
+            span.end()
+        self._measure(record, tokens_and_duration=call_span.alone)
 
     def _fill(self, span: Span, facts: Any, record: CallRecord) -> None:
         if span.is_recording():
-            span.set_attributes(_read(facts, record))
+            span.set_attributes(_told(facts, record))
             if record.error_type is not None:
                 span.set_status(Status(StatusCode.ERROR))
 
@@ -405,6 +436,11 @@ class Telemetry:
             common["gen_ai.request.model"] = request.model
         if record.response_model is not None:
             common["gen_ai.response.model"] = record.response_model
+        if self._metric_tags:
+            tags = request.session.tags
+            for name in self._metric_tags:
+                if name in tags:
+                    common[TAG_PREFIX + name] = tags[name]
         energy_joules = record.total_energy_joules
         if energy_joules is not None and math.isfinite(energy_joules):
             ours = common | {"energy_tracking.status": record.status}
@@ -413,7 +449,8 @@ class Telemetry:
                 ours["energy_tracking.method"] = estimate.method
             self._energy.add(energy_joules, ours)
             self._energy_per_call.record(energy_joules, ours)
-        else:
+        elif usage is not None or record.error_type is None:
+            # A call that raised and used nothing known is in the duration's `error.type`.
             self._unestimated.add(1, common)
         if not tokens_and_duration:
             return

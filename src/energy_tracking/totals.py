@@ -6,12 +6,16 @@ finish and drift over a million calls; integer sums do neither.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Self
 
 from energy_tracking.call import CallRecord
 from energy_tracking.units import joules_from_nanojoules, nanojoules_from_joules, wh_from_joules
+
+UNKNOWN_GPU = "-"
+"""Where calls without an estimate stand, by GPU."""
 
 
 @dataclass(slots=True)
@@ -31,6 +35,8 @@ class Totals:
         prefill_energy_nanojoules: Energy of reading prompts [nJ].
         decode_energy_nanojoules: Energy of generating output [nJ].
         reasoning_energy_nanojoules: Part of the decode energy known to be reasoning [nJ].
+        cache_avoided_energy_nanojoules: What the estimates would be more by without prompt
+            caches [nJ].
         total_energy_nanojoules: Energy of all calls as well as it is known [nJ]: measured,
             else estimated. Prefill and decode are those of the estimates.
         total_energy_low_nanojoules: Low end of the 90 % range [nJ].
@@ -53,6 +59,7 @@ class Totals:
     prefill_energy_nanojoules: int = 0
     decode_energy_nanojoules: int = 0
     reasoning_energy_nanojoules: int = 0
+    cache_avoided_energy_nanojoules: int = 0
     total_energy_nanojoules: int = 0
     total_energy_low_nanojoules: int = 0
     total_energy_high_nanojoules: int = 0
@@ -74,6 +81,10 @@ class Totals:
             self.reasoning_energy_nanojoules += nanojoules_from_joules(
                 estimate.reasoning_energy_joules or 0.0
             )
+            if record.cache_avoided_energy_joules is not None:
+                self.cache_avoided_energy_nanojoules += nanojoules_from_joules(
+                    record.cache_avoided_energy_joules
+                )
         if record.measured_energy_joules is not None:
             total = low = high = nanojoules_from_joules(record.measured_energy_joules)
         elif estimate is not None:
@@ -97,6 +108,18 @@ class Totals:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
         return self
 
+    def as_dict(self) -> dict[str, int | float]:
+        """Every sum under its name, energies in joules, and the total in watt-hours too."""
+        named: dict[str, int | float] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            name = field.name.removesuffix("_nanojoules")
+            if name == field.name:
+                named[name] = value
+            else:
+                named[f"{name}_joules"] = joules_from_nanojoules(value)
+        return named | {"total_energy_wh": self.total_energy_wh}
+
     @property
     def prefill_energy_joules(self) -> float:
         """Energy of reading prompts [J]."""
@@ -111,6 +134,11 @@ class Totals:
     def reasoning_energy_joules(self) -> float:
         """Part of the decode energy known to be reasoning [J]."""
         return joules_from_nanojoules(self.reasoning_energy_nanojoules)
+
+    @property
+    def cache_avoided_energy_joules(self) -> float:
+        """What the estimates would be more by without prompt caches [J]."""
+        return joules_from_nanojoules(self.cache_avoided_energy_nanojoules)
 
     @property
     def total_energy_joules(self) -> float:
@@ -138,6 +166,16 @@ class Totals:
         return wh_from_joules(self.decode_energy_joules)
 
     @property
+    def reasoning_energy_wh(self) -> float:
+        """Part of the decode energy known to be reasoning [Wh]."""
+        return wh_from_joules(self.reasoning_energy_joules)
+
+    @property
+    def cache_avoided_energy_wh(self) -> float:
+        """What the estimates would be more by without prompt caches [Wh]."""
+        return wh_from_joules(self.cache_avoided_energy_joules)
+
+    @property
     def total_energy_wh(self) -> float:
         """Energy of all calls [Wh]."""
         return wh_from_joules(self.total_energy_joules)
@@ -151,6 +189,24 @@ class Totals:
     def total_energy_high_wh(self) -> float:
         """High end of its 90 % range [Wh]."""
         return wh_from_joules(self.total_energy_high_joules)
+
+
+def group_of(record: CallRecord) -> tuple[str, str]:
+    """Model and GPU profile that a call is summed up under."""
+    return record.model, UNKNOWN_GPU if record.estimate is None else record.estimate.gpu
+
+
+def grouped(
+    records: Iterable[CallRecord],
+) -> tuple[dict[tuple[str, str], Totals], Counter[tuple[str, str]]]:
+    """Totals by (model, GPU), and calls by (model, why they are less than fully estimated)."""
+    groups: dict[tuple[str, str], Totals] = {}
+    reasons: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        groups.setdefault(group_of(record), Totals()).add(record)
+        if record.reason is not None:
+            reasons[record.model, record.reason] += 1
+    return groups, reasons
 
 
 def sum_of(groups: Iterable[Totals]) -> Totals:

@@ -9,8 +9,10 @@ import atexit
 import logging
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from types import TracebackType
@@ -21,12 +23,14 @@ from energy_tracking.call import (
     Call,
     CallRecord,
     CallRequest,
+    CreditedSession,
     Outcome,
     forget_deferred,
     settle_deferred,
+    status_of,
 )
 from energy_tracking.data import load_catalogue, read_profiles
-from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
 from energy_tracking.estimator import (
     Assumptions,
     ServingProfile,
@@ -34,8 +38,9 @@ from energy_tracking.estimator import (
     estimate_usage,
     learned,
 )
+from energy_tracking.ledger import Ledger
 from energy_tracking.profiles import Catalogue, GpuProfile, ModelMatch, ModelProfile
-from energy_tracking.session import current_session
+from energy_tracking.session import current_session, process_session
 from energy_tracking.settings import SettingArguments, Settings, naming
 from energy_tracking.telemetry import ProviderArguments, Telemetry
 from energy_tracking.usage import TokenUsage
@@ -95,11 +100,26 @@ class Tracker:
             arguments.get("tracer_provider"),
             arguments.get("meter_provider"),
             VERSION,
+            self.settings.metric_tags,
         )
+        with naming("ledger"):
+            path = self.settings.ledger
+            self._ledger = None if path is None or self.settings.disabled else Ledger(path)
+        if self.settings.summary and not self.settings.disabled:
+            summarise_at_exit()
         self._on_record = arguments.get("on_record")
         self._on_error = arguments.get("on_error") or _LogOnce()
         self._unknown_models: set[str] = set()
         self._seams: dict[str, Seam] = {}
+
+    def over_budget(self) -> EnergyBudgetExceeded | None:
+        """Why no further call may be sent here, where a budget says so."""
+        with self.seam("budget"):
+            try:
+                current_session().check_budget()
+            except EnergyBudgetExceeded as exceeded:
+                return exceeded
+        return None
 
     def seam(self, name: str) -> Seam:
         """A ``with`` block out of which none of our own errors gets."""
@@ -118,22 +138,40 @@ class Tracker:
         server_address: str | None = None,
         server_port: int | None = None,
         prompt: object = None,
+        told_elsewhere: bool = False,
+        session: CreditedSession | None = None,
+        span: object = None,
     ) -> Call:
-        """Start a call now, in the current session."""
+        """Start a call now, in the current session.
+
+        Args:
+            operation: ``gen_ai.operation.name``.
+            provider: ``gen_ai.provider.name``.
+            model: The model asked for, if the request names one.
+            stream: Whether a stream was asked for.
+            server_address: Host the request goes to.
+            server_port: Its port.
+            prompt: The request's body, looked at only if the server reports no usage.
+            told_elsewhere: Whether another instrumentation reports the call's tokens.
+            session: Credited in place of the current one.
+            span: Another instrumentation's span of the call, which the energy is put on.
+        """
         settle_at_exit()
         settle_deferred()
         request = CallRequest(
             operation=operation,
             provider=provider,
             model=model,
-            session=current_session(),
+            session=current_session() if session is None else session,
             stream=stream,
             server_address=server_address,
             server_port=server_port,
+            told_elsewhere=told_elsewhere,
         )
         call = Call(request, self._settle, prompt)
         with self.seam("telemetry.start"):
-            call.span = self.telemetry.start(request)
+            telemetry = self.telemetry
+            call.span = telemetry.start(request) if span is None else telemetry.onto(span)
         return call
 
     def record(
@@ -177,19 +215,82 @@ class Tracker:
         match = self.match(request_model, response_model)
         if match is None:
             return Outcome(reason=self._unknown(response_model or request_model))
+        return self._estimated(match, usage, self._gpu, tokens_per_second)
+
+    def estimate_as(
+        self,
+        request_model: str | None,
+        response_model: str | None,
+        usage: TokenUsage,
+        model: str | None = None,
+        gpu: str | None = None,
+    ) -> Outcome:
+        """The energy of these tokens on another model or GPU, all else as it is set.
+
+        Raises:
+            UnknownModelError: There is no such model.
+            UnknownGpuError: There is no such GPU.
+        """
+        on = self._gpu if gpu is None else self._prepared(self.catalogue.gpu(gpu))
+        if model is not None:
+            request_model, response_model = model, None
+        match = self.match(request_model, response_model)
+        if match is None and model is not None:
+            # It raises, with the nearest names.
+            self.catalogue.model(model)
+        if match is None:
+            return Outcome(reason=self._unknown(response_model or request_model))
+        return self._estimated(match, usage, on, None)
+
+    def _estimated(
+        self,
+        match: ModelMatch,
+        usage: TokenUsage,
+        gpu: GpuProfile,
+        tokens_per_second: float | None,
+    ) -> Outcome:
         profile = match.profile
         if self.settings.method == "roofline":
             # The seed's own rows lack what this method needs, and have better ones beside them.
             profile = self.catalogue.corrected_model(profile)
         assumptions = self._assumptions
         if self.settings.timing_evidence and tokens_per_second is not None:
-            assumptions = learned(assumptions, usage, profile, self._gpu, tokens_per_second)
-        estimate = estimate_usage(
-            usage, profile, self._gpu, method=self.settings.method, assumptions=assumptions
-        )
+            assumptions = learned(assumptions, usage, profile, gpu, tokens_per_second)
+        method = self.settings.method
+        estimate = estimate_usage(usage, profile, gpu, method=method, assumptions=assumptions)
         if not math.isfinite(estimate.total_energy_joules):
             return Outcome(reason="the estimate is not a finite number")
-        return Outcome(estimate, match.rule)
+        if not usage.cached_input_tokens:
+            return Outcome(estimate, match.rule)
+        anew = replace(usage, cached_input_tokens=0)
+        uncached = estimate_usage(anew, profile, gpu, method=method, assumptions=assumptions)
+        avoided = uncached.total_energy_joules - estimate.total_energy_joules
+        return Outcome(estimate, match.rule, cache_avoided_energy_joules=avoided)
+
+    def estimate_again(self, record: CallRecord, model: str | None = None) -> CallRecord:
+        """A record with the energy that its tokens have by this tracker's settings.
+
+        Nobody is told of it. A measured energy stays what the server measured, unless
+        another model is named, which nobody measured.
+
+        Args:
+            record: The call.
+            model: Another model than the call's own.
+        """
+        usage = record.usage
+        if usage is None:
+            return record
+        measured = record.measured_energy_joules if model is None else None
+        outcome = self.estimate_as(record.request.model, record.response_model, usage, model)
+        return replace(
+            record,
+            status=status_of(usage, outcome.estimate, measured),
+            reason=outcome.reason or (record.reason if usage.estimated else None),
+            estimate=outcome.estimate,
+            cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
+            measured_energy_joules=measured,
+            model_match=outcome.model_match,
+        )
 
     def match(self, request_model: str | None, response_model: str | None) -> ModelMatch | None:
         """The profile of the model that answered; of the one asked for if that is unknown.
@@ -233,12 +334,18 @@ class Tracker:
     def _tell(self, call: Call) -> CallRecord:
         open_streams.discard(call)
         record = call.record(self._estimate_safely)
+        with self.seam("witnesses"):
+            for witness in witnesses:
+                witness(call, record)
         # The session first: the span shows the running total this call is part of.
         with self.seam("session"):
-            record.request.session.add(record)
+            record.request.session.add(record, self.estimate_as)
         if call.span is not None:
             with self.seam("telemetry.end"):
                 call.span.end(record)
+        if self._ledger is not None:
+            with self.seam("ledger"):
+                self._ledger.write(record)
         if self._on_record is not None:
             with self.seam("on_record"):
                 self._on_record(record)
@@ -251,15 +358,20 @@ class Tracker:
                 f"scope {settings.scope!r} needs method 'roofline'; 'reference' knows the GPU"
                 " board alone"
             )
-        if settings.method == "roofline":
-            self._gpu = self.catalogue.corrected_gpu(self._gpu)
-            check_gpu(self._gpu)
+        self._gpu = self._prepared(self._gpu)
         serving = ServingProfile(num_gpus=settings.num_gpus, weight_bytes=settings.weight_bytes)
         if settings.concurrency is not None:
             serving = replace(serving, concurrency=settings.concurrency).known()
         return Assumptions(
             attention_mode=settings.attention_mode, serving=serving, scope=settings.scope
         )
+
+    def _prepared(self, gpu: GpuProfile) -> GpuProfile:
+        """The GPU as the method needs it."""
+        if self.settings.method == "roofline":
+            gpu = self.catalogue.corrected_gpu(gpu)
+            check_gpu(gpu)
+        return gpu
 
     def _estimate_safely(
         self,
@@ -338,6 +450,9 @@ def register_gpu_profile(profile: GpuProfile) -> None:
     default_catalogue().register_gpu(profile)
 
 
+witnesses: list[Callable[[Call, CallRecord], object]] = []
+"""Told of every call of every tracker as it settles, before anybody else."""
+
 # Streams being read; whatever is left in it when the process ends is settled then.
 open_streams: set[Call] = set()
 
@@ -348,6 +463,21 @@ def settle_at_exit() -> None:
     # Registered with the first call, hence run before the shutdown of any telemetry
     # provider that was set up before it.
     atexit.register(settle_everything)
+
+
+@cache
+def summarise_at_exit() -> None:
+    """See to it that the totals of the process are printed when it ends, once."""
+    atexit.register(_summarise)
+
+
+def _summarise() -> None:
+    settle_everything()
+    session = process_session()
+    # A program without a console has no stderr.
+    if session.totals.calls and sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{session}\n")
 
 
 def settle_everything() -> None:

@@ -7,12 +7,18 @@ appear where a person reads.
 from __future__ import annotations
 
 JOULES_PER_WATT_HOUR = 3600.0
+WATT_HOURS_PER_KILOWATT_HOUR = 1000.0
 NANOJOULES_PER_JOULE = 1_000_000_000
 
 
 def wh_from_joules(energy_joules: float) -> float:
     """Watt-hours [Wh] from joules [J]; a float or an array of any shape."""
     return energy_joules / JOULES_PER_WATT_HOUR
+
+
+def kwh_from_joules(energy_joules: float) -> float:
+    """Kilowatt-hours [kWh] from joules [J]."""
+    return wh_from_joules(energy_joules) / WATT_HOURS_PER_KILOWATT_HOUR
 
 
 def joules_from_wh(energy_wh: float) -> float:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from html.parser import HTMLParser
+from io import StringIO
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_tracking.report import energy_text, session_table, table, two_digits
+from energy_tracking.report import (
+    energy_text,
+    session_csv,
+    session_html,
+    session_json,
+    session_table,
+    table,
+    two_digits,
+)
 from energy_tracking.totals import Totals
 
 NANOJOULES_PER_WH = 3_600_000_000_000
@@ -118,3 +131,89 @@ def test_one_model_needs_no_sum() -> None:
     lines = session_table("nightly", groups, {}).splitlines()
     assert lines[0] == "nightly: 1 call, 1.0 Wh"
     assert len(lines) == 3
+
+
+def test_what_reasoning_took_and_caching_avoided_is_said() -> None:
+    totals = Totals(
+        calls=1,
+        total_energy_nanojoules=3 * NANOJOULES_PER_WH,
+        reasoning_energy_nanojoules=2 * NANOJOULES_PER_WH,
+        cache_avoided_energy_nanojoules=NANOJOULES_PER_WH // 2,
+    )
+    assert session_table("nightly", {("o1", "H100"): totals}, {}).splitlines()[-2:] == [
+        "  2.0 Wh of it spent on reasoning",
+        "  500 mWh avoided by prompt caching",
+    ]
+
+
+# For machines and notebooks.
+
+GROUPS = {
+    ("o1", "H100"): Totals(
+        calls=1,
+        input_tokens=1000,
+        decode_energy_nanojoules=NANOJOULES_PER_WH,
+        total_energy_nanojoules=NANOJOULES_PER_WH,
+    ),
+    ('a,"b"\n<script>', "-"): Totals(calls=1, unestimated_calls=1),
+}
+REASONS = {('a,"b"\n<script>', "no <b>profile</b>"): 1}
+NAMES = [
+    *("model", "gpu", "calls", "measured_calls", "partial_calls", "unestimated_calls"),
+    *("failed_calls", "input_tokens", "cached_input_tokens", "output_tokens"),
+    *("reasoning_tokens", "prefill_energy_joules", "decode_energy_joules"),
+    *("reasoning_energy_joules", "cache_avoided_energy_joules", "total_energy_joules"),
+    *("total_energy_low_joules", "total_energy_high_joules", "total_energy_wh"),
+]
+
+
+def test_csv_has_a_row_per_model_and_gpu_and_reads_back() -> None:
+    text = session_csv(GROUPS)
+    read = list(csv.DictReader(StringIO(text)))
+    assert list(read[0]) == NAMES
+    assert [(row["model"], row["gpu"], row["calls"]) for row in read] == [
+        ('a,"b"\n<script>', "-", "1"),
+        ("o1", "H100", "1"),
+    ]
+    assert float(read[1]["total_energy_joules"]) == 3600
+    assert float(read[1]["total_energy_wh"]) == 1
+    assert session_csv({}) == ",".join(NAMES) + "\n"
+
+
+def test_json_has_all_digits_and_reads_back() -> None:
+    told = json.loads(session_json("nightly \u2028", {"team": "größe"}, GROUPS, REASONS))
+    assert (told["name"], told["tags"]) == ("nightly \u2028", {"team": "größe"})
+    assert [list(group) for group in told["groups"]] == [NAMES, NAMES]
+    assert told["groups"][1]["input_tokens"] == told["totals"]["input_tokens"] == 1000
+    assert told["totals"]["calls"] == 2
+    assert told["reasons"] == [
+        {"model": 'a,"b"\n<script>', "reason": "no <b>profile</b>", "calls": 1}
+    ]
+
+
+class _Cells(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_html_shows_names_as_they_are() -> None:
+    read = _Cells()
+    read.feed(session_html("<i>nightly</i>", GROUPS, REASONS))
+    read.close()
+    assert set(read.tags) == {"table", "caption", "tr", "th", "td", "ul", "li"}
+    assert read.texts[0] == "<i>nightly</i>: 2 calls (1 unestimated), 1.0 Wh"
+    assert 'a,"b"\n<script>' in read.texts
+    assert read.texts[-1] == '1 call to a,"b"\n<script>: no <b>profile</b>'
+    # A header, two models and their sum.
+    assert read.tags.count("tr") == 4
+    assert session_html("empty", {}, {}) == (
+        "<table><caption>empty: 0 calls, 0 Wh</caption></table>"
+    )

@@ -627,7 +627,7 @@ def test_a_collected_generator_takes_no_locks(traced: Traced) -> None:
         generator = generate()
         next(generator)
         # As if the collector ran while this thread adds a call up.
-        with process_session()._ledger._lock:
+        with process_session()._account._lock:
             del generator
             gc.collect()
         done.set()

@@ -36,7 +36,13 @@ def run_example(name: str, loopback: Loopback, **environment: str) -> str:
 
 def test_every_example_is_tested() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {"wrap_client", "decorate_functions", "stream_async", "export_otlp"}
+    assert names == {
+        "wrap_client",
+        "decorate_functions",
+        "stream_async",
+        "export_otlp",
+        "record_any_client",
+    }
 
 
 def test_wrapping_a_client_prints_the_session(loopback: Loopback) -> None:

@@ -9,9 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,18 +18,15 @@ import pytest
 from openai._base_client import AsyncAPIClient, SyncAPIClient
 from pydantic import BaseModel
 
+from calls import CHAT, CHAT_STREAM, EMBED, SHAPES, STREAM, Shape, attribute
 from energy_tracking import (
     EnergyTrackingWarning,
     Session,
     instrument_openai,
-    process_session,
     uninstrument_openai,
     unwrap_openai,
     wrap_openai,
 )
-from energy_tracking.background import HeldCalls
-from energy_tracking.telemetry import Telemetry
-from energy_tracking.tracker import Tracker
 from loopback import (
     CHAT_USAGE,
     DONE,
@@ -42,72 +37,16 @@ from loopback import (
     after,
     chat_chunks,
     chat_completion,
-    completion,
     embedding,
     error_reply,
     hang_up,
     json_reply,
     rejecting,
-    response_events,
     response_object,
     sse,
 )
 from watch import Watch
 
-CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
-STREAM = CHAT | {"stream": True}
-RESPONSE: Body = {"model": "gpt-4o", "input": "Capital of Mexico?"}
-EMBED: Body = {"model": "text-embedding-3-small", "input": "Capital of Mexico?"}
-LEGACY: Body = {"model": "gpt-3.5-turbo-instruct", "prompt": "Capital of Mexico?"}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One way to call, what the server answers, and what is to be known of it."""
-
-    method: str
-    request: Body
-    answer: Answer
-    operation: str
-    tokens: tuple[int, int]
-
-    async def ask(self, flavour: Flavour, client: Any, **more: Any) -> list[Any]:
-        """Make the call and read all there is to read."""
-        result = await flavour.call(attribute(client, self.method), **self.request | more)
-        if not self.request.get("stream"):
-            return [result]
-        return [item async for item in flavour.items(result)]
-
-
-def attribute(holder: Any, path: str) -> Any:
-    for name in path.split("."):
-        holder = getattr(holder, name)
-    return holder
-
-
-CHAT_STREAM = sse(*chat_chunks("Hello", "!"), DONE)
-SHAPES = {
-    "chat": Shape(
-        "chat.completions.create", CHAT, json_reply(chat_completion()), "chat", (120, 80)
-    ),
-    "chat stream": Shape(
-        "chat.completions.create",
-        STREAM | {"stream_options": {"include_usage": True}},
-        CHAT_STREAM,
-        "chat",
-        (120, 80),
-    ),
-    "response": Shape(
-        "responses.create", RESPONSE, json_reply(response_object()), "chat", (120, 80)
-    ),
-    "response stream": Shape(
-        "responses.create", RESPONSE | {"stream": True}, sse(*response_events()), "chat", (120, 80)
-    ),
-    "embedding": Shape("embeddings.create", EMBED, json_reply(embedding()), "embeddings", (4, 0)),
-    "completion": Shape(
-        "completions.create", LEGACY, json_reply(completion()), "text_completion", (120, 80)
-    ),
-}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 plain = SHAPES["chat"]
 
@@ -269,25 +208,6 @@ async def test_wrapping_again_replaces_the_settings(
     client = watch.wrap(watch.wrap(flavour.client(loopback.base_url), gpu="A100"), gpu="GB200")
     await plain.ask(flavour, client)
     assert watch.attributes["energy_tracking.gpu"] == "GB200"
-
-
-async def test_calls_of_many_threads_and_tasks_at_once_are_counted_exactly(
-    flavour: Flavour, loopback: Loopback, watch: Watch
-) -> None:
-    loopback.serve(plain.answer)
-    client = watch.wrap(flavour.client(loopback.base_url))
-    with Session("all") as session:
-        if flavour.is_async:
-            await asyncio.gather(*(plain.ask(flavour, client) for _ in range(200)))
-        else:
-            with ThreadPoolExecutor(16) as pool:
-                for _ in range(200):
-                    pool.submit(session.run, client.chat.completions.create, **CHAT)
-    assert (session.totals.calls, session.totals.input_tokens) == (200, 200 * 120)
-    one = watch.records[0].estimate
-    assert one is not None
-    # Sums are of whole nanojoules.
-    assert session.total_energy_joules == pytest.approx(200 * one.total_energy_joules, abs=2e-7)
 
 
 async def test_a_call_cancelled_before_its_answer_is_recorded_once(
@@ -874,102 +794,13 @@ async def test_an_unknown_model_is_counted_with_its_tokens_and_logged_once(
     assert "unheard-of-1" in caplog.text
 
 
-# --- our own errors --------------------------------------------------------------------
-
-
-class OurError(Exception):
-    """Raised where the library might be wrong."""
-
-
-def broken(*args: object, **kwargs: object) -> Any:
-    raise OurError
-
-
-# Everything a tracked call runs of ours, by owner and name.
-SEAMS: list[tuple[object | str, str]] = [
-    (Tracker, "start"),
-    (Tracker, "estimate"),
-    (Telemetry, "start"),
-    (Telemetry, "_end"),
-    (Session, "add"),
-    ("energy_tracking.openai_client", "endpoint_of"),
-    ("energy_tracking.openai_client", "provider_of"),
-    ("energy_tracking.openai_client", "follow"),
-    (HeldCalls, "hold"),
-    ("energy_tracking.openai_client", "_without_usage_chunk"),
-    ("energy_tracking.openai_client", "body_in_memory"),
-    ("energy_tracking.call", "usage_in"),
-    ("energy_tracking.call", "identity_in"),
-    ("energy_tracking.call", "read_usage"),
-    ("energy_tracking.tracker", "current_session"),
-    ("energy_tracking.tracker", "estimate_usage"),
-]
+# --- the SDK itself ------------------------------------------------------------------
 
 
 @each_shape
-@pytest.mark.parametrize(
-    ("owner", "name"), SEAMS, ids=[f"{getattr(o, '__name__', o)}.{n}" for o, n in SEAMS]
-)
-async def test_our_own_errors_never_reach_the_caller(
-    flavour: Flavour,
-    loopback: Loopback,
-    watch: Watch,
-    monkeypatch: pytest.MonkeyPatch,
-    shape: Shape,
-    owner: object | str,
-    name: str,
-) -> None:
-    loopback.serve(shape.answer)
-    untracked = await shape.ask(flavour, flavour.client(loopback.base_url))
-    client = watch.wrap(flavour.client(loopback.base_url), include_usage="always")
-    with monkeypatch.context() as patch:
-        patch.setattr(sys.modules[owner] if isinstance(owner, str) else owner, name, broken)
-        tracked = await shape.ask(flavour, client)
-    assert [item.to_dict() for item in tracked] == [item.to_dict() for item in untracked]
-    assert {type(error) for _, error in watch.errors} <= {OurError}
-    watch.errors.clear()
-    await shape.ask(flavour, client)
-    assert watch.records[-1].status == "estimated"
-    watch.every_call_has_a_span = owner is not Telemetry
-
-
-@pytest.mark.parametrize("failing", ["on_record", "tracer_provider"])
-async def test_a_failing_sink_or_provider_of_the_user_is_not_the_callers_trouble(
-    flavour: Flavour, loopback: Loopback, watch: Watch, failing: str
-) -> None:
-    class BadProvider:
-        def get_tracer(self, *args: object, **kwargs: object) -> Any:
-            return self
-
-        start_span = broken
-
-    errors: list[tuple[str, Exception]] = []
-    arguments: dict[str, Any] = {
-        "on_error": lambda where, error: errors.append((where, error)),
-        failing: broken if failing == "on_record" else BadProvider(),
-    }
-    loopback.serve(plain.answer)
-    client = wrap_openai(flavour.client(loopback.base_url), **arguments)
-    before = process_session().totals.calls
-    (answer,) = await plain.ask(flavour, client)
-    assert answer.usage.total_tokens == 200
-    assert process_session().totals.calls == before + 1
-    assert [type(error) for _, error in errors] == [OurError]
-
-
-async def test_our_errors_are_logged_once_by_default(
-    flavour: Flavour, loopback: Loopback, caplog: pytest.LogCaptureFixture
-) -> None:
-    loopback.serve(plain.answer)
-    client = wrap_openai(flavour.client(loopback.base_url), on_record=broken)
-    for _ in range(3):
-        await plain.ask(flavour, client)
-    assert len(caplog.records) == 1
-    assert "the call itself is not affected" in caplog.text
-
-
+@pytest.mark.parametrize("raw", [False, True])
 async def test_an_sdk_with_other_inner_methods_is_still_counted(
-    flavour: Flavour, loopback: Loopback, watch: Watch
+    flavour: Flavour, loopback: Loopback, watch: Watch, shape: Shape, raw: bool
 ) -> None:
     base: Any = openai.AsyncOpenAI if flavour.is_async else openai.OpenAI
 
@@ -981,11 +812,18 @@ async def test_an_sdk_with_other_inner_methods_is_still_counted(
     client = Newer(api_key="none", base_url=loopback.base_url)
     with pytest.warns(EnergyTrackingWarning, match="has no Newer._process_response_data"):
         watch.wrap(client)
-    loopback.serve(plain.answer)
-    await plain.ask(flavour, client)
+    loopback.serve(shape.answer)
+    if raw:
+        method = shape.method.replace(".create", ".with_raw_response.create")
+        response = await flavour.call(attribute(client, method), **shape.request)
+        if shape.request.get("stream"):
+            _ = [item async for item in flavour.items(response.parse())]
+    else:
+        await shape.ask(flavour, client)
     await flavour.call(client.close)
-    assert watch.record.usage is not None
-    assert watch.record.usage.output_tokens == 80
+    usage = watch.record.usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == shape.tokens
 
 
 def test_importing_the_library_imports_no_openai() -> None:

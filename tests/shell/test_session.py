@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import json
 import subprocess
 import sys
 import threading
@@ -433,7 +434,7 @@ def test_a_generator_collected_while_a_lock_is_held_takes_none(
         generator = items()
         next(generator)
         # As if the collector ran while this thread adds a call up.
-        with process_session()._ledger._lock, kept["a"]._ledger._lock:
+        with process_session()._account._lock, kept["a"]._account._lock:
             del generator
             gc.collect()
         done.set()
@@ -493,6 +494,17 @@ def test_what_a_session_gave_out_changes_no_more(tracker: Tracker) -> None:
     assert (calls(session), session.by_model["gpt-4o"].calls, session.reasons) == ([2], 2, {})
 
 
+def test_a_session_is_told_to_machines_and_notebooks(tracker: Tracker) -> None:
+    with energy_session("<nightly>", tags={"team": "search"}) as session:
+        count_one(tracker)
+        count_one(tracker, model="o1")
+    told = json.loads(session.to_json())
+    assert (told["name"], told["tags"]) == ("<nightly>", {"team": "search"})
+    assert told["totals"] == session.totals.as_dict()
+    assert session.to_csv().splitlines()[1].startswith("gpt-4o,H100,1,")
+    assert "&lt;nightly&gt;: 2 calls" in session._repr_html_()
+
+
 async def test_failed_and_unestimated_calls_are_counted_with_their_reason(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
@@ -529,7 +541,7 @@ tracker = Tracker()
 held, release = threading.Event(), threading.Event()
 
 def hold(session):
-    with session._ledger._lock, process_session()._ledger._lock:
+    with session._account._lock, process_session()._account._lock:
         held.set()
         release.wait(10)
 

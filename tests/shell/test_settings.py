@@ -42,6 +42,9 @@ GIVEN: list[tuple[str, Any, str, Any, Any]] = [
     ("model_mapping", {"ours": "o1", "x": "y"}, "ours=o1, x = y", {"ours": "o1", "x": "y"}, {}),
     ("profiles", Path("a.toml"), "a.toml", "a.toml", "b.toml"),
     ("spans", "off", "off", "off", "own"),
+    ("metric_tags", ["team", "env"], "team, env", ("team", "env"), ("env",)),
+    ("ledger", Path("a.jsonl"), "a.jsonl", "a.jsonl", "b.jsonl"),
+    ("summary", True, "1", True, False),
     ("disabled", True, "yes", True, False),
 ]
 
@@ -70,6 +73,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("model_mapping", ["ours"], "model=profile"),
     ("profiles", 5, "no text"),
     ("spans", "of", "'off'"),
+    ("metric_tags", 5, "name,name"),
+    ("ledger", 5, "no text"),
+    ("summary", "perhaps", "unknown flag"),
     ("disabled", "nope", "'no'"),
     ("disabled", 2, "no text"),
 ]

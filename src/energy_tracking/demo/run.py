@@ -16,7 +16,11 @@ import openai
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    MetricExportResult,
+    MetricReader,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -65,8 +69,8 @@ def run_demo(
         base = otlp_endpoint.rstrip("/")
         sender = _Sender(OTLPSpanExporter(f"{base}/v1/traces", timeout=EXPORT_SECONDS))
         tracers.add_span_processor(SimpleSpanProcessor(sender))
-        exporter = OTLPMetricExporter(f"{base}/v1/metrics", timeout=EXPORT_SECONDS)
-        readers.append(PeriodicExportingMetricReader(exporter))
+        metrics = _MetricSender(f"{base}/v1/metrics", timeout=EXPORT_SECONDS)
+        readers.append(PeriodicExportingMetricReader(metrics))
     meters = MeterProvider(readers, resource=resource)
     records: list[CallRecord] = []
     arguments: TrackerArguments = {
@@ -121,7 +125,8 @@ def run_demo(
         if not sender.sent_everything:
             print(f"\nCould not send the telemetry to {otlp_endpoint}.", file=out)
             return 1
-        print(f"\nSent {len(spans)} spans and the metrics to {otlp_endpoint}.", file=out)
+        taken = "and the metrics" if metrics.sent_everything else "(it takes no metrics)"
+        print(f"\nSent {len(spans)} spans {taken} to {otlp_endpoint}.", file=out)
     return 0
 
 
@@ -175,6 +180,20 @@ class _Collect(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+class _MetricSender(OTLPMetricExporter):
+    """Remembers whether the metrics were taken, so that it can be said."""
+
+    sent_everything = True
+
+    def export(self, *args: Any, **kwargs: Any) -> MetricExportResult:
+        try:
+            result = super().export(*args, **kwargs)
+        except OSError:  # up to OpenTelemetry 1.39 it is raised, not returned
+            result = MetricExportResult.FAILURE
+        self.sent_everything &= result is MetricExportResult.SUCCESS
+        return result
+
+
 class _Sender(SpanExporter):
     """Sends spans on and remembers whether that has worked, so that it can be said."""
 
@@ -185,7 +204,10 @@ class _Sender(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         if not self.sent_everything:
             return SpanExportResult.FAILURE  # one wait for a server that is not there
-        result = self._exporter.export(spans)
+        try:
+            result = self._exporter.export(spans)
+        except OSError:  # as above
+            result = SpanExportResult.FAILURE
         self.sent_everything = result is SpanExportResult.SUCCESS
         return result
 

@@ -1,0 +1,91 @@
+"""How much energy a session may use, and what happens once it has.
+
+A budget is asked before a call is sent. It holds against the energy credited by then, to
+the nanojoule: no call is started once the sum has reached the budget. Nothing is reserved
+for calls under way, whose energy nobody knows before they have ended, so those are let
+finish and may overshoot it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Literal
+
+from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
+from energy_tracking.units import (
+    joules_from_nanojoules,
+    joules_from_wh,
+    nanojoules_from_joules,
+    wh_from_joules,
+)
+
+OnExceed = Literal["warn", "raise"] | Callable[[EnergyBudgetExceeded], object]
+ON_EXCEED = ("warn", "raise")
+
+logger = logging.getLogger("energy_tracking")
+
+# Calls that a user's function makes about a budget are not asked for that budget again.
+_telling: ContextVar[bool] = ContextVar("energy_tracking.budget", default=False)
+
+
+class Budget:
+    """The energy a session may use."""
+
+    __slots__ = ("_limit_nanojoules", "_on_exceed", "_warned", "budget_wh")
+
+    def __init__(self, budget_wh: float, on_exceed: OnExceed) -> None:
+        """Set it.
+
+        Args:
+            budget_wh: The energy [Wh]; 0 allows no call.
+            on_exceed: ``"warn"`` logs once, ``"raise"`` raises ``EnergyBudgetExceeded``; a
+                function is given that error before every further call, and may raise it.
+
+        Raises:
+            ConfigurationError: No energy, or nothing that can be done.
+        """
+        if (
+            isinstance(budget_wh, bool)
+            or not isinstance(budget_wh, (int, float))
+            or not 0 <= budget_wh < math.inf
+        ):
+            raise ConfigurationError(f"budget_wh: {budget_wh!r} must be finite and at least 0")
+        if not callable(on_exceed) and on_exceed not in ON_EXCEED:
+            raise ConfigurationError(f"on_exceed: {not_one_of('action', on_exceed, ON_EXCEED)}")
+        if inspect.iscoroutinefunction(on_exceed):
+            raise ConfigurationError(f"on_exceed: {on_exceed!r} is async; nobody would await it")
+        self.budget_wh = budget_wh
+        self._limit_nanojoules = nanojoules_from_joules(joules_from_wh(budget_wh))
+        self._on_exceed = on_exceed
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget that a warning was given: for the child of a fork."""
+        self._warned = threading.Lock()
+
+    def check(self, session: str, energy_nanojoules: int) -> None:
+        """Do what is to be done if this much energy is not less than the budget.
+
+        Raises:
+            EnergyBudgetExceeded: That is what is to be done.
+        """
+        if energy_nanojoules < self._limit_nanojoules or _telling.get():
+            return
+        total_energy_wh = wh_from_joules(joules_from_nanojoules(energy_nanojoules))
+        exceeded = EnergyBudgetExceeded(session, self.budget_wh, total_energy_wh)
+        if self._on_exceed == "raise":
+            raise exceeded
+        if self._on_exceed == "warn":
+            if self._warned.acquire(blocking=False):
+                logger.warning("%s; its calls go on", exceeded)
+            return
+        token = _telling.set(True)
+        try:
+            self._on_exceed(exceeded)
+        finally:
+            _telling.reset(token)

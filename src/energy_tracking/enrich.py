@@ -1,0 +1,455 @@
+"""Energy on any span that carries GenAI token counts, whoever made it.
+
+Two ways in, for spans of other libraries' instrumentations:
+
+- ``EnergySpanProcessor``, for every span of a tracer provider. The OpenTelemetry SDK freezes
+  a span's attributes before it tells processors of the end, so the processor wraps the
+  ``end`` of each span as it starts.
+- ``EnergyCompletionHook``, for the instrumentations built on OpenTelemetry's GenAI
+  utilities, which are told ``OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK=energy_tracking``.
+
+One call may be on several spans, and seen by a tracked client as well. It is counted once:
+
+===========================  ==============================================================
+a span that has energy       was counted by whoever put it there
+a span around a counted one  is the same call again, or a sum over several
+a span inside of a request   is part of the call that a tracked client is sending
+a known response id          was counted already
+the same model and tokens    just counted, on the span of another instrumentation or beside
+                             one, with an id on one of the two at most: is its report
+an agent, chain, tool        is a sum; its energy is not that of one call with those tokens
+===========================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any, Unpack
+from weakref import WeakValueDictionary
+
+from energy_tracking.call import Call, CallRecord, CreditedSession
+from energy_tracking.openai_client import is_sending
+from energy_tracking.session import current_session
+from energy_tracking.telemetry import LLM_OPERATIONS, SCOPE
+from energy_tracking.tracker import Tracker, TrackerArguments, open_streams, witnesses
+from energy_tracking.usage import TokenUsage, read_usage
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+else:
+    try:
+        from opentelemetry.sdk.trace import SpanProcessor
+    except ImportError:  # the hook does without the SDK
+        SpanProcessor = object
+
+REMEMBERED = 10_000
+"""How many calls back one is recognised by its response id."""
+REMEMBERED_REPORTS = 100
+"""How many calls back one is recognised by its tokens."""
+REPORT_SECONDS = 1.0
+"""How long after a call a report of it without its id may come, on a span of its own [s]."""
+
+# What is told -> the attributes that tell it, the best first. Names without a remark are
+# those of the GenAI semantic conventions, of today and of earlier versions.
+USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "input_tokens": (
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.prompt_tokens",
+        "llm.token_count.prompt",  # OpenInference
+        "llm.usage.prompt_tokens",  # early OpenLLMetry
+    ),
+    "output_tokens": (
+        "gen_ai.usage.output_tokens",
+        "gen_ai.usage.completion_tokens",
+        "llm.token_count.completion",
+        "llm.usage.completion_tokens",
+    ),
+    "total_tokens": (
+        "gen_ai.usage.total_tokens",
+        "llm.token_count.total",
+        "llm.usage.total_tokens",
+    ),
+    "cached_input_tokens": (
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "gen_ai.usage.details.cache_read_tokens",  # Pydantic AI
+        "llm.token_count.prompt_details.cache_read",
+    ),
+    "cache_write_input_tokens": (
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        "gen_ai.usage.details.cache_write_tokens",
+        "llm.token_count.prompt_details.cache_write",
+    ),
+    "reasoning_tokens": (
+        "gen_ai.usage.reasoning.output_tokens",
+        "gen_ai.usage.reasoning_tokens",  # OpenLLMetry
+        "gen_ai.usage.details.reasoning_tokens",
+        "llm.token_count.completion_details.reasoning",
+    ),
+}
+COUNTS = USAGE_ATTRIBUTES["input_tokens"] + USAGE_ATTRIBUTES["output_tokens"]
+RAW_USAGE = "gen_ai.usage.raw"
+"""The usage as the server sent it, in JSON (Logfire): it tells more than the counts beside it."""
+
+FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "request_model": ("gen_ai.request.model", "llm.request.model"),
+    "response_model": ("gen_ai.response.model", "llm.model_name", "embedding.model_name"),
+    "response_id": ("gen_ai.response.id",),
+    "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+}
+# OpenInference keeps the response itself, whose id comes first where there is one.
+RESPONSE_BODY = "output.value"
+_BODY_ID = re.compile(r'\{"id":\s*"([^"]+)"')
+
+# Attribute -> its values that mean one call, and the operation meant. The first of these
+# attributes that a span has decides; a span with none of them is taken for a call.
+CALL_KINDS: tuple[tuple[str, Mapping[str, str]], ...] = (
+    (
+        "gen_ai.operation.name",
+        {name: name for name in LLM_OPERATIONS}
+        | {
+            "completion": "text_completion",
+            "embedding": "embeddings",
+            "image": "image_generation",
+            "response": "chat",
+            "responses": "chat",
+            "chat.completions": "chat",
+            "text.completions": "text_completion",
+        },
+    ),
+    ("openinference.span.kind", {"LLM": "chat", "EMBEDDING": "embeddings"}),
+    ("traceloop.span.kind", {}),
+    (
+        "llm.request.type",
+        {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"},
+    ),
+)
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanFacts:
+    """What a span says of the call it stands for."""
+
+    operation: str
+    usage: TokenUsage
+    request_model: str | None
+    response_model: str | None
+    response_id: str | None
+    provider: str | None
+
+    @property
+    def model(self) -> str | None:
+        """The model as a record of the same call names it."""
+        return self.response_model or self.request_model
+
+
+def span_facts(attributes: Attributes) -> SpanFacts | None:
+    """The call a span stands for; None where it stands for none, or has no tokens."""
+    if not any(name in attributes for name in COUNTS):
+        return None
+    operation = _operation(attributes)
+    if operation is None:
+        return None
+    usage = _usage(attributes, operation)
+    if usage is None or not usage.input_tokens + usage.output_tokens:
+        return None
+    facts = {name: _first(attributes, names) for name, names in FACT_ATTRIBUTES.items()}
+    texts = {name: value if isinstance(value, str) else None for name, value in facts.items()}
+    if texts["response_id"] is None:
+        body_id = _BODY_ID.match(str(attributes.get(RESPONSE_BODY, ""))[:200])
+        texts["response_id"] = body_id and body_id[1]
+    return SpanFacts(operation, usage, **texts)
+
+
+def _operation(attributes: Attributes) -> str | None:
+    for name, operations in CALL_KINDS:
+        value = attributes.get(name)
+        if value is not None:
+            return operations.get(str(value))
+    return "chat"
+
+
+def _usage(attributes: Attributes, operation: str) -> TokenUsage | None:
+    raw = attributes.get(RAW_USAGE)
+    if isinstance(raw, str):
+        try:
+            usage = read_usage(json.loads(raw))
+        except ValueError:  # cut off by an attribute length limit, say
+            usage = None
+        if usage is not None:
+            return usage
+    counts = {name: _first(attributes, names) for name, names in USAGE_ATTRIBUTES.items()}
+    if operation == "embeddings" and counts["output_tokens"] is None:
+        counts["output_tokens"] = 0
+    return read_usage({name: count for name, count in counts.items() if count is not None})
+
+
+def _first(attributes: Attributes, names: tuple[str, ...]) -> Any:
+    return next((attributes[name] for name in names if attributes.get(name) is not None), None)
+
+
+def _tokens(usage: TokenUsage) -> tuple[int, int]:
+    return usage.input_tokens, usage.output_tokens
+
+
+@dataclass(slots=True)
+class _Report:
+    """A counted call as other instrumentations may yet tell of it.
+
+    Attributes:
+        at: When it was counted.
+        models: What the model may be called.
+        tokens: Its input and output.
+        response_id: Id of its response, if known.
+        scopes: The instrumentations that have told of it, each once.
+    """
+
+    at: float
+    models: set[str | None]
+    tokens: tuple[int, int]
+    response_id: str | None
+    scopes: set[str]
+
+    def is_of(self, facts: SpanFacts, scope: str) -> bool:
+        """Whether a span of that instrumentation is a report of this call."""
+        return (
+            scope not in self.scopes
+            and None in (self.response_id, facts.response_id)
+            and (facts.response_model in self.models or facts.request_model in self.models)
+            and _tokens(facts.usage) == self.tokens
+            and perf_counter() - self.at < REPORT_SECONDS
+        )
+
+
+class _Counted:
+    """The calls counted last, so that none is counted again from a span."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._responses: OrderedDict[str, None] = OrderedDict()
+        self._reports: deque[_Report] = deque(maxlen=REMEMBERED_REPORTS)
+
+    def witness(self, call: Call, record: CallRecord) -> None:
+        """Remember a call that any tracker of the process counts."""
+        usage, scope = record.usage, _told_by(call)
+        with self._lock:
+            if record.response_id is not None:
+                self._responses[record.response_id] = None
+                if len(self._responses) > REMEMBERED:
+                    self._responses.popitem(last=False)
+            if usage is not None and scope is not None:
+                models = {record.response_model, record.request.model} - {None}
+                tokens, now = _tokens(usage), perf_counter()
+                self._reports.appendleft(_Report(now, models, tokens, record.response_id, {scope}))
+
+    def covers(self, facts: SpanFacts, scope: str) -> bool:
+        """Whether the call of a span was counted."""
+        with self._lock:
+            if facts.response_id is not None and facts.response_id in self._responses:
+                return True
+            for report in self._reports:
+                if report.is_of(facts, scope):
+                    report.scopes.add(scope)
+                    return True
+            return False
+
+
+def _told_by(call: Call) -> str | None:
+    """Whose span the energy of a call is on; None where no other is to be expected."""
+    theirs: Any = call.span
+    if theirs is None:
+        return SCOPE if call.request.told_elsewhere else None
+    if theirs.own:
+        return None if theirs.alone else SCOPE
+    if not theirs.span.get_span_context().is_valid:
+        return None
+    # One that has ended before the call has: its tokens come on a later one.
+    return _scope(theirs.span) if theirs.span.is_recording() else SCOPE
+
+
+def _scope(span: Any) -> str:
+    scope = getattr(span, "instrumentation_scope", None)
+    return str(getattr(scope, "name", ""))
+
+
+class _Watched:
+    """A span that has not ended."""
+
+    __slots__ = ("__weakref__", "around", "has_counted_call", "in_request", "session")
+
+    def __init__(self, around: _Watched | None, session: CreditedSession, in_request: bool) -> None:
+        self.around = around
+        self.session = session
+        self.in_request = in_request
+        self.has_counted_call = False
+
+    def is_counted(self) -> None:
+        """Have the spans around this one known."""
+        around = self.around
+        while around is not None and not around.has_counted_call:
+            around.has_counted_call = True
+            around = around.around
+
+
+_counted = _Counted()
+_watched: WeakValueDictionary[int, _Watched] = WeakValueDictionary()
+
+
+class SpanEnricher:
+    """Puts the energy of the call on a span that is about to end."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        """Count with this tracker's settings, and tell its telemetry and sinks."""
+        self.tracker = tracker
+        if _counted.witness not in witnesses:
+            witnesses.append(_counted.witness)
+
+    def enrich(self, span: Any, watched: _Watched) -> None:
+        """Count the call a span stands for, unless it is counted; put its energy on it."""
+        attributes = span.attributes or {}
+        facts = None if "energy_tracking.status" in attributes else span_facts(attributes)
+        if facts is not None:
+            _close_if_open(span, facts)
+            attributes = span.attributes or {}
+        if "energy_tracking.status" in attributes:
+            watched.is_counted()
+        elif facts is None or watched.in_request:
+            return
+        elif not (_counted.covers(facts, _scope(span)) or watched.has_counted_call):
+            self._count(span, facts, watched)
+        # Also where it was covered: the spans around it tell of the same call.
+        watched.is_counted()
+
+    def _count(self, span: Any, facts: SpanFacts, watched: _Watched) -> None:
+        call = self.tracker.start(
+            operation=facts.operation,
+            provider=facts.provider or "unknown",
+            model=facts.request_model or facts.response_model,
+            session=watched.session,
+            span=span,
+        )
+        call.started_at = perf_counter() - (time_ns() - span.start_time) / 1e9
+        call.raw_usage = facts.usage
+        call.response_id = facts.response_id
+        call.response_model = facts.response_model
+        call.close()
+
+
+def _close_if_open(span: Any, facts: SpanFacts) -> None:
+    """Settle the stream of a tracked client whose tokens are told of before it has ended."""
+    span_id = span.get_span_context().span_id
+    for call in list(open_streams):
+        theirs: Any = call.span
+        is_its_span = theirs is not None and theirs.span.get_span_context().span_id == span_id
+        if is_its_span or (call.response_id or "") == facts.response_id:
+            call.close()
+
+
+class EnergySpanProcessor(SpanProcessor):  # type: ignore[misc, unused-ignore]
+    """Puts energy on every span with GenAI token counts, of whichever instrumentation.
+
+    Add it to a tracer provider, before or after the exporters'. Sessions, metrics and
+    ``on_record`` are told of these calls as of those of a tracked client. Calls that a
+    tracked client has counted are not counted again; calls passed to ``Tracker.record``
+    with the ``response_id`` that the span has are not either.
+
+    Example:
+        >>> from opentelemetry.sdk.trace import TracerProvider
+        >>> provider = TracerProvider()
+        >>> provider.add_span_processor(EnergySpanProcessor(gpu="H100"))
+    """
+
+    def __init__(self, **arguments: Unpack[TrackerArguments]) -> None:
+        """Make a processor.
+
+        Args:
+            **arguments: Settings, see the README's table, and what ``Tracker`` takes.
+
+        Raises:
+            ConfigurationError: A setting is wrong.
+        """
+        self._enricher = SpanEnricher(Tracker(**arguments))
+        self.enabled = not self._enricher.tracker.settings.disabled
+
+    def on_start(self, span: Any, parent_context: object = None) -> None:
+        """Be there when the span ends."""
+        if self.enabled:
+            with self._enricher.tracker.seam("enrich.start"):
+                self._watch(span)
+
+    def _watch(self, span: Any) -> None:
+        parent = span.parent
+        around = None if parent is None else _watched.get(parent.span_id)
+        # Another processor of ours, of another provider setup, may watch it already.
+        span_id = span.get_span_context().span_id
+        watched = _watched.get(span_id)
+        if watched is None:
+            watched = _watched[span_id] = _Watched(around, current_session(), is_sending())
+        span.end = _enriched_end(span, watched, self._enricher)
+
+    def on_end(self, span: object) -> None:
+        """Nothing is left to do."""
+
+    def shutdown(self) -> None:
+        """Leave the spans alone from now on."""
+        self.enabled = False
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing is held back."""
+        return True
+
+
+def _enriched_end(span: Any, watched: _Watched, enricher: SpanEnricher) -> Callable[..., None]:
+    original = span.end
+    ended = threading.Lock()
+
+    def end(*args: Any, **kwargs: Any) -> None:
+        if ended.acquire(blocking=False):
+            with enricher.tracker.seam("enrich.end"):
+                # Without this the span would be in a reference cycle.
+                if vars(span).get("end") is end:
+                    del span.end
+                if span.is_recording():
+                    enricher.enrich(span, watched)
+        original(*args, **kwargs)
+
+    return end
+
+
+class EnergyCompletionHook:
+    """Puts energy on the spans of OpenTelemetry's GenAI utilities.
+
+    Chosen by ``OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK=energy_tracking``; its settings
+    are those of the environment. The utilities do not call it for embeddings.
+    """
+
+    def __init__(self, **arguments: Unpack[TrackerArguments]) -> None:
+        """Make a hook.
+
+        Args:
+            **arguments: Settings, see the README's table, and what ``Tracker`` takes.
+
+        Raises:
+            ConfigurationError: A setting is wrong.
+        """
+        self._enricher = SpanEnricher(Tracker(**arguments))
+        self._enabled = not self._enricher.tracker.settings.disabled
+
+    def on_completion(self, *, span: Any = None, **completion: object) -> None:
+        """Put the energy on the span of a completed call."""
+        with self._enricher.tracker.seam("enrich.completion"):
+            if self._enabled and span is not None and span.is_recording():
+                watched = _watched.get(span.get_span_context().span_id)
+                if watched is None:
+                    watched = _Watched(None, current_session(), is_sending())
+                self._enricher.enrich(span, watched)

@@ -1,0 +1,66 @@
+"""Emissions follow from the energy and a region or intensity that the user names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from energy_tracking import ConfigurationError, Session, Totals
+from energy_tracking.carbon import INTENSITIES, Carbon, carbon
+
+NANOJOULES_PER_WH = 3_600_000_000_000
+TOTALS = Totals(
+    calls=1,
+    total_energy_nanojoules=2000 * NANOJOULES_PER_WH,
+    total_energy_low_nanojoules=1000 * NANOJOULES_PER_WH,
+    total_energy_high_nanojoules=10_000 * NANOJOULES_PER_WH,
+)
+
+
+def test_the_range_of_the_energy_is_carried_through() -> None:
+    assert carbon(TOTALS, grams_per_kwh=250) == Carbon(500.0, 250.0, 2500.0, 250, "as given")
+    assert carbon(TOTALS, grams_per_kwh=0).total_carbon_high_grams == 0
+
+
+def test_a_region_says_its_year_and_source() -> None:
+    found = carbon(TOTALS, region="de")
+    assert str(found) == "760 g CO2e (380 to 3,800) at 381 g/kWh (DE 2023, Ember)"
+
+
+def test_a_session_tells_its_emissions() -> None:
+    assert Session().carbon(region="FR") == Carbon(0, 0, 0, 56, "FR 2023, Ember")
+
+
+# As Our World in Data shows them of the same source for 2023:
+# https://ourworldindata.org/grapher/carbon-intensity-electricity?tab=table
+@pytest.mark.parametrize(
+    ("region", "grams_per_kwh"),
+    [("AT", 111), ("BE", 138), ("CZ", 450), ("DE", 381), ("DK", 152), ("FI", 79), ("FR", 56)],
+)
+def test_regions_are_as_published_elsewhere(region: str, grams_per_kwh: int) -> None:
+    assert INTENSITIES[region] == (grams_per_kwh, 2023)
+
+
+def test_intensities_are_possible_ones() -> None:
+    for region, (grams_per_kwh, year) in INTENSITIES.items():
+        assert region.isupper()
+        # From hydropower to coal.
+        assert 20 < grams_per_kwh < 1000
+        assert year in (2022, 2023)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "nothing is guessed"),
+        ({"region": "DE", "grams_per_kwh": 1}, "nothing is guessed"),
+        ({"region": "Germany"}, "unknown region 'Germany'"),
+        ({"region": "DEU"}, "or 'DE'"),
+        ({"grams_per_kwh": -1}, "at least 0"),
+        ({"grams_per_kwh": float("nan")}, "finite"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        carbon(TOTALS, **arguments)

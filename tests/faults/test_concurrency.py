@@ -1,0 +1,317 @@
+"""Fault: everything at once, in another process, or taken apart while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import openai
+import pytest
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from calls import SHAPES, Shape, attribute
+from energy_tracking import (
+    Session,
+    instrument_openai,
+    process_session,
+    uninstrument_openai,
+    unwrap_openai,
+)
+from energy_tracking.tracker import open_streams
+from faults.in_process import in_process
+from loopback import DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
+from watch import Watch
+
+plain_and_stream = pytest.mark.parametrize(
+    "shape", [SHAPES["chat"], SHAPES["chat stream"]], ids=["plain", "stream"]
+)
+
+THREADS, CALLS_EACH, TASKS = 64, 8, 1000
+
+
+@plain_and_stream
+async def test_totals_of_many_threads_and_tasks_are_exact(
+    flavour: Flavour, watch: Watch, shape: Shape
+) -> None:
+    client = watch.wrap(in_process(flavour, shape))
+    calls = TASKS if flavour.is_async else THREADS * CALLS_EACH
+    with Session("all") as session:
+        if flavour.is_async:
+            await asyncio.gather(*(shape.ask(flavour, client) for _ in range(calls)))
+        else:
+            ready = threading.Barrier(THREADS)
+
+            def work() -> None:
+                ready.wait()
+                for _ in range(CALLS_EACH):
+                    asyncio.run(shape.ask(flavour, client))
+
+            with ThreadPoolExecutor(THREADS) as pool:
+                for done in [pool.submit(session.run, work) for _ in range(THREADS)]:
+                    done.result()
+    totals = session.totals
+    assert (totals.calls, totals.input_tokens, totals.output_tokens) == (
+        calls,
+        calls * shape.tokens[0],
+        calls * shape.tokens[1],
+    )
+    one = watch.records[0].estimate
+    assert one is not None
+    # Sums are of whole nanojoules.
+    assert session.total_energy_joules == pytest.approx(
+        calls * one.total_energy_joules, abs=calls * 1e-9
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@plain_and_stream
+async def test_a_forked_child_goes_on_with_the_client_and_counts_its_own(
+    watch: Watch, shape: Shape
+) -> None:
+    flavour = Flavour("sync")
+    client = watch.wrap(in_process(flavour, shape))
+    before = process_session().totals.calls
+    await shape.ask(flavour, client)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        child = os.fork()
+    if child == 0:
+        try:
+            for _ in range(2):
+                # As the loop of the parent is running here.
+                result = attribute(client, shape.method)(**shape.request)
+                _ = list(result) if isinstance(result, openai.Stream) else result
+            counted = process_session().totals
+            os._exit(10 * counted.calls + bool(counted.total_energy_joules))
+        finally:
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 21
+    assert process_session().totals.calls == before + 1
+    await flavour.aclose()
+
+
+async def test_streams_are_collected_while_another_thread_holds_the_metrics_lock(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    """The lock is held while an observable instrument is asked for its value."""
+    shape = SHAPES["chat stream"]
+    loopback.serve(shape.answer)
+    holding, release = threading.Event(), threading.Event()
+
+    def observe(options: CallbackOptions) -> list[Observation]:
+        holding.set()
+        release.wait(10)
+        return [Observation(1)]
+
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader])
+    meters.get_meter("test").create_observable_gauge("slow", [observe])
+    client = watch.wrap(flavour.client(loopback.base_url), meter_provider=meters)
+    streams = [
+        await flavour.call(attribute(client, shape.method), **shape.request) for _ in range(3)
+    ]
+    await flavour.next(streams[0])
+    collecting = threading.Thread(target=reader.get_metrics_data, daemon=True)
+    collecting.start()
+    holding.wait(10)
+    streams.clear()
+    gc.collect()
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+    assert collecting.is_alive()
+    release.set()
+    collecting.join(10)
+    assert [record.status for record in watch.records] == ["unestimated"] * 3
+    assert open_streams == set()
+    meters.shutdown()
+
+
+# --- taken apart while calls are in flight ---------------------------------------------
+
+Step = Callable[[Watch, Any], Any]
+STEPS: dict[str, Step] = {
+    "wrap": lambda watch, client: watch.wrap(client),
+    "unwrap": lambda watch, client: unwrap_openai(client),
+    "instrument": lambda watch, client: instrument_openai(**watch.arguments),
+    "uninstrument": lambda watch, client: uninstrument_openai(),
+}
+# Before the call, while it runs, and how often it is counted.
+CHANGES = [
+    ("wrap", "unwrap", 1),
+    ("wrap", "wrap", 1),
+    ("wrap", "instrument", 1),
+    ("wrap", "unwrap wrap", 1),
+    ("instrument", "uninstrument", 1),
+    ("instrument", "instrument", 1),
+    ("instrument", "wrap", 1),
+    ("instrument", "uninstrument instrument", 1),
+    ("instrument wrap", "unwrap", 1),
+    ("instrument wrap", "unwrap uninstrument", 1),
+    ("", "wrap", 0),
+    ("", "instrument", 0),
+]
+FIRST, *REST = chat_chunks("Hello", "!")
+
+
+async def _started(loopback: Loopback) -> None:
+    while not loopback.requests:
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(("before", "during", "counted"), CHANGES)
+@pytest.mark.parametrize("moment", ["before the answer", "before it is read", "in the middle"])
+async def test_a_call_in_flight_is_counted_by_who_saw_it_start(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    before: str,
+    during: str,
+    counted: int,
+    moment: str,
+) -> None:
+    client = flavour.client(loopback.base_url)
+    gate = threading.Event()
+    shape = SHAPES["chat" if moment == "before the answer" else "chat stream"]
+
+    def take(steps: str) -> None:
+        for step in steps.split():
+            STEPS[step](watch, client)
+
+    take(before)
+    if moment == "before the answer":
+        loopback.serve(after(gate, shape.answer))  # type: ignore[arg-type]
+        work = shape.ask(flavour, client)
+        asking = asyncio.create_task(
+            work if flavour.is_async else asyncio.to_thread(asyncio.run, work)
+        )
+        await _started(loopback)
+        take(during)
+        gate.set()
+        (answer,) = await asking
+        assert answer.usage.total_tokens == 200
+    else:
+        loopback.serve(sse(FIRST, gate, *REST, DONE))
+        stream = await flavour.call(attribute(client, shape.method), **shape.request)
+        chunks = [await flavour.next(stream)] if moment == "in the middle" else []
+        take(during)
+        gate.set()
+        chunks += [chunk async for chunk in flavour.items(stream)]
+        assert len(chunks) == 1 + len(REST)
+        assert chunks[-1].usage.total_tokens == 200
+    assert len(watch.records) == counted
+    for record in watch.records:
+        assert record.usage is not None
+        assert (record.usage.input_tokens, record.usage.output_tokens) == shape.tokens
+
+
+async def test_instrumenting_on_and_off_under_load_harms_no_call(
+    flavour: Flavour, watch: Watch
+) -> None:
+    shape = SHAPES["chat stream"]
+    client = in_process(flavour, shape)
+    over = threading.Event()
+
+    def toggle() -> None:
+        while not over.is_set():
+            instrument_openai(**watch.arguments)
+            uninstrument_openai()
+
+    toggling = threading.Thread(target=toggle)
+    toggling.start()
+    try:
+        for _ in range(100):
+            chunks = await shape.ask(flavour, client)
+            assert chunks[-1].usage.total_tokens == 200
+    finally:
+        over.set()
+        toggling.join()
+    assert len(watch.records) <= 100
+    assert {record.usage and record.usage.output_tokens for record in watch.records} <= {80}
+    instrument_openai(**watch.arguments)
+    seen = len(watch.records)
+    await shape.ask(flavour, client)
+    assert len(watch.records) == seen + 1
+
+
+# --- cancellation ----------------------------------------------------------------------
+
+
+class _CancelledAt:
+    """Awaits a coroutine, and cancels the task at its n-th wait."""
+
+    def __init__(self, coroutine: Any, wait: int) -> None:
+        self._coroutine = coroutine
+        self._wait = wait
+
+    def __await__(self) -> Any:
+        waits, error = 0, None
+        while True:
+            try:
+                steps = self._coroutine
+                future = steps.throw(error) if error is not None else steps.send(None)
+            except StopIteration as stop:
+                return stop.value
+            if waits == self._wait:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            waits += 1
+            try:
+                yield future
+                error = None
+            except BaseException as thrown:
+                error = thrown
+
+
+@plain_and_stream
+@pytest.mark.parametrize("again", [False, True], ids=["first call", "kept connection"])
+async def test_a_call_cancelled_at_any_wait_is_counted_once(
+    loopback: Loopback, watch: Watch, shape: Shape, again: bool
+) -> None:
+    flavour = Flavour("async")
+    answer: Any = shape.answer
+    if shape is SHAPES["chat stream"]:
+        # In pieces, so that there are waits between them.
+        answer = sse(FIRST, 0.002, *REST[:2], 0.002, *REST[2:], 0.002, DONE)
+    loopback.serve(answer)
+
+    async def cancelled_at(wait: int) -> bool:
+        client = watch.wrap(flavour.client(loopback.base_url))
+        if again:
+            await flavour.call(client.models.list)
+        try:
+            await asyncio.create_task(_task(_CancelledAt(shape.ask(flavour, client), wait)))
+        except asyncio.CancelledError:
+            return True
+        finally:
+            await client.close()
+        return False
+
+    async def _task(waiting: Any) -> Any:
+        return await waiting
+
+    loopback.serve(json_reply({"object": "list", "data": []}), endpoint="models")
+    wait = 0
+    while True:
+        seen = len(watch.records)
+        with Session() as session:
+            cancelled = await cancelled_at(wait)
+        gc.collect()
+        await asyncio.sleep(0)
+        assert len(watch.records) == seen + 1, wait
+        assert session.totals.calls == 1
+        assert open_streams == set()
+        if not cancelled:
+            break
+        assert watch.records[-1].error_type in ("CancelledError", None)
+        wait += 1
+    assert wait >= 2
+    assert watch.records[-1].status == "estimated"

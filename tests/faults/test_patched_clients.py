@@ -1,0 +1,186 @@
+"""Fault: the client is not what it was made as: others have replaced parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import openai
+import pytest
+from openai._base_client import AsyncAPIClient, SyncAPIClient
+
+from calls import SHAPES, Shape, attribute
+from energy_tracking import (
+    EnergyTrackingWarning,
+    instrument_openai,
+    uninstrument_openai,
+    unwrap_openai,
+)
+from faults.in_process import in_process
+from loopback import Flavour, Loopback
+from watch import Watch
+
+plain_and_stream = pytest.mark.parametrize(
+    "shape", [SHAPES["chat"], SHAPES["chat stream"]], ids=["plain", "stream"]
+)
+Seen = list[str]
+Patch = Callable[[Any, Seen, Flavour, Shape], None]
+
+
+def around(path: str) -> Patch:
+    """Replaces a method of the client by one that calls what it found there."""
+
+    def patch(client: Any, seen: Seen, flavour: Flavour, shape: Shape) -> None:
+        holder = attribute(client, path.rpartition(".")[0]) if "." in path else client
+        name = path.rpartition(".")[2]
+        found = getattr(holder, name)
+
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            seen.append(name)
+            return found(*args, **kwargs)
+
+        setattr(holder, name, replacement)
+
+    return patch
+
+
+def mock_around_request(client: Any, seen: Seen, flavour: Flavour, shape: Shape) -> None:
+    around("request")(client, seen, flavour, shape)
+    client.request = mock.Mock(side_effect=client.request)
+
+
+def other_http_client(client: Any, seen: Seen, flavour: Flavour, shape: Shape) -> None:
+    client._client = in_process(flavour, shape)._client
+    seen.append("http client")
+
+
+def other_base_url(client: Any, seen: Seen, flavour: Flavour, shape: Shape) -> None:
+    client.base_url = str(client.base_url).replace("127.0.0.1", "localhost")
+    seen.append("base url")
+
+
+PATCHES: dict[str, Patch] = {
+    "request": around("request"),
+    "post": around("post"),
+    "create": around("chat.completions.create"),
+    "_process_response": around("_process_response"),
+    "_process_response_data": around("_process_response_data"),
+    "a mock of request": mock_around_request,
+    "the http client": other_http_client,
+    "the base url": other_base_url,
+}
+
+
+@plain_and_stream
+@pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())
+@pytest.mark.parametrize("way", ["wrap", "instrument"])
+@pytest.mark.parametrize("order", ["patched first", "tracked first", "patched between two"])
+async def test_a_patched_client_is_tracked_once_and_its_patch_goes_on_working(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    shape: Shape,
+    patch: Patch,
+    way: str,
+    order: str,
+) -> None:
+    loopback.serve(shape.answer)
+    client = flavour.client(loopback.base_url)
+    seen: Seen = []
+
+    def track() -> None:
+        if way == "wrap":
+            watch.wrap(client)
+        else:
+            instrument_openai(**watch.arguments)
+
+    if order != "patched first":
+        track()
+    patch(client, seen, flavour, shape)
+    if order != "tracked first":
+        track()
+    result = await shape.ask(flavour, client)
+    assert result[-1].usage.total_tokens == 200
+    assert seen
+    # Bound to the client before the class was hooked, its own request passes us by.
+    passed_by = order == "patched first" and way == "instrument" and seen == ["request"]
+    assert (
+        [
+            record.usage and (record.usage.input_tokens, record.usage.output_tokens)
+            for record in watch.records
+        ]
+        == []
+        if passed_by
+        else [shape.tokens]
+    )
+    unwrap_openai(client)
+    uninstrument_openai()
+    counted = len(watch.records)
+    seen_before = len(seen)
+    await shape.ask(flavour, client)
+    assert len(seen) > seen_before or patch in (other_http_client, other_base_url)
+    assert len(watch.records) == counted
+
+
+async def test_unwrapping_leaves_what_others_put_there(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    client = flavour.client(loopback.base_url)
+    seen: Seen = []
+    around("request")(client, seen, flavour, SHAPES["chat"])
+    before = dict(vars(client))
+    watch.wrap(client)
+    assert dict(vars(unwrap_openai(client))) == before
+    watch.wrap(client)
+    around("_process_response")(client, seen, flavour, SHAPES["chat"])
+    theirs = client._process_response
+    assert unwrap_openai(client)._process_response is theirs
+    assert client.request is before["request"]
+
+
+@pytest.mark.parametrize("name", ["request", "_process_response", "_process_response_data"])
+async def test_a_wrapper_over_ours_on_the_class_does_not_count_twice(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    loopback.serve(SHAPES["chat"].answer)
+    base = AsyncAPIClient if flavour.is_async else SyncAPIClient
+    owner: Any = next(kind for kind in base.__mro__ if name in vars(kind))
+    was = vars(owner)[name]
+    instrument_openai(**watch.arguments)
+    ours = vars(owner)[name]
+    setattr(owner, name, lambda self, *a, **k: ours.__get__(self)(*a, **k))
+    try:
+        for again in range(1, 3):
+            instrument_openai(**watch.arguments)
+            await SHAPES["chat"].ask(flavour, flavour.client(loopback.base_url))
+            assert len(watch.records) == again
+            uninstrument_openai()
+    finally:
+        setattr(owner, name, was)
+    assert watch.records[0].usage is not None
+
+
+async def test_a_client_whose_resources_are_mocked_runs_nothing(
+    flavour: Flavour, watch: Watch
+) -> None:
+    client = watch.wrap(flavour.client("http://127.0.0.1:9/v1"))
+    answer = SimpleNamespace(usage=None)
+    client.chat = mock.Mock()
+    client.chat.completions.create.return_value = answer
+    assert client.chat.completions.create(model="gpt-4o") is answer
+    assert watch.records == []
+
+
+def test_a_mock_with_the_spec_of_a_client_is_wrapped_with_a_warning(watch: Watch) -> None:
+    client = mock.create_autospec(openai.OpenAI, instance=True)
+    with pytest.warns(EnergyTrackingWarning):
+        watch.wrap(client)
+    client.chat.completions.create(model="gpt-4o", messages=[])
+    assert unwrap_openai(client) is client
+    assert watch.records == []

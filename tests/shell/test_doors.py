@@ -1,0 +1,451 @@
+"""The ways in that need no change to a program's code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from energy_tracking import ConfigurationError, Session, TokenUsage, Tracker, wrap_openai
+from energy_tracking.enrich import (
+    CALL_KINDS,
+    USAGE_ATTRIBUTES,
+    EnergyCompletionHook,
+    EnergySpanProcessor,
+    span_facts,
+)
+from energy_tracking.instrumentor import EnergyTrackingInstrumentor
+from energy_tracking.peers import METHODS, is_told_elsewhere
+from energy_tracking.shapes import ENDPOINTS
+from energy_tracking.telemetry import ENERGY_METRIC
+from loopback import Flavour, Loopback, chat_completion, json_reply
+
+ENERGY = "energy_tracking.total_energy_joules"
+REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
+CHAT: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.usage.input_tokens": 120,
+    "gen_ai.usage.output_tokens": 80,
+}
+
+
+def raise_it(where: str, error: Exception) -> None:
+    raise error
+
+
+class Bench:
+    """A tracer provider whose spans get energy."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.tracer_provider = TracerProvider()
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.reader = InMemoryMetricReader()
+        self.arguments: dict[str, Any] = {
+            "tracer_provider": self.tracer_provider,
+            "meter_provider": MeterProvider([self.reader]),
+            "on_error": raise_it,
+            **settings,
+        }
+        self.processor = EnergySpanProcessor(**self.arguments)
+        self.tracer_provider.add_span_processor(self.processor)
+        self.tracer = self.tracer_provider.get_tracer("somebody.else")
+
+    @property
+    def energies(self) -> dict[str, Any]:
+        return {
+            span.name: (span.attributes or {}).get(ENERGY)
+            for span in self.exporter.get_finished_spans()
+        }
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+# Spans of others.
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [(field, name) for field, names in USAGE_ATTRIBUTES.items() for name in names],
+)
+def test_every_dialect_is_read(field: str, name: str) -> None:
+    attributes = {
+        names[0]: count
+        for key, names in USAGE_ATTRIBUTES.items()
+        if key != field
+        for count in [{"input_tokens": 120, "output_tokens": 80, "total_tokens": 200}.get(key)]
+        if count is not None
+    }
+    told = {"input_tokens": 120, "output_tokens": 80, "total_tokens": 200}.get(field, 32)
+    facts = span_facts(attributes | {name: told})
+    assert facts is not None
+    assert getattr(facts.usage, field) == told
+    assert (facts.usage.input_tokens, facts.usage.output_tokens) == (120, 80)
+    assert facts.usage.repairs == ()
+
+
+def test_a_raw_usage_tells_what_the_counts_leave_out() -> None:
+    raw = {"input_tokens": 20, "cache_read_input_tokens": 100, "output_tokens": 80}
+    raw["cache_creation_input_tokens"] = 0
+    facts = span_facts(CHAT | {"gen_ai.usage.raw": json.dumps(raw)})
+    assert facts is not None
+    assert (facts.usage.input_tokens, facts.usage.cached_input_tokens) == (120, 100)
+    cut_off = span_facts(CHAT | {"gen_ai.usage.raw": json.dumps(raw)[:20]})
+    assert cut_off is not None
+    assert cut_off.usage.input_tokens == 120
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"gen_ai.operation.name": "invoke_agent"},
+        {"gen_ai.operation.name": "fetch_response"},
+        {"openinference.span.kind": "CHAIN"},
+        {"openinference.span.kind": "AGENT"},
+        {"traceloop.span.kind": "workflow"},
+        {"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0},
+    ],
+)
+def test_sums_and_empty_spans_stand_for_no_call(attributes: dict[str, Any]) -> None:
+    plain = {name: value for name, value in CHAT.items() if "operation" not in name}
+    assert span_facts(plain | attributes) is None
+    assert span_facts(plain) is not None
+
+
+def test_kinds_lead_to_operations_of_the_convention() -> None:
+    meant = {operation for _, kinds in CALL_KINDS for operation in kinds.values()}
+    assert meant == set(CALL_KINDS[0][1]) & meant
+
+
+def test_a_span_gets_energy_and_its_session_too(bench: Bench) -> None:
+    with Session("inner") as session:
+        span = bench.tracer.start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
+    # Known at the end only, and outside of the session it belongs to.
+    span.set_attributes(CHAT)
+    span.end()
+    estimate = Tracker().estimate("gpt-4o", None, TokenUsage(input_tokens=120, output_tokens=80))
+    assert estimate.estimate is not None
+    expected = estimate.estimate.total_energy_joules
+    assert bench.energies == {"theirs": pytest.approx(expected)}
+    (ended,) = bench.exporter.get_finished_spans()
+    assert ended.attributes is not None
+    assert ended.attributes["energy_tracking.session.name"] == "inner"
+    assert session.total_energy_joules == pytest.approx(expected, abs=1e-8)
+    data = bench.reader.get_metrics_data()
+    assert data is not None
+    metrics = {metric.name for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    assert ENERGY_METRIC in metrics
+    assert not [name for name in metrics if name.startswith("gen_ai.")]
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        {"gen_ai.operation.name": "invoke_agent"},
+        {"gen_ai.operation.name": "chat"},
+        {"openinference.span.kind": "LLM"},
+        {},
+    ],
+)
+def test_spans_around_a_counted_one_are_not_counted(bench: Bench, outer: dict[str, str]) -> None:
+    sums = {name: value for name, value in CHAT.items() if "operation" not in name}
+    with (
+        Session() as session,
+        bench.tracer.start_as_current_span("outer", attributes=sums | outer),
+        bench.tracer.start_as_current_span("between"),
+    ):
+        for number in range(2):
+            with bench.tracer.start_as_current_span(f"leaf {number}", attributes=CHAT):
+                pass
+    energies = bench.energies
+    assert energies["leaf 0"] == energies["leaf 1"] > 0
+    assert (energies["between"], energies["outer"]) == (None, None)
+    assert session.totals.calls == 2
+
+
+def test_a_response_is_counted_once_however_many_spans_tell_of_it(bench: Bench) -> None:
+    with Session() as session:
+        for name in ("first", "second"):
+            bench.tracer.start_span(
+                name, attributes=CHAT | {"gen_ai.response.id": f"{bench!r}-1"}
+            ).end()
+    assert session.totals.calls == 1
+    assert bench.energies["second"] is None
+
+
+def test_alike_calls_of_one_instrumentation_all_count(bench: Bench) -> None:
+    with Session() as session:
+        for _ in range(3):
+            bench.tracer.start_span("theirs", attributes=CHAT).end()
+    assert session.totals.calls == 3
+
+
+def test_a_call_of_a_tracked_client_is_not_counted_from_a_span(
+    bench: Bench, loopback: Loopback
+) -> None:
+    loopback.serve(json_reply(chat_completion(id="chatcmpl-doors-1")))
+    client = wrap_openai(Flavour("sync").client(loopback.base_url), **bench.arguments)
+    with Session() as session, bench.tracer.start_as_current_span("agent", attributes=CHAT):
+        client.chat.completions.create(**REQUEST)
+        bench.tracer.start_span(
+            "after the fact", attributes=CHAT | {"gen_ai.response.id": "chatcmpl-doors-1"}
+        ).end()
+    assert session.totals.calls == 1
+    client.close()
+
+
+@pytest.mark.parametrize("settings", [{"disabled": True}, {"spans": "off"}])
+def test_settings_hold_for_spans_of_others(settings: dict[str, Any]) -> None:
+    bench = Bench(**settings)
+    with Session() as session:
+        bench.tracer.start_span("theirs", attributes=CHAT).end()
+    assert bench.energies == {"theirs": None}
+    assert session.totals.calls == (0 if "disabled" in settings else 1)
+
+
+def test_an_error_of_ours_does_not_keep_a_span_open() -> None:
+    errors: list[tuple[str, Exception]] = []
+    bench = Bench(on_error=lambda where, error: errors.append((where, error)))
+    span = bench.tracer.start_span("theirs", attributes=CHAT)
+    bench.processor._enricher._count = None  # type: ignore[method-assign, assignment]
+    span.end()
+    assert bench.energies == {"theirs": None}
+    assert [where for where, _ in errors] == ["enrich.end"]
+
+
+def test_a_span_is_free_of_us_once_it_has_ended(bench: Bench) -> None:
+    span = bench.tracer.start_span("theirs", attributes=CHAT)
+    end = span.end
+    assert "end" in vars(span)
+    end()
+    assert "end" not in vars(span)
+    end()
+    assert len(bench.exporter.get_finished_spans()) == 1
+
+
+def test_the_completion_hook_enriches_open_spans_only(bench: Bench) -> None:
+    plain = TracerProvider()
+    plain.add_span_processor(SimpleSpanProcessor(bench.exporter))
+    hook = EnergyCompletionHook(**bench.arguments)
+    # Other tokens than those just counted elsewhere, of which it would be a report.
+    attributes = CHAT | {"gen_ai.usage.output_tokens": 81}
+    span = plain.get_tracer("genai").start_span("theirs", attributes=attributes)
+    hook.on_completion(inputs=[], outputs=[], system_instruction=[], span=span, log_record=None)
+    span.end()
+    hook.on_completion(inputs=[], outputs=[], system_instruction=[], span=span)
+    hook.on_completion(inputs=[], outputs=[], system_instruction=[])
+    assert bench.energies["theirs"] > 0
+
+
+# Other instrumentations of the same client.
+
+
+def test_methods_belong_to_endpoints() -> None:
+    assert set(METHODS) <= {endpoint.path for endpoint in ENDPOINTS}
+
+
+@pytest.mark.parametrize("path", METHODS)
+def test_a_peer_is_known_by_its_wrapper(
+    loopback: Loopback, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Flavour("sync").client(loopback.base_url)
+    assert not is_told_elsewhere(wrap_openai(client), path)
+    resource: Any = client
+    *parts, method = METHODS[path].split(".")
+    for part in parts:
+        resource = getattr(resource, part)
+    theirs: dict[str, Any] = {"__name__": "openinference.instrumentation.openai"}
+    exec("def wrapper(*args, **kwargs): ...", theirs)
+    theirs["wrapper"].__wrapped__ = getattr(resource, method)
+    setattr(resource, method, theirs["wrapper"])
+    assert not is_told_elsewhere(client, path), "its package is not even imported"
+    monkeypatch.setitem(sys.modules, "openinference", ModuleType("openinference"))
+    assert is_told_elsewhere(client, path)
+    assert not is_told_elsewhere(client, "/moderations")
+    client.close()
+
+
+# The instrumentor.
+
+
+@pytest.fixture
+def instrumentor() -> Iterator[EnergyTrackingInstrumentor]:
+    instrumentor = EnergyTrackingInstrumentor()
+    yield instrumentor
+    instrumentor.uninstrument()
+
+
+def ask(loopback: Loopback) -> int:
+    """Calls counted for one call of an untracked client."""
+    client = Flavour("sync").client(loopback.base_url)
+    with Session() as session:
+        client.chat.completions.create(**REQUEST)
+    client.close()
+    return session.totals.calls
+
+
+def test_the_instrumentor_starts_once_and_stops(
+    instrumentor: EnergyTrackingInstrumentor, loopback: Loopback
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    provider = TracerProvider()
+    given: dict[str, Any] = {"skip_dep_check": True, "tracer_provider": provider, "unheard_of": 1}
+    for _ in range(2):
+        EnergyTrackingInstrumentor().instrument(**given)
+    assert EnergyTrackingInstrumentor() is instrumentor
+    assert instrumentor.is_instrumented_by_opentelemetry
+    assert ask(loopback) == 1
+    processors = provider._active_span_processor._span_processors
+    assert [type(processor) for processor in processors] == [EnergySpanProcessor]
+    for _ in range(2):
+        instrumentor.uninstrument()
+    assert not instrumentor.is_instrumented_by_opentelemetry
+    assert ask(loopback) == 0
+    span = provider.get_tracer("theirs").start_span("theirs", attributes=CHAT)
+    assert "end" not in vars(span)
+    span.end()
+
+
+@pytest.mark.parametrize("value", ["true", "TRUE "])
+def test_a_disabled_sdk_leaves_everything_alone(
+    instrumentor: EnergyTrackingInstrumentor,
+    loopback: Loopback,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", value)
+    instrumentor.instrument()
+    assert not instrumentor.is_instrumented_by_opentelemetry
+
+
+def test_a_wrong_environment_is_logged_and_a_wrong_argument_raised(
+    instrumentor: EnergyTrackingInstrumentor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'H100'"):
+        instrumentor.instrument(gpu="H1000")
+    monkeypatch.setenv("ENERGY_TRACKING_GPU", "H1000")
+    instrumentor.instrument(skip_dep_check=True)
+    assert "did you mean 'H100'" in caplog.text
+    assert not instrumentor.is_instrumented_by_opentelemetry
+
+
+# energy-tracking run.
+
+PROGRAM = """
+import atexit, os, sys
+from openai import OpenAI
+def ask():
+    OpenAI().chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hi"}])
+ask()
+print(repr(sys.argv[1:]), __name__, sys.path[0] == os.path.dirname(os.path.realpath(__file__)))
+print(sys.modules["__main__"].ask is ask)
+atexit.register(ask)
+"""
+
+
+def run(
+    loopback: Loopback, folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``energy-tracking run`` in a folder."""
+    code = "import sys; from energy_tracking.cli import main; sys.exit(main())"
+    environment |= {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": loopback.base_url}
+    source = Path(__file__).parents[2] / "src"
+    return subprocess.run(
+        [sys.executable, "-c", code, "run", *arguments],
+        env=os.environ | {"PYTHONPATH": str(source)} | environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("how", [["program.py"], ["-m", "program"]])
+def test_a_program_runs_as_it_would_and_its_calls_are_summed_up(
+    loopback: Loopback, tmp_path: Path, how: list[str]
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = run(loopback, tmp_path, *how, "--flag", "-m", OTEL_SDK_DISABLED="true")
+    assert done.stdout.splitlines() == ["['--flag', '-m'] __main__ True", "True"]
+    assert done.returncode == 0
+    # The call of its own exit handler is among them.
+    assert re.match(r"process: 2 calls, \d+ mWh\nmodel", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "words"),
+    [
+        ("sys.exit(7)", 7, []),
+        ("sys.exit('no more')", 1, ["no more"]),
+        ("raise ValueError('broken')", 1, ["ValueError: broken", 'program.py", line 9']),
+        ("raise __import__('energy_tracking').ConfigurationError('theirs')", 1, ["Traceback"]),
+    ],
+)
+def test_the_sum_is_printed_and_the_exit_kept_however_it_ends(
+    loopback: Loopback, tmp_path: Path, ending: str, status: int, words: list[str]
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    (tmp_path / "program.py").write_text(PROGRAM.strip("\n") + f"\n{ending}\n")
+    done = run(loopback, tmp_path, "program.py")
+    assert done.returncode == status
+    assert not [word for word in words if word not in done.stderr]
+    assert "process: 2 calls" in done.stderr
+    assert "energy_tracking/run.py" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        ([], {}, "nothing to run"),
+        (["absent.py"], {}, "there is no script 'absent.py'"),
+        (["-c"], {"ENERGY_TRACKING_GPU": "H1000"}, "unrecognized arguments: -c"),
+    ],
+)
+def test_wrong_commands_are_explained(
+    loopback: Loopback,
+    tmp_path: Path,
+    arguments: list[str],
+    environment: dict[str, str],
+    words: str,
+) -> None:
+    done = run(loopback, tmp_path, *arguments, **environment)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_settings_of_the_environment_hold(loopback: Loopback, tmp_path: Path) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    (tmp_path / "program.py").write_text(PROGRAM)
+    assert "GB200" in run(loopback, tmp_path, "program.py", ENERGY_TRACKING_GPU="GB200").stderr
+    wrong = run(loopback, tmp_path, "program.py", ENERGY_TRACKING_GPU="H1000")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+def test_any_client_can_be_recorded() -> None:
+    example = Path(__file__).parents[2] / "examples" / "record_any_client.py"
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split() for line in done.stdout.splitlines()}
+    # Of what is recorded: cached tokens beside the input, thoughts beside the output.
+    assert rows["claude-sonnet-4-5"][2:7] == ["1", "1,825", "1,800", "310", "0"]
+    assert rows["gemini-2.5-flash"][2:7] == ["1", "120", "0", "480", "400"]
