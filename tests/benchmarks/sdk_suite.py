@@ -4,8 +4,8 @@
 
 PATH is an unpacked source release of openai (any version supported here), which has its
 tests. What they need beside openai's own dependencies is to be installed: pytest,
-pytest-asyncio, inline-snapshot, rich, trio, numpy; up to 2.x also respx, dirty-equals,
-time-machine, nest_asyncio. What is missing fails alike with and without.
+pytest-asyncio, inline-snapshot, rich, trio, numpy, griffe; up to 2.x also respx,
+dirty-equals, time-machine, nest_asyncio. What is missing fails alike with and without.
 
 Run are all tests but those of ``tests/api_resources``, which need a mock server made from
 OpenAI's specification. The settings are the defaults, or those of the environment.
@@ -30,6 +30,7 @@ Outcomes = dict[str, str]
 NEED_A_MOCK_SERVER = "tests/api_resources"
 REPORT = "SDK_SUITE_REPORT"
 INSTRUMENT = "SDK_SUITE_INSTRUMENT"
+NOT_COLLECTED = "not collected"
 SHOWN = 40
 """Differences shown at most."""
 
@@ -56,7 +57,7 @@ class Plugin:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note a file that cannot be imported."""
         if report.failed:
-            self._outcomes[report.nodeid] = "not collected"
+            self._outcomes[report.nodeid] = NOT_COLLECTED
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the worst of set-up, test and tear-down."""
@@ -114,21 +115,32 @@ def main(path: str, *arguments: str) -> int:
     without = run_suite(tree, list(arguments), instrument=False)["outcomes"]
     told = run_suite(tree, list(arguments), instrument=True)
     tracked = told["outcomes"]
-    differing = [test for test in without | tracked if without.get(test) != tracked.get(test)]
-    if differing:
+    suspects = differing = difference(without, tracked)
+    if suspects:
         # Some tests of the SDK depend on timing: what differs must do so again, alone.
-        again = [run_suite(tree, differing, instrument=on)["outcomes"] for on in (False, True)]
-        differing = [test for test in differing if again[0].get(test) != again[1].get(test)]
+        again = [run_suite(tree, suspects, instrument=on)["outcomes"] for on in (False, True)]
+        differing = difference(*again)
     for name, outcomes in (("without", without), ("with", tracked)):
         counted = ", ".join(f"{n} {kind}" for kind, n in sorted(Counter(outcomes.values()).items()))
         print(f"{name:8} {len(outcomes)} tests: {counted}")
     print(f"{told['records']} calls recorded, {sum(map(int, told['errors'].values()))} own errors")
     for error, times in told["errors"].items():
         print(f"  {times} x {error}")
-    print(f"{len(differing)} tests differ")
-    for test in differing[:SHOWN]:
+    not_passed = Counter(
+        test.partition("::")[0]
+        for test, outcome in without.items()
+        if outcome in ("failed", NOT_COLLECTED)
+    )
+    print("not passed without, by file:", dict(not_passed))
+    print(f"{len(suspects)} tests differ, {len(differing)} of them again when run alone")
+    for test in suspects[:SHOWN]:
         print(f"  {test}: {without.get(test)} without, {tracked.get(test)} with")
     return bool(differing)
+
+
+def difference(some: Outcomes, others: Outcomes) -> list[str]:
+    """The tests whose outcomes differ."""
+    return [test for test in some | others if some.get(test) != others.get(test)]
 
 
 if __name__ == "__main__":
