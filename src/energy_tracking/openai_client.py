@@ -31,6 +31,7 @@ from energy_tracking.call import Call
 from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
 from energy_tracking.openai_usage import asking_for_usage, may_ask_for_usage
 from energy_tracking.peers import is_told_elsewhere
+from energy_tracking.session import note_fetched
 from energy_tracking.shapes import (
     endpoint_of,
     may_measure,
@@ -250,6 +251,7 @@ class _Sending(AbstractContextManager["_Sending"]):
         options = self.kwargs["options"] if "options" in self.kwargs else self.args[1]
         endpoint = endpoint_of(options.method, options.url)
         if endpoint is None:
+            note_fetched(options.url.partition("?")[0].split("/"))
             self.call = held_calls.fetched_by(options.url)
             self._fetching = self.call is not None
             return
@@ -400,9 +402,9 @@ def _process_response_data(
         data = kwargs["data"]
         # Through two of our wrappers, the same data comes twice.
         if call is not None and extensions.get(DECODED_EXTENSION) is not data:
+            extensions[DECODED_EXTENSION] = data
             if not call.closed:
                 call.observe(data)
-            extensions[DECODED_EXTENSION] = data
             if call.asks_for_usage and data.get("usage", call) is None:
                 # Only who asks for usage is sent this null.
                 del data["usage"]

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from copy import copy
@@ -141,6 +141,7 @@ class _FunctionAccount(_Account):
         super().start_empty()
         self.after_each_call: Callable[[], object] | None = None
         self._responses: deque[tuple[str | None, TokenUsage]] = deque(maxlen=RESPONSES_REMEMBERED)
+        self.fetched: deque[str] = deque(maxlen=RESPONSES_REMEMBERED)
 
     def credit(
         self,
@@ -474,6 +475,17 @@ def current_session() -> Session:
     return _inside(_current_accounts())
 
 
+def note_fetched(names: Iterable[str]) -> None:
+    """Tell the functions running here of responses they fetch, which they do not generate.
+
+    Args:
+        names: Names among which those of the responses are.
+    """
+    for account in _current_accounts():
+        if isinstance(account, _FunctionAccount):
+            account.fetched.extend(names)
+
+
 class FunctionTotals:
     """Totals over one run of a decorated function, which is no session of its own."""
 
@@ -516,9 +528,12 @@ class FunctionTotals:
     def has_counted(self, response_id: str | None, usage: TokenUsage) -> bool:
         """Whether a response was counted, by its id, or else by its tokens.
 
+        One that was only fetched was counted where it was generated, or not at all.
         Frameworks give ids of their own to what they make of a response, and add up the
         tokens of several.
         """
+        if response_id is not None and response_id in self._account.fetched:
+            return True
         responses = self._account.responses()
         if response_id is not None and response_id in (seen_id for seen_id, _ in responses):
             return True

@@ -70,14 +70,15 @@ def follow(
         # keep it from being pickled.
         for name in ("close", "aclose", "iter_bytes", "aiter_bytes"):
             vars(response).pop(name, None)
+        error = sys.exception()
+        if isinstance(error, GeneratorExit):
+            # Perhaps the garbage collector closing a generator: no locks here.
+            later()
+            return
         with seam:
-            error = sys.exception()
-            if isinstance(error, GeneratorExit):
-                # Perhaps the garbage collector closing a generator: no locks here.
-                later()
-                return
             finaliser.detach()
             body.read()
+        with seam:
             finish(call, error if _is_of_the_call(error) else None)
 
     _hook_closing(response, ended)
@@ -243,10 +244,13 @@ def read_in_memory(response: Any, call: Call) -> None:
         body = _Body(call, response, measures=True)
         body.feed(response.content)
         body.read()
-    elif "json" in kind:
+        return
+    content = None
+    if "json" in kind:
         # Not read, or not JSON after all: neither is ours to complain about.
         with suppress(Exception):
-            call.observe(json.loads(response.content))
+            content = json.loads(response.content)
+    call.observe(content)
 
 
 def _json_or_usage(text: bytes) -> object:
