@@ -44,7 +44,9 @@ class HeldCalls:
         if call.response_id is None or not _is_background(call):
             return False, None
         with self._lock:
-            self._calls.pop(call.response_id, None)
+            # Another call may stand there: a server that uses its ids again.
+            if self._calls.get(call.response_id) is call:
+                del self._calls[call.response_id]
             if call.status not in UNFINISHED or call.closed:
                 return False, None
             self._calls[call.response_id] = call

@@ -49,7 +49,7 @@ def make_calls(plan: Plan) -> None:
             line = {"joules": record.total_energy_joules, "written_at_ns": time.time_ns()}
             lines.write(json.dumps(line) + "\n")
 
-        wrap_openai(client, meter_provider=meters, on_record=write)
+        wrap_openai(client, meter_provider=meters, on_record=write, ledger=f"{plan.written}.jsonl")
         for asked in islice(repeat(plan.model), plan.calls):
             client.chat.completions.create(
                 model=asked, messages=[{"role": "user", "content": "Capital of Mexico?"}]

@@ -17,6 +17,7 @@ import pytest
 
 from backends.calling import Plan
 from backends.running import PATIENCE_SECONDS, eventually
+from energy_tracking import read_ledger
 from energy_tracking.telemetry import ENERGY_METRIC
 from loopback import Loopback
 from otlp import OtlpReceiver
@@ -60,6 +61,11 @@ class Fleet:
         """What the process wrote of each of its calls, whole lines alone."""
         text = (self.folder / name).read_text("utf-8")
         return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+
+    def in_ledger(self, name: str) -> list[float]:
+        """Energy [J] of the calls in the process's ledger."""
+        entries = read_ledger(self.folder / f"{name}.jsonl")
+        return [entry.record.total_energy_joules or 0.0 for entry in entries]
 
     def exported(self) -> dict[str, Exported]:
         """By process; counters are cumulative, so the last value is the sum."""
@@ -112,6 +118,8 @@ def test_the_summed_counter_is_the_sum_of_the_sessions(fleet: Fleet) -> None:
         written = fsum(line["joules"] for line in fleet.written(name))
         assert exported[name].joules == pytest.approx(written, rel=1e-12)
     summed = fsum(each.joules for each in exported.values())
+    ledgers = fsum(joules for name in MODELS for joules in fleet.in_ledger(name))
+    assert summed == pytest.approx(ledgers, rel=1e-12)
     assert summed == pytest.approx(fsum(totals), rel=0, abs=1e-9 * CALLS * len(totals))
 
 
@@ -132,5 +140,8 @@ def test_a_killed_process_loses_at_most_what_it_had_not_exported(fleet: Fleet) -
     # one call may have been counted and not yet written.
     surely_exported = [line for line in lines if line["written_at_ns"] < last.collected_at_ns]
     assert len(surely_exported) <= round(received) <= len(lines) + 1
+    # Its ledger outlives it, with every call it had ended.
+    assert set(fleet.in_ledger("killed")) == {per_call}
+    assert len(lines) <= len(fleet.in_ledger("killed")) <= len(lines) + 1
     # The other one is not touched by it.
     assert fleet.exported()["other"].joules == pytest.approx(other_total, rel=0, abs=1e-9 * CALLS)

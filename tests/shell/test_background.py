@@ -16,6 +16,7 @@ import pytest
 import energy_tracking
 from energy_tracking import Session
 from energy_tracking.background import held_calls
+from energy_tracking.call import Call
 from energy_tracking.tracker import open_streams, settle_everything
 from loopback import (
     RESPONSE_USAGE,
@@ -179,6 +180,23 @@ async def test_a_background_stream_left_early_goes_on_where_it_is_taken_up(
     assert (watch.record.status, watch.record.error_type) == ("estimated", None)
     await flavour.call(client.responses.retrieve, "resp_1")
     assert len(watch.records) == 1
+
+
+async def test_a_late_finaliser_of_one_call_lets_go_of_no_other(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    # Servers use ids again; the finaliser of a stream long settled comes when it comes.
+    loopback.serve(body("completed"), body("queued"), endpoint="responses")
+    loopback.serve(body("completed"), endpoint="responses/resp_1")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    await start(flavour, client)
+    settled = Call(watch.record.request, lambda call: None, {"background": True})
+    settled.response_id = "resp_1"
+    settled.close()
+    await start(flavour, client)
+    held_calls.hold(settled)
+    await flavour.call(client.responses.retrieve, "resp_1")
+    assert [record.status for record in watch.records] == ["estimated", "estimated"]
 
 
 async def test_of_too_many_the_oldest_is_closed_as_far_as_it_is_known(
