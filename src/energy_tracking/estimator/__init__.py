@@ -6,11 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from energy_tracking.estimator import reference, roofline
-from energy_tracking.estimator.estimate import (
-    ATTENTION_MODES,
-    EnergyEstimate,
-    check_attention_mode,
-)
+from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate
 from energy_tracking.estimator.roofline import (
     SCOPES,
     SERVING,
@@ -28,7 +24,6 @@ __all__ = [
     "Assumptions",
     "EnergyEstimate",
     "ServingProfile",
-    "check_attention_mode",
     "check_gpu",
     "estimate_usage",
     "learned",
