@@ -1,4 +1,4 @@
-"""The OpenAI client: this module and ``openai_usage`` alone touch the ``openai`` package.
+"""The OpenAI client: this module and its ``openai_`` helpers alone touch the SDK.
 
 Every call of every resource, sync or async, plain, raw or streamed, goes through three
 methods of the SDK's base client. Each is wrapped, on one client or on the class:
@@ -10,7 +10,8 @@ methods of the SDK's base client. Each is wrapped, on one client or on the class
                          before the SDK can raise over them: the call is fed
 =======================  ==============================================================
 
-No object the caller sees is replaced.
+No object the caller sees is replaced. Calls over websockets go past all three, see
+``openai_sockets``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import wrapt
 from energy_tracking.background import held_calls
 from energy_tracking.call import Call
 from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
+from energy_tracking.openai_sockets import follow_sockets
 from energy_tracking.openai_usage import asking_for_usage, may_ask_for_usage
 from energy_tracking.peers import is_told_elsewhere
 from energy_tracking.session import note_fetched
@@ -110,6 +112,7 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
             return
         _class_hooks.remove()
     _class_hooks = _Hooks(tracker)
+    follow_sockets(_tracker_of)
     for owner, name, hook in _hooks_for_classes():
         wrapper = _while_in_force(hook, _class_hooks)
         _class_hooks.put(owner, name, wrapt.FunctionWrapper(vars(owner)[name], wrapper))
@@ -487,9 +490,16 @@ def _track_client(client: Any, tracker: Tracker) -> None:
             return
         hooks.remove()
     vars(client)[HOOKS_ATTRIBUTE] = hooks = _Hooks(tracker)
+    follow_sockets(_tracker_of)
     for name, hook in _hooks_for(client).items():
         wrapper = _while_in_force(hook, hooks, client)
         hooks.put(client, name, wrapt.FunctionWrapper(getattr(client, name), wrapper))
+
+
+def _tracker_of(client: object) -> Tracker | None:
+    """Who tracks this client now."""
+    hooks: _Hooks | None = vars(client).get(HOOKS_ATTRIBUTE, _class_hooks)
+    return None if hooks is None else hooks.tracker
 
 
 def _while_in_force(hook: Hook, hooks: _Hooks, only: object = None) -> Wrapper:

@@ -1,0 +1,380 @@
+"""Calls over websockets: the Realtime and Live APIs, and the Responses API on a connection.
+
+They go past the SDK's ``request``. A connection is opened once, and every response on it is
+a call of its own: asked for by a message, or begun by a server that heard somebody finish
+speaking. What is followed is the socket the SDK opened, whatever the caller reads it with,
+and each message once; none is changed or held back.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from time import perf_counter
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import wrapt
+
+from energy_tracking.call import Call, defer
+from energy_tracking.shapes import provider_of
+from energy_tracking.tracker import Tracker, open_streams
+
+TrackerOf = Callable[[object], "Tracker | None"]
+"""Who tracks a client now, if anybody does."""
+
+# Module of the SDK that opens sockets -> the operation that such a connection is as a whole,
+# where its model runs all the time and tells seconds, not tokens.
+MODULES: dict[str, str | None] = {
+    "openai.resources.responses.responses": None,
+    "openai.resources.beta.responses.responses": None,
+    "openai.resources.realtime.realtime": None,
+    "openai.resources.beta.realtime.realtime": None,
+    "openai.resources.realtime.translations.translations": "translation",
+    "openai.resources.live.live": "live",
+    "openai.resources.live.forks": "live",
+    "openai.resources.live.sideband": "live",
+}
+# How a connection manager opens its socket; the first also opens it again. Older versions
+# of the SDK have only the others, which are one function.
+OPENS_A_SOCKET = "_connect_ws"
+ENTERS = ("__enter__", "__aenter__", "enter")
+
+ASKS = "response.create"
+BEGINS = "response.created"
+ENDS = frozenset({"response.done", "response.completed", "response.incomplete", "response.failed"})
+TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+NESTED = "response.event"
+"""Of Live sessions: an event of the response that the session has delegated to."""
+
+TYPE_CHARACTERS = 256
+"""Where in a message its type stands, so that sound need not be parsed to be passed over."""
+
+_followed = False
+
+
+def follow_sockets(tracker_of: TrackerOf) -> None:
+    """Follow the sockets that the SDK opens for tracked clients from now on.
+
+    What is wrapped stays so, and asks ``tracker_of`` about each client anew: a module of
+    the SDK may be imported, and a client tracked, at any later time.
+    """
+    global _followed
+    if not _followed:
+        _followed = True
+        for module, operation in MODULES.items():
+            hook = partial(_wrap_managers, tracker_of=tracker_of, operation=operation)
+            wrapt.register_post_import_hook(hook, module)
+
+
+def _wrap_managers(module: ModuleType, *, tracker_of: TrackerOf, operation: str | None) -> None:
+    def opening(
+        wrapped: Callable[..., Any], manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        opened = wrapped(*args, **kwargs)
+        follow = partial(_follow, manager, tracker_of, operation)
+        if hasattr(opened, "__await__"):
+            return _awaited(opened, follow)
+        return follow(opened, is_async=False)
+
+    for name, manager in list(vars(module).items()):
+        if name.endswith("ConnectionManager") and isinstance(manager, type):
+            methods = (OPENS_A_SOCKET,) if OPENS_A_SOCKET in vars(manager) else ENTERS
+            for method in methods:
+                if method in vars(manager):
+                    wrapper = wrapt.FunctionWrapper(vars(manager)[method], opening)
+                    setattr(manager, method, wrapper)
+
+
+async def _awaited(opening: Any, follow: Callable[..., Any]) -> Any:
+    return follow(await opening, is_async=True)
+
+
+def _follow(
+    manager: Any, tracker_of: TrackerOf, operation: str | None, opened: Any, *, is_async: bool
+) -> Any:
+    """Follow what a manager has opened, a socket or a connection over one; returns it."""
+    # Private to each class, under a name of its own.
+    private = {name.rpartition("__")[2]: value for name, value in vars(manager).items()}
+    client = private.get("client")
+    tracker = tracker_of(client)
+    if tracker is not None:
+        with tracker.seam("openai.socket"):
+            socket = getattr(opened, "_connection", opened)
+            calls = _SocketCalls(tracker, partial(tracker_of, client), client, private.get("model"))
+            if operation is not None:
+                calls.begin_whole(operation)
+            _watch(socket, "send", calls.sending, calls.sent, is_async)
+            _watch(socket, "recv", _nothing, calls.received, is_async)
+            _watch(socket, "close", _nothing, calls.closed, is_async)
+            finaliser = weakref.finalize(socket, _end_later, calls)
+            finaliser.atexit = False
+    return opened
+
+
+def _watch(
+    socket: Any,
+    name: str,
+    before: Callable[..., None],
+    after: Callable[[Any, BaseException | None], None],
+    is_async: bool,
+) -> None:
+    """Tell of a method's arguments before it runs, and of its result or error after."""
+    method = getattr(socket, name)
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        before(*args, **kwargs)
+        try:
+            result = method(*args, **kwargs)
+        except BaseException as error:
+            after(None, error)
+            raise
+        after(result, None)
+        return result
+
+    async def watched_async(*args: Any, **kwargs: Any) -> Any:
+        before(*args, **kwargs)
+        try:
+            result = await method(*args, **kwargs)
+        except BaseException as error:
+            after(None, error)
+            raise
+        after(result, None)
+        return result
+
+    setattr(socket, name, watched_async if is_async else watched)
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Before a method whose arguments tell nothing."""
+
+
+def _end_later(calls: _SocketCalls) -> None:
+    """For finalisers, which may only enqueue; see ``defer``."""
+    ended_at = perf_counter()
+    for call in calls.open():
+        call.ended_at = ended_at
+    defer(calls.end)
+
+
+class _SocketCalls:
+    """The calls on one socket.
+
+    Any thread may send while another receives: lists and dicts of the interpreter are
+    changed in single steps here, and a call is closed once however often it is tried.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        tracker_now: Callable[[], Tracker | None],
+        client: Any,
+        model: object,
+    ) -> None:
+        """Know the socket of this client.
+
+        Args:
+            tracker: Whose handler is told of our own errors.
+            tracker_now: Who tracks a call that begins now, if anybody does.
+            client: The client it was opened with.
+            model: The model asked for when it was opened.
+        """
+        self._seam = tracker.seam("openai.socket")
+        self._tracker_now = tracker_now
+        url = urlsplit(str(getattr(client, "websocket_base_url", None) or client.base_url))
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if url.scheme in ("https", "wss") else 80)
+        self._model = model if isinstance(model, str) and model else None
+        self._session_model: str | None = None
+        self._transcription_model: str | None = None
+        self._whole: Call | None = None
+        # Asked for and not begun: the lane, the client's id of the message, the call.
+        self._asked: list[tuple[str | None, str | None, Call]] = []
+        # Begun: by the response's id, and by the lane that is generating.
+        self._begun: dict[object, Call] = {}
+        self._on_lane: dict[str | None, Call] = {}
+
+    def begin_whole(self, operation: str) -> None:
+        """The connection is itself a call, from now until it closes."""
+        self._whole = self._start(operation, self._model, None)
+
+    def sending(self, message: Any, *args: Any, **kwargs: Any) -> None:
+        """A message is about to be sent.
+
+        Raises:
+            EnergyBudgetExceeded: It asks for a response, and a budget allows no more.
+        """
+        event: Mapping[str, Any] = {}
+        refusal = None
+        with self._seam:
+            event = _event_in(message, ASKS)
+            tracker = self._tracker_now()
+            if event.get("type") == ASKS and tracker is not None:
+                refusal = tracker.over_budget()
+        if event.get("type") != ASKS:
+            return
+        if refusal is not None:
+            raise refusal
+        with self._seam:
+            body = event.get("response")
+            body = body if isinstance(body, Mapping) else event
+            call = self._start("chat", _text(body.get("model")) or self._model, body)
+            if call is not None:
+                lane, event_id = _text(event.get("stream_id")), _text(event.get("event_id"))
+                self._asked.append((lane, event_id, call))
+
+    def sent(self, result: object, error: BaseException | None) -> None:
+        """A message was sent, or could not be."""
+        with self._seam:
+            if _is_closed(error):
+                self.end(error)
+
+    def received(self, message: Any, error: BaseException | None) -> None:
+        """A message has come, or none."""
+        with self._seam:
+            if _is_closed(error):
+                self.end(error)
+            elif error is None and "audio.delta" not in str(message[:TYPE_CHARACTERS]):
+                self._told(_event_in(message))
+
+    def closed(self, result: object, error: BaseException | None) -> None:
+        """The caller has closed the connection."""
+        with self._seam:
+            self.end(None)
+
+    def open(self) -> list[Call]:
+        """The calls that have not ended."""
+        whole = [] if self._whole is None else [self._whole]
+        return [*whole, *(call for *_, call in self._asked), *self._begun.values()]
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End every call, as far as it got."""
+        calls = self.open()
+        self._whole = None
+        self._asked.clear()
+        self._begun.clear()
+        self._on_lane.clear()
+        for call in calls:
+            call.close(None if type(error).__name__ == "ConnectionClosedOK" else error)
+
+    def _start(self, operation: str, model: str | None, prompt: object) -> Call | None:
+        tracker = self._tracker_now()
+        if tracker is None:
+            return None
+        call = tracker.start(
+            operation=operation,
+            provider=provider_of(self._host, default="openai"),
+            model=model,
+            stream=True,
+            server_address=self._host,
+            server_port=self._port,
+            prompt=prompt,
+        )
+        open_streams.add(call)
+        return call
+
+    def _told(self, event: Mapping[str, Any]) -> None:
+        nested = event.get("event") if event.get("type") == NESTED else None
+        event = nested if isinstance(nested, Mapping) else event
+        kind = event.get("type")
+        if not isinstance(kind, str):
+            return
+        if kind.startswith("session."):
+            self._learn(event)
+        elif kind == TRANSCRIBED:
+            self._transcribed(event)
+        elif kind == "error":
+            self._refused(event)
+        elif kind.startswith("response."):
+            self._respond(kind, event)
+
+    def _learn(self, event: Mapping[str, Any]) -> None:
+        """Which models the session runs, and how long it has."""
+        session = event.get("session")
+        if isinstance(session, Mapping):
+            self._session_model = _text(session.get("model")) or self._session_model
+            transcription: Any = session.get("input_audio_transcription")
+            with suppress(KeyError, TypeError):
+                transcription = session["audio"]["input"]["transcription"]
+            if isinstance(transcription, Mapping):
+                self._transcription_model = _text(transcription.get("model"))
+        if self._whole is not None:
+            self._whole.response_model = self._session_model
+            # Sums so far: the last one stands.
+            self._whole.observe({"usage": event.get("usage")})
+
+    def _transcribed(self, event: Mapping[str, Any]) -> None:
+        call = self._start("transcription", self._transcription_model, None)
+        if call is not None:
+            call.observe(event)
+            call.close()
+
+    def _refused(self, event: Mapping[str, Any]) -> None:
+        """A message was in error: of ours, the one it names, else the next in line."""
+        told = event.get("error")
+        error: Mapping[str, Any] = told if isinstance(told, Mapping) else event
+        cause = error.get("event_id")
+        for asked in self._asked:
+            lane, event_id, call = asked
+            if event.get("stream_id") in (None, lane) and cause in (None, event_id):
+                self._asked.remove(asked)
+                call.error_type = _text(error.get("code")) or _text(error.get("type")) or "error"
+                call.close()
+                return
+
+    def _respond(self, kind: str, event: Mapping[str, Any]) -> None:
+        lane = _text(event.get("stream_id"))
+        response = event.get("response")
+        id = response.get("id") if isinstance(response, Mapping) else event.get("response_id")
+        id = _text(id)
+        call = self._begun.get(id) or (None if kind == BEGINS else self._on_lane.get(lane))
+        if call is None and (kind == BEGINS or kind in ENDS):
+            call = self._take(lane)
+            if call is not None:
+                # A realtime response does not name its model; one of Responses will.
+                call.response_model = self._session_model
+                self._begun[id or object()] = self._on_lane[lane] = call
+        if call is None:
+            return
+        call.observe(event)
+        if kind in ENDS:
+            self._begun = {key: begun for key, begun in self._begun.items() if begun is not call}
+            if self._on_lane.get(lane) is call:
+                del self._on_lane[lane]
+            call.close()
+
+    def _take(self, lane: str | None) -> Call | None:
+        """The call that begins on this lane: the next one asked for, or one nobody did."""
+        for asked in self._asked:
+            if asked[0] == lane:
+                self._asked.remove(asked)
+                return asked[2]
+        return self._start("chat", self._model, None)
+
+
+def _event_in(message: Any, must_hold: str = "") -> Mapping[str, Any]:
+    """A message as JSON; nothing where it is none, or lacks what it must hold."""
+    if isinstance(message, bytes):
+        if must_hold.encode() not in message:
+            return {}
+    elif not isinstance(message, str) or must_hold not in message:
+        return {}
+    with suppress(ValueError, RecursionError):
+        event = json.loads(message)
+        if isinstance(event, dict):
+            return event
+    return {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _is_closed(error: BaseException | None) -> bool:
+    exceptions = sys.modules.get("websockets.exceptions")
+    return error is not None and isinstance(error, getattr(exceptions, "ConnectionClosed", ()))
