@@ -21,10 +21,12 @@ from typing import Literal, Protocol
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.shapes import (
     CHARACTERS_PER_TOKEN,
+    ToolUsage,
     generated_characters,
     identity_in,
     measured_energy_in,
     prompt_characters,
+    tool_usage_in,
     usage_in,
 )
 from energy_tracking.usage import TokenUsage, read_usage
@@ -64,6 +66,9 @@ class CallSpan(Protocol):
 
     def current(self) -> AbstractContextManager[None]:
         """Make it current while the request is sent."""
+
+    def part(self, request: CallRequest) -> CallSpan:
+        """Open one below it, for what another model did for the call."""
 
     def end(self, record: CallRecord) -> None:
         """Tell it how the call ended."""
@@ -115,7 +120,7 @@ class CallRecord:
         measured_energy_joules: The energy as the server measured it [J], whatever its
             scope; None where it reports none.
         model_match: How the model's name led to a profile, e.g. ``"exact"``.
-        duration_seconds: From the start of the request to its end [s].
+        duration_seconds: From the start of the request to its end [s]; 0 where nobody timed it.
         first_chunk_seconds: From the start to the first stream event [s], or None.
         error_type: What failed, as a class name; None where nothing did.
         retries: Times the SDK sent the request again.
@@ -188,6 +193,7 @@ class Call:
         "span",
         "started_at",
         "status",
+        "tools",
     )
 
     def __init__(
@@ -206,6 +212,7 @@ class Call:
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
         self.characters = 0
+        self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
         self.response_model: str | None = None
         self.status: str | None = None
@@ -238,6 +245,8 @@ class Call:
         if usage is not None:
             # The last one stands: servers that report continuously report sums so far.
             self.raw_usage = usage
+        if usage is not None or "svg_usage" in data:
+            self.tools = tool_usage_in(data) or self.tools
         if usage is not None or "energy" in data:
             measured = measured_energy_in(data)
             if measured is not None:

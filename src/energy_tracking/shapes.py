@@ -107,6 +107,8 @@ UNMEASURED_HOSTS = (
 # one of these.
 NOT_OF_THE_REQUEST = (b"per-", b"limit", b"remaining", b"budget", b"kilo", b"milli")
 
+IMAGE_TOOL = "image_generation"
+
 _TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "text")
 
 
@@ -191,6 +193,52 @@ def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | 
     inner = data.get("response")
     body = inner if isinstance(inner, Mapping) else data
     return tuple(_text(body.get(key)) for key in ("id", "model", "status"))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUsage:
+    """Tokens that another model used for a call, reported apart from the call's own.
+
+    Attributes:
+        operation: What the other model did, as a ``gen_ai.operation.name``.
+        model: Its name; None where the server does not say.
+        usage: Its usage, as it came.
+    """
+
+    operation: str
+    model: str | None
+    usage: Mapping[str, Any]
+
+
+def tool_usage_in(data: Mapping[str, Any]) -> tuple[ToolUsage, ...]:
+    """Usage of the server's own tools in a body or event.
+
+    Source: openai-python 3.57, ``ToolUsage`` ("separate from base model usage") and
+    ``SvgUsage`` ("separate from image rendering usage").
+    """
+    inner = data.get("response")
+    body = inner if isinstance(inner, Mapping) else data
+    found = []
+    drawn = _mapping(_mapping(body.get("tool_usage")).get("image_gen"))
+    if drawn:
+        # The usage names no model; the tool, as the response repeats it, does.
+        tools = (_mapping(tool) for tool in _list(body.get("tools")))
+        models = (_text(tool.get("model")) for tool in tools if tool.get("type") == IMAGE_TOOL)
+        found.append(ToolUsage("image_generation", next(models, None), drawn))
+    for holder in (body, *_list(body.get("output"))):
+        authored = _mapping(_mapping(holder).get("svg_usage"))
+        if authored:
+            found.append(ToolUsage("image_generation", _text(authored.get("model")), authored))
+    # Tools that were offered and not used are there with zeros.
+    return tuple(tool for tool in found if tool.usage.get("total_tokens"))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 @dataclass(frozen=True, slots=True)

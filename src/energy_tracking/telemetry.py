@@ -282,6 +282,10 @@ class CallSpan:
         """Make our own span current, so that HTTP spans become its children."""
         return _current(self.span) if self.own else nullcontext()
 
+    def part(self, request: CallRequest) -> CallSpan:
+        """Open one below it, for what another model did for the call."""
+        return self._telemetry._start_part(self, request)
+
     def end(self, record: CallRecord) -> None:
         """Put the record on the span and into the metrics."""
         self._telemetry._end(self, record)
@@ -379,10 +383,22 @@ class Telemetry:
         if self._spans in ("auto", "annotate") and theirs:
             return CallSpan(self, current, own=False, alone=False)
         alone = not (theirs or request.told_elsewhere)
+        return self._start_own(request, alone)
+
+    def _start_part(self, whole: CallSpan, request: CallRequest) -> CallSpan:
+        # Theirs tells of the call itself: its attributes are not those of the part.
+        return self._start_own(request, whole.alone, trace.set_span_in_context(whole.span))
+
+    def _start_own(
+        self, request: CallRequest, alone: bool, context: otel_context.Context | None = None
+    ) -> CallSpan:
         if self._spans in ("annotate", "off"):
             return CallSpan(self, INVALID_SPAN, own=True, alone=alone)
         span = self._tracer.start_span(
-            _name(request), kind=SpanKind.CLIENT, attributes=_read(REQUEST_FACTS, request)
+            _name(request),
+            context=context,
+            kind=SpanKind.CLIENT,
+            attributes=_read(REQUEST_FACTS, request),
         )
         return CallSpan(self, span, own=True, alone=alone)
 
@@ -454,12 +470,9 @@ class Telemetry:
             self._unestimated.add(1, common)
         if not tokens_and_duration:
             return
-        if record.error_type is not None:
-            self._duration.record(
-                record.duration_seconds, common | {"error.type": record.error_type}
-            )
-        else:
-            self._duration.record(record.duration_seconds, common)
+        if record.duration_seconds:
+            error = {} if record.error_type is None else {"error.type": record.error_type}
+            self._duration.record(record.duration_seconds, common | error)
         if usage is not None:
             for kind, count in (("input", "input_tokens"), ("output", "output_tokens")):
                 if count not in usage.estimated:

@@ -42,6 +42,7 @@ from energy_tracking.ledger import Ledger
 from energy_tracking.profiles import Catalogue, GpuProfile, ModelMatch, ModelProfile
 from energy_tracking.session import current_session, process_session
 from energy_tracking.settings import SettingArguments, Settings, naming
+from energy_tracking.shapes import ToolUsage
 from energy_tracking.telemetry import ProviderArguments, Telemetry
 from energy_tracking.usage import TokenUsage
 from energy_tracking.version import VERSION
@@ -349,7 +350,20 @@ class Tracker:
         if self._on_record is not None:
             with self.seam("on_record"):
                 self._on_record(record)
+        for tool in call.tools:
+            with self.seam("tools"):
+                self._tell_part(call, tool)
         return record
+
+    def _tell_part(self, call: Call, tool: ToolUsage) -> None:
+        """Count what another model did for a call, whose usage says nothing of it."""
+        request = replace(call.request, operation=tool.operation, model=tool.model, stream=False)
+        part = Call(request, self._settle)
+        part.ended_at = part.started_at
+        part.raw_usage = tool.usage
+        if call.span is not None:
+            part.span = call.span.part(request)
+        part.close()
 
     def _assume(self) -> Assumptions:
         settings = self.settings

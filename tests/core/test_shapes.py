@@ -19,6 +19,7 @@ from energy_tracking.shapes import (
     prompt_characters,
     provider_of,
     response_facts,
+    tool_usage_in,
     usage_in,
 )
 
@@ -210,6 +211,7 @@ KEYS = st.sampled_from(
     [
         *("usage", "response", "choices", "delta", "message", "content", "output", "text"),
         *("id", "model", "status", "tool_calls", "function", "arguments", "data", "type"),
+        *("tool_usage", "image_gen", "svg_usage", "tools", "total_tokens"),
     ]
 )
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
@@ -225,3 +227,4 @@ def test_no_body_of_any_shape_makes_reading_it_raise(data: dict[str, Any]) -> No
     assert generated_characters(data) >= 0
     assert prompt_characters(data) >= 0
     response_facts(data)
+    assert all(tool.usage for tool in tool_usage_in(data))

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from energy_tracking.usage import (
@@ -489,8 +489,6 @@ def invariants_hold(usage: TokenUsage) -> None:
     assert len(usage.repairs) <= 40
 
 
-relaxed = settings(deadline=None)  # a slow machine is not a fault of the code
-
 NAMES = sorted(
     {key for dialect in DIALECTS for path, _ in leaves(dialect.shape) for key in path}
     | {"modality", "type", "seconds"}
@@ -514,7 +512,6 @@ def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(mappings, objects, st.lists(inner, max_size=3))
 
 
-@relaxed
 @given(nested(st.recursive(values, nested, max_leaves=12)))
 @example(chat(3, 4, 5, reasoning=10**9, cached=10**9))
 def test_anything_nested_is_read_without_an_error_and_holds_together(usage: object) -> None:
@@ -524,7 +521,6 @@ def test_anything_nested_is_read_without_an_error_and_holds_together(usage: obje
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-@relaxed
 @given(data=st.data())
 def test_any_counts_in_the_places_of_a_dialect_hold_together(
     dialect: Dialect, data: st.DataObject
@@ -555,7 +551,6 @@ odd_objects = st.one_of(
 )
 
 
-@relaxed
 @given(odd_objects, st.sampled_from(DIALECTS))
 def test_odd_objects_are_read_without_an_error(thing: object, dialect: Dialect) -> None:
     assert read_usage(thing) is None
@@ -564,7 +559,6 @@ def test_odd_objects_are_read_without_an_error(thing: object, dialect: Dialect) 
         invariants_hold(result)
 
 
-@relaxed
 @given(
     prompt=st.integers(0, MAX_TOKENS),
     completion=st.integers(0, MAX_TOKENS),
