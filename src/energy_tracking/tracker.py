@@ -182,6 +182,8 @@ class Tracker:
         operation: str = "chat",
         provider: str = "unknown",
         response_id: str | None = None,
+        measured_energy_joules: float | None = None,
+        error_type: str | None = None,
     ) -> CallRecord:
         """Count a call that ran somewhere else, from the usage it came back with.
 
@@ -191,10 +193,16 @@ class Tracker:
             operation: ``gen_ai.operation.name``.
             provider: ``gen_ai.provider.name``.
             response_id: The server's id of the response.
+            measured_energy_joules: The energy as the server measured it [J], if it did.
+            error_type: What failed, if anything did.
         """
         call = self.start(operation=operation, provider=provider, model=model)
+        # There was a response, if only one that tells nothing.
+        call.observe(None)
         call.raw_usage = usage
         call.response_id = response_id
+        call.measured_energy_joules = measured_energy_joules
+        call.error_type = error_type
         return self._tell(call)
 
     def estimate(
