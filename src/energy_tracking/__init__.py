@@ -6,6 +6,7 @@
 ``@track_energy`` a function, ``energy_session(name)`` sums up.
 """
 
+from energy_tracking.backfill import record_log
 from energy_tracking.baggage import session_from_baggage, session_to_baggage
 from energy_tracking.call import CallRecord, CallRequest
 from energy_tracking.carbon import Carbon
@@ -66,6 +67,7 @@ __all__ = [
     "process_session",
     "read_ledger",
     "read_usage",
+    "record_log",
     "register_gpu_profile",
     "register_model_profile",
     "session_from_baggage",

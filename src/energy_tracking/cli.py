@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from energy_tracking.backfill import record_responses
+from energy_tracking.call import CallRecord
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.ledger import read_ledger
 from energy_tracking.report import (
@@ -17,9 +19,11 @@ from energy_tracking.report import (
     two_digits,
 )
 from energy_tracking.run import run_program
+from energy_tracking.session import Session
 from energy_tracking.settings import settings_rows
 from energy_tracking.totals import grouped
 from energy_tracking.tracker import Tracker, default_catalogue
+from energy_tracking.usage import TokenUsage
 from energy_tracking.version import VERSION
 
 
@@ -63,12 +67,21 @@ def _parser() -> argparse.ArgumentParser:
 
     ledger = commands.add_parser("ledger", help="sum up a ledger, also by another method or GPU")
     ledger.add_argument("path", metavar="PATH", help="the file named by ENERGY_TRACKING_LEDGER")
-    ledger.add_argument("--method", help="estimate every call again by this method")
-    ledger.add_argument("--gpu", help="estimate every call again on this GPU")
-    ledger.add_argument("--model", help="estimate every call again as if this model had answered")
     ledger.add_argument("--session", metavar="NAME", help="only the calls of this session")
-    ledger.add_argument("--format", choices=("table", "json", "csv"), default="table")
     ledger.set_defaults(run=_ledger)
+
+    backfill = commands.add_parser(
+        "backfill", help="sum up the responses in files: the output of a batch, or a log"
+    )
+    backfill.add_argument("paths", metavar="PATH", nargs="+", help="a file with JSON in its lines")
+    backfill.add_argument("--ledger", metavar="PATH", help="append every call to this ledger")
+    backfill.set_defaults(run=_backfill)
+
+    for command in (ledger, backfill):
+        command.add_argument("--method", help="estimate every call by this method")
+        command.add_argument("--gpu", help="estimate every call on this GPU")
+        command.add_argument("--model", help="estimate every call as if this model had answered")
+        command.add_argument("--format", choices=("table", "json", "csv"), default="table")
 
     for name, run, text in (
         ("models", _models, "list the model profiles, with grade and source"),
@@ -94,21 +107,57 @@ def _ledger(options: argparse.Namespace) -> int:
     again = (options.method, options.gpu, options.model) != (None, None, None)
     # Disabled: it is to estimate, and to open no ledger of its own.
     tracker = Tracker(method=options.method, gpu=options.gpu, disabled=True) if again else None
+    records = (
+        entry.record if tracker is None else tracker.estimate_again(entry.record, options.model)
+        for entry in read_ledger(options.path)
+        if options.session in (None, entry.record.request.session.name)
+    )
+    return _print_sum(options.session or options.path, records, options)
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    # As for a ledger: without one named here, none is opened.
+    tracker = Tracker(
+        method=options.method,
+        gpu=options.gpu,
+        ledger=options.ledger,
+        disabled=options.ledger is None,
+        summary=False,
+        spans="off",
+        on_error=_raise,
+    )
+
+    def records() -> Iterator[CallRecord]:
+        # What is wrong is said before any is in the ledger, where it would be twice next time.
+        if options.model is not None:
+            tracker.estimate_as(None, None, TokenUsage(), options.model)
+        for path in options.paths:
+            open(path, "rb").close()
+        for path in options.paths:
+            with Session(path):
+                yield from record_responses(path, tracker)
+
+    told = records()
+    if options.model is not None:
+        # To be shown only: the ledger keeps what has been.
+        told = (tracker.estimate_again(record, options.model) for record in told)
+    return _print_sum(", ".join(options.paths), told, options)
+
+
+def _raise(where: str, error: Exception) -> None:
+    raise error
+
+
+def _print_sum(name: str, records: Iterable[CallRecord], options: argparse.Namespace) -> int:
+    """Print the totals of these calls, and on stderr what could not be read."""
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            groups, reasons = grouped(
-                entry.record
-                if tracker is None
-                else tracker.estimate_again(entry.record, options.model)
-                for entry in read_ledger(options.path)
-                if options.session in (None, entry.record.request.session.name)
-            )
+            groups, reasons = grouped(records)
     except OSError as error:
-        raise ConfigurationError(f"{options.path}: {error.strerror}") from None
+        raise ConfigurationError(f"{error.filename or name}: {error.strerror}") from None
     for warning in caught:
         print(f"energy-tracking: {warning.message}", file=sys.stderr)
-    name = options.session or options.path
     if options.model is not None:
         name += f", as {options.model}"
     if options.format == "csv":

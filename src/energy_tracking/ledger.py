@@ -15,7 +15,7 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -106,21 +106,42 @@ def read_ledger(path: str | os.PathLike[str]) -> Iterator[LedgerEntry]:
     Raises:
         OSError: The file cannot be read.
     """
-    skipped = []
+    return read_lines(path, _entry)
+
+
+def read_lines(
+    path: str | os.PathLike[str], read: Callable[[dict[str, Any]], T | None]
+) -> Iterator[T]:
+    """Read a file with an object of JSON in each line, one line at a time.
+
+    Args:
+        path: The file.
+        read: What a line says; None, or one of the errors that come of taking it for what
+            it is not, where that cannot be read.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    skipped, named = 0, []
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                entry = _entry(line)
-                if entry is None:
-                    skipped.append(number)
-                else:
-                    yield entry
+                try:
+                    told = json.loads(line)
+                    found = read(told) if isinstance(told, dict) else None
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                    found = None
+                if found is not None:
+                    yield found
+                    continue
+                skipped += 1
+                if skipped <= LINES_NAMED:
+                    named.append(str(number))
     if skipped:
-        named = ", ".join(map(str, skipped[:LINES_NAMED]))
-        more = ", …" if len(skipped) > LINES_NAMED else ""
+        more = ", …" if skipped > LINES_NAMED else ""
         warnings.warn(
-            f"{os.fspath(path)}: {len(skipped)} unreadable line{'s' * (len(skipped) > 1)} "
-            f"left out ({named}{more})",
+            f"{os.fspath(path)}: {skipped} unreadable line{'s' * (skipped > 1)} "
+            f"left out ({', '.join(named)}{more})",
             EnergyTrackingWarning,
             stacklevel=2,
         )
@@ -166,24 +187,20 @@ def _told(source: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
     }
 
 
-def _entry(line: bytes) -> LedgerEntry | None:
-    """What a line says; None where it cannot be read."""
-    try:
-        told = json.loads(line)
-        if told["ledger"] > FORMAT:
-            return None
-        usage, estimate = told.pop("usage", None), told.pop("estimate", None)
-        session = RecordedSession(told["session"], told["tags"])
-        record = _made(
-            CallRecord,
-            told,
-            request=_made(CallRequest, told["request"], session=session),
-            usage=usage and _made(TokenUsage, usage),
-            estimate=estimate and _made(EnergyEstimate, estimate),
-        )
-        return LedgerEntry(record, datetime.fromisoformat(told["timestamp"]), told["pid"])
-    except (ValueError, TypeError, KeyError, AttributeError):
+def _entry(told: dict[str, Any]) -> LedgerEntry | None:
+    """What a line says; None where it is of a later format."""
+    if told["ledger"] > FORMAT:
         return None
+    usage, estimate = told.pop("usage", None), told.pop("estimate", None)
+    session = RecordedSession(told["session"], told["tags"])
+    record = _made(
+        CallRecord,
+        told,
+        request=_made(CallRequest, told["request"], session=session),
+        usage=usage and _made(TokenUsage, usage),
+        estimate=estimate and _made(EnergyEstimate, estimate),
+    )
+    return LedgerEntry(record, datetime.fromisoformat(told["timestamp"]), told["pid"])
 
 
 def _made(kind: type[T], told: Mapping[str, Any], **known: Any) -> T:

@@ -6,7 +6,6 @@ survive old SDKs, and the tokens are known even where the SDK goes on to raise.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,6 +94,9 @@ MEASURED_ENERGY = {
     "energy_kwh": joules_from_wh(1000.0),
     "kwh": joules_from_wh(1000.0),
 }
+
+# In whatever unit, above this a number is no energy of one request.
+MAX_MEASURED = 1e12
 
 # Hosts, or the ends of them, known to tell nothing they have measured.
 UNMEASURED_HOSTS = (
@@ -185,7 +187,11 @@ def measured_energy_in_headers(headers: Iterable[tuple[bytes, bytes]]) -> float 
 
 
 def _is_amount(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and 0 < value <= MAX_MEASURED
+    )
 
 
 def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:

@@ -183,6 +183,8 @@ class Tracker:
         operation: str = "chat",
         provider: str = "unknown",
         response_id: str | None = None,
+        measured_energy_joules: float | None = None,
+        error_type: str | None = None,
     ) -> CallRecord:
         """Count a call that ran somewhere else, from the usage it came back with.
 
@@ -192,10 +194,17 @@ class Tracker:
             operation: ``gen_ai.operation.name``.
             provider: ``gen_ai.provider.name``.
             response_id: The server's id of the response.
+            measured_energy_joules: The energy as the server measured it [J], if it did.
+            error_type: What failed, if anything did.
         """
         call = self.start(operation=operation, provider=provider, model=model)
+        # There was a response, if only one that tells nothing. Nobody timed it.
+        call.observe(None)
+        call.ended_at = call.started_at
         call.raw_usage = usage
         call.response_id = response_id
+        call.measured_energy_joules = measured_energy_joules
+        call.error_type = error_type
         return self._tell(call)
 
     def estimate(

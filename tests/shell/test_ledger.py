@@ -174,6 +174,7 @@ def test_a_line_that_lost_its_end_alone_is_read(tracker: Tracker, path: Path) ->
         b'{"ledger": 1}',
         b'{"ledger": 2, "pid": 1}',
         b"\xff\xfe",
+        b"[" * 100_000,
     ],
 )
 def test_foreign_lines_are_left_out_and_said(tracker: Tracker, path: Path, line: bytes) -> None:

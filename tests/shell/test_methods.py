@@ -327,7 +327,7 @@ def test_a_host_known_to_measure_nothing_is_not_listened_to(host: str) -> None:
     assert may_measure(f"{host}.example.org")
 
 
-@pytest.mark.parametrize("odd", [-1.0, 0, float("nan"), "25", True, None])
+@pytest.mark.parametrize("odd", [-1.0, 0, float("nan"), 1e300, 10**400, "25", True, None])
 async def test_measured_energy_that_is_no_amount_is_not_believed(
     odd: object, loopback: Loopback
 ) -> None:
