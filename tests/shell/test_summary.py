@@ -26,11 +26,11 @@ def ask(**more):
 print("here")
 """
 ENDINGS = {
-    "returns": ("ask(); ask()", 0, 2),
-    "left a stream open": ("ask(); stream = ask(stream=True); next(stream)", 0, 2),
-    "exits": ("ask(); sys.exit(3)", 3, 1),
-    "raises": ("ask(); raise SystemExit('x')", 1, 1),
-    "made a tracker late": ("ask(); Tracker(summary=summary)", 0, 1),
+    "returns": ("ask(); ask()", 2),
+    "left a stream open": ("ask(); stream = ask(stream=True); next(stream)", 2),
+    "exits": ("ask(); sys.exit(3)", 1),
+    "raises": ("ask(); raise SystemExit('x')", 1),
+    "made a tracker late": ("ask(); Tracker(summary=summary)", 1),
 }
 
 
@@ -52,12 +52,15 @@ def run(loopback: Loopback, code: str, asked: str, **environment: str) -> tuple[
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(("code", "status", "calls"), ENDINGS.values(), ids=ENDINGS.keys())
+@pytest.mark.parametrize(("code", "calls"), ENDINGS.values(), ids=ENDINGS.keys())
 def test_one_table_however_many_trackers_and_however_it_ends(
-    loopback: Loopback, code: str, status: int, calls: int
+    loopback: Loopback, code: str, calls: int
 ) -> None:
     returncode, out, err = run(loopback, code, "1")
-    assert (returncode, out) == (status, "here\n")
+    # Python 3.13.0 crashes at its end over any open stream of the SDK, tracked or not.
+    untracked = run(loopback, code, "", ENERGY_TRACKING_DISABLED="1")
+    assert (returncode, out) == untracked[:2]
+    assert out == "here\n"
     assert err.count("process: ") == 1
     assert f"process: {calls} call" in err
     assert "\nmodel" in err
