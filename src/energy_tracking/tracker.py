@@ -494,5 +494,11 @@ def _leave_open_calls_to_parent() -> None:
     forget_deferred()
 
 
+def _renew_catalogue_lock() -> None:
+    global _catalogue_lock
+    _catalogue_lock = threading.Lock()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_open_calls_to_parent)
+    os.register_at_fork(after_in_child=_renew_catalogue_lock)
