@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from energy_tracking.units import joules_from_wh
 
 CHARACTERS_PER_TOKEN = 4.3
-"""Characters of text per token [1], for streams that end without a usage.
+"""Characters of text per token [1], for streams and responses without a usage.
 
 English prose and code lie near 4 to 4.5 with the tokenisers of today; other scripts are
 far lower. It is only used where the alternative is to count nothing, and says so.
@@ -38,7 +38,10 @@ class Endpoint:
 
 
 # A POST to one of these runs inference and is counted. Everything else fetches, lists or
-# manages what already ran, and is not. A longer path stands before the one it ends in.
+# manages what already ran, and is not. Nor is what a server runs by itself: agents'
+# sessions, assistants' threads, evals, graders, batches and training. None of their requests
+# is a call; an agent's session tells a usage, but a sum so far, which OpenAI calls best-effort.
+# A longer path stands before the one it ends in.
 ENDPOINTS = (
     Endpoint("/chat/completions", "chat", stream_options=True),
     Endpoint("/completions", "text_completion", stream_options=True),
@@ -49,6 +52,10 @@ ENDPOINTS = (
     Endpoint("/images/generations", "image_generation"),
     Endpoint("/images/edits", "image_generation"),
     Endpoint("/images/variations", "image_generation"),
+    Endpoint("/videos", "video_generation"),
+    Endpoint("/videos/edits", "video_generation"),
+    Endpoint("/videos/extensions", "video_generation"),
+    Endpoint("/remix", "video_generation"),  # of /videos/{id}
     Endpoint("/audio/transcriptions", "transcription"),
     Endpoint("/audio/translations", "transcription"),
     Endpoint("/audio/speech", "speech"),

@@ -56,7 +56,11 @@ FETCHES = [
     ("post", "/fine_tuning/jobs"),
     ("post", "/conversations"),
     ("post", "/vector_stores"),
-    ("post", "/videos"),
+    ("get", "/videos/video_1"),
+    ("post", "/videos/characters"),
+    ("post", "/agents/sessions"),
+    ("post", "/agents/sessions/session_1/events"),
+    ("post", "/fine_tuning/alpha/graders/run"),
     ("post", "/uploads/u/completions2"),
 ]
 
