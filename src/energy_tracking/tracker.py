@@ -258,7 +258,10 @@ class Tracker:
             assumptions = learned(assumptions, usage, profile, gpu, tokens_per_second)
         method = self.settings.method
         estimate = estimate_usage(usage, profile, gpu, method=method, assumptions=assumptions)
-        if not math.isfinite(estimate.total_energy_joules):
+        joules = estimate.total_energy_joules
+        if not math.isfinite(joules):
+            what = f"{joules} J for model {profile.name!r} on GPU {gpu.name!r}: {usage}"
+            self._on_error("estimate", ArithmeticError(what))
             return Outcome(reason="the estimate is not a finite number")
         if not usage.cached_input_tokens:
             return Outcome(estimate, match.rule)

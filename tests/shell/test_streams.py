@@ -358,6 +358,27 @@ async def test_a_stream_collected_while_a_lock_is_held_only_enqueues(
     assert sorted(seen) == ["partial", "unestimated"]
 
 
+async def test_a_stream_nobody_collects_is_counted_when_the_process_ends(
+    flavour: Flavour, loopback: Loopback, watch: Watch, api: Api
+) -> None:
+    loopback.serve(sse(*api.events, DONE))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    gc.disable()
+    try:
+        with Session() as session:
+            stream = await api.open(flavour, client)
+            for _ in range(api.first_text + 1):
+                await flavour.next(stream)
+            del stream
+        settle_everything()
+        assert session.totals.calls == 1
+    finally:
+        gc.enable()
+    gc.collect()
+    await asyncio.sleep(0.01)
+    assert watch.record.status == "partial"
+
+
 async def test_a_stream_dropped_late_is_as_long_as_it_was_open(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
