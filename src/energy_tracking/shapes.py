@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 from energy_tracking.units import joules_from_wh
@@ -62,8 +64,8 @@ ENDPOINTS = (
     Endpoint("/moderations", "moderation"),
 )
 
-# Host (or the end of it) to `gen_ai.provider.name`. The convention names the provider the
-# client believes to talk to, so an unlisted host stays with the client library's own.
+# Host, the end of it, or a pattern of it, to `gen_ai.provider.name`. The convention names the
+# provider the client believes to talk to, so an unlisted host stays with the library's own.
 PROVIDERS = {
     "openai.azure.com": "azure.ai.openai",
     "cognitiveservices.azure.com": "azure.ai.openai",
@@ -77,6 +79,9 @@ PROVIDERS = {
     "api.anthropic.com": "anthropic",
     "generativelanguage.googleapis.com": "gcp.gemini",
     "aiplatform.googleapis.com": "gcp.vertex_ai",
+    # The region stands in the middle; other services of Amazon's may serve a user's own model.
+    "bedrock-runtime.*.amazonaws.com": "aws.bedrock",
+    "bedrock-mantle.*.api.aws": "aws.bedrock",
 }
 
 # Where a usage may lie in a body or a stream event, most common first.
@@ -125,13 +130,14 @@ def endpoint_of(method: str, path: str) -> Endpoint | None:
     return next((endpoint for endpoint in ENDPOINTS if path.endswith(endpoint.path)), None)
 
 
+@lru_cache(maxsize=256)
 def provider_of(host: str, default: str) -> str:
     """``gen_ai.provider.name`` of a host, ``default`` where the host is not listed."""
     return next(
         (
             provider
-            for suffix, provider in PROVIDERS.items()
-            if host == suffix or host.endswith(("." + suffix, "-" + suffix))
+            for known, provider in PROVIDERS.items()
+            if fnmatchcase(host, known) or host.endswith(("." + known, "-" + known))
         ),
         default,
     )
