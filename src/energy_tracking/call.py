@@ -112,6 +112,9 @@ class CallRecord:
         reason: Why less is known than could be.
         response_model: The model the server says it ran.
         response_id: The server's id of the response.
+        response_status: How the server says that the response ended: ``"completed"``,
+            ``"incomplete"``, ``"failed"``, ``"cancelled"``, or what it was when last seen;
+            None where it does not say.
         usage: Token counts; None where nothing is known.
         estimate: The energy, also beside a measured one; None where it could not be
             estimated.
@@ -131,6 +134,7 @@ class CallRecord:
     reason: str | None = None
     response_model: str | None = None
     response_id: str | None = None
+    response_status: str | None = None
     usage: TokenUsage | None = None
     estimate: EnergyEstimate | None = None
     cache_avoided_energy_joules: float | None = None
@@ -291,6 +295,7 @@ class Call:
             reason=outcome.reason or reason,
             response_model=self.response_model,
             response_id=self.response_id,
+            response_status=self.status,
             usage=usage,
             estimate=outcome.estimate,
             cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,

@@ -24,6 +24,7 @@ an agent, chain, tool        is a sum; its energy is not that of one call with t
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections import OrderedDict, deque
@@ -235,6 +236,10 @@ class _Counted:
     """The calls counted last, so that none is counted again from a span."""
 
     def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget all with a lock nobody holds: for the child of a fork."""
         self._lock = threading.Lock()
         self._responses: OrderedDict[str, None] = OrderedDict()
         self._reports: deque[_Report] = deque(maxlen=REMEMBERED_REPORTS)
@@ -302,6 +307,8 @@ class _Watched:
 
 
 _counted = _Counted()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_counted.begin_anew)
 _watched: WeakValueDictionary[int, _Watched] = WeakValueDictionary()
 
 

@@ -16,12 +16,13 @@ No object the caller sees is replaced. Calls over websockets go past all three, 
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
@@ -60,7 +61,8 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
     """Track every call of this client; returns the same client.
 
     Works for ``OpenAI``, ``AsyncOpenAI``, their Azure forms and subclasses, and for
-    clients made from it by ``with_options()``. Wrapping again replaces the settings.
+    clients made from it by ``with_options()`` or ``copy.copy``. Wrapping again replaces the
+    settings.
 
     Args:
         client: The client.
@@ -155,7 +157,12 @@ class _Hooks:
     def remove(self) -> None:
         """Leave every method as it was found, and as somebody else has since made it."""
         self.in_force = False
-        for owner, name, ours, was_there in self._places:
+        self.leave()
+
+    def leave(self, copied: Any = None) -> None:
+        """Take our wrappers away, or those that a copy of the client has of them."""
+        for place, name, ours, was_there in self._places:
+            owner = place if copied is None else copied
             if vars(owner).get(name) is ours:
                 if was_there:
                     setattr(owner, name, ours.__wrapped__)
@@ -491,9 +498,33 @@ def _track_client(client: Any, tracker: Tracker) -> None:
         hooks.remove()
     vars(client)[HOOKS_ATTRIBUTE] = hooks = _Hooks(tracker)
     follow_sockets(_tracker_of)
+    _keep_copies_apart()
     for name, hook in _hooks_for(client).items():
         wrapper = _while_in_force(hook, hooks, client)
         hooks.put(client, name, wrapt.FunctionWrapper(getattr(client, name), wrapper))
+
+
+@cache
+def _keep_copies_apart() -> None:
+    """See to it that ``copy.copy`` of a tracked client makes one that is tracked by itself.
+
+    The copy would share our wrappers, which send through the client they were made for.
+    """
+    from openai._base_client import BaseClient
+
+    if hasattr(copy, "_reconstruct") and not hasattr(BaseClient, "__copy__"):
+        BaseClient.__copy__ = _shallow_copy  # type: ignore[attr-defined]
+
+
+def _shallow_copy(client: Any) -> Any:
+    # What copy.copy does where there is no __copy__.
+    copied = copy._reconstruct(client, None, *client.__reduce_ex__(4))  # type: ignore[attr-defined]
+    hooks: _Hooks | None = vars(copied).pop(HOOKS_ATTRIBUTE, None)
+    if hooks is not None:
+        with hooks.tracker.seam("openai.copy"):
+            hooks.leave(copied)
+            _track_client(copied, hooks.tracker)
+    return copied
 
 
 def _tracker_of(client: object) -> Tracker | None:

@@ -247,7 +247,11 @@ class Session:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave it; calls started inside are still credited when they end."""
+        """Leave it; calls started inside are still credited when they end.
+
+        A stream that was dropped unread ends when it is collected, at the latest when the
+        process does: use ``with`` on a stream you may not read to its end.
+        """
         here, entrances = _here.get(), self._account.entrances
         left = next((one for one in tuple(entrances) if one.is_of_this_context()), None)
         if left is None and entrances:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 from energy_tracking.units import joules_from_wh
 
 CHARACTERS_PER_TOKEN = 4.3
-"""Characters of text per token [1], for streams that end without a usage.
+"""Characters of text per token [1], for streams and responses without a usage.
 
 English prose and code lie near 4 to 4.5 with the tokenisers of today; other scripts are
 far lower. It is only used where the alternative is to count nothing, and says so.
@@ -37,7 +39,10 @@ class Endpoint:
 
 
 # A POST to one of these runs inference and is counted. Everything else fetches, lists or
-# manages what already ran, and is not. A longer path stands before the one it ends in.
+# manages what already ran, and is not. Nor is what a server runs by itself: agents'
+# sessions, assistants' threads, evals, graders, batches and training. None of their requests
+# is a call; an agent's session tells a usage, but a sum so far, which OpenAI calls best-effort.
+# A longer path stands before the one it ends in.
 ENDPOINTS = (
     Endpoint("/chat/completions", "chat", stream_options=True),
     Endpoint("/completions", "text_completion", stream_options=True),
@@ -48,14 +53,18 @@ ENDPOINTS = (
     Endpoint("/images/generations", "image_generation"),
     Endpoint("/images/edits", "image_generation"),
     Endpoint("/images/variations", "image_generation"),
+    Endpoint("/videos", "video_generation"),
+    Endpoint("/videos/edits", "video_generation"),
+    Endpoint("/videos/extensions", "video_generation"),
+    Endpoint("/remix", "video_generation"),  # of /videos/{id}
     Endpoint("/audio/transcriptions", "transcription"),
     Endpoint("/audio/translations", "transcription"),
     Endpoint("/audio/speech", "speech"),
     Endpoint("/moderations", "moderation"),
 )
 
-# Host (or the end of it) to `gen_ai.provider.name`. The convention names the provider the
-# client believes to talk to, so an unlisted host stays with the client library's own.
+# Host, the end of it, or a pattern of it, to `gen_ai.provider.name`. The convention names the
+# provider the client believes to talk to, so an unlisted host stays with the library's own.
 PROVIDERS = {
     "openai.azure.com": "azure.ai.openai",
     "cognitiveservices.azure.com": "azure.ai.openai",
@@ -69,6 +78,9 @@ PROVIDERS = {
     "api.anthropic.com": "anthropic",
     "generativelanguage.googleapis.com": "gcp.gemini",
     "aiplatform.googleapis.com": "gcp.vertex_ai",
+    # The region stands in the middle; other services of Amazon's may serve a user's own model.
+    "bedrock-runtime.*.amazonaws.com": "aws.bedrock",
+    "bedrock-mantle.*.api.aws": "aws.bedrock",
 }
 
 # Where a usage may lie in a body or a stream event, most common first.
@@ -122,13 +134,14 @@ def endpoint_of(method: str, path: str) -> Endpoint | None:
     return next((endpoint for endpoint in ENDPOINTS if path.endswith(endpoint.path)), None)
 
 
+@lru_cache(maxsize=256)
 def provider_of(host: str, default: str) -> str:
     """``gen_ai.provider.name`` of a host, ``default`` where the host is not listed."""
     return next(
         (
             provider
-            for suffix, provider in PROVIDERS.items()
-            if host == suffix or host.endswith(("." + suffix, "-" + suffix))
+            for known, provider in PROVIDERS.items()
+            if fnmatchcase(host, known) or host.endswith(("." + known, "-" + known))
         ),
         default,
     )

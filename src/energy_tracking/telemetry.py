@@ -137,6 +137,11 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
     ),
     ("energy_tracking.reason", lambda record: record.reason, "why less is known than could be"),
     (
+        "energy_tracking.response_status",
+        lambda record: record.response_status,
+        "how the response ended, if the server says: `completed`, `incomplete`, `failed`, …",
+    ),
+    (
         "energy_tracking.total_energy_joules",
         lambda record: record.total_energy_joules,
         "energy of the call [J]: measured if the server does, else estimated",

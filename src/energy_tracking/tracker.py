@@ -268,7 +268,10 @@ class Tracker:
             assumptions = learned(assumptions, usage, profile, gpu, tokens_per_second)
         method = self.settings.method
         estimate = estimate_usage(usage, profile, gpu, method=method, assumptions=assumptions)
-        if not math.isfinite(estimate.total_energy_joules):
+        joules = estimate.total_energy_joules
+        if not math.isfinite(joules):
+            what = f"{joules} J for model {profile.name!r} on GPU {gpu.name!r}: {usage}"
+            self._on_error("estimate", ArithmeticError(what))
             return Outcome(reason="the estimate is not a finite number")
         if not usage.cached_input_tokens:
             return Outcome(estimate, match.rule)
@@ -517,5 +520,11 @@ def _leave_open_calls_to_parent() -> None:
     forget_deferred()
 
 
+def _renew_catalogue_lock() -> None:
+    global _catalogue_lock
+    _catalogue_lock = threading.Lock()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_open_calls_to_parent)
+    os.register_at_fork(after_in_child=_renew_catalogue_lock)

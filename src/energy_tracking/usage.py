@@ -419,6 +419,8 @@ def _settled(dialect: Dialect, found: dict[str, int], repairs: list[str]) -> Tok
     elif surplus:
         repairs.append(f"The total is {total}, input and output are {inputs + outputs}; kept.")
     if reasoning > outputs:
+        # Energy is for tokens generated, and the server names that many generated tokens. A
+        # total that disagrees decides nothing: it may be of the very count that is wrong.
         repairs.append(f"{reasoning} reasoning tokens exceed the output of {outputs}; raised.")
         outputs = reasoning
 

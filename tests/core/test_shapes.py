@@ -57,7 +57,11 @@ FETCHES = [
     ("post", "/fine_tuning/jobs"),
     ("post", "/conversations"),
     ("post", "/vector_stores"),
-    ("post", "/videos"),
+    ("get", "/videos/video_1"),
+    ("post", "/videos/characters"),
+    ("post", "/agents/sessions"),
+    ("post", "/agents/sessions/session_1/events"),
+    ("post", "/fine_tuning/alpha/graders/run"),
     ("post", "/uploads/u/completions2"),
 ]
 
@@ -78,6 +82,9 @@ HOSTS = [
     ("mine.cognitiveservices.azure.com", "azure.ai.openai"),
     ("api.x.ai", "x_ai"),
     ("europe-west4-aiplatform.googleapis.com", "gcp.vertex_ai"),
+    ("bedrock-runtime.us-east-1.amazonaws.com", "aws.bedrock"),
+    ("bedrock-mantle.eu-central-1.api.aws", "aws.bedrock"),
+    ("mine.elb.us-east-1.amazonaws.com", "openai"),
     ("127.0.0.1", "openai"),
     ("notapi.x.ai", "openai"),
     ("api.x.ai.example.org", "openai"),

@@ -254,6 +254,58 @@ def test_the_completion_hook_enriches_open_spans_only(bench: Bench) -> None:
     assert bench.energies["theirs"] > 0
 
 
+FORK = """
+import os, signal, threading
+from opentelemetry.sdk.trace import TracerProvider
+from energy_tracking import Tracker, process_session
+from energy_tracking import enrich, tracker as tracking
+
+provider = TracerProvider()
+provider.add_span_processor(enrich.EnergySpanProcessor())
+spans = provider.get_tracer("somebody.else")
+held, release = threading.Event(), threading.Event()
+
+def count_two():
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+    Tracker().record(model="gpt-4o", usage=usage, response_id="one")
+    for response_id in ("one", "two"):
+        told = {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 5}
+        told |= {"gen_ai.request.model": "gpt-4o", "gen_ai.response.id": response_id}
+        spans.start_span("theirs", attributes=told).end()
+    return process_session().totals.calls
+
+def hold():
+    with enrich._counted._lock, tracking._catalogue_lock:
+        held.set()
+        release.wait(20)
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if not child:
+    signal.alarm(10)
+    os._exit(count_two())
+ended = os.waitpid(child, 0)[1]
+release.set()
+thread.join()
+print(os.waitstatus_to_exitcode(ended), count_two())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_waits_for_no_lock_and_remembers_its_own_calls() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["2", "2"], "")
+
+
 # Other instrumentations of the same client.
 
 

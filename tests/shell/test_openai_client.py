@@ -753,6 +753,16 @@ async def test_an_answer_without_tokens_is_counted_and_nothing_invented(
     assert (session.totals.unestimated_calls, session.total_energy_joules) == (1, 0.0)
 
 
+async def test_a_text_without_a_usage_is_partial(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(json_reply(chat_completion("x" * 43, usage=None)))
+    await plain.ask(flavour, watch.wrap(flavour.client(loopback.base_url)))
+    assert watch.record.usage is not None
+    assert (watch.record.usage.output_tokens, watch.record.status) == (10, "partial")
+    assert watch.record.reason == "no usage in the response"
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -45,6 +45,8 @@ IMAGE: Body = {"model": "gpt-image-1", "prompt": PROMPT}
 SOUND: Body = {"model": "gpt-4o-transcribe", "file": ("a.wav", b"RIFF")}
 SPEECH: Body = {"model": "gpt-4o-mini-tts", "voice": "alloy", "input": PROMPT}
 MODERATION: Body = {"model": "omni-moderation-latest", "input": PROMPT}
+VIDEO: Body = {"prompt": PROMPT}
+QUESTIONS: Body = {"questions": [{"type": "predicate", "instructions": "Is it a city?"}]}
 ASKED: Body = {"stream": True, "stream_options": {"include_usage": True}}
 DECLINED: Body = {"stream": True, "stream_options": {"include_usage": False}}
 
@@ -170,6 +172,7 @@ COMPACTED: Body = {
     "output": [],
     "usage": RESPONSE_USAGE,
 }
+FILMED: Body = {"id": "video_1", "object": "video", "model": "sora-2", "status": "queued"}
 MODERATED: Body = {"id": "modr-1", "model": "omni-moderation-latest", "results": []}
 
 CHAT_STREAM = sse(*chat_chunks("Hello", "!"), DONE)
@@ -185,6 +188,10 @@ HEARS = sse(
 DRAWS = sse(
     {"type": "image_generation.partial_image", "b64_json": "AAAA", "partial_image_index": 0},
     {"type": "image_generation.completed", "b64_json": "AAAA", "usage": TOLD},
+)
+EDITS = sse(
+    {"type": "image_edit.partial_image", "b64_json": "AAAA", "partial_image_index": 0},
+    {"type": "image_edit.completed", "b64_json": "AAAA", "usage": TOLD},
 )
 
 
@@ -253,6 +260,10 @@ WAYS = [
           streaming(RC, way, **RESPONSE, stream=True), EVENTS)
       for way in ("parse", "iter_lines")),
     Way("responses compact", plain("responses.compact", **RESPONSE), json_reply(COMPACTED)),
+    Way("beta responses compact", plain("beta.responses.compact", **RESPONSE),
+        json_reply(COMPACTED)),
+    Way("decisions", plain("decisions.create", **RESPONSE, **QUESTIONS),
+        json_reply({"id": "dec_1", "model": "gpt-4o", "answers": [], "usage": RESPONSE_USAGE})),
     Way("beta responses", plain("beta.responses.create", **RESPONSE), RESPONSE_JSON),
     Way("beta responses stream", streamed("beta.responses.create", **RESPONSE, stream=True),
         EVENTS),
@@ -275,6 +286,16 @@ WAYS = [
         (30, 1056), "image_generation"),
     Way("images edit", plain("images.edit", **IMAGE, image=("a.png", b"PNG")),
         json_reply(PICTURE | {"usage": TOLD}), (30, 1056), "image_generation"),
+    Way("images edit stream",
+        streamed("images.edit", **IMAGE, image=("a.png", b"PNG"), stream=True), EDITS,
+        (30, 1056), "image_generation"),
+    Way("images variation", plain("images.create_variation", image=("a.png", b"PNG")),
+        json_reply(PICTURE), None, "image_generation"),
+    *(Way(f"videos {method}", plain(f"videos.{method}", **VIDEO | more), json_reply(FILMED), None,
+          "video_generation")
+      for method, more in (("create", {"model": "sora-2"}), ("edit", {"video": ("a.mp4", b"MP4")}),
+                           ("extend", {"video": ("a.mp4", b"MP4"), "seconds": "4"}),
+                           ("remix", {"video_id": "video_1"}))),
     Way("transcription", plain("audio.transcriptions.create", **SOUND), json_reply(HEARD),
         (14, 45), "transcription"),
     Way("transcription by seconds", plain("audio.transcriptions.create", **SOUND),
@@ -328,7 +349,11 @@ async def test_every_way_to_call_is_counted_once(
     assert (record.status == "unestimated") == (record.estimate is None)
     if way.tokens is None:
         assert (record.status, record.estimate) == ("unestimated", None)
-        assert record.reason in ("no usage in the response", "no token counts in the usage")
+        assert record.reason in (
+            "no usage in the response",
+            "no token counts in the usage",
+            "still queued when last seen",
+        )
 
 
 # Requests that run nothing: the tokens they tell were counted when they were generated.
@@ -350,10 +375,22 @@ FETCHES: dict[str, tuple[Ask, str]] = {
     ),
     "batch": (plain("batches.retrieve", batch_id="batch_1"), "batches/batch_1"),
     "counted input": (plain("responses.input_tokens.count", **RESPONSE), "responses/input_tokens"),
+    "video": (plain("videos.retrieve", video_id="video_1"), "videos/video_1"),
+    # What a server runs by itself.
+    "agent's session": (
+        plain("beta.agents.sessions.create", agent_id="agent_1", input=PROMPT, environment={}),
+        "agents/sessions",
+    ),
+    "eval": (plain("evals.runs.create", eval_id="eval_1", data_source={}), "evals/eval_1/runs"),
+    "grader": (
+        plain("fine_tuning.alpha.graders.run", grader={}, model_sample="Mexico City"),
+        "fine_tuning/alpha/graders/run",
+    ),
 }
 
 
 @pytest.mark.parametrize(("ask", "path"), FETCHES.values(), ids=FETCHES.keys())
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_what_only_fetches_is_never_counted(
     flavour: Flavour,
     loopback: Loopback,

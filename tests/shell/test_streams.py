@@ -38,6 +38,7 @@ from loopback import (
     gzipped,
     json_reply,
     response_events,
+    response_object,
     sse,
 )
 from watch import Watch
@@ -357,6 +358,27 @@ async def test_a_stream_collected_while_a_lock_is_held_only_enqueues(
     assert sorted(seen) == ["partial", "unestimated"]
 
 
+async def test_a_stream_nobody_collects_is_counted_when_the_process_ends(
+    flavour: Flavour, loopback: Loopback, watch: Watch, api: Api
+) -> None:
+    loopback.serve(sse(*api.events, DONE))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    gc.disable()
+    try:
+        with Session() as session:
+            stream = await api.open(flavour, client)
+            for _ in range(api.first_text + 1):
+                await flavour.next(stream)
+            del stream
+        settle_everything()
+        assert session.totals.calls == 1
+    finally:
+        gc.enable()
+    gc.collect()
+    await asyncio.sleep(0.01)
+    assert watch.record.status == "partial"
+
+
 async def test_a_stream_dropped_late_is_as_long_as_it_was_open(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
@@ -428,13 +450,28 @@ async def test_all_generated_text_of_a_partial_stream_counts(
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
-async def test_a_response_tells_its_usage_however_it_ended(
-    flavour: Flavour, loopback: Loopback, watch: Watch, status: str
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_response_tells_its_usage_and_how_it_ended(
+    flavour: Flavour, loopback: Loopback, watch: Watch, status: str, stream: bool
 ) -> None:
-    loopback.serve(sse(*response_events(*TEXT, status=status)))
-    await read_to_the_end(flavour, watch.wrap(flavour.client(loopback.base_url)), APIS["responses"])
+    whole = json_reply(response_object(status=status))
+    loopback.serve(sse(*response_events(*TEXT, status=status)) if stream else whole)
+    client = watch.wrap(flavour.client(loopback.base_url))
+    if stream:
+        await read_to_the_end(flavour, client, APIS["responses"])
+    else:
+        await flavour.call(client.responses.create, **RESPONSE | {"stream": False})
     assert watch.record.usage is not None
     assert (watch.record.usage.output_tokens, watch.record.status) == (80, "estimated")
+    assert watch.attributes["energy_tracking.response_status"] == status
+
+
+async def test_a_response_that_breaks_off_has_the_status_it_was_last_seen_in(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(cut_after_one_piece(APIS["responses"]))
+    await read_to_the_end(flavour, watch.wrap(flavour.client(loopback.base_url)), APIS["responses"])
+    assert watch.record.response_status == "in_progress"
 
 
 async def test_usage_in_every_chunk_is_not_added_up(

@@ -235,6 +235,17 @@ async def test_an_unknown_model_is_counted_with_its_tokens_and_reason(
     assert [record.message.count("house-model-7") for record in caplog.records] == [1]
 
 
+async def test_a_call_without_tokens_is_counted_as_one_without_energy(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(json_reply(chat_completion("", usage=None)))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    await flavour.call(client.chat.completions.create, **REQUEST)
+    (point,) = telemetry.metric(names.UNESTIMATED_METRIC).data.data_points
+    assert point.value == 1
+    assert not {names.ENERGY_METRIC, names.TOKEN_METRIC} & telemetry.metric_names()
+
+
 async def test_http_spans_of_the_request_become_children(
     loopback: Loopback, flavour: Flavour, telemetry: Telemetry
 ) -> None:

@@ -18,7 +18,9 @@ from energy_tracking import (
     UnknownGpuError,
     process_session,
 )
+from energy_tracking import tracker as tracker_module
 from energy_tracking.call import defer, settle_deferred
+from energy_tracking.estimator import estimate_usage
 from energy_tracking.tracker import default_catalogue
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -47,14 +49,35 @@ def test_a_call_nobody_named_a_model_for_takes_the_default() -> None:
     assert Tracker().record(model=None, usage=USAGE).reason == "the model is not named"
 
 
+NOT_FINITE = "the estimate is not a finite number"
+
+
 def test_an_infinite_estimate_is_no_estimate() -> None:
     catalogue = default_catalogue().copy()
     endless = replace(catalogue.model("gpt-4o"), name="endless", num_active_params=1e308)
     catalogue.register_model(endless)
     with Session() as session:
         record = Tracker(catalogue=catalogue).record(model="endless", usage=USAGE)
-    assert (record.status, record.reason) == ("unestimated", "the estimate is not a finite number")
+    assert (record.status, record.reason) == ("unestimated", NOT_FINITE)
     assert (session.totals.unestimated_calls, session.totals.input_tokens) == (1, 10)
+
+
+@pytest.mark.parametrize("joules", [math.nan, math.inf, -math.inf])
+def test_an_estimate_that_is_not_finite_is_logged_once(
+    joules: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        return replace(estimate_usage(*args, **kwargs), decode_energy_joules=joules)
+
+    monkeypatch.setattr(tracker_module, "estimate_usage", broken)
+    tracker = Tracker()
+    with Session() as session:
+        reasons = {tracker.record(model="gpt-4o", usage=USAGE).reason for _ in range(3)}
+    assert reasons == {NOT_FINITE}
+    assert (session.totals.unestimated_calls, session.total_energy_joules) == (3, 0.0)
+    (logged,) = caplog.records
+    assert logged.exc_info is not None
+    assert f"{joules} J for model 'gpt-4o' on GPU 'H100'" in str(logged.exc_info[1])
 
 
 @pytest.mark.parametrize(
