@@ -120,31 +120,34 @@ def _follow(
 def _watch(
     socket: Any,
     name: str,
-    before: Callable[..., None],
-    after: Callable[[Any, BaseException | None], None],
+    before: Callable[..., Call | None],
+    after: Callable[[Call | None, Any, BaseException | None], None],
     is_async: bool,
 ) -> None:
-    """Tell of a method's arguments before it runs, and of its result or error after."""
+    """Tell of a method's arguments before it runs, and of its result or error after.
+
+    What is begun before is handed on to after.
+    """
     method = getattr(socket, name)
 
     def watched(*args: Any, **kwargs: Any) -> Any:
-        before(*args, **kwargs)
+        begun = before(*args, **kwargs)
         try:
             result = method(*args, **kwargs)
         except BaseException as error:
-            after(None, error)
+            after(begun, None, error)
             raise
-        after(result, None)
+        after(begun, result, None)
         return result
 
     async def watched_async(*args: Any, **kwargs: Any) -> Any:
-        before(*args, **kwargs)
+        begun = before(*args, **kwargs)
         try:
             result = await method(*args, **kwargs)
         except BaseException as error:
-            after(None, error)
+            after(begun, None, error)
             raise
-        after(result, None)
+        after(begun, result, None)
         return result
 
     setattr(socket, name, watched_async if is_async else watched)
@@ -203,8 +206,8 @@ class _SocketCalls:
         """The connection is itself a call, from now until it closes."""
         self._whole = self._start(operation, self._model, None)
 
-    def sending(self, message: Any, *args: Any, **kwargs: Any) -> None:
-        """A message is about to be sent.
+    def sending(self, message: Any, *args: Any, **kwargs: Any) -> Call | None:
+        """A message is about to be sent; returns the call that it asks for.
 
         Raises:
             EnergyBudgetExceeded: It asks for a response, and a budget allows no more.
@@ -217,7 +220,7 @@ class _SocketCalls:
             if event.get("type") == ASKS and tracker is not None:
                 refusal = tracker.over_budget()
         if event.get("type") != ASKS:
-            return
+            return None
         if refusal is not None:
             raise refusal
         with self._seam:
@@ -227,14 +230,19 @@ class _SocketCalls:
             if call is not None:
                 lane, event_id = _text(event.get("stream_id")), _text(event.get("event_id"))
                 self._asked.append((lane, event_id, call))
+                return call
+        return None
 
-    def sent(self, result: object, error: BaseException | None) -> None:
+    def sent(self, call: Call | None, result: object, error: BaseException | None) -> None:
         """A message was sent, or could not be."""
         with self._seam:
+            if call is not None and error is not None:
+                self._asked = [asked for asked in self._asked if asked[2] is not call]
+                call.close(error)
             if _is_closed(error):
                 self.end(error)
 
-    def received(self, message: Any, error: BaseException | None) -> None:
+    def received(self, call: object, message: Any, error: BaseException | None) -> None:
         """A message has come, or none."""
         with self._seam:
             if _is_closed(error):
@@ -242,7 +250,7 @@ class _SocketCalls:
             elif error is None and "audio.delta" not in str(message[:TYPE_CHARACTERS]):
                 self._told(_event_in(message))
 
-    def closed(self, result: object, error: BaseException | None) -> None:
+    def closed(self, call: object, result: object, error: BaseException | None) -> None:
         """The caller has closed the connection."""
         with self._seam:
             self.end(None)

@@ -440,6 +440,23 @@ async def test_the_tracking_of_a_connection_follows_its_clients(
     assert len(watch.records) == 1
 
 
+async def test_a_message_that_cannot_be_sent_is_a_failed_call(
+    flavour: Flavour, responses: tuple[str, Server], watch: Watch
+) -> None:
+    path, server = responses
+    server.answer(*written())
+    client = watch.wrap(server.client(flavour))
+    message = json.dumps({"type": "response.create", "model": "gpt-9"})
+    async with flavour.entered(connect(client, path)) as connection:
+        with pytest.raises(TypeError, match="loudly"):
+            await flavour.call(connection._connection.send, message, loudly=True)
+        await flavour.call(connection.response.create, model="gpt-4o", input="Capital?")
+        await events_to(flavour, connection, "response.completed")
+    failed, answered = watch.records
+    assert (failed.request.model, failed.error_type) == ("gpt-9", "TypeError")
+    assert (answered.request.model, answered.error_type) == ("gpt-4o", None)
+
+
 async def test_messages_of_any_kind_are_survived(
     flavour: Flavour, responses: tuple[str, Server], watch: Watch
 ) -> None:
