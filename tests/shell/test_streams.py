@@ -17,6 +17,7 @@ from typing import Any
 
 import openai
 import pytest
+from pydantic import BaseModel
 
 import energy_tracking
 from energy_tracking import CallRecord, Session, process_session
@@ -42,6 +43,12 @@ from loopback import (
     sse,
 )
 from watch import Watch
+
+class Capital(BaseModel):
+    """What a parsed answer holds."""
+
+    name: str
+
 
 PROMPT = "What is the capital of Mexico, and how many people live there today?"
 TEXT = ("The capital of Mexico ", "is Mexico City, ", "with nine million people.")
@@ -711,3 +718,22 @@ async def test_the_stream_helper_of_responses_is_recorded_once(
     assert final.usage.output_tokens == 80
     assert watch.record.usage is not None
     assert watch.record.usage.output_tokens == 80
+
+
+async def test_the_stream_helper_that_raises_before_the_usage_leaves_a_partial_call(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    text = '{"name": "Mexico'
+    loopback.serve(sse(*chat_chunks(text, finish_reason="length"), DONE))
+    client = watch.wrap(flavour.client(loopback.base_url), include_usage="always")
+    completions = client.chat.completions
+    if not hasattr(completions, "stream"):
+        completions = client.beta.chat.completions
+    request = {key: value for key, value in CHAT.items() if key != "stream"}
+    with pytest.raises(openai.LengthFinishReasonError):
+        async with flavour.entered(
+            completions.stream(**request, response_format=Capital)
+        ) as stream:
+            _ = [event async for event in flavour.items(stream)]
+    assert watch.record.usage is not None
+    assert (watch.record.status, watch.record.usage.output_tokens) == ("partial", tokens(text))
