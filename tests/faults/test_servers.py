@@ -306,6 +306,7 @@ async def test_a_server_that_refuses_stream_options(
     shape = replace(SHAPES["chat"], request=request)
     client = watch.wrap(flavour.client(loopback.base_url), include_usage=setting)
     items, kind, words = await outcome(shape, flavour, client)
+    assert len(loopback.requests) == 1
     if setting == "always" and stream:
         loopback.serve(error_reply(400, "Unrecognized request argument supplied: stream_options"))
         untracked = await outcome(shape, flavour, flavour.client(loopback.base_url))

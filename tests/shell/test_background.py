@@ -182,6 +182,36 @@ async def test_a_background_stream_left_early_goes_on_where_it_is_taken_up(
     assert len(watch.records) == 1
 
 
+async def test_a_background_stream_is_taken_up_by_the_helper(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    loopback.serve(sse(*response_events("Mexico ", "City")), endpoint="responses/resp_1")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    helper = getattr(client.responses, "stream", None)
+    if helper is None or "response_id" not in inspect.signature(helper).parameters:
+        pytest.skip(f"openai {openai.VERSION} has no responses.stream(response_id=...)")
+    await start(flavour, client)
+    for _ in range(2):
+        async with flavour.entered(helper(response_id="resp_1")) as stream:
+            _ = [event async for event in flavour.items(stream)]
+    assert watch.record.usage is not None
+    assert (watch.record.status, watch.record.usage.output_tokens) == ("estimated", 80)
+
+
+async def test_a_stream_of_another_processs_response_is_not_counted(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(sse(*response_events("Mexico ", "City")))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    retrieve = client.responses.retrieve
+    if "starting_after" not in inspect.signature(retrieve).parameters:
+        pytest.skip(f"openai {openai.VERSION} has no responses.retrieve(starting_after=...)")
+    stream = await flavour.call(retrieve, "resp_9", stream=True, starting_after=2)
+    assert [event async for event in flavour.items(stream)]
+    assert watch.records == []
+
+
 async def test_a_late_finaliser_of_one_call_lets_go_of_no_other(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:

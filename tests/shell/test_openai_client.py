@@ -239,6 +239,7 @@ async def test_clients_made_before_and_after_instrumenting_are_tracked(
         await flavour.call(after.chat.completions.create, **CHAT)
     assert len(watch.records) == 3
     await flavour.call(bound, **CHAT)
+    await flavour.call(raw.chat.completions.create, **CHAT)
     assert len(watch.records) == 3
 
 
@@ -630,6 +631,21 @@ async def test_retries_are_part_of_one_call(
     assert watch.record.error_type is None
 
 
+async def test_a_timeout_and_an_answer_are_one_call(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    gate = threading.Event()
+    answer = json_reply(chat_completion())
+    loopback.serve(after(gate, answer), answer)
+    client = watch.wrap(flavour.client(loopback.base_url, max_retries=1, timeout=0.3))
+    try:
+        await plain.ask(flavour, client)
+    finally:
+        gate.set()
+    assert (watch.record.retries, watch.record.status) == (1, "estimated")
+    assert watch.record.error_type is None
+
+
 STATUS_ERRORS = {
     400: openai.BadRequestError,
     401: openai.AuthenticationError,
@@ -714,6 +730,10 @@ async def test_tokens_are_known_where_the_sdk_raises_over_the_answer(
         completions = client.beta.chat.completions
     with pytest.raises(kind) as raised:
         await flavour.call(completions.parse, **CHAT, response_format=Capital)
+    unwrap_openai(client)
+    with pytest.raises(kind) as untracked:
+        await flavour.call(completions.parse, **CHAT, response_format=Capital)
+    assert (type(raised.value), str(raised.value)) == (type(untracked.value), str(untracked.value))
     record = watch.record
     assert record.error_type == type(raised.value).__name__
     assert record.usage is not None
@@ -753,6 +773,16 @@ async def test_an_answer_without_tokens_is_counted_and_nothing_invented(
     assert (session.totals.unestimated_calls, session.total_energy_joules) == (1, 0.0)
 
 
+async def test_the_usage_of_several_choices_is_already_their_sum(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    body = chat_completion()
+    loopback.serve(json_reply(body | {"choices": body["choices"] * 3}))
+    await plain.ask(flavour, watch.wrap(flavour.client(loopback.base_url)), n=3)
+    assert watch.record.usage is not None
+    assert watch.record.usage.output_tokens == CHAT_USAGE["completion_tokens"]
+
+
 async def test_a_text_without_a_usage_is_partial(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
@@ -779,15 +809,17 @@ async def test_an_answer_that_is_no_json_is_counted(
     assert watch.record.status == "unestimated"
 
 
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("kind", ["text/plain", "text/html; charset=utf-8", ""])
 async def test_json_sent_as_something_else_is_read(
-    flavour: Flavour, loopback: Loopback, watch: Watch
+    flavour: Flavour, loopback: Loopback, watch: Watch, raw: bool, kind: str
 ) -> None:
-    body = json_reply(chat_completion(), headers={"content-type": "text/plain"})
-    loopback.serve(body)
-    await flavour.call(
-        watch.wrap(flavour.client(loopback.base_url)).chat.completions.create, **CHAT
-    )
-    assert len(watch.records) == 1
+    loopback.serve(json_reply(chat_completion(), headers={"content-type": kind}))
+    completions = watch.wrap(flavour.client(loopback.base_url)).chat.completions
+    create = completions.with_raw_response.create if raw else completions.create
+    await flavour.call(create, **CHAT)
+    assert watch.record.usage is not None
+    assert (watch.record.usage.output_tokens, watch.record.status) == (80, "estimated")
 
 
 async def test_an_unknown_model_is_counted_with_its_tokens_and_logged_once(

@@ -175,6 +175,7 @@ async def test_sessions_follow_tasks_but_not_bare_threads(tracker: Tracker) -> N
         await asyncio.sleep(0)
         count_one(tracker)
 
+    already = process_session().totals.calls
     before = asyncio.create_task(work())
     with energy_session("outer") as outer, energy_session("inner") as inner:
         await asyncio.gather(work(), work(), asyncio.create_task(work()))
@@ -189,6 +190,7 @@ async def test_sessions_follow_tasks_but_not_bare_threads(tracker: Tracker) -> N
         outliving = asyncio.create_task(work())
     await outliving
     assert calls(inner, outer) == [5, 5]
+    assert process_session().totals.calls - already == 8
 
 
 async def test_concurrent_tasks_each_have_their_own_session(tracker: Tracker) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import openai
 import pytest
+from pydantic import BaseModel
 
 import energy_tracking
 from energy_tracking import CallRecord, Session, process_session
@@ -42,6 +43,13 @@ from loopback import (
     sse,
 )
 from watch import Watch
+
+
+class Capital(BaseModel):
+    """What a parsed answer holds."""
+
+    name: str
+
 
 PROMPT = "What is the capital of Mexico, and how many people live there today?"
 TEXT = ("The capital of Mexico ", "is Mexico City, ", "with nine million people.")
@@ -112,11 +120,14 @@ async def leave_with_block(flavour: Flavour, client: Any, api: Api) -> None:
 
 
 async def raise_in_with_block(flavour: Flavour, client: Any, api: Api) -> None:
-    with pytest.raises(UsersError):  # noqa: PT012
+    error = UsersError()
+    with pytest.raises(UsersError) as raised:  # noqa: PT012
         async with flavour.entered(await api.open(flavour, client)) as stream:
             for _ in range(api.first_text + 1):
                 await flavour.next(stream)
-            raise UsersError
+            raise error
+    assert raised.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
 
 
 async def close_early(flavour: Flavour, client: Any, api: Api) -> None:
@@ -259,6 +270,18 @@ async def test_every_ending_is_recorded_once(
     assert session.totals.partial_calls == 1
 
 
+@pytest.mark.parametrize("end", [leave_with_block, close_early, close_unread])
+async def test_a_stream_that_is_closed_is_recorded_there_and_then(
+    flavour: Flavour, loopback: Loopback, watch: Watch, api: Api, end: Ending
+) -> None:
+    loopback.serve(sse(*api.events, DONE))
+    seen: list[CallRecord] = []
+    watch.every_call_has_a_span = False
+    client = watch.wrap(flavour.client(loopback.base_url), on_record=seen.append)
+    await end(flavour, client, api)
+    assert len(seen) == 1
+
+
 async def test_the_streams_left_open_are_settled_when_the_process_ends(
     flavour: Flavour, loopback: Loopback, api: Api
 ) -> None:
@@ -302,6 +325,35 @@ assert not seen
     calls, *seen = done.stdout.strip().split("|")
     assert calls == "2"
     assert sorted(seen) == [f"('partial', {tokens(TEXT[0])})", "('unestimated', None)"]
+
+
+HALF_READ = """
+import openai
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from energy_tracking import wrap_openai
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))
+client = openai.OpenAI(api_key="none", base_url={url!r})
+stream = wrap_openai(client, tracer_provider=provider).chat.completions.create(**{request!r})
+next(stream), next(stream)
+"""
+
+
+def test_the_span_of_a_stream_left_open_is_exported_when_the_process_ends(
+    loopback: Loopback,
+) -> None:
+    loopback.serve(sse(*UNASKED, DONE))
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_READ.format(url=loopback.base_url, request=CHAT)],
+        env={"PYTHONPATH": str(Path(energy_tracking.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert '"energy_tracking.status": "partial"' in done.stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -488,6 +540,16 @@ async def test_usage_in_every_chunk_is_not_added_up(
     assert watch.record.usage.output_tokens == len(UNASKED) - 1
 
 
+async def test_a_usage_told_twice_is_counted_once(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    *chunks, told = chat_chunks(*TEXT)
+    loopback.serve(sse(*chunks, told, told, DONE))
+    await read_to_the_end(flavour, watch.wrap(flavour.client(loopback.base_url)), APIS["chat"])
+    assert watch.record.usage is not None
+    assert watch.record.usage.output_tokens == 80
+
+
 ODD_USAGE: dict[str, Callable[[Body], Body]] = {
     "in the first choice": lambda usage: {
         "choices": [UNASKED[-1]["choices"][0] | {"usage": usage}]
@@ -548,7 +610,9 @@ async def test_a_fault_in_the_stream_is_raised_unchanged_and_recorded(
     tracked = await error_of(flavour, watch.wrap(flavour.client(loopback.base_url)), api)
     assert tracked == untracked
     assert watch.record.status == "partial"
-    assert watch.record.error_type is not None or openai.VERSION < "3"
+    if openai.VERSION >= "3":
+        assert watch.attributes["error.type"] == watch.record.error_type
+        assert watch.record.error_type in {tracked[0].__name__, "RemoteProtocolError", "ReadError"}
 
 
 async def test_an_error_of_a_call_inside_a_stream_is_not_the_streams(
@@ -711,3 +775,22 @@ async def test_the_stream_helper_of_responses_is_recorded_once(
     assert final.usage.output_tokens == 80
     assert watch.record.usage is not None
     assert watch.record.usage.output_tokens == 80
+
+
+async def test_the_stream_helper_that_raises_before_the_usage_leaves_a_partial_call(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    text = '{"name": "Mexico'
+    loopback.serve(sse(*chat_chunks(text, finish_reason="length"), DONE))
+    client = watch.wrap(flavour.client(loopback.base_url), include_usage="always")
+    completions = client.chat.completions
+    if not hasattr(completions, "stream"):
+        completions = client.beta.chat.completions
+    request = {key: value for key, value in CHAT.items() if key != "stream"}
+    with pytest.raises(openai.LengthFinishReasonError):
+        async with flavour.entered(
+            completions.stream(**request, response_format=Capital)
+        ) as stream:
+            _ = [event async for event in flavour.items(stream)]
+    assert watch.record.usage is not None
+    assert (watch.record.status, watch.record.usage.output_tokens) == ("partial", tokens(text))

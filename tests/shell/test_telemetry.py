@@ -324,6 +324,25 @@ async def test_other_spans_get_a_child_instead(
     assert "energy_tracking.status" not in (outer.attributes or {})
 
 
+@pytest.mark.parametrize("theirs", ["ended", "of another process"])
+async def test_a_span_that_records_nothing_is_a_parent_like_any_other(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry, theirs: str
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    tracer = telemetry.tracer_provider.get_tracer("somebody.else")
+    span = tracer.start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
+    span.end()
+    if theirs == "of another process":
+        span = trace.NonRecordingSpan(span.get_span_context())
+    with trace.use_span(span), Session() as session:
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    _, ours = telemetry.spans
+    assert ours.parent == span.get_span_context()
+    assert (ours.attributes or {})["energy_tracking.status"] == "estimated"
+    assert session.totals.calls == 1
+
+
 async def test_a_span_that_ended_before_its_stream_is_linked_to(
     loopback: Loopback, flavour: Flavour, telemetry: Telemetry
 ) -> None:
