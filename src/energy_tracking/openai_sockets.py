@@ -128,7 +128,9 @@ def _watch(
 
     What is begun before is handed on to after.
     """
-    method = getattr(socket, name)
+    method = getattr(socket, name, None)
+    if method is None:
+        return  # a stand-in of a test, which can do less
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         begun = before(*args, **kwargs)
