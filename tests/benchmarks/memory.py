@@ -51,9 +51,9 @@ def growth(
         work(number)
     gc.collect()
     after = resident_bytes()
-    # Traced memory is exact and slow: a tenth of the work is enough to see what each leaves.
+    # Traced memory is exact and slow: little of the work is enough to see what each leaves.
     tracemalloc.start()
-    traced = max(1, times // 10)
+    traced = max(1, min(times // 10, 10_000))
     for number in range(1000):
         record(number)
     for number in range(traced // 10):
