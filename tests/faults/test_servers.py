@@ -67,7 +67,8 @@ async def collect() -> None:
     if openai.VERSION < "3":
         for _ in range(3):
             gc.collect()
-            await asyncio.sleep(0)
+            # Closing the connection takes a moment.
+            await asyncio.sleep(0.01)
 
 
 # --- malformed usage -------------------------------------------------------------------
