@@ -28,7 +28,7 @@ from energy_tracking import (
 from energy_tracking.tracker import open_streams
 from faults.in_process import in_process
 from loopback import DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
-from watch import Watch
+from watch import Watch, collect
 
 plain_and_stream = pytest.mark.parametrize(
     "shape", [SHAPES["chat"], SHAPES["chat stream"]], ids=["plain", "stream"]
@@ -304,8 +304,7 @@ async def test_a_call_cancelled_at_any_wait_is_counted_once(
         seen = len(watch.records)
         with Session() as session:
             cancelled = await cancelled_at(wait)
-        gc.collect()
-        await asyncio.sleep(0)
+        await collect()
         assert len(watch.records) == seen + 1, wait
         assert session.totals.calls == 1
         assert open_streams == set()

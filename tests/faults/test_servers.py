@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import math
 from collections.abc import Coroutine
@@ -41,7 +40,7 @@ from loopback import (
     response_object,
     sse,
 )
-from watch import Watch
+from watch import Watch, collect
 
 Outcome = tuple[list[str], str, str]
 
@@ -60,15 +59,6 @@ async def outcome(shape: Shape, flavour: Flavour, client: Any) -> Outcome:
     except Exception as error:
         return items, type(error).__name__, str(error)
     return items, "", ""
-
-
-async def collect() -> None:
-    """Before 3.0 the SDK leaves a stream that broke to the garbage collector."""
-    if openai.VERSION < "3":
-        for _ in range(3):
-            gc.collect()
-            # Closing the connection takes a moment.
-            await asyncio.sleep(0.01)
 
 
 # --- malformed usage -------------------------------------------------------------------
