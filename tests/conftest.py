@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -79,3 +79,14 @@ def watch() -> Iterator[Watch]:
     assert left_open == []
     assert watch.errors == []
     assert len(watch.spans) == len(watch.records) or not watch.every_call_has_a_span
+
+
+@pytest.fixture(params=["wrapped", "instrumented"])
+def tracked(request: pytest.FixtureRequest, watch: Watch) -> Callable[[Any], Any]:
+    """Tracks one client, or all."""
+    from energy_tracking import instrument_openai
+
+    if request.param == "wrapped":
+        return watch.wrap
+    instrument_openai(**watch.arguments)
+    return lambda client: client

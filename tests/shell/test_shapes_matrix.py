@@ -15,7 +15,6 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from energy_tracking import instrument_openai
 from loopback import (
     DONE,
     RESPONSE_USAGE,
@@ -314,15 +313,6 @@ WAYS = [
     Way("moderations", plain("moderations.create", **MODERATION), json_reply(MODERATED), None,
         "moderation"),
 ]  # fmt: skip
-
-
-@pytest.fixture(params=["wrapped", "instrumented"])
-def tracked(request: pytest.FixtureRequest, watch: Watch) -> Callable[[Any], Any]:
-    """Tracks one client, or all."""
-    if request.param == "wrapped":
-        return watch.wrap
-    instrument_openai(**watch.arguments)
-    return lambda client: client
 
 
 @pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])

@@ -21,7 +21,6 @@ from websockets.sync.server import ServerConnection, serve
 from energy_tracking import (
     EnergyBudgetExceeded,
     Session,
-    instrument_openai,
     openai_sockets,
     uninstrument_openai,
     unwrap_openai,
@@ -158,14 +157,6 @@ async def events_to(flavour: Flavour, connection: Any, *last: str) -> list[str]:
     while not seen or seen[-1] not in last:
         seen.append((await flavour.call(connection.recv)).type)
     return seen
-
-
-@pytest.fixture(params=["wrapped", "instrumented"])
-def tracked(request: pytest.FixtureRequest, watch: Watch) -> Callable[[Any], Any]:
-    if request.param == "wrapped":
-        return watch.wrap
-    instrument_openai(**watch.arguments)
-    return lambda client: client
 
 
 async def test_every_spoken_response_is_a_call(
