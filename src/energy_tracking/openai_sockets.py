@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import wrapt
 
 from energy_tracking.call import Call, defer
-from energy_tracking.shapes import provider_of
+from energy_tracking.shapes import mapping_of, provider_of, text_of
 from energy_tracking.tracker import Tracker, open_streams
 
 TrackerOf = Callable[[object], "Tracker | None"]
@@ -194,7 +194,7 @@ class _SocketCalls:
         url = urlsplit(str(getattr(client, "websocket_base_url", None) or client.base_url))
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme in ("https", "wss") else 80)
-        self._model = model if isinstance(model, str) and model else None
+        self._model = text_of(model)
         self._session_model: str | None = None
         self._transcription_model: str | None = None
         self._whole: Call | None = None
@@ -226,11 +226,10 @@ class _SocketCalls:
         if refusal is not None:
             raise refusal
         with self._seam:
-            body = event.get("response")
-            body = body if isinstance(body, Mapping) else event
-            call = self._start("chat", _text(body.get("model")) or self._model, body)
+            body = mapping_of(event.get("response")) or event
+            call = self._start("chat", text_of(body.get("model")) or self._model, body)
             if call is not None:
-                lane, event_id = _text(event.get("stream_id")), _text(event.get("event_id"))
+                lane, event_id = text_of(event.get("stream_id")), text_of(event.get("event_id"))
                 self._asked.append((lane, event_id, call))
                 return call
         return None
@@ -239,7 +238,11 @@ class _SocketCalls:
         """A message was sent, or could not be."""
         with self._seam:
             if call is not None and error is not None:
-                self._asked = [asked for asked in self._asked if asked[2] is not call]
+                # In place: another thread may be adding to it.
+                for asked in self._asked:
+                    if asked[2] is call:
+                        self._asked.remove(asked)
+                        break
                 call.close(error)
             if _is_closed(error):
                 self.end(error)
@@ -307,12 +310,12 @@ class _SocketCalls:
         """Which models the session runs, and how long it has."""
         session = event.get("session")
         if isinstance(session, Mapping):
-            self._session_model = _text(session.get("model")) or self._session_model
+            self._session_model = text_of(session.get("model")) or self._session_model
             transcription: Any = session.get("input_audio_transcription")
             with suppress(KeyError, TypeError):
                 transcription = session["audio"]["input"]["transcription"]
             if isinstance(transcription, Mapping):
-                self._transcription_model = _text(transcription.get("model"))
+                self._transcription_model = text_of(transcription.get("model"))
         if self._whole is not None:
             self._whole.response_model = self._session_model
             # Sums so far: the last one stands.
@@ -326,22 +329,23 @@ class _SocketCalls:
 
     def _refused(self, event: Mapping[str, Any]) -> None:
         """A message was in error: of ours, the one it names, else the next in line."""
-        told = event.get("error")
-        error: Mapping[str, Any] = told if isinstance(told, Mapping) else event
+        error = mapping_of(event.get("error")) or event
         cause = error.get("event_id")
         for asked in self._asked:
             lane, event_id, call = asked
             if event.get("stream_id") in (None, lane) and cause in (None, event_id):
                 self._asked.remove(asked)
-                call.error_type = _text(error.get("code")) or _text(error.get("type")) or "error"
+                call.error_type = (
+                    text_of(error.get("code")) or text_of(error.get("type")) or "error"
+                )
                 call.close()
                 return
 
     def _respond(self, kind: str, event: Mapping[str, Any]) -> None:
-        lane = _text(event.get("stream_id"))
+        lane = text_of(event.get("stream_id"))
         response = event.get("response")
         id = response.get("id") if isinstance(response, Mapping) else event.get("response_id")
-        id = _text(id)
+        id = text_of(id)
         call = self._begun.get(id) or (None if kind == BEGINS else self._on_lane.get(lane))
         if call is None and (kind == BEGINS or kind in ENDS):
             call = self._take(lane)
@@ -379,10 +383,6 @@ def _event_in(message: Any, must_hold: str = "") -> Mapping[str, Any]:
         if isinstance(event, dict):
             return event
     return {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _is_closed(error: BaseException | None) -> bool:

@@ -211,7 +211,7 @@ def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | 
     """Response id, model and status named by a body or event; empty strings are None."""
     inner = data.get("response")
     body = inner if isinstance(inner, Mapping) else data
-    return tuple(_text(body.get(key)) for key in ("id", "model", "status"))  # type: ignore[return-value]
+    return tuple(text_of(body.get(key)) for key in ("id", "model", "status"))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,21 +238,22 @@ def tool_usage_in(data: Mapping[str, Any]) -> tuple[ToolUsage, ...]:
     inner = data.get("response")
     body = inner if isinstance(inner, Mapping) else data
     found = []
-    drawn = _mapping(_mapping(body.get("tool_usage")).get("image_gen"))
+    drawn = mapping_of(mapping_of(body.get("tool_usage")).get("image_gen"))
     if drawn:
         # The usage names no model; the tool, as the response repeats it, does.
-        tools = (_mapping(tool) for tool in _list(body.get("tools")))
-        models = (_text(tool.get("model")) for tool in tools if tool.get("type") == IMAGE_TOOL)
+        tools = (mapping_of(tool) for tool in _list(body.get("tools")))
+        models = (text_of(tool.get("model")) for tool in tools if tool.get("type") == IMAGE_TOOL)
         found.append(ToolUsage("image_generation", next(models, None), drawn))
     for holder in (body, *_list(body.get("output"))):
-        authored = _mapping(_mapping(holder).get("svg_usage"))
+        authored = mapping_of(mapping_of(holder).get("svg_usage"))
         if authored:
-            found.append(ToolUsage("image_generation", _text(authored.get("model")), authored))
+            found.append(ToolUsage("image_generation", text_of(authored.get("model")), authored))
     # Tools that were offered and not used are there with zeros.
     return tuple(tool for tool in found if tool.usage.get("total_tokens"))
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping_of(value: object) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -276,8 +277,8 @@ def response_facts(response: object) -> ResponseFacts | None:
         return None
     return ResponseFacts(
         usage,
-        _text(_first_of(response, ("model", "model_version", "modelVersion"))),
-        _text(_first_of(response, ("id", "response_id", "responseId"))),
+        text_of(_first_of(response, ("model", "model_version", "modelVersion"))),
+        text_of(_first_of(response, ("id", "response_id", "responseId"))),
     )
 
 
@@ -361,5 +362,6 @@ def _strings(value: object, keys: frozenset[str]) -> Iterator[str]:
             yield from _strings(below, keys)
 
 
-def _text(value: object) -> str | None:
+def text_of(value: object) -> str | None:
+    """The value if it is a text that is not empty."""
     return value if isinstance(value, str) and value else None
