@@ -60,6 +60,7 @@ MODEL_BOUNDS: Final[Mapping[str, Bound]] = MappingProxyType(
         "sliding_window": _POSITIVE_COUNT,
         "num_sliding_layers": _POSITIVE_COUNT,
         "state_bytes_per_sequence": _POSITIVE,
+        "weight_bytes": _POSITIVE,
         "flops_per_tkn_factor": _POSITIVE,
         "flops_per_tkn_factor_attn": _POSITIVE,
         "reasoning_factor": _POSITIVE,
@@ -86,8 +87,39 @@ GPU_BOUNDS: Final[Mapping[str, Bound]] = MappingProxyType(
 )
 """Every number of a GPU profile, and what it may be."""
 
-MODEL_FAMILIES: Final = ("seed", "openai", "open", "user")
+MODEL_FAMILIES: Final = ("seed", "closed", "open", "user")
 GPU_FAMILIES: Final = ("seed", "registry", "user")
+
+
+class WeightFormat(NamedTuple):
+    """How the weights of a model are stored and multiplied.
+
+    Attributes:
+        weight_bytes: Bytes per weight, scales included [byte].
+        activations: Precision they are multiplied with, where the GPU can: ``"bf16"``
+            (formats of the weights alone are widened first), ``"fp8"`` or ``"fp4"``.
+    """
+
+    weight_bytes: float
+    activations: str
+
+
+WEIGHT_FORMATS: Final[Mapping[str, WeightFormat]] = MappingProxyType(
+    {
+        "fp32": WeightFormat(4.0, "bf16"),
+        "bf16": WeightFormat(2.0, "bf16"),
+        "fp16": WeightFormat(2.0, "bf16"),
+        "fp8": WeightFormat(1.0, "fp8"),
+        "int8": WeightFormat(1.0, "bf16"),
+        # Four bits, and a scale of 8 bits per 32 weights (MX), per 16 (NVFP4), or one of 16
+        # bits and a zero point of four per 128 (AWQ, GPTQ).
+        "mxfp4": WeightFormat(4.25 / 8, "fp8"),
+        "nvfp4": WeightFormat(4.5 / 8, "fp4"),
+        "w4a8": WeightFormat(4.25 / 8, "fp8"),
+        "int4": WeightFormat(4.15625 / 8, "bf16"),
+    }
+)
+"""Formats of weights, by name."""
 
 # The built-in types first: asking the abstract one is ten times slower.
 _NUMBER: Final = (int, float, Real)
@@ -149,6 +181,10 @@ class ModelProfile:
         num_sliding_layers: Layers with that window [-]; None: all, if there is one.
         state_bytes_per_sequence: Recurrent state of one sequence, all layers [byte];
             None: no recurrent layers.
+        weight_bytes: Bytes per weight as shipped, scales included [byte]; None: those
+            of `weight_format`.
+        weight_format: One of `WEIGHT_FORMATS`, the format the weights are shipped in;
+            empty: not known.
         num_active_params_low: Lowest credible `num_active_params`.
         num_active_params_high: Highest credible `num_active_params`.
         grade: Confidence in the profile as a whole, one of `GRADES`.
@@ -183,6 +219,8 @@ class ModelProfile:
     sliding_window: int | None = None
     num_sliding_layers: int | None = None
     state_bytes_per_sequence: float | None = None
+    weight_bytes: float | None = None
+    weight_format: str = ""
     num_active_params_low: float | None = None
     num_active_params_high: float | None = None
     grade: str = "C"
@@ -199,6 +237,11 @@ class ModelProfile:
     def __post_init__(self) -> None:
         """Refuse what no model can have."""
         _check(self, "model", MODEL_BOUNDS, MODEL_FAMILIES)
+        if self.weight_format and self.weight_format not in WEIGHT_FORMATS:
+            raise ProfileError(
+                f"model profile {self.name!r}: "
+                + not_one_of("weight_format", self.weight_format, WEIGHT_FORMATS)
+            )
         _check_order(
             self,
             "model",

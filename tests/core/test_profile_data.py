@@ -217,7 +217,7 @@ def test_a_gpus_numbers_fit_together(gpu: GpuProfile) -> None:
     assert 100 < gpu.peak_flops / gpu.memory_bandwidth < 450
 
 
-CLOSED = [m for m in CATALOGUE.models if m.family == "openai"]
+CLOSED = [m for m in CATALOGUE.models if m.family == "closed"]
 
 
 @pytest.mark.parametrize("model", CLOSED, ids=lambda model: model.name)
@@ -530,7 +530,7 @@ def test_a_users_file_gives_profiles(tmp_path: Path) -> None:
     mini = CATALOGUE.model("gpt-4o-mini")
     assert (assistant.num_active_params, assistant.num_layers) == (20e9, mini.num_layers)
     assert (assistant.num_active_params_low, assistant.num_active_params_high) == (None, None)
-    assert (assistant.family, assistant.grade, assistant.aliases) == ("openai", "C", ())
+    assert (assistant.family, assistant.grade, assistant.aliases) == ("closed", "C", ())
     assert (pro.samples, pro.num_active_params, pro.grade) == (4, 20e9, "D")
     assert pro.provenance["num_active_params"].grade == "D"
 

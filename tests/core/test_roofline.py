@@ -183,7 +183,7 @@ def test_gpt_4o_on_eight_h100_lies_within_the_public_figures() -> None:
         num_attn_heads=76,
         attn_head_dim=128,
         hidden_dim=9680,
-        family="openai",
+        family="closed",
     )
     energy = estimate(model, H100, input_tokens=500, output_tokens=500, scope="facility")
     assert (energy.num_gpus, energy.weight_bytes, energy.batch) == (8, 1, 256)
@@ -421,8 +421,8 @@ def test_gpus_are_the_power_of_two_that_holds_the_weights(
 @pytest.mark.parametrize(
     ("family", "fp8", "weight_bytes", "peak"),
     [
-        ("openai", 2e14, 1, 2e14),
-        ("openai", None, 2, 1e14),
+        ("closed", 2e14, 1, 2e14),
+        ("closed", None, 2, 1e14),
         ("open", 2e14, 2, 1e14),
         ("user", 2e14, 2, 1e14),
     ],

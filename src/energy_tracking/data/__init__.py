@@ -58,9 +58,9 @@ def load_catalogue() -> Catalogue:
 
     One object for the whole process: copy it before registering anything.
     """
-    models, gpus = _load("models.toml"), _load("gpus.toml")
+    models, gpus = _load_models(), _load("gpus.toml")
     return Catalogue(
-        _profiles(_MODELS, models, "models.toml"),
+        _profiles(_MODELS, models, "models"),
         _profiles(_GPUS, gpus, "gpus.toml"),
         {
             name: Refusal(group["reason"], group.get("is_text_model", False))
@@ -113,6 +113,18 @@ def _load(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
+def _load_models() -> dict[str, Any]:
+    """All files of models as one: families, models and names without a basis."""
+    document: dict[str, Any] = {"families": {}, "models": {}, "no_basis": []}
+    folder = resources.files(__package__).joinpath("models")
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        part = tomllib.loads(file.read_text(encoding="utf-8"))
+        document["families"] |= part.get("families", {})
+        document["models"] |= part.get("models", {})
+        document["no_basis"] += part.get("no_basis", [])
+    return document
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind(Generic[_P]):
     """What differs between the tables of models and of GPUs."""
@@ -121,12 +133,13 @@ class _Kind(Generic[_P]):
     noun: str
     profile: type[_P]
     bounds: Mapping[str, Bound]
+    texts: tuple[str, ...]
 
-
-_MODELS: Final = _Kind("models", "model", ModelProfile, MODEL_BOUNDS)
-_GPUS: Final = _Kind("gpus", "GPU", GpuProfile, GPU_BOUNDS)
 
 _TEXTS: Final = ("family", "like", "grade", "source", "corrected", "notes")
+_MODELS: Final = _Kind("models", "model", ModelProfile, MODEL_BOUNDS, (*_TEXTS, "weight_format"))
+_GPUS: Final = _Kind("gpus", "GPU", GpuProfile, GPU_BOUNDS, _TEXTS)
+
 _QUANTITY: Final = ("value", "low", "high", "grade", "source")
 _USER_FAMILY: Final = {"grade": "C", "source": "user"}
 
@@ -178,8 +191,8 @@ def _profile(
     known: Mapping[str, _P],
 ) -> _P:
     """One profile from its table, its family's defaults and the profile it is like."""
-    table = _table(given, ("aliases", *_TEXTS, *kind.bounds))
-    for key in _TEXTS:
+    table = _table(given, ("aliases", *kind.texts, *kind.bounds))
+    for key in kind.texts:
         if not isinstance(table.get(key, ""), str):
             raise ProfileError(f"{key} is {table[key]!r}, must be a text")
     like = known.get(table["like"].casefold()) if "like" in table else None
@@ -222,6 +235,9 @@ def _profile(
     ]
     if missing:
         raise ProfileError(f"missing {', '.join(missing)}")
+    weight_format = table.get("weight_format", getattr(like, "weight_format", ""))
+    if weight_format:
+        values["weight_format"] = weight_format
     return kind.profile(
         name=name,
         aliases=table.get("aliases", ()),
