@@ -78,6 +78,7 @@ GPU_BOUNDS: Final[Mapping[str, Bound]] = MappingProxyType(
         "memory_bytes": _POSITIVE,
         "memory_bandwidth": _POSITIVE,
         "link_bandwidth": _POSITIVE,
+        "link_domain_gpus": _POSITIVE_COUNT,
         "power_rating": _POSITIVE,
         "gpu_prefill_util": _SHARE,
         "gpu_decoding_util": _SHARE,
@@ -98,10 +99,13 @@ class WeightFormat(NamedTuple):
         weight_bytes: Bytes per weight, scales included [byte].
         activations: Precision they are multiplied with, where the GPU can: ``"bf16"``
             (formats of the weights alone are widened first), ``"fp8"`` or ``"fp4"``.
+        block_scaled: Whether a scale belongs to a small block of weights, which only GPUs
+            with FP4 units multiply; others widen the weights to BF16.
     """
 
     weight_bytes: float
     activations: str
+    block_scaled: bool = False
 
 
 WEIGHT_FORMATS: Final[Mapping[str, WeightFormat]] = MappingProxyType(
@@ -113,8 +117,8 @@ WEIGHT_FORMATS: Final[Mapping[str, WeightFormat]] = MappingProxyType(
         "int8": WeightFormat(1.0, "bf16"),
         # Four bits, and a scale of 8 bits per 32 weights (MX), per 16 (NVFP4), or one of 16
         # bits and a zero point of four per 128 (AWQ, GPTQ).
-        "mxfp4": WeightFormat(4.25 / 8, "fp8"),
-        "nvfp4": WeightFormat(4.5 / 8, "fp4"),
+        "mxfp4": WeightFormat(4.25 / 8, "fp8", block_scaled=True),
+        "nvfp4": WeightFormat(4.5 / 8, "fp4", block_scaled=True),
         "w4a8": WeightFormat(4.25 / 8, "fp8"),
         "int4": WeightFormat(4.15625 / 8, "bf16"),
     }
@@ -175,7 +179,8 @@ class ModelProfile:
         num_total_params: Parameters held in memory [-]; None: dense, all active.
         num_kv_heads: Key-value heads per layer [-].
         kv_bytes_per_token: Key-value cache of one token in BF16, all layers [B].
-        num_experts: Routed experts per layer, 0 if dense or unknown.
+        num_experts: Routed experts per layer; 0: dense; None: not known, a mixture where
+            `num_total_params` says so.
         num_experts_per_token: Routed experts used for one token.
         sliding_window: Tokens a sliding-window layer looks back on [-].
         num_sliding_layers: Layers with that window [-]; None: all, if there is one.
@@ -214,7 +219,7 @@ class ModelProfile:
     num_total_params: float | None = None
     num_kv_heads: float | None = None
     kv_bytes_per_token: float | None = None
-    num_experts: int = 0
+    num_experts: int | None = None
     num_experts_per_token: int = 0
     sliding_window: int | None = None
     num_sliding_layers: int | None = None
@@ -272,6 +277,7 @@ class GpuProfile:
         memory_bytes: Device memory [B].
         memory_bandwidth: Memory read rate [B/s].
         link_bandwidth: GPU-to-GPU rate, both directions together [B/s].
+        link_domain_gpus: GPUs that are linked at that rate [-]; None: 8, one server.
         grade: Confidence in the profile as a whole, one of `GRADES`.
         source: Key of a listed source, or free text.
         aliases: Other names of exactly this GPU.
@@ -298,6 +304,7 @@ class GpuProfile:
     memory_bytes: float | None = None
     memory_bandwidth: float | None = None
     link_bandwidth: float | None = None
+    link_domain_gpus: int | None = None
     grade: str = "C"
     source: str = "user"
     aliases: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
+from energy_tracking.profiles import WEIGHT_FORMATS
 
 PREFIX = "ENERGY_TRACKING_"
 INCLUDE_USAGE = ("auto", "always", "never")
@@ -29,9 +30,13 @@ class SettingArguments(TypedDict, total=False):
     method: str | None
     attention_mode: str | None
     scope: str | None
-    concurrency: float | None
+    concurrency_per_gpu: float | None
+    sequences: float | None
     num_gpus: int | None
     weight_bytes: float | None
+    weight_format: str | None
+    expert_parallel: int | None
+    speculative: bool | None
     timing_evidence: bool | None
     include_usage: str | None
     include_usage_hosts: Iterable[str] | None
@@ -129,19 +134,41 @@ class Settings:
     scope: str = _setting(
         "gpu", "what `roofline` counts: the GPU boards, or the whole facility", choices=SCOPES
     )
-    concurrency: float | None = _setting(
+    concurrency_per_gpu: float | None = _setting(
         None,
-        "sequences `roofline` assumes a GPU to decode together, taken as known; unset: 32,"
-        " and a range of 2 to 512",
+        "sequences decoded together, divided by the GPUs that hold the model, taken as known;"
+        " unset: 32, and a range of 2 to 512",
+        _number,
+    )
+    sequences: float | None = _setting(
+        None,
+        "the same for all GPUs that hold the model together, in place of `concurrency_per_gpu`",
         _number,
     )
     num_gpus: int | None = _setting(
-        None, "GPUs that `roofline` assumes to hold the model; unset: as many as it needs", _whole
+        None, "GPUs that hold one copy of the model; unset: as many as its weights need", _whole
     )
     weight_bytes: float | None = _setting(
         None,
-        "bytes per weight `roofline` assumes; unset: 1 for closed models on GPUs with FP8, else 2",
+        "bytes per weight as served; unset: those of `weight_format`",
         _number,
+    )
+    weight_format: str | None = _setting(
+        None,
+        "format of the weights as served; unset: the one the model is shipped in, FP8 for closed"
+        " models where the GPU has it",
+        choices=WEIGHT_FORMATS,
+    )
+    expert_parallel: int | None = _setting(
+        None,
+        "GPUs that the experts of a mixture are spread over, each expert whole on one; unset: 1",
+        _whole,
+    )
+    speculative: bool | None = _setting(
+        None,
+        "whether a draft model or head proposes tokens (speculative decoding, multi-token"
+        " prediction); unset: not known, which widens the range",
+        _flag,
     )
     timing_evidence: bool = _setting(
         False, "let `roofline` learn the concurrency from how fast a stream arrives", _flag

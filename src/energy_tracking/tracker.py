@@ -385,9 +385,23 @@ class Tracker:
                 " board alone"
             )
         self._gpu = self._prepared(self._gpu)
-        serving = ServingProfile(num_gpus=settings.num_gpus, weight_bytes=settings.weight_bytes)
-        if settings.concurrency is not None:
-            serving = replace(serving, concurrency=settings.concurrency).known()
+        if settings.concurrency_per_gpu is not None and settings.sequences is not None:
+            raise ConfigurationError(
+                "concurrency_per_gpu and sequences say the same in two ways; give one of them, got "
+                f"{settings.concurrency_per_gpu:g} and {settings.sequences:g}"
+            )
+        serving = ServingProfile(
+            sequences=settings.sequences,
+            num_gpus=settings.num_gpus,
+            weight_bytes=settings.weight_bytes,
+            weight_format=settings.weight_format or "",
+            expert_parallel=settings.expert_parallel,
+            speculative=settings.speculative,
+        )
+        if settings.concurrency_per_gpu is not None:
+            serving = replace(
+                serving, concurrency_per_gpu=settings.concurrency_per_gpu
+            ).with_known_concurrency()
         return Assumptions(
             attention_mode=settings.attention_mode, serving=serving, scope=settings.scope
         )

@@ -22,27 +22,29 @@ import numpy.typing as npt
 
 from energy_tracking.data import load_catalogue
 from energy_tracking.errors import EnergyTrackingError
-from energy_tracking.estimator.roofline import Deployment, ServingProfile, deploy
-from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.estimator.serving import Deployment, ServingProfile, deploy
+from energy_tracking.profiles import WEIGHT_FORMATS, GpuProfile, ModelProfile
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-WEIGHT_BYTES = {
-    "fp32": 4.0,
-    "bf16": 2.0,
-    "fp16": 2.0,
-    "fp8": 1.0,
-    "int8": 1.0,
-    # Four bits and one 8-bit scale per 32 or 16 weights.
-    "mxfp4": 0.53,
-    "nvfp4": 0.56,
-    "fp4": 0.56,
-    "int4": 0.56,
+FORMAT_NAMES = {"fp4": "nvfp4", "int4-awq": "int4", "awq": "int4", "gptq": "int4"}
+"""Names of weight formats in the files that are not the library's."""
+
+ENGINES = {
+    # Last version whose scheduler made the GPU wait, and last of 2025.
+    "vllm": ((0, 5), (0, 13)),
+    "sglang": ((0, 3), (0, 5, 7)),
+    "tensorrt-llm": ((0, 12), (1, 1)),
+    "transformers": ((math.inf,), (math.inf,)),
 }
+"""By the dates of their releases; a plain Transformers loop has no scheduler at all."""
 
 USUAL_INPUT_TOKENS = 400.0
 """Prompt length where a row has none: that of the benchmark's chat tasks [tokens]."""
+
+DENSE_RATIO = 1.5
+"""Total over active parameters of a row, above which it is a mixture of experts [1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,13 @@ class Point:
         batch: Sequences decoded together on the instance [1].
         input_tokens: Mean prompt [tokens].
         output_tokens: Mean answer [tokens].
-        joules_per_token: GPU energy per output token, prefill included [J].
+        cached_input_tokens: Part of the prompt read from a cache [tokens].
+        joules_per_token: Energy per output token, prefill included [J].
+        scope: ``"gpu"``: of the boards; ``"wall"``: of whole servers at the plug.
+        outlier: Whether the file flags the row as one.
         tokens_per_second: Of the instance; NaN if not measured [tokens/s].
+        prefill_joules_per_token: Energy of prefill GPUs per input token, where prefill has its
+            own; NaN elsewhere [J].
     """
 
     source: str
@@ -76,8 +83,12 @@ class Point:
     batch: float
     input_tokens: float
     output_tokens: float
+    cached_input_tokens: float
     joules_per_token: float
     tokens_per_second: float
+    prefill_joules_per_token: float
+    scope: str
+    outlier: bool
 
     def site(self) -> Deployment:
         """The deployment as measured."""
@@ -117,15 +128,16 @@ def stack(sites: Sequence[Deployment]) -> Deployment:
     return Deployment(**columns)  # type: ignore[arg-type]
 
 
-def read_measured(path: Path) -> Measured:
-    """Read every row of a file; unusable ones are counted by reason."""
+def read_measured(*paths: Path) -> Measured:
+    """Read every row of the files; unusable ones are counted by reason."""
     points, skipped = [], Counter[str]()
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            try:
-                points.append(_point(row))
-            except Unusable as reason:
-                skipped[str(reason)] += 1
+    for path in paths:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                try:
+                    points.append(_point(row))
+                except Unusable as reason:
+                    skipped[str(reason)] += 1
     return Measured(tuple(points), dict(skipped))
 
 
@@ -136,7 +148,9 @@ def slices(measured: Measured) -> dict[str, dict[str, Mask]]:
     by: dict[str, Callable[[Point], str]] = {
         "GPU": lambda point: point.gpu_label,
         "precision": lambda point: point.precision,
-        "kind": lambda point: "mixture" if point.site().mixture else "dense",
+        "kind": lambda point: "mixture" if point.site().expert_share < 1 else "dense",
+        "speculative decoding": lambda point: "on" if point.serving.speculative else "off",
+        "attention replicas": lambda point: f"{point.serving.attention_replicas}",
         "source": lambda point: point.source,
     }
     cuts = {}
@@ -174,25 +188,31 @@ def by_size(name: str, active_params: float, total_params: float) -> ModelProfil
 
 
 def _point(row: Mapping[str, str]) -> Point:
-    if (_number(row, "dp") or 1) > 1:
-        raise Unusable("attention data-parallel: its authors call it a limit of the engine")
-    precision = row.get("precision", "").strip().lower()
-    if precision not in WEIGHT_BYTES:
-        raise Unusable(f"precision {precision!r} has no known width")
     architecture = row.get("arch_key") or row.get("model", "")
-    gpus = int(_needed(row, "n_gpus"))
+    # Where prefill has GPUs of its own, those that decode hold the sequences.
+    gpus = int(_number(row, "n_decode_gpus") or _needed(row, "n_gpus"))
     batch = _needed(row, "batch")
     output_tokens = _needed(row, "mean_output_tokens")
     per_token = _number(row, "energy_J_per_output_token")
     if per_token is None:
         per_token = _needed(row, "energy_J_per_request") / output_tokens
+    precision = row.get("precision", "").strip().lower()
+    weight_format = FORMAT_NAMES.get(precision, precision)
+    if weight_format not in WEIGHT_FORMATS:
+        raise Unusable(f"precision {precision!r} is no known weight format")
+    speculative = row.get("spec_decode", "").strip().lower()
+    replicas = max(_number(row, "dp") or 1, _number(row, "dp_attention") or 1)
     serving = ServingProfile(
-        concurrency=batch / gpus,
+        sequences=batch,
         num_gpus=gpus,
-        weight_bytes=WEIGHT_BYTES[precision],
-        early_engine=_is_early(row.get("engine", "")),
+        weight_format=weight_format,
+        expert_parallel=int(_number(row, "ep") or 1),
+        # Copies of a model on one GPU each are instances of their own.
+        attention_replicas=int(replicas) if gpus > 1 else 1,
+        speculative=speculative not in ("", "none"),
+        engine_year=_engine_year(row),
     )
-    input_tokens = _number(row, "mean_input_tokens")
+    input_tokens = _number(row, "mean_input_tokens") or USUAL_INPUT_TOKENS
     return Point(
         source=row.get("source", ""),
         architecture=architecture,
@@ -201,12 +221,16 @@ def _point(row: Mapping[str, str]) -> Point:
         gpu_label=row.get("gpu", ""),
         model=_model(architecture, row),
         gpu=_gpu(row.get("gpu", "")),
-        serving=serving.known(),
+        serving=serving,
         batch=batch,
-        input_tokens=USUAL_INPUT_TOKENS if input_tokens is None else input_tokens,
+        input_tokens=input_tokens,
         output_tokens=output_tokens,
+        cached_input_tokens=input_tokens * (_number(row, "cached_input_fraction") or 0.0),
         joules_per_token=per_token,
         tokens_per_second=_number(row, "throughput") or math.nan,
+        prefill_joules_per_token=_number(row, "prefill_J_per_input_token") or math.nan,
+        scope="gpu" if "gpu" in (row.get("scope") or "gpu").lower() else "wall",
+        outlier="outlier" in row.get("notes", "").lower(),
     )
 
 
@@ -229,13 +253,18 @@ def _needed(row: Mapping[str, str], name: str) -> float:
     return value
 
 
-def _is_early(engine: str) -> bool:
-    """Whether an engine is vLLM 0.5 or older, or named by a year up to 2024."""
-    version = re.search(r"\b(\d+)\.(\d+)", engine)
-    if version:
-        return (int(version[1]), int(version[2])) <= (0, 5)
-    year = re.search(r"\b20\d\d\b", engine)
-    return year is not None and int(year[0]) <= 2024
+def _engine_year(row: Mapping[str, str]) -> int:
+    """Year of the engine: by its version, else as its name or the row is dated."""
+    engine = row.get("engine", "").lower()
+    version = re.search(r"\b(\d+(?:\.\d+)+)", engine)
+    for name, (early, last_of_2025) in ENGINES.items():
+        if name in engine and version:
+            numbers = tuple(map(int, version[1].split(".")))
+            if numbers[: len(early)] <= early:
+                return 2024
+            return 2025 if numbers[: len(last_of_2025)] <= last_of_2025 else 2026
+    year = re.search(r"\b20\d\d\b", engine) or re.match(r"20\d\d", row.get("date") or "")
+    return int(year[0]) if year else 2025
 
 
 def _model(architecture: str, row: Mapping[str, str]) -> ModelProfile:
@@ -265,7 +294,8 @@ def _model(architecture: str, row: Mapping[str, str]) -> ModelProfile:
     usual = {
         **dict.fromkeys(given),
         "hidden_dim": bare.hidden_dim if latent else heads * head_dim,
-        "num_experts": 0,
+        # A dense model leaves no more of itself unused than its input embedding.
+        "num_experts": None if total > DENSE_RATIO * active else 0,
         "num_experts_per_token": 0,
     }
     filled = {

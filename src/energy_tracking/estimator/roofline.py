@@ -13,7 +13,14 @@ is the one over the other:
 each term with a fitted factor (``roofline_constants``). A request pays E / B per token,
 and for its uncached prompt the price of the prefill FLOPs. Moving a byte costs the same
 energy on every GPU generation, while a FLOP gets cheaper with each: that one choice is
-what makes the estimate carry over from one GPU to the next.
+what makes the estimate carry over from one GPU to the next. Multiplying a weight costs in
+proportion to the width of the multiplication, which is what makes it carry over from BF16
+to FP8 and FP4.
+
+The order of things: ``serving.deploy`` turns profiles into numbers; ``decode_step`` is the
+physics of one step; ``prices`` makes of it a price per token and per pair of tokens, in which
+a request's energy is linear; ``estimate`` adds a request up, and for everything that is not
+known takes the same sum at both its ends. A new unknown is one more entry in ``_cases``.
 
 Every number below may be a float or an array; no function asks which.
 
@@ -24,18 +31,18 @@ https://doi.org/10.1109/IPDPS.2013.77, for energy as work plus idle time; the fi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from energy_tracking.errors import ConfigurationError, ProfileError, not_one_of
+from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.estimate import GRADE_FACTORS, check_token_count, combined
-from energy_tracking.estimator.roofline_constants import FITTED
+from energy_tracking.estimator.roofline_constants import FITTED, GPUS
+from energy_tracking.estimator.serving import SERVING, Deployment, ServingProfile, deploy
 from energy_tracking.profiles import GpuProfile, ModelProfile
 
 METHOD = "roofline"
-VERSION = "1"
+VERSION = "2"
 SCOPES = ("gpu", "facility")
 
 
@@ -55,14 +62,21 @@ class RooflineConstants:
         early_sequence_layer_seconds: More per sequence and layer, likewise [s].
         idle_power: Power of a board that waits, as a share of its rating [1].
         weight_byte_joules: Energy per byte of weights read [J/byte].
-        weight_joules: Energy per weight brought to the multipliers [J].
+        weight_joules: Energy per weight multiplied in BF16; narrower ones in proportion [J].
         cache_byte_joules: Energy per byte of KV cache or state [J/byte].
         compute_power: Power rating share drawn by FLOPs at peak, decode [1].
         prefill_power: The same for prefill [1].
-        expert_imbalance: More expert bytes read, per share of experts elsewhere [1].
-        mixture_prefill: Prefill FLOPs of a mixture of experts over dense ones [1].
-        error_factor: 90 % of the unseen architectures are predicted within this
-            factor, batch and GPU known [1].
+        expert_imbalance: More expert bytes read, per share of experts elsewhere, on an engine
+            that does not balance them [1].
+        quantised_overhead: Decode energy of weights below 16 bits on such an engine, over
+            that of the terms above [1].
+        mixture_prefill: More prefill FLOPs, per share of the experts a token leaves out [1].
+        speculative_decode: Decode energy and time with speculative decoding over without [1].
+        speculative_decode_low: The least such ratio measured [1].
+        speculative_decode_high: The largest such ratio measured [1].
+        error_factor: 90 % of unseen rows are predicted within this factor, batch and GPU
+            known [1].
+        crowded_error_factor: The same with `CROWD` sequences or more [1].
         rate_sigma: Standard deviation of ln(predicted / measured step time) [1].
     """
 
@@ -82,37 +96,47 @@ class RooflineConstants:
     compute_power: float
     prefill_power: float
     expert_imbalance: float
+    quantised_overhead: float
     mixture_prefill: float
+    speculative_decode: float
+    speculative_decode_low: float
+    speculative_decode_high: float
     error_factor: float
+    crowded_error_factor: float
     rate_sigma: float
 
 
 CALIBRATED = RooflineConstants(**FITTED)
 
-PREFILL_FACTOR = 2.0
-"""Prefill energy is known within this factor, 90 % [1]: public data barely isolate it."""
+CROWD = 512
+"""Sequences on one instance from which the fit is less sure [1]."""
 
-CONCURRENCY_SPREAD = 16.0
-"""Over and under the assumed concurrency lie 90 % of real ones within this factor [1].
+PREFILL_RANGE = (0.5, 1.6)
+"""Prefill energy over the estimate, 90 % [1], where the GPUs are loaded.
 
-Of the published measurements, 90 % have 4 to 750 sequences per GPU. Speeds at which
-closed models answer (50 to 100 tokens/s) need few; their prices need many.
+Of 101 measured rows whose energy is 30 % prefill or more (``fit.py`` prints them), 5 to 95 %
+imply 0.55 to 1.5 of the estimate; prefill on GPUs of its own, saturated, was measured at half
+of it.
+Source: InferenceX PowerX, DeepSeek-V4-Pro on disaggregated B200.
 """
 
-SLOW_NETWORK = 0.3
-"""Probability that a stream arrives later than it was made [1]; an assumption."""
+LIGHT_PREFILL_RANGE = (0.5, 2.6)
+"""The same with fewer than `LIGHT_LOAD` sequences per GPU: there the same GPUs took 1.7 to 2.6
+times what they take when saturated [1]."""
 
-SLOWEST = 10.0
-"""Factor over which its delay spreads, log-uniformly [1]; an assumption."""
+LIGHT_LOAD = 8.0
+"""Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
 
-NORMAL_95 = 1.6449
-"""95 % quantile of the standard normal distribution."""
+HARDWARE_RANGE = (0.5, 1.4)
+"""Energy on the accelerators and at the precisions that a closed provider may serve on, over
+that on the GPU assumed [1]; ``accuracy.py`` prints it."""
 
-GRID = 60
-"""Points of the posterior on either side of the prior's centre."""
+UNSEEN_GPU_FACTOR = 1.5
+"""What a GPU may cost over or under the estimate, 90 %, if the fit saw none of its kind [1].
 
-TINY = 1e-9
-"""Least width of a prior, so that a known concurrency stays what it is."""
+Each GPU that was seen, left out of the fit, is predicted within this factor in 90 % of its
+rows; ``fit.py`` prints it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,135 +169,6 @@ FACILITY_HIGH = FacilityOverhead(host=0.6, idle=0.12, pue=1.20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServingProfile:
-    """How the model is assumed to be served; the default is a busy public API.
-
-    Attributes:
-        concurrency: Sequences decoded together, per GPU [1].
-        concurrency_low_energy: The same at the low end of the 90 % range of energy,
-            where most share [1]; None: ``concurrency`` times `CONCURRENCY_SPREAD`.
-        concurrency_high_energy: The same at the high end, where fewest share [1];
-            None: divided by it.
-        num_gpus: GPUs that hold one copy of the model [1]; None: the least power of two
-            that holds 1.2 times the weights.
-        weight_bytes: Bytes per weight as served [byte]; None: 1 for closed models on
-            GPUs with FP8, else 2.
-        early_engine: An engine of 2024 or before (vLLM 0.5), whose scheduler made the
-            GPU wait between steps.
-
-    Raises:
-        ConfigurationError: A value is impossible, or the three concurrencies are out
-            of order.
-    """
-
-    concurrency: float = 32.0
-    concurrency_low_energy: float | None = None
-    concurrency_high_energy: float | None = None
-    num_gpus: int | None = None
-    weight_bytes: float | None = None
-    early_engine: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the values together."""
-        for name in (
-            "concurrency",
-            "concurrency_low_energy",
-            "concurrency_high_energy",
-            "num_gpus",
-            "weight_bytes",
-        ):
-            value = getattr(self, name)
-            if value is not None and not (0 < value < math.inf):
-                raise ConfigurationError(f"{name} must be finite and above 0; got {value!r}")
-        if self.num_gpus is not None and self.num_gpus != int(self.num_gpus):
-            raise ConfigurationError(f"num_gpus must be a whole number; got {self.num_gpus!r}")
-        least, most = self.concurrency_range
-        if not least <= self.concurrency <= most:
-            raise ConfigurationError(
-                "concurrency must lie between concurrency_high_energy and "
-                f"concurrency_low_energy; got {least:g} <= {self.concurrency:g} <= {most:g}"
-            )
-
-    @property
-    def concurrency_range(self) -> tuple[float, float]:
-        """Least and most sequences per GPU of the 90 % range [1]."""
-        least, most = self.concurrency_high_energy, self.concurrency_low_energy
-        return (
-            self.concurrency / CONCURRENCY_SPREAD if least is None else least,
-            self.concurrency * CONCURRENCY_SPREAD if most is None else most,
-        )
-
-    def known(self) -> ServingProfile:
-        """The same serving, with the concurrency taken as measured, not assumed."""
-        return replace(
-            self,
-            concurrency_low_energy=self.concurrency,
-            concurrency_high_energy=self.concurrency,
-        )
-
-
-SERVING = ServingProfile()
-"""A busy public API: what is assumed where nobody says otherwise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """One model on its GPUs, every gap of the profiles filled; numbers only.
-
-    Fields may be arrays of one common shape: the fit evaluates all its rows at once.
-
-    Attributes:
-        active_params: Parameters used per token [1].
-        shared_params: Parameters read in every step [1].
-        expert_params: Parameters of all experts; 0 if dense [1].
-        expert_share: Share of the experts a token uses; 0 if dense [1].
-        mixture: 1 for a mixture of experts, else 0.
-        layers: Layers [1].
-        hidden_dim: Width of the residual stream [1].
-        flops_per_weight: FLOPs per active parameter and token [FLOP].
-        attention_flops: FLOPs per token generated and token attended to [FLOP].
-        cache_bytes: KV cache per token of context, all layers [byte].
-        windowed_share: Share of that cache with a sliding window [1].
-        window: Length of that window [tokens].
-        samples: Times the answer is generated [1].
-        weight_bytes: Bytes per weight [byte].
-        gpus: GPUs per instance [1].
-        sequences: Sequences decoded together on the instance [1].
-        early_engine: 1 for an early engine, else 0.
-        peak_flops: Dense peak per GPU at the weights' precision [FLOP/s].
-        attention_peak_flops: Dense peak per GPU in BF16 [FLOP/s].
-        memory_bandwidth: Per GPU [byte/s].
-        link_bandwidth: Between GPUs, per GPU and direction [byte/s].
-        power_rating: Per GPU [W].
-        state_bytes: Recurrent state per sequence, read and written each step [byte].
-    """
-
-    active_params: float
-    shared_params: float
-    expert_params: float
-    expert_share: float
-    mixture: float
-    layers: float
-    hidden_dim: float
-    flops_per_weight: float
-    attention_flops: float
-    cache_bytes: float
-    windowed_share: float
-    window: float
-    samples: float
-    weight_bytes: float
-    gpus: float
-    sequences: float
-    early_engine: float
-    peak_flops: float
-    attention_peak_flops: float
-    memory_bandwidth: float
-    link_bandwidth: float
-    power_rating: float
-    state_bytes: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RooflineEstimate:
     """The energy of one request and the range it lies in.
 
@@ -287,10 +182,7 @@ class RooflineEstimate:
         total_flops: Floating-point operations of prefill and decode [FLOP].
         range_parts: For each thing that is not known, the factors by which the total
             may lie under and over the central value on its account [1].
-        decode_tokens_per_second: Rate at which one sequence should arrive [tokens/s].
-        batch: Sequences decoded together on the instance [1].
-        num_gpus: GPUs of the instance [1].
-        weight_bytes: Bytes per weight [byte].
+        deployment: What was assumed: sequences, GPUs, bytes per weight and the rest.
         scope: ``"gpu"`` or ``"facility"``.
     """
 
@@ -300,10 +192,7 @@ class RooflineEstimate:
     total_energy_high_joules: float
     total_flops: float
     range_parts: Mapping[str, tuple[float, float]]
-    decode_tokens_per_second: float
-    batch: float
-    num_gpus: float
-    weight_bytes: float
+    deployment: Deployment
     scope: str
 
     @property
@@ -335,15 +224,21 @@ def experts_touched(expert_share: float, sequences: float) -> float:
     return 1 - unread
 
 
-def weights_read(site: Deployment, constants: RooflineConstants) -> float:
-    """Parameters that one decode step reads, all GPUs together [1].
+def imbalance(site: Deployment, constants: RooflineConstants) -> float:
+    """Bytes of experts charged over those read [1].
 
-    With experts spread over GPUs the busiest one sets the pace: the others' wait is
-    charged as further reading, in the share of experts that live elsewhere.
+    With experts spread over GPUs the busiest one sets the pace: the others' wait is charged as
+    further reading, in the share of experts that live elsewhere. Engines of today move experts
+    about so that none is the busiest.
     """
+    elsewhere = 1 - 1 / site.expert_parallel
+    return 1 + site.unbalanced_engine * constants.expert_imbalance * elsewhere
+
+
+def weights_read(site: Deployment, constants: RooflineConstants) -> float:
+    """Parameters that one decode step reads, all GPUs together [1]."""
     touched = site.expert_params * experts_touched(site.expert_share, site.sequences)
-    imbalance = 1 + constants.expert_imbalance * (1 - 1 / site.gpus)
-    return site.shared_params + touched * imbalance
+    return site.shared_params * site.attention_replicas + touched * imbalance(site, constants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +287,9 @@ def attended(site: Deployment, start: float, stop: float) -> float:
 def decode_step(
     site: Deployment, constants: RooflineConstants, context: float
 ) -> tuple[float, float]:
-    """Time [s] and energy [J] of one decode step, all GPUs and sequences together.
+    """Time [s] and energy [J] of a decode step, all GPUs and sequences together.
+
+    With speculative decoding: per token of each sequence, since a step yields several.
 
     Args:
         site: The deployment.
@@ -426,12 +323,17 @@ def decode_step(
     joules = (
         constants.idle_power * site.gpus * site.power_rating * seconds
         + constants.weight_byte_joules * weight_bytes
-        + constants.weight_joules * weights
+        + constants.weight_joules * weights * site.operand_bytes / 2
         + constants.cache_byte_joules * cache_bytes
         + constants.compute_power * site.power_rating * flop_seconds
     )
+    # Kernels for narrow weights were young on engines that did not balance experts either.
+    quantised = (site.weight_bytes < 2) * site.unbalanced_engine
+    joules *= 1 + quantised * (constants.quantised_overhead - 1)
+    drafted = 1 + site.speculative * (constants.speculative_decode - 1)
     # A board held at its power limit slows down until it is within it.
-    return larger(seconds, joules / (site.gpus * site.power_rating)), joules
+    seconds = larger(seconds, joules / (site.gpus * site.power_rating))
+    return drafted * seconds, drafted * joules
 
 
 def mean_context(work: Work, input_tokens: float) -> float:
@@ -465,13 +367,14 @@ def prices(site: Deployment, constants: RooflineConstants) -> Prices:
     """Energy per token and pair.
 
     Prefill rides on decode steps that read the weights anyway: FLOPs alone set its price.
-    The small batches that reach each expert make a mixture's cost more.
+    The small batches that reach each expert make a mixture's cost more, the more of its
+    experts a token leaves out.
     """
     _, near = decode_step(site, constants, 0.0)
     _, far = decode_step(site, constants, FAR)
     per_answer = site.samples / site.sequences
     watts = prefill_watts(site, constants)
-    penalty = 1 + site.mixture * (constants.mixture_prefill - 1)
+    penalty = 1 + constants.mixture_prefill * (1 - site.expert_share)
     token_flops = site.flops_per_weight * site.active_params
     return Prices(
         input_token=watts * penalty * token_flops / site.peak_flops,
@@ -507,125 +410,6 @@ def request_flops(site: Deployment, work: Work) -> float:
     tokens = work.input_tokens + site.samples * work.output_tokens
     pairs = work.input_pairs + site.samples * work.output_pairs
     return site.flops_per_weight * site.active_params * tokens + site.attention_flops * pairs
-
-
-# From profiles to numbers.
-
-SHARED_SHARE = 0.4
-"""Active parameters outside the experts where a profile does not count experts [1]."""
-
-MIXTURE_RATIO = 1.5
-"""Above this total over active, a profile without experts is taken for a mixture [1]."""
-
-CACHE_BYTES_PER_LAYER = 4096.0
-"""KV cache per token and layer where a profile is silent: 8 heads of 128, BF16 [byte]."""
-
-MEMORY_BYTES = 80e9
-"""Memory of a GPU whose profile is silent [byte]."""
-
-LINK_BANDWIDTH = 900e9
-"""GPU-to-GPU rate where a profile is silent, both directions: NVLink 4 [byte/s]."""
-
-
-def deploy(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> Deployment:
-    """Fill every gap of the profiles by rule.
-
-    Args:
-        model: Model profile.
-        gpu: GPU profile; needs a memory bandwidth.
-        serving: Serving assumption.
-
-    Raises:
-        ProfileError: The GPU profile has no memory bandwidth.
-    """
-    bandwidth = check_gpu(gpu)
-    total = model.num_total_params or model.num_active_params
-    shared, expert_share = _split_experts(model, total)
-    weight_bytes = serving.weight_bytes or _weight_bytes(model, gpu)
-    gpus = serving.num_gpus or gpus_needed(total * weight_bytes, gpu.memory_bytes)
-    # Weights below one byte are unpacked to BF16 before they are multiplied.
-    fp8 = gpu.peak_flops_fp8 if 1 <= weight_bytes < 2 else None
-    if model.num_kv_heads is None:
-        cache_bytes = CACHE_BYTES_PER_LAYER * model.num_layers
-    else:
-        cache_bytes = 4 * model.num_layers * model.num_kv_heads * model.attn_head_dim
-    windowed = model.num_sliding_layers or model.num_layers
-    return Deployment(
-        active_params=model.num_active_params,
-        shared_params=shared,
-        expert_params=total - shared if expert_share else 0.0,
-        expert_share=expert_share,
-        mixture=1.0 if expert_share else 0.0,
-        layers=model.num_layers,
-        hidden_dim=model.hidden_dim,
-        flops_per_weight=model.flops_per_tkn_factor,
-        attention_flops=(
-            model.flops_per_tkn_factor_attn
-            * model.num_attn_heads
-            * model.attn_head_dim
-            * model.num_layers
-        ),
-        cache_bytes=model.kv_bytes_per_token or cache_bytes,
-        windowed_share=windowed / model.num_layers if model.sliding_window else 0.0,
-        window=float(model.sliding_window or 0),
-        samples=model.samples,
-        weight_bytes=weight_bytes,
-        gpus=float(gpus),
-        sequences=serving.concurrency * gpus,
-        early_engine=float(serving.early_engine),
-        peak_flops=fp8 or gpu.peak_flops,
-        attention_peak_flops=gpu.peak_flops,
-        memory_bandwidth=bandwidth,
-        link_bandwidth=(gpu.link_bandwidth or LINK_BANDWIDTH) / 2,
-        power_rating=gpu.power_rating,
-        state_bytes=model.state_bytes_per_sequence or 0.0,
-    )
-
-
-def check_gpu(gpu: GpuProfile) -> float:
-    """The memory bandwidth of a GPU profile [byte/s], which this method cannot do without.
-
-    Raises:
-        ProfileError: The profile has none.
-    """
-    if gpu.memory_bandwidth is None:
-        raise ProfileError(
-            f"GPU profile {gpu.name!r} has no memory_bandwidth, which method {METHOD!r} needs; "
-            "give it one, or use a profile that has it"
-        )
-    return gpu.memory_bandwidth
-
-
-def gpus_needed(total_weight_bytes: float, memory_bytes: float | None) -> int:
-    """The least power of two of GPUs that holds 1.2 times the weights [1]."""
-    needed = 1.2 * total_weight_bytes / (memory_bytes or MEMORY_BYTES)
-    return int(2 ** max(0, math.ceil(math.log2(needed))))
-
-
-def _weight_bytes(model: ModelProfile, gpu: GpuProfile) -> float:
-    closed = model.family not in ("open", "user")
-    return 1.0 if closed and gpu.peak_flops_fp8 else 2.0
-
-
-def _split_experts(model: ModelProfile, total: float) -> tuple[float, float]:
-    """Parameters outside the experts [1], and the share of experts a token uses [1].
-
-    Of E equal experts k are active: active = shared + k * expert and
-    total = shared + E * expert give both.
-    """
-    active, experts, used = (
-        model.num_active_params,
-        model.num_experts,
-        model.num_experts_per_token,
-    )
-    if 0 < used < experts:
-        shared = active - used * (total - active) / (experts - used)
-        if shared > 0:
-            return shared, used / experts
-    if total < MIXTURE_RATIO * active:
-        return active, 0.0
-    shared = SHARED_SHARE * active
-    return shared, (active - shared) / (total - shared)
 
 
 # The estimate and its range.
@@ -668,32 +452,38 @@ def estimate(
     check_token_count("input_tokens", input_tokens)
     check_token_count("output_tokens", output_tokens)
     check_token_count("cached_input_tokens", cached_input_tokens)
-    check_token_count("input_tokens - cached_input_tokens", input_tokens - cached_input_tokens)
-    # Floats from here on: the square of a small integer type would overflow.
+    # Floats from here on: small integer types would overflow.
     prompt, cached, answer = 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * output_tokens
+    check_token_count("input_tokens - cached_input_tokens", prompt - cached)
 
     cases = _cases(model, gpu, serving, constants)
     site = cases.site
     work = request_work(site, prompt, cached, answer)
+    room = None
+    if not serving.batch_is_known:
+        context = prompt + answer
+        room = sequences_that_fit(site, context)
+        if isinstance(room, float) and room >= cases.most_sequences:
+            room = None
+    if room is not None:
+        cases = _make_cases(model, gpu, serving, constants, room)
+        site = cases.site
     prefill, decode = prefill_energy(cases.central, work), decode_energy(cases.central, work)
     total = prefill + decode
-    step_seconds, _ = decode_step(site, constants, mean_context(work, prompt))
-
-    parts = {"formula": (1 / constants.error_factor, constants.error_factor)}
-    if cases.batch:
-        # A prompt costs the same in any company.
-        parts["batch"] = _relative(total, *(prefill + decode_energy(p, work) for p in cases.batch))
-    if cases.parameters:
-        low, high = _relative(
-            total, *(prefill_energy(p, work) + decode_energy(p, work) for p in cases.parameters)
+    parts = dict(cases.factors)
+    for name, low, high in cases.ends:
+        parts[name] = _relative(
+            total,
+            prefill_energy(low, work) + decode_energy(low, work),
+            prefill_energy(high, work) + decode_energy(high, work),
         )
-        spread = GRADE_FACTORS[model.grade]
-        parts["parameters"] = (smaller(low, 1 / spread), larger(high, spread))
-    if model.samples > 1:
-        parts["samples"] = _relative(total, prefill + decode / model.samples, total)
-    parts["prefill"] = _relative(
-        total, prefill / PREFILL_FACTOR + decode, prefill * PREFILL_FACTOR + decode
-    )
+    if cases.grade_factor > 1:
+        # The shape may be another one even where the size is as said.
+        low, high = parts.get("parameters", (1.0, 1.0))
+        parts["parameters"] = (
+            smaller(low, 1 / cases.grade_factor),
+            larger(high, cases.grade_factor),
+        )
     overhead = 1.0
     if scope == "facility":
         overhead = FACILITY.factor
@@ -706,47 +496,122 @@ def estimate(
         total_energy_high_joules=overhead * total * high,
         total_flops=request_flops(site, work),
         range_parts=parts,
-        decode_tokens_per_second=1 / step_seconds,
-        batch=site.sequences,
-        num_gpus=site.gpus,
-        weight_bytes=site.weight_bytes,
+        deployment=site,
         scope=scope,
     )
 
 
+def sequences_that_fit(site: Deployment, context: float) -> float:
+    """Sequences of this context whose caches fit beside the weights, at least one [1]."""
+    windowed = smaller(context, site.window)
+    cached_tokens = context + site.windowed_share * (windowed - context)
+    each = site.cache_bytes * cached_tokens + site.state_bytes
+    nothing = each == 0
+    return larger(site.room_bytes / (each + nothing) + nothing * site.sequences, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Cases:
-    """Prices of the central case, and of both ends of what is not known."""
+    """Prices of the central case, and of both ends of what is not known.
+
+    Attributes:
+        site: The deployment.
+        central: Its prices.
+        ends: Name, and the prices at the low and the high end, of each unknown.
+        factors: The low and high factor [1] of unknowns that touch all of the energy alike.
+        grade_factor: What the model may cost over or under its profile by its grade [1].
+        most_sequences: Sequences of a group in the case where most share [1].
+    """
 
     site: Deployment
     central: Prices
-    batch: tuple[Prices, Prices] | None
-    parameters: tuple[Prices, Prices] | None
+    ends: tuple[tuple[str, Prices, Prices], ...]
+    factors: Mapping[str, tuple[float, float]]
+    grade_factor: float
+    most_sequences: float
 
 
-@lru_cache(maxsize=512)
-def _cases(
-    model: ModelProfile, gpu: GpuProfile, serving: ServingProfile, constants: RooflineConstants
+def _make_cases(
+    model: ModelProfile,
+    gpu: GpuProfile,
+    serving: ServingProfile,
+    constants: RooflineConstants,
+    most_that_fit: float | None = None,
 ) -> _Cases:
-    site = deploy(model, gpu, serving)
-    least, most = serving.concurrency_range
-    known = model.grade == "A" and not (model.num_active_params_low or model.num_active_params_high)
-    low, high = _parameter_ends(model)
-    return _Cases(
-        site,
-        prices(site, constants),
-        None
-        if least == most
-        else (
-            prices(replace(site, sequences=most * site.gpus), constants),
-            prices(replace(site, sequences=least * site.gpus), constants),
-        ),
-        None
-        if known
-        else (
-            prices(deploy(low, gpu, serving), constants),
-            prices(deploy(high, gpu, serving), constants),
-        ),
+    """Every case of a deployment, with no more sequences than fit where that is given."""
+
+    def fitted(site: Deployment, sequences: float) -> Deployment:
+        most = sequences if most_that_fit is None else smaller(sequences, most_that_fit)
+        return replace(site, sequences=most)
+
+    def priced(site: Deployment) -> Prices:
+        return prices(fitted(site, site.sequences), constants)
+
+    plain = deploy(model, gpu, serving)
+    site = fitted(plain, plain.sequences)
+    central = prices(site, constants)
+    least, most = (
+        (plain.sequences, plain.sequences)
+        if serving.batch_is_known
+        else (bound * plain.gpus for bound in serving.concurrency_range)
+    )
+    ends = []
+    if not serving.batch_is_known:
+        ends.append(
+            (
+                "batch",
+                prices(fitted(plain, most), constants),
+                prices(fitted(plain, least), constants),
+            )
+        )
+    if model.grade != "A" or model.num_active_params_low or model.num_active_params_high:
+        low, high = _parameter_ends(model)
+        ends.append(
+            ("parameters", priced(deploy(low, gpu, serving)), priced(deploy(high, gpu, serving)))
+        )
+    if model.samples > 1:
+        ends.append(("samples", _scaled(central, output=1 / model.samples), central))
+    load = site.sequences / site.gpus
+    light = load < LIGHT_LOAD
+    under, over = (light * LIGHT_PREFILL_RANGE[i] + (1 - light) * PREFILL_RANGE[i] for i in (0, 1))
+    ends.append(("prefill", _scaled(central, prompt=under), _scaled(central, prompt=over)))
+    drafted = constants.speculative_decode
+    if serving.speculative:
+        ends.append(
+            (
+                "speculative decoding",
+                _scaled(central, output=constants.speculative_decode_low / drafted),
+                _scaled(central, output=constants.speculative_decode_high / drafted),
+            )
+        )
+    elif serving.speculative is None:
+        ends.append(
+            (
+                "speculative decoding",
+                _scaled(central, output=constants.speculative_decode_low),
+                central,
+            )
+        )
+    crowded = plain.sequences * plain.stages >= CROWD
+    error = constants.crowded_error_factor if crowded else constants.error_factor
+    factors = {"formula": (1 / error, error)}
+    if gpu.name not in GPUS:
+        factors["gpu"] = (1 / UNSEEN_GPU_FACTOR, UNSEEN_GPU_FACTOR)
+    if model.family in ("seed", "closed"):
+        factors["hardware"] = HARDWARE_RANGE
+    return _Cases(site, central, tuple(ends), factors, GRADE_FACTORS[model.grade], most)
+
+
+_cases = lru_cache(maxsize=512)(_make_cases)
+
+
+def _scaled(price: Prices, *, prompt: float = 1.0, output: float = 1.0) -> Prices:
+    """Prices with those of the prompt, and those of the output, times a factor [1]."""
+    return Prices(
+        prompt * price.input_token,
+        prompt * price.input_pair,
+        output * price.output_token,
+        output * price.output_pair,
     )
 
 
@@ -761,11 +626,10 @@ def _parameter_ends(model: ModelProfile) -> tuple[ModelProfile, ModelProfile]:
 
     def with_active(active: float) -> ModelProfile:
         total = model.num_total_params
-        dense = total is None or total < MIXTURE_RATIO * model.num_active_params
         return replace(
             model,
             num_active_params=active,
-            num_total_params=None if dense else max(total or active, active),
+            num_total_params=None if total is None else max(total, active),
             num_active_params_low=None,
             num_active_params_high=None,
         )
@@ -775,96 +639,3 @@ def _parameter_ends(model: ModelProfile) -> tuple[ModelProfile, ModelProfile]:
         with_active(model.num_active_params_low or central),
         with_active(model.num_active_params_high or central),
     )
-
-
-# Evidence from the clock.
-
-
-def posterior_serving(
-    model: ModelProfile,
-    gpu: GpuProfile,
-    *,
-    input_tokens: float,
-    output_tokens: float,
-    observed_tokens_per_second: float,
-    serving: ServingProfile = SERVING,
-    slow_network: float = SLOW_NETWORK,
-    constants: RooflineConstants = CALIBRATED,
-) -> ServingProfile:
-    """The serving assumption, updated by the rate at which a stream was seen to arrive.
-
-    Prior: ln(concurrency) is normal on either side of the central value, with the
-    range's ends at its 5 and 95 % quantiles. Likelihood: a step takes as long as
-    predicted, with the fit's own scatter; but with probability ``slow_network`` the
-    stream was held up on its way, by any factor, spread log-uniformly over `SLOWEST`. A
-    rate above the predicted one is therefore strong evidence for few sequences, one far
-    below it almost none for many: the posterior then falls back to the prior.
-
-    Args:
-        model: Model profile.
-        gpu: GPU profile; needs a memory bandwidth.
-        input_tokens: Prompt tokens of the timed request [tokens].
-        output_tokens: All generated tokens of the timed request [tokens].
-        observed_tokens_per_second: Output tokens after the first, over the time from
-            the first to the last [tokens/s].
-        serving: The prior.
-        slow_network: Probability that the network or client set the pace, between 0
-            and 1 [1].
-        constants: Fitted factors.
-
-    Returns:
-        The same profile with the concurrency's median and 5 and 95 % quantiles.
-
-    Raises:
-        ConfigurationError: The rate is not finite and above 0, or the probability is
-            not between 0 and 1.
-    """
-    if not 0 < observed_tokens_per_second < math.inf:
-        raise ConfigurationError(
-            "observed_tokens_per_second must be finite and above 0; "
-            f"got {observed_tokens_per_second!r}"
-        )
-    if not 0 < slow_network < 1:
-        raise ConfigurationError(f"slow_network must lie between 0 and 1; got {slow_network!r}")
-    least, most = serving.concurrency_range
-    central = math.log(serving.concurrency)
-    below = max(central - math.log(least), TINY) / NORMAL_95
-    above = max(math.log(most) - central, TINY) / NORMAL_95
-    site = deploy(model, gpu, serving)
-    work = request_work(site, input_tokens, 0.0, output_tokens)
-    context = mean_context(work, input_tokens)
-    points, weights = [], []
-    for step in range(-GRID, GRID + 1):
-        # Four standard deviations of the prior either way.
-        deviation = 4 * step / GRID
-        point = central + deviation * (below if step < 0 else above)
-        # No instance serves less than one sequence.
-        sequences = max(math.exp(point) * site.gpus, 1.0)
-        crowd = replace(site, sequences=sequences)
-        seconds, _ = decode_step(crowd, constants, context)
-        z = -math.log(seconds * observed_tokens_per_second) / constants.rate_sigma
-        on_time = math.exp(-(z**2) / 2) / (constants.rate_sigma * math.sqrt(2 * math.pi))
-        held_up = (1 + math.erf(z / math.sqrt(2))) / 2 / math.log(SLOWEST)
-        likelihood = (1 - slow_network) * on_time + slow_network * held_up
-        points.append(math.log(sequences / site.gpus))
-        weights.append(math.exp(-(deviation**2) / 2) * (below if step < 0 else above) * likelihood)
-    low, median, high = (_quantile(points, weights, share) for share in (0.05, 0.5, 0.95))
-    return replace(
-        serving,
-        concurrency=math.exp(median),
-        concurrency_low_energy=math.exp(high),
-        concurrency_high_energy=math.exp(low),
-    )
-
-
-def _quantile(points: list[float], weights: list[float], share: float) -> float:
-    """The point below which ``share`` of the weight lies; the first, if none has any.
-
-    None has any where a stream outran every prediction: as few sequences as can be.
-    """
-    wanted, seen = share * sum(weights), 0.0
-    for point, weight in zip(points, weights, strict=True):
-        seen += weight
-        if seen >= wanted:
-            return point
-    return points[-1]
