@@ -137,7 +137,7 @@ class Settings:
     concurrency_per_gpu: float | None = _setting(
         None,
         "sequences decoded together, divided by the GPUs that hold the model, taken as known;"
-        " unset: 32, and a range of 2 to 512",
+        " unset: 32, and a range of 1 to 1,024",
         _number,
     )
     sequences: float | None = _setting(

@@ -1,29 +1,37 @@
 """How far each method is from measured energy.
 
-    python tests/benchmarks/accuracy.py MEASURED.csv [--plot PNG]
+    python tests/benchmarks/accuracy.py MEASURED.csv ... [--leave-out] [--plot PNG]
 
-For every usable row of the file: the seed formula (``reference``), the calibrated
+For every usable row of the files: the seed formula (``reference``), the calibrated
 estimator (``roofline``) knowing less and less, and EcoLogits. Errors are geometric means
 of |ln(predicted / measured)| as a factor; coverage is the share of rows inside the 50,
 80 and 90 % ranges, the narrower two taken from the stated 90 % range as of a log-normal.
-All energies are of the GPUs alone. Rows of architectures that the constants were fitted
-to are no test: the rows of others are reported apart.
+Energies are of the GPUs alone; what was measured at the wall is set against the boards
+apart, and scored nowhere.
+
+Rows of architectures that the constants were fitted to are no test. With ``--leave-out``
+each of them is predicted by constants fitted to these files without its architecture;
+without it the tables of such rows say "fitted to these rows".
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import fit
 import numpy as np
 from measured import Array, Mask, Measured, Point, by_size, read_measured, slices
 
 from energy_tracking.data import load_catalogue
 from energy_tracking.estimator import reference, roofline
+from energy_tracking.estimator.evidence import posterior_serving
+from energy_tracking.estimator.roofline import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline_constants import ARCHITECTURES
+from energy_tracking.estimator.serving import SERVING, ServingProfile, gpus_needed
 from energy_tracking.units import joules_from_wh
 
 QUANTILES = {50: 0.6745, 80: 1.2816, 90: 1.6449}
@@ -44,7 +52,7 @@ class Prediction(NamedTuple):
 NOTHING = Prediction(np.nan)
 
 
-def seed_formula(point: Point) -> Prediction:
+def seed_formula(point: Point, constants: RooflineConstants) -> Prediction:
     """The seed's formula with the seed's GPU numbers."""
     name = SEED_GPUS.get(point.gpu_label.split("-")[0])
     if name is None:
@@ -53,25 +61,8 @@ def seed_formula(point: Point) -> Prediction:
         point.model,
         load_catalogue().gpu(name),
         input_tokens=point.input_tokens,
+        cached_input_tokens=point.cached_input_tokens,
         output_tokens=point.output_tokens,
-    )
-    low, high = energy.total_energy_low_joules, energy.total_energy_high_joules
-    return Prediction(
-        energy.total_energy_joules / point.output_tokens,
-        np.nan if low is None else low / point.output_tokens,
-        np.nan if high is None else high / point.output_tokens,
-    )
-
-
-def _roofline(point: Point, serving: roofline.ServingProfile, *, shape_known: bool) -> Prediction:
-    full = point.model
-    total = full.num_total_params or full.num_active_params
-    energy = roofline.estimate(
-        full if shape_known else by_size(full.name, full.num_active_params, total),
-        point.gpu,
-        input_tokens=point.input_tokens,
-        output_tokens=point.output_tokens,
-        serving=serving,
     )
     return Prediction(
         energy.total_energy_joules / point.output_tokens,
@@ -80,48 +71,65 @@ def _roofline(point: Point, serving: roofline.ServingProfile, *, shape_known: bo
     )
 
 
-def roofline_known(point: Point) -> Prediction:
-    """Shape, batch, GPUs and precision known."""
-    return _roofline(point, point.serving, shape_known=True)
-
-
-def roofline_by_size(point: Point) -> Prediction:
-    """Of the model, active and total parameters alone; the rest known."""
-    return _roofline(point, point.serving, shape_known=False)
-
-
-def _default_serving(point: Point) -> roofline.ServingProfile:
-    return replace(
-        roofline.SERVING,
-        num_gpus=point.serving.num_gpus,
-        weight_bytes=point.serving.weight_bytes,
-        early_engine=point.serving.early_engine,
+def _roofline(
+    point: Point, constants: RooflineConstants, serving: ServingProfile, *, shape_known: bool
+) -> Prediction:
+    full = point.model
+    total = full.num_total_params or full.num_active_params
+    energy = roofline.estimate(
+        full if shape_known else by_size(full.name, full.num_active_params, total),
+        point.gpu,
+        input_tokens=point.input_tokens,
+        cached_input_tokens=point.cached_input_tokens,
+        output_tokens=point.output_tokens,
+        serving=serving,
+        constants=constants,
+    )
+    return Prediction(
+        energy.total_energy_joules / point.output_tokens,
+        energy.total_energy_low_joules / point.output_tokens,
+        energy.total_energy_high_joules / point.output_tokens,
     )
 
 
-def roofline_no_batch(point: Point) -> Prediction:
+def roofline_known(point: Point, constants: RooflineConstants) -> Prediction:
+    """Shape, batch, GPUs and precision known."""
+    return _roofline(point, constants, point.serving, shape_known=True)
+
+
+def roofline_by_size(point: Point, constants: RooflineConstants) -> Prediction:
+    """Of the model, active and total parameters alone; the rest known."""
+    return _roofline(point, constants, point.serving, shape_known=False)
+
+
+def _with_batch_assumed(point: Point) -> ServingProfile:
+    return replace(point.serving, sequences=None)
+
+
+def roofline_no_batch(point: Point, constants: RooflineConstants) -> Prediction:
     """Batch assumed, the rest known."""
-    return _roofline(point, _default_serving(point), shape_known=True)
+    return _roofline(point, constants, _with_batch_assumed(point), shape_known=True)
 
 
-def roofline_timed(point: Point) -> Prediction:
+def roofline_timed(point: Point, constants: RooflineConstants) -> Prediction:
     """Batch inferred from the rate one sequence arrived at, the rest known."""
     if not point.tokens_per_second > 0:
         return NOTHING
-    serving = roofline.posterior_serving(
+    serving = posterior_serving(
         point.model,
         point.gpu,
         input_tokens=point.input_tokens,
         output_tokens=point.output_tokens,
         observed_tokens_per_second=point.tokens_per_second / point.batch,
-        serving=_default_serving(point),
+        serving=_with_batch_assumed(point),
+        constants=constants,
     )
-    return _roofline(point, serving, shape_known=True)
+    return _roofline(point, constants, serving, shape_known=True)
 
 
-def roofline_nothing(point: Point) -> Prediction:
+def roofline_nothing(point: Point, constants: RooflineConstants) -> Prediction:
     """Batch, GPUs and precision by rule, of the model its parameters alone."""
-    return _roofline(point, roofline.SERVING, shape_known=False)
+    return _roofline(point, constants, SERVING, shape_known=False)
 
 
 def _ecologits(point: Point, batch: float, gpus: float) -> Prediction:
@@ -136,18 +144,20 @@ def _ecologits(point: Point, batch: float, gpus: float) -> Prediction:
     return Prediction(float(joules_from_wh(gpus * energy_wh)))
 
 
-def ecologits_shipped(point: Point) -> Prediction:
+def ecologits_shipped(point: Point, constants: RooflineConstants) -> Prediction:
     """EcoLogits with its own assumptions: batch 64, 16-bit weights, GPUs of 80 GB."""
     total = point.model.num_total_params or point.model.num_active_params
-    return _ecologits(point, 64, roofline.gpus_needed(2 * total, 80e9))
+    return _ecologits(point, 64, gpus_needed(2 * total, 80e9))
 
 
-def ecologits_known(point: Point) -> Prediction:
+def ecologits_known(point: Point, constants: RooflineConstants) -> Prediction:
     """EcoLogits, told the batch and the number of GPUs."""
     return _ecologits(point, point.batch, point.serving.num_gpus or 1)
 
 
-METHODS: dict[str, Callable[[Point], Prediction]] = {
+Method = Callable[[Point, RooflineConstants], Prediction]
+
+METHODS: dict[str, Method] = {
     "reference": seed_formula,
     "roofline, batch known": roofline_known,
     "roofline, parameters only": roofline_by_size,
@@ -184,45 +194,94 @@ class Result:
         """Geometric-mean error factor of a slice [1]."""
         return float(np.exp(np.nanmean(np.abs(self.error[rows]))))
 
-    def coverage(self, rows: Mask, share: int) -> str:
-        """Share of a slice inside the range that should hold ``share`` percent."""
+    def share_inside(self, rows: Mask, share: int) -> float:
+        """Share of a slice inside the range that should hold ``share`` percent, or NaN [1]."""
         ranged = rows & np.isfinite(self.low) & np.isfinite(self.high)
         if not ranged.any():
-            return "-"
+            return float("nan")
         part = QUANTILES[share] / QUANTILES[90]
         # Measured lies at -error from the prediction.
         inside = (part * self.low <= -self.error) & (-self.error <= part * self.high)
-        return f"{np.mean(inside[ranged]):.0%}"
+        return float(np.mean(inside[ranged]))
+
+    def coverage(self, rows: Mask, share: int) -> str:
+        """The same as text."""
+        inside = self.share_inside(rows, share)
+        return "-" if np.isnan(inside) else f"{inside:.0%}"
 
 
-def evaluate(measured: Measured, method: Callable[[Point], Prediction]) -> Result:
-    """Predict every point by one method."""
+def evaluate(
+    measured: Measured,
+    method: Method,
+    constants: Mapping[str, RooflineConstants] | None = None,
+) -> Result:
+    """Predict every point by one method.
+
+    Args:
+        measured: The points.
+        method: Predicts a point's energy by constants.
+        constants: Constants by architecture; the shipped ones where it has none.
+    """
     truth = measured.column(lambda point: point.joules_per_token)
-    joules, low, high = np.array([method(point) for point in measured.points]).T
+    known = constants or {}
+    predicted = [
+        method(point, known.get(point.architecture, CALIBRATED)) for point in measured.points
+    ]
+    joules, low, high = np.array(predicted).T
     return Result(np.log(joules / truth), np.log(low / joules), np.log(high / joules))
 
 
-def report(measured: Measured, results: dict[str, Result]) -> list[str]:
-    """The tables, line by line."""
+def fit_without_each(measured: Measured) -> dict[str, RooflineConstants]:
+    """Constants by architecture, each fitted to the other architectures of these points."""
+    usable = Measured(
+        tuple(point for point in measured.points if fit.reason_to_skip(point) is None), {}
+    )
+    data = fit.prepare(usable)
+    read_off = {
+        name: getattr(CALIBRATED, name) for name in fit.FIRST_GUESS if hasattr(CALIBRATED, name)
+    }
+    start = fit.fit(data, np.ones(len(data.log_energy), dtype=bool), read_off)
+    return {
+        name: fit.constants_from(
+            fit.fit(data, data.architecture != name, read_off, start), read_off
+        )
+        for name in np.unique(data.architecture).tolist()
+    }
+
+
+def report(measured: Measured, results: dict[str, Result], *, left_out: bool) -> list[str]:
+    """The tables, line by line.
+
+    Args:
+        measured: The points, all of GPU boards.
+        results: What each method says of them.
+        left_out: Whether each architecture was predicted by constants that had not seen it.
+    """
     header = f"{'':28s}     n  error  median    p10    p90   <2x    50%  80%  90%"
     everything = np.ones(len(measured.points), dtype=bool)
-    unseen = ~np.isin(measured.labels(lambda point: point.architecture), ARCHITECTURES)
+    seen = np.isin(measured.labels(lambda point: point.architecture), ARCHITECTURES)
+    flagged = measured.labels(lambda point: point.flag) != ""
     lines = []
 
-    def table(title: str, rows: Mask) -> None:
-        lines.extend(["", title, header])
+    def add_table(title: str, rows: Mask) -> None:
+        fitted = "" if left_out or not (rows & seen).any() else ", fitted to these rows"
+        lines.extend(["", title + fitted, header])
         lines.extend(f"{name:28s} {result.line(rows)}" for name, result in results.items())
 
-    table("all rows", everything)
-    if unseen.any():
-        table("rows of architectures the constants were not fitted to", unseen)
+    add_table("all rows", everything)
+    if flagged.any():
+        add_table("all rows but those flagged by those who measured them", ~flagged)
+    if not seen.all():
+        add_table("rows of architectures the constants were not fitted to", ~seen)
+    elif left_out:
+        lines.extend(["", "each architecture is predicted by constants fitted to the others"])
     else:
-        lines.append("")
-        lines.append("No architecture here is new to the constants: see fit.py for the")
-        lines.append("errors on architectures and sources left out.")
+        lines.extend(["", "no architecture here is new to the constants: see --leave-out"])
+    for flag in np.unique(measured.labels(lambda point: point.flag)[flagged]):
+        add_table(f"flagged: {flag}", measured.labels(lambda point: point.flag) == flag)
     for cut, masks in slices(measured).items():
         for label, rows in masks.items():
-            table(f"{cut} {label}", rows)
+            add_table(f"{cut} {label}", rows & ~flagged)
 
     lines.extend(["", "roofline against EcoLogits, error by GPU"])
     for label, rows in slices(measured)["GPU"].items():
@@ -232,6 +291,16 @@ def report(measured: Measured, results: dict[str, Result]) -> list[str]:
             f"  {label:18s} batch known {known.factor(rows):.2f} against {told.factor(rows):.2f}"
             f"   batch unknown {blind.factor(rows):.2f} against {shipped.factor(rows):.2f}"
         )
+
+    lines.extend(["", "slices of more than 30 rows whose 90 % range holds less than 85 %"])
+    result = results["roofline, batch known"]
+    thin = [
+        f"  {cut} {label}: {result.coverage(rows & ~flagged, 90)}"
+        for cut, masks in slices(measured).items()
+        for label, rows in masks.items()
+        if (rows & ~flagged).sum() > 30 and result.share_inside(rows & ~flagged, 90) < 0.85
+    ]
+    lines.extend(thin or ["  none"])
 
     lines.extend(["", "reference: measured / predicted, 5 %, median and 95 %"])
     error = results["reference"].error
@@ -245,8 +314,29 @@ def report(measured: Measured, results: dict[str, Result]) -> list[str]:
     return lines
 
 
-def plot(measured: Measured, results: dict[str, Result], path: Path) -> None:
-    """Predicted against measured energy per token, one panel per method."""
+def wall_report(measured: Measured) -> list[str]:
+    """What whole servers drew at the plug, over what their boards are estimated to, by row."""
+    lines = ["", "energy at the wall over the boards' estimate: the host's part, in no table above"]
+    for point in measured.points:
+        ratio = point.joules_per_token / roofline_known(point, CALIBRATED).joules
+        lines.append(
+            f"  {point.gpu_label:18s} {point.architecture:28s} batch {point.batch:6.0f}  "
+            f"{point.precision:6s} {ratio:.2f}"
+        )
+    return lines
+
+
+SHOWN = (
+    "reference",
+    "EcoLogits, as shipped",
+    "roofline, batch unknown",
+    "roofline, batch known",
+)
+"""Methods of the figure, one panel each."""
+
+
+def plot(measured: Measured, results: dict[str, Result], path: Path, *, left_out: bool) -> None:
+    """Predicted against measured energy per token, one panel per method, 800 pixels wide."""
     import matplotlib  # type: ignore[import-not-found,unused-ignore]
 
     matplotlib.use("Agg")
@@ -254,53 +344,67 @@ def plot(measured: Measured, results: dict[str, Result], path: Path) -> None:
 
     truth = measured.column(lambda point: point.joules_per_token)
     gpus = measured.labels(lambda point: point.gpu_label)
-    shown = (
-        "reference",
-        "EcoLogits, as shipped",
-        "roofline, batch unknown",
-        "roofline, batch known",
-    )
-    figure, panels = pyplot.subplots(
-        1, len(shown), figsize=(4 * len(shown), 4.4), sharex=True, sharey=True
-    )
-    ends = np.array([truth.min() / 3, truth.max() * 3])
-    for panel, name in zip(panels, shown, strict=True):
-        predicted = truth * np.exp(results[name].error)
+    everything = np.ones(len(truth), dtype=bool)
+    figure, grid = pyplot.subplots(2, 2, figsize=(8, 8.4), sharex=True, sharey=True)
+    ends = np.array([truth.min() / 2, truth.max() * 2])
+    for panel, name in zip(grid.flat, SHOWN, strict=True):
+        result = results[name]
+        predicted = truth * np.exp(result.error)
         for gpu in np.unique(gpus):
             rows = gpus == gpu
-            panel.scatter(truth[rows], predicted[rows], s=9, alpha=0.6, label=str(gpu))
+            panel.scatter(truth[rows], predicted[rows], s=10, alpha=0.6, label=str(gpu))
         panel.plot(ends, ends, color="black", linewidth=0.8)
-        panel.fill_between(ends, ends / 2, ends * 2, color="black", alpha=0.08, linewidth=0)
-        factor = results[name].factor(np.ones(len(truth), dtype=bool))
-        panel.set(xscale="log", yscale="log", title=f"{name}: {factor:.2f}x", xlim=ends)
-        panel.set(xlabel="measured [J per output token]")
-    panels[0].set(ylabel="predicted [J per output token]", ylim=ends)
-    panels[-1].legend(fontsize=7, loc="lower right")
-    seen = "roofline was fitted to these points: fit.py prints its error on others"
-    figure.suptitle(f"{len(truth)} measured points; the band is a factor of 2; {seen}", fontsize=10)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+        title = f"{name}: off by {result.factor(everything):.2f}"
+        ranged = np.isfinite(result.low) & np.isfinite(result.high)
+        if ranged.any():
+            # The stated range is one of the truth around a prediction.
+            low, high = (np.exp(np.median(end[ranged])) for end in (result.low, result.high))
+            panel.fill_between(ends, ends / high, ends / low, color="black", alpha=0.1, linewidth=0)
+            title += f", 90 % range holds {result.coverage(everything, 90)}"
+        panel.set_title(title, fontsize=10)
+        panel.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+        if name.startswith("roofline"):
+            note = "architecture left out of the fit" if left_out else "fitted to these rows"
+            panel.text(0.97, 0.03, note, transform=panel.transAxes, ha="right", fontsize=9)
+    for panel in grid[-1]:
+        panel.set_xlabel("measured [J per output token]")
+    for panel in grid[:, 0]:
+        panel.set_ylabel("predicted [J per output token]")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=3, loc="lower center", fontsize=9, frameon=False)
+    figure.suptitle(f"{len(truth)} measured points; band: the median 90 % range", fontsize=11)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.savefig(path, dpi=100, metadata={"Software": None})
     pyplot.close(figure)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; write the plot if asked to."""
     parser = argparse.ArgumentParser(description="Compare every method with measured energy.")
-    parser.add_argument("measured", type=Path, help="CSV of measured points")
+    parser.add_argument("measured", type=Path, nargs="+", help="CSV of measured points")
+    parser.add_argument(
+        "--leave-out",
+        action="store_true",
+        help="predict each architecture by constants fitted to the others of these files",
+    )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="write a figure here")
     options = parser.parse_args(arguments)
-    measured = read_measured(options.measured)
-    print(f"{len(measured.points)} rows used")
-    for reason, count in measured.skipped.items():
+    read = read_measured(*options.measured)
+    boards = Measured(tuple(p for p in read.points if p.scope == "gpu"), read.skipped)
+    walls = Measured(tuple(p for p in read.points if p.scope != "gpu"), {})
+    print(f"{len(boards.points)} rows used")
+    for reason, count in read.skipped.items():
         print(f"{count} rows skipped: {reason}")
-    if not measured.points:
-        return 1
-    results = {name: evaluate(measured, method) for name, method in METHODS.items()}
-    print("\n".join(report(measured, results)))
-    if options.plot:
-        plot(measured, results, options.plot)
-        print(f"\nwrote {options.plot}")
-    return 0
+    if boards.points:
+        constants = fit_without_each(boards) if options.leave_out else {}
+        results = {name: evaluate(boards, method, constants) for name, method in METHODS.items()}
+        print("\n".join(report(boards, results, left_out=options.leave_out)))
+        if options.plot:
+            plot(boards, results, options.plot, left_out=options.leave_out)
+            print(f"\nwrote {options.plot}")
+    if walls.points:
+        print("\n".join(wall_report(walls)))
+    return 0 if read.points else 1
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ files are the train split: architectures kept elsewhere, or named by ``--hold-ou
 never seen. What was chosen by hand (which terms there are, the widths of the priors) was
 chosen by the leave-one-architecture-out error that is printed, nothing else.
 
-Left out of the fit, and counted: rows that a file flags as outliers, energies at the wall,
-and attention in several copies, which the authors of those rows call a limit of the engine.
+Left out of the fit, and counted: energies at the wall, and rows that those who measured them
+call outliers or a limit of the engine.
 
 What speculative decoding saves is read off pairs of rows that differ in nothing else: the fit
 itself would put it down to whatever else those rows have in common.
@@ -271,11 +271,7 @@ def reason_to_skip(point: Point) -> str | None:
     """Why a point is evaluated but not fitted, if it is not."""
     if point.scope != "gpu":
         return "energy at the wall, not of the boards"
-    if point.outlier:
-        return "flagged as an outlier"
-    if point.serving.attention_replicas > 1:
-        return "attention in several copies"
-    return None
+    return point.flag or None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,7 +22,12 @@ import numpy.typing as npt
 
 from energy_tracking.data import load_catalogue
 from energy_tracking.errors import EnergyTrackingError
-from energy_tracking.estimator.serving import Deployment, ServingProfile, deploy
+from energy_tracking.estimator.serving import (
+    UNBALANCED_ENGINE_YEAR,
+    Deployment,
+    ServingProfile,
+    deploy,
+)
 from energy_tracking.profiles import WEIGHT_FORMATS, GpuProfile, ModelProfile
 
 Array = npt.NDArray[np.float64]
@@ -66,7 +71,8 @@ class Point:
         cached_input_tokens: Part of the prompt read from a cache [tokens].
         joules_per_token: Energy per output token, prefill included [J].
         scope: ``"gpu"``: of the boards; ``"wall"``: of whole servers at the plug.
-        outlier: Whether the file flags the row as one.
+        flag: Why the row stands apart, if it does: those who measured it call it an outlier, or
+            a limit of the engine.
         tokens_per_second: Of the instance; NaN if not measured [tokens/s].
         prefill_joules_per_token: Energy of prefill GPUs per input token, where prefill has its
             own; NaN elsewhere [J].
@@ -88,7 +94,7 @@ class Point:
     tokens_per_second: float
     prefill_joules_per_token: float
     scope: str
-    outlier: bool
+    flag: str
 
     def site(self) -> Deployment:
         """The deployment as measured."""
@@ -200,6 +206,8 @@ def _point(row: Mapping[str, str]) -> Point:
     weight_format = FORMAT_NAMES.get(precision, precision)
     if weight_format not in WEIGHT_FORMATS:
         raise Unusable(f"precision {precision!r} is no known weight format")
+    if "cached fraction not published" in row.get("notes", ""):
+        raise Unusable("prompts partly from a cache, how large a part is not published")
     speculative = row.get("spec_decode", "").strip().lower()
     replicas = max(_number(row, "dp") or 1, _number(row, "dp_attention") or 1)
     serving = ServingProfile(
@@ -230,8 +238,17 @@ def _point(row: Mapping[str, str]) -> Point:
         tokens_per_second=_number(row, "throughput") or math.nan,
         prefill_joules_per_token=_number(row, "prefill_J_per_input_token") or math.nan,
         scope="gpu" if "gpu" in (row.get("scope") or "gpu").lower() else "wall",
-        outlier="outlier" in row.get("notes", "").lower(),
+        flag=_flag(row, serving),
     )
+
+
+def _flag(row: Mapping[str, str], serving: ServingProfile) -> str:
+    if "outlier" in row.get("notes", "").lower():
+        return "outlier"
+    if serving.attention_replicas > 1 and serving.engine_year <= UNBALANCED_ENGINE_YEAR:
+        # The leaderboard's authors: copies that have nothing to do wait at full power.
+        return "attention in several copies on an engine of 2025"
+    return ""
 
 
 def _number(row: Mapping[str, str], *names: str) -> float | None:
@@ -254,7 +271,10 @@ def _needed(row: Mapping[str, str], name: str) -> float:
 
 
 def _engine_year(row: Mapping[str, str]) -> int:
-    """Year of the engine: by its version, else as its name or the row is dated."""
+    """Year of the engine: by its version, else as its name or the row is dated.
+
+    Only of an engine that the table knows is it believed that its scheduler was slow.
+    """
     engine = row.get("engine", "").lower()
     version = re.search(r"\b(\d+(?:\.\d+)+)", engine)
     for name, (early, last_of_2025) in ENGINES.items():
@@ -264,7 +284,8 @@ def _engine_year(row: Mapping[str, str]) -> int:
                 return 2024
             return 2025 if numbers[: len(last_of_2025)] <= last_of_2025 else 2026
     year = re.search(r"\b20\d\d\b", engine) or re.match(r"20\d\d", row.get("date") or "")
-    return int(year[0]) if year else 2025
+    earliest = 2023 if any(name in engine for name in ENGINES if name != "tensorrt-llm") else 2025
+    return max(int(year[0]), earliest) if year else 2025
 
 
 def _model(architecture: str, row: Mapping[str, str]) -> ModelProfile:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from energy_tracking.estimator import reference, roofline
 from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate
-from energy_tracking.estimator.evidence import posterior_serving, reason_against_evidence
+from energy_tracking.estimator.evidence import posterior_serving
 from energy_tracking.estimator.roofline import SCOPES
 from energy_tracking.estimator.serving import SERVING, ServingProfile, check_gpu
 from energy_tracking.profiles import GpuProfile, ModelProfile
