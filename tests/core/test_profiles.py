@@ -10,13 +10,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from energy_tracking.catalogue import Catalogue, Refusal
 from energy_tracking.errors import (
     ConfigurationError,
     ProfileError,
     UnknownGpuError,
     UnknownModelError,
 )
-from energy_tracking.profiles import Catalogue, GpuProfile, ModelProfile, Quantity, Refusal
+from energy_tracking.profiles import GpuProfile, ModelProfile, Quantity
 
 
 def a_model(name: str, **fields: object) -> ModelProfile:
@@ -194,7 +195,6 @@ def test_a_name_matches_by_an_explicit_rule(name: str, profile: str, rule: str) 
         "gpt-4o-",
         " gpt-4o",
         "my-gpt-4o",
-        "gpt-4o:latest",
         "gpt-4o-2024-13-06",
         "gpt-4o-2024-08-32",
         "gpt-4o-2024-08",
