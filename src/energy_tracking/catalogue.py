@@ -14,7 +14,7 @@ from energy_tracking.errors import (
     UnknownModelError,
     not_one_of,
 )
-from energy_tracking.model_names import fold, readings, spelling
+from energy_tracking.model_names import fold, readings, spelling, stored_in
 from energy_tracking.profiles import GpuProfile, ModelProfile, Profile
 
 _P = TypeVar("_P", bound=Profile)
@@ -282,12 +282,16 @@ class Catalogue:
             profile = self._models.get(target)
             if profile is None:
                 continue
-            if profile.family not in _OPEN_WEIGHTS and any(r.open_weights for r in reading.rules):
+            stored = reading.weight_format
+            if profile.family in _OPEN_WEIGHTS:
+                # An alias may hold the format that a rule would have taken off.
+                stored = stored or (stored_in(reading.name) if how != "exact" else "")
+            elif any(rule.open_weights for rule in reading.rules):
                 continue
             steps = [rule.name for rule in reading.rules]
             if how != "exact" or not steps:
                 steps.append(how)
-            return ModelMatch(_stored_as(profile, reading.weight_format), "+".join(steps))
+            return ModelMatch(_stored_as(profile, stored), "+".join(steps))
         return None
 
     def _find_target(self, folded: str) -> tuple[str, str]:

@@ -114,16 +114,16 @@ _SCHEMES: Final = (
 _APIS: Final = "(?:chat|completion|completions|responses|messages|text-generation)"
 
 # Source: the model ids of Amazon Bedrock.
-_REGIONS: Final = "(?:us|eu|apac|jp|au|ca|us-gov|global)"
+_REGIONS: Final = "(?:us|eu|apac|jp|au|ca|in|us-gov|global)"
 _BEDROCK_MAKERS: Final = (
     "(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshot|moonshotai"
     "|nvidia|openai|qwen|writer|xai|zai)"
 )
 _MAKERS: Final = (
-    "(?:amazon|anthropic|c4ai|cohere|deepseek-ai|google|ibm|ibm-granite|meta|meta-llama|microsoft"
-    "|minimaxai|mistralai|moonshotai|nvidia|openai|qwen|xai|zai|zai-org)"
+    "(?:alibaba|amazon|anthropic|c4ai|cohere|deepseek-ai|google|ibm|ibm-granite|meta|meta-llama"
+    "|microsoft|minimaxai|mistralai|moonshotai|nvidia|openai|qwen|xai|zai|zai-org)"
 )
-_HOSTS: Final = "(?:databricks|fw|huggingface-llm)"
+_HOSTS: Final = r"(?:databricks-|fw-|huggingface-llm-|system\.ai\.)"
 
 _MONTH: Final = "(?:0[1-9]|1[0-2])"
 _DAY: Final = "(?:0[1-9]|[12][0-9]|3[01])"
@@ -176,8 +176,8 @@ RULES: Final = (
     # ---------- who serves it ----------
     _rule(
         "provider_prefix",
-        r".*/(?P<base>[^/]+)",
-        "what stands before the slash says who serves it, where it lies or who made it",
+        r".*[/\\](?P<base>[^/\\]+)",
+        "what stands before the slash says who serves it, who made it or where the file is",
         "openrouter/openai/gpt-4o-mini",
     ),
     _rule(
@@ -212,7 +212,7 @@ RULES: Final = (
     ),
     _rule(
         "host_prefix",
-        rf"{_HOSTS}-(?P<base>.+)",
+        rf"{_HOSTS}(?P<base>.+)",
         "who serves it, joined to the name",
         "databricks-claude-sonnet-4-6",
     ),
@@ -348,7 +348,7 @@ RULES: Final = (
     # ---------- how it was trained on ----------
     _rule(
         "tuned",
-        r"(?P<base>.+)[-:](?:(?:instruct|chat)(?:-hf)?|it|base|pt|hf|text|lora)",
+        r"(?P<base>.+?)[-:](?:(?:instruct|chat)(?:-hf)?|it|base|pt|hf|text|lora)",
         "a model tuned for chats or instructions has the shape of its base",
         "google/gemma-2-27b-it",
         open_weights=True,
@@ -369,8 +369,9 @@ _SPELLINGS: Final = (
     (re.compile(r"[._:]|@(?=[0-9])"), "-"),
     # Fireworks: qwen2p5-72b, glm-4p7
     (re.compile(r"(?<=[0-9])p(?=[0-9])"), "-"),
-    # Fireworks: llama-v3p1-8b
-    (re.compile(r"(?<=^llama-)v(?=[0-9])"), ""),
+    # Fireworks: llama-v3p1-8b, qwen-v2p5-14b, code-llama-13b
+    (re.compile(r"^(llama|qwen)-v(?=[0-9])"), r"\1-"),
+    (re.compile(r"^code-llama(?=-)"), "codellama"),
     # Cerebras: qwen-3-32b; Ollama and Bedrock: llama3
     (re.compile(r"(?<=[a-z])-(?=[0-9])"), ""),
 )
@@ -432,6 +433,19 @@ def readings(name: str) -> Iterator[Reading]:
             if base in seen:
                 continue
             seen.add(base)
-            stored = found.groupdict().get("stored")
-            stated = WEIGHT_SUFFIXES[stored] if stored else rule.weight_format
-            waiting.append(Reading(base, (*reading.rules, rule), stated or reading.weight_format))
+            stated = _format_stated(rule, found) or reading.weight_format
+            waiting.append(Reading(base, (*reading.rules, rule), stated))
+
+
+def stored_in(folded: str) -> str:
+    """The format of weights that the end of a folded name states; empty: none."""
+    for rule in RULES:
+        if rule.name == "quantized" and (found := rule.pattern.fullmatch(folded)):
+            return _format_stated(rule, found)
+    return ""
+
+
+def _format_stated(rule: NameRule, found: re.Match[str]) -> str:
+    """The format of weights that a rule read from a name; empty: none."""
+    stored = found.groupdict().get("stored")
+    return WEIGHT_SUFFIXES[stored] if stored else rule.weight_format
