@@ -224,9 +224,24 @@ RULES: Final = (
     ),
     _rule(
         "host_suffix",
-        r"(?P<base>.+)-(?:maas|cloud)",
-        "Vertex AI and Ollama: served by them",
+        r"(?P<base>.+)-maas",
+        "Vertex AI: served by it",
         "llama-3.1-70b-instruct-maas",
+        open_weights=True,
+    ),
+    _rule(
+        "host_suffix",
+        r"(?P<base>.+:.+)-cloud",
+        "Ollama: a tag of a model that it serves",
+        "gpt-oss:120b-cloud",
+        open_weights=True,
+    ),
+    _rule(
+        "host_suffix",
+        r"(?P<base>.+):cloud",
+        "Ollama: a model that it serves",
+        "glm-4.6:cloud",
+        open_weights=True,
     ),
     _rule(
         "variant",
