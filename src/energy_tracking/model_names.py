@@ -155,8 +155,18 @@ class NameRule:
     weight_format: str = ""
 
 
-def _rule(name: str, pattern: str, reason: str, example: str, **fields: object) -> NameRule:
-    return NameRule(name, re.compile(pattern, re.DOTALL), reason, example, **fields)  # type: ignore[arg-type]
+def _rule(
+    name: str,
+    pattern: str,
+    reason: str,
+    example: str,
+    *,
+    open_weights: bool = False,
+    weight_format: str = "",
+) -> NameRule:
+    """A row, its pattern compiled."""
+    compiled = re.compile(pattern, re.DOTALL)
+    return NameRule(name, compiled, reason, example, open_weights, weight_format)
 
 
 RULES: Final = (
@@ -248,6 +258,12 @@ RULES: Final = (
         r"(?P<base>.+)(?::(?:free|nitro|floor|online|beta|extended|thinking|exacto|batch)|\[1m\])",
         "OpenRouter: how it is routed, priced or prompted; Claude Code: a longer context",
         "meta-llama/llama-3.3-70b-instruct:free",
+    ),
+    _rule(
+        "variant",
+        r"(?P<base>(?:.*/)?claude-.+)-1m",
+        "GitHub Copilot: a longer context",
+        "claude-opus-4.6-1m",
     ),
     _rule(
         "effort",
@@ -370,7 +386,7 @@ RULES: Final = (
     ),
     _rule(
         "tuned",
-        r"(?P<base>(?:.*/)?codellama[-:][0-9]+b)-(?:python|code)(?:-hf)?",
+        r"(?P<base>(?:.*/)?code-?llama[-:][0-9]+b)-(?:python|code)(?:-hf)?",
         "Code Llama's editions differ in training only",
         "meta-llama/CodeLlama-34b-Python-hf",
         open_weights=True,

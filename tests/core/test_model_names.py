@@ -177,6 +177,7 @@ NAMES = [
     ("google_vertexai:gemini-2.5-flash", "gemini-2.5-flash", "provider_scheme", ""),
     ("ollama:chat:llama3.2:3b", "meta-llama/Llama-3.2-3B", "provider_scheme+spelling", ""),
     ("claude-sonnet-4-6[1m]", "claude-sonnet-4-6", "variant", ""),
+    ("claude-opus-4.6-1m", "claude-opus-4-6", "variant+spelling", ""),
     # Azure
     ("azure/gpt-4o-2024-08-06", "gpt-4o", "provider_prefix+snapshot", ""),
     ("azure/eu/gpt-4o-mini-2024-07-18", "gpt-4o-mini", "provider_prefix+snapshot", ""),

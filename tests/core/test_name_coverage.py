@@ -26,6 +26,12 @@ MODEL_KEY = re.compile(
     r"(?:gen_ai\.(?:request|response)\.)?(?:ls_|provided_)?model(?:_?name|_?id)?", re.IGNORECASE
 )
 
+# Names that only their owners can explain, with a mapping.
+OWN_NAMES = {
+    "/opt/ml/model",  # where SageMaker's containers keep the weights
+    "openllmetry-testing",  # a deployment on Azure whose response names no model
+}
+
 
 def known_share(names: set[str]) -> tuple[float, list[str]]:
     """The share of the names of generative models that have a profile, and those that have none.
@@ -137,7 +143,7 @@ def test_the_names_are_found_where_they_stand() -> None:
 
 
 def test_nearly_all_names_of_recorded_calls_are_known() -> None:
-    names = usage_names() | cassette_names() | log_names()
+    names = (usage_names() | cassette_names() | log_names()) - OWN_NAMES
     share, unknown = known_share(names)
     print(f"{share:.1%} of {len(names)} names; unknown: {unknown}")
     assert share >= 0.95, unknown
