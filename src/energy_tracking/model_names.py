@@ -379,7 +379,7 @@ RULES: Final = (
     # ---------- how it was trained on ----------
     _rule(
         "tuned",
-        r"(?P<base>.+?)[-:](?:(?:instruct|chat)(?:-hf)?|it|base|pt|hf|text|lora)",
+        r"(?P<base>.+?)[-:](?:(?:(?:instruct|chat)(?:-hf)?|it|base|pt|hf|text)(?:-lora)?|lora)",
         "a model tuned for chats or instructions has the shape of its base",
         "google/gemma-2-27b-it",
         open_weights=True,

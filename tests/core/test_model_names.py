@@ -355,6 +355,7 @@ NAMES = [
     ),
     ("groq/openai/gpt-oss-20b", "gpt-oss-20b", "provider_prefix", "mxfp4"),
     ("cerebras/qwen-3-32b", "Qwen/Qwen3-32B", "provider_prefix+spelling", ""),
+    ("@cf/google/gemma-7b-it-lora", "google/gemma-7b", "provider_prefix+tuned+spelling", ""),
     (
         "@cf/meta/llama-3.1-8b-instruct",
         "meta-llama/Llama-3.1-8B",
