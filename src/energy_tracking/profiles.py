@@ -1,28 +1,16 @@
-"""What is known about models and GPUs, and which model a name means.
-
-A profile is one row of numbers about one model or one GPU. A catalogue holds the
-profiles by name and decides which of them the name in a response stands for, by
-explicit rules only: a name that no rule explains has no profile.
-"""
+"""What is known about models and GPUs: a profile is one row of numbers about one of them."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
-from energy_tracking.errors import (
-    ConfigurationError,
-    ProfileError,
-    UnknownGpuError,
-    UnknownModelError,
-    not_one_of,
-)
+from energy_tracking.errors import ProfileError, not_one_of
 
 GRADES: Final = ("A", "B", "C", "D", "E")
 """Confidence in a number: A published config or datasheet, B consistent reports,
@@ -108,6 +96,40 @@ class WeightFormat(NamedTuple):
     block_scaled: bool = False
 
 
+# Mean over a whole file of Llama 3.1 8B, which keeps some tensors in more bits.
+# Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/quantize/README.md; those with
+# two decimals from the sizes in GiB that tools/quantize/quantize.cpp lists for Llama 3 8B,
+# by 8.03e9 weights.
+_LLAMA_CPP_BITS_PER_WEIGHT: Final = {
+    "iq1_s": 2.0042,
+    "iq1_m": 2.1460,
+    "iq2_xxs": 2.3824,
+    "iq2_xs": 2.5882,
+    "iq2_s": 2.7403,
+    "iq2_m": 2.9294,
+    "iq3_xxs": 3.2548,
+    "iq3_xs": 3.4977,
+    "iq3_s": 3.6606,
+    "iq3_m": 3.7628,
+    "iq4_xs": 4.4597,
+    "iq4_nl": 4.6818,
+    "q2_k_s": 2.9697,
+    "q2_k": 3.1593,
+    "q3_k_s": 3.6429,
+    "q3_k_m": 4.00,
+    "q3_k_l": 4.2979,
+    "q4_0": 4.64,
+    "q4_1": 5.11,
+    "q4_k_s": 4.6672,
+    "q4_k_m": 4.8944,
+    "q5_0": 5.57,
+    "q5_1": 6.04,
+    "q5_k_s": 5.5704,
+    "q5_k_m": 5.7036,
+    "q6_k": 6.5633,
+    "q8_0": 8.5008,
+}
+
 WEIGHT_FORMATS: Final[Mapping[str, WeightFormat]] = MappingProxyType(
     {
         "fp32": WeightFormat(4.0, "bf16"),
@@ -119,8 +141,15 @@ WEIGHT_FORMATS: Final[Mapping[str, WeightFormat]] = MappingProxyType(
         # bits and a zero point of four per 128 (AWQ, GPTQ).
         "mxfp4": WeightFormat(4.25 / 8, "fp8", block_scaled=True),
         "nvfp4": WeightFormat(4.5 / 8, "fp4", block_scaled=True),
+        "nvfp4a16": WeightFormat(4.5 / 8, "bf16"),
         "w4a8": WeightFormat(4.25 / 8, "fp8"),
         "int4": WeightFormat(4.15625 / 8, "bf16"),
+        # Weights and activations of eight bits; where a GPU has both, INT8 and FP8 peak alike.
+        "w8a8": WeightFormat(1.0, "fp8"),
+        **{
+            name: WeightFormat(bits / 8, "bf16")
+            for name, bits in _LLAMA_CPP_BITS_PER_WEIGHT.items()
+        },
     }
 )
 """Formats of weights, by name."""
@@ -322,7 +351,6 @@ class GpuProfile:
 
 
 Profile = ModelProfile | GpuProfile
-_P = TypeVar("_P", bound=Profile)
 
 
 def _check(
@@ -366,301 +394,3 @@ def _check_order(profile: Profile, kind: str, *chains: tuple[str, ...]) -> None:
                     f"{kind} profile {profile.name!r}: {small} is {low!r}, "
                     f"must be at most {large}, {high!r}"
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a known model name has no profile.
-
-    Attributes:
-        reason: The reason, for the record of a call that could not be estimated.
-        is_text_model: Whether a default profile for unknown models may stand in:
-            the model generates text, only its size is unknown.
-    """
-
-    reason: str
-    is_text_model: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ModelMatch:
-    """The profile a model name stands for, and why.
-
-    Attributes:
-        profile: The profile.
-        rule: The rules that led to it, in order, joined by ``+``: ``mapping``,
-            ``exact``, ``alias``, ``fine_tuned``, ``provider_prefix``, ``snapshot``,
-            ``default``; for instance ``fine_tuned+snapshot``.
-    """
-
-    profile: ModelProfile
-    rule: str
-
-
-_RULES: Final = (
-    # ft:gpt-4o-2024-08-06:my-org:my-name:id
-    ("fine_tuned", re.compile(r"ft:(?P<base>[^:]+)(?::.*)?", re.DOTALL)),
-    # openai/gpt-4o; what stands before the slash says who serves it, not what it is
-    ("provider_prefix", re.compile(r".*/(?P<base>[^/]+)", re.DOTALL)),
-    # gpt-4o-2024-08-06, gpt-4o-20240806, gpt-4-0613, gpt-3.5-turbo-instruct:20230824-v2
-    (
-        "snapshot",
-        re.compile(
-            r"(?P<base>.+)"
-            r"(?:-20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-            r"|-(?:20[0-9]{2})?(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
-            r"|:20[0-9]{2}-?[0-9]{2}-?[0-9]{2}-v[0-9]+)",
-            re.DOTALL,
-        ),
-    ),
-)
-"""What may be taken off a model's name, each at most once: rule and pattern."""
-
-_CACHE_SIZE: Final = 4096
-_CACHED_NAME_LENGTH: Final = 256
-_UNSEEN: Final[Any] = object()
-
-
-def _fold_model(name: str) -> str:
-    return name.casefold()
-
-
-def _fold_gpu(name: str) -> str:
-    folded = re.sub(r"[\s_]+", "-", name.strip().casefold())
-    return re.sub(r"^(?:nvidia-|amd-|instinct-)+", "", folded)
-
-
-class Catalogue:
-    """Model and GPU profiles by name.
-
-    Lookups may run in any number of threads, also while another thread registers:
-    what they read is replaced, never changed. Registering itself belongs to
-    configuration, one thread at a time.
-    """
-
-    __slots__ = ("_gpu_aliases", "_gpus", "_model_aliases", "_models", "_refusals", "_resolved")
-
-    def __init__(
-        self,
-        models: Iterable[ModelProfile] = (),
-        gpus: Iterable[GpuProfile] = (),
-        refusals: Mapping[str, Refusal] = MappingProxyType({}),
-    ) -> None:
-        """Hold these profiles.
-
-        Args:
-            models: Model profiles; of two with one name, the later stays.
-            gpus: GPU profiles; of two with one name, the later stays.
-            refusals: Known model names that have no profile, and why.
-        """
-        self._models: dict[str, ModelProfile] = {}
-        self._model_aliases: dict[str, str] = {}
-        self._gpus: dict[str, GpuProfile] = {}
-        self._gpu_aliases: dict[str, str] = {}
-        self._refusals = {_fold_model(name): refusal for name, refusal in refusals.items()}
-        self._resolved: dict[str | None, ModelMatch | Refusal | None] = {}
-        for model in models:
-            _add(model, self._models, self._model_aliases, _fold_model)
-        for gpu in gpus:
-            _add(gpu, self._gpus, self._gpu_aliases, _fold_gpu)
-
-    @property
-    def models(self) -> tuple[ModelProfile, ...]:
-        """All model profiles, in the order they were given."""
-        return tuple(self._models.values())
-
-    @property
-    def gpus(self) -> tuple[GpuProfile, ...]:
-        """All GPU profiles, in the order they were given."""
-        return tuple(self._gpus.values())
-
-    @property
-    def refusals(self) -> Mapping[str, Refusal]:
-        """Known model names that have no profile, and why."""
-        return MappingProxyType(self._refusals)
-
-    def copy(self) -> Catalogue:
-        """A catalogue with the same profiles, to add to without changing this one."""
-        other = Catalogue()
-        for name in self.__slots__:
-            if name != "_resolved":
-                setattr(other, name, getattr(self, name))
-        return other
-
-    def register_model(self, profile: ModelProfile) -> None:
-        """Add a model profile, in place of one with the same name.
-
-        Names that led to the profile replaced lead to the new one.
-        """
-        models, aliases = dict(self._models), dict(self._model_aliases)
-        _add(profile, models, aliases, _fold_model)
-        self._models, self._model_aliases = models, aliases
-        # Last, so that no answer from before can be stored for after.
-        self._resolved = {}
-
-    def register_gpu(self, profile: GpuProfile) -> None:
-        """Add a GPU profile, in place of one with the same name."""
-        gpus, aliases = dict(self._gpus), dict(self._gpu_aliases)
-        _add(profile, gpus, aliases, _fold_gpu)
-        self._gpus, self._gpu_aliases = gpus, aliases
-
-    def model(self, name: str) -> ModelProfile:
-        """The model profile with this name or alias.
-
-        Raises:
-            UnknownModelError: There is none; says the nearest names, and how to
-                register one.
-        """
-        profile = self._find_model(_fold_model(name))
-        if profile is None:
-            raise UnknownModelError(
-                (
-                    f"model {name!r} has no profile: {refusal}."
-                    if (refusal := self.refusal(name))
-                    else not_one_of("model", name, _names(self._models))
-                )
-                + " To use one of your own: register_model_profile(ModelProfile(...)), or a"
-                f" [models.{name!r}] table in a TOML profile file."
-            )
-        return profile
-
-    def gpu(self, name: str) -> GpuProfile:
-        """The GPU profile with this name or alias.
-
-        Raises:
-            UnknownGpuError: There is none; says the nearest names, and how to
-                register one.
-        """
-        profile = _lookup(self._gpus, self._gpu_aliases, _fold_gpu(name))
-        if profile is None:
-            raise UnknownGpuError(
-                not_one_of("GPU", name, _names(self._gpus))
-                + " To use one of your own: register_gpu_profile(GpuProfile(...)), or a"
-                f" [gpus.{name!r}] table in a TOML profile file."
-            )
-        return profile
-
-    def corrected_model(self, profile: ModelProfile) -> ModelProfile:
-        """The profile with better numbers for the same model, itself if none."""
-        return self._find_model(_fold_model(profile.corrected)) or profile
-
-    def corrected_gpu(self, profile: GpuProfile) -> GpuProfile:
-        """The profile with better numbers for the same GPU, itself if none."""
-        return self._gpus.get(_fold_gpu(profile.corrected)) or profile
-
-    def match(
-        self,
-        name: str | None,
-        mapping: Mapping[str, str] | None = None,
-        default: str | None = None,
-    ) -> ModelMatch | None:
-        """The profile the model name of a response stands for, never raising.
-
-        The rules, in order: the user's mapping; the exact name or an alias, case
-        ignored; the same after taking off ``ft:`` and a fine-tuning suffix, a
-        provider prefix, or a snapshot's date; the default. Nothing is guessed from
-        how alike two names look.
-
-        Args:
-            name: Model name as the server gave it.
-            mapping: The user's names to profile names, as `check_mapping` gives it.
-            default: Profile for names no other rule explains. It does not stand in
-                for models known to be something else, such as embeddings.
-
-        Returns:
-            The profile and the rule, or None.
-        """
-        if mapping and name is not None:
-            target = mapping.get(name)
-            if target is None:
-                target = mapping.get(_fold_model(name))
-            if target is not None:
-                mapped = self._find_model(_fold_model(target))
-                return None if mapped is None else ModelMatch(mapped, "mapping")
-        found = self._resolved.get(name, _UNSEEN)
-        if found is _UNSEEN:
-            found = self._resolve(name)
-        if isinstance(found, ModelMatch):
-            return found
-        if default is None or (found is not None and not found.is_text_model):
-            return None
-        fallback = self._find_model(_fold_model(default))
-        return None if fallback is None else ModelMatch(fallback, "default")
-
-    def refusal(self, name: str | None) -> str | None:
-        """Why a known model name has no profile, None if it has or is not known."""
-        found = self._resolved.get(name, _UNSEEN)
-        if found is _UNSEEN:
-            found = self._resolve(name)
-        return found.reason if isinstance(found, Refusal) else None
-
-    def check_mapping(self, mapping: Mapping[str, str]) -> dict[str, str]:
-        """A user's mapping of model names, checked and ready for `match`.
-
-        Args:
-            mapping: Names as servers give them, such as Azure deployment names, to
-                names of model profiles.
-
-        Returns:
-            The mapping with its keys folded, so that case is ignored.
-
-        Raises:
-            ConfigurationError: A value names no profile.
-        """
-        for name, target in mapping.items():
-            try:
-                self.model(target)
-            except UnknownModelError as error:
-                raise ConfigurationError(f"model mapping {name!r} = {target!r}: {error}") from None
-        return {_fold_model(name): target for name, target in mapping.items()}
-
-    def _find_model(self, folded: str) -> ModelProfile | None:
-        return _lookup(self._models, self._model_aliases, folded)
-
-    def _resolve(self, name: str | None) -> ModelMatch | Refusal | None:
-        """What the rules say of a name, kept for the next time."""
-        # Taken first: if a registration comes between, the answer goes to the old one.
-        resolved = self._resolved
-        found = self._apply_rules(_fold_model(name), ()) if name else None
-        if name is None or len(name) <= _CACHED_NAME_LENGTH:
-            if len(resolved) >= _CACHE_SIZE:
-                resolved.clear()
-            resolved[name] = found
-        return found
-
-    def _apply_rules(self, folded: str, taken: tuple[str, ...]) -> ModelMatch | Refusal | None:
-        profile = self._models.get(folded)
-        if profile is not None:
-            return ModelMatch(profile, "+".join(taken) or "exact")
-        profile = self._models.get(self._model_aliases.get(folded, ""))
-        if profile is not None:
-            return ModelMatch(profile, "+".join((*taken, "alias")))
-        if folded in self._refusals:
-            return self._refusals[folded]
-        for rule, pattern in _RULES:
-            if rule not in taken and (shorter := pattern.fullmatch(folded)):
-                found = self._apply_rules(shorter["base"], (*taken, rule))
-                if found is not None:
-                    return found
-        return None
-
-
-def _add(
-    profile: _P, profiles: dict[str, _P], aliases: dict[str, str], fold: Callable[[str], str]
-) -> None:
-    """Put a profile under its folded name, and its aliases beside it."""
-    name = fold(profile.name)
-    profiles[name] = profile
-    aliases.update((fold(alias), name) for alias in profile.aliases)
-
-
-def _lookup(profiles: Mapping[str, _P], aliases: Mapping[str, str], folded: str) -> _P | None:
-    """The profile with this folded name, else with this alias."""
-    return profiles.get(folded) or profiles.get(aliases.get(folded, ""))
-
-
-def _names(profiles: Mapping[str, _P]) -> list[str]:
-    """All names as written, aliases last."""
-    return [profile.name for profile in profiles.values()] + [
-        alias for profile in profiles.values() for alias in profile.aliases
-    ]

@@ -29,6 +29,7 @@ from energy_tracking.call import (
     settle_deferred,
     status_of,
 )
+from energy_tracking.catalogue import Catalogue, ModelMatch
 from energy_tracking.data import load_catalogue, read_profiles
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
 from energy_tracking.estimator import (
@@ -39,7 +40,7 @@ from energy_tracking.estimator import (
     learned,
 )
 from energy_tracking.ledger import Ledger
-from energy_tracking.profiles import Catalogue, GpuProfile, ModelMatch, ModelProfile
+from energy_tracking.profiles import GpuProfile, ModelProfile
 from energy_tracking.session import current_session, process_session
 from energy_tracking.settings import SettingArguments, Settings, naming
 from energy_tracking.shapes import ToolUsage

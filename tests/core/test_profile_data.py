@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from energy_tracking.data import load_catalogue, load_sources, read_profiles
 from energy_tracking.errors import ConfigurationError, ProfileError
+from energy_tracking.model_names import fold, readings, spelling
 from energy_tracking.profiles import (
     GPU_BOUNDS,
     GRADES,
@@ -388,11 +389,27 @@ def test_names_without_a_public_architecture_are_left_unmatched(name: str) -> No
     st.from_regex(r"\A[-_.]?[a-z]{1,12}\Z"),
 )
 def test_a_word_added_to_a_known_name_never_matches(name: str, suffix: str) -> None:
-    known = {n.casefold() for m in CATALOGUE.models for n in (m.name, *m.aliases)}
-    assume((name + suffix).casefold() not in known)
-    match = CATALOGUE.match(name + suffix)
+    known = {spelling(fold(n)) for m in CATALOGUE.models for n in (m.name, *m.aliases)}
+    word = fold(name + suffix)
+    read = list(readings(word))
+    # A word with a row of its own, such as "-instruct", says that the model is the same.
+    assume(not any(reading.rules and word.startswith(reading.name) for reading in read))
     # "meta-llama/llama-3.1-70b" + "-instruct" is an alias behind its provider's name.
-    assert match is None or (name + suffix).casefold().rpartition("/")[2] in known
+    assert CATALOGUE.match(word) is None or any(
+        word.endswith(reading.name) and spelling(reading.name) in known for reading in read
+    )
+
+
+def test_no_two_models_share_a_spelling() -> None:
+    owners: dict[str, set[str]] = {}
+    for model in CATALOGUE.models:
+        for name in (model.name, *model.aliases):
+            folded = fold(name)
+            for written in (folded, folded.rpartition("/")[2]):
+                owners.setdefault(spelling(written), set()).add(model.name)
+    for name in CATALOGUE.refusals:
+        owners.setdefault(spelling(name), set()).add(f"refused: {name}")
+    assert {name: shared for name, shared in owners.items() if len(shared) > 1} == {}
 
 
 # ---------- the survey ------------------------------------------------------------------

@@ -19,17 +19,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from energy_tracking.catalogue import Catalogue, Refusal
 from energy_tracking.errors import ConfigurationError, ProfileError, not_one_of
 from energy_tracking.profiles import (
     GPU_BOUNDS,
     MODEL_BOUNDS,
     Bound,
-    Catalogue,
     GpuProfile,
     ModelProfile,
     Profile,
     Quantity,
-    Refusal,
 )
 
 _P = TypeVar("_P", bound=Profile)

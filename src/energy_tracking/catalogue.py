@@ -1,0 +1,341 @@
+"""The model and GPU profiles by name, and which of them the name in a response stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from energy_tracking.errors import (
+    ConfigurationError,
+    UnknownGpuError,
+    UnknownModelError,
+    not_one_of,
+)
+from energy_tracking.model_names import fold, readings, spelling, stored_in
+from energy_tracking.profiles import GpuProfile, ModelProfile, Profile
+
+_P = TypeVar("_P", bound=Profile)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a known model name has no profile.
+
+    Attributes:
+        reason: The reason, for the record of a call that could not be estimated.
+        is_text_model: Whether a default profile for unknown models may stand in:
+            the model generates text, only its size is unknown.
+    """
+
+    reason: str
+    is_text_model: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMatch:
+    """The profile a model name stands for, and why.
+
+    Attributes:
+        profile: The profile.
+        rule: The rules that led to it, in order, joined by ``+``: ``mapping``, ``exact``,
+            ``alias``, ``spelling``, ``default`` or those of `model_names.RULES`; for
+            instance ``provider_prefix+snapshot``.
+    """
+
+    profile: ModelProfile
+    rule: str
+
+
+_OPEN_WEIGHTS: Final = ("open", "user")
+"""Families of models whose weights anyone may store in another format."""
+
+_CACHE_SIZE: Final = 4096
+_CACHED_NAME_LENGTH: Final = 256
+_UNSEEN: Final[Any] = object()
+
+
+def _fold_gpu(name: str) -> str:
+    folded = re.sub(r"[\s_]+", "-", name.strip().casefold())
+    return re.sub(r"^(?:nvidia-|amd-|instinct-)+", "", folded)
+
+
+class Catalogue:
+    """Model and GPU profiles by name.
+
+    Lookups may run in any number of threads, also while another thread registers:
+    what they read is replaced, never changed. Registering itself belongs to
+    configuration, one thread at a time.
+    """
+
+    __slots__ = (
+        "_gpu_aliases",
+        "_gpus",
+        "_model_aliases",
+        "_models",
+        "_refusals",
+        "_resolved",
+        "_spellings",
+    )
+
+    def __init__(
+        self,
+        models: Iterable[ModelProfile] = (),
+        gpus: Iterable[GpuProfile] = (),
+        refusals: Mapping[str, Refusal] = MappingProxyType({}),
+    ) -> None:
+        """Hold these profiles.
+
+        Args:
+            models: Model profiles; of two with one name, the later stays.
+            gpus: GPU profiles; of two with one name, the later stays.
+            refusals: Known model names that have no profile, and why.
+        """
+        self._models: dict[str, ModelProfile] = {}
+        self._model_aliases: dict[str, str] = {}
+        self._gpus: dict[str, GpuProfile] = {}
+        self._gpu_aliases: dict[str, str] = {}
+        self._refusals = {fold(name): refusal for name, refusal in refusals.items()}
+        self._resolved: dict[str | None, ModelMatch | Refusal | None] = {}
+        self._spellings = {spelling(name): name for name in self._refusals}
+        for model in models:
+            _add(model, self._models, self._model_aliases, fold)
+            _add_spellings(model, self._spellings)
+        for gpu in gpus:
+            _add(gpu, self._gpus, self._gpu_aliases, _fold_gpu)
+
+    @property
+    def models(self) -> tuple[ModelProfile, ...]:
+        """All model profiles, in the order they were given."""
+        return tuple(self._models.values())
+
+    @property
+    def gpus(self) -> tuple[GpuProfile, ...]:
+        """All GPU profiles, in the order they were given."""
+        return tuple(self._gpus.values())
+
+    @property
+    def refusals(self) -> Mapping[str, Refusal]:
+        """Known model names that have no profile, and why."""
+        return MappingProxyType(self._refusals)
+
+    def copy(self) -> Catalogue:
+        """A catalogue with the same profiles, to add to without changing this one."""
+        other = Catalogue()
+        for name in self.__slots__:
+            if name != "_resolved":
+                setattr(other, name, getattr(self, name))
+        return other
+
+    def register_model(self, profile: ModelProfile) -> None:
+        """Add a model profile, in place of one with the same name.
+
+        Names that led to the profile replaced lead to the new one.
+        """
+        models, aliases = dict(self._models), dict(self._model_aliases)
+        spellings = dict(self._spellings)
+        _add(profile, models, aliases, fold)
+        _add_spellings(profile, spellings)
+        self._models, self._model_aliases, self._spellings = models, aliases, spellings
+        # Last, so that no answer from before can be stored for after.
+        self._resolved = {}
+
+    def register_gpu(self, profile: GpuProfile) -> None:
+        """Add a GPU profile, in place of one with the same name."""
+        gpus, aliases = dict(self._gpus), dict(self._gpu_aliases)
+        _add(profile, gpus, aliases, _fold_gpu)
+        self._gpus, self._gpu_aliases = gpus, aliases
+
+    def model(self, name: str) -> ModelProfile:
+        """The model profile with this name or alias.
+
+        Raises:
+            UnknownModelError: There is none; says the nearest names, and how to
+                register one.
+        """
+        profile = self._find_model(fold(name))
+        if profile is None:
+            raise UnknownModelError(
+                (
+                    f"model {name!r} has no profile: {refusal}."
+                    if (refusal := self.refusal(name))
+                    else not_one_of("model", name, _names(self._models))
+                )
+                + " To use one of your own: register_model_profile(ModelProfile(...)), or a"
+                f" [models.{name!r}] table in a TOML profile file."
+            )
+        return profile
+
+    def gpu(self, name: str) -> GpuProfile:
+        """The GPU profile with this name or alias.
+
+        Raises:
+            UnknownGpuError: There is none; says the nearest names, and how to
+                register one.
+        """
+        profile = _lookup(self._gpus, self._gpu_aliases, _fold_gpu(name))
+        if profile is None:
+            raise UnknownGpuError(
+                not_one_of("GPU", name, _names(self._gpus))
+                + " To use one of your own: register_gpu_profile(GpuProfile(...)), or a"
+                f" [gpus.{name!r}] table in a TOML profile file."
+            )
+        return profile
+
+    def corrected_model(self, profile: ModelProfile) -> ModelProfile:
+        """The profile with better numbers for the same model, itself if none."""
+        return self._find_model(fold(profile.corrected)) or profile
+
+    def corrected_gpu(self, profile: GpuProfile) -> GpuProfile:
+        """The profile with better numbers for the same GPU, itself if none."""
+        return self._gpus.get(_fold_gpu(profile.corrected)) or profile
+
+    def match(
+        self,
+        name: str | None,
+        mapping: Mapping[str, str] | None = None,
+        default: str | None = None,
+    ) -> ModelMatch | None:
+        """The profile the model name of a response stands for, never raising.
+
+        The rules, in order: the user's mapping; the exact name or an alias, case
+        ignored; the same in another spelling (``llama3.1:8b``, ``llama-v3p1-8b``); the
+        same after taking off what `model_names.RULES` lists, such as a provider prefix
+        or a snapshot's date; the default. Nothing is guessed from how alike two names
+        look. Where the name says how the weights are stored, so does the profile.
+
+        Args:
+            name: Model name as the server gave it.
+            mapping: The user's names to profile names, as `check_mapping` gives it.
+            default: Profile for names no other rule explains. It does not stand in
+                for models known to be something else, such as embeddings.
+
+        Returns:
+            The profile and the rule, or None.
+        """
+        if mapping and name is not None:
+            target = mapping.get(name)
+            if target is None:
+                target = mapping.get(fold(name))
+            if target is not None:
+                mapped = self._find_model(fold(target))
+                return None if mapped is None else ModelMatch(mapped, "mapping")
+        found = self._resolved.get(name, _UNSEEN)
+        if found is _UNSEEN:
+            found = self._resolve(name)
+        if isinstance(found, ModelMatch):
+            return found
+        if default is None or (found is not None and not found.is_text_model):
+            return None
+        fallback = self._find_model(fold(default))
+        return None if fallback is None else ModelMatch(fallback, "default")
+
+    def refusal(self, name: str | None) -> str | None:
+        """Why a known model name has no profile, None if it has or is not known."""
+        found = self._resolved.get(name, _UNSEEN)
+        if found is _UNSEEN:
+            found = self._resolve(name)
+        return found.reason if isinstance(found, Refusal) else None
+
+    def check_mapping(self, mapping: Mapping[str, str]) -> dict[str, str]:
+        """A user's mapping of model names, checked and ready for `match`.
+
+        Args:
+            mapping: Names as servers give them, such as Azure deployment names, to
+                names of model profiles.
+
+        Returns:
+            The mapping with its keys folded, so that case is ignored.
+
+        Raises:
+            ConfigurationError: A value names no profile.
+        """
+        for name, target in mapping.items():
+            try:
+                self.model(target)
+            except UnknownModelError as error:
+                raise ConfigurationError(f"model mapping {name!r} = {target!r}: {error}") from None
+        return {fold(name): target for name, target in mapping.items()}
+
+    def _find_model(self, folded: str) -> ModelProfile | None:
+        return _lookup(self._models, self._model_aliases, folded)
+
+    def _resolve(self, name: str | None) -> ModelMatch | Refusal | None:
+        """What the rules say of a name, kept for the next time."""
+        # Taken first: if a registration comes between, the answer goes to the old one.
+        resolved = self._resolved
+        found = self._read(name) if name else None
+        if name is None or len(name) <= _CACHED_NAME_LENGTH:
+            if len(resolved) >= _CACHE_SIZE:
+                resolved.clear()
+            resolved[name] = found
+        return found
+
+    def _read(self, name: str) -> ModelMatch | Refusal | None:
+        """The first of a name's readings that is known."""
+        for reading in readings(name):
+            target, how = self._find_target(reading.name)
+            if target in self._refusals and target not in self._models:
+                return self._refusals[target]
+            profile = self._models.get(target)
+            if profile is None:
+                continue
+            stored = reading.weight_format
+            if profile.family in _OPEN_WEIGHTS:
+                # An alias may hold the format that a rule would have taken off.
+                stored = stored or (stored_in(reading.name) if how != "exact" else "")
+            elif any(rule.open_weights for rule in reading.rules):
+                continue
+            steps = [rule.name for rule in reading.rules]
+            if how != "exact" or not steps:
+                steps.append(how)
+            return ModelMatch(_stored_as(profile, stored), "+".join(steps))
+        return None
+
+    def _find_target(self, folded: str) -> tuple[str, str]:
+        """The profile's or refusal's name that a folded name is, and by which rule."""
+        if folded in self._models:
+            return folded, "exact"
+        if folded in self._model_aliases:
+            return self._model_aliases[folded], "alias"
+        if folded in self._refusals:
+            return folded, "exact"
+        return self._spellings.get(spelling(folded), ""), "spelling"
+
+
+def _stored_as(profile: ModelProfile, weight_format: str) -> ModelProfile:
+    """The profile with its weights in another format than the one it is shipped in."""
+    if weight_format in ("", profile.weight_format):
+        return profile
+    provenance = {key: of for key, of in profile.provenance.items() if key != "weight_bytes"}
+    return replace(profile, weight_format=weight_format, weight_bytes=None, provenance=provenance)
+
+
+def _add(
+    profile: _P, profiles: dict[str, _P], aliases: dict[str, str], fold: Callable[[str], str]
+) -> None:
+    """Put a profile under its folded name, and its aliases beside it."""
+    name = fold(profile.name)
+    profiles[name] = profile
+    aliases.update((fold(alias), name) for alias in profile.aliases)
+
+
+def _add_spellings(profile: ModelProfile, spellings: dict[str, str]) -> None:
+    """Let other spellings of its names lead to a profile, also without a repository's owner."""
+    target = fold(profile.name)
+    for name in (target, *map(fold, profile.aliases)):
+        spellings[spelling(name)] = spellings[spelling(name.rpartition("/")[2])] = target
+
+
+def _lookup(profiles: Mapping[str, _P], aliases: Mapping[str, str], folded: str) -> _P | None:
+    """The profile with this folded name, else with this alias."""
+    return profiles.get(folded) or profiles.get(aliases.get(folded, ""))
+
+
+def _names(profiles: Mapping[str, _P]) -> list[str]:
+    """All names as written, aliases last."""
+    return [profile.name for profile in profiles.values()] + [
+        alias for profile in profiles.values() for alias in profile.aliases
+    ]

@@ -1,0 +1,482 @@
+"""How the name of a model may be written, and what may stand around it.
+
+Gateways, clouds and files add to a model's name: who serves it, which snapshot it is, how its
+weights are stored. ``RULES`` has one row per addition. A rule takes its addition off one end of
+the name, and what is left must be a known name, perhaps after other rules, each at most once.
+A name that no rows explain has no reading: nothing is guessed from how alike two names look.
+
+A new kind of name is a new row, with the reason why what it takes off does not change the size
+of the model. What does change it (``-mini``, ``-thinking``, ``-fast``) is never taken off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+MAX_NAME_LENGTH: Final = 512
+"""Longer names are no model's, and would only cost time [character]."""
+
+# llama.cpp's own names of its formats are their suffixes, too.
+LLAMA_CPP_FORMATS: Final = (
+    *("iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m", "iq3_xxs", "iq3_xs", "iq3_s"),
+    *("iq3_m", "iq4_xs", "iq4_nl", "q2_k_s", "q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_0", "q4_1"),
+    *("q4_k_s", "q4_k_m", "q5_0", "q5_1", "q5_k_s", "q5_k_m", "q6_k", "q8_0"),
+)
+"""Formats of weights that llama.cpp writes."""
+
+WEIGHT_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "fp32": "fp32",
+        "f32": "fp32",
+        "bf16": "bf16",
+        "fp16": "fp16",
+        "f16": "fp16",
+        "fp8": "fp8",
+        "fp8-dynamic": "fp8",  # vLLM's llm-compressor: scales of activations found at run time
+        "fp8-block": "fp8",
+        "fp8-kv": "fp8",  # AMD: the cache in FP8, too
+        "fp8-fast": "fp8",  # Cloudflare
+        "nvfp4": "nvfp4",
+        "fp4": "nvfp4",  # NVIDIA's first name for it
+        "nvfp4a16": "nvfp4a16",
+        "mxfp4": "mxfp4",
+        "mxfp4_moe": "mxfp4",  # llama.cpp
+        "w4a8": "w4a8",
+        "w8a8": "w8a8",
+        "quantized.w8a8": "w8a8",
+        # Eight bits per weight, multiplied in BF16.
+        "int8": "int8",
+        "8bit": "int8",
+        "mlx-8bit": "int8",
+        "bnb-8bit": "int8",
+        "gptq-int8": "int8",
+        "gptq-8bit": "int8",
+        "w8a16": "int8",
+        "quantized.w8a16": "int8",
+        "quant": "int8",  # Gemma's checkpoints for PyTorch
+        "sfp": "int8",  # gemma.cpp: floats of eight bits, widened before use
+        # Four bits per weight and the scale of a group, multiplied in BF16.
+        "int4": "int4",
+        "4bit": "int4",
+        "mlx-4bit": "int4",
+        "4bit-mlx": "int4",
+        "4bit-dwq": "int4",
+        "bnb-4bit": "int4",
+        "unsloth-bnb-4bit": "int4",
+        "awq": "int4",
+        "awq-int4": "int4",
+        "awq-4bit": "int4",
+        "gptq": "int4",  # its makers write the bits where they are not four
+        "gptq-int4": "int4",
+        "gptq-4bit": "int4",
+        "gptq-4bit-128g": "int4",
+        "w4a16": "int4",
+        "quantized.w4a16": "int4",
+        "int4-autoround": "int4",
+        **{name: name for name in LLAMA_CPP_FORMATS},
+        # Aliases in llama.cpp itself.
+        "q3_k": "q3_k_m",
+        "q4_k": "q4_k_m",
+        "q5_k": "q5_k_m",
+        # Mixtures with more bits for some layers; no mean is published, the nearest format's is
+        # a few percent low.
+        "q4_k_l": "q4_k_m",
+        "q5_k_l": "q5_k_m",
+        "q6_k_l": "q6_k",
+        "ud-q2_k_xl": "q2_k",
+        "ud-q3_k_xl": "q3_k_m",
+        "ud-q4_k_xl": "q4_k_m",
+        "ud-q5_k_xl": "q5_k_m",
+        "ud-q6_k_xl": "q6_k",
+        "ud-q8_k_xl": "q8_0",
+    }
+)
+"""How a name says in what its weights are stored: suffix -> format of weights."""
+
+
+# Colons also stand before tags (llama3.1:8b): a scheme is one of those that clients know.
+# Sources: the provider tables of pydantic-ai 2.68 and langchain 1.5, promptfoo's documentation.
+_SCHEMES: Final = (
+    "(?:openai|openai-chat|openai-responses|azure|azure-responses|azure_openai|azureopenai"
+    "|azure_ai|anthropic|anthropic_bedrock|google|google-cloud|google-gla|google-vertex"
+    "|google_genai|google_vertexai|google-genai|google-vertexai|google_anthropic_vertex|vertex"
+    "|bedrock|bedrock_converse|bedrock-mantle|bedrock_mantle_openai|bedrock_mantle_anthropic"
+    "|sagemaker|groq|mistral|mistralai|cohere|deepseek|xai|grok|meta|moonshotai|zai|alibaba"
+    "|openrouter|github|github-copilot|vercel|together|togetherai|fireworks|huggingface|hf|ollama"
+    "|vllm|litellm|cerebras|sambanova|nebius|ovhcloud|heroku|snowflake|databricks|watsonx|ibm"
+    "|nvidia|perplexity|replicate|cloudflare-ai|baseten|crusoe|ai21|localai)"
+)
+_APIS: Final = "(?:chat|completion|completions|responses|messages|text-generation)"
+
+# Source: the model ids of Amazon Bedrock.
+_REGIONS: Final = "(?:us|eu|apac|jp|au|ca|in|us-gov|global)"
+_BEDROCK_MAKERS: Final = (
+    "(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshot|moonshotai"
+    "|nvidia|openai|qwen|writer|xai|zai)"
+)
+_MAKERS: Final = (
+    "(?:alibaba|amazon|anthropic|c4ai|cohere|deepseek-ai|google|ibm|ibm-granite|meta|meta-llama"
+    "|microsoft|minimaxai|mistralai|moonshotai|nvidia|openai|qwen|xai|zai|zai-org)"
+)
+_HOSTS: Final = r"(?:databricks-|fw-|huggingface-llm-|system\.ai\.)"
+
+_MONTH: Final = "(?:0[1-9]|1[0-2])"
+_DAY: Final = "(?:0[1-9]|[12][0-9]|3[01])"
+_YEAR: Final = "20[0-9]{2}"
+_SHORT_YEAR: Final = "2[3-9]"
+_STORED: Final = "|".join(map(re.escape, WEIGHT_SUFFIXES))
+
+
+@dataclass(frozen=True, slots=True)
+class NameRule:
+    """Something that may be taken off a model's name.
+
+    Attributes:
+        name: What the span says of it; rows with one name count as one rule.
+        pattern: Matches the whole folded name. Its group ``base`` is what stays; a group
+            ``stored`` is a key of `WEIGHT_SUFFIXES`.
+        reason: Why it is no part of what the model is.
+        example: A name it applies to.
+        open_weights: It says something about files of weights, so it holds only for
+            models whose weights are published.
+        weight_format: The format of weights it stands for.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    reason: str
+    example: str
+    open_weights: bool = False
+    weight_format: str = ""
+
+
+def _rule(
+    name: str,
+    pattern: str,
+    reason: str,
+    example: str,
+    *,
+    open_weights: bool = False,
+    weight_format: str = "",
+) -> NameRule:
+    """A row, its pattern compiled."""
+    compiled = re.compile(pattern, re.DOTALL)
+    return NameRule(name, compiled, reason, example, open_weights, weight_format)
+
+
+RULES: Final = (
+    # ---------- who tuned it ----------
+    _rule(
+        "fine_tuned",
+        r"ft:(?P<base>[^:]+)(?::.*)?",
+        "OpenAI and Mistral: a fine-tuned model has the size of its base",
+        "ft:gpt-4o-2024-08-06:my-org:my-name:id",
+    ),
+    _rule(
+        "fine_tuned",
+        r"(?P<base>.+)[.-]ft-[0-9a-f]{8,}(?:-.+)?",
+        "Azure: a fine-tuned model has the size of its base",
+        "gpt-35-turbo-1106.ft-b044a9d3cf9c4228b5d393567f693b83",
+    ),
+    # ---------- who serves it ----------
+    _rule(
+        "provider_prefix",
+        r".*[/\\](?P<base>[^/\\]+)",
+        "what stands before the slash says who serves it, who made it or where the file is",
+        "openrouter/openai/gpt-4o-mini",
+    ),
+    _rule(
+        "provider_scheme",
+        rf"{_SCHEMES}:(?:{_APIS}:)?(?P<base>.+)",
+        "pydantic-ai, LangChain, promptfoo: the client to call it with, perhaps its endpoint",
+        "openai:chat:gpt-4o-mini",
+    ),
+    _rule(
+        "region",
+        rf"{_REGIONS}\.(?P<base>.+)",
+        "Bedrock: where a cross-region inference profile may run it",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ),
+    _rule(
+        "maker_prefix",
+        rf"{_BEDROCK_MAKERS}\.(?P<base>.+)",
+        "Bedrock: who made it",
+        "meta.llama3-1-70b-instruct-v1:0",
+    ),
+    _rule(
+        "maker_prefix",
+        rf"{_BEDROCK_MAKERS}\.(?P<base>.+)-v[0-9]",
+        "Bedrock: who made it, and the version of its id, with no revision",
+        "anthropic.claude-opus-4-6-v1",
+    ),
+    _rule(
+        "maker_prefix",
+        rf"{_MAKERS}[-_](?P<base>.+)",
+        "who made it, joined to the name",
+        "openai-gpt-4.1",
+    ),
+    _rule(
+        "host_prefix",
+        rf"{_HOSTS}(?P<base>.+)",
+        "who serves it, joined to the name",
+        "databricks-claude-sonnet-4-6",
+    ),
+    _rule(
+        "host_prefix",
+        r"meta-textgeneration-(?P<base>.+?)(?:-b)?(?:-f)?",
+        "SageMaker JumpStart: its task; f: tuned for chats; b: another build",
+        "meta-textgeneration-llama-2-70b-b-f",
+    ),
+    _rule(
+        "host_suffix",
+        r"(?P<base>.+)-maas",
+        "Vertex AI: served by it",
+        "llama-3.1-70b-instruct-maas",
+        open_weights=True,
+    ),
+    _rule(
+        "host_suffix",
+        r"(?P<base>.+:.+)-cloud",
+        "Ollama: a tag of a model that it serves",
+        "gpt-oss:120b-cloud",
+        open_weights=True,
+    ),
+    _rule(
+        "host_suffix",
+        r"(?P<base>.+):cloud",
+        "Ollama: a model that it serves",
+        "glm-4.6:cloud",
+        open_weights=True,
+    ),
+    _rule(
+        "variant",
+        r"(?P<base>.+)(?::(?:free|nitro|floor|online|beta|extended|thinking|exacto|batch)|\[1m\])",
+        "OpenRouter: how it is routed, priced or prompted; Claude Code: a longer context",
+        "meta-llama/llama-3.3-70b-instruct:free",
+    ),
+    _rule(
+        "variant",
+        r"(?P<base>(?:.*/)?claude-.+)-1m",
+        "GitHub Copilot: a longer context",
+        "claude-opus-4.6-1m",
+    ),
+    _rule(
+        "effort",
+        r"(?P<base>(?:.*/)?(?:o[134]|gpt-[56]).*)-(?:minimal|low|medium|high|xhigh)",
+        "OpenAI's reasoning models: how long to think, which the count of tokens shows",
+        "openai/o3-mini-high",
+    ),
+    # ---------- which snapshot it is ----------
+    _rule(
+        "model_version",
+        r"(?P<base>.+):[0-9](?::[0-9]+k)?",
+        "Bedrock: the revision of an id, perhaps the length of its context",
+        "nvidia.nemotron-nano-9b-v2:0",
+    ),
+    _rule(
+        "model_version",
+        r"(?P<base>.+)-v?[0-9]:[0-9](?::[0-9]+k)?",
+        "Bedrock: the version and revision of an id",
+        "anthropic.claude-3-sonnet-20240229-v1:0:200k",
+    ),
+    _rule(
+        "latest",
+        r"(?P<base>.+)[-:@](?:latest|default)",
+        "whichever snapshot is current",
+        "claude-3-5-haiku-latest",
+    ),
+    _rule(
+        "snapshot",
+        rf"(?P<base>.+)-{_YEAR}-{_MONTH}-{_DAY}",
+        "OpenAI: the day it was frozen",
+        "gpt-4o-2024-08-06",
+    ),
+    _rule(
+        "snapshot",
+        rf"(?P<base>.+)[-@](?:{_YEAR})?{_MONTH}{_DAY}",
+        "OpenAI, Anthropic, Vertex AI, DeepSeek: the day it was frozen",
+        "claude-3-5-sonnet@20240620",
+    ),
+    _rule(
+        "snapshot",
+        rf"(?P<base>.+)-{_SHORT_YEAR}{_MONTH}{_DAY}",
+        "Volcengine and Zhipu: the day it was frozen",
+        "deepseek-v3-2-251201",
+    ),
+    _rule(
+        "snapshot",
+        rf"(?P<base>.+)-{_MONTH}-{_YEAR}",
+        "Cohere: the month it was frozen",
+        "command-r-plus-08-2024",
+    ),
+    _rule(
+        "snapshot",
+        rf"(?P<base>.*[0-9]b(?:-.+)?)-{_SHORT_YEAR}{_MONTH}",
+        "Mistral and Qwen: the month it was frozen, where the name says the size; elsewhere the"
+        " month may mean another size (mistral-large-2407 and -2512)",
+        "mistral-small-3.2-24b-instruct-2506",
+    ),
+    _rule(
+        "snapshot",
+        r"(?P<base>.+)[-@]00[1-9]",
+        "Gemini and Vertex AI: the number of the stable version",
+        "gemini-2.0-flash-001",
+    ),
+    _rule(
+        "snapshot",
+        r"(?P<base>.+):20[0-9]{2}-?[0-9]{2}-?[0-9]{2}-v[0-9]+",
+        "OpenAI's completions: the day it was frozen",
+        "gpt-3.5-turbo-instruct:20230824-v2",
+    ),
+    _rule(
+        "snapshot",
+        r"(?P<base>.+):[0-9a-f]{64}",
+        "Replicate: the hash of the version",
+        "meta/llama-2-70b-chat:02e509c789964a7ea8736978a43525956ef40397be9033abf9fd2badfe68c9e3",
+    ),
+    _rule(
+        "preview",
+        rf"(?P<base>.+)-(?:preview|exp)(?:-{_MONTH}-{_DAY}|-{_MONTH}-{_YEAR}|-{_MONTH}{_DAY})?",
+        "Gemini and others: a version before the stable one",
+        "gemini-2.5-flash-preview-05-20",
+    ),
+    # ---------- which file it is ----------
+    _rule(
+        "file_format",
+        r"(?P<base>.+?)(?:-[0-9]{5}-of-[0-9]{5})?\.(?:gguf|safetensors)",
+        "a file of weights, perhaps the first of several",
+        "Meta-Llama-3.1-405B-Instruct-Q4_K_M-00001-of-00006.gguf",
+        open_weights=True,
+    ),
+    _rule(
+        "file_format",
+        r"(?P<base>.+)-(?:gguf|pytorch|keras|flax|jax|cpp|tflite|mlx|original"
+        r"|onnx(?:-(?:web|cpu|cuda|directml))?)",
+        "the program a repository's files are for",
+        "google/gemma-7b-it-pytorch",
+        open_weights=True,
+    ),
+    _rule(
+        "quantized",
+        rf"(?P<base>.+?)[-.:_](?P<stored>{_STORED})",
+        "how the weights are stored: fewer bytes, the same shape",
+        "Meta-Llama-3.1-8B-Instruct-AWQ-INT4",
+        open_weights=True,
+    ),
+    _rule(
+        "quantized",
+        r"(?P<base>.+-instruct)-turbo",
+        "Together and DeepInfra: the open model in FP8",
+        "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+        open_weights=True,
+        weight_format="fp8",
+    ),
+    # ---------- how it was trained on ----------
+    _rule(
+        "tuned",
+        r"(?P<base>.+?)[-:](?:(?:(?:instruct|chat)(?:-hf)?|it|base|pt|hf|text)(?:-lora)?|lora)",
+        "a model tuned for chats or instructions has the shape of its base",
+        "google/gemma-2-27b-it",
+        open_weights=True,
+    ),
+    _rule(
+        "tuned",
+        r"(?P<base>(?:.*/)?code-?llama[-:][0-9]+b)-(?:python|code)(?:-hf)?",
+        "Code Llama's editions differ in training only",
+        "meta-llama/CodeLlama-34b-Python-hf",
+        open_weights=True,
+    ),
+)
+"""What may be taken off a model's name, in the order tried."""
+
+# One spelling of each name. Rows: pattern, replacement, whose names need it.
+_SPELLINGS: Final = (
+    # llama3.1:8b, Llama-3_3-70B, meta.llama3-1-8b, claude-3.5-sonnet, mistral-large@2407
+    (re.compile(r"[._:]|@(?=[0-9])"), "-"),
+    # Fireworks: qwen2p5-72b, glm-4p7
+    (re.compile(r"(?<=[0-9])p(?=[0-9])"), "-"),
+    # Fireworks: llama-v3p1-8b, qwen-v2p5-14b, code-llama-13b
+    (re.compile(r"^(llama|qwen)-v(?=[0-9])"), r"\1-"),
+    (re.compile(r"^code-llama(?=-)"), "codellama"),
+    # Cerebras: qwen-3-32b; Ollama and Bedrock: llama3
+    (re.compile(r"(?<=[a-z])-(?=[0-9])"), ""),
+)
+
+
+def fold(name: str) -> str:
+    """The name with its case ignored."""
+    return name.casefold()
+
+
+def spelling(folded: str) -> str:
+    """One spelling for names that differ only in how their parts are joined.
+
+    Args:
+        folded: A name, case folded.
+
+    Returns:
+        The name with one separator for all, and none before a number.
+    """
+    for pattern, replacement in _SPELLINGS:
+        folded = pattern.sub(replacement, folded)
+    return folded
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a name may mean.
+
+    Attributes:
+        name: What the rules left of it, case folded.
+        rules: The rules that took something off, in order.
+        weight_format: The format of weights that the name states; empty: none.
+    """
+
+    name: str
+    rules: tuple[NameRule, ...] = ()
+    weight_format: str = ""
+
+
+def readings(name: str) -> Iterator[Reading]:
+    """The name itself, then all that the rules leave of it, fewest rules first.
+
+    Args:
+        name: Any text.
+    """
+    if not 0 < len(name) <= MAX_NAME_LENGTH:
+        return
+    waiting = deque([Reading(fold(name))])
+    seen = {waiting[0].name}
+    while waiting:
+        reading = waiting.popleft()
+        yield reading
+        taken = {rule.name for rule in reading.rules}
+        for rule in RULES:
+            if rule.name in taken or not (found := rule.pattern.fullmatch(reading.name)):
+                continue
+            base = found["base"]
+            # What is reached again was reached by fewer rules, or by earlier ones.
+            if base in seen:
+                continue
+            seen.add(base)
+            stated = _format_stated(rule, found) or reading.weight_format
+            waiting.append(Reading(base, (*reading.rules, rule), stated))
+
+
+def stored_in(folded: str) -> str:
+    """The format of weights that the end of a folded name states; empty: none."""
+    for rule in RULES:
+        if rule.name == "quantized" and (found := rule.pattern.fullmatch(folded)):
+            return _format_stated(rule, found)
+    return ""
+
+
+def _format_stated(rule: NameRule, found: re.Match[str]) -> str:
+    """The format of weights that a rule read from a name; empty: none."""
+    stored = found.groupdict().get("stored")
+    return WEIGHT_SUFFIXES[stored] if stored else rule.weight_format
