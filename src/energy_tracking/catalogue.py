@@ -57,9 +57,14 @@ _CACHED_NAME_LENGTH: Final = 256
 _UNSEEN: Final[Any] = object()
 
 
+_GPU_MAKERS: Final = re.compile(
+    r"^(?:(?:nvidia|geforce|tesla|amd|instinct|apple|google|cloud|aws|intel)-)+"
+)
+
+
 def _fold_gpu(name: str) -> str:
     folded = re.sub(r"[\s_]+", "-", name.strip().casefold())
-    return re.sub(r"^(?:nvidia-|amd-|instinct-)+", "", folded)
+    return _GPU_MAKERS.sub("", folded)
 
 
 class Catalogue:

@@ -17,7 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from energy_tracking.data import load_catalogue, load_sources, read_profiles
-from energy_tracking.errors import ConfigurationError, ProfileError
+from energy_tracking.errors import ConfigurationError, ProfileError, UnknownGpuError
 from energy_tracking.model_names import fold, readings, spelling
 from energy_tracking.profiles import (
     GPU_BOUNDS,
@@ -203,19 +203,159 @@ def test_a_models_numbers_fit_together(model: ModelProfile) -> None:
         assert model.num_sliding_layers
 
 
+FLOP_PER_BYTE = {
+    # Its compute was cut for export, its memory was not.
+    "H20": (30, 50),
+    # Shader units alone, under memory as wide as a graphics card's.
+    **{f"M{chip}": (20, 40) for chip in ("1-Max", "1-Ultra", "2-Max", "2-Ultra", "3-Max")},
+    **{f"M{chip}": (20, 40) for chip in ("3-Ultra", "4-Max")},
+    # A card for games has half the tensor rate of a card for work.
+    "RTX-3090": (70, 100),
+    # Much compute over little memory: a chip for training, and one over a laptop's memory.
+    "Gaudi3": (450, 600),
+    "TPU-v6e": (450, 600),
+    "Jetson-AGX-Thor": (450, 1000),
+}
+"""Work per byte at which decode turns from memory-bound to compute-bound, where it is not 100
+to 450 [FLOP/byte]: lowest and highest."""
+
+WIDENS_FP8 = {"TPU-v5p", "TPU-v6e", "Trainium1", "Inferentia2", "Gaudi3"}
+"""Accelerators that multiply FP8 no faster than BF16."""
+
+
 @pytest.mark.parametrize("gpu", CATALOGUE.gpus, ids=lambda gpu: gpu.name)
 def test_a_gpus_numbers_fit_together(gpu: GpuProfile) -> None:
     if gpu.family == "seed":
         return
     assert gpu.memory_bytes
     assert gpu.memory_bandwidth
-    assert 10e9 <= gpu.memory_bytes <= 300e9
+    assert 10e9 <= gpu.memory_bytes <= 300e9 or gpu.name == "M3-Ultra"
     assert 0.2e12 <= gpu.memory_bandwidth <= 8e12
     assert 1.9 <= (gpu.peak_flops_sparse or 2 * gpu.peak_flops) / gpu.peak_flops <= 2.1
-    assert 1.9 <= (gpu.peak_flops_fp8 or 2 * gpu.peak_flops) / gpu.peak_flops <= 2.1
-    assert 0.3e12 < gpu.peak_flops / gpu.power_rating < 3e12
-    # FLOP per byte at which decode turns from memory-bound to compute-bound.
-    assert 100 < gpu.peak_flops / gpu.memory_bandwidth < 450
+    if gpu.name in WIDENS_FP8:
+        assert gpu.peak_flops_fp8 == gpu.peak_flops
+    else:
+        assert 1.9 <= (gpu.peak_flops_fp8 or 2 * gpu.peak_flops) / gpu.peak_flops <= 2.1
+    if gpu.peak_flops_fp4:
+        # Blackwell Ultra gave up other formats for half as much FP4 again.
+        assert 1.9 <= gpu.peak_flops_fp4 / (gpu.peak_flops_fp8 or 0) <= 4.1
+    # Chips without matrix units need most energy per FLOP, chips of nothing else least.
+    assert 0.1e12 < gpu.peak_flops / gpu.power_rating < 3.1e12
+    lowest, highest = FLOP_PER_BYTE.get(gpu.name, (100, 450))
+    assert lowest < gpu.peak_flops / gpu.memory_bandwidth < highest
+
+
+@pytest.mark.parametrize("gpu", CATALOGUE.gpus, ids=lambda gpu: gpu.name)
+def test_a_gpu_states_every_number_that_the_calibrated_method_would_else_assume(
+    gpu: GpuProfile,
+) -> None:
+    # Without its own link a card in a slot would get that of an NVLink board.
+    assert gpu.family == "seed" or gpu.link_bandwidth
+
+
+@pytest.mark.parametrize("name", ["T4", "V100", "V100-SXM2-16GB", "V100-PCIe", "V100-PCIe-32GB"])
+def test_a_gpu_without_bf16_says_that_its_peak_is_of_fp16(name: str) -> None:
+    assert "FP16" in CATALOGUE.gpu(name).notes
+
+
+@pytest.mark.parametrize(
+    ("name", "sms", "clock", "rate"),
+    [
+        ("A10", 72, 1695e6, 1024),
+        ("A40", 84, 1740e6, 1024),
+        ("L40S", 142, 2520e6, 1024),
+        ("RTX-3090", 82, 1695e6, 512),
+        ("RTX-4090", 128, 2520e6, 512),
+        ("RTX-5090", 170, 2407e6, 512),
+        ("A30", 56, 1440e6, 2048),
+        ("RTX-A6000", 84, 1800e6, 1024),
+        ("RTX-6000-Ada", 142, 2505e6, 1024),
+        ("RTX-PRO-6000-Blackwell", 188, 2430e6, 1024),
+    ],
+)
+def test_a_peak_is_the_dense_one_that_units_clock_and_rate_give(
+    name: str, sms: int, clock: float, rate: int
+) -> None:
+    assert CATALOGUE.gpu(name).peak_flops == pytest.approx(sms * clock * rate, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "profile"),
+    [
+        # as nvidia-smi prints them
+        ("NVIDIA H100 80GB HBM3", "H100-SXM"),
+        ("NVIDIA H100 PCIe", "H100-PCIe"),
+        ("NVIDIA H100 NVL", "H100-NVL"),
+        ("NVIDIA H200", "H200"),
+        ("NVIDIA H20", "H20"),
+        ("NVIDIA B200", "B200"),
+        ("NVIDIA B300 SXM6 AC", "B300"),
+        ("NVIDIA GB200", "GB200"),
+        ("NVIDIA GB300", "GB300-NVL72"),
+        ("NVIDIA GH200 480GB", "GH200"),
+        ("NVIDIA GH200 144G HBM3e", "GH200-144GB"),
+        ("NVIDIA A100-SXM4-80GB", "A100-80GB"),
+        ("NVIDIA A100-SXM4-40GB", "A100-40GB"),
+        ("NVIDIA A100 80GB PCIe", "A100-PCIe-80GB"),
+        ("NVIDIA A100-PCIE-40GB", "A100-PCIe-40GB"),
+        ("NVIDIA A10", "A10"),
+        ("NVIDIA A10G", "A10G"),
+        ("NVIDIA A30", "A30"),
+        ("NVIDIA A40", "A40"),
+        ("NVIDIA L4", "L4"),
+        ("NVIDIA L40", "L40"),
+        ("NVIDIA L40S", "L40S"),
+        ("Tesla T4", "T4"),
+        ("Tesla V100-SXM2-16GB", "V100-SXM2-16GB"),
+        ("Tesla V100-SXM2-32GB", "V100-SXM2"),
+        ("Tesla V100-PCIE-16GB", "V100-PCIe"),
+        ("NVIDIA RTX A6000", "RTX-A6000"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX-6000-Ada"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTX-PRO-6000-Blackwell"),
+        (
+            "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition",
+            "RTX-PRO-6000-Blackwell-Max-Q",
+        ),
+        ("NVIDIA GeForce RTX 3090", "RTX-3090"),
+        ("NVIDIA GeForce RTX 4090", "RTX-4090"),
+        ("NVIDIA GeForce RTX 5090", "RTX-5090"),
+        ("NVIDIA GB10", "GB10"),
+        ("NVIDIA Thor", "Jetson-AGX-Thor"),
+        ("Orin (nvgpu)", "Jetson-AGX-Orin"),
+        # as others print them
+        ("AMD Instinct MI300X", "MI300X"),
+        ("AMD Instinct MI355X OAM", "MI355X"),
+        ("Apple M2 Ultra", "M2-Ultra"),
+        ("TPU v5 lite", "TPU-v5e"),
+        ("TPU v6 lite", "TPU-v6e"),
+        ("TPU7x", "TPU-v7"),
+        # as people write them
+        ("RTX 4090", "RTX-4090"),
+        ("rtx_4090", "RTX-4090"),
+        ("V100", "V100-SXM2"),
+        ("A6000", "RTX-A6000"),
+        ("DGX Spark", "GB10"),
+        ("Google Cloud TPU v5e", "TPU-v5e"),
+        ("TPU v5p", "TPU-v5p"),
+        ("Trillium", "TPU-v6e"),
+        ("Ironwood", "TPU-v7"),
+        ("Trainium2", "Trainium2"),
+        ("AWS Trainium2", "Trainium2"),
+        ("trn2", "Trainium2"),
+        ("inf2", "Inferentia2"),
+        ("Intel Gaudi 3", "Gaudi3"),
+        ("M3 Max", "M3-Max"),
+        ("apple m4 max", "M4-Max"),
+    ],
+)
+def test_names_of_gpus_that_tools_print_and_people_write_are_found(name: str, profile: str) -> None:
+    assert CATALOGUE.gpu(name).name == profile
+
+
+@pytest.mark.parametrize("name", ["RTX 4090 Mobile", "M2", "TPU", "A100-MIG", "H100-96GB"])
+def test_a_gpu_is_never_taken_for_another_with_a_similar_name(name: str) -> None:
+    with pytest.raises(UnknownGpuError):
+        CATALOGUE.gpu(name)
 
 
 CLOSED = [m for m in CATALOGUE.models if m.family == "closed"]
@@ -473,7 +613,7 @@ def test_gpus_have_the_surveys_numbers() -> None:
         "tdp_W": ("power_rating", 1),
     }
     # Their power ratings, which the survey lacks, have a source of their own.
-    extra = {"GB300-NVL72 (per GPU)", "MI325X", "MI355X"}
+    extra = {"B300-SXM", "GB300-NVL72 (per GPU)", "MI325X", "MI355X", "TPU v5e", "TPU v6e"}
     for row in survey("gpu_registry.csv"):
         if not row["tdp_W"] and row["name"] not in extra:
             continue
