@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from energy_tracking.estimator import reference, roofline
-from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate
+from energy_tracking.estimator.doubts import doubts_about, grade_of_match
+from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate, widen
 from energy_tracking.estimator.evidence import posterior_serving
 from energy_tracking.estimator.roofline import SCOPES
 from energy_tracking.estimator.serving import SERVING, ServingProfile, check_gpu
@@ -49,16 +50,20 @@ def estimate_usage(
     *,
     method: str = reference.METHOD,
     assumptions: Assumptions = Assumptions(),
+    rule: str = "exact",
 ) -> EnergyEstimate:
     """Estimate the energy of one call from the tokens its server reported.
 
-    Reported output tokens already contain the reasoning, so the profile's
-    ``reasoning_factor`` is applied only where the usage says nothing about reasoning at
-    all: a server that hides it, or text that was merely seen.
+    Args:
+        usage: Its tokens.
+        model: Model profile.
+        gpu: GPU profile.
+        method: Name of the estimator.
+        assumptions: What is assumed beside them.
+        rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
     """
-    hidden_reasoning = usage.reasoning_tokens is None and model.reasoning_factor > 1
-    factor = model.reasoning_factor if hidden_reasoning else 1.0
-    return METHODS[method](usage, model, gpu, factor, assumptions)
+    estimate = METHODS[method](usage, model, gpu, assumptions)
+    return widen(estimate, doubts_about(usage, model, rule), grade_of_match(model, rule))
 
 
 def learned(
@@ -89,12 +94,10 @@ def learned(
 
 
 def _reference(
-    usage: TokenUsage,
-    model: ModelProfile,
-    gpu: GpuProfile,
-    reasoning_factor: float,
-    assumptions: Assumptions,
+    usage: TokenUsage, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
 ) -> EnergyEstimate:
+    # As the seed has it: only a usage that says nothing of reasoning may leave it out.
+    hidden = usage.reasoning_tokens is None and model.reasoning_factor > 1
     return reference.estimate(
         model,
         gpu,
@@ -102,41 +105,32 @@ def _reference(
         cached_input_tokens=usage.cached_input_tokens,
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
-        reasoning_factor=reasoning_factor,
+        reasoning_factor=model.reasoning_factor if hidden else 1.0,
         attention_mode=assumptions.attention_mode,
     )
 
 
 def _roofline(
-    usage: TokenUsage,
-    model: ModelProfile,
-    gpu: GpuProfile,
-    reasoning_factor: float,
-    assumptions: Assumptions,
+    usage: TokenUsage, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
 ) -> EnergyEstimate:
+    # What a server reports holds its reasoning; only text that was merely seen does not.
+    hidden = usage.reasoning_tokens is None and "output_tokens" in usage.estimated
+    reasoning_factor = model.reasoning_factor if hidden else 1.0
     output_tokens = usage.output_tokens * reasoning_factor
     reasoning_tokens = usage.reasoning_tokens
     if reasoning_tokens is None and reasoning_factor != 1:
         reasoning_tokens = round(output_tokens - usage.output_tokens)
-
-    def estimated(tokens: float) -> roofline.RooflineEstimate:
-        return roofline.estimate(
-            model,
-            gpu,
-            input_tokens=usage.input_tokens,
-            cached_input_tokens=usage.cached_input_tokens,
-            output_tokens=tokens,
-            serving=assumptions.serving,
-            scope=assumptions.scope,
-        )
-
-    whole = estimated(output_tokens)
-    reasoning_energy = None
-    if reasoning_tokens is not None:
-        # Reasoning comes before the visible answer, so it sees the shorter contexts.
-        reasoning_energy = (
-            estimated(reasoning_tokens).decode_energy_joules if reasoning_tokens else 0.0
-        )
+    whole = roofline.estimate(
+        model,
+        gpu,
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        output_tokens=output_tokens,
+        reasoning_tokens=reasoning_tokens or 0,
+        serving=assumptions.serving,
+        scope=assumptions.scope,
+    )
+    reasoning_energy = None if reasoning_tokens is None else whole.reasoning_energy_joules
     return EnergyEstimate(
         model_profile=model.name,
         gpu=gpu.name,

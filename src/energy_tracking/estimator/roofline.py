@@ -127,7 +127,7 @@ times what they take when saturated [1]."""
 LIGHT_LOAD = 8.0
 """Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
 
-HARDWARE_RANGE = (0.5, 1.4)
+HARDWARE_RANGE = (0.6, 1.8)
 """Energy on the accelerators and at the precisions that a closed provider may serve on, over
 that on the GPU assumed [1]; ``accuracy.py`` prints it."""
 
@@ -177,6 +177,7 @@ class RooflineEstimate:
     Attributes:
         prefill_energy_joules: Energy of reading the prompt [J].
         decode_energy_joules: Energy of generating the output [J].
+        reasoning_energy_joules: Part of it spent on reasoning [J].
         total_energy_low_joules: Lower end of the 90 % range [J].
         total_energy_high_joules: Upper end of the 90 % range [J].
         total_flops: Floating-point operations of prefill and decode [FLOP].
@@ -188,6 +189,7 @@ class RooflineEstimate:
 
     prefill_energy_joules: float
     decode_energy_joules: float
+    reasoning_energy_joules: float
     total_energy_low_joules: float
     total_energy_high_joules: float
     total_flops: float
@@ -422,6 +424,7 @@ def estimate(
     input_tokens: float,
     output_tokens: float,
     cached_input_tokens: float = 0,
+    reasoning_tokens: float = 0,
     serving: ServingProfile = SERVING,
     scope: str = "gpu",
     constants: RooflineConstants = CALIBRATED,
@@ -437,6 +440,7 @@ def estimate(
         input_tokens: Prompt tokens, cached ones included [tokens].
         output_tokens: All generated tokens, reasoning included [tokens].
         cached_input_tokens: Part of the prompt read from a cache [tokens].
+        reasoning_tokens: Part of the output that is reasoning [tokens].
         serving: How the model is assumed to be served.
         scope: ``"gpu"``, the boards alone, or ``"facility"``: with host, idle machines
             and cooling.
@@ -470,20 +474,20 @@ def estimate(
         site = cases.site
     prefill, decode = prefill_energy(cases.central, work), decode_energy(cases.central, work)
     total = prefill + decode
+    # Reasoning comes before the visible answer, so it sees the shorter contexts.
+    reasoning = decode_energy(
+        cases.central, request_work(site, prompt, cached, 1.0 * reasoning_tokens)
+    )
     parts = dict(cases.factors)
-    for name, low, high in cases.ends:
+    for name, *ends in cases.ends:
         parts[name] = _relative(
-            total,
-            prefill_energy(low, work) + decode_energy(low, work),
-            prefill_energy(high, work) + decode_energy(high, work),
+            total, *(prefill_energy(end, work) + decode_energy(end, work) for end in ends)
         )
     if cases.grade_factor > 1:
         # The shape may be another one even where the size is as said.
-        low, high = parts.get("parameters", (1.0, 1.0))
-        parts["parameters"] = (
-            smaller(low, 1 / cases.grade_factor),
-            larger(high, cases.grade_factor),
-        )
+        under, over = parts.get("parameters", (1.0, 1.0))
+        spread = cases.grade_factor
+        parts["parameters"] = (smaller(under, 1 / spread), larger(over, spread))
     overhead = 1.0
     if scope == "facility":
         overhead = FACILITY.factor
@@ -492,6 +496,7 @@ def estimate(
     return RooflineEstimate(
         prefill_energy_joules=overhead * prefill,
         decode_energy_joules=overhead * decode,
+        reasoning_energy_joules=overhead * reasoning,
         total_energy_low_joules=overhead * total * low,
         total_energy_high_joules=overhead * total * high,
         total_flops=request_flops(site, work),
