@@ -39,8 +39,9 @@ def siblings() -> Iterator[tuple[str, str]]:
     """Names of one generation that differ in the word for the size alone, the smaller first."""
     names = [name for model in CATALOGUE.models for name in (model.name, *model.aliases)]
     for name in names:
-        # What a rolling name means changes, so two of them need not be of one generation.
-        if name.endswith("latest"):
+        # What a rolling name means changes, so two of them need not be of one generation. A name
+        # that states its parameters needs no word for its size.
+        if name.endswith("latest") or re.search(r"\d[bB]\b", name):
             continue
         for ladder in LADDERS:
             for step, word in enumerate(ladder[:-1]):
@@ -56,7 +57,10 @@ def siblings() -> Iterator[tuple[str, str]]:
             yield name, f"{name}-pro"
 
 
-PAIRS = sorted(set(siblings()))
+# Small 3 is of January 2025, Large 3 of December: what they share is a number.
+NOT_SIBLINGS = {("mistral-small-3", "mistral-large-3")}
+
+PAIRS = sorted(set(siblings()) - NOT_SIBLINGS)
 
 USAGES = {
     "short chat": TokenUsage(input_tokens=100, output_tokens=300),

@@ -38,7 +38,13 @@ from functools import lru_cache
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.estimate import GRADE_FACTORS, check_token_count, combined
 from energy_tracking.estimator.roofline_constants import FITTED, GPUS
-from energy_tracking.estimator.serving import SERVING, Deployment, ServingProfile, deploy
+from energy_tracking.estimator.serving import (
+    CLOSED_FAMILIES,
+    SERVING,
+    Deployment,
+    ServingProfile,
+    deploy,
+)
 from energy_tracking.profiles import GpuProfile, ModelProfile
 
 METHOD = "roofline"
@@ -663,7 +669,7 @@ def _cases(
     factors = {"formula": (1 / error, error)}
     if gpu.name not in GPUS:
         factors["gpu"] = (1 / UNSEEN_GPU_FACTOR, UNSEEN_GPU_FACTOR)
-    if model.family in ("seed", "closed"):
+    if model.family in CLOSED_FAMILIES:
         factors["hardware"] = HARDWARE_RANGE
     return _Cases(
         central,
