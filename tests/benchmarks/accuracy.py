@@ -147,7 +147,7 @@ def _ecologits(point: Point, batch: float, gpus: float) -> Prediction:
 def ecologits_shipped(point: Point, constants: RooflineConstants) -> Prediction:
     """EcoLogits with its own assumptions: batch 64, 16-bit weights, GPUs of 80 GB."""
     total = point.model.num_total_params or point.model.num_active_params
-    return _ecologits(point, 64, gpus_needed(2 * total, 80e9))
+    return _ecologits(point, 64, gpus_needed(2 * total, 80e9, over=1.2))
 
 
 def ecologits_known(point: Point, constants: RooflineConstants) -> Prediction:
