@@ -43,6 +43,20 @@ def step(
     return roofline.decode_step(deploy(model, gpu, serving), constants, context)
 
 
+def weights_read(model: ModelProfile, serving: ServingProfile) -> float:
+    """Parameters that a step reads, from its energy where nothing else takes any."""
+    bytes_alone = replace(
+        ROUND,
+        idle_power=0,
+        weight_joules=0,
+        cache_byte_joules=0,
+        compute_power=0,
+        weight_byte_joules=1,
+    )
+    joules = step(model, serving=serving, constants=bytes_alone)[1]
+    return joules / deploy(model, BOARD, serving).weight_bytes
+
+
 def closed_model() -> ModelProfile:
     catalogue = load_catalogue()
     return catalogue.corrected_model(catalogue.model("gpt-4o"))
@@ -74,7 +88,7 @@ def test_a_dense_request_costs_what_a_pocket_calculator_says() -> None:
     assert energy.prefill_energy_joules == pytest.approx(0.090045, rel=1e-12)
     # 150 tokens of 2e9, and 4e4 for each of 150**2 / 2 pairs.
     assert energy.total_flops == pytest.approx(300e9 + 4.5e8, rel=1e-12)
-    assert (energy.deployment.sequences, energy.deployment.gpus) == pytest.approx((10, 2))
+    assert (energy.sequences, energy.deployment.gpus) == pytest.approx((10, 2))
 
 
 def test_a_request_in_fp8_moves_half_the_bytes_at_twice_the_peak() -> None:
@@ -133,14 +147,14 @@ def test_a_mixture_reads_the_experts_its_tokens_chose_between_them() -> None:
     touched = 7 / 16 * 8 * 4e9 / 6
     shared = 3e9 - 2 * 4e9 / 6
     two_sequences = ServingProfile(sequences=2, num_gpus=2)
-    site = deploy(MIXTURE, BOARD, two_sequences)
-    assert roofline.weights_read(site, ROUND) == pytest.approx(shared + touched)
+    assert weights_read(MIXTURE, two_sequences) == pytest.approx(shared + touched)
     # Half of the experts live on the other board: an engine of 2025 waits half of the time.
-    site = deploy(MIXTURE, BOARD, replace(two_sequences, engine_year=2025))
-    assert roofline.weights_read(site, ROUND) == pytest.approx(shared + 1.5 * touched)
+    unbalanced = replace(two_sequences, engine_year=2025)
+    assert weights_read(MIXTURE, unbalanced) == pytest.approx(shared + 1.5 * touched)
     # Two copies of what is outside the experts are read apart.
-    site = deploy(MIXTURE, BOARD, replace(two_sequences, attention_replicas=2))
-    assert roofline.weights_read(site, ROUND) == pytest.approx(2 * shared + touched)
+    copied = replace(two_sequences, attention_replicas=2)
+    assert weights_read(MIXTURE, copied) == pytest.approx(2 * shared + touched)
+    assert weights_read(DENSE, copied) == pytest.approx(2e9)
 
 
 @pytest.mark.parametrize("num_gpus", [2, 8])
@@ -174,7 +188,7 @@ def test_experts_touched_is_one_minus_the_chance_to_be_left_out(
     assert roofline.experts_touched(share, sequences) == pytest.approx(touched)
 
 
-def test_gpt_4o_on_eight_h100_lies_within_the_public_figures() -> None:
+def test_gpt_4o_on_h100_lies_within_the_public_figures() -> None:
     # 100e9 active of 400e9, as Epoch AI guesses; 500 in, 500 out. Public figures for a
     # typical prompt are 0.24 (Google, 2025) to 0.34 Wh (OpenAI, 2025).
     model = ModelProfile(
@@ -188,8 +202,9 @@ def test_gpt_4o_on_eight_h100_lies_within_the_public_figures() -> None:
         family="closed",
     )
     energy = estimate(model, H100, input_tokens=500, output_tokens=500, scope="facility")
-    site = energy.deployment
-    assert (site.gpus, site.weight_bytes, site.sequences) == pytest.approx((8, 1, 256))
+    # 1.5 * 400e9 byte in FP8 are the memory of 7.5 GPUs.
+    assert (energy.deployment.gpus, energy.sequences) == pytest.approx((7.5, 240))
+    assert energy.deployment.weight_bytes == 1
     assert 0.24 <= energy.total_energy_joules / 3600 <= 0.34
     assert energy.total_energy_low_joules / 3600 <= 0.24
     assert energy.total_energy_high_joules / 3600 >= 0.34
@@ -220,7 +235,7 @@ def test_arrays_and_floats_take_one_path() -> None:
     answers = np.array([0, 3, 20_000])
     whole = request(MIXTURE, input_tokens=prompts, output_tokens=answers, scope="facility")  # type: ignore[arg-type]
     # Up to 1,020,000 tokens of 4e4 byte: the two boards hold three such sequences, not ten.
-    assert np.ptp(whole.deployment.sequences) > 5
+    assert np.ptp(whole.sequences) > 5
     for row, column in np.ndindex(2, 3):
         one = request(
             MIXTURE,
@@ -386,18 +401,24 @@ def test_no_more_sequences_are_assumed_than_memory_holds() -> None:
     # 70e9 / (100,000 * 4e4) = 17.5 sequences.
     one_board = ServingProfile(concurrency_per_gpu=32, num_gpus=1)
     counts = {"input_tokens": 99_000, "output_tokens": 1000}
-    assert request(serving=one_board, **counts).deployment.sequences == pytest.approx(17.5)
-    # A window of 1000 tokens in three of ten layers: 70,300 tokens' worth.
+    assert request(serving=one_board, **counts).sequences == pytest.approx(17.5)
+    # Engines keep what a window has left behind.
     windowed = replace(DENSE, sliding_window=1000, num_sliding_layers=3)
-    site = request(windowed, serving=one_board, **counts).deployment
-    assert site.sequences == pytest.approx(70e9 / (70_300 * 4e4))
+    assert request(windowed, serving=one_board, **counts).sequences == pytest.approx(17.5)
     # A recurrent state as large as the cache.
     recurrent = replace(DENSE, state_bytes_per_sequence=4e9)
-    site = request(recurrent, serving=one_board, **counts).deployment
-    assert site.sequences == pytest.approx(17.5 / 2)
+    assert request(recurrent, serving=one_board, **counts).sequences == pytest.approx(17.5 / 2)
     # There is room for 32 of half the length.
-    site = request(serving=one_board, input_tokens=49_000, output_tokens=1000).deployment
-    assert site.sequences == pytest.approx(32)
+    half = request(serving=one_board, input_tokens=49_000, output_tokens=1000)
+    assert half.sequences == pytest.approx(32)
+
+
+def test_memory_of_every_stage_holds_sequences() -> None:
+    # Sixteen boards: 1.152e12 byte less weights, over 1e6 tokens of 4e4 byte.
+    serving = ServingProfile(num_gpus=16)
+    energy = request(serving=serving, input_tokens=999_000, output_tokens=1000)
+    assert energy.deployment.stages == 2
+    assert energy.sequences == pytest.approx((1.152e12 - 2e9) / (1e6 * 4e4))
 
 
 def test_what_the_user_knows_of_the_batch_is_not_capped() -> None:
@@ -406,7 +427,7 @@ def test_what_the_user_knows_of_the_batch_is_not_capped() -> None:
         ServingProfile(sequences=32, num_gpus=1),
         ServingProfile(concurrency_per_gpu=32, num_gpus=1).with_known_concurrency(),
     ):
-        assert request(serving=serving, **counts).deployment.sequences == 32
+        assert request(serving=serving, **counts).sequences == 32
 
 
 def test_256_long_prompts_of_a_large_closed_model_do_not_fit_eight_h100() -> None:
@@ -420,15 +441,14 @@ def test_256_long_prompts_of_a_large_closed_model_do_not_fit_eight_h100() -> Non
     # Weights in FP8; engines keep a tenth of the memory to themselves.
     room = 0.9 * 8 * 80e9 - model.num_total_params
     assert 256 * each > room
-    assert known.deployment.sequences == 256
-    assert assumed.deployment.sequences == pytest.approx(room / each)
+    assert known.sequences == 256
+    assert assumed.sequences == pytest.approx(room / each)
     assert assumed.total_energy_joules > known.total_energy_joules
 
 
 def test_there_is_always_room_for_one() -> None:
     one_board = ServingProfile(num_gpus=1)
-    site = request(serving=one_board, input_tokens=10_000_000).deployment
-    assert site.sequences == pytest.approx(1)
+    assert request(serving=one_board, input_tokens=10_000_000).sequences == pytest.approx(1)
 
 
 @given(tokens, tokens, tokens)
