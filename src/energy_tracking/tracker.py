@@ -267,8 +267,10 @@ class Tracker:
         assumptions = self._assumptions
         if self.settings.timing_evidence and tokens_per_second is not None:
             assumptions = learned(assumptions, usage, profile, gpu, tokens_per_second)
-        method = self.settings.method
-        estimate = estimate_usage(usage, profile, gpu, method=method, assumptions=assumptions)
+        method, rule = self.settings.method, match.rule
+        estimate = estimate_usage(
+            usage, profile, gpu, method=method, assumptions=assumptions, rule=rule
+        )
         joules = estimate.total_energy_joules
         if not math.isfinite(joules):
             what = f"{joules} J for model {profile.name!r} on GPU {gpu.name!r}: {usage}"
@@ -277,7 +279,9 @@ class Tracker:
         if not usage.cached_input_tokens:
             return Outcome(estimate, match.rule)
         anew = replace(usage, cached_input_tokens=0)
-        uncached = estimate_usage(anew, profile, gpu, method=method, assumptions=assumptions)
+        uncached = estimate_usage(
+            anew, profile, gpu, method=method, assumptions=assumptions, rule=rule
+        )
         avoided = uncached.total_energy_joules - estimate.total_energy_joules
         return Outcome(estimate, match.rule, cache_avoided_energy_joules=avoided)
 
