@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,9 +64,22 @@ def closed_model() -> ModelProfile:
     return catalogue.corrected_model(catalogue.model("gpt-4o"))
 
 
-def served(serving: ServingProfile = SERVING, **counts: float) -> RooflineEstimate:
+def served(
+    serving: ServingProfile = SERVING,
+    *,
+    input_tokens: float,
+    output_tokens: float,
+    cached_input_tokens: float = 0,
+) -> RooflineEstimate:
     """A closed model of today on H100, as a user gets it."""
-    return estimate(closed_model(), load_catalogue().gpu("H100-SXM"), serving=serving, **counts)
+    return estimate(
+        closed_model(),
+        load_catalogue().gpu("H100-SXM"),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_input_tokens=cached_input_tokens,
+        serving=serving,
+    )
 
 
 # By hand.
@@ -256,10 +271,17 @@ def test_arrays_and_floats_take_one_path() -> None:
 @pytest.mark.parametrize("kind", INTEGER_TYPES)
 def test_integers_of_any_width_count_as_python_counts(kind: str) -> None:
     most = int(min(np.iinfo(kind).max, 100_000))
-    counts = {"input_tokens": most, "output_tokens": most // 2, "cached_input_tokens": most // 3}
-    plain = served(**counts)
-    one = served(**{name: np.dtype(kind).type(value) for name, value in counts.items()})
-    many = served(**{name: np.array([value], kind) for name, value in counts.items()})  # type: ignore[arg-type]
+
+    def counted(make: Callable[[int], Any]) -> RooflineEstimate:
+        return served(
+            input_tokens=make(most),
+            output_tokens=make(most // 2),
+            cached_input_tokens=make(most // 3),
+        )
+
+    plain = counted(int)
+    one = counted(np.dtype(kind).type)
+    many: Any = counted(lambda count: np.array([count], kind))
     for field in fields(RooflineEstimate):
         expected = getattr(plain, field.name)
         if isinstance(expected, float):
@@ -395,21 +417,25 @@ def test_energy_has_no_cliff_where_a_dense_model_becomes_a_mixture(
 
 # Memory.
 
+ONE_BOARD = ServingProfile(concurrency_per_gpu=32, num_gpus=1)
+
+
+def long_request(serving: ServingProfile, model: ModelProfile = DENSE) -> RooflineEstimate:
+    return request(model, serving=serving, input_tokens=99_000, output_tokens=1000)
+
 
 def test_no_more_sequences_are_assumed_than_memory_holds() -> None:
     # One board of 80e9 byte gives 90 % to weights, 2e9 byte, and caches of 4e4 byte per token:
     # 70e9 / (100,000 * 4e4) = 17.5 sequences.
-    one_board = ServingProfile(concurrency_per_gpu=32, num_gpus=1)
-    counts = {"input_tokens": 99_000, "output_tokens": 1000}
-    assert request(serving=one_board, **counts).sequences == pytest.approx(17.5)
+    assert long_request(ONE_BOARD).sequences == pytest.approx(17.5)
     # Engines keep what a window has left behind.
     windowed = replace(DENSE, sliding_window=1000, num_sliding_layers=3)
-    assert request(windowed, serving=one_board, **counts).sequences == pytest.approx(17.5)
+    assert long_request(ONE_BOARD, windowed).sequences == pytest.approx(17.5)
     # A recurrent state as large as the cache.
     recurrent = replace(DENSE, state_bytes_per_sequence=4e9)
-    assert request(recurrent, serving=one_board, **counts).sequences == pytest.approx(17.5 / 2)
+    assert long_request(ONE_BOARD, recurrent).sequences == pytest.approx(17.5 / 2)
     # There is room for 32 of half the length.
-    half = request(serving=one_board, input_tokens=49_000, output_tokens=1000)
+    half = request(serving=ONE_BOARD, input_tokens=49_000, output_tokens=1000)
     assert half.sequences == pytest.approx(32)
 
 
@@ -422,12 +448,8 @@ def test_memory_of_every_stage_holds_sequences() -> None:
 
 
 def test_what_the_user_knows_of_the_batch_is_not_capped() -> None:
-    counts = {"input_tokens": 99_000, "output_tokens": 1000}
-    for serving in (
-        ServingProfile(sequences=32, num_gpus=1),
-        ServingProfile(concurrency_per_gpu=32, num_gpus=1).with_known_concurrency(),
-    ):
-        assert request(serving=serving, **counts).sequences == 32
+    for serving in (replace(ONE_BOARD, sequences=32), ONE_BOARD.with_known_concurrency()):
+        assert long_request(serving).sequences == 32
 
 
 def test_256_long_prompts_of_a_large_closed_model_do_not_fit_eight_h100() -> None:
@@ -447,8 +469,7 @@ def test_256_long_prompts_of_a_large_closed_model_do_not_fit_eight_h100() -> Non
 
 
 def test_there_is_always_room_for_one() -> None:
-    one_board = ServingProfile(num_gpus=1)
-    assert request(serving=one_board, input_tokens=10_000_000).sequences == pytest.approx(1)
+    assert request(serving=ONE_BOARD, input_tokens=10_000_000).sequences == pytest.approx(1)
 
 
 @given(tokens, tokens, tokens)
