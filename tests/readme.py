@@ -65,7 +65,10 @@ def accuracy() -> str:
     measured = Measured(tuple(point for point in read.points if not point.flag), {})
     constants = fit_without_each(measured)
     sources = measured.labels(lambda point: point.source)
-    slices = {"2023 to 2025": sources != "InferenceX PowerX", "2026": sources == "InferenceX PowerX"}
+    slices = {
+        "2023 to 2025": sources != "InferenceX PowerX",
+        "2026": sources == "InferenceX PowerX",
+    }
     rows = ["| method | rows of | error | within a factor of 2 | inside its 90 % range |"]
     rows.append("|---|---|---|---|---|")
     for name in SHOWN_METHODS:
