@@ -344,14 +344,15 @@ def plot(measured: Measured, results: dict[str, Result], path: Path, *, left_out
 
     truth = measured.column(lambda point: point.joules_per_token)
     gpus = measured.labels(lambda point: point.gpu_label)
-    everything = np.ones(len(truth), dtype=bool)
-    figure, grid = pyplot.subplots(2, 2, figsize=(8, 8.4), sharex=True, sharey=True)
-    ends = np.array([truth.min() / 2, truth.max() * 2])
+    everything = measured.labels(lambda point: point.flag) == ""
+    figure, grid = pyplot.subplots(2, 2, figsize=(8, 8.8), sharex=True, sharey=True)
+    least = min(truth.min(), *(np.nanmin(truth * np.exp(results[name].error)) for name in SHOWN))
+    ends = np.array([least / 2, truth.max() * 2])
     for panel, name in zip(grid.flat, SHOWN, strict=True):
         result = results[name]
         predicted = truth * np.exp(result.error)
         for gpu in np.unique(gpus):
-            rows = gpus == gpu
+            rows = everything & (gpus == gpu)
             panel.scatter(truth[rows], predicted[rows], s=10, alpha=0.6, label=str(gpu))
         panel.plot(ends, ends, color="black", linewidth=0.8)
         title = f"{name}: off by {result.factor(everything):.2f}"
@@ -360,7 +361,7 @@ def plot(measured: Measured, results: dict[str, Result], path: Path, *, left_out
             # The stated range is one of the truth around a prediction.
             low, high = (np.exp(np.median(end[ranged])) for end in (result.low, result.high))
             panel.fill_between(ends, ends / high, ends / low, color="black", alpha=0.1, linewidth=0)
-            title += f", 90 % range holds {result.coverage(everything, 90)}"
+            title += f"\nits 90 % range holds {result.coverage(everything, 90)}"
         panel.set_title(title, fontsize=10)
         panel.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
         if name.startswith("roofline"):
@@ -372,7 +373,8 @@ def plot(measured: Measured, results: dict[str, Result], path: Path, *, left_out
         panel.set_ylabel("predicted [J per output token]")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=3, loc="lower center", fontsize=9, frameon=False)
-    figure.suptitle(f"{len(truth)} measured points; band: the median 90 % range", fontsize=11)
+    title = f"{everything.sum()} measured points; band: the median 90 % range"
+    figure.suptitle(title, fontsize=11)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path, dpi=100, metadata={"Software": None})
     pyplot.close(figure)
