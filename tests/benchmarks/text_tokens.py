@@ -111,6 +111,13 @@ def _bodies(exchange: Exchange) -> Iterator[Any]:
             continue
 
 
+Ratio = Callable[[Comparison], float]
+
+RATIOS: dict[str, Ratio] = {
+    **{f"energy, {method}": partial(Comparison.energy_ratio, method=method) for method in METHODS},
+    "output tokens": Comparison.output_ratio,
+}
+
 SLICES: dict[str, Callable[[Comparison], bool]] = {
     "all": lambda each: True,
     "without tools": lambda each: not each.has_tools,
@@ -118,9 +125,7 @@ SLICES: dict[str, Callable[[Comparison], bool]] = {
 }
 
 
-def quantiles(
-    comparisons: Sequence[Comparison], ratio: Callable[[Comparison], float], label: str
-) -> Array:
+def quantiles(comparisons: Sequence[Comparison], ratio: Ratio, label: str) -> Array:
     """Quantiles of a ratio over a slice [1], shape (quantiles,)."""
     inside = SLICES[label]
     return np.quantile([ratio(each) for each in comparisons if inside(each)], QUANTILES)
@@ -140,12 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not comparisons:
         print("no exchange reports its usage")
         return 1
-    ratios: dict[str, Callable[[Comparison], float]] = {
-        f"energy, {method}": partial(Comparison.energy_ratio, method=method) for method in METHODS
-    }
-    ratios["output tokens"] = Comparison.output_ratio
     print("reported over counted from text       n" + "".join(f"{q:8.0%}" for q in QUANTILES))
-    for name, ratio in ratios.items():
+    for name, ratio in RATIOS.items():
         for label, inside in SLICES.items():
             count = sum(inside(each) for each in comparisons)
             if count:
