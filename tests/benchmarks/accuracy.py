@@ -328,11 +328,19 @@ def parts_report(measured: Measured) -> list[str]:
         name = SEED_GPUS.get(point.gpu_label.split("-")[0])
         if name is None or point.flag:
             continue
-        tokens = {"input_tokens": point.input_tokens, "output_tokens": point.output_tokens}
         prompt_joules = roofline.estimate(
-            point.model, point.gpu, serving=point.serving, **tokens
+            point.model,
+            point.gpu,
+            input_tokens=point.input_tokens,
+            output_tokens=point.output_tokens,
+            serving=point.serving,
         ).prefill_energy_joules
-        answer = reference.estimate(point.model, load_catalogue().gpu(name), **tokens)
+        answer = reference.estimate(
+            point.model,
+            load_catalogue().gpu(name),
+            input_tokens=point.input_tokens,
+            output_tokens=point.output_tokens,
+        )
         left = point.joules_per_token * point.output_tokens - prompt_joules
         if left > 0:
             answers.setdefault(name, []).append(left / answer.decode_energy_joules)
