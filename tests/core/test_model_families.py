@@ -39,9 +39,9 @@ def siblings() -> Iterator[tuple[str, str]]:
     """Names of one generation that differ in the word for the size alone, the smaller first."""
     names = [name for model in CATALOGUE.models for name in (model.name, *model.aliases)]
     for name in names:
-        # What a rolling name means changes, so two of them need not be of one generation. A name
-        # that states its parameters needs no word for its size.
-        if name.endswith("latest") or re.search(r"\d[bB]\b", name):
+        # What a rolling name means changes, so two of them need not be of one generation; and a
+        # name that states the size in billions needs no other word for it.
+        if name.endswith("latest") or re.search(r"\db(?![a-z])", name):
             continue
         for ladder in LADDERS:
             for step, word in enumerate(ladder[:-1]):
