@@ -133,7 +133,7 @@ times what they take when saturated [1]."""
 LIGHT_LOAD = 8.0
 """Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
 
-HARDWARE_RANGE = (0.6, 1.8)
+HARDWARE_RANGE = (0.45, 2.5)
 """Energy on the accelerators and at the precisions that a closed provider may serve on, over
 that on the GPU assumed [1]; ``accuracy.py`` prints it."""
 
