@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import fit
 import text_tokens
 from measured import Mask, Measured, Point, read_measured, slices
 
-from energy_tracking.estimator import doubts, roofline
+from energy_tracking.estimator import doubts, reference, roofline
 from energy_tracking.estimator.roofline import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline_constants import ARCHITECTURES
 
@@ -103,7 +104,8 @@ class LeftOut:
         return accuracy.evaluate(self.measured, method, self.constants)
 
     def unflagged(self) -> Mask:
-        return self.measured.labels(lambda point: point.flag) == ""
+        unflagged: Mask = self.measured.labels(lambda point: point.flag) == ""
+        return unflagged
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +203,42 @@ def test_what_was_measured_at_the_wall_is_in_no_table(
     assert "0 rows used" in printed
     assert "all rows" not in printed
     assert "energy at the wall over the boards' estimate" in printed
+
+
+def printed_ends(lines: Sequence[str], title: str, label: str) -> tuple[float, float]:
+    """First and last number of the row with this label below the title."""
+    start = next(index for index, line in enumerate(lines) if line.startswith(title))
+    row = next(line for line in lines[start:] if line.strip().startswith(f"{label} "))
+    numbers = re.findall(r"\d+\.\d+", row)
+    return float(numbers[0]), float(numbers[-1])
+
+
+@with_measured
+def test_the_ranges_of_the_seeds_formula_are_what_the_report_prints() -> None:
+    lines = accuracy.parts_report(read_measured(*FITTED_TO))
+    # Rounded to two digits.
+    both, every = (
+        printed_ends(lines, "reference, decode", label) for label in ("A100 and H100", "all")
+    )
+    assert reference.DECODE_RANGE["A100"] == reference.DECODE_RANGE["H100"]
+    assert both == pytest.approx(reference.DECODE_RANGE["H100"], rel=0.03)
+    # Elsewhere: at least as wide as on those two.
+    low, high = min(both[0], every[0]), max(both[1], every[1])
+    assert (low, high) == pytest.approx(reference.DECODE_RANGE_ELSEWHERE, rel=0.03)
+
+    rows = [line for line in lines if "the calibrated one's own range" in line]
+    ends = {row.split()[0]: tuple(map(float, row.split()[-2:])) for row in rows}
+    for gpu, expected in reference.PREFILL_RANGE.items():
+        assert ends[gpu] == pytest.approx(expected, rel=0.03), gpu
+    widest = min(low for low, _ in ends.values()), max(high for _, high in ends.values())
+    assert widest == pytest.approx(reference.PREFILL_RANGE_ELSEWHERE, rel=0.03)
+
+
+def test_the_range_of_unknown_hardware_is_what_the_report_prints() -> None:
+    lines = accuracy.hardware_report()
+    assert printed_ends(lines, "closed models elsewhere", "H100") == (1, 1)
+    every = printed_ends(lines, "closed models elsewhere", "all")
+    assert every == pytest.approx(roofline.HARDWARE_RANGE, rel=0.05)
 
 
 # Reading.
