@@ -343,7 +343,6 @@ def test_one_sequence_on_eight_gpus_costs_the_same_by_either_name() -> None:
         {"sequences": 0},
         {"sequences": math.nan},
         {"num_gpus": 0},
-        {"num_gpus": 1.5},
         {"weight_bytes": 0},
         {"expert_parallel": 0},
         {"expert_parallel": 2.5},

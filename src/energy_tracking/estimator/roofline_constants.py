@@ -8,39 +8,39 @@ Data: 629 points of 29 architectures; 17 rows skipped
   11 Splitwise
   16 TokenPowerBench
 Error factors (geometric mean), energy per token / time per step:
-  fitted                     1.1202 / 1.2151
-  leave one architecture out 1.1288 / 1.2283
-  leave one source out       1.1645
-  leave one GPU out          1.1546
+  fitted                     1.1207 / 1.2155
+  leave one architecture out 1.1289 / 1.2290
+  leave one source out       1.1621
+  leave one GPU out          1.1544
 """
 
 from __future__ import annotations
 
 FITTED: dict[str, float] = {
-    "weights_time": 1.082,
-    "cache_time": 1.285,
-    "compute_time": 1.3,
-    "prefill_time": 1.657,
-    "layer_seconds": 8.326e-05,
-    "sequence_seconds": 4.027e-05,
-    "early_layer_seconds": 0.0003826,
-    "early_sequence_layer_seconds": 1.046e-05,
-    "idle_power": 0.2911,
-    "weight_byte_joules": 9.318e-11,
-    "weight_joules": 3.957e-11,
-    "cache_byte_joules": 2.1e-10,
-    "compute_power": 0.5974,
-    "prefill_power": 1.237,
-    "mixture_prefill": 3.598,
-    "expert_imbalance": 0.7249,
-    "quantised_overhead": 1.41,
+    "weights_time": 1.089,
+    "cache_time": 1.287,
+    "compute_time": 1.303,
+    "prefill_time": 1.662,
+    "layer_seconds": 8.075e-05,
+    "sequence_seconds": 4.131e-05,
+    "early_layer_seconds": 0.0003851,
+    "early_sequence_layer_seconds": 1.039e-05,
+    "idle_power": 0.2927,
+    "weight_byte_joules": 9.125e-11,
+    "weight_joules": 4.055e-11,
+    "cache_byte_joules": 2.106e-10,
+    "compute_power": 0.6108,
+    "prefill_power": 1.21,
+    "mixture_prefill": 3.115,
+    "expert_imbalance": 0.7712,
+    "quantised_overhead": 1.406,
     "link_time": 2.0,
-    "speculative_decode": 0.7595,
-    "speculative_decode_low": 0.6669,
-    "speculative_decode_high": 0.8509,
-    "error_factor": 1.315,
+    "speculative_decode": 0.7719,
+    "speculative_decode_low": 0.6723,
+    "speculative_decode_high": 0.8553,
+    "error_factor": 1.314,
     "crowded_error_factor": 1.535,
-    "rate_sigma": 0.2931,
+    "rate_sigma": 0.2937,
 }
 
 ARCHITECTURES = (

@@ -49,7 +49,7 @@ class ServingProfile:
             divided by it.
         sequences: Sequences decoded together on all GPUs that hold the model [1], taken as
             known; None: ``concurrency_per_gpu`` times the GPUs.
-        num_gpus: GPUs that hold one copy of the model [1]; None: the least power of two whose
+        num_gpus: GPUs that hold one copy of the model, or their mean over instances [1]; None: the least power of two whose
             memory is 1.5 times the weights, or for a closed model just that memory.
         weight_bytes: Bytes per weight as served [byte]; None: those of ``weight_format``.
         weight_format: One of `WEIGHT_FORMATS`; empty: the one the model is shipped in, FP8 for
@@ -70,7 +70,7 @@ class ServingProfile:
     concurrency_low_energy: float | None = None
     concurrency_high_energy: float | None = None
     sequences: float | None = None
-    num_gpus: int | None = None
+    num_gpus: float | None = None
     weight_bytes: float | None = None
     weight_format: str = ""
     expert_parallel: int | None = None
@@ -93,7 +93,7 @@ class ServingProfile:
             value = getattr(self, name)
             if value is not None and not (0 < value < math.inf):
                 raise ConfigurationError(f"{name} must be finite and above 0, got {value!r}")
-        for name in ("num_gpus", "expert_parallel", "attention_replicas"):
+        for name in ("expert_parallel", "attention_replicas"):
             value = getattr(self, name)
             if value is not None and value != int(value):
                 raise ConfigurationError(f"{name} must be a whole number, got {value!r}")
@@ -249,7 +249,7 @@ def deploy(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> Dep
     bandwidth = check_gpu(gpu)
     total = model.num_total_params or model.num_active_params
     shared, expert_share = _split_experts(model, total)
-    weight_format = _weight_format(model, gpu, serving)
+    weight_format = weight_format_served(model, gpu, serving)
     weight_bytes = (
         serving.weight_bytes
         or (model.weight_bytes if not serving.weight_format else None)
@@ -258,10 +258,10 @@ def deploy(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> Dep
     peak, operand_bytes = peak_and_width(gpu, weight_format)
     memory = gpu.memory_bytes or MEMORY_BYTES
     domain = gpu.link_domain_gpus or LINK_DOMAIN_GPUS
-    if serving.num_gpus is None and model.family in CLOSED_FAMILIES:
+    if model.family in CLOSED_FAMILIES:
         # Nobody knows the instances. Their mean need not be a whole number, and steps would
         # put a model above a bigger sibling that fills its GPUs better.
-        gpus = max(1.0, MEMORY_OVER_WEIGHTS * total * weight_bytes / memory)
+        gpus = serving.num_gpus or max(1.0, MEMORY_OVER_WEIGHTS * total * weight_bytes / memory)
         stages = max(1.0, gpus / domain)
     else:
         gpus = float(serving.num_gpus or gpus_needed(total * weight_bytes, memory))
@@ -347,7 +347,7 @@ def peak_and_width(gpu: GpuProfile, weight_format: str) -> tuple[float, float]:
     return gpu.peak_flops, 2.0
 
 
-def _weight_format(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> str:
+def weight_format_served(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> str:
     """The format the weights are served in, by the first of those who say it."""
     if serving.weight_format:
         return serving.weight_format
