@@ -18,6 +18,7 @@ from energy_tracking import (
     register_gpu_profile,
     wrap_openai,
 )
+from energy_tracking.data import default_catalogue
 from energy_tracking.estimator.roofline import (
     FACILITY,
     FACILITY_HIGH,
@@ -27,7 +28,6 @@ from energy_tracking.estimator.roofline import (
     estimate,
 )
 from energy_tracking.shapes import may_measure
-from energy_tracking.tracker import default_catalogue
 from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}

@@ -9,12 +9,19 @@ from energy_tracking.estimator import reference, roofline
 from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate
 from energy_tracking.estimator.evidence import posterior_serving
 from energy_tracking.estimator.roofline import SCOPES
-from energy_tracking.estimator.serving import SERVING, ServingProfile, check_gpu
+from energy_tracking.estimator.serving import (
+    SERVING,
+    Deployment,
+    ServingProfile,
+    check_gpu,
+)
+from energy_tracking.estimator.serving import _weight_format as weight_format_served
 from energy_tracking.profiles import GpuProfile, ModelProfile
 from energy_tracking.usage import TokenUsage
 
 __all__ = [
     "ATTENTION_MODES",
+    "CALIBRATED_METHOD",
     "METHODS",
     "SCOPES",
     "Assumptions",
@@ -24,6 +31,9 @@ __all__ = [
     "estimate_usage",
     "learned",
 ]
+
+CALIBRATED_METHOD = roofline.METHOD
+"""The method whose estimate stands beside that of ``reference``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,24 +129,19 @@ def _roofline(
     if reasoning_tokens is None and reasoning_factor != 1:
         reasoning_tokens = round(output_tokens - usage.output_tokens)
 
-    def estimated(tokens: float) -> roofline.RooflineEstimate:
-        return roofline.estimate(
-            model,
-            gpu,
-            input_tokens=usage.input_tokens,
-            cached_input_tokens=usage.cached_input_tokens,
-            output_tokens=tokens,
-            serving=assumptions.serving,
-            scope=assumptions.scope,
-        )
-
-    whole = estimated(output_tokens)
+    whole = roofline.estimate(
+        model,
+        gpu,
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        output_tokens=output_tokens,
+        serving=assumptions.serving,
+        scope=assumptions.scope,
+    )
     reasoning_energy = None
     if reasoning_tokens is not None:
-        # Reasoning comes before the visible answer, so it sees the shorter contexts.
-        reasoning_energy = (
-            estimated(reasoning_tokens).decode_energy_joules if reasoning_tokens else 0.0
-        )
+        share = _decode_share(whole, usage, reasoning_tokens, output_tokens)
+        reasoning_energy = whole.decode_energy_joules * share
     return EnergyEstimate(
         model_profile=model.name,
         gpu=gpu.name,
@@ -153,7 +158,50 @@ def _roofline(
         total_energy_low_joules=whole.total_energy_low_joules,
         total_energy_high_joules=whole.total_energy_high_joules,
         range_parts=whole.range_parts,
+        assumed=_assumed(model, gpu, assumptions.serving, whole.deployment),
     )
+
+
+def _decode_share(
+    whole: roofline.RooflineEstimate, usage: TokenUsage, first_tokens: float, output_tokens: float
+) -> float:
+    """Share of the decode energy spent on the first tokens of the output [1].
+
+    Reasoning comes before the visible answer, so it sees the shorter contexts.
+    """
+    if not first_tokens:
+        return 0.0
+    if first_tokens == output_tokens:
+        return 1.0
+    site = whole.deployment
+    price = roofline.prices(site, roofline.CALIBRATED)
+    first, all_of_it = (
+        roofline.decode_energy(
+            price,
+            roofline.request_work(
+                site, 1.0 * usage.input_tokens, 1.0 * usage.cached_input_tokens, 1.0 * tokens
+            ),
+        )
+        for tokens in (first_tokens, output_tokens)
+    )
+    return first / all_of_it
+
+
+def _assumed(
+    model: ModelProfile, gpu: GpuProfile, serving: ServingProfile, site: Deployment
+) -> dict[str, float | str]:
+    """What was assumed about serving, under the names of the settings that would repeat it."""
+    assumed: dict[str, float | str] = {
+        "sequences": site.sequences * site.stages,
+        "num_gpus": round(site.gpus * site.stages),
+        "weight_bytes": site.weight_bytes,
+        "weight_format": weight_format_served(model, gpu, serving),
+    }
+    if serving.expert_parallel is not None:
+        assumed["expert_parallel"] = serving.expert_parallel
+    if serving.speculative is not None:
+        assumed["speculative"] = serving.speculative
+    return assumed
 
 
 METHODS: dict[str, Callable[..., EnergyEstimate]] = {
