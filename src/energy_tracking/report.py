@@ -80,8 +80,10 @@ def energy_text(energy_wh: float) -> str:
 
 def count_text(count: int) -> str:
     """A count in five characters at most, e.g. ``999``, ``1.3k``, ``12M``."""
-    unit = next((unit for unit in _COUNT_UNITS if float(f"{count:.2g}") >= unit[1]), None)
-    return f"{count}" if unit is None else f"{two_digits(count / unit[1])}{unit[0]}"
+    if count < 1000:
+        return str(count)
+    unit, size = next(unit for unit in _COUNT_UNITS if float(f"{count:.2g}") >= unit[1])
+    return f"{two_digits(count / size)}{unit}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -344,10 +346,13 @@ def _energy_cell(totals: Totals, size: float, *, calibrated: bool = False) -> st
         low, high = totals.total_energy_low_wh, totals.total_energy_high_wh
     if not known:
         return "-"
-    shown = two_digits(energy / size)
-    if low == high:
-        return shown
-    return f"{shown} ({two_digits(low / size)}-{two_digits(high / size)})"
+    shown, low_shown, high_shown = (_amount(wh / size) for wh in (energy, low, high))
+    return shown if low == high else f"{shown} ({low_shown}-{high_shown})"
+
+
+def _amount(value: float) -> str:
+    """A number beside others of its column; what is far below them needs no digits."""
+    return "<0.01" if 0 < value < 0.00995 else two_digits(value)
 
 
 def _calls_with_energy(totals: Totals) -> int:
@@ -383,6 +388,13 @@ def _notes(blocks: Sequence[_Block], reasons: Mapping[tuple[str, str], int]) -> 
         gpus = sorted({key.gpu for block in blocks for key, _ in block.groups} - {UNKNOWN})
         on_gpu = f"on {', '.join(gpus)}; " if gpus else ""
         notes.append(on_gpu + LEGEND)
+    tokens = sum_of(block.total for block in blocks)
+    kinds_of_tokens = (
+        (tokens.cached_input_tokens, "cached input tokens"),
+        (tokens.reasoning_tokens, "reasoning tokens"),
+    )
+    counted = ", ".join(f"{count:,} {what}" for count, what in kinds_of_tokens if count)
+    notes += [f"among them {counted}"] * bool(counted)
     for block in blocks:
         total, label = block.total, "" if block.kind is None else kind_label(block.kind)
         parts = (

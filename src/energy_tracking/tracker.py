@@ -274,23 +274,22 @@ class Tracker:
     ) -> Outcome:
         profile = match.profile
         estimate = self._estimate_by(basis, profile, usage, tokens_per_second)
-        joules = estimate.total_energy_joules
-        if not math.isfinite(joules):
-            what = f"{joules} J for model {profile.name!r} on GPU {basis.gpu.name!r}: {usage}"
-            self._on_error("estimate", ArithmeticError(what))
+        if not math.isfinite(estimate.total_energy_joules):
+            self._on_error("estimate", _not_finite(estimate, usage))
             return Outcome(reason="the estimate is not a finite number")
         avoided = None
         if usage.cached_input_tokens:
             anew = replace(usage, cached_input_tokens=0)
             uncached = self._estimate_by(basis, profile, anew, tokens_per_second)
-            avoided = uncached.total_energy_joules - joules
+            avoided = uncached.total_energy_joules - estimate.total_energy_joules
         calibrated = None
         if basis.calibrated is not None:
             # Whatever goes wrong here must not cost the call its own estimate.
             with self.seam("estimate.calibrated"):
                 beside = self._estimate_by(basis.calibrated, profile, usage, tokens_per_second)
-                if math.isfinite(beside.total_energy_joules):
-                    calibrated = beside
+                if not math.isfinite(beside.total_energy_high_joules):
+                    raise _not_finite(beside, usage)
+                calibrated = beside
         return Outcome(
             estimate,
             match.rule,
@@ -501,6 +500,13 @@ class _Basis:
     gpu: GpuProfile
     assumptions: Assumptions
     calibrated: _Basis | None = None
+
+
+def _not_finite(estimate: EnergyEstimate, usage: TokenUsage) -> ArithmeticError:
+    return ArithmeticError(
+        f"{estimate.total_energy_joules} J by {estimate.method} for model "
+        f"{estimate.model_profile!r} on GPU {estimate.gpu!r}: {usage}"
+    )
 
 
 def _serving_of(settings: Settings) -> ServingProfile:
