@@ -40,39 +40,63 @@ def settings() -> str:
     return "\n".join([*head, *rows])
 
 
-MEASURED = Path(__file__).parents[2] / "shared" / "accuracy" / "measured.csv"
+ACCURACY = Path(__file__).parents[2] / "shared" / "accuracy"
+MEASURED = (ACCURACY / "measured.csv", ACCURACY / "measured_2026_public.csv")
 SHOWN_METHODS = (
     "reference",
     "EcoLogits, as shipped",
     "roofline, batch unknown",
     "roofline, batch known",
 )
+SHOWN_DISCLOSURES = ("Google", "OpenAI", "Epoch AI", "MIT Technology Review")
 
 
 def accuracy() -> str:
-    """A table of the methods' measured errors; needs the measurements and scipy's numpy."""
+    """A table of the methods' measured errors, on architectures left out of the fit.
+
+    It needs the measurements, and scipy for the fits.
+    """
     sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
     import numpy as np
-    from accuracy import METHODS, evaluate
-    from measured import read_measured
+    from accuracy import METHODS, evaluate, fit_without_each
+    from measured import Measured, read_measured
 
-    measured = read_measured(MEASURED)
-    everything = np.ones(len(measured.points), dtype=bool)
-    rows = ["| method | error | measured within a factor of 2 | inside its 90 % range |"]
-    rows.append("|---|---|---|---|")
+    read = read_measured(*MEASURED)
+    measured = Measured(tuple(point for point in read.points if not point.flag), {})
+    constants = fit_without_each(measured)
+    sources = measured.labels(lambda point: point.source)
+    slices = {
+        "2023 to 2025": sources != "InferenceX PowerX",
+        "2026": sources == "InferenceX PowerX",
+    }
+    rows = ["| method | rows of | error | within a factor of 2 | inside its 90 % range |"]
+    rows.append("|---|---|---|---|---|")
     for name in SHOWN_METHODS:
-        result = evaluate(measured, METHODS[name])
-        near = float(np.mean(np.abs(result.error) <= np.log(2)))
-        covered = result.coverage(everything, 90)
-        shown = "none stated" if covered == "-" else covered.replace("%", " %")
-        rows.append(f"| {name} | {result.factor(everything):.2f} | {near * 100:.0f} % | {shown} |")
+        result = evaluate(measured, METHODS[name], constants)
+        for label, mask in slices.items():
+            near = float(np.mean(np.abs(result.error[mask]) <= np.log(2)))
+            covered = result.coverage(mask, 90)
+            shown = "none stated" if covered == "-" else covered.replace("%", " %")
+            rows.append(
+                f"| {name} | {label} | {result.factor(mask):.2f} | {near * 100:.0f} % | {shown} |"
+            )
     return "\n".join(rows)
+
+
+def disclosures() -> str:
+    """A table of our estimates beside what was disclosed or published of one query."""
+    sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+    from disclosures import DISCLOSURES, markdown, read_disclosures
+
+    rows = [row for row in read_disclosures(DISCLOSURES) if row.who.startswith(SHOWN_DISCLOSURES)]
+    return "\n".join(markdown(rows))
 
 
 def generated() -> dict[str, str]:
     """Marker in the README -> the text that belongs below it."""
-    measurements = {"accuracy": accuracy()} if MEASURED.exists() else {}
+    measurements = {"accuracy": accuracy()} if ACCURACY.exists() else {}
     return measurements | {
+        "disclosures": disclosures(),
         "demo output": demo_output(),
         "attributes": attributes(
             telemetry.REQUEST_FACTS,

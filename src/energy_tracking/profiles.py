@@ -271,6 +271,11 @@ class ModelProfile:
     def __post_init__(self) -> None:
         """Refuse what no model can have."""
         _check(self, "model", MODEL_BOUNDS, MODEL_FAMILIES)
+        if self.num_experts_per_token and self.num_experts is None:
+            raise ProfileError(
+                f"model profile {self.name!r}: num_experts_per_token is "
+                f"{self.num_experts_per_token!r}, must be at most num_experts, which is not given"
+            )
         if self.weight_format and self.weight_format not in WEIGHT_FORMATS:
             raise ProfileError(
                 f"model profile {self.name!r}: "

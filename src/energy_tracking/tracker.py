@@ -42,11 +42,12 @@ from energy_tracking.estimator import (
     learned,
 )
 from energy_tracking.ledger import Ledger
-from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.profiles import GpuProfile
 from energy_tracking.session import current_session, process_session
 from energy_tracking.settings import SERVING_SETTINGS, SettingArguments, Settings, naming
 from energy_tracking.shapes import ToolUsage
 from energy_tracking.telemetry import ProviderArguments, Telemetry
+from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage import TokenUsage
 from energy_tracking.version import VERSION
 
@@ -272,22 +273,21 @@ class Tracker:
         usage: TokenUsage,
         tokens_per_second: float | None,
     ) -> Outcome:
-        profile = match.profile
-        estimate = self._estimate_by(basis, profile, usage, tokens_per_second)
-        if not math.isfinite(estimate.total_energy_joules):
+        estimate = self._estimate_by(basis, match, usage, tokens_per_second)
+        if not _can_be_summed(estimate):
             self._on_error("estimate", _not_finite(estimate, usage))
             return Outcome(reason="the estimate is not a finite number")
         avoided = None
         if usage.cached_input_tokens:
             anew = replace(usage, cached_input_tokens=0)
-            uncached = self._estimate_by(basis, profile, anew, tokens_per_second)
+            uncached = self._estimate_by(basis, match, anew, tokens_per_second)
             avoided = uncached.total_energy_joules - estimate.total_energy_joules
         calibrated = None
         if basis.calibrated is not None:
             # Whatever goes wrong here must not cost the call its own estimate.
             with self.seam("estimate.calibrated"):
-                beside = self._estimate_by(basis.calibrated, profile, usage, tokens_per_second)
-                if not math.isfinite(beside.total_energy_high_joules):
+                beside = self._estimate_by(basis.calibrated, match, usage, tokens_per_second)
+                if not _can_be_summed(beside):
                     raise _not_finite(beside, usage)
                 calibrated = beside
         return Outcome(
@@ -300,18 +300,23 @@ class Tracker:
     def _estimate_by(
         self,
         basis: _Basis,
-        profile: ModelProfile,
+        match: ModelMatch,
         usage: TokenUsage,
         tokens_per_second: float | None,
     ) -> EnergyEstimate:
-        assumptions = basis.assumptions
+        profile, assumptions = match.profile, basis.assumptions
         if basis.method == CALIBRATED_METHOD:
             # The seed's own rows lack what this method needs, and have better ones beside them.
             profile = self.catalogue.corrected_model(profile)
             if self.settings.timing_evidence and tokens_per_second is not None:
                 assumptions = learned(assumptions, usage, profile, basis.gpu, tokens_per_second)
         return estimate_usage(
-            usage, profile, basis.gpu, method=basis.method, assumptions=assumptions
+            usage,
+            profile,
+            basis.gpu,
+            method=basis.method,
+            assumptions=assumptions,
+            rule=match.rule,
         )
 
     def estimate_again(self, record: CallRecord, model: str | None = None) -> CallRecord:
@@ -502,10 +507,16 @@ class _Basis:
     calibrated: _Basis | None = None
 
 
+def _can_be_summed(estimate: EnergyEstimate) -> bool:
+    """Whether its energies, in the unit of sums, are finite numbers."""
+    joules = estimate.total_energy_joules + estimate.total_energy_high_joules
+    return math.isfinite(joules * NANOJOULES_PER_JOULE)
+
+
 def _not_finite(estimate: EnergyEstimate, usage: TokenUsage) -> ArithmeticError:
     return ArithmeticError(
-        f"{estimate.total_energy_joules} J by {estimate.method} for model "
-        f"{estimate.model_profile!r} on GPU {estimate.gpu!r}: {usage}"
+        f"{estimate.total_energy_joules} J for model {estimate.model_profile!r} on GPU "
+        f"{estimate.gpu!r}, method {estimate.method!r}: {usage}"
     )
 
 

@@ -28,6 +28,7 @@ from measured import Array, Mask, Measured, Point, by_size, read_measured, slice
 
 from energy_tracking.data import load_catalogue
 from energy_tracking.estimator import reference, roofline
+from energy_tracking.estimator.estimate import combined
 from energy_tracking.estimator.evidence import posterior_serving
 from energy_tracking.estimator.roofline import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline_constants import ARCHITECTURES
@@ -147,7 +148,7 @@ def _ecologits(point: Point, batch: float, gpus: float) -> Prediction:
 def ecologits_shipped(point: Point, constants: RooflineConstants) -> Prediction:
     """EcoLogits with its own assumptions: batch 64, 16-bit weights, GPUs of 80 GB."""
     total = point.model.num_total_params or point.model.num_active_params
-    return _ecologits(point, 64, gpus_needed(2 * total, 80e9))
+    return _ecologits(point, 64, gpus_needed(2 * total, 80e9, over=1.2))
 
 
 def ecologits_known(point: Point, constants: RooflineConstants) -> Prediction:
@@ -314,6 +315,110 @@ def report(measured: Measured, results: dict[str, Result], *, left_out: bool) ->
     return lines
 
 
+PROMPTS = (500, 10_000, 100_000)
+"""Prompt lengths at which the seed's prefill is compared [tokens]."""
+
+
+def parts_report(measured: Measured) -> list[str]:
+    """The seed's prompt beside the calibrated one, and its answer beside what was measured."""
+    lines = ["", "reference, prefill: roofline / reference over prompts of 500 to 100,000 tokens"]
+    ratios: dict[str, list[float]] = {}
+    answers: dict[str, list[float]] = {}
+    for point in measured.points:
+        name = SEED_GPUS.get(point.gpu_label.split("-")[0])
+        if name is None or point.flag:
+            continue
+        prompt_joules = roofline.estimate(
+            point.model,
+            point.gpu,
+            input_tokens=point.input_tokens,
+            output_tokens=point.output_tokens,
+            serving=point.serving,
+        ).prefill_energy_joules
+        answer = reference.estimate(
+            point.model,
+            load_catalogue().gpu(name),
+            input_tokens=point.input_tokens,
+            output_tokens=point.output_tokens,
+        )
+        left = point.joules_per_token * point.output_tokens - prompt_joules
+        if left > 0:
+            answers.setdefault(name, []).append(left / answer.decode_energy_joules)
+        for prompt in PROMPTS:
+            calibrated = roofline.estimate(
+                point.model, point.gpu, input_tokens=prompt, output_tokens=0, serving=point.serving
+            )
+            seed = reference.estimate(
+                point.model, load_catalogue().gpu(name), input_tokens=prompt, output_tokens=0
+            )
+            ratio = calibrated.prefill_energy_joules / seed.prefill_energy_joules
+            ratios.setdefault(name, []).append(ratio)
+    pooled = {**ratios, "all": [ratio for some in ratios.values() for ratio in some]}
+    for name, some in pooled.items() if ratios else ():
+        low, high = np.quantile(some, [0.05, 0.95])
+        ends = combined({"seed": (min(low, 1.0), max(high, 1.0)), "own": roofline.PREFILL_RANGE})
+        lines.append(
+            f"  {name:8s} n {len(some):4d}  {low:6.2f} {high:6.2f}"
+            f"   with the calibrated one's own range {ends[0]:6.2f} {ends[1]:6.2f}"
+        )
+    lines.extend(["", "reference, decode: measured, less roofline's prefill, / reference"])
+    both = answers.get("A100", []) + answers.get("H100", [])
+    for name, some in {
+        "A100 and H100": both,
+        "all": [ratio for each in answers.values() for ratio in each],
+    }.items():
+        if some:
+            low, median, high = np.quantile(some, [0.05, 0.5, 0.95])
+            lines.append(f"  {name:13s} n {len(some):4d}  {low:6.2f} {median:6.2f} {high:6.2f}")
+    return lines
+
+
+FLEET = {
+    "A100": "",
+    "H100": "",
+    "H200": "",
+    "B200": "",
+    "B200 FP4": "nvfp4",
+    "GB200": "",
+    "GB200 FP4": "nvfp4",
+    "MI300X": "",
+    "MI355X": "",
+    "TPU-v6e": "",
+    "Trainium2": "",
+}
+"""What a closed provider may serve on, and the format of its weights where it is not FP8."""
+
+
+def hardware_report() -> list[str]:
+    """Energy of closed models on other accelerators over that on H100, by accelerator."""
+    catalogue = load_catalogue()
+    models = [model for model in catalogue.models if model.family == "closed"]
+
+    def joules(label: str, weight_format: str, prompt: int) -> Array:
+        gpu = catalogue.corrected_gpu(catalogue.gpu(label.split()[0]))
+        serving = replace(SERVING, weight_format=weight_format)
+        return np.array(
+            [
+                roofline.estimate(
+                    model, gpu, input_tokens=prompt, output_tokens=500, serving=serving
+                ).total_energy_joules
+                for model in models
+            ]
+        )
+
+    lines = ["", "closed models elsewhere over on H100: 5, 50 and 95 % of models"]
+    every = []
+    for label, weight_format in FLEET.items():
+        ratios = np.concatenate(
+            [joules(label, weight_format, n) / joules("H100", "", n) for n in (500, 10_000)]
+        )
+        every.append(ratios)
+        low, median, high = np.quantile(ratios, [0.05, 0.5, 0.95])
+        lines.append(f"  {label:12s} {low:.2f} {median:.2f} {high:.2f}")
+    low, median, high = np.quantile(np.concatenate(every), [0.05, 0.5, 0.95])
+    return [*lines, f"  {'all':12s} {low:.2f} {median:.2f} {high:.2f}"]
+
+
 def wall_report(measured: Measured) -> list[str]:
     """What whole servers drew at the plug, over what their boards are estimated to, by row."""
     lines = ["", "energy at the wall over the boards' estimate: the host's part, in no table above"]
@@ -344,14 +449,15 @@ def plot(measured: Measured, results: dict[str, Result], path: Path, *, left_out
 
     truth = measured.column(lambda point: point.joules_per_token)
     gpus = measured.labels(lambda point: point.gpu_label)
-    everything = np.ones(len(truth), dtype=bool)
-    figure, grid = pyplot.subplots(2, 2, figsize=(8, 8.4), sharex=True, sharey=True)
-    ends = np.array([truth.min() / 2, truth.max() * 2])
+    everything = measured.labels(lambda point: point.flag) == ""
+    figure, grid = pyplot.subplots(2, 2, figsize=(8, 8.8), sharex=True, sharey=True)
+    least = min(truth.min(), *(np.nanmin(truth * np.exp(results[name].error)) for name in SHOWN))
+    ends = np.array([least / 2, truth.max() * 2])
     for panel, name in zip(grid.flat, SHOWN, strict=True):
         result = results[name]
         predicted = truth * np.exp(result.error)
         for gpu in np.unique(gpus):
-            rows = gpus == gpu
+            rows = everything & (gpus == gpu)
             panel.scatter(truth[rows], predicted[rows], s=10, alpha=0.6, label=str(gpu))
         panel.plot(ends, ends, color="black", linewidth=0.8)
         title = f"{name}: off by {result.factor(everything):.2f}"
@@ -360,7 +466,7 @@ def plot(measured: Measured, results: dict[str, Result], path: Path, *, left_out
             # The stated range is one of the truth around a prediction.
             low, high = (np.exp(np.median(end[ranged])) for end in (result.low, result.high))
             panel.fill_between(ends, ends / high, ends / low, color="black", alpha=0.1, linewidth=0)
-            title += f", 90 % range holds {result.coverage(everything, 90)}"
+            title += f"\nits 90 % range holds {result.coverage(everything, 90)}"
         panel.set_title(title, fontsize=10)
         panel.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
         if name.startswith("roofline"):
@@ -372,7 +478,8 @@ def plot(measured: Measured, results: dict[str, Result], path: Path, *, left_out
         panel.set_ylabel("predicted [J per output token]")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=3, loc="lower center", fontsize=9, frameon=False)
-    figure.suptitle(f"{len(truth)} measured points; band: the median 90 % range", fontsize=11)
+    title = f"{everything.sum()} measured points; band: the median 90 % range"
+    figure.suptitle(title, fontsize=11)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path, dpi=100, metadata={"Software": None})
     pyplot.close(figure)
@@ -399,6 +506,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         constants = fit_without_each(boards) if options.leave_out else {}
         results = {name: evaluate(boards, method, constants) for name, method in METHODS.items()}
         print("\n".join(report(boards, results, left_out=options.leave_out)))
+        print("\n".join([*parts_report(boards), *hardware_report()]))
         if options.plot:
             plot(boards, results, options.plot, left_out=options.leave_out)
             print(f"\nwrote {options.plot}")

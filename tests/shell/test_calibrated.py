@@ -140,7 +140,12 @@ def test_a_number_can_be_made_again_from_what_it_assumed(
     record = Tracker(**watch.arguments, **serving).record(model=model, usage=USAGE)
     assert record.calibrated is not None
     assumed: dict[str, Any] = dict(record.calibrated.assumed)
-    again = Tracker(**watch.arguments, method="roofline", **assumed)
+    settings = dict(assumed)
+    if not assumed["num_gpus"].is_integer():
+        # A mean over the instances that nobody knows: no setting, but the rule gives it again.
+        assert model == "gpt-4o"
+        del settings["num_gpus"]
+    again = Tracker(**watch.arguments, method="roofline", **settings)
     estimate = again.record(model=model, usage=USAGE).estimate
     assert estimate is not None
     assert estimate.total_energy_joules == pytest.approx(

@@ -147,19 +147,20 @@ async def test_a_call_is_one_client_span_with_tokens_and_energy(
         ("energy_tracking.calibrated_energy_joules", beside.total_energy_joules),
         ("energy_tracking.calibrated_energy_low_joules", beside.total_energy_low_joules),
         ("energy_tracking.calibrated_energy_high_joules", beside.total_energy_high_joules),
-        ("energy_tracking.assumed.sequences", site.sequences * site.stages),
+        ("energy_tracking.assumed.sequences", beside.sequences),
         ("energy_tracking.assumed.num_gpus", site.gpus * site.stages),
         ("energy_tracking.assumed.weight_bytes", site.weight_bytes),
     ):
         assert attributes.pop(name) == expected, name
     assert attributes.pop("energy_tracking.assumed.weight_format") == "fp8"
-    # The measured error of the formula, 0.48 to 11.2, and a factor of 1.8 for grade C.
-    low = 1 / (1 + math.hypot(1 / 0.48 - 1, 0.8))
+    # The measured errors of the formula, each on its part, and a factor of 1.8 for grade C.
+    total = prefill + decode
+    low, high = (0.38 * prefill + 0.45 * decode) / total, (3.6 * prefill + 14.4 * decode) / total
     assert attributes.pop("energy_tracking.total_energy_low_joules") == pytest.approx(
-        (prefill + decode) * low
+        total / (1 + math.hypot(1 / low - 1, 0.8))
     )
     assert attributes.pop("energy_tracking.total_energy_high_joules") == pytest.approx(
-        (prefill + decode) * (1 + math.hypot(10.2, 0.8))
+        total * (1 + math.hypot(high - 1, 0.8))
     )
     assert attributes == {
         "gen_ai.operation.name": "chat",

@@ -154,6 +154,9 @@ def _load_models() -> dict[str, Any]:
         document["families"] |= part.get("families", {})
         document["models"] |= part.get("models", {})
         document["no_basis"] += part.get("no_basis", [])
+    # A model may be like one of a later file, so those that are like another come last.
+    tables = document["models"].items()
+    document["models"] = dict(sorted(tables, key=lambda item: "like" in item[1]))
     return document
 
 

@@ -6,15 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from energy_tracking.estimator import reference, roofline
-from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate
+from energy_tracking.estimator.doubts import doubts_about, grade_of_match
+from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate, widen
 from energy_tracking.estimator.evidence import posterior_serving
 from energy_tracking.estimator.roofline import SCOPES
-from energy_tracking.estimator.serving import (
-    SERVING,
-    Deployment,
-    ServingProfile,
-    check_gpu,
-)
+from energy_tracking.estimator.serving import SERVING, ServingProfile, check_gpu
 from energy_tracking.estimator.serving import _weight_format as weight_format_served
 from energy_tracking.profiles import GpuProfile, ModelProfile
 from energy_tracking.usage import TokenUsage
@@ -59,16 +55,20 @@ def estimate_usage(
     *,
     method: str = reference.METHOD,
     assumptions: Assumptions = Assumptions(),
+    rule: str = "exact",
 ) -> EnergyEstimate:
     """Estimate the energy of one call from the tokens its server reported.
 
-    Reported output tokens already contain the reasoning, so the profile's
-    ``reasoning_factor`` is applied only where the usage says nothing about reasoning at
-    all: a server that hides it, or text that was merely seen.
+    Args:
+        usage: Its tokens.
+        model: Model profile.
+        gpu: GPU profile.
+        method: Name of the estimator.
+        assumptions: What is assumed beside them.
+        rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
     """
-    hidden_reasoning = usage.reasoning_tokens is None and model.reasoning_factor > 1
-    factor = model.reasoning_factor if hidden_reasoning else 1.0
-    return METHODS[method](usage, model, gpu, factor, assumptions)
+    estimate = METHODS[method](usage, model, gpu, assumptions)
+    return widen(estimate, doubts_about(usage, model, rule), grade_of_match(model, rule))
 
 
 def learned(
@@ -99,12 +99,10 @@ def learned(
 
 
 def _reference(
-    usage: TokenUsage,
-    model: ModelProfile,
-    gpu: GpuProfile,
-    reasoning_factor: float,
-    assumptions: Assumptions,
+    usage: TokenUsage, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
 ) -> EnergyEstimate:
+    # As the seed has it: only a usage that says nothing of reasoning may leave it out.
+    hidden = usage.reasoning_tokens is None and model.reasoning_factor > 1
     return reference.estimate(
         model,
         gpu,
@@ -112,36 +110,32 @@ def _reference(
         cached_input_tokens=usage.cached_input_tokens,
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
-        reasoning_factor=reasoning_factor,
+        reasoning_factor=model.reasoning_factor if hidden else 1.0,
         attention_mode=assumptions.attention_mode,
     )
 
 
 def _roofline(
-    usage: TokenUsage,
-    model: ModelProfile,
-    gpu: GpuProfile,
-    reasoning_factor: float,
-    assumptions: Assumptions,
+    usage: TokenUsage, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
 ) -> EnergyEstimate:
+    # What a server reports holds its reasoning; only text that was merely seen does not.
+    hidden = usage.reasoning_tokens is None and "output_tokens" in usage.estimated
+    reasoning_factor = model.reasoning_factor if hidden else 1.0
     output_tokens = usage.output_tokens * reasoning_factor
     reasoning_tokens = usage.reasoning_tokens
     if reasoning_tokens is None and reasoning_factor != 1:
         reasoning_tokens = round(output_tokens - usage.output_tokens)
-
     whole = roofline.estimate(
         model,
         gpu,
         input_tokens=usage.input_tokens,
         cached_input_tokens=usage.cached_input_tokens,
         output_tokens=output_tokens,
+        reasoning_tokens=reasoning_tokens or 0,
         serving=assumptions.serving,
         scope=assumptions.scope,
     )
-    reasoning_energy = None
-    if reasoning_tokens is not None:
-        share = _decode_share(whole, usage, reasoning_tokens, output_tokens)
-        reasoning_energy = whole.decode_energy_joules * share
+    reasoning_energy = None if reasoning_tokens is None else whole.reasoning_energy_joules
     return EnergyEstimate(
         model_profile=model.name,
         gpu=gpu.name,
@@ -158,42 +152,21 @@ def _roofline(
         total_energy_low_joules=whole.total_energy_low_joules,
         total_energy_high_joules=whole.total_energy_high_joules,
         range_parts=whole.range_parts,
-        assumed=_assumed(model, gpu, assumptions.serving, whole.deployment),
+        assumed=_assumed(model, gpu, assumptions.serving, whole),
     )
-
-
-def _decode_share(
-    whole: roofline.RooflineEstimate, usage: TokenUsage, first_tokens: float, output_tokens: float
-) -> float:
-    """Share of the decode energy spent on the first tokens of the output [1].
-
-    Reasoning comes before the visible answer, so it sees the shorter contexts.
-    """
-    if not first_tokens:
-        return 0.0
-    if first_tokens == output_tokens:
-        return 1.0
-    site = whole.deployment
-    price = roofline.prices(site, roofline.CALIBRATED)
-    first, all_of_it = (
-        roofline.decode_energy(
-            price,
-            roofline.request_work(
-                site, 1.0 * usage.input_tokens, 1.0 * usage.cached_input_tokens, 1.0 * tokens
-            ),
-        )
-        for tokens in (first_tokens, output_tokens)
-    )
-    return first / all_of_it
 
 
 def _assumed(
-    model: ModelProfile, gpu: GpuProfile, serving: ServingProfile, site: Deployment
+    model: ModelProfile,
+    gpu: GpuProfile,
+    serving: ServingProfile,
+    estimated: roofline.RooflineEstimate,
 ) -> dict[str, float | str]:
-    """What was assumed about serving, under the names of the settings that would repeat it."""
+    """What was assumed about serving, under the names of the settings."""
+    site = estimated.deployment
     assumed: dict[str, float | str] = {
-        "sequences": site.sequences * site.stages,
-        "num_gpus": round(site.gpus * site.stages),
+        "sequences": estimated.sequences,
+        "num_gpus": site.gpus * site.stages,
         "weight_bytes": site.weight_bytes,
         "weight_format": weight_format_served(model, gpu, serving),
     }

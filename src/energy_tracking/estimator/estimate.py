@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from energy_tracking.errors import ConfigurationError, TokenCountError, not_one_of
@@ -47,7 +47,9 @@ class EnergyEstimate:
         range_parts: For each thing that is not known, the factors by which the total may
             lie under and over the central value on its account [1].
         assumed: What was assumed about serving, by the names of the settings: given as settings,
-            they yield this energy again. Empty for ``reference``, which assumes nothing of it.
+            they yield this energy again. Of a closed model, ``num_gpus`` is a mean that need
+            not be whole; left out, it is the same again. Empty for ``reference``, which
+            assumes nothing of it.
     """
 
     model_profile: str
@@ -84,6 +86,30 @@ class EnergyEstimate:
         return tuple(
             sorted((name for name in widths if widths[name] > 1), key=lambda n: -widths[n])
         )
+
+
+def widen(
+    estimate: EnergyEstimate, parts: Mapping[str, tuple[float, float]], grade: str
+) -> EnergyEstimate:
+    """The same estimate with further parts of its range, and the grade that is left.
+
+    Args:
+        estimate: An estimate.
+        parts: Low and high factor [1] of each further part; floats or arrays.
+        grade: Confidence in the profile for this call.
+    """
+    if not parts and grade == estimate.grade:
+        return estimate
+    total = estimate.total_energy_joules
+    every = {**estimate.range_parts, **parts}
+    low, high = combined(every)
+    return replace(
+        estimate,
+        grade=grade,
+        range_parts=every,
+        total_energy_low_joules=total * low,
+        total_energy_high_joules=total * high,
+    )
 
 
 def combined(parts: Mapping[str, tuple[float, float]]) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from energy_tracking.estimator.roofline import (
     mean_context,
     request_work,
 )
-from energy_tracking.estimator.serving import SERVING, ServingProfile, deploy
+from energy_tracking.estimator.serving import CLOSED_FAMILIES, SERVING, ServingProfile, deploy
 from energy_tracking.profiles import GpuProfile, ModelProfile
 
 SLOW_NETWORK = 0.3
@@ -44,7 +44,7 @@ TINY = 1e-9
 
 def reason_against_evidence(model: ModelProfile) -> str | None:
     """Why the speed of this model's streams says nothing of its batch; None if it does."""
-    if model.grade == "A" and model.family not in ("seed", "closed"):
+    if model.grade == "A" and model.family not in CLOSED_FAMILIES:
         return None
     return (
         f"the shape of {model.name!r} is not published (grade {model.grade}), so a fast stream "

@@ -38,7 +38,13 @@ from functools import lru_cache
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.estimate import GRADE_FACTORS, check_token_count, combined
 from energy_tracking.estimator.roofline_constants import FITTED, GPUS
-from energy_tracking.estimator.serving import SERVING, Deployment, ServingProfile, deploy
+from energy_tracking.estimator.serving import (
+    CLOSED_FAMILIES,
+    SERVING,
+    Deployment,
+    ServingProfile,
+    deploy,
+)
 from energy_tracking.profiles import GpuProfile, ModelProfile
 
 METHOD = "roofline"
@@ -127,7 +133,7 @@ times what they take when saturated [1]."""
 LIGHT_LOAD = 8.0
 """Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
 
-HARDWARE_RANGE = (0.5, 1.4)
+HARDWARE_RANGE = (0.45, 2.5)
 """Energy on the accelerators and at the precisions that a closed provider may serve on, over
 that on the GPU assumed [1]; ``accuracy.py`` prints it."""
 
@@ -177,22 +183,27 @@ class RooflineEstimate:
     Attributes:
         prefill_energy_joules: Energy of reading the prompt [J].
         decode_energy_joules: Energy of generating the output [J].
+        reasoning_energy_joules: Part of it spent on reasoning [J].
         total_energy_low_joules: Lower end of the 90 % range [J].
         total_energy_high_joules: Upper end of the 90 % range [J].
         total_flops: Floating-point operations of prefill and decode [FLOP].
         range_parts: For each thing that is not known, the factors by which the total
             may lie under and over the central value on its account [1].
-        deployment: What was assumed: sequences, GPUs, bytes per weight and the rest.
+        deployment: What was assumed: GPUs, bytes per weight and the rest.
+        sequences: Sequences decoded together by all GPUs of the instance, no more than their
+            memory holds where they are assumed [1].
         scope: ``"gpu"`` or ``"facility"``.
     """
 
     prefill_energy_joules: float
     decode_energy_joules: float
+    reasoning_energy_joules: float
     total_energy_low_joules: float
     total_energy_high_joules: float
     total_flops: float
     range_parts: Mapping[str, tuple[float, float]]
     deployment: Deployment
+    sequences: float
     scope: str
 
     @property
@@ -233,12 +244,6 @@ def imbalance(site: Deployment, constants: RooflineConstants) -> float:
     """
     elsewhere = 1 - 1 / site.expert_parallel
     return 1 + site.unbalanced_engine * constants.expert_imbalance * elsewhere
-
-
-def weights_read(site: Deployment, constants: RooflineConstants) -> float:
-    """Parameters that one decode step reads, all GPUs together [1]."""
-    touched = site.expert_params * experts_touched(site.expert_share, site.sequences)
-    return site.shared_params * site.attention_replicas + touched * imbalance(site, constants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,56 +289,108 @@ def attended(site: Deployment, start: float, stop: float) -> float:
     return full + site.windowed_share * (windowed - full)
 
 
+@dataclass(frozen=True, slots=True)
+class StepCosts:
+    """What a decode step costs, once and for each of what it moves; each [s] or [J].
+
+    Attributes:
+        fixed: Whatever the step does.
+        per_weight: For each parameter read.
+        per_sequence: For each sequence.
+        per_pair: For each token that a sequence attends to.
+    """
+
+    fixed: float
+    per_weight: float
+    per_sequence: float
+    per_pair: float
+
+
+def step_costs(site: Deployment, constants: RooflineConstants) -> tuple[StepCosts, StepCosts]:
+    """Time [s] and energy [J] of a decode step, all GPUs of a group together.
+
+    With speculative decoding: per token of each sequence, since a step yields several.
+    """
+    bandwidth = site.gpus * site.memory_bandwidth
+    weight_flop_seconds = site.flops_per_weight * site.active_params / site.peak_flops
+    pair_flop_seconds = site.attention_flops / site.attention_peak_flops
+    # Recurrent state is read and written.
+    state_bytes = 2 * site.state_bytes
+    # Two all-reduces of the BF16 residual stream per layer, each sending every element
+    # twice but for the share that is already there (ring all-reduce).
+    link_bytes = 8 * site.layers * site.hidden_dim * (1 - 1 / site.gpus)
+    layer_seconds = constants.layer_seconds + site.early_engine * constants.early_layer_seconds
+    scheduling_seconds = constants.sequence_seconds + (
+        site.early_engine * constants.early_sequence_layer_seconds * site.layers
+    )
+    fixed = layer_seconds * site.layers
+    per_weight = constants.weights_time * site.weight_bytes / bandwidth
+    per_sequence = (
+        constants.cache_time * state_bytes / bandwidth
+        + constants.compute_time * weight_flop_seconds / site.gpus
+        + constants.link_time * link_bytes / site.link_bandwidth
+        + scheduling_seconds
+    )
+    per_pair = (
+        constants.cache_time * site.cache_bytes / bandwidth
+        + constants.compute_time * pair_flop_seconds / site.gpus
+    )
+    idle_watts = constants.idle_power * site.gpus * site.power_rating
+    compute_watts = constants.compute_power * site.power_rating
+    weight_joules = (
+        constants.weight_byte_joules * site.weight_bytes
+        + constants.weight_joules * site.operand_bytes / 2
+    )
+    drafted = 1 + site.speculative * (constants.speculative_decode - 1)
+    # Kernels for narrow weights were young on engines that did not balance experts either.
+    quantised = (site.weight_bytes < 2) * site.unbalanced_engine
+    dearer = drafted * (1 + quantised * (constants.quantised_overhead - 1))
+    return (
+        StepCosts(
+            drafted * fixed, drafted * per_weight, drafted * per_sequence, drafted * per_pair
+        ),
+        StepCosts(
+            dearer * idle_watts * fixed,
+            dearer * (idle_watts * per_weight + weight_joules),
+            dearer
+            * (
+                idle_watts * per_sequence
+                + constants.cache_byte_joules * state_bytes
+                + compute_watts * weight_flop_seconds
+            ),
+            dearer
+            * (
+                idle_watts * per_pair
+                + constants.cache_byte_joules * site.cache_bytes
+                + compute_watts * pair_flop_seconds
+            ),
+        ),
+    )
+
+
 def decode_step(
     site: Deployment, constants: RooflineConstants, context: float
 ) -> tuple[float, float]:
-    """Time [s] and energy [J] of a decode step, all GPUs and sequences together.
-
-    With speculative decoding: per token of each sequence, since a step yields several.
+    """Time [s] and energy [J] of a decode step of the deployment's sequences.
 
     Args:
         site: The deployment.
         constants: Fitted factors.
         context: Mean tokens attended to per sequence [tokens].
     """
-    weights = weights_read(site, constants)
-    weight_bytes = weights * site.weight_bytes
-    cache_bytes = site.sequences * (site.cache_bytes * context + 2 * site.state_bytes)
-    flop_seconds = site.sequences * (
-        site.flops_per_weight * site.active_params / site.peak_flops
-        + site.attention_flops * context / site.attention_peak_flops
+    weights = site.shared_params * site.attention_replicas + (
+        site.expert_params
+        * imbalance(site, constants)
+        * experts_touched(site.expert_share, site.sequences)
     )
-    # Two all-reduces of the BF16 residual stream per layer, each sending every element
-    # twice but for the share that is already there (ring all-reduce).
-    link_bytes = 8 * site.layers * site.sequences * site.hidden_dim * (1 - 1 / site.gpus)
-
-    bandwidth = site.gpus * site.memory_bandwidth
-    per_sequence = constants.sequence_seconds + (
-        site.early_engine * constants.early_sequence_layer_seconds * site.layers
+    seconds, joules = (
+        cost.fixed
+        + cost.per_weight * weights
+        + site.sequences * (cost.per_sequence + cost.per_pair * context)
+        for cost in step_costs(site, constants)
     )
-    per_layer = constants.layer_seconds + site.early_engine * constants.early_layer_seconds
-    seconds = (
-        constants.weights_time * weight_bytes / bandwidth
-        + constants.cache_time * cache_bytes / bandwidth
-        + constants.compute_time * flop_seconds / site.gpus
-        + constants.link_time * link_bytes / site.link_bandwidth
-        + per_layer * site.layers
-        + per_sequence * site.sequences
-    )
-    joules = (
-        constants.idle_power * site.gpus * site.power_rating * seconds
-        + constants.weight_byte_joules * weight_bytes
-        + constants.weight_joules * weights * site.operand_bytes / 2
-        + constants.cache_byte_joules * cache_bytes
-        + constants.compute_power * site.power_rating * flop_seconds
-    )
-    # Kernels for narrow weights were young on engines that did not balance experts either.
-    quantised = (site.weight_bytes < 2) * site.unbalanced_engine
-    joules *= 1 + quantised * (constants.quantised_overhead - 1)
-    drafted = 1 + site.speculative * (constants.speculative_decode - 1)
     # A board held at its power limit slows down until it is within it.
-    seconds = larger(seconds, joules / (site.gpus * site.power_rating))
-    return drafted * seconds, drafted * joules
+    return larger(seconds, joules / (site.gpus * site.power_rating)), joules
 
 
 def mean_context(work: Work, input_tokens: float) -> float:
@@ -344,23 +401,27 @@ def mean_context(work: Work, input_tokens: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a deployment takes for each unit of `Work`.
+    """What a deployment takes for each unit of `Work`, and for what its sequences share.
 
     Attributes:
         input_token: Per prompt token [J].
         input_pair: Per pair of a prompt token [J].
+        step: Per generated token of all sequences together [J].
+        experts: The same, if every expert is read [J].
+        expert_share: Share of the experts that one token uses [1].
         output_token: Per generated token [J].
         output_pair: Per pair of a generated token [J].
+        sequences: Sequences that share a step [1].
     """
 
     input_token: float
     input_pair: float
+    step: float
+    experts: float
+    expert_share: float
     output_token: float
     output_pair: float
-
-
-FAR = 1e6
-"""A context at which the price of one more token is read off [tokens]."""
+    sequences: float
 
 
 def prices(site: Deployment, constants: RooflineConstants) -> Prices:
@@ -370,17 +431,21 @@ def prices(site: Deployment, constants: RooflineConstants) -> Prices:
     The small batches that reach each expert make a mixture's cost more, the more of its
     experts a token leaves out.
     """
-    _, near = decode_step(site, constants, 0.0)
-    _, far = decode_step(site, constants, FAR)
-    per_answer = site.samples / site.sequences
+    _, cost = step_costs(site, constants)
     watts = prefill_watts(site, constants)
     penalty = 1 + constants.mixture_prefill * (1 - site.expert_share)
     token_flops = site.flops_per_weight * site.active_params
+    shared = site.shared_params * site.attention_replicas
+    experts = site.expert_params * imbalance(site, constants)
     return Prices(
         input_token=watts * penalty * token_flops / site.peak_flops,
         input_pair=watts * site.attention_flops / site.attention_peak_flops,
-        output_token=per_answer * near,
-        output_pair=per_answer * (far - near) / FAR,
+        step=site.samples * (cost.fixed + cost.per_weight * shared),
+        experts=site.samples * cost.per_weight * experts,
+        expert_share=site.expert_share,
+        output_token=site.samples * cost.per_sequence,
+        output_pair=site.samples * cost.per_pair,
+        sequences=site.sequences,
     )
 
 
@@ -395,9 +460,19 @@ def prefill_energy(price: Prices, work: Work) -> float:
     return price.input_token * work.input_tokens + price.input_pair * work.input_pairs
 
 
-def decode_energy(price: Prices, work: Work) -> float:
-    """Energy of generating the answer [J]."""
-    return price.output_token * work.output_tokens + price.output_pair * work.output_pairs
+def decode_energy(price: Prices, work: Work, sequences: float | None = None) -> float:
+    """Energy of generating the answer [J].
+
+    Args:
+        price: Prices of the deployment.
+        work: The request.
+        sequences: Sequences that share a step, in place of the deployment's [1].
+    """
+    many = price.sequences if sequences is None else sequences
+    shared = price.step + price.experts * experts_touched(price.expert_share, many)
+    return (
+        shared / many + price.output_token
+    ) * work.output_tokens + price.output_pair * work.output_pairs
 
 
 def prefill_seconds(site: Deployment, constants: RooflineConstants, joules: float) -> float:
@@ -422,6 +497,7 @@ def estimate(
     input_tokens: float,
     output_tokens: float,
     cached_input_tokens: float = 0,
+    reasoning_tokens: float = 0,
     serving: ServingProfile = SERVING,
     scope: str = "gpu",
     constants: RooflineConstants = CALIBRATED,
@@ -437,6 +513,7 @@ def estimate(
         input_tokens: Prompt tokens, cached ones included [tokens].
         output_tokens: All generated tokens, reasoning included [tokens].
         cached_input_tokens: Part of the prompt read from a cache [tokens].
+        reasoning_tokens: Part of the output that is reasoning [tokens].
         serving: How the model is assumed to be served.
         scope: ``"gpu"``, the boards alone, or ``"facility"``: with host, idle machines
             and cooling.
@@ -457,33 +534,47 @@ def estimate(
     check_token_count("input_tokens - cached_input_tokens", prompt - cached)
 
     cases = _cases(model, gpu, serving, constants)
-    site = cases.site
+    central = cases.central
+    site, price = central.site, central.prices
     work = request_work(site, prompt, cached, answer)
-    room = None
-    if not serving.batch_is_known:
-        context = prompt + answer
-        room = sequences_that_fit(site, context)
-        if isinstance(room, float) and room >= cases.most_sequences:
-            room = None
-    if room is not None:
-        cases = _make_cases(model, gpu, serving, constants, room)
-        site = cases.site
-    prefill, decode = prefill_energy(cases.central, work), decode_energy(cases.central, work)
+    context = prompt + answer
+    sequences = cases.fitting(central, price.sequences, context)
+    prefill, decode = prefill_energy(price, work), decode_energy(price, work, sequences)
     total = prefill + decode
+    # Reasoning comes before the visible answer, so it sees the shorter contexts.
+    reasoned = request_work(site, prompt, cached, 1.0 * reasoning_tokens)
+    reasoning = decode_energy(price, reasoned, sequences)
+
+    load = sequences / site.gpus
+    under, over = _prefill_range(load)
     parts = dict(cases.factors)
-    for name, low, high in cases.ends:
-        parts[name] = _relative(
+    parts["prefill"] = _relative(total, under * prefill + decode, over * prefill + decode)
+    under, over = cases.drafting
+    if under != over:
+        parts["speculative decoding"] = _relative(
+            total, prefill + under * decode, prefill + over * decode
+        )
+    if cases.batch is not None:
+        ends = (cases.fitting(central, end, context) for end in cases.batch)
+        parts["batch"] = _relative(
+            total, *(prefill + decode_energy(price, work, end) for end in ends)
+        )
+    if cases.parameters is not None:
+        parts["parameters"] = _relative(
             total,
-            prefill_energy(low, work) + decode_energy(low, work),
-            prefill_energy(high, work) + decode_energy(high, work),
+            *(
+                prefill_energy(end.prices, work)
+                + decode_energy(end.prices, work, cases.fitting(end, end.prices.sequences, context))
+                for end in cases.parameters
+            ),
         )
     if cases.grade_factor > 1:
         # The shape may be another one even where the size is as said.
-        low, high = parts.get("parameters", (1.0, 1.0))
-        parts["parameters"] = (
-            smaller(low, 1 / cases.grade_factor),
-            larger(high, cases.grade_factor),
-        )
+        under, over = parts.get("parameters", (1.0, 1.0))
+        spread = cases.grade_factor
+        parts["parameters"] = (smaller(under, 1 / spread), larger(over, spread))
+    if model.samples > 1:
+        parts["samples"] = _relative(total, prefill + decode / model.samples, total)
     overhead = 1.0
     if scope == "facility":
         overhead = FACILITY.factor
@@ -492,127 +583,112 @@ def estimate(
     return RooflineEstimate(
         prefill_energy_joules=overhead * prefill,
         decode_energy_joules=overhead * decode,
+        reasoning_energy_joules=overhead * reasoning,
         total_energy_low_joules=overhead * total * low,
         total_energy_high_joules=overhead * total * high,
         total_flops=request_flops(site, work),
         range_parts=parts,
         deployment=site,
+        sequences=sequences * site.stages,
         scope=scope,
     )
 
 
 def sequences_that_fit(site: Deployment, context: float) -> float:
-    """Sequences of this context whose caches fit beside the weights, at least one [1]."""
-    windowed = smaller(context, site.window)
-    cached_tokens = context + site.windowed_share * (windowed - context)
-    each = site.cache_bytes * cached_tokens + site.state_bytes
+    """Sequences of this context whose caches fit beside the weights, at least one [1].
+
+    Layers that look back on a window are taken to keep everything, as sparse attention does,
+    and as engines that treat all layers alike do.
+    """
+    each = site.cache_bytes * context + site.state_bytes
     nothing = each == 0
     return larger(site.room_bytes / (each + nothing) + nothing * site.sequences, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Cases:
-    """Prices of the central case, and of both ends of what is not known.
-
-    Attributes:
-        site: The deployment.
-        central: Its prices.
-        ends: Name, and the prices at the low and the high end, of each unknown.
-        factors: The low and high factor [1] of unknowns that touch all of the energy alike.
-        grade_factor: What the model may cost over or under its profile by its grade [1].
-        most_sequences: Sequences of a group in the case where most share [1].
-    """
+class _Case:
+    """A deployment and its prices."""
 
     site: Deployment
-    central: Prices
-    ends: tuple[tuple[str, Prices, Prices], ...]
+    prices: Prices
+
+
+@dataclass(frozen=True, slots=True)
+class _Cases:
+    """The central case, and both ends of what is not known.
+
+    Attributes:
+        central: The case that is estimated.
+        batch: Most and fewest sequences [1]; None where they are known.
+        parameters: The least and the largest model; None where it is published.
+        drafting: Decode energy over the central one at both ends of what speculative decoding
+            may save [1].
+        factors: The low and high factor [1] of unknowns that touch all of the energy alike.
+        grade_factor: What the model may cost over or under its profile by its grade [1].
+    """
+
+    central: _Case
+    batch: tuple[float, float] | None
+    parameters: tuple[_Case, _Case] | None
+    drafting: tuple[float, float]
     factors: Mapping[str, tuple[float, float]]
     grade_factor: float
-    most_sequences: float
+
+    def fitting(self, case: _Case, sequences: float, context: float) -> float:
+        """Sequences, no more than fit with this context where they are assumed [1]."""
+        if self.batch is None:
+            return sequences
+        return smaller(sequences, sequences_that_fit(case.site, context))
 
 
-def _make_cases(
-    model: ModelProfile,
-    gpu: GpuProfile,
-    serving: ServingProfile,
-    constants: RooflineConstants,
-    most_that_fit: float | None = None,
+@lru_cache(maxsize=512)
+def _cases(
+    model: ModelProfile, gpu: GpuProfile, serving: ServingProfile, constants: RooflineConstants
 ) -> _Cases:
-    """Every case of a deployment, with no more sequences than fit where that is given."""
+    def case(profile: ModelProfile) -> _Case:
+        site = deploy(profile, gpu, serving)
+        return _Case(site, prices(site, constants))
 
-    def fitted(site: Deployment, sequences: float) -> Deployment:
-        most = sequences if most_that_fit is None else smaller(sequences, most_that_fit)
-        return replace(site, sequences=most)
-
-    def priced(site: Deployment) -> Prices:
-        return prices(fitted(site, site.sequences), constants)
-
-    plain = deploy(model, gpu, serving)
-    site = fitted(plain, plain.sequences)
-    central = prices(site, constants)
-    least, most = (
-        (plain.sequences, plain.sequences)
-        if serving.batch_is_known
-        else (bound * plain.gpus for bound in serving.concurrency_range)
-    )
-    ends = []
-    if not serving.batch_is_known:
-        ends.append(
-            (
-                "batch",
-                prices(fitted(plain, most), constants),
-                prices(fitted(plain, least), constants),
-            )
-        )
+    central = case(model)
+    least, most = (bound * central.site.gpus for bound in serving.concurrency_range)
+    parameters = None
     if model.grade != "A" or model.num_active_params_low or model.num_active_params_high:
         low, high = _parameter_ends(model)
-        ends.append(
-            ("parameters", priced(deploy(low, gpu, serving)), priced(deploy(high, gpu, serving)))
-        )
-    if model.samples > 1:
-        ends.append(("samples", _scaled(central, output=1 / model.samples), central))
-    load = site.sequences / site.gpus
-    light = load < LIGHT_LOAD
-    under, over = (light * LIGHT_PREFILL_RANGE[i] + (1 - light) * PREFILL_RANGE[i] for i in (0, 1))
-    ends.append(("prefill", _scaled(central, prompt=under), _scaled(central, prompt=over)))
-    drafted = constants.speculative_decode
+        parameters = case(low), case(high)
+    drafting = (1.0, 1.0)
     if serving.speculative:
-        ends.append(
-            (
-                "speculative decoding",
-                _scaled(central, output=constants.speculative_decode_low / drafted),
-                _scaled(central, output=constants.speculative_decode_high / drafted),
-            )
+        drafted = constants.speculative_decode
+        drafting = (
+            constants.speculative_decode_low / drafted,
+            constants.speculative_decode_high / drafted,
         )
     elif serving.speculative is None:
-        ends.append(
-            (
-                "speculative decoding",
-                _scaled(central, output=constants.speculative_decode_low),
-                central,
-            )
-        )
-    crowded = plain.sequences * plain.stages >= CROWD
+        drafting = (constants.speculative_decode_low, 1.0)
+    crowded = central.site.sequences * central.site.stages >= CROWD
     error = constants.crowded_error_factor if crowded else constants.error_factor
     factors = {"formula": (1 / error, error)}
     if gpu.name not in GPUS:
         factors["gpu"] = (1 / UNSEEN_GPU_FACTOR, UNSEEN_GPU_FACTOR)
-    if model.family in ("seed", "closed"):
+    if model.family in CLOSED_FAMILIES:
         factors["hardware"] = HARDWARE_RANGE
-    return _Cases(site, central, tuple(ends), factors, GRADE_FACTORS[model.grade], most)
-
-
-_cases = lru_cache(maxsize=512)(_make_cases)
-
-
-def _scaled(price: Prices, *, prompt: float = 1.0, output: float = 1.0) -> Prices:
-    """Prices with those of the prompt, and those of the output, times a factor [1]."""
-    return Prices(
-        prompt * price.input_token,
-        prompt * price.input_pair,
-        output * price.output_token,
-        output * price.output_pair,
+    return _Cases(
+        central,
+        None if serving.batch_is_known else (most, least),
+        parameters,
+        drafting,
+        factors,
+        GRADE_FACTORS[model.grade],
     )
+
+
+def _prefill_range(load: float) -> tuple[float, float]:
+    """Low and high factor [1] of prefill energy at this many sequences per GPU [1]."""
+    light = 1.0 * (load < LIGHT_LOAD)
+    under, over = (
+        light * at_light_load + (1 - light) * loaded
+        for at_light_load, loaded in zip(LIGHT_PREFILL_RANGE, PREFILL_RANGE, strict=True)
+    )
+    return under, over
 
 
 def _relative(total: float, low: float, high: float) -> tuple[float, float]:

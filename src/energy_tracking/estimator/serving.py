@@ -49,8 +49,8 @@ class ServingProfile:
             divided by it.
         sequences: Sequences decoded together on all GPUs that hold the model [1], taken as
             known; None: ``concurrency_per_gpu`` times the GPUs.
-        num_gpus: GPUs that hold one copy of the model [1]; None: the least power of two that
-            holds 1.2 times the weights.
+        num_gpus: GPUs that hold one copy of the model [1]; None: the least power of two whose
+            memory is 1.5 times the weights, or for a closed model just that memory.
         weight_bytes: Bytes per weight as served [byte]; None: those of ``weight_format``.
         weight_format: One of `WEIGHT_FORMATS`; empty: the one the model is shipped in, FP8 for
             closed models on GPUs with FP8, else BF16.
@@ -210,6 +210,9 @@ class Deployment:
     power_rating: float
 
 
+CLOSED_FAMILIES = ("seed", "closed")
+"""Families of models that only their makers serve."""
+
 SHARED_SHARE = 0.4
 """Active parameters outside the experts where a profile does not count experts [1]."""
 
@@ -218,6 +221,9 @@ CACHE_BYTES_PER_LAYER = 4096.0
 
 MEMORY_BYTES = 80e9
 """Memory of a GPU whose profile is silent [byte]."""
+
+MEMORY_OVER_WEIGHTS = 1.5
+"""Memory of an instance over its weights, at least [1]: a third is left for caches and the rest."""
 
 MEMORY_SHARE = 0.9
 """Share of the memory that engines give to weights and caches [1]: vLLM's default."""
@@ -251,8 +257,15 @@ def deploy(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> Dep
     )
     peak, operand_bytes = peak_and_width(gpu, weight_format)
     memory = gpu.memory_bytes or MEMORY_BYTES
-    gpus = serving.num_gpus or gpus_needed(total * weight_bytes, memory)
-    stages = math.ceil(gpus / (gpu.link_domain_gpus or LINK_DOMAIN_GPUS))
+    domain = gpu.link_domain_gpus or LINK_DOMAIN_GPUS
+    if serving.num_gpus is None and model.family in CLOSED_FAMILIES:
+        # Nobody knows the instances. Their mean need not be a whole number, and steps would
+        # put a model above a bigger sibling that fills its GPUs better.
+        gpus = max(1.0, MEMORY_OVER_WEIGHTS * total * weight_bytes / memory)
+        stages = max(1.0, gpus / domain)
+    else:
+        gpus = float(serving.num_gpus or gpus_needed(total * weight_bytes, memory))
+        stages = float(math.ceil(gpus / domain))
     sequences = serving.sequences or serving.concurrency_per_gpu * gpus
     if model.num_kv_heads is None:
         cache_bytes = CACHE_BYTES_PER_LAYER * model.num_layers
@@ -281,7 +294,7 @@ def deploy(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> Dep
         weight_bytes=weight_bytes,
         operand_bytes=operand_bytes,
         gpus=gpus / stages,
-        stages=float(stages),
+        stages=stages,
         sequences=sequences / stages,
         room_bytes=(MEMORY_SHARE * memory * gpus - total * weight_bytes) / stages,
         expert_parallel=float(serving.expert_parallel or gpus),
@@ -311,9 +324,11 @@ def check_gpu(gpu: GpuProfile) -> float:
     return gpu.memory_bandwidth
 
 
-def gpus_needed(total_weight_bytes: float, memory_bytes: float) -> int:
-    """The least power of two of GPUs that holds 1.2 times the weights [1]."""
-    needed = 1.2 * total_weight_bytes / memory_bytes
+def gpus_needed(
+    total_weight_bytes: float, memory_bytes: float, over: float = MEMORY_OVER_WEIGHTS
+) -> int:
+    """The least power of two of GPUs that holds ``over`` times the weights [1]."""
+    needed = over * total_weight_bytes / memory_bytes
     return int(2 ** max(0, math.ceil(math.log2(needed))))
 
 
@@ -341,7 +356,7 @@ def _weight_format(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile
         return next(name for name, least in _FORMAT_BY_BYTES if serving.weight_bytes >= least)
     if model.weight_format:
         return model.weight_format
-    closed = model.family in ("seed", "closed")
+    closed = model.family in CLOSED_FAMILIES
     return "fp8" if closed and gpu.peak_flops_fp8 else "bf16"
 
 
