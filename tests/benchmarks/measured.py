@@ -23,6 +23,8 @@ import numpy.typing as npt
 from energy_tracking.data import load_catalogue
 from energy_tracking.errors import EnergyTrackingError
 from energy_tracking.estimator.serving import (
+    CURRENT_ENGINE_YEAR,
+    EARLY_ENGINE_YEAR,
     UNBALANCED_ENGINE_YEAR,
     Deployment,
     ServingProfile,
@@ -41,9 +43,8 @@ ENGINES = {
     "vllm": ((0, 5), (0, 13)),
     "sglang": ((0, 3), (0, 5, 7)),
     "tensorrt-llm": ((0, 12), (1, 1)),
-    "transformers": ((math.inf,), (math.inf,)),
 }
-"""By the dates of their releases; a plain Transformers loop has no scheduler at all."""
+"""By the dates of their releases."""
 
 USUAL_INPUT_TOKENS = 400.0
 """Prompt length where a row has none: that of the benchmark's chat tasks [tokens]."""
@@ -237,9 +238,15 @@ def _point(row: Mapping[str, str]) -> Point:
         joules_per_token=per_token,
         tokens_per_second=_number(row, "throughput") or math.nan,
         prefill_joules_per_token=_number(row, "prefill_J_per_input_token") or math.nan,
-        scope="gpu" if "gpu" in (row.get("scope") or "gpu").lower() else "wall",
+        scope="wall" if _is_at_the_wall(row) else "gpu",
         flag=_flag(row, serving),
     )
+
+
+def _is_at_the_wall(row: Mapping[str, str]) -> bool:
+    """Whether the energy is of whole servers; a row that says nothing is of the boards."""
+    scope = row.get("scope") or "gpu"
+    return "gpu" not in scope.lower() or "wall" in (row.get("power_scope") or "").lower()
 
 
 def _flag(row: Mapping[str, str], serving: ServingProfile) -> str:
@@ -276,13 +283,17 @@ def _engine_year(row: Mapping[str, str]) -> int:
     Only of an engine that the table knows is it believed that its scheduler was slow.
     """
     engine = row.get("engine", "").lower()
-    version = re.search(r"\b(\d+(?:\.\d+)+)", engine)
+    if "transformers" in engine:
+        # A plain loop has no scheduler at all, in any version.
+        return EARLY_ENGINE_YEAR
+    version = re.search(r"\d+(?:\.\d+)+", engine)
     for name, (early, last_of_2025) in ENGINES.items():
         if name in engine and version:
-            numbers = tuple(map(int, version[1].split(".")))
+            numbers = tuple(map(int, version[0].split(".")))
             if numbers[: len(early)] <= early:
-                return 2024
-            return 2025 if numbers[: len(last_of_2025)] <= last_of_2025 else 2026
+                return EARLY_ENGINE_YEAR
+            of_2025 = numbers[: len(last_of_2025)] <= last_of_2025
+            return UNBALANCED_ENGINE_YEAR if of_2025 else CURRENT_ENGINE_YEAR
     year = re.search(r"\b20\d\d\b", engine) or re.match(r"20\d\d", row.get("date") or "")
     earliest = 2023 if any(name in engine for name in ENGINES if name != "tensorrt-llm") else 2025
     return max(int(year[0]), earliest) if year else 2025

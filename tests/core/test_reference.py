@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -20,7 +22,8 @@ from energy_tracking import (
 )
 from energy_tracking import cloud_inference_energy_estimate_w_model_attributes as seed
 from energy_tracking.data import default_catalogue
-from energy_tracking.estimator import estimate_usage, reference
+from energy_tracking.estimator import EnergyEstimate, estimate_usage, reference
+from round_numbers import BOARD, DENSE
 
 # The seed document's tables, typed in here a second time.
 MODELS: dict[str, tuple[float, ...]] = {
@@ -111,6 +114,72 @@ def test_arrays_broadcast_on_the_same_path() -> None:
             assert cell == pytest.approx(one[name], rel=1e-15), name
 
 
+INTEGER_TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@pytest.mark.parametrize("mode", ["quadratic", "linear"])
+@pytest.mark.parametrize("kind", INTEGER_TYPES)
+def test_integers_of_any_width_count_as_python_counts(kind: str, mode: str) -> None:
+    catalogue = default_catalogue()
+    most = int(min(np.iinfo(kind).max, 100_000))
+    n, out, cached = most, most // 2, most // 3
+
+    def counted(make: Callable[[int], Any]) -> EnergyEstimate:
+        return reference.estimate(
+            catalogue.model("o1"),
+            catalogue.gpu("H100"),
+            input_tokens=make(n),
+            output_tokens=make(out),
+            cached_input_tokens=make(cached),
+            reasoning_factor=3.0,
+            attention_mode=mode,
+        )
+
+    plain, one = counted(int), counted(np.dtype(kind).type)
+    many: Any = counted(lambda count: np.array([count], kind))
+    uncached = by_hand(n, out, "o1", "H100", mode)["decode_energy_joules"]
+    assert plain.decode_energy_joules == pytest.approx(uncached)
+    for name in (
+        "prefill_energy_joules",
+        "decode_energy_joules",
+        "reasoning_energy_joules",
+        "total_flops",
+        "total_energy_low_joules",
+        "total_energy_high_joules",
+    ):
+        expected = pytest.approx(getattr(plain, name), rel=1e-14)
+        assert getattr(one, name) == expected, name
+        assert getattr(many, name)[0] == expected, name
+
+
+@pytest.mark.parametrize("kind", INTEGER_TYPES)
+def test_work_is_counted_in_floats_from_the_first_line(kind: str) -> None:
+    model = default_catalogue().model("gpt-4o")
+    most = int(min(np.iinfo(kind).max, 100_000))
+    n, c = (np.array([count], kind) for count in (most, most // 3))
+    for mode in ("quadratic", "linear"):
+        expected = reference.prefill_flops(model, most, most // 3, mode)
+        counted: Any = reference.prefill_flops(model, n, c, mode)  # type: ignore[arg-type]
+        assert counted[0] == pytest.approx(expected, rel=1e-14)
+    expected = reference.decode_flops(model, most, most // 3)
+    counted = reference.decode_flops(model, n, c)  # type: ignore[arg-type]
+    assert counted[0] == pytest.approx(expected, rel=1e-14)
+
+
+def test_an_unsigned_count_below_the_cached_one_is_refused() -> None:
+    catalogue = default_catalogue()
+    five: Any = np.uint64(5)
+    six: Any = np.uint64(6)
+    with pytest.raises(TokenCountError, match="input_tokens - cached_input_tokens"):
+        reference.estimate(
+            catalogue.model("gpt-4o"),
+            catalogue.gpu("H100"),
+            input_tokens=five,
+            output_tokens=1,
+            cached_input_tokens=six,
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
@@ -196,3 +265,84 @@ def test_a_model_without_a_factor_knows_no_reasoning_energy() -> None:
     model, gpu = default_catalogue().model("gpt-4o"), default_catalogue().gpu("H100")
     estimate = estimate_usage(TokenUsage(input_tokens=1, output_tokens=1), model, gpu)
     assert estimate.reasoning_energy_joules is None
+
+
+def test_text_that_was_merely_seen_is_multiplied_as_a_count_without_details_is() -> None:
+    model, gpu = default_catalogue().model("o1"), default_catalogue().gpu("H100")
+    reported = TokenUsage(input_tokens=100, output_tokens=500)
+    seen = replace(reported, estimated=("input_tokens", "output_tokens"))
+    energies = [
+        estimate_usage(usage, model, gpu).decode_energy_joules for usage in (reported, seen)
+    ]
+    assert energies[0] == energies[1]
+    assert energies[0] == pytest.approx(
+        by_hand(100, 500, "o1", "H100", "quadratic")["decode_energy_joules"]
+    )
+
+
+# The range.
+
+
+def ranged(
+    n: float, out: float, gpu: str = "H100", model: str = "gpt-4o"
+) -> tuple[EnergyEstimate, tuple[float, float]]:
+    """An estimate, and the part of its range that is the formula's."""
+    estimate = reference.estimate(
+        default_catalogue().model(model),
+        default_catalogue().gpu(gpu),
+        input_tokens=n,
+        output_tokens=out,
+    )
+    return estimate, estimate.range_parts["formula"]
+
+
+def test_a_long_prompt_has_not_the_high_end_of_an_answer() -> None:
+    # With the decode's range alone it was said to take up to 209 Wh; Epoch AI says 40.
+    estimate, _ = ranged(100_000, 500)
+    assert 40 * 3600 < estimate.total_energy_high_joules < 209 * 3600 / 2
+
+
+@pytest.mark.parametrize(
+    ("gpu", "prompt", "answer"),
+    [
+        ("A100", reference.PREFILL_RANGE["A100"], reference.DECODE_RANGE["A100"]),
+        ("H100", reference.PREFILL_RANGE["H100"], reference.DECODE_RANGE["H100"]),
+        ("GB200", reference.PREFILL_RANGE_ELSEWHERE, reference.DECODE_RANGE_ELSEWHERE),
+        ("B200", reference.PREFILL_RANGE_ELSEWHERE, reference.DECODE_RANGE_ELSEWHERE),
+    ],
+)
+def test_prompt_and_answer_have_ranges_of_their_own(
+    gpu: str, prompt: tuple[float, float], answer: tuple[float, float]
+) -> None:
+    assert ranged(1000, 0, gpu)[1] == pytest.approx(prompt)
+    assert ranged(0, 1000, gpu)[1] == pytest.approx(answer)
+    estimate, both = ranged(1000, 1000, gpu)
+    share = estimate.prefill_energy_joules / estimate.total_energy_joules
+    for end, of_prompt, of_answer in zip(both, prompt, answer, strict=True):
+        assert end == pytest.approx(share * of_prompt + (1 - share) * of_answer)
+
+
+def test_the_range_of_a_prompt_is_the_narrower_one() -> None:
+    for gpu in ("A100", "H100", "GB200"):
+        (low, high), (answer_low, answer_high) = ranged(1000, 0, gpu)[1], ranged(0, 1000, gpu)[1]
+        assert high / low < answer_high / answer_low
+
+
+@pytest.mark.parametrize(
+    ("grade", "spread"), [("A", 1), ("B", 1.2), ("C", 1.8), ("D", 2.3), ("E", 3.2)]
+)
+def test_a_guessed_model_widens_the_range_by_its_grade(grade: str, spread: float) -> None:
+    sure, guessed = (
+        reference.estimate(replace(DENSE, grade=each), BOARD, input_tokens=1000, output_tokens=500)
+        for each in ("A", grade)
+    )
+    assert guessed.range_parts["parameters"] == pytest.approx((1 / spread, spread))
+    assert guessed.total_energy_joules == sure.total_energy_joules
+    over = [each.total_energy_high_joules / each.total_energy_joules for each in (sure, guessed)]
+    assert over[1] - 1 == pytest.approx(math.hypot(over[0] - 1, spread - 1))
+
+
+def test_no_tokens_cost_nothing_and_have_no_range() -> None:
+    estimate, part = ranged(0, 0)
+    assert estimate.total_energy_joules == estimate.total_energy_high_joules == 0
+    assert part == (1, 1)

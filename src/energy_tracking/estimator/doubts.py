@@ -57,6 +57,7 @@ def doubts_about(usage: TokenUsage, model: ModelProfile, rule: str) -> dict[str,
 
 def grade_of_match(model: ModelProfile, rule: str) -> str:
     """Grade of a profile for a name that led to it by this rule."""
-    # A profile of the user's own is what the user says it is.
-    known = model.grade if model.family == "user" and rule == "mapping" else "A"
-    return max(model.grade, GRADE_OF_RULE.get(rule, known))
+    if rule == "mapping" and model.family == "user":
+        # A profile of the user's own is what the user says it is.
+        return model.grade
+    return max(model.grade, GRADE_OF_RULE.get(rule, "A"))

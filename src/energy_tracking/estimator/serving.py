@@ -55,7 +55,7 @@ class ServingProfile:
         weight_format: One of `WEIGHT_FORMATS`; empty: the one the model is shipped in, FP8 for
             closed models on GPUs with FP8, else BF16.
         expert_parallel: GPUs that the experts of a mixture are spread over, each expert whole
-            on one [1]; None: all that hold the model.
+            on one [1]; None: all that hold the model, those of one link domain at most.
         attention_replicas: Copies of what is outside the experts, each for its own sequences
             (attention data-parallel) [1].
         speculative: Whether a draft model or head proposes tokens that the model then only
@@ -297,7 +297,7 @@ def deploy(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> Dep
         stages=stages,
         sequences=sequences / stages,
         room_bytes=(MEMORY_SHARE * memory * gpus - total * weight_bytes) / stages,
-        expert_parallel=float(serving.expert_parallel or gpus),
+        expert_parallel=float(serving.expert_parallel or gpus / stages),
         attention_replicas=float(serving.attention_replicas),
         early_engine=float(serving.engine_year <= EARLY_ENGINE_YEAR),
         unbalanced_engine=float(serving.engine_year <= UNBALANCED_ENGINE_YEAR),

@@ -1,0 +1,145 @@
+"""What is doubtful about one call widens its range and lowers its grade, in both methods."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from energy_tracking import EnergyEstimate, ModelProfile, TokenUsage, Tracker
+from energy_tracking.estimator import METHODS, estimate_usage
+from energy_tracking.estimator.doubts import (
+    ALL_TOKENS_FROM_TEXT,
+    GRADE_OF_RULE,
+    MEDIA_INPUT,
+    OUTPUT_TOKENS_FROM_TEXT,
+    doubts_about,
+    grade_of_match,
+)
+from round_numbers import DENSE, H100
+
+REPORTED = TokenUsage(input_tokens=1000, output_tokens=500)
+FROM_TEXT = replace(REPORTED, estimated=("input_tokens", "output_tokens"))
+
+both_methods = pytest.mark.parametrize("method", METHODS)
+
+
+def estimated(
+    method: str, usage: TokenUsage = REPORTED, model: ModelProfile = DENSE, rule: str = "exact"
+) -> EnergyEstimate:
+    return estimate_usage(usage, model, H100, method=method, rule=rule)
+
+
+def ends(estimate: EnergyEstimate) -> tuple[float, float]:
+    """Low and high of the range over the central value [1]."""
+    total = estimate.total_energy_joules
+    return estimate.total_energy_low_joules / total, estimate.total_energy_high_joules / total
+
+
+# Parts.
+
+
+@both_methods
+@pytest.mark.parametrize(
+    ("change", "rule", "part", "factors"),
+    [
+        ({"estimated": ("input_tokens", "output_tokens")}, "exact", "tokens", ALL_TOKENS_FROM_TEXT),
+        ({"estimated": ("output_tokens",)}, "exact", "tokens", OUTPUT_TOKENS_FROM_TEXT),
+        ({"input_image_tokens": 1}, "exact", "media", MEDIA_INPUT),
+        ({"input_audio_tokens": 800}, "exact", "media", MEDIA_INPUT),
+        # C is off by up to 1.8, E by up to 3.2.
+        ({}, "mapping", "model name", (1 / 1.8, 1.8)),
+        ({}, "default", "model name", (1 / 3.2, 3.2)),
+    ],
+)
+def test_a_doubt_is_a_part_of_the_range_and_changes_nothing_else(
+    method: str, change: dict[str, int], rule: str, part: str, factors: tuple[float, float]
+) -> None:
+    sure = estimated(method)
+    doubtful = estimated(method, replace(REPORTED, **change), rule=rule)  # type: ignore[arg-type]
+    assert doubtful.range_parts == {**sure.range_parts, part: pytest.approx(factors)}
+    assert doubtful.total_energy_joules == sure.total_energy_joules
+    # Relative excesses add in quadrature.
+    (low, high), (sure_low, sure_high) = ends(doubtful), ends(sure)
+    assert high - 1 == pytest.approx(math.hypot(sure_high - 1, factors[1] - 1))
+    assert 1 / low - 1 == pytest.approx(math.hypot(1 / sure_low - 1, 1 / factors[0] - 1))
+
+
+@both_methods
+def test_nothing_is_added_where_nothing_is_doubtful(method: str) -> None:
+    sure = estimated(method)
+    assert sure.grade == "A"
+    assert set(sure.range_parts).isdisjoint({"tokens", "media", "model name"})
+    for rule in ("exact", "alias", "date", "suffix"):
+        assert estimated(method, rule=rule) == sure
+
+
+@both_methods
+def test_doubts_of_one_call_add_up(method: str) -> None:
+    seen = replace(FROM_TEXT, input_image_tokens=100)
+    parts = estimated(method, seen, rule="default").range_parts
+    assert {"tokens", "media", "model name"} <= set(parts)
+
+
+def test_generated_media_are_no_doubt_about_the_input() -> None:
+    assert doubts_about(replace(REPORTED, output_audio_tokens=100), DENSE, "exact") == {}
+
+
+# Names.
+
+
+@both_methods
+@pytest.mark.parametrize(
+    ("grade", "rule", "left"),
+    [
+        ("A", "exact", "A"),
+        ("A", "mapping", "C"),
+        ("A", "default", "E"),
+        ("B", "mapping", "C"),
+        # A guess is no better known for being mapped to, and no worse.
+        ("D", "mapping", "D"),
+        ("D", "default", "E"),
+        ("E", "default", "E"),
+        ("C", "date", "C"),
+    ],
+)
+def test_the_grade_falls_to_that_of_the_rule(method: str, grade: str, rule: str, left: str) -> None:
+    model = replace(DENSE, grade=grade)
+    estimate = estimated(method, model=model, rule=rule)
+    assert estimate.grade == left == grade_of_match(model, rule)
+    assert ("model name" in estimate.range_parts) is (grade != left)
+
+
+@both_methods
+@pytest.mark.parametrize("grade", "ABCDE")
+def test_a_profile_of_the_users_own_is_what_the_user_says(method: str, grade: str) -> None:
+    own = replace(DENSE, family="user", grade=grade)
+    mapped = estimated(method, model=own, rule="mapping")
+    assert mapped == estimated(method, model=own)
+    assert mapped.grade == grade
+
+
+def test_a_default_model_is_no_better_known_for_being_the_users_own() -> None:
+    own = replace(DENSE, family="user")
+    assert grade_of_match(own, "default") == "E"
+    assert "model name" in doubts_about(REPORTED, own, "default")
+
+
+def test_every_rule_that_is_doubted_is_one_of_the_catalogue() -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 50}
+    mapped = Tracker(model_mapping={"mine": "gpt-4o"}).record(model="mine", usage=usage)
+    default = Tracker(default_model="gpt-4o").record(model="mine", usage=usage)
+    assert {mapped.model_match, default.model_match} == set(GRADE_OF_RULE)
+
+
+def test_a_tracked_call_shows_its_doubts() -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 500}
+    known = Tracker().record(model="gpt-4o", usage=usage).estimate
+    guessed = Tracker(default_model="gpt-4o").record(model="mine", usage=usage).estimate
+    assert known is not None
+    assert guessed is not None
+    assert (known.grade, guessed.grade) == ("C", "E")
+    assert guessed.total_energy_joules == known.total_energy_joules
+    assert guessed.total_energy_high_joules > known.total_energy_high_joules
+    assert guessed.total_energy_low_joules < known.total_energy_low_joules
