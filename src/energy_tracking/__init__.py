@@ -10,6 +10,7 @@ from energy_tracking.backfill import record_log
 from energy_tracking.baggage import session_from_baggage, session_to_baggage
 from energy_tracking.call import CallRecord, CallRequest
 from energy_tracking.carbon import Carbon
+from energy_tracking.data import register_gpu_profile, register_model_profile
 from energy_tracking.decorator import track_energy
 from energy_tracking.errors import (
     ConfigurationError,
@@ -34,7 +35,7 @@ from energy_tracking.seed import cloud_inference_energy_estimate_w_model_attribu
 from energy_tracking.session import Comparison, Session, current_session, process_session
 from energy_tracking.session import Session as energy_session
 from energy_tracking.totals import Totals
-from energy_tracking.tracker import Tracker, register_gpu_profile, register_model_profile
+from energy_tracking.tracker import Tracker
 from energy_tracking.usage import TokenUsage, read_usage
 from energy_tracking.version import VERSION as __version__
 

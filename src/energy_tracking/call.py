@@ -10,15 +10,17 @@ sync and async clients share every line.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Literal, Protocol
 
-from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
 from energy_tracking.shapes import (
     CHARACTERS_PER_TOKEN,
     ToolUsage,
@@ -45,7 +47,7 @@ class CreditedSession(Protocol):
 
         Args:
             record: The call.
-            estimate_as: Estimates its tokens on another model or GPU.
+            estimate_as: Estimates its tokens in another way.
         """
 
     @property
@@ -118,6 +120,8 @@ class CallRecord:
         usage: Token counts; None where nothing is known.
         estimate: The energy, also beside a measured one; None where it could not be
             estimated.
+        calibrated: The estimate of ``roofline``, scope ``gpu``, beside one of ``reference``;
+            None under ``roofline``, and where the GPU profile has no memory bandwidth.
         cache_avoided_energy_joules: What the estimate would be more by [J], had no token been
             read from a prompt cache; None where none was.
         measured_energy_joules: The energy as the server measured it [J], whatever its
@@ -137,6 +141,7 @@ class CallRecord:
     response_status: str | None = None
     usage: TokenUsage | None = None
     estimate: EnergyEstimate | None = None
+    calibrated: EnergyEstimate | None = None
     cache_avoided_energy_joules: float | None = None
     measured_energy_joules: float | None = None
     model_match: str | None = None
@@ -166,14 +171,65 @@ class Outcome:
     model_match: str | None = None
     reason: str | None = None
     cache_avoided_energy_joules: float | None = None
+    calibrated: EnergyEstimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """Another way to estimate the same tokens; what is None stays as the call was estimated.
+
+    Attributes:
+        model: The other model.
+        gpu: The other GPU profile.
+        method: The other method.
+        scope: The other scope.
+        concurrency_per_gpu: Another number of sequences decoded together per GPU [1].
+        sequences: Another number of sequences decoded together on all GPUs [1].
+
+    Raises:
+        ConfigurationError: The method or scope is unknown, a number is not above 0, or both
+            numbers are given.
+    """
+
+    model: str | None = None
+    gpu: str | None = None
+    method: str | None = None
+    scope: str | None = None
+    concurrency_per_gpu: float | None = None
+    sequences: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check what needs no profiles."""
+        for what, value, choices in (
+            ("method", self.method, METHODS),
+            ("scope", self.scope, SCOPES),
+        ):
+            if value is not None and value not in choices:
+                raise ConfigurationError(not_one_of(what, value, choices))
+        for name in ("concurrency_per_gpu", "sequences"):
+            number = getattr(self, name)
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if number is not None and not (is_number and 0 < number < math.inf):
+                raise ConfigurationError(f"{name} must be finite and above 0, got {number!r}")
+        if self.concurrency_per_gpu is not None and self.sequences is not None:
+            raise ConfigurationError(
+                "concurrency_per_gpu and sequences say the same in two ways; give one of them, "
+                f"got {self.concurrency_per_gpu!r} and {self.sequences!r}"
+            )
+
+    @property
+    def changes(self) -> dict[str, str | float]:
+        """What is other, by name, in the order above."""
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in named if value is not None}
 
 
 Estimate = Callable[["str | None", "str | None", TokenUsage, "float | None"], Outcome]
 """Requested model, model that answered, tokens, tokens per second of a stream -> outcome."""
 
 
-EstimateAs = Callable[["str | None", "str | None", TokenUsage, "str | None", "str | None"], Outcome]
-"""Requested model, model that answered, tokens, other model, other GPU -> outcome."""
+EstimateAs = Callable[["str | None", "str | None", TokenUsage, Alternative], Outcome]
+"""Requested model, model that answered, tokens, the other way -> outcome."""
 
 
 class Call:
@@ -298,6 +354,7 @@ class Call:
             response_status=self.status,
             usage=usage,
             estimate=outcome.estimate,
+            calibrated=outcome.calibrated,
             cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
             measured_energy_joules=self.measured_energy_joules,
             model_match=outcome.model_match,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from energy_tracking.backfill import record_responses
 from energy_tracking.call import CallRecord
+from energy_tracking.data import default_catalogue
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.ledger import read_ledger
 from energy_tracking.report import (
@@ -22,8 +23,7 @@ from energy_tracking.run import run_program
 from energy_tracking.session import Session
 from energy_tracking.settings import settings_rows
 from energy_tracking.totals import grouped
-from energy_tracking.tracker import Tracker, default_catalogue
-from energy_tracking.usage import TokenUsage
+from energy_tracking.tracker import Tracker
 from energy_tracking.version import VERSION
 
 
@@ -107,6 +107,8 @@ def _ledger(options: argparse.Namespace) -> int:
     again = (options.method, options.gpu, options.model) != (None, None, None)
     # Disabled: it is to estimate, and to open no ledger of its own.
     tracker = Tracker(method=options.method, gpu=options.gpu, disabled=True) if again else None
+    if tracker is not None and options.model is not None:
+        tracker.find_model(options.model)
     records = (
         entry.record if tracker is None else tracker.estimate_again(entry.record, options.model)
         for entry in read_ledger(options.path)
@@ -130,7 +132,7 @@ def _backfill(options: argparse.Namespace) -> int:
     def records() -> Iterator[CallRecord]:
         # What is wrong is said before any is in the ledger, where it would be twice next time.
         if options.model is not None:
-            tracker.estimate_as(None, None, TokenUsage(), options.model)
+            tracker.find_model(options.model)
         for path in options.paths:
             open(path, "rb").close()
         for path in options.paths:

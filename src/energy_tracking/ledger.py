@@ -30,6 +30,13 @@ FORMAT = 1
 
 LINES_NAMED = 10
 
+# Fields of a record that are records themselves.
+_PARTS: dict[str, type] = {
+    "usage": TokenUsage,
+    "estimate": EnergyEstimate,
+    "calibrated": EnergyEstimate,
+}
+
 # Read too, to see how the last line ends. O_BINARY: lines end alike everywhere.
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
@@ -168,12 +175,12 @@ def _line(record: CallRecord) -> bytes:
         "model": record.model,
         "total_energy_joules": record.total_energy_joules,
         "request": _told(request, without=("session",)),
-        **_told(record, without=("request", "usage", "estimate")),
+        **_told(record, without=("request", *_PARTS)),
     }
-    if record.usage is not None:
-        told["usage"] = _told(record.usage)
-    if record.estimate is not None:
-        told["estimate"] = _told(record.estimate)
+    for name in _PARTS:
+        part = getattr(record, name)
+        if part is not None:
+            told[name] = _told(part)
     return json.dumps(told, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
@@ -191,14 +198,13 @@ def _entry(told: dict[str, Any]) -> LedgerEntry | None:
     """What a line says; None where it is of a later format."""
     if told["ledger"] > FORMAT:
         return None
-    usage, estimate = told.pop("usage", None), told.pop("estimate", None)
+    parts = {name: told.pop(name, None) for name in _PARTS}
     session = RecordedSession(told["session"], told["tags"])
     record = _made(
         CallRecord,
         told,
         request=_made(CallRequest, told["request"], session=session),
-        usage=usage and _made(TokenUsage, usage),
-        estimate=estimate and _made(EnergyEstimate, estimate),
+        **{name: part and _made(_PARTS[name], part) for name, part in parts.items()},
     )
     return LedgerEntry(record, datetime.fromisoformat(told["timestamp"]), told["pid"])
 

@@ -22,7 +22,9 @@ from energy_tracking.units import joules_from_nanojoules, wh_from_joules
 NAME = "energy_tracking_of_tests"
 CALLS_PROPERTY = "energy_tracking.calls"
 ENERGY_PROPERTY = "energy_tracking.total_energy_wh"
+CALIBRATED_PROPERTY = "energy_tracking.calibrated_energy_wh"
 TESTS_SHOWN = 10
+COLUMNS = ("test", "calls", "energy", "calibrated")
 
 # Watt-hours per unit.
 UNITS = {"kWh": 1e3, "Wh": 1.0, "mWh": 1e-3, "µWh": 1e-6, "uWh": 1e-6, "J": wh_from_joules(1.0)}
@@ -75,9 +77,10 @@ class EnergyOfTests:
         self._config = config
         self._budget_wh: float | None = config.option.energy_budget
         self._markdown: str | None = config.option.energy_markdown
-        self._tests: dict[str, tuple[int, float]] = {}
+        # Calls, energy and calibrated energy [Wh] by test.
+        self._tests: dict[str, tuple[int, float, float]] = {}
         self._before = _spent()
-        self._workers = [0, 0]
+        self._workers = [0, 0, 0]
         self._instrumented = find_spec("openai") is not None
         if self._instrumented:
             instrument_openai()
@@ -101,17 +104,22 @@ class EnergyOfTests:
             return
         totals = item.stash[_session].totals
         # A test that is run again has told before.
-        ours = (CALLS_PROPERTY, ENERGY_PROPERTY)
+        ours = (CALLS_PROPERTY, ENERGY_PROPERTY, CALIBRATED_PROPERTY)
         item.user_properties[:] = [each for each in item.user_properties if each[0] not in ours]
         if totals.calls:
             item.user_properties.append((CALLS_PROPERTY, totals.calls))
             item.user_properties.append((ENERGY_PROPERTY, totals.total_energy_wh))
+            item.user_properties.append((CALIBRATED_PROPERTY, totals.calibrated_energy_wh))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in a test's energy, from this process or a worker's."""
         told: dict[str, Any] = dict(report.user_properties)
         if report.when == "teardown" and CALLS_PROPERTY in told:
-            self._tests[report.nodeid] = told[CALLS_PROPERTY], told[ENERGY_PROPERTY]
+            self._tests[report.nodeid] = (
+                told[CALLS_PROPERTY],
+                told[ENERGY_PROPERTY],
+                told[CALIBRATED_PROPERTY],
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -130,7 +138,7 @@ class EnergyOfTests:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Add up what a worker tells when it ends."""
-        told = getattr(node, "workeroutput", {}).get(NAME, (0, 0))
+        told = getattr(node, "workeroutput", {}).get(NAME, (0, 0, 0))
         self._workers = [ours + theirs for ours, theirs in zip(self._workers, told, strict=True)]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -138,7 +146,7 @@ class EnergyOfTests:
         terminalreporter.section("energy")
         terminalreporter.write_line(self._verdict, red=self._exceeded)
         if self._tests:
-            terminalreporter.write_line(table(("test", "calls", "energy"), list(self._rows())))
+            terminalreporter.write_line(table(COLUMNS, list(self._rows())))
         if self._markdown is not None:
             try:
                 with open(self._markdown, "a", encoding="utf-8") as file:
@@ -148,7 +156,7 @@ class EnergyOfTests:
 
     @property
     def _total(self) -> list[int]:
-        """Calls and energy [nJ] of the run, also of calls that belong to no test."""
+        """Calls, energy and calibrated energy [nJ] of the run, calls of no test included."""
         here = (now - before for now, before in zip(_spent(), self._before, strict=True))
         return [ours + theirs for ours, theirs in zip(here, self._workers, strict=True)]
 
@@ -166,6 +174,9 @@ class EnergyOfTests:
     def _verdict(self) -> str:
         calls = self._total[0]
         said = f"{calls:,} LLM call{'' if calls == 1 else 's'}, {energy_text(self._total_wh)}"
+        if self._total[2]:
+            calibrated_wh = wh_from_joules(joules_from_nanojoules(self._total[2]))
+            said += f" ({energy_text(calibrated_wh)} calibrated)"
         if self._budget_wh is None:
             return said
         return (
@@ -173,26 +184,30 @@ class EnergyOfTests:
             f"{energy_text(self._budget_wh)}"
         )
 
-    def _rows(self) -> Iterator[tuple[str, str, str]]:
+    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
         """The most expensive tests."""
         ranked = sorted(self._tests.items(), key=lambda test: (-test[1][1], test[0]))
-        for nodeid, (calls, used_wh) in ranked[:TESTS_SHOWN]:
-            yield nodeid, f"{calls:,}", energy_text(used_wh)
+        shown = ranked[:TESTS_SHOWN]
         if rest := ranked[TESTS_SHOWN:]:
-            calls, used_wh = (sum(column) for column in zip(*dict(rest).values(), strict=True))
-            yield f"{len(rest)} more", f"{calls:,}", energy_text(used_wh)
+            calls, used_wh, calibrated_wh = (
+                sum(column) for column in zip(*dict(rest).values(), strict=True)
+            )
+            shown.append((f"{len(rest)} more", (int(calls), used_wh, calibrated_wh)))
+        for name, (calls, used_wh, calibrated_wh) in shown:
+            calibrated = energy_text(calibrated_wh) if calibrated_wh else "-"
+            yield name, f"{calls:,}", energy_text(used_wh), calibrated
 
     def _as_markdown(self) -> str:
         lines = ["### Energy of the tests", "", f"{'❌ ' * self._exceeded}{self._verdict}", ""]
         if self._tests:
-            lines += ["| test | calls | energy |", "|---|---:|---:|"]
-            for nodeid, calls, energy in self._rows():
+            lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---:|---:|"]
+            for nodeid, *cells in self._rows():
                 name = nodeid.replace("|", "\\|").replace("`", "'")
-                lines.append(f"| `{name}` | {calls} | {energy} |")
+                lines.append(f"| `{name}` | {' | '.join(cells)} |")
             lines.append("")
         return "\n".join(lines) + "\n"
 
 
-def _spent() -> tuple[int, int]:
+def _spent() -> tuple[int, int, int]:
     totals = process_session().totals
-    return totals.calls, totals.total_energy_nanojoules
+    return totals.calls, totals.total_energy_nanojoules, totals.calibrated_energy_nanojoules

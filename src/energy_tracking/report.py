@@ -1,22 +1,70 @@
-"""Totals as text for people: pure strings.
+"""Totals as text for people and machines: pure strings.
 
 People see two significant digits. An estimate from public knowledge of a closed model is
 good to a factor, not to a percent, and digits we do not have would claim otherwise.
+
+A session is shown as a table for each kind of energy (method and scope), since energies of
+different kinds are never added up in one row; usually there is one. The calibrated number
+stands beside the kind's own, and a sentence below says what each of them is. A new kind is a
+new row in `KINDS`.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
 from io import StringIO
 
-from energy_tracking.totals import Totals, sum_of
+from energy_tracking.totals import (
+    MEASURED,
+    UNKNOWN,
+    EnergyKind,
+    GroupKey,
+    Totals,
+    sum_of,
+    sums_by_kind,
+)
+
+WIDTH = 80
+"""Columns of a terminal that tables keep to, as far as names allow."""
+
+LEAST_NAME = 12
+"""Names are not shortened below this many characters."""
 
 # Watt-hours per unit, largest first.
 _UNITS = (("kWh", 1e3), ("Wh", 1.0), ("mWh", 1e-3), ("µWh", 1e-6))
+_COUNT_UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
+
+CALIBRATED = EnergyKind("roofline", "gpu")
+KINDS: dict[EnergyKind, tuple[str, str]] = {
+    EnergyKind("reference", "gpu"): (
+        "reference",
+        "the project's seed formula (method reference, scope gpu). It knows no batch; use it to "
+        "compare with other numbers of this formula.",
+    ),
+    CALIBRATED: (
+        "calibrated",
+        "fitted to measured servers (method roofline, scope gpu). Use it for absolute figures "
+        "and for decisions.",
+    ),
+    EnergyKind("roofline", "facility"): (
+        "facility",
+        "the calibrated number with hosts, idle machines and cooling (method roofline, scope "
+        "facility). Use it for what a data centre draws.",
+    ),
+    EnergyKind(MEASURED, UNKNOWN): (
+        "measured",
+        "by the server itself, which does not state its scope. Use it before any estimate.",
+    ),
+}
+"""Every kind of energy in the order shown: its name in tables, and what it is good for."""
+
+LEGEND = "in brackets: 90 % range; A to E: how well the model's size is known"
 
 
 def two_digits(value: float) -> str:
@@ -28,6 +76,14 @@ def energy_text(energy_wh: float) -> str:
     """Energy [Wh] with the unit that suits it, e.g. ``12 mWh``."""
     unit, size = _unit_for(energy_wh)
     return f"{two_digits(energy_wh / size)} {unit}"
+
+
+def count_text(count: int) -> str:
+    """A count in five characters at most, e.g. ``999``, ``1.3k``, ``12M``."""
+    if count < 1000:
+        return str(count)
+    unit, size = next(unit for unit in _COUNT_UNITS if float(f"{count:.2g}") >= unit[1])
+    return f"{two_digits(count / size)}{unit}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -43,36 +99,73 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The part of a session's table whose own energies are of one kind.
+
+    Attributes:
+        kind: That kind; None where no call has an energy.
+        groups: Its rows, sorted, with those of unknown energy.
+        total: The sum of the rows.
+    """
+
+    kind: EnergyKind | None
+    groups: list[tuple[GroupKey, Totals]]
+    total: Totals
+
+    @property
+    def columns(self) -> list[EnergyKind | None]:
+        """The kinds of energy it shows: its own, and the calibrated one beside it."""
+        own = [self.kind] if self.kind != CALIBRATED else []
+        beside = self.total.calibrated_calls or self.kind == CALIBRATED
+        return own + [CALIBRATED] * bool(beside)
+
+
 def session_table(
     name: str,
-    groups: Mapping[tuple[str, str], Totals],
+    groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
 ) -> str:
-    """A session: one line in sum, a row per model and GPU, and what is not known.
+    """A session: a line in sum, a table for each kind of energy, and what is not known.
 
     Args:
         name: Name of the session.
-        groups: Totals by (model, GPU profile).
+        groups: Totals by what calls have in common.
         reasons: Calls by (model, why they are less than fully estimated).
     """
-    head, header, rows, notes = _parts(name, groups, reasons)
-    noted = [f"  {note}" for note in notes]
-    return "\n".join((head, table(header, rows), *noted)) if rows else head
+    blocks = _blocks(groups)
+    lines = [_head(name, sum_of(groups.values()), blocks)]
+    for block in blocks:
+        (name_title, _, *titles), *rows = _rows(block)
+        # The legend says what the letters are; a title would be wider than they.
+        header = [name_title, "", *titles]
+        lines.append(table(header, _with_short_names(header, rows)))
+    return "\n".join((*lines, *_wrapped(_notes(blocks, reasons))))
 
 
 def session_html(
     name: str,
-    groups: Mapping[tuple[str, str], Totals],
+    groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
 ) -> str:
-    """The same as a table of HTML; names are shown as they are, never as markup."""
-    head, header, rows, notes = _parts(name, groups, reasons)
+    """The same as a table of HTML; names are shown as they are, never as markup.
+
+    Args:
+        name: Name of the session.
+        groups: Totals by what calls have in common.
+        reasons: Calls by (model, why they are less than fully estimated).
+    """
 
     def line(cells: Sequence[str], tag: str) -> str:
         return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
-    lines = [line(header, "th"), *(line(row, "td") for row in rows)] if rows else []
-    noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    blocks = _blocks(groups)
+    head = _head(name, sum_of(groups.values()), blocks)
+    lines = []
+    for block in blocks:
+        header, *rows = _rows(block)
+        lines += [line(header, "th"), *(line(row, "td") for row in rows)]
+    noted = "".join(f"<li>{escape(note)}</li>" for note in _notes(blocks, reasons))
     return (
         f"<table><caption>{escape(head)}</caption>{''.join(lines)}</table>"
         f"{f'<ul>{noted}</ul>' if noted else ''}"
@@ -82,88 +175,239 @@ def session_html(
 def session_json(
     name: str,
     tags: Mapping[str, str],
-    groups: Mapping[tuple[str, str], Totals],
+    groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
 ) -> str:
-    """The same as a JSON object, with all the digits there are."""
-    told = {
+    """The same as a JSON object, with all the digits there are.
+
+    ``totals`` adds every call as it was estimated; ``sums`` has one sum per method and scope.
+
+    Args:
+        name: Name of the session.
+        tags: Its tags.
+        groups: Totals by what calls have in common.
+        reasons: Calls by (model, why they are less than fully estimated).
+    """
+    document = {
         "name": name,
         "tags": dict(tags),
         "totals": sum_of(groups.values()).as_dict(),
-        "groups": [
-            {"model": model, "gpu": gpu} | totals.as_dict()
-            for (model, gpu), totals in sorted(groups.items())
+        "sums": [
+            kind._asdict() | totals.as_dict() for kind, totals in sums_by_kind(groups).items()
         ],
+        "groups": [key._asdict() | totals.as_dict() for key, totals in sorted(groups.items())],
         "reasons": [
             {"model": model, "reason": reason, "calls": calls}
             for (model, reason), calls in sorted(reasons.items())
         ],
     }
-    return json.dumps(told, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def session_csv(groups: Mapping[tuple[str, str], Totals]) -> str:
-    """A header, and a row per model and GPU; no sum, which whoever reads it makes."""
+def session_csv(groups: Mapping[GroupKey, Totals]) -> str:
+    """A header, and a row per model, GPU, method, scope and grade; no sum over them."""
     written = StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(("model", "gpu", *Totals().as_dict()))
+    writer.writerow((*GroupKey._fields, *Totals().as_dict()))
     for key, totals in sorted(groups.items()):
         writer.writerow((*key, *totals.as_dict().values()))
     return written.getvalue()
 
 
-def _parts(
-    name: str,
-    groups: Mapping[tuple[str, str], Totals],
-    reasons: Mapping[tuple[str, str], int],
-) -> tuple[str, tuple[str, ...], list[tuple[str, ...]], list[str]]:
-    """Of a session's table: the line in sum, the header, the rows and the notes."""
-    total = sum_of(groups.values())
-    kinds = (
+def kind_label(kind: EnergyKind) -> str:
+    """The name of a kind of energy in tables."""
+    return KINDS[kind][0] if kind in KINDS else " ".join(kind)
+
+
+def kind_sentences(kinds: Iterable[EnergyKind]) -> list[str]:
+    """A sentence on each of these kinds of energy."""
+    shown = set(kinds)
+    return [f"{label}: {meaning}" for kind, (label, meaning) in KINDS.items() if kind in shown]
+
+
+def _wrapped(notes: Iterable[str]) -> list[str]:
+    """The notes below a table, as lines of a terminal."""
+    return [
+        line
+        for note in notes
+        for line in textwrap.wrap(note, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    ]
+
+
+def _in_order(kinds: Iterable[EnergyKind]) -> list[EnergyKind]:
+    order = list(KINDS)
+    return sorted(kinds, key=lambda kind: (order.index(kind) if kind in order else 99, kind))
+
+
+def _blocks(groups: Mapping[GroupKey, Totals]) -> list[_Block]:
+    """The parts of the table; calls of unknown energy stand in the first."""
+    kinds = _in_order({key.kind for key in groups if key.method != UNKNOWN})
+    kinds_or_none: list[EnergyKind | None] = [*kinds] or [None] * bool(groups)
+    blocks: list[_Block] = []
+    for kind in kinds_or_none:
+        first = not blocks
+        rows = sorted(
+            (key, totals)
+            for key, totals in groups.items()
+            if key.kind == kind or (first and key.method == UNKNOWN)
+        )
+        blocks.append(_Block(kind, rows, sum_of(totals for _, totals in rows)))
+    return blocks
+
+
+def comparison_text(
+    calls: int,
+    changes: Mapping[str, object],
+    actual: Mapping[EnergyKind, Totals],
+    other: Mapping[EnergyKind, Totals],
+) -> str:
+    """The same calls in two ways: a row for each, a column for each kind of energy.
+
+    Args:
+        calls: Calls compared [1].
+        changes: What is other, by name.
+        actual: Totals by kind as the calls were estimated.
+        other: Totals by kind in the other way.
+    """
+    sides = (("as it was", actual), ("compared", other))
+    kinds = [kind for kind in _in_order({*actual, *other}) if kind != CALIBRATED]
+    total = sum_of((*actual.values(), *other.values()))
+    unit, size = _unit_for(max(sum_of(side.values()).total_energy_wh for _, side in sides))
+    columns = kinds + [CALIBRATED] * bool(total.calibrated_calls)
+    rows = []
+    for name, sums in sides:
+        own = [_energy_cell(sums.get(kind, Totals()), size) for kind in kinds]
+        beside = [_energy_cell(sum_of(sums.values()), size, calibrated=True)]
+        rows.append((name, *own, *beside * (len(columns) - len(kinds))))
+    changed = ", ".join(f"{name}={value}" for name, value in changes.items()) or "itself"
+    lines = [
+        f"{_count(calls, 'call')} compared with {changed}",
+        table(("", *(f"{kind_label(kind)} {unit}" for kind in columns)), rows),
+        *_wrapped((*kind_sentences(columns), "in brackets: 90 % range")),
+    ]
+    return "\n".join(lines)
+
+
+def _head(name: str, total: Totals, blocks: Sequence[_Block]) -> str:
+    """The line in sum: calls, and an energy of each kind."""
+    qualities = (
         (total.measured_calls, "measured"),
         (total.partial_calls, "partial"),
         (total.unestimated_calls, "unestimated"),
         (total.failed_calls, "failed"),
     )
-    named = ", ".join(f"{calls:,} {kind}" for calls, kind in kinds if calls)
+    named = ", ".join(f"{calls:,} {quality}" for calls, quality in qualities if calls)
     calls = _count(total.calls, "call") + (f" ({named})" if named else "")
-    head = f"{name}: {calls}, {energy_text(total.total_energy_wh)}"
-    unit, size = _unit_for(total.total_energy_wh)
-    energies = (f"prefill {unit}", f"decode {unit}", f"total {unit}", "90 % range")
-    header = ("model", "gpu", "calls", "input", "cached", "output", "reasoning", *energies)
-    rows = [(*key, *_cells(totals, size)) for key, totals in sorted(groups.items())]
-    if len(rows) > 1:
-        rows.append(("sum", "", *_cells(total, size)))
-    parts = (
-        (total.reasoning_energy_wh, "of it spent on reasoning"),
-        (total.cache_avoided_energy_wh, "avoided by prompt caching"),
+    energies = [
+        f"{energy_text(block.total.total_energy_wh)} {kind_label(block.kind)}"
+        for block in blocks
+        if block.kind not in (None, CALIBRATED)
+    ]
+    if total.calibrated_calls:
+        some = total.calibrated_calls != _calls_with_energy(total)
+        over = f" ({_count(total.calibrated_calls, 'call')})" if some else ""
+        calibrated = f"{energy_text(total.calibrated_energy_wh)} {kind_label(CALIBRATED)}"
+        energies.append(calibrated + over)
+    nothing = "energy not known" if total.calls else "0 Wh"
+    return f"{name}: {calls}, {', '.join(energies) or nothing}"
+
+
+def _rows(block: _Block) -> list[list[str]]:
+    """The header, a row per group, and their sum where there are several."""
+    columns = block.columns
+    wh = block.total.total_energy_wh or block.total.calibrated_energy_wh
+    unit, size = _unit_for(wh)
+    labels = ["energy" if kind is None else f"{kind_label(kind)} {unit}" for kind in columns]
+    rows = [["model", "grade", "calls", "in", "out", *labels]]
+    several_gpus = len({key.gpu for key, _ in block.groups} - {UNKNOWN}) > 1
+
+    def cells(name: str, grade: str, totals: Totals) -> list[str]:
+        counts = (totals.input_tokens, totals.output_tokens)
+        energies = (_energy_cell(totals, size, calibrated=kind == CALIBRATED) for kind in columns)
+        return [name, grade, f"{totals.calls:,}", *map(count_text, counts), *energies]
+
+    for key, totals in block.groups:
+        on_gpu = f" on {key.gpu}" if several_gpus and key.gpu != UNKNOWN else ""
+        rows.append(cells(key.model + on_gpu, key.grade, totals))
+    if len(block.groups) > 1:
+        rows.append(cells("sum", "", block.total))
+    return rows
+
+
+def _energy_cell(totals: Totals, size: float, *, calibrated: bool = False) -> str:
+    """An energy with its range, in units of ``size`` [Wh]; ``-`` where there is none."""
+    if calibrated:
+        known = totals.calibrated_calls
+        energy = totals.calibrated_energy_wh
+        low, high = totals.calibrated_energy_low_wh, totals.calibrated_energy_high_wh
+    else:
+        known = _calls_with_energy(totals)
+        energy = totals.total_energy_wh
+        low, high = totals.total_energy_low_wh, totals.total_energy_high_wh
+    if not known:
+        return "-"
+    shown, low_shown, high_shown = (_amount(wh / size) for wh in (energy, low, high))
+    return shown if low == high else f"{shown} ({low_shown}-{high_shown})"
+
+
+def _amount(value: float) -> str:
+    """A number beside others of its column; what is far below them needs no digits."""
+    return "<0.01" if 0 < value < 0.00995 else two_digits(value)
+
+
+def _calls_with_energy(totals: Totals) -> int:
+    return totals.calls - totals.unestimated_calls - totals.failed_calls
+
+
+def _with_short_names(
+    header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> list[tuple[str, ...]]:
+    """The rows with names cut in their middle as far as the table is too wide.
+
+    Names that would no longer differ stay whole.
+    """
+    others = [max(len(line[i]) for line in (header, *rows)) for i in range(1, len(header))]
+    room = max(WIDTH - sum(others) - 2 * len(others), LEAST_NAME)
+    names = [row[0] for row in rows]
+    short = [name if len(name) <= room else _cut(name, room) for name in names]
+    if len(set(short)) < len(set(names)):
+        short = names
+    return [(name, *row[1:]) for name, row in zip(short, rows, strict=True)]
+
+
+def _cut(name: str, length: int) -> str:
+    kept = length - 3
+    return f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
+
+
+def _notes(blocks: Sequence[_Block], reasons: Mapping[tuple[str, str], int]) -> list[str]:
+    """What each number is, what is within it, and what is not known."""
+    kinds = {kind for block in blocks for kind in block.columns if kind is not None}
+    notes = kind_sentences(kinds)
+    if kinds:
+        gpus = sorted({key.gpu for block in blocks for key, _ in block.groups} - {UNKNOWN})
+        on_gpu = f"on {', '.join(gpus)}; " if gpus else ""
+        notes.append(on_gpu + LEGEND)
+    tokens = sum_of(block.total for block in blocks)
+    kinds_of_tokens = (
+        (tokens.cached_input_tokens, "cached input tokens"),
+        (tokens.reasoning_tokens, "reasoning tokens"),
     )
-    notes = [f"{energy_text(energy_wh)} {what}" for energy_wh, what in parts if energy_wh]
+    counted = ", ".join(f"{count:,} {what}" for count, what in kinds_of_tokens if count)
+    notes += [f"among them {counted}"] * bool(counted)
+    for block in blocks:
+        total, label = block.total, "" if block.kind is None else kind_label(block.kind)
+        parts = (
+            (total.reasoning_energy_wh, "of it spent on reasoning"),
+            (total.cache_avoided_energy_wh, "avoided by prompt caching"),
+        )
+        said = ", ".join(f"{energy_text(wh)} {what}" for wh, what in parts if wh)
+        notes += [f"{label}: {said}"] * bool(said)
     notes += [
         f"{_count(calls, 'call')} to {model}: {reason}"
         for (model, reason), calls in sorted(reasons.items())
     ]
-    return head, header, rows, notes
-
-
-def _cells(totals: Totals, size: float) -> list[str]:
-    counts = (
-        totals.calls,
-        totals.input_tokens,
-        totals.cached_input_tokens,
-        totals.output_tokens,
-        totals.reasoning_tokens,
-    )
-    energies = (totals.prefill_energy_wh, totals.decode_energy_wh, totals.total_energy_wh)
-    shown = [f"{count:,}" for count in counts]
-    if totals.calls == totals.unestimated_calls + totals.failed_calls:
-        return [*shown, "-", "-", "-", "-"]
-    low, high = totals.total_energy_low_wh, totals.total_energy_high_wh
-    return [
-        *shown,
-        *(two_digits(energy_wh / size) for energy_wh in energies),
-        f"{two_digits(low / size)} to {two_digits(high / size)}",
-    ]
+    return notes
 
 
 def _unit_for(energy_wh: float) -> tuple[str, float]:

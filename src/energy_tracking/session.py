@@ -23,6 +23,7 @@ from weakref import WeakSet
 
 from energy_tracking.budget import Budget, OnExceed
 from energy_tracking.call import (
+    Alternative,
     CallRecord,
     CallRequest,
     CreditedSession,
@@ -31,9 +32,24 @@ from energy_tracking.call import (
     status_of,
 )
 from energy_tracking.carbon import Carbon, carbon
+from energy_tracking.data import default_catalogue
 from energy_tracking.errors import ConfigurationError
-from energy_tracking.report import session_csv, session_html, session_json, session_table
-from energy_tracking.totals import Totals, group_of, sum_of
+from energy_tracking.report import (
+    comparison_text,
+    session_csv,
+    session_html,
+    session_json,
+    session_table,
+)
+from energy_tracking.totals import (
+    EnergyKind,
+    GroupKey,
+    Totals,
+    group_of,
+    grouped,
+    sum_of,
+    sums_by_kind,
+)
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage import TokenUsage
 
@@ -55,23 +71,39 @@ _Comparable = tuple[str | None, str | None, TokenUsage, EstimateAs]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The same tokens, here and on another model or GPU.
+    """The same tokens, as they were estimated and in another way; ``str`` shows both.
 
     Attributes:
         calls: Calls compared: the last 1,000 with an estimate [1].
-        actual: Their totals as estimated, also where the server measured.
-        other: Their totals on the other model or GPU.
+        changes: What is other, by the argument's name.
+        actual_by_kind: Totals per method and scope as estimated, also where the server measured.
+        other_by_kind: The same in the other way.
     """
 
     calls: int
-    actual: Totals
-    other: Totals
+    changes: Mapping[str, str | float]
+    actual_by_kind: Mapping[EnergyKind, Totals]
+    other_by_kind: Mapping[EnergyKind, Totals]
+
+    @property
+    def actual(self) -> Totals:
+        """Totals as estimated, whatever the method and scope of each call."""
+        return sum_of(self.actual_by_kind.values())
+
+    @property
+    def other(self) -> Totals:
+        """Totals in the other way, likewise."""
+        return sum_of(self.other_by_kind.values())
 
     @property
     def factor(self) -> float:
         """Energy of the other over the actual one [1]; NaN where there is none."""
         actual = self.actual.total_energy_nanojoules
         return self.other.total_energy_nanojoules / actual if actual else math.nan
+
+    def __str__(self) -> str:
+        """Both sides with their methods, scopes and ranges, for people."""
+        return comparison_text(self.calls, self.changes, self.actual_by_kind, self.other_by_kind)
 
 
 class _Account:
@@ -89,7 +121,7 @@ class _Account:
 
     def start_empty(self) -> None:
         self._lock = threading.Lock()
-        self._groups: dict[tuple[str, str], Totals] = {}
+        self._groups: dict[GroupKey, Totals] = {}
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._comparable: deque[_Comparable] = deque(maxlen=CALLS_COMPARED)
         self.energy_nanojoules = 0
@@ -99,7 +131,7 @@ class _Account:
     def credit(
         self,
         record: CallRecord,
-        key: tuple[str, str],
+        key: GroupKey,
         one: Totals,
         comparable: _Comparable | None,
     ) -> None:
@@ -115,8 +147,8 @@ class _Account:
             if record.reason is not None:
                 self._reasons[record.model, record.reason] += 1
 
-    def groups(self) -> dict[tuple[str, str], Totals]:
-        """A copy of the totals, by model and GPU."""
+    def groups(self) -> dict[GroupKey, Totals]:
+        """A copy of the totals, by what calls have in common."""
         settle_deferred()
         with self._lock:
             return {key: copy(totals) for key, totals in self._groups.items()}
@@ -146,7 +178,7 @@ class _FunctionAccount(_Account):
     def credit(
         self,
         record: CallRecord,
-        key: tuple[str, str],
+        key: GroupKey,
         one: Totals,
         comparable: _Comparable | None,
     ) -> None:
@@ -295,35 +327,52 @@ class Session:
         with self.attach():
             return function(*args, **kwargs)
 
-    def compare(self, *, model: str | None = None, gpu: str | None = None) -> Comparison:
-        """What the tokens of the last 1,000 calls would cost on another model or GPU.
+    def compare(
+        self,
+        *,
+        model: str | None = None,
+        gpu: str | None = None,
+        method: str | None = None,
+        scope: str | None = None,
+        concurrency_per_gpu: float | None = None,
+        sequences: float | None = None,
+    ) -> Comparison:
+        """What the tokens of the last 1,000 calls would cost in another way.
 
-        Each call is estimated by the method, and with the settings, it was recorded with.
-        Another model would use other tokens for the same task; here they are the same.
+        All else is as each call was estimated. Another model would use other tokens for the
+        same task; here they are the same.
 
         Args:
-            model: The other model; left out, each call's own.
-            gpu: The other GPU; left out, each call's own.
+            model: The other model.
+            gpu: The other GPU profile.
+            method: The other method, ``"reference"`` or ``"roofline"``.
+            scope: The other scope, ``"gpu"`` or ``"facility"``.
+            concurrency_per_gpu: Another number of sequences decoded together per GPU [1].
+            sequences: Another number of sequences decoded together on all GPUs that hold the
+                model [1].
 
         Raises:
             UnknownModelError: There is no such model.
             UnknownGpuError: There is no such GPU.
+            ConfigurationError: There is no such method or scope, or an argument has no effect
+                on the method.
         """
-        actual, other = Totals(), Totals()
+        other = Alternative(
+            model=model,
+            gpu=gpu,
+            method=method,
+            scope=scope,
+            concurrency_per_gpu=concurrency_per_gpu,
+            sequences=sequences,
+        )
         comparable = self._account.comparable()
-        for request_model, response_model, usage, estimate_as in comparable:
-            for totals, elsewhere in ((actual, (None, None)), (other, (model, gpu))):
-                outcome = estimate_as(request_model, response_model, usage, *elsewhere)
-                totals.add(
-                    CallRecord(
-                        request=CallRequest(operation="", provider="", model=None, session=self),
-                        status=status_of(usage, outcome.estimate, None),
-                        usage=usage,
-                        estimate=outcome.estimate,
-                        cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
-                    )
-                )
-        return Comparison(len(comparable), actual, other)
+        if not comparable:
+            _check_names(other)
+        sides = []
+        for way in (Alternative(), other):
+            records = (_compared(self, one, way) for one in comparable)
+            sides.append(sums_by_kind(grouped(records)[0]))
+        return Comparison(len(comparable), other.changes, *sides)
 
     def carbon(self, *, region: str | None = None, grams_per_kwh: float | None = None) -> Carbon:
         """What the energy so far emits, with its range.
@@ -343,7 +392,7 @@ class Session:
 
         Args:
             record: The call.
-            estimate_as: Estimates its tokens on another model or GPU, for ``compare``.
+            estimate_as: Estimates its tokens in another way, for ``compare``.
         """
         key = group_of(record)
         one = Totals()
@@ -393,23 +442,38 @@ class Session:
 
     @property
     def total_energy_joules(self) -> float:
-        """Energy of all calls so far [J]."""
+        """Energy of all calls so far [J], each as it was estimated or measured."""
         return self.totals.total_energy_joules
 
     @property
     def total_energy_wh(self) -> float:
-        """Energy of all calls so far [Wh]."""
+        """Energy of all calls so far [Wh], each as it was estimated or measured."""
         return self.totals.total_energy_wh
 
     @property
+    def calibrated_energy_joules(self) -> float:
+        """The calibrated number of the calls that have one [J]; ``totals`` counts them."""
+        return self.totals.calibrated_energy_joules
+
+    @property
+    def calibrated_energy_wh(self) -> float:
+        """The calibrated number of the calls that have one [Wh]; ``totals`` counts them."""
+        return self.totals.calibrated_energy_wh
+
+    @property
     def by_model(self) -> dict[str, Totals]:
-        """Sums per model, as the servers named it."""
-        return self._grouped(0)
+        """Sums per model, as the servers named it, each call as it was estimated."""
+        return self._summed_by("model")
 
     @property
     def by_gpu(self) -> dict[str, Totals]:
         """Sums per GPU profile; calls without an estimate stand under ``"-"``."""
-        return self._grouped(1)
+        return self._summed_by("gpu")
+
+    @property
+    def by_kind(self) -> dict[EnergyKind, Totals]:
+        """Sums per method and scope: each is of one kind of energy."""
+        return sums_by_kind(self._account.groups())
 
     @property
     def reasons(self) -> dict[tuple[str, str], int]:
@@ -421,11 +485,11 @@ class Session:
         return session_table(self.name, self._account.groups(), self.reasons)
 
     def to_json(self) -> str:
-        """The session as one JSON object: name, tags, totals, groups and reasons."""
+        """The session as one JSON object: name, tags, totals, sums, groups and reasons."""
         return session_json(self.name, self.tags, self._account.groups(), self.reasons)
 
     def to_csv(self) -> str:
-        """The session as CSV: a header, and a row per model and GPU."""
+        """The session as CSV: a header, and a row per model, GPU, method, scope and grade."""
         return session_csv(self._account.groups())
 
     def _repr_html_(self) -> str:
@@ -445,11 +509,39 @@ class Session:
         """By the totals."""
         return hash(self._account)
 
-    def _grouped(self, part: int) -> dict[str, Totals]:
-        grouped: dict[str, Totals] = {}
+    def _summed_by(self, part: str) -> dict[str, Totals]:
+        sums: dict[str, Totals] = {}
         for key, totals in self._account.groups().items():
-            grouped.setdefault(key[part], Totals()).__iadd__(totals)
-        return grouped
+            sums.setdefault(getattr(key, part), Totals()).__iadd__(totals)
+        return sums
+
+
+def _compared(session: Session, comparable: _Comparable, way: Alternative) -> CallRecord:
+    """A record of a call as if it had been estimated in this way."""
+    request_model, response_model, usage, estimate_as = comparable
+    outcome = estimate_as(request_model, response_model, usage, way)
+    return CallRecord(
+        request=CallRequest(operation="", provider="", model=request_model, session=session),
+        status=status_of(usage, outcome.estimate, None),
+        usage=usage,
+        estimate=outcome.estimate,
+        calibrated=outcome.calibrated,
+        cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
+    )
+
+
+def _check_names(other: Alternative) -> None:
+    """Check names by the process-wide profiles, where there is no call whose tracker could.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        UnknownGpuError: There is no such GPU.
+    """
+    catalogue = default_catalogue()
+    if other.model is not None and catalogue.match(other.model) is None:
+        catalogue.model(other.model)
+    if other.gpu is not None:
+        catalogue.gpu(other.gpu)
 
 
 def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, not_one_of
-from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
+from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
 from energy_tracking.profiles import WEIGHT_FORMATS
 
 PREFIX = "ENERGY_TRACKING_"
@@ -117,9 +117,21 @@ def _pairs(given: object) -> dict[str, str]:
 
 
 def _setting(
-    default: Any, doc: str, read: Callable[[object], Any] = _text, choices: Iterable[str] = ()
+    default: Any,
+    doc: str,
+    read: Callable[[object], Any] = _text,
+    choices: Iterable[str] = (),
+    is_of_serving: bool = False,
 ) -> Any:
-    return field(default=default, metadata={"doc": doc, "read": read, "choices": tuple(choices)})
+    metadata = {"doc": doc, "read": read, "choices": tuple(choices), "is_of_serving": is_of_serving}
+    return field(default=default, metadata=metadata)
+
+
+def _serving_setting(
+    doc: str, read: Callable[[object], Any] = _text, choices: Iterable[str] = ()
+) -> Any:
+    """A setting about how the models are served, of which the seed's formula knows nothing."""
+    return _setting(None, f"for the calibrated number: {doc}", read, choices, is_of_serving=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,45 +139,49 @@ class Settings:
     """How a tracker estimates and reports. Each field's metadata documents it."""
 
     gpu: str = _setting("H100", "GPU profile the calls are assumed to run on")
-    method: str = _setting("reference", "estimator", choices=METHODS)
+    method: str = _setting(
+        "reference",
+        "estimator: the project's seed formula with the calibrated number beside it, or the"
+        " calibrated number alone",
+        choices=METHODS,
+    )
     attention_mode: str = _setting(
-        "quadratic", "attention term of the reference formula", choices=ATTENTION_MODES
+        "quadratic",
+        "attention term of the `reference` formula; refused with `roofline`, which has none",
+        choices=ATTENTION_MODES,
     )
     scope: str = _setting(
-        "gpu", "what `roofline` counts: the GPU boards, or the whole facility", choices=SCOPES
+        "gpu",
+        "what `roofline` counts: the GPU boards, or the whole facility; `reference`, and the"
+        " calibrated number beside it, count the boards",
+        choices=SCOPES,
     )
-    concurrency_per_gpu: float | None = _setting(
-        None,
+    concurrency_per_gpu: float | None = _serving_setting(
         "sequences decoded together, divided by the GPUs that hold the model, taken as known;"
         " unset: 32, and a range of 1 to 1,024",
         _number,
     )
-    sequences: float | None = _setting(
-        None,
-        "the same for all GPUs that hold the model together, in place of `concurrency_per_gpu`",
+    sequences: float | None = _serving_setting(
+        "sequences decoded together on all GPUs that hold the model, in place of"
+        " `concurrency_per_gpu`",
         _number,
     )
-    num_gpus: int | None = _setting(
-        None, "GPUs that hold one copy of the model; unset: as many as its weights need", _whole
+    num_gpus: int | None = _serving_setting(
+        "GPUs that hold one copy of the model; unset: as many as its weights need", _whole
     )
-    weight_bytes: float | None = _setting(
-        None,
-        "bytes per weight as served; unset: those of `weight_format`",
-        _number,
+    weight_bytes: float | None = _serving_setting(
+        "bytes per weight as served; unset: those of `weight_format`", _number
     )
-    weight_format: str | None = _setting(
-        None,
+    weight_format: str | None = _serving_setting(
         "format of the weights as served; unset: the one the model is shipped in, FP8 for closed"
         " models where the GPU has it",
         choices=WEIGHT_FORMATS,
     )
-    expert_parallel: int | None = _setting(
-        None,
+    expert_parallel: int | None = _serving_setting(
         "GPUs that the experts of a mixture are spread over, each expert whole on one; unset: 1",
         _whole,
     )
-    speculative: bool | None = _setting(
-        None,
+    speculative: bool | None = _serving_setting(
         "whether a draft model or head proposes tokens (speculative decoding, multi-token"
         " prediction); unset: not known, which widens the range",
         _flag,
@@ -216,8 +232,9 @@ class Settings:
         is empty counts as not set.
 
         Raises:
-            ConfigurationError: A value is not one of its choices, or cannot be read; the
-                message names the argument or the environment variable.
+            ConfigurationError: A value is not one of its choices, cannot be read, or has no
+                effect on the method; the message names the argument or the environment
+                variable.
         """
         environ = os.environ if environ is None else environ
         known = {variable(setting.name) for setting in fields(cls)}
@@ -226,14 +243,28 @@ class Settings:
                 message = not_one_of("environment variable", name, known)
                 warnings.warn(message, EnergyTrackingWarning, stacklevel=4)
         values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
         for setting in fields(cls):
             given: object = arguments.get(setting.name)
             text = environ.get(variable(setting.name), "").strip()
             if given is not None:
-                values[setting.name] = _read(setting.name, setting.metadata, given)
+                origins[setting.name] = setting.name
             elif text:
-                values[setting.name] = _read(variable(setting.name), setting.metadata, text)
+                origins[setting.name], given = variable(setting.name), text
+            if setting.name in origins:
+                values[setting.name] = _read(origins[setting.name], setting.metadata, given)
+        if values.get("method") == CALIBRATED_METHOD and "attention_mode" in values:
+            raise ConfigurationError(
+                f"{origins['attention_mode']} has no effect on method {CALIBRATED_METHOD!r}, got "
+                f"{values['attention_mode']!r}; leave it unset, or use method 'reference'"
+            )
         return cls(**values)
+
+
+SERVING_SETTINGS = tuple(
+    setting.name for setting in fields(Settings) if setting.metadata["is_of_serving"]
+)
+"""Settings about how the models are served; each is a field of ``ServingProfile``."""
 
 
 def variable(setting: str) -> str:

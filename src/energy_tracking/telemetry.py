@@ -90,6 +90,20 @@ def _total_wh(record: CallRecord) -> float | None:
     return None if joules is None else wh_from_joules(joules)
 
 
+def _of_calibrated(name: str) -> Read:
+    return lambda record: record.calibrated and getattr(record.calibrated, name)
+
+
+def _of_assumed(name: str) -> Read:
+    """Reads what the calibrated number assumed, be it beside another or the estimate itself."""
+
+    def read(record: CallRecord) -> Any:
+        estimate = record.calibrated or record.estimate
+        return None if estimate is None else estimate.assumed.get(name)
+
+    return read
+
+
 def _estimated_beside_measured(record: CallRecord) -> float | None:
     if record.measured_energy_joules is None or record.estimate is None:
         return None
@@ -175,9 +189,50 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
         "the same, high end [J]",
     ),
     (
+        "energy_tracking.calibrated_energy_joules",
+        _of_calibrated("total_energy_joules"),
+        "the calibrated number beside that of `reference`: what `roofline` estimates [J]",
+    ),
+    (
+        "energy_tracking.calibrated_energy_low_joules",
+        _of_calibrated("total_energy_low_joules"),
+        "its 90 % range, low end [J]",
+    ),
+    (
+        "energy_tracking.calibrated_energy_high_joules",
+        _of_calibrated("total_energy_high_joules"),
+        "the same, high end [J]",
+    ),
+    (
+        "energy_tracking.assumed.sequences",
+        _of_assumed("sequences"),
+        "what the calibrated number assumes: sequences decoded together, on all GPUs",
+    ),
+    ("energy_tracking.assumed.num_gpus", _of_assumed("num_gpus"), "GPUs that hold the model"),
+    (
+        "energy_tracking.assumed.weight_bytes",
+        _of_assumed("weight_bytes"),
+        "bytes per weight as served",
+    ),
+    (
+        "energy_tracking.assumed.weight_format",
+        _of_assumed("weight_format"),
+        "format of the weights",
+    ),
+    (
+        "energy_tracking.assumed.expert_parallel",
+        _of_assumed("expert_parallel"),
+        "GPUs that the experts are spread over, where set",
+    ),
+    (
+        "energy_tracking.assumed.speculative",
+        _of_assumed("speculative"),
+        "whether drafts are checked, where set",
+    ),
+    (
         "energy_tracking.range_from",
         lambda record: record.estimate and ",".join(record.estimate.range_from),
-        "what made the range, widest first",
+        "what made the range of the estimate, widest first",
     ),
     ("energy_tracking.total_flops", _of_estimate("total_flops"), "[FLOP]"),
     ("energy_tracking.reasoning_factor", _of_estimate("reasoning_factor"), "factor applied"),
@@ -237,6 +292,16 @@ ROLLUP_FACTS: tuple[tuple[str, Callable[[Totals], Any], str], ...] = (
         "in sum [J]",
     ),
     ("energy_tracking.rollup.total_energy_wh", lambda totals: totals.total_energy_wh, "[Wh]"),
+    (
+        "energy_tracking.rollup.calibrated_energy_joules",
+        lambda totals: totals.calibrated_energy_joules if totals.calibrated_calls else None,
+        "the calibrated number in sum [J]",
+    ),
+    (
+        "energy_tracking.rollup.calibrated_calls",
+        lambda totals: totals.calibrated_calls,
+        "calls in that sum",
+    ),
 )
 
 

@@ -7,15 +7,19 @@ finish and drift over a million calls; integer sums do neither.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import NamedTuple, Self
 
 from energy_tracking.call import CallRecord
+from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.units import joules_from_nanojoules, nanojoules_from_joules, wh_from_joules
 
-UNKNOWN_GPU = "-"
-"""Where calls without an estimate stand, by GPU."""
+UNKNOWN = "-"
+"""What stands in a group's key for what is not known, or does not apply."""
+
+MEASURED = "measured"
+"""The method of an energy that the server measured itself."""
 
 
 @dataclass(slots=True)
@@ -41,6 +45,15 @@ class Totals:
             else estimated. Prefill and decode are those of the estimates.
         total_energy_low_nanojoules: Low end of the 90 % range [nJ].
         total_energy_high_nanojoules: High end of it [nJ].
+        calibrated_calls: Calls with a calibrated estimate, beside one of ``reference`` or as
+            their own; the three sums below are over these alone.
+        calibrated_energy_nanojoules: Their energy by the calibrated estimate, on the GPU
+            boards alone [nJ].
+        calibrated_energy_low_nanojoules: Low end of its 90 % range [nJ].
+        calibrated_energy_high_nanojoules: High end of it [nJ].
+
+    ``total_energy`` adds each call as it was estimated, whatever its method and scope; sums of
+    one kind of energy are those of one `EnergyKind`.
 
     The ends of the calls' ranges are added up: what is wrong about one call, its model's
     size or how it was served, is wrong about the next one too, so a sum is as uncertain as
@@ -63,6 +76,10 @@ class Totals:
     total_energy_nanojoules: int = 0
     total_energy_low_nanojoules: int = 0
     total_energy_high_nanojoules: int = 0
+    calibrated_calls: int = 0
+    calibrated_energy_nanojoules: int = 0
+    calibrated_energy_low_nanojoules: int = 0
+    calibrated_energy_high_nanojoules: int = 0
 
     def add(self, record: CallRecord) -> None:
         """Count one call."""
@@ -85,6 +102,18 @@ class Totals:
                 self.cache_avoided_energy_nanojoules += nanojoules_from_joules(
                     record.cache_avoided_energy_joules
                 )
+        calibrated = _calibrated_estimate(record)
+        if calibrated is not None:
+            self.calibrated_calls += 1
+            self.calibrated_energy_nanojoules += nanojoules_from_joules(
+                calibrated.prefill_energy_joules
+            ) + nanojoules_from_joules(calibrated.decode_energy_joules)
+            self.calibrated_energy_low_nanojoules += nanojoules_from_joules(
+                calibrated.total_energy_low_joules
+            )
+            self.calibrated_energy_high_nanojoules += nanojoules_from_joules(
+                calibrated.total_energy_high_joules
+            )
         if record.measured_energy_joules is not None:
             total = low = high = nanojoules_from_joules(record.measured_energy_joules)
         elif estimate is not None:
@@ -104,21 +133,24 @@ class Totals:
 
     def __iadd__(self, other: Totals) -> Self:
         """Add another group's sums."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
 
     def as_dict(self) -> dict[str, int | float]:
-        """Every sum under its name, energies in joules, and the total in watt-hours too."""
+        """Every sum under its name, energies in joules, and both numbers in watt-hours too."""
         named: dict[str, int | float] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            name = field.name.removesuffix("_nanojoules")
-            if name == field.name:
+        for sum_name in _SUMS:
+            value = getattr(self, sum_name)
+            name = sum_name.removesuffix("_nanojoules")
+            if name == sum_name:
                 named[name] = value
             else:
                 named[f"{name}_joules"] = joules_from_nanojoules(value)
-        return named | {"total_energy_wh": self.total_energy_wh}
+        return named | {
+            "total_energy_wh": self.total_energy_wh,
+            "calibrated_energy_wh": self.calibrated_energy_wh,
+        }
 
     @property
     def prefill_energy_joules(self) -> float:
@@ -156,6 +188,21 @@ class Totals:
         return joules_from_nanojoules(self.total_energy_high_nanojoules)
 
     @property
+    def calibrated_energy_joules(self) -> float:
+        """Energy of the ``calibrated_calls`` by the calibrated estimate [J]."""
+        return joules_from_nanojoules(self.calibrated_energy_nanojoules)
+
+    @property
+    def calibrated_energy_low_joules(self) -> float:
+        """Low end of its 90 % range [J]."""
+        return joules_from_nanojoules(self.calibrated_energy_low_nanojoules)
+
+    @property
+    def calibrated_energy_high_joules(self) -> float:
+        """High end of its 90 % range [J]."""
+        return joules_from_nanojoules(self.calibrated_energy_high_nanojoules)
+
+    @property
     def prefill_energy_wh(self) -> float:
         """Energy of reading prompts [Wh]."""
         return wh_from_joules(self.prefill_energy_joules)
@@ -190,23 +237,99 @@ class Totals:
         """High end of its 90 % range [Wh]."""
         return wh_from_joules(self.total_energy_high_joules)
 
+    @property
+    def calibrated_energy_wh(self) -> float:
+        """Energy of the ``calibrated_calls`` by the calibrated estimate [Wh]."""
+        return wh_from_joules(self.calibrated_energy_joules)
 
-def group_of(record: CallRecord) -> tuple[str, str]:
-    """Model and GPU profile that a call is summed up under."""
-    return record.model, UNKNOWN_GPU if record.estimate is None else record.estimate.gpu
+    @property
+    def calibrated_energy_low_wh(self) -> float:
+        """Low end of its 90 % range [Wh]."""
+        return wh_from_joules(self.calibrated_energy_low_joules)
+
+    @property
+    def calibrated_energy_high_wh(self) -> float:
+        """High end of its 90 % range [Wh]."""
+        return wh_from_joules(self.calibrated_energy_high_joules)
+
+
+_SUMS = tuple(field.name for field in fields(Totals))
+
+
+def _calibrated_estimate(record: CallRecord) -> EnergyEstimate | None:
+    """The calibrated estimate of a call for the GPU boards: beside its own, or its own."""
+    own = record.estimate
+    if record.calibrated is None and own is not None:
+        is_calibrated = own.method == CALIBRATED_METHOD and own.scope == "gpu"
+        return own if is_calibrated else None
+    return record.calibrated
+
+
+class EnergyKind(NamedTuple):
+    """What an energy is. Energies of two kinds are not added up in one row.
+
+    Attributes:
+        method: The estimator, `MEASURED`, or `UNKNOWN` where there is no energy.
+        scope: What is counted; `UNKNOWN` where the server measured, and did not say.
+    """
+
+    method: str
+    scope: str
+
+
+class GroupKey(NamedTuple):
+    """What the calls of one row have in common.
+
+    Attributes:
+        model: The model, as the server named it.
+        gpu: The GPU profile of the estimate.
+        method: As in `EnergyKind`.
+        scope: As in `EnergyKind`.
+        grade: Confidence in the model profile; `UNKNOWN` where the estimate is not the energy.
+    """
+
+    model: str
+    gpu: str
+    method: str
+    scope: str
+    grade: str
+
+    @property
+    def kind(self) -> EnergyKind:
+        """What the energy of the row is."""
+        return EnergyKind(self.method, self.scope)
+
+
+def group_of(record: CallRecord) -> GroupKey:
+    """The row that a call is summed up in."""
+    estimate = record.estimate
+    gpu = UNKNOWN if estimate is None else estimate.gpu
+    if record.measured_energy_joules is not None:
+        return GroupKey(record.model, gpu, MEASURED, UNKNOWN, UNKNOWN)
+    if estimate is None:
+        return GroupKey(record.model, gpu, UNKNOWN, UNKNOWN, UNKNOWN)
+    return GroupKey(record.model, gpu, estimate.method, estimate.scope, estimate.grade)
 
 
 def grouped(
     records: Iterable[CallRecord],
-) -> tuple[dict[tuple[str, str], Totals], Counter[tuple[str, str]]]:
-    """Totals by (model, GPU), and calls by (model, why they are less than fully estimated)."""
-    groups: dict[tuple[str, str], Totals] = {}
+) -> tuple[dict[GroupKey, Totals], Counter[tuple[str, str]]]:
+    """Totals by what calls have in common, and calls by (model, why less is known)."""
+    groups: dict[GroupKey, Totals] = {}
     reasons: Counter[tuple[str, str]] = Counter()
     for record in records:
         groups.setdefault(group_of(record), Totals()).add(record)
         if record.reason is not None:
             reasons[record.model, record.reason] += 1
     return groups, reasons
+
+
+def sums_by_kind(groups: Mapping[GroupKey, Totals]) -> dict[EnergyKind, Totals]:
+    """A sum per method and scope, in the order of their names."""
+    sums: dict[EnergyKind, Totals] = {}
+    for key, totals in sorted(groups.items()):
+        sums.setdefault(key.kind, Totals()).__iadd__(totals)
+    return dict(sorted(sums.items()))
 
 
 def sum_of(groups: Iterable[Totals]) -> Totals:

@@ -10,16 +10,16 @@ import logging
 import math
 import os
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from types import TracebackType
 from typing import Any, Unpack
 
 from energy_tracking.background import held_calls
 from energy_tracking.call import (
+    Alternative,
     Call,
     CallRecord,
     CallRequest,
@@ -30,21 +30,24 @@ from energy_tracking.call import (
     status_of,
 )
 from energy_tracking.catalogue import Catalogue, ModelMatch
-from energy_tracking.data import load_catalogue, read_profiles
+from energy_tracking.data import default_catalogue, read_profiles
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
 from energy_tracking.estimator import (
+    CALIBRATED_METHOD,
     Assumptions,
+    EnergyEstimate,
     ServingProfile,
     check_gpu,
     estimate_usage,
     learned,
 )
 from energy_tracking.ledger import Ledger
-from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.profiles import GpuProfile
 from energy_tracking.session import current_session, process_session
-from energy_tracking.settings import SettingArguments, Settings, naming
+from energy_tracking.settings import SERVING_SETTINGS, SettingArguments, Settings, naming
 from energy_tracking.shapes import ToolUsage
 from energy_tracking.telemetry import ProviderArguments, Telemetry
+from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage import TokenUsage
 from energy_tracking.version import VERSION
 
@@ -90,8 +93,14 @@ class Tracker:
             for gpu in gpus:
                 self.catalogue.register_gpu(gpu)
         with naming("gpu"):
-            self._gpu = self.catalogue.gpu(self.settings.gpu)
-        self._assumptions = self._assume()
+            self.catalogue.gpu(self.settings.gpu)
+        self._basis = self._basis_of(self.settings)
+        if self._basis.method != CALIBRATED_METHOD and self._basis.calibrated is None:
+            for name, value in _serving_given(self.settings).items():
+                raise ConfigurationError(
+                    f"{name} has no effect on GPU {self._basis.gpu.name!r}, got {value!r}; it is "
+                    "for the calibrated number, for which the GPU profile needs a memory_bandwidth"
+                )
         with naming("model_mapping"):
             self._mapping = self.catalogue.check_mapping(self.settings.model_mapping or {})
         if self.settings.default_model is not None:
@@ -226,64 +235,89 @@ class Tracker:
         match = self.match(request_model, response_model)
         if match is None:
             return Outcome(reason=self._unknown(response_model or request_model))
-        return self._estimated(match, usage, self._gpu, tokens_per_second)
+        return self._estimate_on(self._basis, match, usage, tokens_per_second)
 
     def estimate_as(
         self,
         request_model: str | None,
         response_model: str | None,
         usage: TokenUsage,
-        model: str | None = None,
-        gpu: str | None = None,
+        other: Alternative,
     ) -> Outcome:
-        """The energy of these tokens on another model or GPU, all else as it is set.
+        """The energy of these tokens in another way, all else as it is set.
+
+        Args:
+            request_model: The model asked for.
+            response_model: The model that answered.
+            usage: The tokens.
+            other: What is other.
 
         Raises:
             UnknownModelError: There is no such model.
             UnknownGpuError: There is no such GPU.
+            ConfigurationError: The method knows no such scope or number of sequences.
         """
-        on = self._gpu if gpu is None else self._prepared(self.catalogue.gpu(gpu))
-        if model is not None:
-            request_model, response_model = model, None
-        match = self.match(request_model, response_model)
-        if match is None and model is not None:
-            # It raises, with the nearest names.
-            self.catalogue.model(model)
+        basis = self._basis_as(other)
+        if other.model is not None:
+            match: ModelMatch | None = self.find_model(other.model)
+        else:
+            match = self.match(request_model, response_model)
         if match is None:
             return Outcome(reason=self._unknown(response_model or request_model))
-        return self._estimated(match, usage, on, None)
+        return self._estimate_on(basis, match, usage, None)
 
-    def _estimated(
+    def _estimate_on(
         self,
+        basis: _Basis,
         match: ModelMatch,
         usage: TokenUsage,
-        gpu: GpuProfile,
         tokens_per_second: float | None,
     ) -> Outcome:
-        profile = match.profile
-        if self.settings.method == "roofline":
+        estimate = self._estimate_by(basis, match, usage, tokens_per_second)
+        if not _can_be_summed(estimate):
+            self._on_error("estimate", _not_finite(estimate, usage))
+            return Outcome(reason="the estimate is not a finite number")
+        avoided = None
+        if usage.cached_input_tokens:
+            anew = replace(usage, cached_input_tokens=0)
+            uncached = self._estimate_by(basis, match, anew, tokens_per_second)
+            avoided = uncached.total_energy_joules - estimate.total_energy_joules
+        calibrated = None
+        if basis.calibrated is not None:
+            # Whatever goes wrong here must not cost the call its own estimate.
+            with self.seam("estimate.calibrated"):
+                beside = self._estimate_by(basis.calibrated, match, usage, tokens_per_second)
+                if not _can_be_summed(beside):
+                    raise _not_finite(beside, usage)
+                calibrated = beside
+        return Outcome(
+            estimate,
+            match.rule,
+            cache_avoided_energy_joules=avoided,
+            calibrated=calibrated,
+        )
+
+    def _estimate_by(
+        self,
+        basis: _Basis,
+        match: ModelMatch,
+        usage: TokenUsage,
+        tokens_per_second: float | None,
+    ) -> EnergyEstimate:
+        profile, assumptions = match.profile, basis.assumptions
+        if basis.method == CALIBRATED_METHOD:
             # The seed's own rows lack what this method needs, and have better ones beside them.
             profile = self.catalogue.corrected_model(profile)
-        assumptions = self._assumptions
-        if self.settings.timing_evidence and tokens_per_second is not None:
-            assumptions = learned(assumptions, usage, profile, gpu, tokens_per_second)
-        method, rule = self.settings.method, match.rule
-        estimate = estimate_usage(
-            usage, profile, gpu, method=method, assumptions=assumptions, rule=rule
+            if self.settings.timing_evidence and tokens_per_second is not None:
+                assumptions = learned(assumptions, usage, profile, basis.gpu, tokens_per_second)
+        return estimate_usage(
+            usage,
+            profile,
+            basis.gpu,
+            method=basis.method,
+            assumptions=assumptions,
+            rule=match.rule,
         )
-        joules = estimate.total_energy_joules
-        if not math.isfinite(joules):
-            what = f"{joules} J for model {profile.name!r} on GPU {gpu.name!r}: {usage}"
-            self._on_error("estimate", ArithmeticError(what))
-            return Outcome(reason="the estimate is not a finite number")
-        if not usage.cached_input_tokens:
-            return Outcome(estimate, match.rule)
-        anew = replace(usage, cached_input_tokens=0)
-        uncached = estimate_usage(
-            anew, profile, gpu, method=method, assumptions=assumptions, rule=rule
-        )
-        avoided = uncached.total_energy_joules - estimate.total_energy_joules
-        return Outcome(estimate, match.rule, cache_avoided_energy_joules=avoided)
 
     def estimate_again(self, record: CallRecord, model: str | None = None) -> CallRecord:
         """A record with the energy that its tokens have by this tracker's settings.
@@ -294,21 +328,36 @@ class Tracker:
         Args:
             record: The call.
             model: Another model than the call's own.
+
+        Raises:
+            UnknownModelError: There is no such model.
         """
         usage = record.usage
         if usage is None:
             return record
         measured = record.measured_energy_joules if model is None else None
-        outcome = self.estimate_as(record.request.model, record.response_model, usage, model)
+        outcome = self.estimate_as(
+            record.request.model, record.response_model, usage, Alternative(model=model)
+        )
         return replace(
             record,
             status=status_of(usage, outcome.estimate, measured),
             reason=outcome.reason or (record.reason if usage.estimated else None),
             estimate=outcome.estimate,
+            calibrated=outcome.calibrated,
             cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
             measured_energy_joules=measured,
             model_match=outcome.model_match,
         )
+
+    def find_model(self, name: str) -> ModelMatch:
+        """The profile of a model that the user has named, never the default in its place.
+
+        Raises:
+            UnknownModelError: There is none; the message has the nearest names.
+        """
+        found = self.catalogue.match(name, mapping=self._mapping)
+        return found or ModelMatch(self.catalogue.model(name), "exact")
 
     def match(self, request_model: str | None, response_model: str | None) -> ModelMatch | None:
         """The profile of the model that answered; of the one asked for if that is unknown.
@@ -382,41 +431,52 @@ class Tracker:
             part.span = call.span.part(request)
         part.close()
 
-    def _assume(self) -> Assumptions:
-        settings = self.settings
-        if settings.method == "reference" and settings.scope != "gpu":
-            raise ConfigurationError(
-                f"scope {settings.scope!r} needs method 'roofline'; 'reference' knows the GPU"
-                " board alone"
-            )
-        self._gpu = self._prepared(self._gpu)
-        if settings.concurrency_per_gpu is not None and settings.sequences is not None:
-            raise ConfigurationError(
-                "concurrency_per_gpu and sequences say the same in two ways; give one of them, got "
-                f"{settings.concurrency_per_gpu:g} and {settings.sequences:g}"
-            )
-        serving = ServingProfile(
-            sequences=settings.sequences,
-            num_gpus=settings.num_gpus,
-            weight_bytes=settings.weight_bytes,
-            weight_format=settings.weight_format or "",
-            expert_parallel=settings.expert_parallel,
-            speculative=settings.speculative,
-        )
-        if settings.concurrency_per_gpu is not None:
-            serving = replace(
-                serving, concurrency_per_gpu=settings.concurrency_per_gpu
-            ).with_known_concurrency()
-        return Assumptions(
-            attention_mode=settings.attention_mode, serving=serving, scope=settings.scope
-        )
+    def _basis_of(self, settings: Settings) -> _Basis:
+        """How calls are estimated by these settings.
 
-    def _prepared(self, gpu: GpuProfile) -> GpuProfile:
-        """The GPU as the method needs it."""
-        if self.settings.method == "roofline":
-            gpu = self.catalogue.corrected_gpu(gpu)
-            check_gpu(gpu)
-        return gpu
+        Raises:
+            UnknownGpuError: The GPU has no profile.
+            ConfigurationError: The method does not know the scope, or both numbers of
+                sequences are given.
+        """
+        method = settings.method
+        gpu = self.catalogue.gpu(settings.gpu)
+        if method != CALIBRATED_METHOD and settings.scope != "gpu":
+            raise ConfigurationError(
+                f"scope {settings.scope!r} needs method {CALIBRATED_METHOD!r}; {method!r} knows"
+                " the GPU board alone"
+            )
+        assumptions = Assumptions(
+            attention_mode=settings.attention_mode,
+            serving=_serving_of(settings),
+            scope=settings.scope,
+        )
+        corrected = self.catalogue.corrected_gpu(gpu)
+        if method == CALIBRATED_METHOD:
+            check_gpu(corrected)
+            return _Basis(method, corrected, assumptions)
+        calibrated = None
+        if corrected.memory_bandwidth is not None:
+            calibrated = _Basis(CALIBRATED_METHOD, corrected, assumptions)
+        return _Basis(method, gpu, assumptions, calibrated)
+
+    def _basis_as(self, other: Alternative) -> _Basis:
+        """The basis with what is other in it."""
+        changes = other.changes
+        changes.pop("model", None)
+        if not changes:
+            return self._basis
+        batch = [name for name in ("concurrency_per_gpu", "sequences") if name in changes]
+        method = other.method or self.settings.method
+        if batch and method != CALIBRATED_METHOD:
+            raise ConfigurationError(
+                f"{batch[0]} has no effect on method {method!r}, which knows no batch, got "
+                f"{changes[batch[0]]!r}; compare with method={CALIBRATED_METHOD!r}"
+            )
+        settings = self.settings
+        if batch:
+            settings = replace(settings, concurrency_per_gpu=None, sequences=None)
+        return self._basis_of(replace(settings, **changes))  # type: ignore[arg-type]
 
     def _estimate_safely(
         self,
@@ -428,6 +488,58 @@ class Tracker:
         with self.seam("estimate"):
             return self.estimate(request_model, response_model, usage, tokens_per_second)
         return Outcome(reason="the estimator failed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """How calls are estimated.
+
+    Attributes:
+        method: The method.
+        gpu: The GPU profile, as the method needs it.
+        assumptions: What is assumed beside it.
+        calibrated: How the calibrated estimate beside this one is made; None: there is none.
+    """
+
+    method: str
+    gpu: GpuProfile
+    assumptions: Assumptions
+    calibrated: _Basis | None = None
+
+
+def _can_be_summed(estimate: EnergyEstimate) -> bool:
+    """Whether its energies, in the unit of sums, are finite numbers."""
+    joules = estimate.total_energy_joules + estimate.total_energy_high_joules
+    return math.isfinite(joules * NANOJOULES_PER_JOULE)
+
+
+def _not_finite(estimate: EnergyEstimate, usage: TokenUsage) -> ArithmeticError:
+    return ArithmeticError(
+        f"{estimate.total_energy_joules} J for model {estimate.model_profile!r} on GPU "
+        f"{estimate.gpu!r}, method {estimate.method!r}: {usage}"
+    )
+
+
+def _serving_of(settings: Settings) -> ServingProfile:
+    """The serving that the settings say, the rest left to be assumed.
+
+    Raises:
+        ConfigurationError: Both numbers of sequences are given.
+    """
+    if settings.concurrency_per_gpu is not None and settings.sequences is not None:
+        raise ConfigurationError(
+            "concurrency_per_gpu and sequences say the same in two ways; give one of them, got "
+            f"{settings.concurrency_per_gpu:g} and {settings.sequences:g}"
+        )
+    given = _serving_given(settings)
+    serving = ServingProfile(**given)
+    return serving if "concurrency_per_gpu" not in given else serving.with_known_concurrency()
+
+
+def _serving_given(settings: Settings) -> dict[str, Any]:
+    """The settings about serving that are not left to be assumed."""
+    named = ((name, getattr(settings, name)) for name in SERVING_SETTINGS)
+    return {name: value for name, value in named if value is not None}
 
 
 class Seam:
@@ -470,29 +582,6 @@ class _LogOnce:
                 where,
                 exc_info=error,
             )
-
-
-_catalogue_lock = threading.Lock()
-_catalogue: Catalogue | None = None
-
-
-def default_catalogue() -> Catalogue:
-    """The process-wide profiles: those shipped and those registered."""
-    global _catalogue
-    with _catalogue_lock:
-        if _catalogue is None:
-            _catalogue = load_catalogue().copy()
-        return _catalogue
-
-
-def register_model_profile(profile: ModelProfile) -> None:
-    """Add a model profile to the process-wide ones; the same name is replaced."""
-    default_catalogue().register_model(profile)
-
-
-def register_gpu_profile(profile: GpuProfile) -> None:
-    """Add a GPU profile to the process-wide ones; the same name is replaced."""
-    default_catalogue().register_gpu(profile)
 
 
 witnesses: list[Callable[[Call, CallRecord], object]] = []
@@ -539,11 +628,5 @@ def _leave_open_calls_to_parent() -> None:
     forget_deferred()
 
 
-def _renew_catalogue_lock() -> None:
-    global _catalogue_lock
-    _catalogue_lock = threading.Lock()
-
-
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_open_calls_to_parent)
-    os.register_at_fork(after_in_child=_renew_catalogue_lock)

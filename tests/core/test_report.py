@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_tracking.report import (
+    comparison_text,
+    count_text,
     energy_text,
     session_csv,
     session_html,
@@ -20,7 +23,7 @@ from energy_tracking.report import (
     table,
     two_digits,
 )
-from energy_tracking.totals import Totals
+from energy_tracking.totals import EnergyKind, GroupKey, Totals
 
 NANOJOULES_PER_WH = 3_600_000_000_000
 
@@ -79,101 +82,257 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.0k"),
+        (1349, "1.3k"),
+        (12_345, "12k"),
+        (999_499, "1.0M"),
+        (2_600_000_000, "2.6G"),
+    ],
+)
+def test_a_count_of_tokens_takes_five_characters_at_most(count: int, text: str) -> None:
+    assert count_text(count) == text
+
+
 def test_a_session_without_calls_is_one_line() -> None:
     assert session_table("nightly", {}, {}) == "nightly: 0 calls, 0 Wh"
 
 
-def test_a_session_shows_models_their_sum_and_what_is_not_known() -> None:
-    groups = {
-        ("o1", "H100"): Totals(
-            calls=1,
-            partial_calls=1,
-            input_tokens=1000,
-            output_tokens=200,
-            reasoning_tokens=150,
-            prefill_energy_nanojoules=NANOJOULES_PER_WH,
-            decode_energy_nanojoules=2 * NANOJOULES_PER_WH,
-            total_energy_nanojoules=3 * NANOJOULES_PER_WH,
-            total_energy_low_nanojoules=NANOJOULES_PER_WH,
-            total_energy_high_nanojoules=12 * NANOJOULES_PER_WH,
-        ),
-        ("gpt-4o", "H100"): Totals(
-            calls=2,
-            measured_calls=1,
-            input_tokens=20,
-            prefill_energy_nanojoules=NANOJOULES_PER_WH // 100,
-            total_energy_nanojoules=NANOJOULES_PER_WH // 100,
-            total_energy_low_nanojoules=NANOJOULES_PER_WH // 200,
-            total_energy_high_nanojoules=NANOJOULES_PER_WH // 50,
-        ),
-        ("mystery", "-"): Totals(calls=2, unestimated_calls=1, failed_calls=1, input_tokens=7),
-    }
+def key(model: str, method: str = "reference", scope: str = "gpu", **more: str) -> GroupKey:
+    return GroupKey(model, more.get("gpu", "H100"), method, scope, more.get("grade", "C"))
+
+
+UNKNOWN_ENERGY = {"method": "-", "scope": "-", "gpu": "-", "grade": "-"}
+
+
+def of_energy(wh: float, low: float = 0, high: float = 0, **more: int) -> Totals:
+    """Totals of one call with this energy and range [Wh]."""
+    energies = {"total_energy": wh, "total_energy_low": low or wh, "total_energy_high": high or wh}
+    given = {f"{name}_nanojoules": round(e * NANOJOULES_PER_WH) for name, e in energies.items()}
+    return Totals(**{"calls": 1} | given | more)
+
+
+def with_calibrated(totals: Totals, wh: float, low: float, high: float) -> Totals:
+    return replace(
+        totals,
+        calibrated_calls=totals.calls,
+        calibrated_energy_nanojoules=round(wh * NANOJOULES_PER_WH),
+        calibrated_energy_low_nanojoules=round(low * NANOJOULES_PER_WH),
+        calibrated_energy_high_nanojoules=round(high * NANOJOULES_PER_WH),
+    )
+
+
+BOTH = {
+    key("o1", grade="D"): with_calibrated(
+        of_energy(3, 1, 12, partial_calls=1, input_tokens=1000, output_tokens=200), 1, 0.5, 4
+    ),
+    key("gpt-4o"): with_calibrated(of_energy(0.01, 0.005, 0.02, input_tokens=20), 0.02, 0.01, 0.09),
+    key("mystery", **UNKNOWN_ENERGY): Totals(
+        calls=2, unestimated_calls=1, failed_calls=1, input_tokens=7
+    ),
+}
+REFERENCE_NOTE = [
+    "  reference: the project's seed formula (method reference, scope gpu). It knows",
+    "    no batch; use it to compare with other numbers of this formula.",
+]
+CALIBRATED_NOTE = [
+    "  calibrated: fitted to measured servers (method roofline, scope gpu). Use it",
+    "    for absolute figures and for decisions.",
+]
+
+
+def test_a_session_shows_both_numbers_with_ranges_and_what_each_is() -> None:
     reasons = {("mystery", "no energy profile"): 1, ("o1", "the stream was cut"): 1}
-    assert session_table("nightly", groups, reasons).splitlines() == [
-        "nightly: 5 calls (1 measured, 1 partial, 1 unestimated, 1 failed), 3.0 Wh",
-        "model     gpu  calls  input  cached  output  reasoning  prefill Wh  decode Wh  total Wh"
-        "       90 % range",
-        "gpt-4o   H100      2     20       0       0          0       0.010          0     0.010"
-        "  0.0050 to 0.020",
-        "mystery     -      2      7       0       0          0           -          -         -"
-        "                -",
-        "o1       H100      1  1,000       0     200        150         1.0        2.0       3.0"
-        "        1.0 to 12",
-        "sum                5  1,027       0     200        150         1.0        2.0       3.0"
-        "        1.0 to 12",
+    assert session_table("nightly", BOTH, reasons).splitlines() == [
+        "nightly: 4 calls (1 partial, 1 unestimated, 1 failed), "
+        "3.0 Wh reference, 1.0 Wh calibrated",
+        "model       calls    in  out         reference Wh        calibrated Wh",
+        "gpt-4o   C      1    20    0  0.010 (<0.01-0.020)  0.020 (0.010-0.090)",
+        "mystery  -      2     7    0                    -                    -",
+        "o1       D      1  1.0k  200         3.0 (1.0-12)       1.0 (0.50-4.0)",
+        "sum             4  1.0k  200         3.0 (1.0-12)       1.0 (0.51-4.1)",
+        *REFERENCE_NOTE,
+        *CALIBRATED_NOTE,
+        "  on H100; in brackets: 90 % range; A to E: how well the model's size is known",
         "  1 call to mystery: no energy profile",
         "  1 call to o1: the stream was cut",
     ]
 
 
-def test_one_model_needs_no_sum() -> None:
-    groups = {("gpt-4o", "H100"): Totals(calls=1, total_energy_nanojoules=NANOJOULES_PER_WH)}
+def test_each_method_and_scope_has_a_table_and_a_sum_of_its_own() -> None:
+    groups = {
+        key("gpt-4o"): with_calibrated(of_energy(3, 1, 12), 2, 1, 4),
+        key("o1"): with_calibrated(of_energy(5, 2, 20), 4, 2, 8),
+        key("gpt-4o", "roofline", "facility"): of_energy(7, 3, 20),
+        key("o1", "roofline", "facility"): of_energy(11, 3, 20),
+        key("gpt-4o", "measured", "-", grade="-"): of_energy(100, measured_calls=1),
+    }
     lines = session_table("nightly", groups, {}).splitlines()
-    assert lines[0] == "nightly: 1 call, 1.0 Wh"
-    assert len(lines) == 3
+    assert lines[0] == (
+        "nightly: 5 calls (1 measured), 8.0 Wh reference, 18 Wh facility, 100 Wh measured, "
+        "6.0 Wh calibrated (2 calls)"
+    )
+    rows = [line.split()[0] for line in lines[1:12]]
+    assert rows == [
+        *("model", "gpt-4o", "o1", "sum"),
+        *("model", "gpt-4o", "o1", "sum"),
+        *("model", "gpt-4o", "reference:"),
+    ]
+    sums = [line.split()[-2:] for line in lines if line.startswith("sum")]
+    assert sums == [["6.0", "(3.0-12)"], ["18", "(6.0-40)"]]
+    assert [line.split()[4:] for line in lines if line.startswith("model")] == [
+        ["reference", "Wh", "calibrated", "Wh"],
+        ["facility", "Wh"],
+        ["measured", "Wh"],
+    ]
+    sentences = [line for line in lines if line.startswith("  ") and ": " in line]
+    named = [line.split(":")[0].strip() for line in sentences]
+    assert named[:4] == ["reference", "calibrated", "facility", "measured"]
+
+
+def test_a_session_by_roofline_has_the_calibrated_number_alone() -> None:
+    totals = with_calibrated(of_energy(3, 1, 12), 3, 1, 12)
+    lines = session_table("nightly", {key("gpt-4o", "roofline"): totals}, {}).splitlines()
+    assert lines[0] == "nightly: 1 call, 3.0 Wh calibrated"
+    assert lines[1].split() == ["model", "calls", "in", "out", "calibrated", "Wh"]
+    assert lines[3:5] == CALIBRATED_NOTE
+
+
+def test_an_energy_without_a_calibrated_one_beside_it_stands_alone() -> None:
+    lines = session_table("nightly", {key("gpt-4o"): of_energy(3, 1, 12)}, {}).splitlines()
+    assert "calibrated" not in " ".join(lines)
+
+
+def test_one_model_needs_no_sum() -> None:
+    lines = session_table("nightly", {key("gpt-4o"): of_energy(1)}, {}).splitlines()
+    assert lines[0] == "nightly: 1 call, 1.0 Wh reference"
+    assert not [line for line in lines if line.startswith("sum")]
+
+
+def test_unknown_energy_is_said_to_be_unknown() -> None:
+    groups = {key("mystery", **UNKNOWN_ENERGY): Totals(calls=1, unestimated_calls=1)}
+    assert session_table("nightly", groups, {}).splitlines() == [
+        "nightly: 1 call (1 unestimated), energy not known",
+        "model       calls  in  out  energy",
+        "mystery  -      1   0    0       -",
+    ]
+
+
+def test_models_on_several_gpus_say_which() -> None:
+    groups = {key("o1"): of_energy(1), key("o1", gpu="A100"): of_energy(2)}
+    rows = session_table("nightly", groups, {}).splitlines()[2:5]
+    assert [row.split("  ")[0] for row in rows] == ["o1 on A100", "o1 on H100", "sum"]
 
 
 def test_what_reasoning_took_and_caching_avoided_is_said() -> None:
-    totals = Totals(
-        calls=1,
-        total_energy_nanojoules=3 * NANOJOULES_PER_WH,
+    totals = of_energy(
+        3,
+        cached_input_tokens=1024,
+        reasoning_tokens=384,
         reasoning_energy_nanojoules=2 * NANOJOULES_PER_WH,
         cache_avoided_energy_nanojoules=NANOJOULES_PER_WH // 2,
     )
-    assert session_table("nightly", {("o1", "H100"): totals}, {}).splitlines()[-2:] == [
-        "  2.0 Wh of it spent on reasoning",
-        "  500 mWh avoided by prompt caching",
+    assert session_table("nightly", {key("o1"): totals}, {}).splitlines()[-2:] == [
+        "  among them 1,024 cached input tokens, 384 reasoning tokens",
+        "  reference: 2.0 Wh of it spent on reasoning, 500 mWh avoided by prompt caching",
+    ]
+
+
+NAMES_OF_MODELS = [
+    "claude-sonnet-4-5-20250929",
+    "gpt-4o-mini-2024-07-18",
+    "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+    "us.anthropic.claude-3-5-sonnet-20241022-v2:0",
+    "accounts/fireworks/models/llama-v3p1-405b-instruct",
+]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(NAMES_OF_MODELS),
+            st.integers(1, 99_999),
+            st.integers(0, 10**11),
+            st.floats(1e-3, 1),
+        ),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda row: row[0],
+    )
+)
+def test_the_table_fits_a_terminal(rows: list[tuple[str, int, int, float]]) -> None:
+    groups = {
+        key(model): with_calibrated(
+            of_energy(wh, 0.4 * wh, 12 * wh, calls=calls, input_tokens=tokens), wh, 0.4 * wh, 9 * wh
+        )
+        for model, calls, tokens, wh in rows
+    }
+    lines = session_table("nightly", groups, {}).splitlines()
+    assert max(map(len, lines[1:])) <= 80
+
+
+def test_a_long_name_is_cut_in_its_middle_unless_two_would_be_alike() -> None:
+    long = "meta-llama/" + "x" * 40 + "-Instruct"
+    one = session_table("n", {key(long): of_energy(1, 0.5, 2)}, {}).splitlines()[2]
+    assert one.startswith("meta-llama/xx")
+    assert "xxx-Instruct" in one
+    assert "..." in one
+    alike = {key("a" * 40 + name + "b" * 40): of_energy(1) for name in "12"}
+    both = session_table("n", alike, {})
+    assert "..." not in both
+
+
+def test_a_comparison_shows_both_sides_and_both_numbers() -> None:
+    seed, other = EnergyKind("reference", "gpu"), EnergyKind("roofline", "gpu")
+    actual = {seed: with_calibrated(of_energy(3, 1, 12), 2, 1, 4)}
+    changed = {other: with_calibrated(of_energy(2.5, 2, 3), 2.5, 2, 3)}
+    text = comparison_text(1, {"method": "roofline", "sequences": 8}, actual, changed)
+    assert text.splitlines() == [
+        "1 call compared with method=roofline, sequences=8",
+        "           reference Wh  calibrated Wh",
+        "as it was  3.0 (1.0-12)  2.0 (1.0-4.0)",
+        "compared              -  2.5 (2.0-3.0)",
+        *REFERENCE_NOTE,
+        *CALIBRATED_NOTE,
+        "  in brackets: 90 % range",
     ]
 
 
 # For machines and notebooks.
 
 GROUPS = {
-    ("o1", "H100"): Totals(
+    key("o1"): Totals(
         calls=1,
         input_tokens=1000,
         decode_energy_nanojoules=NANOJOULES_PER_WH,
         total_energy_nanojoules=NANOJOULES_PER_WH,
     ),
-    ('a,"b"\n<script>', "-"): Totals(calls=1, unestimated_calls=1),
+    key('a,"b"\n<script>', **UNKNOWN_ENERGY): Totals(calls=1, unestimated_calls=1),
 }
 REASONS = {('a,"b"\n<script>', "no <b>profile</b>"): 1}
-NAMES = [
-    *("model", "gpu", "calls", "measured_calls", "partial_calls", "unestimated_calls"),
+SUMS = [
+    *("calls", "measured_calls", "partial_calls", "unestimated_calls"),
     *("failed_calls", "input_tokens", "cached_input_tokens", "output_tokens"),
     *("reasoning_tokens", "prefill_energy_joules", "decode_energy_joules"),
     *("reasoning_energy_joules", "cache_avoided_energy_joules", "total_energy_joules"),
-    *("total_energy_low_joules", "total_energy_high_joules", "total_energy_wh"),
+    *("total_energy_low_joules", "total_energy_high_joules", "calibrated_calls"),
+    *("calibrated_energy_joules", "calibrated_energy_low_joules", "calibrated_energy_high_joules"),
+    *("total_energy_wh", "calibrated_energy_wh"),
 ]
+NAMES = ["model", "gpu", "method", "scope", "grade", *SUMS]
 
 
-def test_csv_has_a_row_per_model_and_gpu_and_reads_back() -> None:
+def test_csv_has_a_row_per_group_and_reads_back() -> None:
     text = session_csv(GROUPS)
     read = list(csv.DictReader(StringIO(text)))
     assert list(read[0]) == NAMES
-    assert [(row["model"], row["gpu"], row["calls"]) for row in read] == [
-        ('a,"b"\n<script>', "-", "1"),
-        ("o1", "H100", "1"),
+    assert [[row[name] for name in NAMES[:6]] for row in read] == [
+        ['a,"b"\n<script>', "-", "-", "-", "-", "1"],
+        ["o1", "H100", "reference", "gpu", "C", "1"],
     ]
     assert float(read[1]["total_energy_joules"]) == 3600
     assert float(read[1]["total_energy_wh"]) == 1
@@ -186,6 +345,11 @@ def test_json_has_all_digits_and_reads_back() -> None:
     assert [list(group) for group in told["groups"]] == [NAMES, NAMES]
     assert told["groups"][1]["input_tokens"] == told["totals"]["input_tokens"] == 1000
     assert told["totals"]["calls"] == 2
+    assert [list(one) for one in told["sums"]] == [["method", "scope", *SUMS]] * 2
+    assert [(one["method"], one["scope"], one["calls"]) for one in told["sums"]] == [
+        ("-", "-", 1),
+        ("reference", "gpu", 1),
+    ]
     assert told["reasons"] == [
         {"model": 'a,"b"\n<script>', "reason": "no <b>profile</b>", "calls": 1}
     ]
@@ -209,7 +373,8 @@ def test_html_shows_names_as_they_are() -> None:
     read.feed(session_html("<i>nightly</i>", GROUPS, REASONS))
     read.close()
     assert set(read.tags) == {"table", "caption", "tr", "th", "td", "ul", "li"}
-    assert read.texts[0] == "<i>nightly</i>: 2 calls (1 unestimated), 1.0 Wh"
+    assert read.texts[0] == "<i>nightly</i>: 2 calls (1 unestimated), 1.0 Wh reference"
+    assert read.texts[1:7] == ["model", "grade", "calls", "in", "out", "reference Wh"]
     assert 'a,"b"\n<script>' in read.texts
     assert read.texts[-1] == '1 call to a,"b"\n<script>: no <b>profile</b>'
     # A header, two models and their sum.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from energy_tracking.call import CallRecord, CallRequest
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.session import process_session
-from energy_tracking.totals import Totals, sum_of
+from energy_tracking.totals import Totals, group_of, grouped, sum_of, sums_by_kind
 from energy_tracking.usage import TokenUsage
 
 REQUEST = CallRequest(
@@ -122,6 +122,69 @@ def test_measured_energy_takes_the_estimates_place_and_has_no_range() -> None:
     assert totals.total_energy_high_joules == 240.0 + 100.0
     # The split stays that of the estimates.
     assert totals.decode_energy_joules == 181.0
+
+
+CALIBRATED = replace(
+    ESTIMATE,
+    method="roofline",
+    prefill_energy_joules=3.0,
+    decode_energy_joules=9.0,
+    total_energy_low_joules=6.0,
+    total_energy_high_joules=24.0,
+)
+
+
+def test_the_calibrated_number_is_summed_beside_with_its_range_and_its_calls() -> None:
+    beside = replace(ESTIMATED, calibrated=CALIBRATED)
+    totals = counted(beside, beside, ESTIMATED, replace(MEASURED, calibrated=CALIBRATED))
+    assert (totals.calls, totals.calibrated_calls) == (4, 3)
+    assert totals.calibrated_energy_joules == 36.0
+    assert (totals.calibrated_energy_low_joules, totals.calibrated_energy_high_joules) == (18, 72)
+    assert totals.calibrated_energy_wh == pytest.approx(36 / 3600, rel=1e-15)
+    assert totals.calibrated_energy_low_wh == pytest.approx(18 / 3600, rel=1e-15)
+    assert totals.calibrated_energy_high_wh == pytest.approx(72 / 3600, rel=1e-15)
+    assert totals.total_energy_joules == 3 * 120.5 + 100
+    assert totals.as_dict()["calibrated_energy_joules"] == 36.0
+
+
+@pytest.mark.parametrize(("scope", "calls"), [("gpu", 1), ("facility", 0)])
+def test_an_estimate_by_roofline_of_the_boards_is_its_own_calibrated_number(
+    scope: str, calls: int
+) -> None:
+    totals = counted(replace(ESTIMATED, estimate=replace(CALIBRATED, scope=scope)))
+    assert (totals.calibrated_calls, totals.calibrated_energy_joules) == (calls, 12.0 * calls)
+
+
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [
+        (ESTIMATED, ("gpt-4o", "H100", "reference", "gpu", "D")),
+        (PARTIAL, ("gpt-4o", "H100", "reference", "gpu", "D")),
+        (MEASURED, ("gpt-4o", "H100", "measured", "-", "-")),
+        (replace(MEASURED, estimate=None), ("gpt-4o", "-", "measured", "-", "-")),
+        (UNKNOWN_MODEL, ("gpt-4o", "-", "-", "-", "-")),
+        (
+            replace(ESTIMATED, estimate=replace(CALIBRATED, scope="facility", grade="A")),
+            ("gpt-4o", "H100", "roofline", "facility", "A"),
+        ),
+    ],
+)
+def test_a_row_is_of_one_model_gpu_method_scope_and_grade(
+    record: CallRecord, key: tuple[str, ...]
+) -> None:
+    assert group_of(record) == key
+
+
+def test_sums_of_different_kinds_stay_apart() -> None:
+    facility = replace(ESTIMATED, estimate=replace(CALIBRATED, scope="facility"))
+    groups, _ = grouped([ESTIMATED, replace(ESTIMATED, response_model="o1"), facility, MEASURED])
+    sums = sums_by_kind(groups)
+    assert {kind: totals.total_energy_joules for kind, totals in sums.items()} == {
+        ("reference", "gpu"): 241.0,
+        ("roofline", "facility"): 12.0,
+        ("measured", "-"): 100.0,
+    }
+    assert sums_by_kind({}) == {}
 
 
 def test_tokens_of_an_unestimated_call_are_counted() -> None:

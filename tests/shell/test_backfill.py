@@ -502,10 +502,10 @@ def test_the_command_prints_what_was_used(
     assert table.startswith(f"{output}, {errors}: 3 calls (1 failed), ")
     assert "1 call to unknown: failed with batch_expired" in table
     header, *rows = printed(capsys, output, "--format", "csv").splitlines()
-    assert header.startswith("model,gpu,calls,")
-    assert [row.split(",")[:3] for row in rows] == [
-        ["gpt-4o-2024-08-06", "H100", "1"],
-        ["o1", "H100", "1"],
+    assert header.startswith("model,gpu,method,scope,grade,calls,")
+    assert [row.split(",")[:6] for row in rows] == [
+        ["gpt-4o-2024-08-06", "H100", "reference", "gpu", "C", "1"],
+        ["o1", "H100", "reference", "gpu", "D", "1"],
     ]
     assert as_json(capsys, output)["totals"] == record_log(output).as_dict()
 
@@ -555,7 +555,7 @@ def test_the_command_writes_only_the_ledger_it_is_told_to(
         (("none.jsonl",), "none.jsonl: No such file"),
         ((".",), ".: "),
         (("--gpu", "H10O"), "did you mean 'H100'"),
-        (("--model", "gpt4o"), "unknown model 'gpt4o'"),
+        (("--model", "gpt-4o-minii"), "unknown model 'gpt-4o-minii'; did you mean 'gpt-4o-mini'"),
         (("--ledger", "none/energy.jsonl"), "cannot append to 'none/energy.jsonl'"),
     ],
 )
@@ -568,6 +568,7 @@ def test_the_command_explains_what_is_wrong_and_counts_nothing_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENERGY_TRACKING_DEFAULT_MODEL", "gpt-4o")
     ledger = tmp_path / "energy.jsonl"
     given = ["--ledger", str(ledger)] if "--ledger" not in arguments else []
     assert main(["backfill", str(outputs[0]), *arguments, *given]) == 2

@@ -258,7 +258,7 @@ FORK = """
 import os, signal, threading
 from opentelemetry.sdk.trace import TracerProvider
 from energy_tracking import Tracker, process_session
-from energy_tracking import enrich, tracker as tracking
+from energy_tracking import data, enrich
 
 provider = TracerProvider()
 provider.add_span_processor(enrich.EnergySpanProcessor())
@@ -275,7 +275,7 @@ def count_two():
     return process_session().totals.calls
 
 def hold():
-    with enrich._counted._lock, tracking._catalogue_lock:
+    with enrich._counted._lock, data._catalogue_lock:
         held.set()
         release.wait(20)
 
@@ -441,7 +441,7 @@ def test_a_program_runs_as_it_would_and_its_calls_are_summed_up(
     assert done.stdout.splitlines() == ["['--flag', '-m'] __main__ True", "True"]
     assert done.returncode == 0
     # The call of its own exit handler is among them.
-    assert re.match(r"process: 2 calls, \d+ mWh\nmodel", done.stderr)
+    assert re.match(r"process: 2 calls, \d+ mWh reference, \d+ mWh calibrated\nmodel", done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -499,5 +499,6 @@ def test_any_client_can_be_recorded() -> None:
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line.split() for line in done.stdout.splitlines()}
     # Of what is recorded: cached tokens beside the input, thoughts beside the output.
-    assert rows["claude-sonnet-4-5"][2:7] == ["1", "1,825", "1,800", "310", "0"]
-    assert rows["gemini-2.5-flash"][2:7] == ["1", "120", "0", "480", "400"]
+    assert rows["claude-sonnet-4-5"][2:5] == ["1", "1.8k", "310"]
+    assert rows["gemini-2.5-flash"][2:5] == ["1", "120", "480"]
+    assert "among them 1,800 cached input tokens, 400 reasoning tokens" in done.stdout

@@ -402,8 +402,11 @@ def test_the_command_prints_a_table(tracker: Tracker, path: Path) -> None:
     assert printed(str(path)).startswith(f"{path}: 2 calls, ")
     assert printed(str(path), "--session", "nightly").startswith("nightly: 1 call, ")
     header, *rows = printed(str(path), "--format", "csv").splitlines()
-    assert header.startswith("model,gpu,calls,")
-    assert [row.split(",")[:3] for row in rows] == [["gpt-4o", "H100", "1"], ["o1", "H100", "1"]]
+    assert header.startswith("model,gpu,method,scope,grade,calls,")
+    assert [row.split(",")[:6] for row in rows] == [
+        ["gpt-4o", "H100", "reference", "gpu", "C", "1"],
+        ["o1", "H100", "reference", "gpu", "D", "1"],
+    ]
 
 
 def test_the_command_says_what_it_could_not_read(
@@ -418,6 +421,40 @@ def test_the_command_says_what_it_could_not_read(
     assert "1 unreadable line left out (2)" in shown.err
     assert main(["ledger", str(path.with_name("none.jsonl"))]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_the_command_never_replaces_a_model_that_was_named(
+    tracker: Tracker,
+    path: Path,
+    lines: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for _ in range(lines):
+        tracker.record(model="gpt-4o", usage=USAGE)
+    monkeypatch.setenv("ENERGY_TRACKING_DEFAULT_MODEL", "gpt-4o")
+    assert main(["ledger", str(path), "--model", "gpt-4o-minii"]) == 2
+    shown = capsys.readouterr()
+    assert "unknown model 'gpt-4o-minii'; did you mean 'gpt-4o-mini'" in shown.err
+    assert shown.out == ""
+
+
+def test_the_command_adds_up_no_two_methods(tracker: Tracker, watch: Watch, path: Path) -> None:
+    tracker.record(model="gpt-4o", usage=USAGE)
+    Tracker(**watch.arguments, ledger=path, method="roofline", scope="facility").record(
+        model="gpt-4o", usage=USAGE
+    )
+    told = json.loads(printed(str(path), "--format", "json"))
+    assert [(one["method"], one["scope"], one["calls"]) for one in told["sums"]] == [
+        ("reference", "gpu", 1),
+        ("roofline", "facility", 1),
+    ]
+    assert [(row["method"], row["scope"], row["grade"]) for row in told["groups"]] == [
+        ("reference", "gpu", "C"),
+        ("roofline", "facility", "C"),
+    ]
+    assert printed(str(path)).count("\nmodel") == 2
 
 
 def test_the_command_opens_no_ledger_of_its_own(

@@ -89,20 +89,29 @@ def test_nothing_is_tracked():
 def test_the_report_names_the_most_expensive_tests_first(run: pytest.Pytester) -> None:
     result = ran(run, "--energy-report", "--junitxml=junit.xml")
     result.assert_outcomes(passed=3)
-    result.stdout.re_match_lines_random([r"4 LLM calls, [\d.]+ [mµ]Wh$"])
+    result.stdout.re_match_lines_random(
+        [r"4 LLM calls, [\d.]+ [mµ]Wh \([\d.]+ [mµ]Wh calibrated\)$"]
+    )
     shown = result.stdout.str()
-    rows = re.findall(r"^(test_it\.py::\S+) +(\d+) +([\d.]+) mWh$", shown, flags=re.MULTILINE)
+    row = r"^(test_it\.py::\S+) +(\d+) +([\d.]+) mWh +([\d.]+) mWh$"
+    rows = re.findall(row, shown, flags=re.MULTILINE)
     assert [row[:2] for row in rows] == [
         ("test_it.py::test_three[a|b]", "3"),
         ("test_it.py::test_one", "1"),
     ]
-    assert float(rows[0][2]) == pytest.approx(3 * float(rows[1][2]), rel=0.1)
+    for column in (2, 3):
+        assert float(rows[0][column]) == pytest.approx(3 * float(rows[1][column]), rel=0.1)
     properties = [
         (each.get("name"), each.get("value"))
         for each in ElementTree.parse("junit.xml").iter("property")
     ]
     assert ("energy_tracking.calls", "3") in properties
-    assert len(properties) == 4
+    assert {name for name, _ in properties} == {
+        "energy_tracking.calls",
+        "energy_tracking.total_energy_wh",
+        "energy_tracking.calibrated_energy_wh",
+    }
+    assert len(properties) == 6
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from energy_tracking import (
+    ConfigurationError,
     Session,
     Tracker,
     UnknownGpuError,
@@ -14,6 +16,7 @@ from energy_tracking import (
     energy_session,
 )
 from energy_tracking.session import CALLS_COMPARED
+from energy_tracking.totals import EnergyKind
 from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
 from watch import Watch
 
@@ -90,11 +93,113 @@ def test_a_comparison_takes_a_name_as_calls_do_and_refuses_an_unknown_one(watch:
     with energy_session() as session:
         tracker.record(model="gpt-4o", usage=UNCACHED)
     dated = session.compare(model="gpt-4o-mini-2024-07-18")
-    assert dated == session.compare(model="gpt-4o-mini")
+    assert dated.other == session.compare(model="gpt-4o-mini").other
     with pytest.raises(UnknownModelError, match="gpt-4o-mini"):
         session.compare(model="gpt-4o-minni")
     with pytest.raises(UnknownGpuError, match="H100"):
         session.compare(gpu="H1000")
+
+
+USAGES = (CHAT_USAGE, CACHED, UNCACHED)
+OTHERS: list[dict[str, Any]] = [
+    {"method": "roofline"},
+    {"method": "roofline", "scope": "facility"},
+    {"method": "roofline", "concurrency_per_gpu": 4},
+    {"method": "roofline", "sequences": 8, "model": "o1", "gpu": "A100"},
+    {"method": "reference", "gpu": "GB200", "model": "gpt-4o-mini"},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@METHODS
+def test_a_comparison_by_any_of_it_is_what_such_a_tracker_would_have_given(
+    watch: Watch, method: str, other: dict[str, Any]
+) -> None:
+    tracker = Tracker(**watch.arguments, method=method)
+    with energy_session() as session:
+        for usage in USAGES:
+            tracker.record(model="gpt-4o", usage=usage)
+    settings = {"method": method} | {name: other[name] for name in other if name != "model"}
+    such = Tracker(**watch.arguments, **settings)
+    with energy_session() as as_other:
+        for usage in USAGES:
+            such.record(model=other.get("model", "gpt-4o"), usage=usage)
+    compared = session.compare(**other)
+    assert (compared.actual, compared.other) == (session.totals, as_other.totals)
+    assert compared.factor == pytest.approx(
+        as_other.total_energy_joules / session.total_energy_joules
+    )
+    kind = EnergyKind(settings["method"], settings.get("scope", "gpu"))
+    assert list(compared.actual_by_kind) == [EnergyKind(method, "gpu")]
+    assert list(compared.other_by_kind) == [kind]
+    assert compared.changes == other
+
+
+def test_a_comparison_is_printed_with_methods_scopes_and_ranges(watch: Watch) -> None:
+    tracker = Tracker(**watch.arguments)
+    with energy_session() as session:
+        tracker.record(model="gpt-4o", usage=UNCACHED)
+    head, header, was, compared, *notes = str(session.compare(method="roofline")).splitlines()
+    assert head == "1 call compared with method=roofline"
+    assert header.split() == ["reference", "Wh", "calibrated", "Wh"]
+    assert was.startswith("as it was ")
+    assert compared.split()[1] == "-"
+    assert was.split("  ")[-1] == compared.split("  ")[-1]
+    assert "(method reference, scope gpu)" in " ".join(notes)
+    assert "(method roofline, scope gpu)" in " ".join(notes)
+
+
+def test_a_name_the_user_types_is_never_replaced_by_the_default(watch: Watch) -> None:
+    tracker = Tracker(**watch.arguments, default_model="gpt-4o")
+    with energy_session() as session:
+        tracker.record(model="nobody-knows-it", usage=UNCACHED)
+    for one in (session, Session(), Session("without an estimate")):
+        with pytest.raises(UnknownModelError, match="did you mean 'gpt-4o-mini'"):
+            one.compare(model="gpt-4o-minii")
+        with pytest.raises(UnknownGpuError, match="H100"):
+            one.compare(gpu="H1000")
+        with pytest.raises(ConfigurationError, match="did you mean 'roofline'"):
+            one.compare(method="rooflin")
+    with pytest.raises(UnknownModelError, match="did you mean 'gpt-4o-mini'"):
+        tracker.estimate_again(watch.record, "gpt-4o-minii")
+
+
+def test_a_mapped_name_can_be_compared_with(watch: Watch) -> None:
+    tracker = Tracker(**watch.arguments | {"model_mapping": {"ours": "gpt-4o-mini"}})
+    with energy_session() as session:
+        tracker.record(model="gpt-4o", usage=UNCACHED)
+    assert session.compare(model="ours").other == session.compare(model="gpt-4o-mini").other
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"scope": "facility"}, "scope 'facility' needs method 'roofline'"),
+        ({"sequences": 8}, "sequences has no effect on method 'reference'"),
+        ({"concurrency_per_gpu": 8.5}, "got 8.5; compare with method='roofline'"),
+        ({"sequences": 0}, "sequences must be finite and above 0, got 0"),
+        ({"sequences": True}, "sequences must be finite and above 0, got True"),
+        ({"sequences": "8"}, "got '8'"),
+        ({"sequences": 8, "concurrency_per_gpu": 2}, "give one of them, got 2 and 8"),
+        ({"method": "roofline", "scope": "city"}, "unknown scope 'city'"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused(
+    watch: Watch, other: dict[str, Any], words: str
+) -> None:
+    tracker = Tracker(**watch.arguments)
+    with energy_session() as session:
+        tracker.record(model="gpt-4o", usage=UNCACHED)
+    with pytest.raises(ConfigurationError, match=words):
+        session.compare(**other)
+
+
+def test_another_number_of_sequences_takes_the_place_of_the_trackers_own(watch: Watch) -> None:
+    few = Tracker(**watch.arguments, method="roofline", concurrency_per_gpu=2)
+    with energy_session() as session:
+        few.record(model="gpt-4o", usage=UNCACHED)
+    assert session.compare(sequences=100).factor < 1
+    assert session.compare(concurrency_per_gpu=2).factor == 1
 
 
 def test_only_calls_with_an_energy_are_compared(watch: Watch) -> None:

@@ -503,7 +503,7 @@ def test_a_session_is_told_to_machines_and_notebooks(tracker: Tracker) -> None:
     told = json.loads(session.to_json())
     assert (told["name"], told["tags"]) == ("<nightly>", {"team": "search"})
     assert told["totals"] == session.totals.as_dict()
-    assert session.to_csv().splitlines()[1].startswith("gpt-4o,H100,1,")
+    assert session.to_csv().splitlines()[1].startswith("gpt-4o,H100,reference,gpu,C,1,")
     assert "&lt;nightly&gt;: 2 calls" in session._repr_html_()
 
 

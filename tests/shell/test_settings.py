@@ -17,6 +17,7 @@ from energy_tracking import ConfigurationError, EnergyTrackingWarning, Tracker
 from energy_tracking.estimator import ATTENTION_MODES, METHODS
 from energy_tracking.settings import (
     INCLUDE_USAGE,
+    SERVING_SETTINGS,
     SPANS,
     SettingArguments,
     Settings,
@@ -32,9 +33,13 @@ GIVEN: list[tuple[str, Any, str, Any, Any]] = [
     ("method", "reference", "reference", "reference", "reference"),
     ("attention_mode", "linear", "linear", "linear", "quadratic"),
     ("scope", "facility", "facility", "facility", "gpu"),
-    ("concurrency", 8, "8", 8.0, 16.5),
+    ("concurrency_per_gpu", 8, "8", 8.0, 16.5),
+    ("sequences", 64, "64", 64.0, 1),
     ("num_gpus", 4, "4", 4, 8),
     ("weight_bytes", 0.5, "0.5", 0.5, 2),
+    ("weight_format", "fp8", "fp8", "fp8", "bf16"),
+    ("expert_parallel", 8, "8", 8, 1),
+    ("speculative", True, "yes", True, False),
     ("timing_evidence", True, "on", True, False),
     ("include_usage", "never", "never", "never", "always"),
     ("include_usage_hosts", ["a.b", "c"], "a.b, c", ("a.b", "c"), ("d",)),
@@ -54,14 +59,18 @@ WRONG: list[tuple[str, Any, str]] = [
     ("method", "referense", "'reference'"),
     ("attention_mode", "Quadratic", "'quadratic'"),
     ("scope", "gpus", "'gpu'"),
-    ("concurrency", "many", "no number"),
-    ("concurrency", True, "no number"),
-    ("concurrency", [8], "no number"),
-    ("concurrency", "-1", "above 0"),
-    ("concurrency", "nan", "above 0"),
+    ("concurrency_per_gpu", "many", "no number"),
+    ("concurrency_per_gpu", True, "no number"),
+    ("concurrency_per_gpu", [8], "no number"),
+    ("concurrency_per_gpu", "-1", "above 0"),
+    ("concurrency_per_gpu", "nan", "above 0"),
+    ("sequences", 0, "above 0"),
     ("num_gpus", "1.5", "whole"),
     ("num_gpus", 0, "above 0"),
     ("weight_bytes", math.inf, "finite"),
+    ("weight_format", "fp9", "'fp8'"),
+    ("expert_parallel", 0.5, "whole"),
+    ("speculative", "perhaps", "unknown flag"),
     ("timing_evidence", "maybe", "unknown flag"),
     ("include_usage", "allways", "'always'"),
     ("include_usage_hosts", 5, "name,name"),
@@ -140,6 +149,34 @@ def test_a_wrong_variable_is_named(name: str, value: str, hint: str) -> None:
     assert message.startswith(f"ENERGY_TRACKING_{name.upper()}: ")
     assert repr(value) in message
     assert hint in message
+
+
+@pytest.mark.parametrize("mode", ATTENTION_MODES)
+def test_an_attention_mode_is_refused_by_the_method_that_has_none(mode: str) -> None:
+    with pytest.raises(ConfigurationError) as by_argument:
+        loaded(method="roofline", attention_mode=mode)
+    assert str(by_argument.value) == (
+        f"attention_mode has no effect on method 'roofline', got {mode!r}; leave it unset, or "
+        "use method 'reference'"
+    )
+    with pytest.raises(ConfigurationError, match="ENERGY_TRACKING_ATTENTION_MODE has no effect"):
+        loaded({"ENERGY_TRACKING_ATTENTION_MODE": mode}, method="roofline")
+    assert loaded(attention_mode=mode, method="reference").attention_mode == mode
+    assert loaded({"ENERGY_TRACKING_METHOD": "roofline"}).method == "roofline"
+
+
+def test_settings_of_serving_say_that_they_are_for_the_calibrated_number() -> None:
+    of_serving = {
+        "concurrency_per_gpu",
+        "sequences",
+        "num_gpus",
+        "weight_bytes",
+        "weight_format",
+        "expert_parallel",
+        "speculative",
+    }
+    said = {row[0] for row in settings_rows() if row[3].startswith("for the calibrated number")}
+    assert said == set(SERVING_SETTINGS) == of_serving
 
 
 @pytest.mark.parametrize(

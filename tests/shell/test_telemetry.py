@@ -21,6 +21,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from energy_tracking import CallRecord, Session, wrap_openai
 from energy_tracking import telemetry as names
+from energy_tracking.data import default_catalogue
+from energy_tracking.estimator import roofline
 from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, error_reply, json_reply
 
 REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
@@ -131,13 +133,34 @@ async def test_a_call_is_one_client_span_with_tokens_and_energy(
     }
     for name, expected in near.items():
         assert attributes.pop(name) == pytest.approx(expected, rel=1e-9), name
-    # The measured error of the formula, 0.48 to 11.2, and a factor of 1.8 for grade C.
-    low = 1 / (1 + math.hypot(1 / 0.48 - 1, 0.8))
+    # The calibrated number beside it, by its own module from the corrected rows.
+    catalogue = default_catalogue()
+    beside = roofline.estimate(
+        catalogue.model("gpt-4o@registry"),
+        catalogue.gpu("H100-SXM"),
+        input_tokens=120,
+        cached_input_tokens=64,
+        output_tokens=80,
+    )
+    site = beside.deployment
+    for name, expected in (
+        ("energy_tracking.calibrated_energy_joules", beside.total_energy_joules),
+        ("energy_tracking.calibrated_energy_low_joules", beside.total_energy_low_joules),
+        ("energy_tracking.calibrated_energy_high_joules", beside.total_energy_high_joules),
+        ("energy_tracking.assumed.sequences", beside.sequences),
+        ("energy_tracking.assumed.num_gpus", site.gpus * site.stages),
+        ("energy_tracking.assumed.weight_bytes", site.weight_bytes),
+    ):
+        assert attributes.pop(name) == expected, name
+    assert attributes.pop("energy_tracking.assumed.weight_format") == "fp8"
+    # The measured errors of the formula, each on its part, and a factor of 1.8 for grade C.
+    total = prefill + decode
+    low, high = (0.38 * prefill + 0.45 * decode) / total, (3.6 * prefill + 14.4 * decode) / total
     assert attributes.pop("energy_tracking.total_energy_low_joules") == pytest.approx(
-        (prefill + decode) * low
+        total / (1 + math.hypot(1 / low - 1, 0.8))
     )
     assert attributes.pop("energy_tracking.total_energy_high_joules") == pytest.approx(
-        (prefill + decode) * (1 + math.hypot(10.2, 0.8))
+        total * (1 + math.hypot(high - 1, 0.8))
     )
     assert attributes == {
         "gen_ai.operation.name": "chat",

@@ -20,8 +20,8 @@ from energy_tracking import (
 )
 from energy_tracking import tracker as tracker_module
 from energy_tracking.call import defer, settle_deferred
+from energy_tracking.data import default_catalogue
 from energy_tracking.estimator import estimate_usage
-from energy_tracking.tracker import default_catalogue
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 

@@ -1,4 +1,4 @@
-"""The profiles that come with the library, and the reader of profile files.
+"""The profiles that come with the library or are registered, and the reader of profile files.
 
 A profile file is TOML. ``[models."name"]`` and ``[gpus."name"]`` tables hold the
 fields of `ModelProfile` and `GpuProfile`. A number stands alone or as
@@ -10,6 +10,7 @@ not repeat: ``grade``, ``source``, and per field a number, or only its grade and
 from __future__ import annotations
 
 import os
+import threading
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
@@ -67,6 +68,38 @@ def load_catalogue() -> Catalogue:
             for name in group["names"]
         },
     )
+
+
+_catalogue_lock = threading.Lock()
+_catalogue: Catalogue | None = None
+
+
+def default_catalogue() -> Catalogue:
+    """The process-wide profiles: those shipped and those registered."""
+    global _catalogue
+    with _catalogue_lock:
+        if _catalogue is None:
+            _catalogue = load_catalogue().copy()
+        return _catalogue
+
+
+def register_model_profile(profile: ModelProfile) -> None:
+    """Add a model profile to the process-wide ones; the same name is replaced."""
+    default_catalogue().register_model(profile)
+
+
+def register_gpu_profile(profile: GpuProfile) -> None:
+    """Add a GPU profile to the process-wide ones; the same name is replaced."""
+    default_catalogue().register_gpu(profile)
+
+
+def _renew_catalogue_lock() -> None:
+    global _catalogue_lock
+    _catalogue_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_catalogue_lock)
 
 
 @cache

@@ -29,8 +29,9 @@ from energy_tracking.call import CallRecord
 from energy_tracking.decorator import track_energy
 from energy_tracking.demo.server import EXCHANGE_HEADER, Exchange, ReplayServer, load_exchanges
 from energy_tracking.openai_client import wrap_openai
-from energy_tracking.report import energy_text, table
+from energy_tracking.report import energy_text, kind_label, table, two_digits
 from energy_tracking.session import Session
+from energy_tracking.totals import UNKNOWN, group_of
 from energy_tracking.tracker import TrackerArguments
 
 METHODS = {
@@ -114,13 +115,6 @@ def run_demo(
         shown = next(span for span in spans if span.name == name)
         print(f"\nspan {name!r}\n{_attributes(shown)}", file=out)
     print(f"\nprint(session)\n{session}", file=out)
-    if records and records[0].estimate is not None:
-        estimate = records[0].estimate
-        print(
-            f"\nEstimated by method {estimate.method} {estimate.method_version}"
-            f" for one {estimate.gpu}, scope {estimate.scope} (the board alone).",
-            file=out,
-        )
     if sender is not None:
         if not sender.sent_everything:
             print(f"\nCould not send the telemetry to {otlp_endpoint}.", file=out)
@@ -142,18 +136,25 @@ def _call(client: openai.OpenAI, exchange: Exchange) -> None:
 
 
 def _calls_table(exchanges: Sequence[Exchange], records: Sequence[CallRecord]) -> str:
-    header = ("call", "input", "output", "energy", "status")
-    return table(header, [_row(*pair) for pair in zip(exchanges, records, strict=True)])
+    kinds = {key.kind for key in map(group_of, records) if key.method != UNKNOWN}
+    own = " or ".join(kind_label(kind) for kind in sorted(kinds)) or "energy"
+    beside = ("calibrated",) if any(record.calibrated for record in records) else ()
+    rows = [_row(*pair) for pair in zip(exchanges, records, strict=True)]
+    return table(
+        ("call", "input", "output", own, *beside), [row[: 4 + len(beside)] for row in rows]
+    )
 
 
 def _row(exchange: Exchange, record: CallRecord) -> tuple[str, ...]:
-    usage, estimate = record.usage, record.estimate
+    usage, estimate, calibrated = record.usage, record.estimate, record.calibrated
     return (
         exchange.name,
         "-" if usage is None else f"{usage.input_tokens:,}",
         "-" if usage is None else f"{usage.output_tokens:,}",
-        "-" if estimate is None else energy_text(estimate.total_energy_wh),
-        record.status if record.error_type is None else record.error_type,
+        record.error_type or record.status
+        if estimate is None
+        else energy_text(estimate.total_energy_wh),
+        "-" if calibrated is None else energy_text(calibrated.total_energy_wh),
     )
 
 
@@ -166,7 +167,9 @@ def _attributes(span: ReadableSpan) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return two_digits(value) if value < 1e6 else f"{value:.2g}"
 
 
 class _Collect(SpanExporter):

@@ -11,11 +11,13 @@ from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate, 
 from energy_tracking.estimator.evidence import posterior_serving
 from energy_tracking.estimator.roofline import SCOPES
 from energy_tracking.estimator.serving import SERVING, ServingProfile, check_gpu
+from energy_tracking.estimator.serving import _weight_format as weight_format_served
 from energy_tracking.profiles import GpuProfile, ModelProfile
 from energy_tracking.usage import TokenUsage
 
 __all__ = [
     "ATTENTION_MODES",
+    "CALIBRATED_METHOD",
     "METHODS",
     "SCOPES",
     "Assumptions",
@@ -25,6 +27,9 @@ __all__ = [
     "estimate_usage",
     "learned",
 ]
+
+CALIBRATED_METHOD = roofline.METHOD
+"""The method whose estimate stands beside that of ``reference``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +152,29 @@ def _roofline(
         total_energy_low_joules=whole.total_energy_low_joules,
         total_energy_high_joules=whole.total_energy_high_joules,
         range_parts=whole.range_parts,
+        assumed=_assumed(model, gpu, assumptions.serving, whole),
     )
+
+
+def _assumed(
+    model: ModelProfile,
+    gpu: GpuProfile,
+    serving: ServingProfile,
+    estimated: roofline.RooflineEstimate,
+) -> dict[str, float | str]:
+    """What was assumed about serving, under the names of the settings."""
+    site = estimated.deployment
+    assumed: dict[str, float | str] = {
+        "sequences": estimated.sequences,
+        "num_gpus": site.gpus * site.stages,
+        "weight_bytes": site.weight_bytes,
+        "weight_format": weight_format_served(model, gpu, serving),
+    }
+    if serving.expert_parallel is not None:
+        assumed["expert_parallel"] = serving.expert_parallel
+    if serving.speculative is not None:
+        assumed["speculative"] = serving.speculative
+    return assumed
 
 
 METHODS: dict[str, Callable[..., EnergyEstimate]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from energy_tracking.errors import ConfigurationError, TokenCountError, not_one_of
@@ -46,6 +46,10 @@ class EnergyEstimate:
         total_energy_high_joules: Upper end of the 90 % range [J], likewise.
         range_parts: For each thing that is not known, the factors by which the total may
             lie under and over the central value on its account [1].
+        assumed: What was assumed about serving, by the names of the settings: given as settings,
+            they yield this energy again. Of a closed model, ``num_gpus`` is a mean that need
+            not be whole; left out, it is the same again. Empty for ``reference``, which
+            assumes nothing of it.
     """
 
     model_profile: str
@@ -63,6 +67,7 @@ class EnergyEstimate:
     total_energy_low_joules: float
     total_energy_high_joules: float
     range_parts: Mapping[str, tuple[float, float]]
+    assumed: Mapping[str, float | str] = field(default_factory=dict[str, float | str])
 
     @property
     def total_energy_joules(self) -> float:
