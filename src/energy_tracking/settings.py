@@ -32,7 +32,7 @@ class SettingArguments(TypedDict, total=False):
     scope: str | None
     concurrency_per_gpu: float | None
     sequences: float | None
-    num_gpus: int | None
+    num_gpus: float | None
     weight_bytes: float | None
     weight_format: str | None
     expert_parallel: int | None
@@ -178,7 +178,8 @@ class Settings:
         choices=WEIGHT_FORMATS,
     )
     expert_parallel: int | None = _serving_setting(
-        "GPUs that the experts of a mixture are spread over, each expert whole on one; unset: 1",
+        "GPUs that the experts of a mixture are spread over, each expert whole on one; unset: all"
+        " that hold the model",
         _whole,
     )
     speculative: bool | None = _serving_setting(
@@ -187,7 +188,10 @@ class Settings:
         _flag,
     )
     timing_evidence: bool = _setting(
-        False, "let `roofline` learn the concurrency from how fast a stream arrives", _flag
+        False,
+        "let the speed of a stream narrow the concurrency of `roofline`: for open models, on a"
+        " GPU that `gpu` names",
+        _flag,
     )
     include_usage: str = _setting(
         "auto",
@@ -257,6 +261,11 @@ class Settings:
             raise ConfigurationError(
                 f"{origins['attention_mode']} has no effect on method {CALIBRATED_METHOD!r}, got "
                 f"{values['attention_mode']!r}; leave it unset, or use method 'reference'"
+            )
+        if values.get("timing_evidence") and "gpu" not in values:
+            raise ConfigurationError(
+                f"{origins['timing_evidence']} needs to know the GPU, got True with gpu "
+                f"({variable('gpu')}) not set: a fast stream is no evidence on a GPU that is assumed"
             )
         return cls(**values)
 

@@ -230,6 +230,11 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
         "whether drafts are checked, where set",
     ),
     (
+        "energy_tracking.assumed.timing_evidence",
+        _of_assumed("timing_evidence"),
+        "what became of a stream's speed, where it was to be used, and why",
+    ),
+    (
         "energy_tracking.range_from",
         lambda record: record.estimate and ",".join(record.estimate.range_from),
         "what made the range of the estimate, widest first",

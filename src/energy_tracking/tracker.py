@@ -39,7 +39,7 @@ from energy_tracking.estimator import (
     ServingProfile,
     check_gpu,
     estimate_usage,
-    learned,
+    with_timing_evidence,
 )
 from energy_tracking.ledger import Ledger
 from energy_tracking.profiles import GpuProfile
@@ -309,7 +309,9 @@ class Tracker:
             # The seed's own rows lack what this method needs, and have better ones beside them.
             profile = self.catalogue.corrected_model(profile)
             if self.settings.timing_evidence and tokens_per_second is not None:
-                assumptions = learned(assumptions, usage, profile, basis.gpu, tokens_per_second)
+                assumptions = with_timing_evidence(
+                    assumptions, usage, profile, basis.gpu, tokens_per_second
+                )
         return estimate_usage(
             usage,
             profile,

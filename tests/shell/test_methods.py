@@ -152,7 +152,6 @@ def test_embeddings_are_prefill_alone() -> None:
             ConfigurationError,
             "speculative has no effect on GPU 'bare', got False",
         ),
-        ({"num_gpus": 1.5}, ConfigurationError, "num_gpus: 1.5 must be a whole number"),
         ({"weight_bytes": "two"}, ConfigurationError, "weight_bytes: 'two' is no number"),
     ],
 )
@@ -175,35 +174,67 @@ def test_impossible_assumptions_are_refused_early(
         Tracker(**settings)
 
 
-async def test_a_fast_stream_is_evidence_for_few_neighbours(
-    loopback: Loopback, flavour: Flavour
-) -> None:
+async def timed_records(
+    loopback: Loopback, flavour: Flavour, model: str
+) -> list[EnergyEstimate | None]:
+    """Estimates of one fast stream without and with timing evidence."""
     usage = {"prompt_tokens": 20, "completion_tokens": 400, "total_tokens": 420}
-    loopback.serve(sse(*chat_chunks(*["word "] * 400, usage=usage), DONE))
+    loopback.serve(sse(*chat_chunks(*["word "] * 400, usage=usage, model=model), DONE))
     records: list[CallRecord] = []
     for evidence in (False, True):
         client = flavour.client(loopback.base_url)
         wrap_openai(
             client,
             method="roofline",
+            gpu="H100",
             timing_evidence=evidence,
             include_usage="always",
             on_record=records.append,
         )
-        stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+        stream = await flavour.call(
+            client.chat.completions.create, **(REQUEST | {"model": model}), stream=True
+        )
         async for _ in flavour.items(stream):
             pass
-    assumed, learned = (record.estimate for record in records)
+    return [record.estimate for record in records]
+
+
+async def test_a_fast_stream_of_an_open_model_is_evidence_for_few_neighbours(
+    loopback: Loopback, flavour: Flavour
+) -> None:
+    assumed, timed = await timed_records(loopback, flavour, "meta-llama/Llama-3.1-70B-Instruct")
     assert assumed is not None
-    assert learned is not None
+    assert timed is not None
     # The loopback sends faster than any GPU decodes: next to nobody else can be there.
-    site = deploy(
-        default_catalogue().model("gpt-4o@registry"),
-        default_catalogue().gpu("H100-SXM"),
-        ServingProfile(),
+    assert timed.total_energy_joules > 3 * assumed.total_energy_joules
+    assert float(timed.assumed["sequences"]) < float(assumed.assumed["sequences"])
+    assert str(timed.assumed["timing_evidence"]).startswith("used: ")
+    assert "timing_evidence" not in assumed.assumed
+
+
+async def test_a_fast_stream_of_a_closed_model_is_no_evidence_and_the_reason_is_kept(
+    loopback: Loopback, flavour: Flavour
+) -> None:
+    assumed, timed = await timed_records(loopback, flavour, "gpt-4o")
+    assert assumed is not None
+    assert timed is not None
+    assert timed.total_energy_joules == assumed.total_energy_joules
+    assert "not used: the shape of 'gpt-4o@registry' is not published" in str(
+        timed.assumed["timing_evidence"]
     )
-    assert learned.total_energy_joules > 3 * assumed.total_energy_joules
-    assert learned.total_energy_joules < site.sequences * assumed.total_energy_joules
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"ENERGY_TRACKING_TIMING_EVIDENCE": "on"}], ids=["argument", "variable"]
+)
+def test_timing_evidence_on_a_gpu_nobody_named_is_refused(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    arguments: dict[str, Any] = {} if environment else {"timing_evidence": True}
+    with pytest.raises(ConfigurationError, match=r"needs to know the GPU.*ENERGY_TRACKING_GPU"):
+        Tracker(**arguments)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("concurrency_per_gpu", "-1", "above 0"),
     ("concurrency_per_gpu", "nan", "above 0"),
     ("sequences", 0, "above 0"),
-    ("num_gpus", "1.5", "whole"),
+    ("expert_parallel", "1.5", "whole"),
     ("num_gpus", 0, "above 0"),
     ("weight_bytes", math.inf, "finite"),
     ("weight_format", "fp9", "'fp8'"),

@@ -8,10 +8,14 @@ from dataclasses import dataclass, replace
 from energy_tracking.estimator import reference, roofline
 from energy_tracking.estimator.doubts import doubts_about, grade_of_match
 from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate, widen
-from energy_tracking.estimator.evidence import posterior_serving
+from energy_tracking.estimator.evidence import posterior_serving, reason_against_evidence
 from energy_tracking.estimator.roofline import SCOPES
-from energy_tracking.estimator.serving import SERVING, ServingProfile, check_gpu
-from energy_tracking.estimator.serving import _weight_format as weight_format_served
+from energy_tracking.estimator.serving import (
+    SERVING,
+    ServingProfile,
+    check_gpu,
+    weight_format_served,
+)
 from energy_tracking.profiles import GpuProfile, ModelProfile
 from energy_tracking.usage import TokenUsage
 
@@ -25,7 +29,7 @@ __all__ = [
     "ServingProfile",
     "check_gpu",
     "estimate_usage",
-    "learned",
+    "with_timing_evidence",
 ]
 
 CALIBRATED_METHOD = roofline.METHOD
@@ -41,11 +45,13 @@ class Assumptions:
         serving: Of ``roofline``: how the model is served.
         scope: Of ``roofline``: ``"gpu"`` or ``"facility"``; ``reference`` knows the GPU
             board alone.
+        timing_evidence: Of ``roofline``: what became of a stream's speed; empty: not asked for.
     """
 
     attention_mode: str = "quadratic"
     serving: ServingProfile = SERVING
     scope: str = "gpu"
+    timing_evidence: str = ""
 
 
 def estimate_usage(
@@ -71,7 +77,7 @@ def estimate_usage(
     return widen(estimate, doubts_about(usage, model, rule), grade_of_match(model, rule))
 
 
-def learned(
+def with_timing_evidence(
     assumptions: Assumptions,
     usage: TokenUsage,
     model: ModelProfile,
@@ -80,6 +86,8 @@ def learned(
 ) -> Assumptions:
     """The assumptions after a stream of this usage was seen to arrive this fast.
 
+    Where the model's shape is not published they stay as they were, but for the reason.
+
     Args:
         assumptions: What was assumed before.
         usage: Its tokens.
@@ -87,6 +95,9 @@ def learned(
         gpu: GPU profile.
         tokens_per_second: Rate at which the visible output arrived [tokens/s].
     """
+    reason = reason_against_evidence(model)
+    if reason is not None:
+        return replace(assumptions, timing_evidence=f"not used: {reason}")
     serving = posterior_serving(
         model,
         gpu,
@@ -95,7 +106,11 @@ def learned(
         observed_tokens_per_second=tokens_per_second,
         serving=assumptions.serving,
     )
-    return replace(assumptions, serving=serving)
+    return replace(
+        assumptions,
+        serving=serving,
+        timing_evidence=f"used: {tokens_per_second:.3g} tokens/s arrived",
+    )
 
 
 def _reference(
@@ -152,18 +167,18 @@ def _roofline(
         total_energy_low_joules=whole.total_energy_low_joules,
         total_energy_high_joules=whole.total_energy_high_joules,
         range_parts=whole.range_parts,
-        assumed=_assumed(model, gpu, assumptions.serving, whole),
+        assumed=_assumed(model, gpu, assumptions, whole),
     )
 
 
 def _assumed(
     model: ModelProfile,
     gpu: GpuProfile,
-    serving: ServingProfile,
+    assumptions: Assumptions,
     estimated: roofline.RooflineEstimate,
 ) -> dict[str, float | str]:
     """What was assumed about serving, under the names of the settings."""
-    site = estimated.deployment
+    site, serving = estimated.deployment, assumptions.serving
     assumed: dict[str, float | str] = {
         "sequences": estimated.sequences,
         "num_gpus": site.gpus * site.stages,
@@ -174,6 +189,8 @@ def _assumed(
         assumed["expert_parallel"] = serving.expert_parallel
     if serving.speculative is not None:
         assumed["speculative"] = serving.speculative
+    if assumptions.timing_evidence:
+        assumed["timing_evidence"] = assumptions.timing_evidence
     return assumed
 
 
