@@ -139,6 +139,13 @@ def test_a_weight_costs_in_proportion_to_the_width_of_its_multiplication(
     assert step(gpu=fp4_board, serving=serving, constants=weights_alone)[1] == pytest.approx(joules)
 
 
+def test_recurrent_state_is_read_and_written_in_every_step() -> None:
+    # Ten sequences of 1e6 byte, twice: 10 us, idle 0.2 * 200 W, and 5e-11 J for each byte.
+    seconds, joules = step(replace(DENSE, state_bytes_per_sequence=1e6))
+    assert seconds - step()[0] == pytest.approx(10e-6)
+    assert joules - step()[1] == pytest.approx(0.0004 + 0.001)
+
+
 def test_prefill_of_a_mixture_costs_more_by_the_share_of_experts_left_out() -> None:
     # Two of eight experts: 1 + 3 * 6/8 = 3.25 times 6e9 FLOP, at 90 W and 1e14 FLOP/s;
     # attention, 4e4 for each of 50**2 / 2 pairs, is as in a dense model.
@@ -240,6 +247,39 @@ def test_prefill_of_deepseek_v3_runs_at_the_rate_its_makers_report() -> None:
     joules = roofline.prices(site, CALIBRATED).input_token
     rate = 1 / roofline.prefill_seconds(site, CALIBRATED, joules)
     assert rate == pytest.approx(73.7e3 * (1 - 0.563), rel=0.3)
+
+
+@given(
+    st.sampled_from([DENSE, MIXTURE, replace(DENSE, samples=4, state_bytes_per_sequence=1e6)]),
+    batches,
+    st.integers(min_value=0, max_value=100_000),
+    st.sampled_from(["", "fp8"]),
+    st.sampled_from([2024, 2025, 2026]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([True, False]),
+)
+def test_each_sequence_pays_its_share_of_the_step(
+    model: ModelProfile,
+    batch: float,
+    context: int,
+    weight_format: str,
+    engine_year: int,
+    attention_replicas: int,
+    speculative: bool,
+) -> None:
+    serving = ServingProfile(
+        sequences=batch,
+        num_gpus=2,
+        weight_format=weight_format,
+        engine_year=engine_year,
+        attention_replicas=attention_replicas,
+        speculative=speculative,
+    )
+    site = deploy(model, BOARD, serving)
+    one_token = roofline.Work(0, 0, 1, context)
+    share = roofline.decode_energy(roofline.prices(site, ROUND), one_token)
+    _, joules = roofline.decode_step(site, ROUND, context)
+    assert share * batch == pytest.approx(model.samples * joules, rel=1e-9)
 
 
 # Floats and arrays.
@@ -580,6 +620,20 @@ def test_text_that_was_merely_seen_is_multiplied_by_its_hidden_reasoning() -> No
     assert 0 < seen.reasoning_energy_joules < seen.decode_energy_joules
 
 
+def test_reasoning_shares_a_step_with_as_many_as_the_answer() -> None:
+    # Seventeen sequences of this length fit, not 32.
+    energy = estimate(
+        DENSE,
+        BOARD,
+        input_tokens=99_000,
+        output_tokens=1000,
+        reasoning_tokens=1000,
+        serving=ONE_BOARD,
+        constants=ROUND,
+    )
+    assert energy.reasoning_energy_joules == pytest.approx(energy.decode_energy_joules)
+
+
 # Attention.
 
 
@@ -628,6 +682,16 @@ def test_undisclosed_parameters_widen_the_range_by_their_ends_or_their_grade() -
     assert high == pytest.approx(
         max(1.8, double.total_energy_joules / request().total_energy_joules)
     )
+
+
+def test_an_undisclosed_model_has_room_for_as_many_sequences_as_its_size_leaves() -> None:
+    guessed = replace(DENSE, num_active_params_low=5e8, num_active_params_high=4e9)
+    total = long_request(ONE_BOARD, guessed).total_energy_joules
+    ends = [
+        long_request(ONE_BOARD, replace(DENSE, num_active_params=size)).total_energy_joules / total
+        for size in (5e8, 4e9)
+    ]
+    assert long_request(ONE_BOARD, guessed).range_parts["parameters"] == pytest.approx(ends)
 
 
 def test_a_gpu_the_fit_has_not_seen_widens_the_range() -> None:

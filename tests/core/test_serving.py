@@ -130,7 +130,7 @@ def test_bytes_per_weight_of_a_profile_stand_for_a_mixed_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight_bytes", "operand_bytes"), [(4, 2), (2, 2), (1.06, 1), (1, 1), (0.56, 2), (0.25, 2)]
+    ("weight_bytes", "operand_bytes"), [(4, 2), (2, 2), (1.9, 1), (1, 1), (0.9, 2), (0.25, 2)]
 )
 def test_bytes_per_weight_alone_mean_the_widest_format_not_wider(
     weight_bytes: float, operand_bytes: float
