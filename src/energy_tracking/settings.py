@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
+from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
 from energy_tracking.profiles import WEIGHT_FORMATS
 
 PREFIX = "ENERGY_TRACKING_"
@@ -36,6 +37,7 @@ class SettingArguments(TypedDict, total=False):
     weight_bytes: float | None
     weight_format: str | None
     expert_parallel: int | None
+    engine_year: int | None
     speculative: bool | None
     timing_evidence: bool | None
     include_usage: str | None
@@ -166,8 +168,8 @@ class Settings:
         " `concurrency_per_gpu`",
         _number,
     )
-    num_gpus: int | None = _serving_setting(
-        "GPUs that hold one copy of the model; unset: as many as its weights need", _whole
+    num_gpus: float | None = _serving_setting(
+        "GPUs that hold one copy of the model; unset: as many as its weights need", _number
     )
     weight_bytes: float | None = _serving_setting(
         "bytes per weight as served; unset: those of `weight_format`", _number
@@ -179,7 +181,13 @@ class Settings:
     )
     expert_parallel: int | None = _serving_setting(
         "GPUs that the experts of a mixture are spread over, each expert whole on one; unset: all"
-        " that hold the model",
+        " that hold the model. For engines of 2025 or before, whose busiest GPU sets the pace",
+        _whole,
+    )
+    engine_year: int | None = _serving_setting(
+        "year of the serving engine's release: up to 2025 (vLLM 0.11) experts were not balanced and"
+        " narrow weights cost more, up to 2024 (vLLM 0.5) the GPU waited for its scheduler; unset:"
+        " 2026",
         _whole,
     )
     speculative: bool | None = _serving_setting(
@@ -265,7 +273,15 @@ class Settings:
         if values.get("timing_evidence") and "gpu" not in values:
             raise ConfigurationError(
                 f"{origins['timing_evidence']} needs to know the GPU, got True with gpu "
-                f"({variable('gpu')}) not set: a fast stream is no evidence on a GPU that is assumed"
+                f"({variable('gpu')}) not set: on a GPU that is assumed, speed is no evidence"
+            )
+        year = values.get("engine_year", CURRENT_ENGINE_YEAR)
+        if "expert_parallel" in values and year > UNBALANCED_ENGINE_YEAR:
+            raise ConfigurationError(
+                f"{origins['expert_parallel']} has no effect on an engine of {year}, which"
+                f" balances its experts, got {values['expert_parallel']!r}; leave it unset, or"
+                f" set engine_year ({variable('engine_year')}) to {UNBALANCED_ENGINE_YEAR}"
+                " or before"
             )
         return cls(**values)
 

@@ -225,6 +225,11 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
         "GPUs that the experts are spread over, where set",
     ),
     (
+        "energy_tracking.assumed.engine_year",
+        _of_assumed("engine_year"),
+        "year of the serving engine, where set",
+    ),
+    (
         "energy_tracking.assumed.speculative",
         _of_assumed("speculative"),
         "whether drafts are checked, where set",

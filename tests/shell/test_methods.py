@@ -20,7 +20,6 @@ from energy_tracking import (
 )
 from energy_tracking.data import default_catalogue
 from energy_tracking.estimator.roofline import FACILITY, FACILITY_HIGH, FACILITY_LOW, estimate
-from energy_tracking.estimator.serving import ServingProfile, deploy
 from energy_tracking.shapes import may_measure
 from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
 

@@ -35,10 +35,11 @@ GIVEN: list[tuple[str, Any, str, Any, Any]] = [
     ("scope", "facility", "facility", "facility", "gpu"),
     ("concurrency_per_gpu", 8, "8", 8.0, 16.5),
     ("sequences", 64, "64", 64.0, 1),
-    ("num_gpus", 4, "4", 4, 8),
+    ("num_gpus", 4, "4", 4, 8.5),
     ("weight_bytes", 0.5, "0.5", 0.5, 2),
     ("weight_format", "fp8", "fp8", "fp8", "bf16"),
     ("expert_parallel", 8, "8", 8, 1),
+    ("engine_year", 2025, "2025", 2025, 2024),
     ("speculative", True, "yes", True, False),
     ("timing_evidence", True, "on", True, False),
     ("include_usage", "never", "never", "never", "always"),
@@ -53,6 +54,12 @@ GIVEN: list[tuple[str, Any, str, Any, Any]] = [
     ("disabled", True, "yes", True, False),
 ]
 
+# What must be given beside a setting for it to have an effect.
+NEEDED: dict[str, dict[str, Any]] = {
+    "timing_evidence": {"gpu": "H100"},
+    "expert_parallel": {"engine_year": 2025},
+}
+
 # Setting, a wrong argument, and what the message must say beside its name and the value.
 WRONG: list[tuple[str, Any, str]] = [
     ("gpu", 100, "no text"),
@@ -65,11 +72,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("concurrency_per_gpu", "-1", "above 0"),
     ("concurrency_per_gpu", "nan", "above 0"),
     ("sequences", 0, "above 0"),
-    ("expert_parallel", "1.5", "whole"),
     ("num_gpus", 0, "above 0"),
     ("weight_bytes", math.inf, "finite"),
     ("weight_format", "fp9", "'fp8'"),
     ("expert_parallel", 0.5, "whole"),
+    ("engine_year", "last year", "no number"),
     ("speculative", "perhaps", "unknown flag"),
     ("timing_evidence", "maybe", "unknown flag"),
     ("include_usage", "allways", "'always'"),
@@ -108,12 +115,13 @@ def test_arguments_and_settings_have_the_same_names() -> None:
 def test_arguments_win_over_the_environment_over_the_default(
     name: str, argument: Any, text: str, value: Any, other: Any
 ) -> None:
+    needed: dict[str, Any] = NEEDED.get(name, {})
     environ = {variable(name): f" {text} "}
-    assert getattr(loaded(**{name: argument}), name) == value
-    assert getattr(loaded(**{name: text}), name) == value
-    assert getattr(loaded(environ), name) == value
-    assert getattr(loaded(environ, **{name: other}), name) == other
-    assert getattr(loaded(environ, **{name: None}), name) == value
+    assert getattr(loaded(**needed, **{name: argument}), name) == value
+    assert getattr(loaded(**needed, **{name: text}), name) == value
+    assert getattr(loaded(environ, **needed), name) == value
+    assert getattr(loaded(environ, **needed, **{name: other}), name) == other
+    assert getattr(loaded(environ, **needed, **{name: None}), name) == value
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,6 +135,15 @@ def test_the_defaults_are_those_documented() -> None:
     assert Settings() == Settings(gpu="H100", method="reference", attention_mode="quadratic")
     assert Settings().include_usage == Settings().spans == "auto"
     assert not Settings().disabled
+
+
+@pytest.mark.parametrize("year", [{}, {"engine_year": 2026}], ids=["usual", "2026"])
+def test_expert_parallel_on_an_engine_that_balances_its_experts_is_refused(
+    year: dict[str, Any],
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"expert_parallel has no effect.*2026.*got 8"):
+        loaded(expert_parallel=8, **year)
+    assert loaded(expert_parallel=8, engine_year=2025).expert_parallel == 8
 
 
 @pytest.mark.parametrize(("name", "value", "hint"), WRONG)
@@ -173,6 +190,7 @@ def test_settings_of_serving_say_that_they_are_for_the_calibrated_number() -> No
         "weight_bytes",
         "weight_format",
         "expert_parallel",
+        "engine_year",
         "speculative",
     }
     said = {row[0] for row in settings_rows() if row[3].startswith("for the calibrated number")}

@@ -11,6 +11,7 @@ from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate, 
 from energy_tracking.estimator.evidence import posterior_serving, reason_against_evidence
 from energy_tracking.estimator.roofline import SCOPES
 from energy_tracking.estimator.serving import (
+    CURRENT_ENGINE_YEAR,
     SERVING,
     ServingProfile,
     check_gpu,
@@ -187,6 +188,8 @@ def _assumed(
     }
     if serving.expert_parallel is not None:
         assumed["expert_parallel"] = serving.expert_parallel
+    if serving.engine_year != CURRENT_ENGINE_YEAR:
+        assumed["engine_year"] = serving.engine_year
     if serving.speculative is not None:
         assumed["speculative"] = serving.speculative
     if assumptions.timing_evidence:

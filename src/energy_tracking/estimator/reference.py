@@ -36,7 +36,7 @@ METHOD = "reference"
 VERSION = "1"
 SCOPE = "gpu"
 
-DECODE_RANGE = {"A100": (0.45, 14.5), "H100": (0.45, 14.5)}
+DECODE_RANGE = {"A100": (0.45, 14.4), "H100": (0.45, 14.4)}
 """5 and 95 % quantiles of measured over estimated decode energy [1], by the seed's GPU.
 
 From 410 measurements of open models on these two; ``tests/benchmarks/accuracy.py`` prints
@@ -46,12 +46,12 @@ them. The formula knows no batch size, and that is most of it.
 DECODE_RANGE_ELSEWHERE = (0.45, 57.0)
 """The same over all 615 measurements, those of B200 with the seed's GB200 among them [1]."""
 
-PREFILL_RANGE = {"A100": (0.5, 5.0), "H100": (0.37, 3.2)}
+PREFILL_RANGE = {"A100": (0.5, 5.3), "H100": (0.37, 3.4)}
 """What the calibrated estimator makes of the prompt over what the seed does, 5 and 95 % [1], on
 the same rows with prompts of 500 to 100,000 tokens, and the calibrated one's own range. A prompt
 is bound by computing: it costs the same in any batch. ``accuracy.py`` prints it too."""
 
-PREFILL_RANGE_ELSEWHERE = (0.37, 11.7)
+PREFILL_RANGE_ELSEWHERE = (0.37, 12.4)
 """The same over all measurements [1]."""
 
 

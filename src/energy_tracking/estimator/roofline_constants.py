@@ -8,39 +8,39 @@ Data: 629 points of 29 architectures; 17 rows skipped
   11 Splitwise
   16 TokenPowerBench
 Error factors (geometric mean), energy per token / time per step:
-  fitted                     1.1207 / 1.2155
-  leave one architecture out 1.1289 / 1.2290
+  fitted                     1.1199 / 1.2153
+  leave one architecture out 1.1276 / 1.2285
   leave one source out       1.1621
-  leave one GPU out          1.1544
+  leave one GPU out          1.1539
 """
 
 from __future__ import annotations
 
 FITTED: dict[str, float] = {
-    "weights_time": 1.089,
+    "weights_time": 1.085,
     "cache_time": 1.287,
-    "compute_time": 1.303,
-    "prefill_time": 1.662,
-    "layer_seconds": 8.075e-05,
-    "sequence_seconds": 4.131e-05,
-    "early_layer_seconds": 0.0003851,
-    "early_sequence_layer_seconds": 1.039e-05,
-    "idle_power": 0.2927,
-    "weight_byte_joules": 9.125e-11,
-    "weight_joules": 4.055e-11,
-    "cache_byte_joules": 2.106e-10,
-    "compute_power": 0.6108,
-    "prefill_power": 1.21,
-    "mixture_prefill": 3.115,
-    "expert_imbalance": 0.7712,
-    "quantised_overhead": 1.406,
+    "compute_time": 1.301,
+    "prefill_time": 1.66,
+    "layer_seconds": 8.202e-05,
+    "sequence_seconds": 4.07e-05,
+    "early_layer_seconds": 0.0003843,
+    "early_sequence_layer_seconds": 1.043e-05,
+    "idle_power": 0.2919,
+    "weight_byte_joules": 9.209e-11,
+    "weight_joules": 4.005e-11,
+    "cache_byte_joules": 2.114e-10,
+    "compute_power": 0.6022,
+    "prefill_power": 1.224,
+    "mixture_prefill": 3.348,
+    "expert_imbalance": 0.7494,
+    "quantised_overhead": 1.408,
     "link_time": 2.0,
-    "speculative_decode": 0.7719,
-    "speculative_decode_low": 0.6723,
-    "speculative_decode_high": 0.8553,
-    "error_factor": 1.314,
-    "crowded_error_factor": 1.535,
-    "rate_sigma": 0.2937,
+    "speculative_decode": 0.7662,
+    "speculative_decode_low": 0.6697,
+    "speculative_decode_high": 0.8532,
+    "error_factor": 1.315,
+    "crowded_error_factor": 1.533,
+    "rate_sigma": 0.2933,
 }
 
 ARCHITECTURES = (

@@ -49,8 +49,9 @@ class ServingProfile:
             divided by it.
         sequences: Sequences decoded together on all GPUs that hold the model [1], taken as
             known; None: ``concurrency_per_gpu`` times the GPUs.
-        num_gpus: GPUs that hold one copy of the model, or their mean over instances [1]; None: the least power of two whose
-            memory is 1.5 times the weights, or for a closed model just that memory.
+        num_gpus: GPUs that hold one copy of the model, or their mean over instances [1]; None:
+            the least power of two whose memory is 1.5 times the weights, or for a closed model
+            just that memory.
         weight_bytes: Bytes per weight as served [byte]; None: those of ``weight_format``.
         weight_format: One of `WEIGHT_FORMATS`; empty: the one the model is shipped in, FP8 for
             closed models on GPUs with FP8, else BF16.
