@@ -64,18 +64,17 @@ def loopback() -> Iterator[Loopback]:
 def watch() -> Iterator[Watch]:
     """Watches what is tracked; afterwards nothing is tracked or left open any more."""
     from energy_tracking import uninstrument_openai
-    from energy_tracking.call import settle_deferred
-    from energy_tracking.tracker import open_streams
+    from energy_tracking.lifecycle import open_calls, run_deferred
     from watch import Watch
 
     watch = Watch()
     yield watch
     uninstrument_openai()
-    if open_streams:
+    if open_calls:
         gc.collect()
-        settle_deferred()
-    left_open = list(open_streams)
-    open_streams.clear()
+        run_deferred()
+    left_open = list(open_calls)
+    open_calls.clear()
     assert left_open == []
     assert watch.errors == []
     assert len(watch.spans) == len(watch.records) or not watch.every_call_has_a_span

@@ -7,15 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from energy_tracking import telemetry
 from energy_tracking.settings import settings_rows
+from energy_tracking.telemetry import spans as telemetry
 
 README = Path(__file__).parents[1] / "README.md"
 
 
 def demo_output() -> str:
     """What the demo prints, without the port that changes from run to run."""
-    code = "from energy_tracking.cli import main; main(['demo'])"
+    code = "from energy_tracking.cli.main import main; main(['demo'])"
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout

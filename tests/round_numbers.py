@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from energy_tracking.estimator.roofline import RooflineConstants, RooflineEstimate, estimate
 from energy_tracking.estimator.serving import ServingProfile
-from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 DENSE = ModelProfile(
     name="dense",

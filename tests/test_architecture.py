@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,49 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     loaded = set(done.stdout.split())
     assert "energy_tracking" in loaded
     assert not loaded & {"openai", "numpy", "httpx", "httpx2", "opentelemetry.sdk"}
+
+
+MAY_IMPORT = {
+    # What runs inside other people's processes stays light: who else may load what.
+    "openai": {"openai_client", "demo"},
+    "opentelemetry": {"telemetry", "otel", "demo"},
+    "wrapt": {"openai_client"},
+    "tomllib": {"profiles"},
+    "pytest": {"pytest_plugin"},
+}
+"""Packages and modules of ours that may import a library; all others may not."""
+
+
+def imported_by(path: Path) -> Iterator[str]:
+    """Top names of everything a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_libraries_are_imported_where_they_belong_and_by_nobody_else() -> None:
+    importers: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        home = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in imported_by(path):
+            if name not in sys.stdlib_module_names or name in MAY_IMPORT:
+                importers.setdefault(name, set()).add(home)
+    importers.pop("energy_tracking")
+    assert importers == MAY_IMPORT
+
+
+def test_packages_import_from_floors_below_their_own() -> None:
+    pytest.importorskip("importlinter", reason="the floors are held by import-linter")
+    root = PACKAGE.parents[1]
+    if not (root / "pyproject.toml").exists():
+        pytest.skip("the floors are listed in pyproject.toml, which is not installed")
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_only_3600_is_in_units() -> None:

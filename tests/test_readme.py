@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import energy_tracking
-from energy_tracking.data import read_profiles
+from energy_tracking.profiles.files import read_profiles
 from readme import README, filled
 
 TEXT = README.read_text("utf-8")

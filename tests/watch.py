@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from energy_tracking import CallRecord, wrap_openai
-from energy_tracking.call import settle_deferred
+from energy_tracking.lifecycle import run_deferred
 
 
 @dataclass
@@ -48,13 +48,13 @@ class Watch:
     @property
     def records(self) -> list[CallRecord]:
         """What was recorded so far, with what finalisers have left behind."""
-        settle_deferred()
+        run_deferred()
         return self._records
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
         """The spans that have ended."""
-        settle_deferred()
+        run_deferred()
         return self._exporter.get_finished_spans()
 
     @property

@@ -6,11 +6,11 @@
 ``@track_energy`` a function, ``energy_session(name)`` sums up.
 """
 
-from energy_tracking.backfill import record_log
-from energy_tracking.baggage import session_from_baggage, session_to_baggage
-from energy_tracking.call import CallRecord, CallRequest
-from energy_tracking.carbon import Carbon
-from energy_tracking.data import register_gpu_profile, register_model_profile
+from energy_tracking.calls.call import CallRecord, CallRequest
+from energy_tracking.calls.carbon import Carbon
+from energy_tracking.calls.session import Comparison, Session, current_session, process_session
+from energy_tracking.calls.session import Session as energy_session
+from energy_tracking.calls.totals import Totals
 from energy_tracking.decorator import track_energy
 from energy_tracking.errors import (
     ConfigurationError,
@@ -24,19 +24,19 @@ from energy_tracking.errors import (
 )
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.ledger import LedgerEntry, read_ledger
-from energy_tracking.openai_client import (
+from energy_tracking.logs.backfill import record_log
+from energy_tracking.openai_client.client import (
     instrument_openai,
     uninstrument_openai,
     unwrap_openai,
     wrap_openai,
 )
-from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.otel.baggage import session_from_baggage, session_to_baggage
+from energy_tracking.profiles.files import register_gpu_profile, register_model_profile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.seed import cloud_inference_energy_estimate_w_model_attributes
-from energy_tracking.session import Comparison, Session, current_session, process_session
-from energy_tracking.session import Session as energy_session
-from energy_tracking.totals import Totals
 from energy_tracking.tracker import Tracker
-from energy_tracking.usage import TokenUsage, read_usage
+from energy_tracking.usage.dialects import TokenUsage, read_usage
 from energy_tracking.version import VERSION as __version__
 
 __all__ = [

@@ -16,12 +16,12 @@ from contextlib import contextmanager, nullcontext
 from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
-from energy_tracking.call import defer, settle_deferred
-from energy_tracking.session import FunctionTotals
-from energy_tracking.shapes import response_facts
-from energy_tracking.telemetry import FunctionSpan
-from energy_tracking.tracker import Tracker, TrackerArguments, open_streams, settle_at_exit
-from energy_tracking.usage import read_usage
+from energy_tracking.calls.session import FunctionTotals
+from energy_tracking.lifecycle import close_open_calls_at_exit, defer, open_calls, run_deferred
+from energy_tracking.telemetry.spans import FunctionSpan
+from energy_tracking.tracker import Tracker, TrackerArguments
+from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.payloads import response_facts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -124,7 +124,7 @@ class _Run:
         # wait for them while keeping it would be to wait for ever.
         error_type = None if error is None else type(error).__qualname__
         with self._tracker.seam("decorator.end"):
-            settle_deferred()
+            run_deferred()
             end = functools.partial(self._end_if_settled, error_type, ended_at)
             # Asked for before looking: the last stream may end in between.
             self._totals.tell(end)
@@ -133,12 +133,12 @@ class _Run:
     def end_later(self) -> None:
         """End where a generator was closed, perhaps by the garbage collector."""
         if not self._ended.locked():
-            settle_at_exit()
+            close_open_calls_at_exit()
             defer(functools.partial(self.end, ended_at=time_ns()))
 
     def _end_if_settled(self, error_type: str | None, ended_at: int | None) -> None:
         with self._tracker.seam("decorator.end"):
-            if any(self._totals.cover(call.request.session) for call in list(open_streams)):
+            if any(self._totals.cover(call.request.session) for call in list(open_calls)):
                 return
             if self._ended.acquire(blocking=False):
                 self._totals.tell(None)

@@ -20,10 +20,10 @@ from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from energy_tracking.call import CallRecord, CallRequest, EstimateAs
+from energy_tracking.calls.call import CallRecord, CallRequest, EstimateAs
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning
 from energy_tracking.estimator import EnergyEstimate
-from energy_tracking.usage import TokenUsage
+from energy_tracking.usage.dialects import TokenUsage
 
 FORMAT = 1
 """What the lines look like; a reader leaves out those of a later format."""

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.openai_client import instrument_openai, uninstrument_openai
-from energy_tracking.report import energy_text, table
-from energy_tracking.session import Session, process_session
+from energy_tracking.calls.report import energy_text, table
+from energy_tracking.calls.session import Session, process_session
+from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
 from energy_tracking.units import joules_from_nanojoules, wh_from_joules
 
 NAME = "energy_tracking_of_tests"

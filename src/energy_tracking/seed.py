@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from energy_tracking.data import default_catalogue
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.estimator import reference
+from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.units import wh_from_joules
 
 

@@ -5,32 +5,25 @@ Whatever goes wrong in here is reported to one handler and never to the caller o
 
 from __future__ import annotations
 
-import atexit
 import logging
 import math
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from types import TracebackType
 from typing import Any, Unpack
 
-from energy_tracking.background import held_calls
-from energy_tracking.call import (
+from energy_tracking.calls.call import (
     Alternative,
     Call,
     CallRecord,
     CallRequest,
     CreditedSession,
     Outcome,
-    forget_deferred,
-    settle_deferred,
     status_of,
 )
-from energy_tracking.catalogue import Catalogue, ModelMatch
-from energy_tracking.data import default_catalogue, read_profiles
+from energy_tracking.calls.session import current_session, process_session
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
 from energy_tracking.estimator import (
     CALIBRATED_METHOD,
@@ -42,13 +35,22 @@ from energy_tracking.estimator import (
     with_timing_evidence,
 )
 from energy_tracking.ledger import Ledger
-from energy_tracking.profiles import GpuProfile
-from energy_tracking.session import current_session, process_session
+from energy_tracking.lifecycle import (
+    call_at_exit,
+    close_open_calls_at_exit,
+    held_calls,
+    open_calls,
+    record_listeners,
+    run_deferred,
+)
+from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
+from energy_tracking.profiles.files import default_catalogue, read_profiles
+from energy_tracking.profiles.profile import GpuProfile
 from energy_tracking.settings import SERVING_SETTINGS, SettingArguments, Settings, naming
-from energy_tracking.shapes import ToolUsage
-from energy_tracking.telemetry import ProviderArguments, Telemetry
+from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.units import NANOJOULES_PER_JOULE
-from energy_tracking.usage import TokenUsage
+from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
 
 logger = logging.getLogger("energy_tracking")
@@ -117,7 +119,7 @@ class Tracker:
             path = self.settings.ledger
             self._ledger = None if path is None or self.settings.disabled else Ledger(path)
         if self.settings.summary and not self.settings.disabled:
-            summarise_at_exit()
+            print_summary_at_exit()
         self._on_record = arguments.get("on_record")
         self._on_error = arguments.get("on_error") or _LogOnce()
         self._unknown_models: set[str] = set()
@@ -167,8 +169,8 @@ class Tracker:
             session: Credited in place of the current one.
             span: Another instrumentation's span of the call, which the energy is put on.
         """
-        settle_at_exit()
-        settle_deferred()
+        close_open_calls_at_exit()
+        run_deferred()
         request = CallRequest(
             operation=operation,
             provider=provider,
@@ -401,11 +403,12 @@ class Tracker:
             self._tell(call)
 
     def _tell(self, call: Call) -> CallRecord:
-        open_streams.discard(call)
+        open_calls.discard(call)
+        held_calls.discard(call)
         record = call.record(self._estimate_safely)
-        with self.seam("witnesses"):
-            for witness in witnesses:
-                witness(call, record)
+        with self.seam("record_listeners"):
+            for listener in record_listeners:
+                listener(call, record)
         # The session first: the span shows the running total this call is part of.
         with self.seam("session"):
             record.request.session.add(record, self.estimate_as)
@@ -586,49 +589,14 @@ class _LogOnce:
             )
 
 
-witnesses: list[Callable[[Call, CallRecord], object]] = []
-"""Told of every call of every tracker as it settles, before anybody else."""
-
-# Streams being read; whatever is left in it when the process ends is settled then.
-open_streams: set[Call] = set()
-
-
-@cache
-def settle_at_exit() -> None:
-    """See to it that nothing open is lost when the process ends."""
-    # Registered with the first call, hence run before the shutdown of any telemetry
-    # provider that was set up before it.
-    atexit.register(settle_everything)
-
-
-@cache
-def summarise_at_exit() -> None:
+def print_summary_at_exit() -> None:
     """See to it that the totals of the process are printed when it ends, once."""
-    atexit.register(_summarise)
+    call_at_exit(_print_summary)
 
 
-def _summarise() -> None:
-    settle_everything()
+def _print_summary() -> None:
     session = process_session()
     # A program without a console has no stderr.
     if session.totals.calls and sys.stderr is not None:
         with suppress(OSError, ValueError):
             sys.stderr.write(f"{session}\n")
-
-
-def settle_everything() -> None:
-    """Settle every call that is still open, as far as it got."""
-    settle_deferred()
-    for call in [*open_streams, *held_calls.release()]:
-        call.close()
-
-
-def _leave_open_calls_to_parent() -> None:
-    for call in [*open_streams, *held_calls.begin_anew()]:
-        call.abandon()
-    open_streams.clear()
-    forget_deferred()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_open_calls_to_parent)

@@ -18,7 +18,7 @@ import pytest
 from backends.calling import Plan
 from backends.running import PATIENCE_SECONDS, eventually
 from energy_tracking import read_ledger
-from energy_tracking.telemetry import ENERGY_METRIC
+from energy_tracking.telemetry.spans import ENERGY_METRIC
 from loopback import Loopback
 from otlp import OtlpReceiver
 

@@ -26,13 +26,13 @@ import fit
 import numpy as np
 from measured import Array, Mask, Measured, Point, by_size, read_measured, slices
 
-from energy_tracking.data import load_catalogue
 from energy_tracking.estimator import reference, roofline
 from energy_tracking.estimator.estimate import combined
 from energy_tracking.estimator.evidence import posterior_serving
 from energy_tracking.estimator.roofline import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline_constants import ARCHITECTURES
 from energy_tracking.estimator.serving import SERVING, ServingProfile, gpus_needed
+from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.units import joules_from_wh
 
 QUANTILES = {50: 0.6745, 80: 1.2816, 90: 1.6449}

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from energy_tracking.data import load_catalogue
 from energy_tracking.errors import EnergyTrackingError
 from energy_tracking.estimator.serving import (
     CURRENT_ENGINE_YEAR,
@@ -30,7 +29,8 @@ from energy_tracking.estimator.serving import (
     ServingProfile,
     deploy,
 )
-from energy_tracking.profiles import WEIGHT_FORMATS, GpuProfile, ModelProfile
+from energy_tracking.profiles.files import load_catalogue
+from energy_tracking.profiles.profile import WEIGHT_FORMATS, GpuProfile, ModelProfile
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

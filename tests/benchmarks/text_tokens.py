@@ -29,12 +29,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cassettes import cassette_exchanges
 from energy_tracking import Session, TokenUsage
-from energy_tracking.call import Call, CallRequest, tokens_in
-from energy_tracking.data import load_catalogue
+from energy_tracking.calls.call import Call, CallRequest, tokens_in
 from energy_tracking.demo.server import Exchange
 from energy_tracking.estimator import METHODS, estimate_usage
-from energy_tracking.shapes import prompt_characters
-from energy_tracking.usage import read_usage
+from energy_tracking.profiles.files import load_catalogue
+from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.payloads import prompt_characters
 
 Array = npt.NDArray[np.float64]
 

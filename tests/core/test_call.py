@@ -7,19 +7,18 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.call import (
+from energy_tracking.calls.call import (
     Call,
     CallRecord,
     CallRequest,
     Outcome,
-    defer,
-    settle_deferred,
     tokens_in,
 )
+from energy_tracking.calls.session import process_session
 from energy_tracking.estimator import estimate_usage
-from energy_tracking.profiles import GpuProfile, ModelProfile
-from energy_tracking.session import process_session
-from energy_tracking.usage import TokenUsage
+from energy_tracking.lifecycle import defer, run_deferred
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+from energy_tracking.usage.dialects import TokenUsage
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 MODEL = ModelProfile(
@@ -119,8 +118,8 @@ def test_what_is_deferred_is_settled_by_whoever_comes_next() -> None:
     call, records = new_call()
     defer(call.close)
     assert records == []
-    settle_deferred()
-    settle_deferred()
+    run_deferred()
+    run_deferred()
     assert len(records) == 1
 
 
@@ -132,7 +131,7 @@ def test_settling_may_defer_more() -> None:
         defer(lambda: seen.append("second"))
 
     defer(first)
-    settle_deferred()
+    run_deferred()
     assert seen == ["first", "second"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from energy_tracking import ConfigurationError, Session, Totals
-from energy_tracking.carbon import INTENSITIES, Carbon, carbon
+from energy_tracking.calls.carbon import INTENSITIES, Carbon, carbon
 
 NANOJOULES_PER_WH = 3_600_000_000_000
 TOTALS = Totals(

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from energy_tracking.data import load_catalogue
 from energy_tracking.estimator import METHODS, estimate_usage
-from energy_tracking.profiles import ModelProfile
-from energy_tracking.usage import TokenUsage
+from energy_tracking.profiles.files import load_catalogue
+from energy_tracking.profiles.profile import ModelProfile
+from energy_tracking.usage.dialects import TokenUsage
 
 CATALOGUE = load_catalogue()
 

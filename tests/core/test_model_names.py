@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_tracking.catalogue import Catalogue, Refusal
-from energy_tracking.model_names import (
+from energy_tracking.profiles.catalogue import Catalogue, Refusal
+from energy_tracking.profiles.model_names import (
     LLAMA_CPP_FORMATS,
     MAX_NAME_LENGTH,
     RULES,
@@ -21,7 +21,7 @@ from energy_tracking.model_names import (
     readings,
     spelling,
 )
-from energy_tracking.profiles import WEIGHT_FORMATS, ModelProfile, Quantity
+from energy_tracking.profiles.profile import WEIGHT_FORMATS, ModelProfile, Quantity
 
 
 def a_model(name: str, family: str, **fields: object) -> ModelProfile:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from energy_tracking.data import load_catalogue
+from energy_tracking.profiles.files import load_catalogue
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[2] / "shared"

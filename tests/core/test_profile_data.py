@@ -16,10 +16,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from energy_tracking.data import load_catalogue, load_sources, read_profiles
 from energy_tracking.errors import ConfigurationError, ProfileError, UnknownGpuError
-from energy_tracking.model_names import fold, readings, spelling
-from energy_tracking.profiles import (
+from energy_tracking.profiles.files import load_catalogue, load_sources, read_profiles
+from energy_tracking.profiles.model_names import fold, readings, spelling
+from energy_tracking.profiles.profile import (
     GPU_BOUNDS,
     GRADES,
     MODEL_BOUNDS,

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from energy_tracking.catalogue import Catalogue, Refusal
 from energy_tracking.errors import (
     ConfigurationError,
     ProfileError,
     UnknownGpuError,
     UnknownModelError,
 )
-from energy_tracking.model_names import fold, readings
-from energy_tracking.profiles import GpuProfile, ModelProfile, Quantity
+from energy_tracking.profiles.catalogue import Catalogue, Refusal
+from energy_tracking.profiles.model_names import fold, readings
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile, Quantity
 
 
 def a_model(name: str, **fields: object) -> ModelProfile:

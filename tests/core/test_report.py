@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_tracking.report import (
+from energy_tracking.calls.report import (
     comparison_text,
     count_text,
     energy_text,
@@ -23,7 +23,7 @@ from energy_tracking.report import (
     table,
     two_digits,
 )
-from energy_tracking.totals import EnergyKind, GroupKey, Totals
+from energy_tracking.calls.totals import EnergyKind, GroupKey, Totals
 
 NANOJOULES_PER_WH = 3_600_000_000_000
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_tracking import Tracker
-from energy_tracking.data import load_catalogue
 from energy_tracking.errors import ConfigurationError, TokenCountError
 from energy_tracking.estimator import estimate_usage, roofline, roofline_constants
 from energy_tracking.estimator.roofline import (
@@ -24,8 +23,9 @@ from energy_tracking.estimator.roofline import (
     estimate,
 )
 from energy_tracking.estimator.serving import SERVING, ServingProfile, deploy
-from energy_tracking.profiles import GpuProfile, ModelProfile
-from energy_tracking.usage import TokenUsage
+from energy_tracking.profiles.files import load_catalogue
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+from energy_tracking.usage.dialects import TokenUsage
 from round_numbers import BOARD, DENSE, H100, MIXTURE, ROUND, TWO_GPUS, request
 
 tokens = st.integers(min_value=0, max_value=200_000)

@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 
 import pytest
 
-from energy_tracking.data import load_catalogue
 from energy_tracking.errors import ConfigurationError, ProfileError
 from energy_tracking.estimator.serving import (
     CONCURRENCY_PER_GPU,
@@ -18,7 +17,8 @@ from energy_tracking.estimator.serving import (
     deploy,
     peak_and_width,
 )
-from energy_tracking.profiles import GpuProfile
+from energy_tracking.profiles.files import load_catalogue
+from energy_tracking.profiles.profile import GpuProfile
 from round_numbers import BOARD, DENSE, H100, MIXTURE, TWO_GPUS, request
 
 # Shapes as published; what of them is not said here does not matter here.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_tracking.shapes import (
+from energy_tracking.usage.payloads import (
     ENDPOINTS,
     USAGE_PATHS,
     endpoint_of,

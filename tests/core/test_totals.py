@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_tracking.call import CallRecord, CallRequest
+from energy_tracking.calls.call import CallRecord, CallRequest
+from energy_tracking.calls.session import process_session
+from energy_tracking.calls.totals import Totals, group_of, grouped, sum_of, sums_by_kind
 from energy_tracking.estimator import EnergyEstimate
-from energy_tracking.session import process_session
-from energy_tracking.totals import Totals, group_of, grouped, sum_of, sums_by_kind
-from energy_tracking.usage import TokenUsage
+from energy_tracking.usage.dialects import TokenUsage
 
 REQUEST = CallRequest(
     operation="chat", provider="openai", model="gpt-4o", session=process_session()

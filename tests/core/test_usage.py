@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from energy_tracking.usage import (
+from energy_tracking.usage.dialects import (
     BESIDE_INPUT,
     DIALECTS,
     MAX_TOKENS,

@@ -25,7 +25,7 @@ from energy_tracking import (
     uninstrument_openai,
     unwrap_openai,
 )
-from energy_tracking.tracker import open_streams
+from energy_tracking.lifecycle import open_calls
 from faults.in_process import in_process
 from loopback import DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
 from watch import Watch, collect
@@ -130,7 +130,7 @@ async def test_streams_are_collected_while_another_thread_holds_the_metrics_lock
     release.set()
     collecting.join(10)
     assert [record.status for record in watch.records] == ["unestimated"] * 3
-    assert open_streams == set()
+    assert open_calls == set()
     meters.shutdown()
 
 
@@ -307,7 +307,7 @@ async def test_a_call_cancelled_at_any_wait_is_counted_once(
         await collect()
         assert len(watch.records) == seen + 1, wait
         assert session.totals.calls == 1
-        assert open_streams == set()
+        assert open_calls == set()
         if not cancelled:
             break
         assert watch.records[-1].error_type in ("CancelledError", None)

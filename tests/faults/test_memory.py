@@ -10,8 +10,7 @@ import pytest
 
 from calls import SHAPES
 from energy_tracking import Tracker, track_energy
-from energy_tracking.background import held_calls
-from energy_tracking.tracker import open_streams
+from energy_tracking.lifecycle import held_calls, open_calls
 from faults.in_process import in_process
 from loopback import CHAT_USAGE, Flavour
 from watch import Watch
@@ -40,8 +39,8 @@ async def _leaves_nothing(watch: Watch, work: Callable[[int], Awaitable[None]], 
         await work(number)
     grown = ours_alive() - before
     assert grown.total() <= 10, grown
-    assert open_streams == set()
-    assert held_calls.release() == []
+    assert open_calls == set()
+    assert held_calls == set()
 
 
 async def test_twenty_thousand_records_leave_nothing(watch: Watch) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from calls import SHAPES, Shape
 from energy_tracking import Session, process_session, wrap_openai
-from energy_tracking.background import HeldCalls
-from energy_tracking.telemetry import Telemetry
+from energy_tracking.openai_client.background import HeldCalls
+from energy_tracking.telemetry.spans import Telemetry
 from energy_tracking.tracker import Tracker
 from loopback import Flavour, Loopback
 from watch import Watch
@@ -39,17 +39,17 @@ SEAMS: list[tuple[object | str, str]] = [
     (Telemetry, "start"),
     (Telemetry, "_end"),
     (Session, "add"),
-    ("energy_tracking.openai_client", "endpoint_of"),
-    ("energy_tracking.openai_client", "provider_of"),
-    ("energy_tracking.openai_client", "follow"),
+    ("energy_tracking.openai_client.client", "endpoint_of"),
+    ("energy_tracking.openai_client.client", "provider_of"),
+    ("energy_tracking.openai_client.client", "follow"),
     (HeldCalls, "hold"),
-    ("energy_tracking.openai_client", "is_told_elsewhere"),
-    ("energy_tracking.openai_client", "may_ask_for_usage"),
-    ("energy_tracking.openai_usage", "_without_usage_chunk"),
-    ("energy_tracking.openai_client", "read_in_memory"),
-    ("energy_tracking.call", "usage_in"),
-    ("energy_tracking.call", "identity_in"),
-    ("energy_tracking.call", "read_usage"),
+    ("energy_tracking.openai_client.client", "is_told_elsewhere"),
+    ("energy_tracking.openai_client.client", "may_ask_for_usage"),
+    ("energy_tracking.openai_client.stream_usage", "_without_usage_chunk"),
+    ("energy_tracking.openai_client.client", "read_in_memory"),
+    ("energy_tracking.calls.call", "usage_in"),
+    ("energy_tracking.calls.call", "identity_in"),
+    ("energy_tracking.calls.call", "read_usage"),
     ("energy_tracking.tracker", "current_session"),
     ("energy_tracking.tracker", "estimate_usage"),
 ]

@@ -30,9 +30,8 @@ from energy_tracking import (
     uninstrument_openai,
     wrap_openai,
 )
-from energy_tracking.call import settle_deferred
 from energy_tracking.demo.server import Reply, Request
-from energy_tracking.tracker import open_streams
+from energy_tracking.lifecycle import open_calls, run_deferred
 from loopback import (
     DONE,
     Body,
@@ -551,10 +550,10 @@ def test_each_inference_is_one_record_and_the_framework_never_notices(
     finally:
         uninstrument_openai()
     gc.collect()
-    settle_deferred()
+    run_deferred()
 
     assert errors == []
-    assert not open_streams
+    assert not open_calls
     assert _seen(result) == _seen(expected)
     if tracking.include_usage == "auto":
         assert model.requests == untracked.requests

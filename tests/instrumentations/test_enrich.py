@@ -24,9 +24,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from energy_tracking import Session, TokenUsage, Tracker, instrument_openai, wrap_openai
-from energy_tracking.enrich import COUNTS, EnergyCompletionHook, EnergySpanProcessor
-from energy_tracking.openai_client import uninstrument_openai
-from energy_tracking.telemetry import ENERGY_METRIC, SCOPE, TOKEN_METRIC
+from energy_tracking.openai_client.client import uninstrument_openai
+from energy_tracking.otel.span_processor import COUNTS, EnergyCompletionHook, EnergySpanProcessor
+from energy_tracking.telemetry.spans import ENERGY_METRIC, SCOPE, TOKEN_METRIC
 from loopback import (
     CHAT_USAGE,
     DONE,

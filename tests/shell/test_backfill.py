@@ -26,8 +26,8 @@ from energy_tracking import (
     read_ledger,
     record_log,
 )
-from energy_tracking.cli import main
-from energy_tracking.logs import FORMATS
+from energy_tracking.cli.main import main
+from energy_tracking.logs.formats import FORMATS
 from loopback import (
     CHAT_USAGE,
     RESPONSE_USAGE,

@@ -15,9 +15,9 @@ import pytest
 
 import energy_tracking
 from energy_tracking import Session
-from energy_tracking.background import held_calls
-from energy_tracking.call import Call
-from energy_tracking.tracker import open_streams, settle_everything
+from energy_tracking.calls.call import Call
+from energy_tracking.lifecycle import close_open_calls, open_calls
+from energy_tracking.openai_client.background import calls_by_response
 from loopback import (
     RESPONSE_USAGE,
     Body,
@@ -45,9 +45,9 @@ def body(status: str, id: str = "resp_1", text: str = "") -> Any:
 
 @pytest.fixture(autouse=True)
 def _held_two_at_most(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(held_calls, "_limit", 2)
+    monkeypatch.setattr(calls_by_response, "_limit", 2)
     yield
-    settle_everything()
+    close_open_calls()
 
 
 async def start(flavour: Flavour, client: Any) -> Any:
@@ -224,7 +224,7 @@ async def test_a_late_finaliser_of_one_call_lets_go_of_no_other(
     settled.response_id = "resp_1"
     settled.close()
     await start(flavour, client)
-    held_calls.hold(settled)
+    calls_by_response.hold(settled)
     await flavour.call(client.responses.retrieve, "resp_1")
     assert [record.status for record in watch.records] == ["estimated", "estimated"]
 
@@ -238,13 +238,13 @@ async def test_of_too_many_the_oldest_is_closed_as_far_as_it_is_known(
         await start(flavour, client)
     assert (watch.record.response_id, watch.record.status) == ("resp_0", "unestimated")
     assert watch.record.reason == "still queued when last seen"
-    settle_everything()
+    close_open_calls()
     assert sorted(record.response_id or "" for record in watch.records) == [
         "resp_0",
         "resp_1",
         "resp_2",
     ]
-    assert open_streams == set()
+    assert open_calls == set()
 
 
 def test_what_is_held_is_settled_when_the_process_ends(loopback: Loopback) -> None:

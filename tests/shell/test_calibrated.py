@@ -18,10 +18,10 @@ from energy_tracking import (
     register_gpu_profile,
     track_energy,
 )
-from energy_tracking.data import default_catalogue
-from energy_tracking.enrich import EnergySpanProcessor
-from energy_tracking.telemetry import ENERGY_FACTS
-from energy_tracking.totals import EnergyKind, GroupKey
+from energy_tracking.calls.totals import EnergyKind, GroupKey
+from energy_tracking.otel.span_processor import EnergySpanProcessor
+from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.telemetry.spans import ENERGY_FACTS
 from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
 from watch import Watch
 

@@ -10,7 +10,7 @@ import pytest
 
 from cassettes import CASSETTES, call_exchange, cassette_exchanges
 from energy_tracking.demo.server import Exchange, ReplayServer
-from energy_tracking.tracker import settle_everything
+from energy_tracking.lifecycle import close_open_calls
 from loopback import Flavour
 from watch import Watch
 
@@ -103,7 +103,7 @@ async def test_every_exchange_is_recorded_once_with_the_usage_of_the_index(
                 spans[exchange.name] = dict(ended[0].attributes or {})
             elif ended or not exchange.request.get("background"):
                 wrong.append((exchange.name, len(ended)))
-    settle_everything()
+    close_open_calls()
     assert wrong == []
     assert len(watch.records) == len(exchanges)
 

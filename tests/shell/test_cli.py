@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from energy_tracking.cli import main
+from energy_tracking.cli.main import main
 from energy_tracking.demo.server import load_exchanges
 from otlp import OtlpReceiver
 
@@ -19,7 +19,7 @@ PRINTED_NAMES = [exchange.name for exchange in load_exchanges()]
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    code = "import sys; from energy_tracking.cli import main; sys.exit(main())"
+    code = "import sys; from energy_tracking.cli.main import main; sys.exit(main())"
     clean = {name: value for name, value in os.environ.items() if "OPENAI" not in name}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],

@@ -31,8 +31,8 @@ from energy_tracking import (
     process_session,
     track_energy,
 )
-from energy_tracking.call import settle_deferred
-from energy_tracking.telemetry import ENERGY_FACTS, ROLLUP_FACTS
+from energy_tracking.lifecycle import run_deferred
+from energy_tracking.telemetry.spans import ENERGY_FACTS, ROLLUP_FACTS
 from loopback import (
     DONE,
     Body,
@@ -91,7 +91,7 @@ def traced() -> Iterator[Traced]:
     watch = Watch()
     yield Traced(watch)
     gc.collect()
-    settle_deferred()
+    run_deferred()
     assert watch.errors == []
     assert current_session() == process_session()
 

@@ -20,17 +20,17 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from energy_tracking import ConfigurationError, Session, TokenUsage, Tracker, wrap_openai
-from energy_tracking.enrich import (
+from energy_tracking.openai_client.other_instrumentations import METHODS, is_told_elsewhere
+from energy_tracking.otel.instrumentor import EnergyTrackingInstrumentor
+from energy_tracking.otel.span_processor import (
     CALL_KINDS,
     USAGE_ATTRIBUTES,
     EnergyCompletionHook,
     EnergySpanProcessor,
     span_facts,
 )
-from energy_tracking.instrumentor import EnergyTrackingInstrumentor
-from energy_tracking.peers import METHODS, is_told_elsewhere
-from energy_tracking.shapes import ENDPOINTS
-from energy_tracking.telemetry import ENERGY_METRIC
+from energy_tracking.telemetry.spans import ENERGY_METRIC
+from energy_tracking.usage.payloads import ENDPOINTS
 from loopback import Flavour, Loopback, chat_completion, json_reply
 
 ENERGY = "energy_tracking.total_energy_joules"
@@ -258,10 +258,11 @@ FORK = """
 import os, signal, threading
 from opentelemetry.sdk.trace import TracerProvider
 from energy_tracking import Tracker, process_session
-from energy_tracking import data, enrich
+from energy_tracking.otel import span_processor
+from energy_tracking.profiles import files
 
 provider = TracerProvider()
-provider.add_span_processor(enrich.EnergySpanProcessor())
+provider.add_span_processor(span_processor.EnergySpanProcessor())
 spans = provider.get_tracer("somebody.else")
 held, release = threading.Event(), threading.Event()
 
@@ -275,7 +276,7 @@ def count_two():
     return process_session().totals.calls
 
 def hold():
-    with enrich._counted._lock, data._catalogue_lock:
+    with span_processor._counted._lock, files._catalogue_lock:
         held.set()
         release.wait(20)
 
@@ -418,7 +419,7 @@ def run(
     loopback: Loopback, folder: Path, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run ``energy-tracking run`` in a folder."""
-    code = "import sys; from energy_tracking.cli import main; sys.exit(main())"
+    code = "import sys; from energy_tracking.cli.main import main; sys.exit(main())"
     environment |= {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": loopback.base_url}
     source = Path(__file__).parents[2] / "src"
     return subprocess.run(

@@ -29,7 +29,7 @@ from energy_tracking import (
     energy_session,
     read_ledger,
 )
-from energy_tracking.cli import main
+from energy_tracking.cli.main import main
 from loopback import (
     CHAT_USAGE,
     DONE,

@@ -18,9 +18,9 @@ from energy_tracking import (
     register_gpu_profile,
     wrap_openai,
 )
-from energy_tracking.data import default_catalogue
 from energy_tracking.estimator.roofline import FACILITY, FACILITY_HIGH, FACILITY_LOW, estimate
-from energy_tracking.shapes import may_measure
+from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.usage.payloads import may_measure
 from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}

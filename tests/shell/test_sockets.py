@@ -21,14 +21,15 @@ from websockets.sync.server import ServerConnection, serve
 from energy_tracking import (
     EnergyBudgetExceeded,
     Session,
-    openai_sockets,
     uninstrument_openai,
     unwrap_openai,
 )
-from energy_tracking.call import Call
-from energy_tracking.openai_client import _tracker_of
-from energy_tracking.openai_sockets import MODULES, _follow
-from energy_tracking.tracker import Tracker, open_streams, settle_everything
+from energy_tracking.calls.call import Call
+from energy_tracking.lifecycle import close_open_calls, open_calls
+from energy_tracking.openai_client import sockets
+from energy_tracking.openai_client.client import _tracker_of
+from energy_tracking.openai_client.sockets import MODULES, _follow
+from energy_tracking.tracker import Tracker
 from loopback import RESPONSE_USAGE, Flavour, response_object
 from watch import Watch
 
@@ -353,7 +354,7 @@ async def test_a_response_that_breaks_off_is_partial(
     record = watch.record
     assert (record.status, record.usage and record.usage.output_tokens) == ("partial", 3)
     assert record.error_type == ("ConnectionClosedError" if end == "cut" else None)
-    assert open_streams == set()
+    assert open_calls == set()
 
 
 async def test_a_connection_nobody_closes_is_settled_at_the_end(
@@ -365,7 +366,7 @@ async def test_a_connection_nobody_closes_is_settled_at_the_end(
     connection = await flavour.call(connect(client, path).enter)
     await flavour.call(connection.response.create, model="gpt-4o", input="Capital?")
     await events_to(flavour, connection, "response.output_text.delta")
-    settle_everything()
+    close_open_calls()
     assert watch.record.status == "partial"
     await flavour.call(connection.close)
     assert len(watch.records) == 1
@@ -480,7 +481,7 @@ async def test_messages_of_any_kind_are_survived(
         while b"response.completed" not in data:
             data = await flavour.call(connection.recv_bytes)
     assert watch.records[-1].response_id == "resp_9"
-    assert open_streams == set()
+    assert open_calls == set()
 
 
 LIVE = {
@@ -610,10 +611,10 @@ SEAMS: list[tuple[object, str]] = [
     (Tracker, "start"),
     (Tracker, "over_budget"),
     (Call, "observe"),
-    (openai_sockets, "_event_in"),
-    (openai_sockets, "_watch"),
-    (openai_sockets, "_SocketCalls"),
-    (openai_sockets, "provider_of"),
+    (sockets, "_event_in"),
+    (sockets, "_watch"),
+    (sockets, "_SocketCalls"),
+    (sockets, "provider_of"),
 ]
 
 

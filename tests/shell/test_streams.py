@@ -21,8 +21,7 @@ from pydantic import BaseModel
 
 import energy_tracking
 from energy_tracking import CallRecord, Session, process_session
-from energy_tracking.call import settle_deferred
-from energy_tracking.tracker import open_streams, settle_everything
+from energy_tracking.lifecycle import close_open_calls, open_calls, run_deferred
 from loopback import (
     CUT,
     DONE,
@@ -247,7 +246,7 @@ async def test_every_ending_is_recorded_once(
         await end(flavour, client, api)
     record, attributes = watch.record, watch.attributes
     assert session.totals.calls == 1
-    assert open_streams == set()
+    assert open_calls == set()
     if openai.VERSION >= "3":
         assert record.error_type == error
     if expected == "unread":
@@ -357,7 +356,7 @@ def test_the_span_of_a_stream_left_open_is_exported_when_the_process_ends(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-async def test_a_forked_child_leaves_open_streams_to_its_parent(
+async def test_a_forked_child_leaves_open_calls_to_its_parent(
     flavour: Flavour, loopback: Loopback, watch: Watch, api: Api
 ) -> None:
     loopback.serve(sse(*api.events, DONE))
@@ -368,7 +367,7 @@ async def test_a_forked_child_leaves_open_streams_to_its_parent(
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
         child = os.fork()
     if child == 0:
-        settle_everything()
+        close_open_calls()
         os._exit(len(watch.records) + process_session().totals.calls)
     assert os.waitpid(child, 0)[1] == 0
     _ = [item async for item in flavour.items(stream)]
@@ -406,7 +405,7 @@ async def test_a_stream_collected_while_a_lock_is_held_only_enqueues(
     assert not collecting.is_alive()
     for _ in range(5):
         await asyncio.sleep(0.01)
-    settle_deferred()
+    run_deferred()
     assert sorted(seen) == ["partial", "unestimated"]
 
 
@@ -422,7 +421,7 @@ async def test_a_stream_nobody_collects_is_counted_when_the_process_ends(
             for _ in range(api.first_text + 1):
                 await flavour.next(stream)
             del stream
-        settle_everything()
+        close_open_calls()
         assert session.totals.calls == 1
     finally:
         gc.enable()
@@ -441,7 +440,7 @@ async def test_a_stream_dropped_late_is_as_long_as_it_was_open(
     gc.collect()
     dropped = time.perf_counter()
     time.sleep(0.2)
-    settle_deferred()
+    run_deferred()
     assert watch.record.duration_seconds <= dropped - started
     (span,) = watch.spans
     assert span.end_time is not None

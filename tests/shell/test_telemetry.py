@@ -20,9 +20,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from energy_tracking import CallRecord, Session, wrap_openai
-from energy_tracking import telemetry as names
-from energy_tracking.data import default_catalogue
 from energy_tracking.estimator import roofline
+from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.telemetry import spans as names
 from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, error_reply, json_reply
 
 REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}

@@ -19,9 +19,9 @@ from energy_tracking import (
     process_session,
 )
 from energy_tracking import tracker as tracker_module
-from energy_tracking.call import defer, settle_deferred
-from energy_tracking.data import default_catalogue
 from energy_tracking.estimator import estimate_usage
+from energy_tracking.lifecycle import defer, run_deferred
+from energy_tracking.profiles.files import default_catalogue
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
@@ -39,7 +39,7 @@ def test_a_sink_that_reads_totals_loses_nothing_of_what_finalisers_left() -> Non
     for call in calls:
         call.raw_usage = USAGE
         defer(call.close)
-    settle_deferred()
+    run_deferred()
     assert len(told) == 1500
 
 
@@ -101,7 +101,7 @@ def test_a_wrong_setting_is_named_with_its_variable(setting: str, value: Any, wo
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_what_finalisers_left_is_settled_by_the_parent_alone() -> None:
     gc.collect()
-    settle_deferred()
+    run_deferred()
     read, write = os.pipe()
 
     def settle() -> None:
@@ -110,11 +110,11 @@ def test_what_finalisers_left_is_settled_by_the_parent_alone() -> None:
     defer(settle)
     if os.fork() == 0:
         try:
-            settle_deferred()
+            run_deferred()
         finally:
             os._exit(0)
     os.wait()
-    settle_deferred()
+    run_deferred()
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         assert pipe.read() == b"settled"

@@ -25,13 +25,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from energy_tracking.call import CallRecord
+from energy_tracking.calls.call import CallRecord
+from energy_tracking.calls.report import energy_text, kind_label, table, two_digits
+from energy_tracking.calls.session import Session
+from energy_tracking.calls.totals import UNKNOWN, group_of
 from energy_tracking.decorator import track_energy
 from energy_tracking.demo.server import EXCHANGE_HEADER, Exchange, ReplayServer, load_exchanges
-from energy_tracking.openai_client import wrap_openai
-from energy_tracking.report import energy_text, kind_label, table, two_digits
-from energy_tracking.session import Session
-from energy_tracking.totals import UNKNOWN, group_of
+from energy_tracking.openai_client.client import wrap_openai
 from energy_tracking.tracker import TrackerArguments
 
 METHODS = {

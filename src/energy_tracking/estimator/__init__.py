@@ -17,8 +17,8 @@ from energy_tracking.estimator.serving import (
     check_gpu,
     weight_format_served,
 )
-from energy_tracking.profiles import GpuProfile, ModelProfile
-from energy_tracking.usage import TokenUsage
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+from energy_tracking.usage.dialects import TokenUsage
 
 __all__ = [
     "ATTENTION_MODES",

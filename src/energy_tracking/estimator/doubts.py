@@ -6,8 +6,8 @@ Each doubt is a part of the range, by name. A new one is a row in ``doubts_about
 from __future__ import annotations
 
 from energy_tracking.estimator.estimate import GRADE_FACTORS
-from energy_tracking.profiles import ModelProfile
-from energy_tracking.usage import TokenUsage
+from energy_tracking.profiles.profile import ModelProfile
+from energy_tracking.usage.dialects import TokenUsage
 
 Part = tuple[float, float]
 

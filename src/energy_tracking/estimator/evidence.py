@@ -21,7 +21,7 @@ from energy_tracking.estimator.roofline import (
     request_work,
 )
 from energy_tracking.estimator.serving import CLOSED_FAMILIES, SERVING, ServingProfile, deploy
-from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 SLOW_NETWORK = 0.3
 """Probability that a stream arrives later than it was made [1]; an assumption."""

@@ -30,7 +30,7 @@ from energy_tracking.estimator.estimate import (
     check_token_count,
     combined,
 )
-from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 METHOD = "reference"
 VERSION = "1"

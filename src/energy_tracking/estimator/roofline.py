@@ -45,7 +45,7 @@ from energy_tracking.estimator.serving import (
     ServingProfile,
     deploy,
 )
-from energy_tracking.profiles import GpuProfile, ModelProfile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 METHOD = "roofline"
 VERSION = "2"

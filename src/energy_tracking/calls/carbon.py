@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from energy_tracking.calls.report import two_digits
+from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, not_one_of
-from energy_tracking.report import two_digits
-from energy_tracking.totals import Totals
 from energy_tracking.units import kwh_from_joules
 
 # Lifecycle emissions of the electricity generated in a country, mean of the year

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
 
-from energy_tracking.session import Session, current_session
+from energy_tracking.calls.session import Session, current_session
 
-KEY = "energy_tracking.session"
+KEY = "energy_tracking.calls.session"
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from energy_tracking.call import UNFINISHED, Call
+from energy_tracking.calls.call import UNFINISHED, Call
+from energy_tracking.lifecycle import call_after_fork, held_calls
 
 MAX_HELD = 1024
 """Calls held at most [1]; beyond, the oldest is closed as far as it is known."""
@@ -33,7 +34,8 @@ class HeldCalls:
         if not self._calls:
             return None
         fetch = _FETCH.search(path)
-        return self._calls.get(fetch[1]) if fetch else None
+        call = self._calls.get(fetch[1]) if fetch else None
+        return None if call is None or call.closed else call
 
     def hold(self, call: Call) -> tuple[bool, Call | None]:
         """Hold a call if its response is still being generated, else let go of it.
@@ -50,24 +52,20 @@ class HeldCalls:
             if call.status not in UNFINISHED or call.closed:
                 return False, None
             self._calls[call.response_id] = call
+            held_calls.add(call)
             full = len(self._calls) > self._limit
             return True, self._calls.popitem(last=False)[1] if full else None
 
-    def release(self) -> list[Call]:
-        """Let go of all the calls."""
-        with self._lock:
-            calls = list(self._calls.values())
-            self._calls.clear()
-            return calls
-
-    def begin_anew(self) -> list[Call]:
+    def begin_anew(self) -> None:
         """Let go of all with a lock nobody holds: for the child of a fork."""
         self._lock = threading.Lock()
-        return self.release()
+        self._calls = OrderedDict()
 
 
-held_calls = HeldCalls()
+calls_by_response = HeldCalls()
 """The calls of this process, whichever client they were made with."""
+
+call_after_fork(calls_by_response.begin_anew)
 
 
 def _is_background(call: Call) -> bool:

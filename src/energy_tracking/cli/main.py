@@ -7,22 +7,22 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
-from energy_tracking.backfill import record_responses
-from energy_tracking.call import CallRecord
-from energy_tracking.data import default_catalogue
-from energy_tracking.errors import ConfigurationError
-from energy_tracking.ledger import read_ledger
-from energy_tracking.report import (
+from energy_tracking.calls.call import CallRecord
+from energy_tracking.calls.report import (
     session_csv,
     session_json,
     session_table,
     table,
     two_digits,
 )
-from energy_tracking.run import run_program
-from energy_tracking.session import Session
+from energy_tracking.calls.session import Session
+from energy_tracking.calls.totals import grouped
+from energy_tracking.cli.run import run_program
+from energy_tracking.errors import ConfigurationError
+from energy_tracking.ledger import read_ledger
+from energy_tracking.logs.backfill import record_responses
+from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.settings import settings_rows
-from energy_tracking.totals import grouped
 from energy_tracking.tracker import Tracker
 from energy_tracking.version import VERSION
 

@@ -15,13 +15,13 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
-from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Literal, Protocol
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
-from energy_tracking.shapes import (
+from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.payloads import (
     CHARACTERS_PER_TOKEN,
     ToolUsage,
     generated_characters,
@@ -31,7 +31,6 @@ from energy_tracking.shapes import (
     tool_usage_in,
     usage_in,
 )
-from energy_tracking.usage import TokenUsage, read_usage
 
 UNFINISHED = frozenset({"queued", "in_progress"})
 """Statuses of a response that is still being generated."""
@@ -415,39 +414,3 @@ def status_of(
 def tokens_in(characters: int) -> int:
     """About how many tokens a text has; at least one where there is any text."""
     return max(1, round(characters / CHARACTERS_PER_TOKEN)) if characters else 0
-
-
-_deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
-_settling = threading.local()
-
-
-def defer(settle: Callable[[], None]) -> None:
-    """Leave something to be settled to the next call, look at a session, or exit.
-
-    For finalisers, which must take no lock: garbage collection can run while this very
-    thread holds the lock of a session or of a metrics SDK.
-    """
-    _deferred.put(settle)
-
-
-def settle_deferred() -> None:
-    """Settle what finalisers have left behind; a no-op from inside of itself."""
-    # A sink that reads a total while it is told of a record would come back here.
-    if getattr(_settling, "now", False):
-        return
-    _settling.now = True
-    try:
-        while True:
-            try:
-                settle = _deferred.get_nowait()
-            except Empty:
-                return
-            settle()
-    finally:
-        _settling.now = False
-
-
-def forget_deferred() -> None:
-    """Leave what is deferred to the parent process; for the child of a fork."""
-    global _deferred
-    _deferred = SimpleQueue()

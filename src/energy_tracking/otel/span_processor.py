@@ -24,7 +24,6 @@ an agent, chain, tool        is a sum; its energy is not that of one call with t
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from collections import OrderedDict, deque
@@ -34,12 +33,13 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakValueDictionary
 
-from energy_tracking.call import Call, CallRecord, CreditedSession
-from energy_tracking.openai_client import is_sending
-from energy_tracking.session import current_session
-from energy_tracking.telemetry import LLM_OPERATIONS, SCOPE
-from energy_tracking.tracker import Tracker, TrackerArguments, open_streams, witnesses
-from energy_tracking.usage import TokenUsage, read_usage
+from energy_tracking.calls.call import Call, CallRecord, CreditedSession
+from energy_tracking.calls.session import current_session
+from energy_tracking.lifecycle import call_after_fork, open_calls, record_listeners
+from energy_tracking.openai_client.client import is_sending
+from energy_tracking.telemetry.spans import LLM_OPERATIONS, SCOPE
+from energy_tracking.tracker import Tracker, TrackerArguments
+from energy_tracking.usage.dialects import TokenUsage, read_usage
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -244,7 +244,7 @@ class _Counted:
         self._responses: OrderedDict[str, None] = OrderedDict()
         self._reports: deque[_Report] = deque(maxlen=REMEMBERED_REPORTS)
 
-    def witness(self, call: Call, record: CallRecord) -> None:
+    def remember(self, call: Call, record: CallRecord) -> None:
         """Remember a call that any tracker of the process counts."""
         usage, scope = record.usage, _told_by(call)
         with self._lock:
@@ -307,8 +307,7 @@ class _Watched:
 
 
 _counted = _Counted()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_counted.begin_anew)
+call_after_fork(_counted.begin_anew)
 _watched: WeakValueDictionary[int, _Watched] = WeakValueDictionary()
 
 
@@ -318,8 +317,8 @@ class SpanEnricher:
     def __init__(self, tracker: Tracker) -> None:
         """Count with this tracker's settings, and tell its telemetry and sinks."""
         self.tracker = tracker
-        if _counted.witness not in witnesses:
-            witnesses.append(_counted.witness)
+        if _counted.remember not in record_listeners:
+            record_listeners.append(_counted.remember)
 
     def enrich(self, span: Any, watched: _Watched) -> None:
         """Count the call a span stands for, unless it is counted; put its energy on it."""
@@ -355,7 +354,7 @@ class SpanEnricher:
 def _close_if_open(span: Any, facts: SpanFacts) -> None:
     """Settle the stream of a tracked client whose tokens are told of before it has ended."""
     span_id = span.get_span_context().span_id
-    for call in list(open_streams):
+    for call in list(open_calls):
         theirs: Any = call.span
         is_its_span = theirs is not None and theirs.span.get_span_context().span_id == span_id
         if is_its_span or (call.response_id or "") == facts.response_id:

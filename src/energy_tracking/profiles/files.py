@@ -20,9 +20,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from energy_tracking.catalogue import Catalogue, Refusal
 from energy_tracking.errors import ConfigurationError, ProfileError, not_one_of
-from energy_tracking.profiles import (
+from energy_tracking.lifecycle import call_after_fork
+from energy_tracking.profiles.catalogue import Catalogue, Refusal
+from energy_tracking.profiles.profile import (
     GPU_BOUNDS,
     MODEL_BOUNDS,
     Bound,
@@ -98,8 +99,7 @@ def _renew_catalogue_lock() -> None:
     _catalogue_lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_catalogue_lock)
+call_after_fork(_renew_catalogue_lock)
 
 
 @cache
@@ -141,14 +141,14 @@ def read_profiles(
 
 
 def _load(name: str) -> dict[str, Any]:
-    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    text = resources.files(__package__).joinpath("data", name).read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
 def _load_models() -> dict[str, Any]:
     """All files of models as one: families, models and names without a basis."""
     document: dict[str, Any] = {"families": {}, "models": {}, "no_basis": []}
-    folder = resources.files(__package__).joinpath("models")
+    folder = resources.files(__package__).joinpath("data", "models")
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         part = tomllib.loads(file.read_text(encoding="utf-8"))
         document["families"] |= part.get("families", {})

@@ -20,7 +20,7 @@ from decimal import Decimal
 from html import escape
 from io import StringIO
 
-from energy_tracking.totals import (
+from energy_tracking.calls.totals import (
     MEASURED,
     UNKNOWN,
     EnergyKind,

@@ -8,7 +8,6 @@ threads they are carried with ``attach`` or ``run``.
 from __future__ import annotations
 
 import math
-import os
 import re
 import threading
 from collections import Counter, deque
@@ -21,27 +20,24 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
-from energy_tracking.budget import Budget, OnExceed
-from energy_tracking.call import (
+from energy_tracking.calls.budget import Budget, OnExceed
+from energy_tracking.calls.call import (
     Alternative,
     CallRecord,
     CallRequest,
     CreditedSession,
     EstimateAs,
-    settle_deferred,
     status_of,
 )
-from energy_tracking.carbon import Carbon, carbon
-from energy_tracking.data import default_catalogue
-from energy_tracking.errors import ConfigurationError
-from energy_tracking.report import (
+from energy_tracking.calls.carbon import Carbon, carbon
+from energy_tracking.calls.report import (
     comparison_text,
     session_csv,
     session_html,
     session_json,
     session_table,
 )
-from energy_tracking.totals import (
+from energy_tracking.calls.totals import (
     EnergyKind,
     GroupKey,
     Totals,
@@ -50,8 +46,11 @@ from energy_tracking.totals import (
     sum_of,
     sums_by_kind,
 )
+from energy_tracking.errors import ConfigurationError
+from energy_tracking.lifecycle import call_after_fork, run_deferred
+from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.units import joules_from_nanojoules
-from energy_tracking.usage import TokenUsage
+from energy_tracking.usage.dialects import TokenUsage
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -149,19 +148,19 @@ class _Account:
 
     def groups(self) -> dict[GroupKey, Totals]:
         """A copy of the totals, by what calls have in common."""
-        settle_deferred()
+        run_deferred()
         with self._lock:
             return {key: copy(totals) for key, totals in self._groups.items()}
 
     def reasons(self) -> dict[tuple[str, str], int]:
         """A copy of the reasons, by model and reason."""
-        settle_deferred()
+        run_deferred()
         with self._lock:
             return dict(self._reasons)
 
     def comparable(self) -> list[_Comparable]:
         """The last calls that could be estimated."""
-        settle_deferred()
+        run_deferred()
         with self._lock:
             return list(self._comparable)
 
@@ -189,7 +188,7 @@ class _FunctionAccount(_Account):
             after()
 
     def responses(self) -> list[tuple[str | None, TokenUsage]]:
-        settle_deferred()
+        run_deferred()
         return list(self._responses)
 
 
@@ -213,7 +212,7 @@ class _Entrance:
 
 
 # Innermost first.
-_here: ContextVar[tuple[_Entrance, ...]] = ContextVar("energy_tracking.session", default=())
+_here: ContextVar[tuple[_Entrance, ...]] = ContextVar("energy_tracking.calls.session", default=())
 _accounts: WeakSet[_Account] = WeakSet()
 _process_account = _Account("process")
 
@@ -297,7 +296,7 @@ class Session:
         _here.set(tuple(one for one in here if one is not left))
         # A generator that is closed may be so by the garbage collector: no locks then.
         if exc_type is not GeneratorExit:
-            settle_deferred()
+            run_deferred()
 
     async def __aenter__(self) -> Self:
         """As ``with``."""
@@ -411,7 +410,7 @@ class Session:
                 is to raise.
         """
         if any(account.budget is not None for account in self._credited):
-            settle_deferred()
+            run_deferred()
             for account in self._credited:
                 if account.budget is not None:
                     account.budget.check(account.name, account.energy_nanojoules)
@@ -644,5 +643,4 @@ def _begin_anew_in_child() -> None:
         account.start_empty()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_in_child)
+call_after_fork(_begin_anew_in_child)

@@ -15,8 +15,8 @@ from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
 
 from energy_tracking.errors import ConfigurationError
-from energy_tracking.openai_client import instrument_openai
-from energy_tracking.tracker import summarise_at_exit
+from energy_tracking.openai_client.client import instrument_openai
+from energy_tracking.tracker import print_summary_at_exit
 
 # The modules between the command and the program's first line.
 _STARTERS = (__name__, "runpy", "importlib._bootstrap", "importlib._bootstrap_external")
@@ -44,7 +44,7 @@ def run_program(program: Sequence[str], *, as_module: bool = False) -> int:
     except ModuleNotFoundError as error:
         if sys.stderr is not None:
             sys.stderr.write(f"energy-tracking: no OpenAI call is tracked: {error}\n")
-    summarise_at_exit()
+    print_summary_at_exit()
     sys.argv = list(program)
     start = _run_module if as_module else _run_script
     try:

@@ -13,7 +13,7 @@ from types import new_class
 from typing import Any, get_origin
 
 from energy_tracking.settings import Settings
-from energy_tracking.shapes import Endpoint
+from energy_tracking.usage.payloads import Endpoint
 
 RAW_RESPONSE_HEADER = "x-stainless-raw-response"
 

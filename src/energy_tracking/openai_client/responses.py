@@ -21,8 +21,9 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from energy_tracking.call import Call, defer
-from energy_tracking.shapes import measured_energy_in
+from energy_tracking.calls.call import Call
+from energy_tracking.lifecycle import defer
+from energy_tracking.usage.payloads import measured_energy_in
 
 MAX_KEPT_BYTES = 1 << 18
 """Bytes kept of a body that the caller reads raw: enough for the usage at its end."""

@@ -30,7 +30,7 @@ ON_EXCEED = ("warn", "raise")
 logger = logging.getLogger("energy_tracking")
 
 # Calls that a user's function makes about a budget are not asked for that budget again.
-_telling: ContextVar[bool] = ContextVar("energy_tracking.budget", default=False)
+_telling: ContextVar[bool] = ContextVar("energy_tracking.calls.budget", default=False)
 
 
 class Budget:

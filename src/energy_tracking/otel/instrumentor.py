@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, Unpack
 from opentelemetry import trace
 
 from energy_tracking.errors import ConfigurationError
-from energy_tracking.openai_client import instrument_openai, uninstrument_openai
+from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
 from energy_tracking.tracker import TrackerArguments
 
 logger = logging.getLogger("energy_tracking")
@@ -76,7 +76,7 @@ class EnergyTrackingInstrumentor:
     def _start(self, **arguments: Unpack[TrackerArguments]) -> None:
         provider = arguments.get("tracer_provider") or trace.get_tracer_provider()
         if hasattr(provider, "add_span_processor"):
-            from energy_tracking.enrich import EnergySpanProcessor
+            from energy_tracking.otel.span_processor import EnergySpanProcessor
 
             processor = EnergySpanProcessor(**arguments)
             if processor.enabled:

@@ -14,8 +14,8 @@ from energy_tracking.errors import (
     UnknownModelError,
     not_one_of,
 )
-from energy_tracking.model_names import fold, readings, spelling, stored_in
-from energy_tracking.profiles import GpuProfile, ModelProfile, Profile
+from energy_tracking.profiles.model_names import fold, readings, spelling, stored_in
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile, Profile
 
 _P = TypeVar("_P", bound=Profile)
 

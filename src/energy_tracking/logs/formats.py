@@ -10,8 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from energy_tracking.shapes import ResponseFacts, identity_in, measured_energy_in, response_facts
-from energy_tracking.usage import TokenUsage, read_usage
+from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.payloads import (
+    ResponseFacts,
+    identity_in,
+    measured_energy_in,
+    response_facts,
+)
 
 Path = tuple[str, ...]
 """The keys that lead from a line to what is looked for."""

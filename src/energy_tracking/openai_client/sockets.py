@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 
 import wrapt
 
-from energy_tracking.call import Call, defer
-from energy_tracking.shapes import mapping_of, provider_of, text_of
-from energy_tracking.tracker import Tracker, open_streams
+from energy_tracking.calls.call import Call
+from energy_tracking.lifecycle import defer, open_calls
+from energy_tracking.tracker import Tracker
+from energy_tracking.usage.payloads import mapping_of, provider_of, text_of
 
 TrackerOf = Callable[[object], "Tracker | None"]
 """Who tracks a client now, if anybody does."""
@@ -288,7 +289,7 @@ class _SocketCalls:
             server_port=self._port,
             prompt=prompt,
         )
-        open_streams.add(call)
+        open_calls.add(call)
         return call
 
     def _told(self, event: Mapping[str, Any]) -> None:

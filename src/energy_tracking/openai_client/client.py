@@ -28,21 +28,22 @@ from typing import Any, TypeVar, Unpack
 
 import wrapt
 
-from energy_tracking.background import held_calls
-from energy_tracking.call import Call
+from energy_tracking.calls.call import Call
+from energy_tracking.calls.session import note_fetched
 from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
-from energy_tracking.openai_sockets import follow_sockets
-from energy_tracking.openai_usage import asking_for_usage, may_ask_for_usage
-from energy_tracking.peers import is_told_elsewhere
-from energy_tracking.session import note_fetched
-from energy_tracking.shapes import (
+from energy_tracking.lifecycle import open_calls
+from energy_tracking.openai_client.background import calls_by_response
+from energy_tracking.openai_client.other_instrumentations import is_told_elsewhere
+from energy_tracking.openai_client.responses import DECODED_EXTENSION, follow, read_in_memory
+from energy_tracking.openai_client.sockets import follow_sockets
+from energy_tracking.openai_client.stream_usage import asking_for_usage, may_ask_for_usage
+from energy_tracking.tracker import Tracker, TrackerArguments
+from energy_tracking.usage.payloads import (
     endpoint_of,
     may_measure,
     measured_energy_in_headers,
     provider_of,
 )
-from energy_tracking.streams import DECODED_EXTENSION, follow, read_in_memory
-from energy_tracking.tracker import Tracker, TrackerArguments, open_streams
 
 ClientT = TypeVar("ClientT")
 
@@ -50,7 +51,7 @@ Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], A
 Hook = Callable[[Tracker, Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 HOOKS_ATTRIBUTE = "_energy_tracking_hooks"
-CALL_EXTENSION = "energy_tracking.call"
+CALL_EXTENSION = "energy_tracking.calls.call"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
 
 _sending: ContextVar[_Sending | None] = ContextVar("energy_tracking.sending", default=None)
@@ -252,7 +253,7 @@ class _Sending(AbstractContextManager["_Sending"]):
             seam = self._tracker.seam("stream.close")
             follow(response, call, _finish, seam, measures=measures)
             self.followed = True
-            open_streams.add(call)
+            open_calls.add(call)
         if measures:
             measured = measured_energy_in_headers(response.headers.raw)
             call.measured_energy_joules = measured or call.measured_energy_joules
@@ -262,7 +263,7 @@ class _Sending(AbstractContextManager["_Sending"]):
         endpoint = endpoint_of(options.method, options.url)
         if endpoint is None:
             note_fetched(options.url.partition("?")[0].split("/"))
-            self.call = held_calls.fetched_by(options.url)
+            self.call = calls_by_response.fetched_by(options.url)
             self._fetching = self.call is not None
             return
         self._refusal = self._tracker.over_budget()
@@ -315,13 +316,13 @@ def _finish(call: Call, error: BaseException | None = None) -> None:
     """Close a call whose response has ended, or hold it while it is generated on."""
     held, too_much = False, None
     try:
-        held, too_much = held_calls.hold(call)
+        held, too_much = calls_by_response.hold(call)
     finally:
         if not held:
             call.close(error)
     if held:
         call.ended_at = None
-        open_streams.discard(call)
+        open_calls.discard(call)
     if too_much is not None:
         too_much.close()
 

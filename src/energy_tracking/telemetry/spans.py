@@ -31,8 +31,8 @@ from opentelemetry.trace import (
     get_tracer,
 )
 
-from energy_tracking.call import CallRecord, CallRequest
-from energy_tracking.totals import Totals
+from energy_tracking.calls.call import CallRecord, CallRequest
+from energy_tracking.calls.totals import Totals
 from energy_tracking.units import wh_from_joules
 
 SCOPE = "energy_tracking"

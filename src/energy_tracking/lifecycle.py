@@ -1,0 +1,117 @@
+"""What happens around calls and not in them, for the whole process and in one place.
+
+Everything that outlives a call, or comes after it, is here: work that finalisers leave behind,
+calls that are still open, those who listen to records, the end of the process and its forks.
+
+The law:
+
+1. A finaliser only calls ``defer``. Whoever comes next runs what was deferred: a call that
+   starts, a look at a session, the end of the process.
+2. A call is in ``open_calls`` as long as its response is read, and in ``held_calls`` while it
+   is generated on, after its request was answered. What is left there when the process ends is
+   closed as far as it got.
+3. At exit, open calls are closed first, then come the functions of ``call_at_exit``. The hook is
+   registered with the first call, hence run before the shutdown of any telemetry provider that
+   was set up before it.
+4. In the child of a fork nothing of the parent's is delivered: open calls are abandoned, deferred
+   work is forgotten, then come the functions of ``call_after_fork``, which make locks anew.
+
+State that a new part of the library keeps for the process belongs here, or registers here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+# A call is whatever has ``close()``, which ends it as far as it got, and ``abandon()``, which ends
+# it without delivering it. It is not typed closer, since this floor lies below that of calls.
+open_calls: set[Any] = set()
+"""Calls whose responses are being read."""
+
+held_calls: set[Any] = set()
+"""Calls whose responses are generated on by a server, to be fetched later."""
+
+record_listeners: list[Callable[[Any, Any], object]] = []
+"""Called with every call and its record, of every tracker, before anybody else."""
+
+_deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
+_running = threading.local()
+_at_exit: dict[Callable[[], object], None] = {}
+_after_fork: list[Callable[[], object]] = []
+
+
+def defer(action: Callable[[], None]) -> None:
+    """Leave something to be done to the next call, look at a session, or exit.
+
+    For finalisers, which must take no lock: garbage collection can run while this very
+    thread holds the lock of a session or of a metrics SDK.
+    """
+    _deferred.put(action)
+
+
+def run_deferred() -> None:
+    """Do what finalisers have left behind; a no-op from inside of itself."""
+    # A sink that reads a total while it is given a record would come back here.
+    if getattr(_running, "now", False):
+        return
+    _running.now = True
+    try:
+        while True:
+            try:
+                action = _deferred.get_nowait()
+            except Empty:
+                return
+            action()
+    finally:
+        _running.now = False
+
+
+def close_open_calls() -> None:
+    """Close every call that is still open, as far as it got."""
+    run_deferred()
+    for call in [*open_calls, *held_calls]:
+        call.close()
+
+
+def close_open_calls_at_exit() -> None:
+    """See to it that nothing open is lost when the process ends."""
+    call_at_exit(run_deferred)
+
+
+def call_at_exit(function: Callable[[], object]) -> None:
+    """Call a function when the process ends and its open calls are closed; each only once."""
+    if not _at_exit:
+        atexit.register(_end_process)
+    _at_exit.setdefault(function)
+
+
+def call_after_fork(function: Callable[[], object]) -> None:
+    """Call a function in the child of every fork, before any other code there."""
+    _after_fork.append(function)
+
+
+def _end_process() -> None:
+    close_open_calls()
+    for function in list(_at_exit):
+        function()
+
+
+def _begin_child() -> None:
+    """Leave open calls and deferred work to the parent."""
+    global _deferred
+    _deferred = SimpleQueue()
+    for call in [*open_calls, *held_calls]:
+        call.abandon()
+    open_calls.clear()
+    held_calls.clear()
+    for function in _after_fork:
+        function()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_child)

@@ -1,0 +1,1 @@
+"""Tracking of the openai package: its clients, streams, websockets and background responses."""

@@ -1,0 +1,1 @@
+"""Doors for OpenTelemetry: the span processor, the instrumentor and baggage."""
