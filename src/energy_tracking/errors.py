@@ -1,4 +1,16 @@
-"""Every error and warning of the library, one tree."""
+"""Every error and warning of the library, one tree.
+
+    EnergyTrackingError
+    +-- ConfigurationError (ValueError)     raised early, never inside a tracked call
+    |   +-- UnknownModelError
+    |   +-- UnknownGpuError
+    |   +-- ProfileError
+    +-- TokenCountError (ValueError)
+    +-- EnergyBudgetExceeded                the only one that a tracked call can raise
+    EnergyTrackingWarning (UserWarning)
+
+A message names the setting, the value and what would be right.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
-from energy_tracking.profiles.profile import WEIGHT_FORMATS
+from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 PREFIX = "ENERGY_TRACKING_"
 INCLUDE_USAGE = ("auto", "always", "never")

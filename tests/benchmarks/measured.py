@@ -30,7 +30,8 @@ from energy_tracking.estimator.serving import (
     deploy,
 )
 from energy_tracking.profiles.files import load_catalogue
-from energy_tracking.profiles.profile import WEIGHT_FORMATS, GpuProfile, ModelProfile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -21,7 +21,8 @@ from energy_tracking.profiles.model_names import (
     readings,
     spelling,
 )
-from energy_tracking.profiles.profile import WEIGHT_FORMATS, ModelProfile, Quantity
+from energy_tracking.profiles.profile import ModelProfile, Quantity
+from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 
 def a_model(name: str, family: str, **fields: object) -> ModelProfile:

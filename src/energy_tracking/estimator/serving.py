@@ -14,7 +14,8 @@ import math
 from dataclasses import dataclass, replace
 
 from energy_tracking.errors import ConfigurationError, ProfileError, not_one_of
-from energy_tracking.profiles.profile import WEIGHT_FORMATS, GpuProfile, ModelProfile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 CONCURRENCY_PER_GPU = 32.0
 """Sequences per GPU where nobody says [1]: the median of the published measurements of 2023 to

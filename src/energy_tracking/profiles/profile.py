@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from energy_tracking.errors import ProfileError, not_one_of
+from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 GRADES: Final = ("A", "B", "C", "D", "E")
 """Confidence in a number: A published config or datasheet, B consistent reports,
@@ -79,81 +80,6 @@ GPU_BOUNDS: Final[Mapping[str, Bound]] = MappingProxyType(
 MODEL_FAMILIES: Final = ("seed", "closed", "open", "user")
 GPU_FAMILIES: Final = ("seed", "registry", "user")
 
-
-class WeightFormat(NamedTuple):
-    """How the weights of a model are stored and multiplied.
-
-    Attributes:
-        weight_bytes: Bytes per weight, scales included [byte].
-        activations: Precision they are multiplied with, where the GPU can: ``"bf16"``
-            (formats of the weights alone are widened first), ``"fp8"`` or ``"fp4"``.
-        block_scaled: Whether a scale belongs to a small block of weights, which only GPUs
-            with FP4 units multiply; others widen the weights to BF16.
-    """
-
-    weight_bytes: float
-    activations: str
-    block_scaled: bool = False
-
-
-# Mean over a whole file of Llama 3.1 8B, which keeps some tensors in more bits.
-# Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/quantize/README.md; those with
-# two decimals from the sizes in GiB that tools/quantize/quantize.cpp lists for Llama 3 8B,
-# by 8.03e9 weights.
-_LLAMA_CPP_BITS_PER_WEIGHT: Final = {
-    "iq1_s": 2.0042,
-    "iq1_m": 2.1460,
-    "iq2_xxs": 2.3824,
-    "iq2_xs": 2.5882,
-    "iq2_s": 2.7403,
-    "iq2_m": 2.9294,
-    "iq3_xxs": 3.2548,
-    "iq3_xs": 3.4977,
-    "iq3_s": 3.6606,
-    "iq3_m": 3.7628,
-    "iq4_xs": 4.4597,
-    "iq4_nl": 4.6818,
-    "q2_k_s": 2.9697,
-    "q2_k": 3.1593,
-    "q3_k_s": 3.6429,
-    "q3_k_m": 4.00,
-    "q3_k_l": 4.2979,
-    "q4_0": 4.64,
-    "q4_1": 5.11,
-    "q4_k_s": 4.6672,
-    "q4_k_m": 4.8944,
-    "q5_0": 5.57,
-    "q5_1": 6.04,
-    "q5_k_s": 5.5704,
-    "q5_k_m": 5.7036,
-    "q6_k": 6.5633,
-    "q8_0": 8.5008,
-}
-
-WEIGHT_FORMATS: Final[Mapping[str, WeightFormat]] = MappingProxyType(
-    {
-        "fp32": WeightFormat(4.0, "bf16"),
-        "bf16": WeightFormat(2.0, "bf16"),
-        "fp16": WeightFormat(2.0, "bf16"),
-        "fp8": WeightFormat(1.0, "fp8"),
-        "int8": WeightFormat(1.0, "bf16"),
-        # Four bits, and a scale of 8 bits per 32 weights (MX), per 16 (NVFP4), or one of 16
-        # bits and a zero point of four per 128 (AWQ, GPTQ).
-        "mxfp4": WeightFormat(4.25 / 8, "fp8", block_scaled=True),
-        "nvfp4": WeightFormat(4.5 / 8, "fp4", block_scaled=True),
-        "nvfp4a16": WeightFormat(4.5 / 8, "bf16"),
-        "w4a8": WeightFormat(4.25 / 8, "fp8"),
-        "int4": WeightFormat(4.15625 / 8, "bf16"),
-        # Weights and activations of eight bits; where a GPU has both, INT8 and FP8 peak alike.
-        "w8a8": WeightFormat(1.0, "fp8"),
-        **{
-            name: WeightFormat(bits / 8, "bf16")
-            for name, bits in _LLAMA_CPP_BITS_PER_WEIGHT.items()
-        },
-    }
-)
-"""Formats of weights, by name."""
-
 # The built-in types first: asking the abstract one is ten times slower.
 _NUMBER: Final = (int, float, Real)
 
@@ -195,24 +121,24 @@ class ModelProfile:
 
     Attributes:
         name: Name it is found by, case ignored.
-        num_active_params: Parameters used for one token [-].
-        num_layers: Transformer layers [-].
-        num_attn_heads: Query heads per layer [-].
-        attn_head_dim: Width of one head [-].
-        hidden_dim: Width of the residual stream [-].
+        num_active_params: Parameters used for one token [1].
+        num_layers: Transformer layers [1].
+        num_attn_heads: Query heads per layer [1].
+        attn_head_dim: Width of one head [1].
+        hidden_dim: Width of the residual stream [1].
         flops_per_tkn_factor: Work per active parameter and token [FLOP].
         flops_per_tkn_factor_attn: Work per layer, head, head width and pair of
             tokens [FLOP].
         reasoning_factor: Generated tokens per visible output token, for usage that
-            does not count reasoning [-].
-        num_total_params: Parameters held in memory [-]; None: dense, all active.
-        num_kv_heads: Key-value heads per layer [-].
-        kv_bytes_per_token: Key-value cache of one token in BF16, all layers [B].
+            does not count reasoning [1].
+        num_total_params: Parameters held in memory [1]; None: dense, all active.
+        num_kv_heads: Key-value heads per layer [1].
+        kv_bytes_per_token: Key-value cache of one token in BF16, all layers [byte].
         num_experts: Routed experts per layer; 0: dense; None: not known, a mixture where
             `num_total_params` says so.
         num_experts_per_token: Routed experts used for one token.
-        sliding_window: Tokens a sliding-window layer looks back on [-].
-        num_sliding_layers: Layers with that window [-]; None: all, if there is one.
+        sliding_window: Tokens a sliding-window layer looks back on [1].
+        num_sliding_layers: Layers with that window [1]; None: all, if there is one.
         state_bytes_per_sequence: Recurrent state of one sequence, all layers [byte];
             None: no recurrent layers.
         weight_bytes: Bytes per weight as shipped, scales included [byte]; None: those
@@ -225,7 +151,7 @@ class ModelProfile:
         source: Key of a listed source, or free text.
         aliases: Other names of exactly this model.
         family: One of `MODEL_FAMILIES`.
-        samples: Answers generated to give one [-]: the "-pro" models are a base
+        samples: Answers generated to give one [1]: the "-pro" models are a base
             model sampled several times, not a bigger model.
         corrected: Name of the profile with better numbers for the same model;
             set on the seed's rows, which keep their published numbers.
@@ -300,18 +226,18 @@ class GpuProfile:
         name: Name it is found by; case, spaces and the maker's name are ignored.
         peak_flops: Peak rate of work [FLOP/s]: dense BF16, except in the seed's
             rows, which keep the figures they were published with.
-        gpu_prefill_util: Share of `peak_flops` reached in prefill [-].
-        gpu_decoding_util: Share of `peak_flops` reached in decode [-].
+        gpu_prefill_util: Share of `peak_flops` reached in prefill [1].
+        gpu_decoding_util: Share of `peak_flops` reached in decode [1].
         power_rating: Rated board power [W].
-        power_prefill_util: Share of `power_rating` drawn in prefill [-].
-        power_decoding_util: Share of `power_rating` drawn in decode [-].
+        power_prefill_util: Share of `power_rating` drawn in prefill [1].
+        power_decoding_util: Share of `power_rating` drawn in decode [1].
         peak_flops_sparse: BF16 peak with 2:4 structured sparsity [FLOP/s].
         peak_flops_fp8: Dense FP8 peak [FLOP/s].
         peak_flops_fp4: Dense FP4 peak [FLOP/s].
-        memory_bytes: Device memory [B].
-        memory_bandwidth: Memory read rate [B/s].
-        link_bandwidth: GPU-to-GPU rate, both directions together [B/s].
-        link_domain_gpus: GPUs that are linked at that rate [-]; None: 8, one server.
+        memory_bytes: Device memory [byte].
+        memory_bandwidth: Memory read rate [byte/s].
+        link_bandwidth: GPU-to-GPU rate, both directions together [byte/s].
+        link_domain_gpus: GPUs that are linked at that rate [1]; None: 8, one server.
         grade: Confidence in the profile as a whole, one of `GRADES`.
         source: Key of a listed source, or free text.
         aliases: Other names of exactly this GPU.
