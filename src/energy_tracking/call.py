@@ -268,6 +268,11 @@ class Call:
 
     def close(self, error: BaseException | None = None) -> None:
         """End the call, once; a later close changes nothing."""
+        if isinstance(error, GeneratorExit):
+            # A coroutine is closed, perhaps by the garbage collector: no locks here.
+            self.ended_at = self.ended_at or perf_counter()
+            defer(self._close_cancelled)
+            return
         if not self._latch.acquire(blocking=False):
             return
         if error is not None:
@@ -275,6 +280,12 @@ class Call:
         if self.ended_at is None:
             self.ended_at = perf_counter()
         self._settle(self)
+
+    def _close_cancelled(self) -> None:
+        if not self.closed:
+            # As where a task is cancelled: it is how the coroutine is closed that differs.
+            self.error_type = "CancelledError"
+        self.close()
 
     def abandon(self) -> None:
         """End the call without telling anybody: it is another process's."""

@@ -21,7 +21,6 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from contextvars import ContextVar, Token
 from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
@@ -30,6 +29,7 @@ import wrapt
 
 from energy_tracking.background import held_calls
 from energy_tracking.call import Call
+from energy_tracking.contexts import Activities, Activity
 from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
 from energy_tracking.openai_sockets import follow_sockets
 from energy_tracking.openai_usage import asking_for_usage, may_ask_for_usage
@@ -53,7 +53,7 @@ HOOKS_ATTRIBUTE = "_energy_tracking_hooks"
 CALL_EXTENSION = "energy_tracking.call"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
 
-_sending: ContextVar[_Sending | None] = ContextVar("energy_tracking.sending", default=None)
+_sending: Activities[_Sending] = Activities("energy_tracking.sending")
 _class_hooks: _Hooks | None = None
 
 
@@ -170,8 +170,11 @@ class _Hooks:
                     delattr(owner, name)
 
 
-class _Sending(AbstractContextManager["_Sending"]):
+class _Sending(Activity):
     """A call from the moment the SDK is asked for it until it has an answer or an error.
+
+    A ``with`` block. Who opens it also calls ``end`` for whatever is raised: an interrupt may
+    come on the way into the block, or out of it.
 
     Attributes:
         args: What to call the SDK with.
@@ -184,6 +187,7 @@ class _Sending(AbstractContextManager["_Sending"]):
     def __init__(
         self, tracker: Tracker, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        super().__init__()
         self.args = args
         self.kwargs = kwargs
         self.call: Call | None = None
@@ -194,6 +198,7 @@ class _Sending(AbstractContextManager["_Sending"]):
         self._fetching = False
         self._refusal: EnergyBudgetExceeded | None = None
         self._span: AbstractContextManager[None] | None = None
+        self._is_left = False
 
     def __enter__(self) -> _Sending:
         with self._tracker.seam("openai.request"):
@@ -201,7 +206,7 @@ class _Sending(AbstractContextManager["_Sending"]):
         if self._refusal is not None:
             raise self._refusal
         # Also without a call: a request made inside another one is not part of that.
-        self._token: Token[_Sending | None] = _sending.set(self)
+        _sending.enter(self)
         return self
 
     def __exit__(
@@ -210,7 +215,16 @@ class _Sending(AbstractContextManager["_Sending"]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _sending.reset(self._token)
+        self.end(exc)
+
+    def end(self, exc: BaseException | None) -> None:
+        """Leave the context as it was, and end a call whose response is not followed.
+
+        A second time changes nothing, except where the first was interrupted.
+        """
+        _sending.leave(self)
+        if self._is_left:
+            return
         call = self.call
         if call is None:
             return
@@ -224,6 +238,7 @@ class _Sending(AbstractContextManager["_Sending"]):
             elif not self._fetching:
                 call.retries = max(call.retries, _retries_before(exc))
                 call.close(exc)
+        self._is_left = True
 
     def read(self, result: object) -> None:
         """Read the result where the SDK's inner methods are not hooked, or no longer are."""
@@ -283,9 +298,9 @@ class _Sending(AbstractContextManager["_Sending"]):
             told_elsewhere=is_told_elsewhere(self._client, endpoint.path),
         )
         if call.span is not None:
-            span = call.span.current()
-            span.__enter__()
-            self._span = span
+            # Known before it is entered: an interrupt may come between.
+            self._span = call.span.current()
+            self._span.__enter__()
         if stream and may_ask_for_usage(
             self._client, endpoint, options, body, self.kwargs, self._tracker.settings
         ):
@@ -295,7 +310,7 @@ class _Sending(AbstractContextManager["_Sending"]):
 
 def is_sending() -> bool:
     """Whether a tracked call is being sent here; what is seen of it now is seen twice."""
-    sending = _sending.get()
+    sending = _sending.current()
     return sending is not None and sending.call is not None
 
 
@@ -333,10 +348,15 @@ def _request(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    with _Sending(tracker, client, args, kwargs) as sending:
-        result = wrapped(*sending.args, **sending.kwargs)
-        sending.read(result)
+    sending = _Sending(tracker, client, args, kwargs)
+    try:
+        with sending:
+            result = wrapped(*sending.args, **sending.kwargs)
+            sending.read(result)
         return result
+    except BaseException as error:
+        sending.end(error)
+        raise
 
 
 async def _request_async(
@@ -346,10 +366,15 @@ async def _request_async(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    with _Sending(tracker, client, args, kwargs) as sending:
-        result = await wrapped(*sending.args, **sending.kwargs)
-        sending.read(result)
+    sending = _Sending(tracker, client, args, kwargs)
+    try:
+        with sending:
+            result = await wrapped(*sending.args, **sending.kwargs)
+            sending.read(result)
         return result
+    except BaseException as error:
+        sending.end(error)
+        raise
 
 
 def _process_response(
@@ -384,7 +409,7 @@ async def _process_response_async(
 
 def _bind(kwargs: dict[str, Any]) -> None:
     """Tie the call that is being sent to its HTTP response."""
-    sending = _sending.get()
+    sending = _sending.current()
     if sending is None or sending.call is None:
         return
     if not sending.call.observed:

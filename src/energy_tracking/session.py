@@ -31,6 +31,7 @@ from energy_tracking.call import (
     status_of,
 )
 from energy_tracking.carbon import Carbon, carbon
+from energy_tracking.contexts import restore
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.report import session_csv, session_html, session_json, session_table
 from energy_tracking.totals import Totals, group_of, sum_of
@@ -172,18 +173,29 @@ class _Entrance:
         self.abandoned = False
 
     def is_of_this_context(self) -> bool:
-        try:
-            _here.reset(self.token)  # type: ignore[arg-type]
-        except (ValueError, RuntimeError):
-            # Of another context; or used by another thread just now.
-            return False
-        return True
+        # Not of another context, nor left by another thread just now.
+        return self.token is not None and restore(self.token)
 
 
 # Innermost first.
 _here: ContextVar[tuple[_Entrance, ...]] = ContextVar("energy_tracking.session", default=())
 _accounts: WeakSet[_Account] = WeakSet()
 _process_account = _Account("process")
+
+
+@contextmanager
+def _entered(entrances: tuple[_Entrance, ...]) -> Iterator[None]:
+    """A ``with`` block inside these entrances, the innermost first."""
+    token = None
+    try:
+        token = _here.set((*entrances, *_here.get()))
+        yield
+    finally:
+        if token is None or not restore(token):
+            # Interrupted, or left in another context: where they stand, they count no more.
+            for entrance in entrances:
+                entrance.abandoned = True
+            _here.set(tuple(one for one in _here.get() if one not in entrances))
 
 
 def _current_accounts() -> tuple[_Account, ...]:
@@ -236,9 +248,13 @@ class Session:
     def __enter__(self) -> Self:
         """Make this the innermost session, inside those that are current here."""
         entrance = _Entrance(self._account)
-        entrance.token = _here.set((entrance, *_here.get()))
-        self._account.entrances.append(entrance)
-        self._credited = _current_accounts()
+        try:
+            entrance.token = _here.set((entrance, *_here.get()))
+            self._account.entrances.append(entrance)
+            self._credited = _current_accounts()
+        except BaseException:
+            entrance.abandoned = True
+            raise
         return self
 
     def __exit__(
@@ -283,12 +299,8 @@ class Session:
     @contextmanager
     def attach(self) -> Iterator[Self]:
         """Carry this session, and those around it, into another thread or context."""
-        token = _here.set((*map(_Entrance, self._credited), *_here.get()))
-        try:
+        with _entered(tuple(map(_Entrance, self._credited))):
             yield self
-        finally:
-            with suppress(ValueError):
-                _here.reset(token)
 
     def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function inside this session, e.g. ``pool.submit(session.run, work)``."""
@@ -508,13 +520,11 @@ class FunctionTotals:
         next step, and not in between.
         """
         around = _here.get()
-        token = _here.set((*self._inside, *around))
-        try:
-            yield
-        finally:
-            self._inside = tuple(one for one in _here.get() if one not in around)
-            with suppress(ValueError):
-                _here.reset(token)
+        with _entered(self._inside):
+            try:
+                yield
+            finally:
+                self._inside = tuple(one for one in _here.get() if one not in around)
 
     @property
     def totals(self) -> Totals:

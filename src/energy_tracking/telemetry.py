@@ -12,8 +12,8 @@ Source: https://github.com/open-telemetry/semantic-conventions/tree/v1.41.0/docs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter, time_ns
 from typing import Any, TypedDict
 
@@ -32,6 +32,7 @@ from opentelemetry.trace import (
 )
 
 from energy_tracking.call import CallRecord, CallRequest
+from energy_tracking.contexts import Placed
 from energy_tracking.totals import Totals
 from energy_tracking.units import wh_from_joules
 
@@ -489,19 +490,15 @@ def _name(request: CallRequest) -> str:
     return f"{request.operation} {request.model}" if request.model else request.operation
 
 
-@contextmanager
-def _current(span: Span) -> Iterator[None]:
+def _current(span: Span) -> AbstractContextManager[None]:
     if not span.get_span_context().is_valid:
-        yield
-        return
-    token = otel_context.attach(trace.set_span_in_context(span))
-    try:
-        yield
-    finally:
-        # A coroutine can be closed in another context than it ran in; there, nothing of
-        # ours is attached, and OpenTelemetry would log an error over it.
-        if trace.get_current_span() is span:
-            otel_context.detach(token)
+        return nullcontext()
+    return place_context(trace.set_span_in_context(span))
+
+
+def place_context(context: otel_context.Context) -> Placed[otel_context.Context]:
+    """A ``with`` block in which this is OpenTelemetry's current context."""
+    return Placed(context, otel_context.get_current, otel_context.attach)
 
 
 def _suppressed() -> bool:
