@@ -12,7 +12,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from energy_tracking.call import UNFINISHED, Call
+from energy_tracking.call import Call
+from energy_tracking.shapes import UNFINISHED
 
 MAX_HELD = 1024
 """Calls held at most [1]; beyond, the oldest is closed as far as it is known."""

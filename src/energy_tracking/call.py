@@ -21,7 +21,9 @@ from typing import Literal, Protocol
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.shapes import (
     CHARACTERS_PER_TOKEN,
+    UNFINISHED,
     ToolUsage,
+    error_code_in,
     generated_characters,
     identity_in,
     measured_energy_in,
@@ -30,9 +32,6 @@ from energy_tracking.shapes import (
     usage_in,
 )
 from energy_tracking.usage import TokenUsage, read_usage
-
-UNFINISHED = frozenset({"queued", "in_progress"})
-"""Statuses of a response that is still being generated."""
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
 
@@ -260,7 +259,17 @@ class Call:
             self.characters = max(self.characters, generated_characters(data))
         else:
             self.characters += generated_characters(data)
-        if self.response_model is None or usage is not None or "status" in data:
+        is_error = data.get("type") == "error"
+        if is_error:
+            self.error_type = error_code_in(data)
+        # Only the first and the last events of a response carry it.
+        if (
+            self.response_model is None
+            or usage is not None
+            or "status" in data
+            or "response" in data
+            or is_error
+        ):
             response_id, model, status = identity_in(data)
             self.response_id = response_id or self.response_id
             self.response_model = model or self.response_model

@@ -36,6 +36,7 @@ from energy_tracking.openai_usage import asking_for_usage, may_ask_for_usage
 from energy_tracking.peers import is_told_elsewhere
 from energy_tracking.session import note_fetched
 from energy_tracking.shapes import (
+    TERMINAL_EVENTS,
     endpoint_of,
     may_measure,
     measured_energy_in_headers,
@@ -326,9 +327,20 @@ def _retries_before(error: BaseException) -> int:
     return int(request.headers.get(RETRY_COUNT_HEADER, 0)) if request is not None else 0
 
 
+def _is_of_the_server(error: BaseException) -> bool:
+    """Whether an error is one that the server has sent in a stream."""
+    from openai import APIError
+
+    # Those of connections and of whole responses are of subclasses.
+    return type(error) is APIError
+
+
 def _finish(call: Call, error: BaseException | None = None) -> None:
     """Close a call whose response has ended, or hold it while it is generated on."""
     held, too_much = False, None
+    if error is not None and _is_of_the_server(error):
+        # The event raises before it is data; after it, nothing more is generated.
+        call.status = TERMINAL_EVENTS["error"]
     try:
         held, too_much = held_calls.hold(call)
     finally:

@@ -92,6 +92,19 @@ USAGE_PATHS: tuple[tuple[str | int, ...], ...] = (
     ("data", "usage"),  # events the SDK wraps with their name
 )
 
+UNFINISHED = frozenset({"queued", "in_progress"})
+"""Statuses of a response that is still being generated."""
+
+# Event of a response after which nothing more of it comes -> its status, where the event
+# itself says none, or still that of before.
+TERMINAL_EVENTS = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+    "response.cancelled": "cancelled",
+    "error": "failed",
+}
+
 # Names under which servers that measure report the energy of the request itself, in the
 # body or its usage, plainly or inside an `energy` object, and joules in one of each.
 MEASURED_ENERGY = {
@@ -211,7 +224,16 @@ def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | 
     """Response id, model and status named by a body or event; empty strings are None."""
     inner = data.get("response")
     body = inner if isinstance(inner, Mapping) else data
-    return tuple(text_of(body.get(key)) for key in ("id", "model", "status"))  # type: ignore[return-value]
+    status = text_of(body.get("status"))
+    if status is None or status in UNFINISHED:
+        status = TERMINAL_EVENTS.get(str(data.get("type")), status)
+    return text_of(body.get("id")), text_of(body.get("model")), status
+
+
+def error_code_in(event: Mapping[str, Any]) -> str:
+    """What an ``error`` event says has failed."""
+    error = mapping_of(event.get("error")) or event
+    return text_of(error.get("code")) or text_of(error.get("type")) or "error"
 
 
 @dataclass(frozen=True, slots=True)
