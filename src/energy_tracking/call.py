@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.shapes import (
@@ -28,6 +28,8 @@ from energy_tracking.shapes import (
     identity_in,
     measured_energy_in,
     prompt_characters,
+    refused_energy_in,
+    tells_energy,
     tool_usage_in,
     usage_in,
 )
@@ -189,6 +191,7 @@ class Call:
         "measured_energy_joules",
         "prompt",
         "raw_usage",
+        "refused_energy",
         "request",
         "response_id",
         "response_model",
@@ -214,6 +217,7 @@ class Call:
         self.span: CallSpan | None = None
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
+        self.refused_energy: str | None = None
         self.characters = 0
         self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
@@ -250,10 +254,8 @@ class Call:
             self.raw_usage = usage
         if usage is not None or "svg_usage" in data:
             self.tools = tool_usage_in(data) or self.tools
-        if usage is not None or "energy" in data:
-            measured = measured_energy_in(data)
-            if measured is not None:
-                self.measured_energy_joules = measured
+        if usage is not None or tells_energy(data):
+            self.observe_energy(data)
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
             self.characters = max(self.characters, generated_characters(data))
@@ -274,6 +276,14 @@ class Call:
             self.response_id = response_id or self.response_id
             self.response_model = model or self.response_model
             self.status = status or self.status
+
+    def observe_energy(self, data: Mapping[str, Any]) -> None:
+        """Take in the energy that the server has measured, if this tells of it."""
+        measured = measured_energy_in(data)
+        if measured is not None:
+            self.measured_energy_joules = measured
+        elif (refused := refused_energy_in(data)) is not None:
+            self.refused_energy = refused
 
     def close(self, error: BaseException | None = None) -> None:
         """End the call, once; a later close changes nothing."""
@@ -312,7 +322,7 @@ class Call:
         return CallRecord(
             request=self.request,
             status=status_of(usage, outcome.estimate, self.measured_energy_joules),
-            reason=outcome.reason or reason,
+            reason=outcome.reason or reason or self._energy_reason(),
             response_model=self.response_model,
             response_id=self.response_id,
             response_status=self.status,
@@ -328,6 +338,12 @@ class Call:
             error_type=self.error_type,
             retries=self.retries,
         )
+
+    def _energy_reason(self) -> str | None:
+        """Why the energy is an estimate although the server tells of one."""
+        if self.refused_energy is None or self.measured_energy_joules is not None:
+            return None
+        return f"the server's {self.refused_energy} is not an energy"
 
     def _tokens_per_second(self, usage: TokenUsage) -> float | None:
         """Rate of the visible output [tokens/s]; None if it was not streamed, or too short."""

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from energy_tracking.call import CallRecord, CallRequest, EstimateAs
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning
 from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.shapes import joules_from
 from energy_tracking.usage import TokenUsage
 
 FORMAT = 1
@@ -191,6 +192,8 @@ def _entry(told: dict[str, Any]) -> LedgerEntry | None:
     """What a line says; None where it is of a later format."""
     if told["ledger"] > FORMAT:
         return None
+    for numbers in (told, told.get("estimate") or {}):
+        _check_energies(numbers)
     usage, estimate = told.pop("usage", None), told.pop("estimate", None)
     session = RecordedSession(told["session"], told["tags"])
     record = _made(
@@ -201,6 +204,15 @@ def _entry(told: dict[str, Any]) -> LedgerEntry | None:
         estimate=estimate and _made(EnergyEstimate, estimate),
     )
     return LedgerEntry(record, datetime.fromisoformat(told["timestamp"]), told["pid"])
+
+
+def _check_energies(numbers: Mapping[str, Any]) -> None:
+    """Raise where an energy cannot be one of a call: it would spoil every sum."""
+    for name, value in numbers.items():
+        # What a cache avoids may be less than nothing, by how an estimate is rounded.
+        is_energy = name.endswith("_joules") and "avoided" not in name and value is not None
+        if is_energy and joules_from(value) is None:
+            raise ValueError(f"{name} is {value!r}")
 
 
 def _made(kind: type[T], told: Mapping[str, Any], **known: Any) -> T:

@@ -38,6 +38,7 @@ from energy_tracking.session import note_fetched
 from energy_tracking.shapes import (
     TERMINAL_EVENTS,
     endpoint_of,
+    has_refused_energy_header,
     may_measure,
     measured_energy_in_headers,
     provider_of,
@@ -270,8 +271,12 @@ class _Sending(Activity):
             self.followed = True
             open_streams.add(call)
         if measures:
-            measured = measured_energy_in_headers(response.headers.raw)
-            call.measured_energy_joules = measured or call.measured_energy_joules
+            headers = response.headers.raw
+            measured = measured_energy_in_headers(headers)
+            if measured is not None:
+                call.measured_energy_joules = measured
+            elif has_refused_energy_header(headers):
+                call.refused_energy = "energy header"
 
     def _start(self) -> None:
         options = self.kwargs["options"] if "options" in self.kwargs else self.args[1]

@@ -22,7 +22,6 @@ from time import perf_counter
 from typing import Any
 
 from energy_tracking.call import Call, defer
-from energy_tracking.shapes import measured_energy_in
 
 MAX_KEPT_BYTES = 1 << 18
 """Bytes kept of a body that the caller reads raw: enough for the usage at its end."""
@@ -229,9 +228,8 @@ class _Comments:
         if start >= 0 and (b"joules" in comment or b"energy" in comment):
             with suppress(ValueError):
                 told = json.loads(comment[start:])
-                measured = measured_energy_in(told) if isinstance(told, Mapping) else None
-                if measured is not None:
-                    self._call.measured_energy_joules = measured
+                if isinstance(told, Mapping):
+                    self._call.observe_energy(told)
 
 
 def read_in_memory(response: Any, call: Call) -> None:

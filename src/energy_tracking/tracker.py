@@ -43,7 +43,7 @@ from energy_tracking.ledger import Ledger
 from energy_tracking.profiles import GpuProfile, ModelProfile
 from energy_tracking.session import current_session, process_session
 from energy_tracking.settings import SettingArguments, Settings, naming
-from energy_tracking.shapes import ToolUsage
+from energy_tracking.shapes import MAX_MEASURED, ToolUsage, joules_from
 from energy_tracking.telemetry import ProviderArguments, Telemetry
 from energy_tracking.usage import TokenUsage
 from energy_tracking.version import VERSION
@@ -197,7 +197,18 @@ class Tracker:
             response_id: The server's id of the response.
             measured_energy_joules: The energy as the server measured it [J], if it did.
             error_type: What failed, if anything did.
+
+        Raises:
+            ConfigurationError: The measured energy is not a number from 0 to 1e12 J.
         """
+        if measured_energy_joules is not None:
+            joules = joules_from(measured_energy_joules)
+            if joules is None:
+                raise ConfigurationError(
+                    f"measured_energy_joules must be a number from 0 to {MAX_MEASURED:g} J, "
+                    f"got {measured_energy_joules!r}"
+                )
+            measured_energy_joules = joules
         call = self.start(operation=operation, provider=provider, model=model)
         # There was a response, if only one that tells nothing. Nobody timed it.
         call.observe(None)

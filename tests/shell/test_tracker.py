@@ -129,3 +129,16 @@ def test_a_recorded_call_has_every_number() -> None:
         record.estimate.total_energy_high_joules,
     )
     assert all(number is not None and math.isfinite(number) for number in numbers)
+
+
+@pytest.mark.parametrize(
+    "joules", [math.nan, math.inf, -math.inf, -5.0, 1.1e12, 10**400, "25", True, [25.0]]
+)
+def test_a_measured_energy_that_cannot_be_is_refused_and_nothing_counted(joules: Any) -> None:
+    tracker = Tracker()
+    with Session(budget_wh=1) as session:
+        with pytest.raises(ConfigurationError, match=r"measured_energy_joules .*0 to 1e\+12.*got"):
+            tracker.record(model="gpt-4o", usage=USAGE, measured_energy_joules=joules)
+        assert session.totals.calls == 0
+        record = tracker.record(model="gpt-4o", usage=USAGE, measured_energy_joules=0)
+    assert (record.status, session.total_energy_joules) == ("measured", 0.0)
