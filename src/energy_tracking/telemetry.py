@@ -65,6 +65,9 @@ _SUPPRESSION_KEYS = (
     getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
 )
 
+_CLAIM = "_energy_tracking_call"
+"""Name of what marks another instrumentation's span as one call's."""
+
 Read = Callable[[CallRecord], Any]
 
 
@@ -387,7 +390,11 @@ class Telemetry:
         if _suppressed() and not theirs:
             return None
         if self._spans in ("auto", "annotate") and theirs:
-            return CallSpan(self, current, own=False, alone=False)
+            if _claim(current):
+                return CallSpan(self, current, own=False, alone=False)
+            # Another call's energy is on it, or will be. Added up there, neither could be
+            # told from the other; on a span of its own, a sum over spans is still right.
+            return self._start_span(request, alone=False)
         alone = not (theirs or request.told_elsewhere)
         return self._start_own(request, alone)
 
@@ -400,6 +407,11 @@ class Telemetry:
     ) -> CallSpan:
         if self._spans in ("annotate", "off"):
             return CallSpan(self, INVALID_SPAN, own=True, alone=alone)
+        return self._start_span(request, alone, context)
+
+    def _start_span(
+        self, request: CallRequest, alone: bool, context: otel_context.Context | None = None
+    ) -> CallSpan:
         span = self._tracer.start_span(
             _name(request),
             context=context,
@@ -499,6 +511,17 @@ def _current(span: Span) -> AbstractContextManager[None]:
 def place_context(context: otel_context.Context) -> Placed[otel_context.Context]:
     """A ``with`` block in which this is OpenTelemetry's current context."""
     return Placed(context, otel_context.get_current, otel_context.attach)
+
+
+def _claim(span: Span) -> bool:
+    """Take another instrumentation's span for one call; False where another call has it."""
+    mark = object()
+    try:
+        # In one step: calls may start at the same time.
+        return vars(span).setdefault(_CLAIM, mark) is mark
+    except TypeError:
+        # A span without attributes of Python's is told from no other: it is as before.
+        return True
 
 
 def _suppressed() -> bool:
