@@ -32,7 +32,7 @@ from energy_tracking.call import Call
 from energy_tracking.contexts import Activities, Activity
 from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
 from energy_tracking.openai_sockets import follow_sockets
-from energy_tracking.openai_usage import asking_for_usage, may_ask_for_usage
+from energy_tracking.openai_usage import asking_for_usage, may_ask_for_usage, port_of
 from energy_tracking.peers import is_told_elsewhere
 from energy_tracking.session import note_fetched
 from energy_tracking.shapes import (
@@ -299,7 +299,7 @@ class _Sending(Activity):
             model=model if isinstance(model, str) and model else None,
             stream=stream,
             server_address=url.host,
-            server_port=url.port or (443 if url.scheme == "https" else 80),
+            server_port=port_of(url),
             prompt=body,
             told_elsewhere=is_told_elsewhere(self._client, endpoint.path),
         )
