@@ -84,7 +84,7 @@ class Tracker:
         self.catalogue = arguments.get("catalogue") or default_catalogue()
         if self.settings.profiles is not None:
             models, gpus = read_profiles(self.settings.profiles)
-            self.catalogue = self.catalogue.copy()
+            self.catalogue = self.catalogue.extended()
             for model in models:
                 self.catalogue.register_model(model)
             for gpu in gpus:
