@@ -13,6 +13,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from energy_tracking.contexts import Activities, Activity
@@ -81,8 +82,10 @@ class Budget:
         if self._on_exceed == "raise":
             raise exceeded
         if self._on_exceed == "warn":
-            if self._warned.acquire(blocking=False):
-                logger.warning("%s; its calls go on", exceeded)
+            # A logging handler that raises must not keep a call from being sent.
+            with suppress(Exception):
+                if self._warned.acquire(blocking=False):
+                    logger.warning("%s; its calls go on", exceeded)
             return
         telling = Activity()
         try:

@@ -233,12 +233,15 @@ class _Sending(Activity):
         with self._tracker.seam("openai.request"):
             if self._span is not None:
                 self._span.__exit__(None, None, None)
+        if exc is not None and not self._fetching:
+            # Apart from closing the call: the error of somebody else may hold anything.
+            with self._tracker.seam("openai.retries"):
+                call.retries = max(call.retries, _retries_before(exc))
         with self._tracker.seam("openai.answer"):
             if exc is None:
                 if not self.followed:
                     _finish(call)
             elif not self._fetching:
-                call.retries = max(call.retries, _retries_before(exc))
                 call.close(exc)
         self._is_left = True
 

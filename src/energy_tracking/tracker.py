@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -110,7 +110,7 @@ class Tracker:
         if self.settings.summary and not self.settings.disabled:
             summarise_at_exit()
         self._on_record = arguments.get("on_record")
-        self._on_error = arguments.get("on_error") or _LogOnce()
+        self._on_error = partial(_report, arguments.get("on_error") or _LogOnce())
         self._unknown_models: set[str] = set()
         self._seams: dict[str, Seam] = {}
 
@@ -344,12 +344,14 @@ class Tracker:
         reason = "no energy profile for this model" if refusal is None else refusal
         if model not in self._unknown_models and len(self._unknown_models) < 1000:
             self._unknown_models.add(model)
-            logger.warning(
-                "calls to model %r are counted without energy: %s. Name a profile for it with "
-                "model_mapping or default_model, or register one.",
-                model,
-                reason,
-            )
+            # A logging handler that raises must not change the result.
+            with self.seam("log"):
+                logger.warning(
+                    "calls to model %r are counted without energy: %s. Name a profile for it with "
+                    "model_mapping or default_model, or register one.",
+                    model,
+                    reason,
+                )
         return reason
 
     def _settle(self, call: Call) -> None:
@@ -457,9 +459,26 @@ class Seam:
     ) -> bool:
         """Swallow errors; interrupts and exits of the process pass."""
         if isinstance(exc, Exception):
-            self._handler(self._name, exc)
+            _report(self._handler, self._name, exc)
             return True
         return False
+
+
+def _report(handler: ErrorHandler, where: str, error: Exception) -> None:
+    """Hand an error of our own to a handler, and survive that.
+
+    Args:
+        handler: The handler.
+        where: Where in the library it happened.
+        error: The error. What it was raised over is taken off: that may be the caller's own
+            error, with a provider's text and a key in it.
+    """
+    error.__cause__ = error.__context__ = None
+    try:
+        handler(where, error)
+    except Exception as failed:
+        if handler is not _last_resort:
+            _report(_last_resort, "on_error", failed)
 
 
 class _LogOnce:
@@ -478,6 +497,9 @@ class _LogOnce:
                 exc_info=error,
             )
 
+
+_last_resort = _LogOnce()
+"""Handles the error of a handler."""
 
 _catalogue_lock = threading.Lock()
 _catalogue: Catalogue | None = None
