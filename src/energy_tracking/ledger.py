@@ -24,6 +24,7 @@ from energy_tracking.calls.call import CallRecord, CallRequest, EstimateAs
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.payloads import joules_from
 
 FORMAT = 1
 """What the lines look like; a reader leaves out those of a later format."""
@@ -198,6 +199,8 @@ def _entry(told: dict[str, Any]) -> LedgerEntry | None:
     """What a line says; None where it is of a later format."""
     if told["ledger"] > FORMAT:
         return None
+    for numbers in (told, *(told.get(name) or {} for name in _PARTS)):
+        _check_energies(numbers)
     parts = {name: told.pop(name, None) for name in _PARTS}
     session = RecordedSession(told["session"], told["tags"])
     record = _made(
@@ -207,6 +210,15 @@ def _entry(told: dict[str, Any]) -> LedgerEntry | None:
         **{name: part and _made(_PARTS[name], part) for name, part in parts.items()},
     )
     return LedgerEntry(record, datetime.fromisoformat(told["timestamp"]), told["pid"])
+
+
+def _check_energies(numbers: Mapping[str, Any]) -> None:
+    """Raise where an energy cannot be one of a call: it would spoil every sum."""
+    for name, value in numbers.items():
+        # What a cache avoids may be less than nothing, by how an estimate is rounded.
+        is_energy = name.endswith("_joules") and "avoided" not in name and value is not None
+        if is_energy and joules_from(value) is None:
+            raise ValueError(f"{name} is {value!r}")
 
 
 def _made(kind: type[T], told: Mapping[str, Any], **known: Any) -> T:

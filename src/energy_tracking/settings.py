@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from typing import Any, TypedDict
+from urllib.parse import urlsplit
 
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
@@ -51,6 +54,8 @@ class SettingArguments(TypedDict, total=False):
     summary: bool | None
     disabled: bool | None
 
+
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 
 # Each reads what an argument or a variable gives, and says what it should have been.
 
@@ -102,6 +107,57 @@ def _names(given: object) -> tuple[str, ...]:
     if not all(isinstance(name, str) for name in listed):
         raise ConfigurationError(f"{given!r} is no list of names; write name,name")
     return tuple(name.strip() for name in listed if name.strip())
+
+
+def _hosts(given: object) -> tuple[str, ...]:
+    return tuple(map(_host, _names(given)))
+
+
+def _host(name: str) -> str:
+    """A host, or a host and a port, as ``is_among_hosts`` compares them."""
+    is_url = name.lower().startswith(("http://", "https://"))
+    # `urlsplit` passes over most of what is wrong.
+    if name.isprintable() and not set(name) & set(" " if is_url else " /?#@"):
+        with suppress(ValueError):
+            return ip_address(name.strip("[]") if name.endswith("]") else name).compressed
+        with suppress(ValueError):
+            url = urlsplit(name if is_url else f"//{name}")
+            host, port = _named_host(url.hostname or ""), url.port
+            if port != 0:
+                return host if port is None else _with_port(host, port)
+    raise ConfigurationError(
+        f"{name!r} must be a host, host:port or URL, such as llm.example.org, localhost:8000 or"
+        " http://localhost:8000/v1"
+    )
+
+
+def _named_host(host: str) -> str:
+    """A host by its address or name, in small letters of any script, as HTTP clients have it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if ":" in host:
+        return ip_address(host).compressed
+    host = host.removesuffix(".").encode("idna").decode("ascii").lower()
+    if not _HOST.fullmatch(host):
+        raise ValueError(host)
+    return host.encode("ascii").decode("idna")
+
+
+def _with_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_among_hosts(hosts: Iterable[str], host: str, port: int) -> bool:
+    """Whether a setting's hosts name this one, or this one at this port.
+
+    Args:
+        hosts: The setting.
+        host: Host of a client's URL.
+        port: Its port, the scheme's own where it names none.
+    """
+    return host in hosts or _with_port(host, port) in hosts
 
 
 def _pairs(given: object) -> dict[str, str]:
@@ -208,7 +264,9 @@ class Settings:
         choices=INCLUDE_USAGE,
     )
     include_usage_hosts: tuple[str, ...] = _setting(
-        (), "further hosts that accept `stream_options.include_usage`", _names
+        (),
+        "further hosts that accept `stream_options.include_usage`: host, host:port or URL",
+        _hosts,
     )
     default_model: str | None = _setting(None, "profile for models no rule matches")
     model_mapping: Mapping[str, str] | None = _setting(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -50,7 +51,7 @@ from energy_tracking.settings import SERVING_SETTINGS, SettingArguments, Setting
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage.dialects import TokenUsage
-from energy_tracking.usage.payloads import ToolUsage
+from energy_tracking.usage.payloads import MAX_MEASURED, ToolUsage, joules_from
 from energy_tracking.version import VERSION
 
 logger = logging.getLogger("energy_tracking")
@@ -89,7 +90,7 @@ class Tracker:
         self.catalogue = arguments.get("catalogue") or default_catalogue()
         if self.settings.profiles is not None:
             models, gpus = read_profiles(self.settings.profiles)
-            self.catalogue = self.catalogue.copy()
+            self.catalogue = self.catalogue.extended()
             for model in models:
                 self.catalogue.register_model(model)
             for gpu in gpus:
@@ -121,7 +122,7 @@ class Tracker:
         if self.settings.summary and not self.settings.disabled:
             print_summary_at_exit()
         self._on_record = arguments.get("on_record")
-        self._on_error = arguments.get("on_error") or _LogOnce()
+        self._on_error = partial(_report, arguments.get("on_error") or _LogOnce())
         self._unknown_models: set[str] = set()
         self._seams: dict[str, Seam] = {}
 
@@ -208,7 +209,18 @@ class Tracker:
             response_id: The server's id of the response.
             measured_energy_joules: The energy as the server measured it [J], if it did.
             error_type: What failed, if anything did.
+
+        Raises:
+            ConfigurationError: The measured energy is not a number from 0 to 1e12 J.
         """
+        if measured_energy_joules is not None:
+            joules = joules_from(measured_energy_joules)
+            if joules is None:
+                raise ConfigurationError(
+                    f"measured_energy_joules must be a number from 0 to {MAX_MEASURED:g} J, "
+                    f"got {measured_energy_joules!r}"
+                )
+            measured_energy_joules = joules
         call = self.start(operation=operation, provider=provider, model=model)
         # There was a response, if only one that tells nothing. Nobody timed it.
         call.observe(None)
@@ -390,12 +402,14 @@ class Tracker:
         reason = "no energy profile for this model" if refusal is None else refusal
         if model not in self._unknown_models and len(self._unknown_models) < 1000:
             self._unknown_models.add(model)
-            logger.warning(
-                "calls to model %r are counted without energy: %s. Name a profile for it with "
-                "model_mapping or default_model, or register one.",
-                model,
-                reason,
-            )
+            # A logging handler that raises must not change the result.
+            with self.seam("log"):
+                logger.warning(
+                    "calls to model %r are counted without energy: %s. Name a profile for it with "
+                    "model_mapping or default_model, or register one.",
+                    model,
+                    reason,
+                )
         return reason
 
     def _settle(self, call: Call) -> None:
@@ -567,9 +581,26 @@ class Seam:
     ) -> bool:
         """Swallow errors; interrupts and exits of the process pass."""
         if isinstance(exc, Exception):
-            self._handler(self._name, exc)
+            _report(self._handler, self._name, exc)
             return True
         return False
+
+
+def _report(handler: ErrorHandler, where: str, error: Exception) -> None:
+    """Hand an error of our own to a handler, and survive that.
+
+    Args:
+        handler: The handler.
+        where: Where in the library it happened.
+        error: The error. What it was raised over is taken off: that may be the caller's own
+            error, with a provider's text and a key in it.
+    """
+    error.__cause__ = error.__context__ = None
+    try:
+        handler(where, error)
+    except Exception as failed:
+        if handler is not _last_resort:
+            _report(_last_resort, "on_error", failed)
 
 
 class _LogOnce:
@@ -587,6 +618,10 @@ class _LogOnce:
                 where,
                 exc_info=error,
             )
+
+
+_last_resort = _LogOnce()
+"""Handles the error of a handler."""
 
 
 def print_summary_at_exit() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import string
+import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -378,3 +382,104 @@ def test_the_cache_of_names_stays_bounded() -> None:
     kept = catalogue._resolved
     assert len(kept) <= 4096
     assert max(len(name or "") for name in kept) <= 256
+
+
+def test_a_users_alias_wins_over_a_shipped_name_and_what_led_to_it() -> None:
+    catalogue = CATALOGUE.copy()
+    mine = a_model("mine", aliases=("gpt-4o", "GPT-4o-Mini"), num_active_params=1e9)
+    assert catalogue.match("openai/gpt-4o") is not None
+    catalogue.register_model(mine)
+    for name in ("gpt-4o", "GPT-4o", "openai/gpt-4o", "chatgpt-4o-latest", "gpt-4o-mini", "mine"):
+        match = catalogue.match(name)
+        assert match is not None
+        assert match.profile is mine
+        assert catalogue.model("gpt-4o") is mine
+    # Others keep their names, and this catalogue alone is changed.
+    assert catalogue.model("gpt-4o-2024-05-13") is DATED
+    assert CATALOGUE.model("gpt-4o") is BIG
+
+
+def test_of_two_profiles_that_claim_a_name_the_later_has_it() -> None:
+    catalogue = CATALOGUE.copy()
+    first, second = a_model("first", aliases=("ours",)), a_model("second", aliases=("ours",))
+    catalogue.register_model(first)
+    catalogue.register_model(second)
+    assert catalogue.model("ours") is second
+    named = a_model("ours")
+    catalogue.register_model(named)
+    assert catalogue.model("ours") is named
+    catalogue.register_model(first)
+    assert catalogue.model("ours") is first
+    turned = a_model("gpt-4o", aliases=("first",))
+    catalogue.register_model(turned)
+    assert catalogue.model("ours") is catalogue.model("first") is turned
+
+
+def test_a_users_alias_wins_over_a_refused_name() -> None:
+    catalogue = CATALOGUE.copy()
+    mine = a_model("mine", aliases=("text-embedding-3-small",))
+    catalogue.register_model(mine)
+    match = catalogue.match("text-embedding-3-small")
+    assert match is not None
+    assert (match.profile, match.rule) == (mine, "alias")
+    assert catalogue.refusal("text-embedding-3-small") is None
+
+
+def test_a_users_gpu_alias_wins_over_a_shipped_name() -> None:
+    catalogue = CATALOGUE.copy()
+    mine = a_gpu("our-cluster", aliases=("h100",))
+    catalogue.register_gpu(mine)
+    assert catalogue.gpu("NVIDIA H100") is mine
+    assert CATALOGUE.gpu("H100") is not mine
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_an_extension_sees_what_is_registered_below_it_and_its_own_wins(before: bool) -> None:
+    base = CATALOGUE.copy()
+    theirs, ours = a_model("theirs", aliases=("both",)), a_model("ours", aliases=("both",))
+    gpu, our_gpu = a_gpu("theirs"), a_gpu("ours", aliases=("theirs",))
+    if before:
+        base.register_model(theirs)
+        base.register_gpu(gpu)
+    middle = base.extended()
+    top = middle.extended()
+    assert (top.match("theirs") is not None) == before
+    top.register_model(ours)
+    top.register_gpu(our_gpu)
+    if not before:
+        base.register_model(theirs)
+        base.register_gpu(gpu)
+    assert middle.model("theirs") is middle.model("both") is theirs
+    assert top.model("theirs") is theirs
+    assert top.model("both") is ours
+    assert (base.gpu("theirs"), middle.gpu("theirs"), top.gpu("theirs")) == (gpu, gpu, our_gpu)
+    assert base.match("ours") is None
+    assert CATALOGUE.match("theirs") is None
+
+
+def test_an_extension_is_not_kept_by_what_it_extends() -> None:
+    base = CATALOGUE.copy()
+    extension = weakref.ref(base.extended())
+    gc.collect()
+    assert extension() is None
+    base.register_model(a_model("theirs"))
+
+
+def test_no_registration_of_many_threads_is_lost() -> None:
+    catalogue = CATALOGUE.copy()
+    extensions = [catalogue.extended() for _ in range(3)]
+
+    def register(thread: int) -> None:
+        for number in range(20):
+            catalogue.register_model(a_model(f"model-{thread}-{number}"))
+            extensions.append(catalogue.extended())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(register, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    for one in (catalogue, *extensions[:3]):
+        assert len(one.models) == len(CATALOGUE.models) + 160

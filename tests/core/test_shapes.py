@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from decimal import Decimal
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +20,12 @@ from energy_tracking.usage.payloads import (
     endpoint_of,
     generated_characters,
     identity_in,
+    joules_from,
+    measured_energy_in,
+    measured_energy_in_headers,
     prompt_characters,
     provider_of,
+    refused_energy_in,
     response_facts,
     tool_usage_in,
     usage_in,
@@ -235,3 +243,88 @@ def test_no_body_of_any_shape_makes_reading_it_raise(data: dict[str, Any]) -> No
     assert prompt_characters(data) >= 0
     response_facts(data)
     assert all(tool.usage for tool in tool_usage_in(data))
+
+
+# --- measured energy -------------------------------------------------------------------
+
+NO_ENERGY = [-1.0, -1e-9, math.nan, math.inf, -math.inf, 1.0001e12, 10**400, "25", True, [25]]
+ENERGY = [0, 25, 25.5, 1e12, Fraction(51, 2), numpy.float32(2), numpy.int8(3)]
+
+
+@pytest.mark.parametrize("value", [*NO_ENERGY, None, 1j, Decimal("25")])
+def test_a_number_from_outside_that_is_no_energy_is_none(value: object) -> None:
+    assert joules_from(value) is None
+
+
+@pytest.mark.parametrize("value", ENERGY)
+def test_a_number_from_outside_that_is_an_energy_is_in_joules(value: Any) -> None:
+    assert joules_from(value) == float(value)
+    assert type(joules_from(value)) is float
+
+
+def test_the_bound_of_an_energy_is_in_joules_whatever_its_unit() -> None:
+    # 1e12 J are 277,777.8 kWh.
+    assert measured_energy_in({"energy": {"kwh": 277_777.0}}) == pytest.approx(1e12, rel=1e-5)
+    assert measured_energy_in({"energy": {"kwh": 277_778.0}}) is None
+    assert measured_energy_in({"energy_kwh": 1e12}) is None
+    assert measured_energy_in({"energy_wh": 1e12}) is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.completed", "response": {"usage": {"energy_joules": 5.0}}},
+        {"type": "response.completed", "response": {"usage": {"energy": {"joules": 5.0}}}},
+        {"type": "response.completed", "response": {"energy": {"total_joules": 5.0}, "usage": {}}},
+        {"type": "response.completed", "response": {"energy_joules": 5.0}},
+        {"type": "response.done", "response": {"usage": {"energy_wh": 5 / 3600}}},
+        {"usage": {"energy_joules": 5.0}},
+        {"energy": {"energy_joules": 5.0}},
+        {"energy_joules": 5.0},
+        {"x_groq": {"usage": {"energy_joules": 5.0}}},
+        {"choices": [{"usage": {"energy_joules": 5.0}}]},
+        {"data": {"usage": {"energy_joules": 5.0}}},
+    ],
+)
+def test_measured_energy_is_found_wherever_a_usage_is(event: dict[str, Any]) -> None:
+    assert measured_energy_in(event) == pytest.approx(5.0)
+    assert refused_energy_in(event) is None
+
+
+@pytest.mark.parametrize("value", NO_ENERGY)
+def test_a_measured_energy_that_is_none_is_named(value: object) -> None:
+    event = {"type": "response.completed", "response": {"usage": {"energy_kwh": value}}}
+    assert measured_energy_in(event) is None
+    assert refused_energy_in(event) == "energy_kwh"
+
+
+HEADERS: list[tuple[dict[str, str], float | None]] = [
+    ({"x-energy-joules": "25"}, 25.0),
+    ({"x-request-joules": "25", "x-total-joules": "9000"}, 25.0),
+    ({"x-total-joules": "9000"}, None),
+    ({"X-Energy-Total-Joules": "9000"}, None),
+    ({"x-joules-cumulative": "9000", "x-joules": "25"}, 25.0),
+    ({"x-accumulated-joules": "9000"}, None),
+    ({"x-lifetime-energy-joules": "9000"}, None),
+    ({"x-session-joules": "9000"}, None),
+    ({"x-running-joules": "9000"}, None),
+    ({"x-joules-since-start": "9000"}, None),
+    # A total of what stands beside it is the request's own.
+    ({"x-total-joules": "25.5", "x-prefill-joules": "3", "x-decode-joules": "22.5"}, 25.5),
+    ({"x-total-joules": "25.5", "x-prefill-joules": "3", "x-decode-joules": "20"}, 20.0),
+    ({"x-energy-joules": "25", "x-joules_per_token": "0.3"}, 25.0),
+    ({"x-energy-millijoules": "25000"}, None),
+    ({"x-energy-microjoules": "25000"}, None),
+    ({"x-energy-megajoules": "25"}, None),
+    ({"x-energy-joules": "1e13"}, None),
+    ({"x-energy-joules": "inf"}, None),
+    ({"x-energy-joules": "0"}, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "joules"), HEADERS)
+def test_a_header_is_of_the_request_only_by_its_name(
+    headers: dict[str, str], joules: float | None
+) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    assert measured_energy_in_headers(raw) == joules

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import sys
+import traceback
+from dataclasses import replace
 from typing import Any
 
+import openai
 import pytest
 
-from calls import SHAPES, Shape
-from energy_tracking import Session, process_session, wrap_openai
+from calls import CHAT, SHAPES, Shape
+from energy_tracking import CallRecord, Session, process_session, wrap_openai
+from energy_tracking import tracker as tracker_module
 from energy_tracking.openai_client.background import HeldCalls
+from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.telemetry.spans import Telemetry
-from energy_tracking.tracker import Tracker
-from loopback import Flavour, Loopback
+from energy_tracking.tracker import Seam, Tracker
+from energy_tracking.usage.dialects import read_usage
+from loopback import Flavour, Loopback, error_reply
 from watch import Watch
 
 plain = SHAPES["chat"]
@@ -115,3 +123,131 @@ async def test_our_errors_are_logged_once_by_default(
         await plain.ask(flavour, client)
     assert len(caplog.records) == 1
     assert "the call itself is not affected" in caplog.text
+
+
+SECRET = "sk-proj-1234567890"
+
+
+@pytest.mark.parametrize("way", ["a header that is no number", "a request that raises"])
+async def test_a_failed_call_is_recorded_whatever_its_error_lets_us_see(
+    flavour: Flavour,
+    loopback: Loopback,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    loopback.serve(error_reply(401, f"Incorrect API key provided: {SECRET}."))
+    records: list[CallRecord] = []
+    client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
+    headers = {"x-stainless-retry-count": "many"}
+    if way == "a request that raises":
+        monkeypatch.setattr(openai.APIError, "request", property(broken), raising=False)
+        monkeypatch.setattr(openai.APIError, "__init__", _without_a_request)
+        headers = {}
+    with pytest.raises(openai.AuthenticationError, match=SECRET):
+        await flavour.call(client.chat.completions.create, **CHAT, extra_headers=headers)
+    assert [record.error_type for record in records] == ["AuthenticationError"]
+    # It was said, and neither what the provider has said nor the key in it.
+    assert len(caplog.records) == 1
+    assert SECRET not in caplog.text
+    assert "Incorrect" not in caplog.text
+
+
+def _without_a_request(self: Any, message: str, request: Any, *, body: object) -> None:
+    Exception.__init__(self, message)
+    self.message, self.body, self.code, self.param, self.type = message, body, None, None, None
+
+
+@pytest.mark.parametrize("handled", ["logged", "handed over"])
+def test_our_own_errors_come_without_the_users_that_they_were_raised_over(
+    handled: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[tuple[str, Exception]] = []
+    on_error: Any = lambda where, error: errors.append((where, error))  # noqa: E731
+    tracker = Tracker(on_error=on_error if handled == "handed over" else None)
+    try:
+        raise RuntimeError(SECRET)
+    except RuntimeError as users:
+        with tracker.seam("one"):
+            int("many")
+        with tracker.seam("two"):
+            raise KeyError from users
+        with tracker.seam("three"):
+            try:
+                raise LookupError
+            except LookupError as looked_up:
+                raise OurError from looked_up
+    if handled == "logged":
+        assert len(caplog.records) == 3
+        assert SECRET not in caplog.text
+    for _, error in errors:
+        assert SECRET not in "".join(traceback.format_exception(error))
+        assert error.__context__ is error.__cause__ is None
+    assert len(errors) == 3 * (handled == "handed over")
+
+
+@each_shape
+@pytest.mark.parametrize("broken_handler", ["on_error", "logging", "both"])
+async def test_a_handler_of_errors_that_raises_is_not_the_callers_trouble(
+    flavour: Flavour,
+    loopback: Loopback,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: Shape,
+    broken_handler: str,
+) -> None:
+    class BadHandler(logging.Handler):
+        emit = broken
+
+    handler = BadHandler()
+    logger = logging.getLogger("energy_tracking")
+    monkeypatch.setattr(logger, "handlers", [handler] if broken_handler != "on_error" else [])
+    monkeypatch.setattr(tracker_module, "_last_resort", type(tracker_module._last_resort)())
+    loopback.serve(shape.answer)
+    arguments: dict[str, Any] = {"on_record": broken}
+    if broken_handler != "logging":
+        arguments["on_error"] = broken
+    before = process_session().totals.calls
+    client = wrap_openai(flavour.client(loopback.base_url), **arguments)
+    assert await shape.ask(flavour, client)
+    gc.collect()
+    assert process_session().totals.calls == before + 1
+    if broken_handler == "on_error":
+        # The broken handler is not silent, either.
+        assert "on_error" in caplog.text
+        assert "OurError" in caplog.text
+
+
+def test_the_boundary_itself_lets_no_error_of_its_handler_out() -> None:
+    with Seam("here", broken):
+        raise ValueError
+    with pytest.raises(KeyboardInterrupt), Seam("here", broken):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["an unknown model", "an infinite estimate", "a budget"])
+def test_what_is_logged_by_a_handler_that_raises_changes_no_result(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BadHandler(logging.Handler):
+        emit = broken
+
+    monkeypatch.setattr(logging.getLogger("energy_tracking"), "handlers", [BadHandler()])
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    tracker = Tracker(on_error=broken)
+    if name == "an unknown model":
+        record = tracker.record(model="nobody-knows-it", usage=usage)
+        assert record.reason == "no energy profile for this model"
+        known = read_usage(usage)
+        assert known is not None
+        assert tracker.estimate("nobody-knows-this", None, known).reason == record.reason
+    elif name == "an infinite estimate":
+        catalogue = default_catalogue().copy()
+        model = catalogue.model("gpt-4o")
+        catalogue.register_model(replace(model, name="endless", num_active_params=1e308))
+        endless = Tracker(catalogue=catalogue, on_error=broken)
+        record = endless.record(model="endless", usage=usage)
+        assert record.reason == "the estimate is not a finite number"
+    else:
+        with Session(budget_wh=0) as session:
+            session.check_budget()

@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import energy_tracking
 from energy_tracking import Session
 from energy_tracking.calls.call import Call
-from energy_tracking.lifecycle import close_open_calls, open_calls
+from energy_tracking.lifecycle import close_open_calls, held_calls, open_calls
 from energy_tracking.openai_client.background import calls_by_response
 from loopback import (
     RESPONSE_USAGE,
@@ -266,3 +267,58 @@ assert process_session().totals.calls == 0
         check=False,
     )
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+# Each way in which a server may end a stream of events, and the status that it says or means.
+ENDINGS: dict[str, tuple[Body, str]] = {
+    "completed": ({"type": "response.completed", "response": {"status": "completed"}}, "completed"),
+    "failed": (
+        {"type": "response.failed", "response": {"status": "failed", "usage": None}},
+        "failed",
+    ),
+    "cancelled": ({"type": "response.cancelled", "response": {"status": "cancelled"}}, "cancelled"),
+    "incomplete": (
+        {"type": "response.incomplete", "response": {"status": "incomplete", "usage": None}},
+        "incomplete",
+    ),
+    "no status": ({"type": "response.failed", "response": {"id": "resp_1"}}, "failed"),
+    "a stale status": (
+        {"type": "response.incomplete", "response": {"status": "in_progress"}},
+        "incomplete",
+    ),
+    "an error": ({"type": "error", "code": "server_error", "message": "Sorry."}, "failed"),
+    "an error that raises": (
+        {"type": "error", "error": {"code": "server_error", "message": "Sorry."}},
+        "failed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("event", "status"), ENDINGS.values(), ids=ENDINGS.keys())
+@pytest.mark.parametrize("background", [False, True], ids=["waited for", "in the background"])
+@pytest.mark.parametrize("raw", [False, True], ids=["decoded", "raw"])
+async def test_any_terminal_event_ends_the_call_with_the_servers_status(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    event: Body,
+    status: str,
+    background: bool,
+    raw: bool,
+) -> None:
+    begun = response_events("Mexico ", "City")[:-1]
+    loopback.serve(sse(*begun, event))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    request = REQUEST if background else {"model": "gpt-4o", "input": "Capital of Mexico?"}
+    if raw:
+        manager = client.responses.with_streaming_response.create(**request, stream=True)
+        async with flavour.entered(manager) as response:
+            await flavour.call(response.read)
+    else:
+        stream = await flavour.call(client.responses.create, **request, stream=True)
+        with pytest.raises(openai.APIError) if "error" in event else nullcontext():
+            _ = [item async for item in flavour.items(stream)]
+    assert held_calls == set()
+    record = watch.record
+    assert (record.response_status, record.response_id) == (status, "resp_1")
+    assert (record.error_type is not None) == (event["type"] == "error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -184,6 +185,20 @@ def test_foreign_lines_are_left_out_and_said(tracker: Tracker, path: Path, line:
     tracker.record(model="gpt-4o", usage=USAGE)
     with pytest.warns(EnergyTrackingWarning, match=r"left out \(2\)"):
         assert len(entries(path)) == 2
+
+
+@pytest.mark.parametrize("joules", ["-5", "NaN", "Infinity", "1e13", '"5"', "true"])
+@pytest.mark.parametrize("name", ["measured_energy_joules", "decode_energy_joules"])
+def test_a_line_with_an_energy_that_cannot_be_is_left_out_and_said(
+    tracker: Tracker, path: Path, name: str, joules: str
+) -> None:
+    for _ in range(2):
+        tracker.record(model="gpt-4o", usage=USAGE, measured_energy_joules=5.0)
+    first, second = path.read_text().splitlines()
+    second = re.sub(rf'"{name}":[^,}}]*', f'"{name}":{joules}', second)
+    path.write_text(f"{first}\n{second}\n")
+    with pytest.warns(EnergyTrackingWarning, match=r"1 unreadable line left out \(2\)"):
+        assert [entry.record.total_energy_joules for entry in entries(path)] == [5.0]
 
 
 def test_fields_of_a_later_version_are_no_hindrance(tracker: Tracker, path: Path) -> None:

@@ -434,6 +434,9 @@ async def text_of(flavour: Flavour, stream: Any) -> str:
     return "".join([chunk.choices[0].delta.content or "" async for chunk in flavour.items(stream)])
 
 
+HERE = [OTHER, f"{OTHER}:80", f"http://{OTHER}", f"http://{OTHER}:80/v1", f"{OTHER.upper()}."]
+ELSEWHERE = [f"{OTHER}:8000", f"https://{OTHER}:8000/v1", f"api.{OTHER}", "example.org", "[::1]"]
+
 # Where, with what settings, what else the caller says, and what the server is to see.
 ASKING: list[tuple[str, Body, Body, object]] = [
     (OPENAI, {}, {}, {"include_usage": True}),
@@ -443,6 +446,20 @@ ASKING: list[tuple[str, Body, Body, object]] = [
     (OTHER, {"include_usage": "always"}, {}, {"include_usage": True}),
     (OTHER, {"include_usage_hosts": [OTHER]}, {}, {"include_usage": True}),
     (OTHER, {"include_usage": "never", "include_usage_hosts": [OTHER]}, {}, None),
+    *((OTHER, {"include_usage_hosts": [host]}, {}, {"include_usage": True}) for host in HERE),
+    *((OTHER, {"include_usage_hosts": [host]}, {}, None) for host in ELSEWHERE),
+    (OTHER, {"include_usage_hosts": ",".join(ELSEWHERE + HERE)}, {}, {"include_usage": True}),
+    (f"{OTHER}:8000", {"include_usage_hosts": ELSEWHERE}, {}, {"include_usage": True}),
+    (f"{OTHER}:8000", {"include_usage_hosts": [OTHER]}, {}, {"include_usage": True}),
+    (f"{OTHER}:8000", {"include_usage_hosts": [f"{OTHER}:80"]}, {}, None),
+    *(
+        ("[::1]:8000", {"include_usage_hosts": [host]}, {}, {"include_usage": True})
+        for host in ("::1", "[::1]", "[::1]:8000", "http://[::1]:8000/v1", "0:0:0:0:0:0:0:1")
+    ),
+    *(
+        ("m\u00fcnchen.example", {"include_usage_hosts": [host]}, {}, {"include_usage": True})
+        for host in ("m\u00fcnchen.example", "M\u00dcNCHEN.example", "xn--mnchen-3ya.example:80")
+    ),
     *(
         (OPENAI, {"include_usage": setting}, {"stream_options": given}, given)
         for setting in ("auto", "always", "never")

@@ -11,13 +11,20 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import openai
 import pytest
 
-from energy_tracking import Session, Tracker, current_session, energy_session, process_session
+from energy_tracking import (
+    EnergyBudgetExceeded,
+    Session,
+    Tracker,
+    current_session,
+    energy_session,
+    process_session,
+)
 from energy_tracking.units import nanojoules_from_joules
 from loopback import (
     CHAT_USAGE,
@@ -220,6 +227,83 @@ def test_a_session_is_carried_into_threads_with_those_around_it(tracker: Tracker
         pool.submit(current_session().run, count_one, tracker, output_tokens=7).result()
     assert calls(session, outer) == [3, 3]
     assert session.run(int, "11", base=2) == 3
+
+
+@pytest.mark.parametrize("way", ["run", "attach", "bound before", "run in the worker", "direct"])
+def test_a_session_shared_by_threads_is_carried_with_those_around_it_there(
+    tracker: Tracker, way: str
+) -> None:
+    shared = Session("app")
+    both_inside = threading.Barrier(2, timeout=10)
+
+    def attached(attachment: AbstractContextManager[Session]) -> None:
+        with attachment:
+            count_one(tracker)
+
+    def request(name: str, number: int) -> list[int]:
+        with energy_session(name) as own, shared, ThreadPoolExecutor(1) as pool:
+            run = shared.run
+            both_inside.wait()
+            for _ in range(number):
+                if way == "attach":
+                    pool.submit(attached, shared.attach()).result()
+                elif way == "run in the worker":
+                    # There nothing says which of the two places is meant.
+                    pool.submit(lambda: shared.run(count_one, tracker)).result()
+                elif way == "direct":
+                    shared.run(count_one, tracker)
+                else:
+                    pool.submit(run if way == "bound before" else shared.run, count_one, tracker)
+            both_inside.wait()
+        return calls(own)
+
+    with energy_session("around both") as around, ThreadPoolExecutor(2) as pool:
+        counted = list(pool.map(around.run, [request] * 2, ["a", "b"], [1, 2]))
+    assert counted == ([[0], [0]] if way == "run in the worker" else [[1], [2]])
+    assert calls(shared, around) == [3, 3]
+
+
+def test_a_session_entered_elsewhere_asks_the_budgets_and_has_the_tags_of_here() -> None:
+    shared = Session("app")
+    both_inside = threading.Barrier(2, timeout=10)
+
+    def request(budget_wh: float) -> tuple[bool, dict[str, str]]:
+        tags = {"budget": str(budget_wh)}
+        with Session("own", budget_wh=budget_wh, on_exceed="raise", tags=tags), shared:
+            both_inside.wait()
+            try:
+                shared.check_budget()
+            except EnergyBudgetExceeded:
+                return True, shared.tags
+            finally:
+                both_inside.wait()
+            return False, shared.tags
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = list(pool.map(request, [0.0, 1.0]))
+    assert asked == [(True, {"budget": "0.0"}), (False, {"budget": "1.0"})]
+
+
+def test_many_threads_that_share_a_session_credit_no_other_threads_session(
+    tracker: Tracker,
+) -> None:
+    shared = Session("app")
+
+    def request(number: int) -> int:
+        with energy_session() as own, shared:
+            thread = threading.Thread(target=shared.run, args=[count_one, tracker])
+            thread.start()
+            thread.join()
+            return own.totals.calls
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(request, range(100))) == [1] * 100
+    finally:
+        sys.setswitchinterval(interval)
+    assert calls(shared) == [100]
 
 
 def test_attaching_inside_another_session_counts_in_both(tracker: Tracker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +24,17 @@ from energy_tracking import CallRecord, Session, wrap_openai
 from energy_tracking.estimator import roofline
 from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.telemetry import spans as names
-from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, error_reply, json_reply
+from loopback import (
+    CHAT_USAGE,
+    DONE,
+    Flavour,
+    Loopback,
+    chat_chunks,
+    chat_completion,
+    error_reply,
+    json_reply,
+    sse,
+)
 
 REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
 ALL_FACTS = (
@@ -317,6 +328,45 @@ async def test_another_instrumentations_span_is_added_to(
     assert not [name for name in attributes if name.startswith("gen_ai.") and name not in theirs]
     # Their instrumentation measures tokens and durations; ours adds the energy only.
     assert telemetry.metric_names() == {names.ENERGY_METRIC, names.ENERGY_PER_CALL_METRIC}
+
+
+@pytest.mark.parametrize("setting", ["auto", "annotate"])
+@pytest.mark.parametrize("order", ["one after the other", "at once", "the first fails"])
+async def test_each_call_inside_of_one_foreign_span_keeps_its_energy(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry, setting: str, order: str
+) -> None:
+    client = flavour.client(loopback.base_url)
+    wrap_openai(client, spans=setting, include_usage="always", **telemetry.arguments)
+    create = client.chat.completions.create
+    chunks = sse(*chat_chunks("Hello", "!"), DONE)
+    tracer = telemetry.tracer_provider.get_tracer("somebody.else")
+    theirs = {"gen_ai.operation.name": "chat"}
+    with tracer.start_as_current_span("theirs", attributes=theirs), Session() as session:
+        if order == "at once":
+            loopback.serve(chunks)
+            streams = [await flavour.call(create, **REQUEST, stream=True) for _ in range(2)]
+            for stream in reversed(streams):
+                _ = [chunk async for chunk in flavour.items(stream)]
+        else:
+            failed = error_reply(400) if order == "the first fails" else None
+            whole = json_reply(chat_completion())
+            loopback.serve(failed or whole, whole)
+            with pytest.raises(openai.BadRequestError) if failed else nullcontext():
+                await flavour.call(create, **REQUEST)
+            await flavour.call(create, **REQUEST)
+    ours, outer = telemetry.spans
+    assert (ours.name, outer.name) == ("chat gpt-4o", "theirs")
+    assert ours.parent == outer.context
+    # A sum over the spans is the sum over the calls.
+    attributes: list[dict[str, Any]] = [dict(span.attributes or {}) for span in (ours, outer)]
+    joules = [one.get("energy_tracking.total_energy_joules", 0.0) for one in attributes]
+    assert sum(joules) == pytest.approx(session.total_energy_joules)
+    assert [one["energy_tracking.status"] for one in attributes] == [
+        "estimated",
+        "unestimated" if order == "the first fails" else "estimated",
+    ]
+    # Their span tells the tokens of both.
+    assert not {name for name in attributes[0] if name.startswith("gen_ai.usage")}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import gc
 import math
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from energy_tracking import (
     Tracker,
     UnknownGpuError,
     process_session,
+    register_model_profile,
 )
 from energy_tracking import tracker as tracker_module
 from energy_tracking.estimator import estimate_usage
@@ -129,3 +131,48 @@ def test_a_recorded_call_has_every_number() -> None:
         record.estimate.total_energy_high_joules,
     )
     assert all(number is not None and math.isfinite(number) for number in numbers)
+
+
+@pytest.mark.parametrize(
+    "joules", [math.nan, math.inf, -math.inf, -5.0, 1.1e12, 10**400, "25", True, [25.0]]
+)
+def test_a_measured_energy_that_cannot_be_is_refused_and_nothing_counted(joules: Any) -> None:
+    tracker = Tracker()
+    with Session(budget_wh=1) as session:
+        with pytest.raises(ConfigurationError, match=r"measured_energy_joules .*0 to 1e\+12.*got"):
+            tracker.record(model="gpt-4o", usage=USAGE, measured_energy_joules=joules)
+        assert session.totals.calls == 0
+        record = tracker.record(model="gpt-4o", usage=USAGE, measured_energy_joules=0)
+    assert (record.status, session.total_energy_joules) == ("measured", 0.0)
+
+
+MINE = """
+[models.of-the-file]
+aliases = ["of-the-file-too", "gpt-4o"]
+like = "gpt-4o-mini"
+"""
+
+
+def test_a_tracker_with_profiles_of_its_own_sees_what_is_registered_later(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    trackers = [Tracker(), Tracker(profiles=tmp_path / "mine.toml")]
+    like = default_catalogue().model("gpt-4o-mini")
+    name = "registered-after-the-tracker"
+    register_model_profile(replace(like, name=name, aliases=("of-the-file-too",)))
+    for tracker in trackers:
+        record = tracker.record(model=name, usage=USAGE)
+        assert (record.status, record.model_match) == ("estimated", "exact")
+    profiles = []
+    for tracker in trackers:
+        record = tracker.record(model="of-the-file-too", usage=USAGE)
+        assert record.estimate is not None
+        profiles.append(record.estimate.model_profile)
+    # Of two that claim a name, the one nearer to the tracker has it.
+    assert profiles == [name, "of-the-file"]
+
+
+def test_an_alias_of_a_users_profile_wins_over_a_shipped_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    record = Tracker(profiles=tmp_path / "mine.toml").record(model="gpt-4o", usage=USAGE)
+    assert record.estimate is not None
+    assert (record.estimate.model_profile, record.model_match) == ("of-the-file", "alias")

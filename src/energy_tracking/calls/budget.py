@@ -13,9 +13,10 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextlib import suppress
 from typing import Literal
 
+from energy_tracking.contexts import Activities, Activity
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
 from energy_tracking.units import (
     joules_from_nanojoules,
@@ -30,7 +31,7 @@ ON_EXCEED = ("warn", "raise")
 logger = logging.getLogger("energy_tracking")
 
 # Calls that a user's function makes about a budget are not asked for that budget again.
-_telling: ContextVar[bool] = ContextVar("energy_tracking.calls.budget", default=False)
+_telling: Activities[Activity] = Activities("energy_tracking.budget")
 
 
 class Budget:
@@ -74,18 +75,21 @@ class Budget:
         Raises:
             EnergyBudgetExceeded: That is what is to be done.
         """
-        if energy_nanojoules < self._limit_nanojoules or _telling.get():
+        if energy_nanojoules < self._limit_nanojoules or _telling.current():
             return
         total_energy_wh = wh_from_joules(joules_from_nanojoules(energy_nanojoules))
         exceeded = EnergyBudgetExceeded(session, self.budget_wh, total_energy_wh)
         if self._on_exceed == "raise":
             raise exceeded
         if self._on_exceed == "warn":
-            if self._warned.acquire(blocking=False):
-                logger.warning("%s; its calls go on", exceeded)
+            # A logging handler that raises must not keep a call from being sent.
+            with suppress(Exception):
+                if self._warned.acquire(blocking=False):
+                    logger.warning("%s; its calls go on", exceeded)
             return
-        token = _telling.set(True)
+        telling = Activity()
         try:
+            _telling.enter(telling)
             self._on_exceed(exceeded)
         finally:
-            _telling.reset(token)
+            telling.over = True

@@ -16,24 +16,26 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
+from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import TokenUsage, read_usage
 from energy_tracking.usage.payloads import (
     CHARACTERS_PER_TOKEN,
+    UNFINISHED,
     ToolUsage,
+    error_code_in,
     generated_characters,
     identity_in,
     measured_energy_in,
     prompt_characters,
+    refused_energy_in,
+    tells_energy,
     tool_usage_in,
     usage_in,
 )
-
-UNFINISHED = frozenset({"queued", "in_progress"})
-"""Statuses of a response that is still being generated."""
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
 
@@ -245,6 +247,7 @@ class Call:
         "measured_energy_joules",
         "prompt",
         "raw_usage",
+        "refused_energy",
         "request",
         "response_id",
         "response_model",
@@ -270,6 +273,7 @@ class Call:
         self.span: CallSpan | None = None
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
+        self.refused_energy: str | None = None
         self.characters = 0
         self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
@@ -306,23 +310,44 @@ class Call:
             self.raw_usage = usage
         if usage is not None or "svg_usage" in data:
             self.tools = tool_usage_in(data) or self.tools
-        if usage is not None or "energy" in data:
-            measured = measured_energy_in(data)
-            if measured is not None:
-                self.measured_energy_joules = measured
+        if usage is not None or tells_energy(data):
+            self.observe_energy(data)
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
             self.characters = max(self.characters, generated_characters(data))
         else:
             self.characters += generated_characters(data)
-        if self.response_model is None or usage is not None or "status" in data:
+        is_error = data.get("type") == "error"
+        if is_error:
+            self.error_type = error_code_in(data)
+        # Only the first and the last events of a response carry it.
+        if (
+            self.response_model is None
+            or usage is not None
+            or "status" in data
+            or "response" in data
+            or is_error
+        ):
             response_id, model, status = identity_in(data)
             self.response_id = response_id or self.response_id
             self.response_model = model or self.response_model
             self.status = status or self.status
 
+    def observe_energy(self, data: Mapping[str, Any]) -> None:
+        """Take in the energy that the server has measured, if this tells of it."""
+        measured = measured_energy_in(data)
+        if measured is not None:
+            self.measured_energy_joules = measured
+        elif (refused := refused_energy_in(data)) is not None:
+            self.refused_energy = refused
+
     def close(self, error: BaseException | None = None) -> None:
         """End the call, once; a later close changes nothing."""
+        if isinstance(error, GeneratorExit):
+            # A coroutine is closed, perhaps by the garbage collector: no locks here.
+            self.ended_at = self.ended_at or perf_counter()
+            defer(self._close_cancelled)
+            return
         if not self._latch.acquire(blocking=False):
             return
         if error is not None:
@@ -330,6 +355,12 @@ class Call:
         if self.ended_at is None:
             self.ended_at = perf_counter()
         self._settle(self)
+
+    def _close_cancelled(self) -> None:
+        if not self.closed:
+            # As where a task is cancelled: it is how the coroutine is closed that differs.
+            self.error_type = "CancelledError"
+        self.close()
 
     def abandon(self) -> None:
         """End the call without telling anybody: it is another process's."""
@@ -347,7 +378,7 @@ class Call:
         return CallRecord(
             request=self.request,
             status=status_of(usage, outcome.estimate, self.measured_energy_joules),
-            reason=outcome.reason or reason,
+            reason=outcome.reason or reason or self._energy_reason(),
             response_model=self.response_model,
             response_id=self.response_id,
             response_status=self.status,
@@ -364,6 +395,12 @@ class Call:
             error_type=self.error_type,
             retries=self.retries,
         )
+
+    def _energy_reason(self) -> str | None:
+        """Why the energy is an estimate although the server tells of one."""
+        if self.refused_energy is None or self.measured_energy_joules is not None:
+            return None
+        return f"the server's {self.refused_energy} is not an energy"
 
     def _tokens_per_second(self, usage: TokenUsage) -> float | None:
         """Rate of the visible output [tokens/s]; None if it was not streamed, or too short."""

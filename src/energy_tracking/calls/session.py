@@ -12,12 +12,13 @@ import re
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from energy_tracking.calls.budget import Budget, OnExceed
@@ -46,6 +47,7 @@ from energy_tracking.calls.totals import (
     sum_of,
     sums_by_kind,
 )
+from energy_tracking.contexts import restore
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.lifecycle import call_after_fork, run_deferred
 from energy_tracking.profiles.files import default_catalogue
@@ -203,24 +205,58 @@ class _Entrance:
         self.abandoned = False
 
     def is_of_this_context(self) -> bool:
-        try:
-            _here.reset(self.token)  # type: ignore[arg-type]
-        except (ValueError, RuntimeError):
-            # Of another context; or used by another thread just now.
-            return False
-        return True
+        # Not of another context, nor left by another thread just now.
+        return self.token is not None and restore(self.token)
 
 
 # Innermost first.
-_here: ContextVar[tuple[_Entrance, ...]] = ContextVar("energy_tracking.calls.session", default=())
+_here: ContextVar[tuple[_Entrance, ...]] = ContextVar("energy_tracking.session", default=())
 _accounts: WeakSet[_Account] = WeakSet()
 _process_account = _Account("process")
 
 
+@contextmanager
+def _entered(entrances: tuple[_Entrance, ...]) -> Iterator[None]:
+    """A ``with`` block inside these entrances, the innermost first."""
+    token = None
+    try:
+        token = _here.set((*entrances, *_here.get()))
+        yield
+    finally:
+        if token is None or not restore(token):
+            # Interrupted, or left in another context: where they stand, they count no more.
+            for entrance in entrances:
+                entrance.abandoned = True
+            _here.set(tuple(one for one in _here.get() if one not in entrances))
+
+
 def _current_accounts() -> tuple[_Account, ...]:
     """Every account that a call started here counts in, once."""
-    entered = (entrance.account for entrance in _here.get() if not entrance.abandoned)
+    return _accounts_of(_here.get())
+
+
+def _accounts_of(entrances: tuple[_Entrance, ...]) -> tuple[_Account, ...]:
+    entered = (entrance.account for entrance in entrances if not entrance.abandoned)
     return tuple(dict.fromkeys((*entered, _process_account)))
+
+
+class Runner(Protocol):
+    """Calls a function inside a session."""
+
+    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call it with these arguments; returns what it returns."""
+
+
+def _run_inside(
+    session: Session,
+    accounts: tuple[_Account, ...],
+    function: Callable[P, T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    with session._attached(accounts):
+        return function(*args, **kwargs)
 
 
 class Session:
@@ -235,7 +271,7 @@ class Session:
         0
     """
 
-    __slots__ = ("_account", "_credited")
+    __slots__ = ("_account", "_credited", "_is_place")
 
     def __init__(
         self,
@@ -262,14 +298,26 @@ class Session:
         """
         budget = None if budget_wh is None else Budget(budget_wh, on_exceed)
         self._account = _Account(name, budget, _checked_tags(tags))
+        self._is_place = False
+        # Who is credited where this session is not current: those around it there, as far as
+        # it is the same ones in every place where it is entered at the moment.
         self._credited = (self._account, *_current_accounts())
 
     def __enter__(self) -> Self:
         """Make this the innermost session, inside those that are current here."""
         entrance = _Entrance(self._account)
-        entrance.token = _here.set((entrance, *_here.get()))
-        self._account.entrances.append(entrance)
-        self._credited = _current_accounts()
+        try:
+            entrance.token = _here.set((entrance, *_here.get()))
+            here, accounts = _here.get(), _current_accounts()
+            with self._account._lock:
+                elsewhere = any(one not in here for one in self._account.entrances)
+                self._account.entrances.append(entrance)
+                if elsewhere:
+                    accounts = tuple(one for one in accounts if one in self._credited)
+                self._credited = accounts
+        except BaseException:
+            entrance.abandoned = True
+            raise
         return self
 
     def __exit__(
@@ -311,20 +359,35 @@ class Session:
         """As ``with``."""
         self.__exit__(exc_type, exc, traceback)
 
-    @contextmanager
-    def attach(self) -> Iterator[Self]:
-        """Carry this session, and those around it, into another thread or context."""
-        token = _here.set((*map(_Entrance, self._credited), *_here.get()))
-        try:
-            yield self
-        finally:
-            with suppress(ValueError):
-                _here.reset(token)
+    def attach(self) -> AbstractContextManager[Self]:
+        """Carry this session, and those around it, into another thread or context.
 
-    def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function inside this session, e.g. ``pool.submit(session.run, work)``."""
-        with self.attach():
-            return function(*args, **kwargs)
+        Those around it are those where this is called, not where the block is entered.
+        """
+        return self._attached(self._accounts())
+
+    @contextmanager
+    def _attached(self, accounts: tuple[_Account, ...]) -> Iterator[Self]:
+        with _entered(tuple(map(_Entrance, accounts))):
+            yield self
+
+    @property
+    def run(self) -> Runner:
+        """Call a function inside this session, e.g. ``pool.submit(session.run, work)``.
+
+        Those around it are those where ``session.run`` is written: it is looked up there,
+        and called in another thread, where a session shared by several has nobody around.
+        """
+        return partial(_run_inside, self, self._accounts())
+
+    def _accounts(self) -> tuple[_Account, ...]:
+        """Every account that a call started inside of this session counts in, once."""
+        if not self._is_place:
+            here = _here.get()
+            for depth, entrance in enumerate(here):
+                if entrance.account is self._account and not entrance.abandoned:
+                    return _accounts_of(here[depth:])
+        return self._credited
 
     def compare(
         self,
@@ -399,7 +462,7 @@ class Session:
         comparable = None
         if estimate_as is not None and record.usage is not None and record.estimate is not None:
             comparable = record.request.model, record.response_model, record.usage, estimate_as
-        for account in self._credited:
+        for account in self._accounts():
             account.credit(record, key, one, comparable)
 
     def check_budget(self) -> None:
@@ -409,9 +472,10 @@ class Session:
             EnergyBudgetExceeded: This session, or one around it, has used up its budget, and
                 is to raise.
         """
-        if any(account.budget is not None for account in self._credited):
+        accounts = self._accounts()
+        if any(account.budget is not None for account in accounts):
             run_deferred()
-            for account in self._credited:
+            for account in accounts:
                 if account.budget is not None:
                     account.budget.check(account.name, account.energy_nanojoules)
 
@@ -424,7 +488,7 @@ class Session:
     def tags(self) -> dict[str, str]:
         """Its tags and those of the sessions around it; the innermost win."""
         tags: dict[str, str] = {}
-        for account in reversed(self._credited):
+        for account in reversed(self._accounts()):
             if account.tags:
                 tags |= account.tags
         return tags
@@ -556,6 +620,7 @@ def _inside(accounts: tuple[_Account, ...]) -> Session:
     """The place inside these accounts, shown as the innermost that a user has made."""
     session = object.__new__(Session)
     session._credited = accounts
+    session._is_place = True
     session._account = next(one for one in accounts if not isinstance(one, _FunctionAccount))
     return session
 
@@ -599,13 +664,11 @@ class FunctionTotals:
         next step, and not in between.
         """
         around = _here.get()
-        token = _here.set((*self._inside, *around))
-        try:
-            yield
-        finally:
-            self._inside = tuple(one for one in _here.get() if one not in around)
-            with suppress(ValueError):
-                _here.reset(token)
+        with _entered(self._inside):
+            try:
+                yield
+            finally:
+                self._inside = tuple(one for one in _here.get() if one not in around)
 
     @property
     def totals(self) -> Totals:

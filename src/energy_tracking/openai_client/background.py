@@ -12,8 +12,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from energy_tracking.calls.call import UNFINISHED, Call
+from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import call_after_fork, held_calls
+from energy_tracking.usage.payloads import UNFINISHED
 
 MAX_HELD = 1024
 """Calls held at most [1]; beyond, the oldest is closed as far as it is known."""

@@ -21,7 +21,6 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from contextvars import ContextVar, Token
 from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
@@ -30,16 +29,19 @@ import wrapt
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.session import note_fetched
+from energy_tracking.contexts import Activities, Activity
 from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
 from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client.background import calls_by_response
 from energy_tracking.openai_client.other_instrumentations import is_told_elsewhere
 from energy_tracking.openai_client.responses import DECODED_EXTENSION, follow, read_in_memory
 from energy_tracking.openai_client.sockets import follow_sockets
-from energy_tracking.openai_client.stream_usage import asking_for_usage, may_ask_for_usage
+from energy_tracking.openai_client.stream_usage import asking_for_usage, may_ask_for_usage, port_of
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.payloads import (
+    TERMINAL_EVENTS,
     endpoint_of,
+    has_refused_energy_header,
     may_measure,
     measured_energy_in_headers,
     provider_of,
@@ -51,10 +53,10 @@ Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], A
 Hook = Callable[[Tracker, Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 HOOKS_ATTRIBUTE = "_energy_tracking_hooks"
-CALL_EXTENSION = "energy_tracking.calls.call"
+CALL_EXTENSION = "energy_tracking.call"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
 
-_sending: ContextVar[_Sending | None] = ContextVar("energy_tracking.sending", default=None)
+_sending: Activities[_Sending] = Activities("energy_tracking.sending")
 _class_hooks: _Hooks | None = None
 
 
@@ -171,8 +173,11 @@ class _Hooks:
                     delattr(owner, name)
 
 
-class _Sending(AbstractContextManager["_Sending"]):
+class _Sending(Activity):
     """A call from the moment the SDK is asked for it until it has an answer or an error.
+
+    A ``with`` block. Who opens it also calls ``end`` for whatever is raised: an interrupt may
+    come on the way into the block, or out of it.
 
     Attributes:
         args: What to call the SDK with.
@@ -185,6 +190,7 @@ class _Sending(AbstractContextManager["_Sending"]):
     def __init__(
         self, tracker: Tracker, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        super().__init__()
         self.args = args
         self.kwargs = kwargs
         self.call: Call | None = None
@@ -195,6 +201,7 @@ class _Sending(AbstractContextManager["_Sending"]):
         self._fetching = False
         self._refusal: EnergyBudgetExceeded | None = None
         self._span: AbstractContextManager[None] | None = None
+        self._is_left = False
 
     def __enter__(self) -> _Sending:
         with self._tracker.seam("openai.request"):
@@ -202,7 +209,7 @@ class _Sending(AbstractContextManager["_Sending"]):
         if self._refusal is not None:
             raise self._refusal
         # Also without a call: a request made inside another one is not part of that.
-        self._token: Token[_Sending | None] = _sending.set(self)
+        _sending.enter(self)
         return self
 
     def __exit__(
@@ -211,20 +218,33 @@ class _Sending(AbstractContextManager["_Sending"]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _sending.reset(self._token)
+        self.end(exc)
+
+    def end(self, exc: BaseException | None) -> None:
+        """Leave the context as it was, and end a call whose response is not followed.
+
+        A second time changes nothing, except where the first was interrupted.
+        """
+        _sending.leave(self)
+        if self._is_left:
+            return
         call = self.call
         if call is None:
             return
         with self._tracker.seam("openai.request"):
             if self._span is not None:
                 self._span.__exit__(None, None, None)
+        if exc is not None and not self._fetching:
+            # Apart from closing the call: the error of somebody else may hold anything.
+            with self._tracker.seam("openai.retries"):
+                call.retries = max(call.retries, _retries_before(exc))
         with self._tracker.seam("openai.answer"):
             if exc is None:
                 if not self.followed:
                     _finish(call)
             elif not self._fetching:
-                call.retries = max(call.retries, _retries_before(exc))
                 call.close(exc)
+        self._is_left = True
 
     def read(self, result: object) -> None:
         """Read the result where the SDK's inner methods are not hooked, or no longer are."""
@@ -255,8 +275,12 @@ class _Sending(AbstractContextManager["_Sending"]):
             self.followed = True
             open_calls.add(call)
         if measures:
-            measured = measured_energy_in_headers(response.headers.raw)
-            call.measured_energy_joules = measured or call.measured_energy_joules
+            headers = response.headers.raw
+            measured = measured_energy_in_headers(headers)
+            if measured is not None:
+                call.measured_energy_joules = measured
+            elif has_refused_energy_header(headers):
+                call.refused_energy = "energy header"
 
     def _start(self) -> None:
         options = self.kwargs["options"] if "options" in self.kwargs else self.args[1]
@@ -279,14 +303,14 @@ class _Sending(AbstractContextManager["_Sending"]):
             model=model if isinstance(model, str) and model else None,
             stream=stream,
             server_address=url.host,
-            server_port=url.port or (443 if url.scheme == "https" else 80),
+            server_port=port_of(url),
             prompt=body,
             told_elsewhere=is_told_elsewhere(self._client, endpoint.path),
         )
         if call.span is not None:
-            span = call.span.current()
-            span.__enter__()
-            self._span = span
+            # Known before it is entered: an interrupt may come between.
+            self._span = call.span.current()
+            self._span.__enter__()
         if stream and may_ask_for_usage(
             self._client, endpoint, options, body, self.kwargs, self._tracker.settings
         ):
@@ -296,7 +320,7 @@ class _Sending(AbstractContextManager["_Sending"]):
 
 def is_sending() -> bool:
     """Whether a tracked call is being sent here; what is seen of it now is seen twice."""
-    sending = _sending.get()
+    sending = _sending.current()
     return sending is not None and sending.call is not None
 
 
@@ -312,9 +336,20 @@ def _retries_before(error: BaseException) -> int:
     return int(request.headers.get(RETRY_COUNT_HEADER, 0)) if request is not None else 0
 
 
+def _is_of_the_server(error: BaseException) -> bool:
+    """Whether an error is one that the server has sent in a stream."""
+    from openai import APIError
+
+    # Those of connections and of whole responses are of subclasses.
+    return type(error) is APIError
+
+
 def _finish(call: Call, error: BaseException | None = None) -> None:
     """Close a call whose response has ended, or hold it while it is generated on."""
     held, too_much = False, None
+    if error is not None and _is_of_the_server(error):
+        # The event raises before it is data; after it, nothing more is generated.
+        call.status = TERMINAL_EVENTS["error"]
     try:
         held, too_much = calls_by_response.hold(call)
     finally:
@@ -334,10 +369,15 @@ def _request(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    with _Sending(tracker, client, args, kwargs) as sending:
-        result = wrapped(*sending.args, **sending.kwargs)
-        sending.read(result)
+    sending = _Sending(tracker, client, args, kwargs)
+    try:
+        with sending:
+            result = wrapped(*sending.args, **sending.kwargs)
+            sending.read(result)
         return result
+    except BaseException as error:
+        sending.end(error)
+        raise
 
 
 async def _request_async(
@@ -347,10 +387,15 @@ async def _request_async(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    with _Sending(tracker, client, args, kwargs) as sending:
-        result = await wrapped(*sending.args, **sending.kwargs)
-        sending.read(result)
+    sending = _Sending(tracker, client, args, kwargs)
+    try:
+        with sending:
+            result = await wrapped(*sending.args, **sending.kwargs)
+            sending.read(result)
         return result
+    except BaseException as error:
+        sending.end(error)
+        raise
 
 
 def _process_response(
@@ -385,7 +430,7 @@ async def _process_response_async(
 
 def _bind(kwargs: dict[str, Any]) -> None:
     """Tie the call that is being sent to its HTTP response."""
-    sending = _sending.get()
+    sending = _sending.current()
     if sending is None or sending.call is None:
         return
     if not sending.call.observed:

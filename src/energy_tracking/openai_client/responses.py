@@ -23,7 +23,6 @@ from typing import Any
 
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer
-from energy_tracking.usage.payloads import measured_energy_in
 
 MAX_KEPT_BYTES = 1 << 18
 """Bytes kept of a body that the caller reads raw: enough for the usage at its end."""
@@ -230,9 +229,8 @@ class _Comments:
         if start >= 0 and (b"joules" in comment or b"energy" in comment):
             with suppress(ValueError):
                 told = json.loads(comment[start:])
-                measured = measured_energy_in(told) if isinstance(told, Mapping) else None
-                if measured is not None:
-                    self._call.measured_energy_joules = measured
+                if isinstance(told, Mapping):
+                    self._call.observe_energy(told)
 
 
 def read_in_memory(response: Any, call: Call) -> None:

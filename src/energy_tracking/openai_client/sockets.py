@@ -24,7 +24,13 @@ import wrapt
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer, open_calls
 from energy_tracking.tracker import Tracker
-from energy_tracking.usage.payloads import mapping_of, provider_of, text_of
+from energy_tracking.usage.payloads import (
+    TERMINAL_EVENTS,
+    error_code_in,
+    mapping_of,
+    provider_of,
+    text_of,
+)
 
 TrackerOf = Callable[[object], "Tracker | None"]
 """Who tracks a client now, if anybody does."""
@@ -48,7 +54,8 @@ ENTERS = ("__enter__", "__aenter__", "enter")
 
 ASKS = "response.create"
 BEGINS = "response.created"
-ENDS = frozenset({"response.done", "response.completed", "response.incomplete", "response.failed"})
+# An error is of the message that it names, and ends no response here.
+ENDS = frozenset(TERMINAL_EVENTS) - {"error"} | {"response.done"}
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 NESTED = "response.event"
 """Of Live sessions: an event of the response that the session has delegated to."""
@@ -330,15 +337,12 @@ class _SocketCalls:
 
     def _refused(self, event: Mapping[str, Any]) -> None:
         """A message was in error: of ours, the one it names, else the next in line."""
-        error = mapping_of(event.get("error")) or event
-        cause = error.get("event_id")
+        cause = (mapping_of(event.get("error")) or event).get("event_id")
         for asked in self._asked:
             lane, event_id, call = asked
             if event.get("stream_id") in (None, lane) and cause in (None, event_id):
                 self._asked.remove(asked)
-                call.error_type = (
-                    text_of(error.get("code")) or text_of(error.get("type")) or "error"
-                )
+                call.error_type = error_code_in(event)
                 call.close()
                 return
 

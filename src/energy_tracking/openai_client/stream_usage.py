@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import new_class
 from typing import Any, get_origin
 
-from energy_tracking.settings import Settings
+from energy_tracking.settings import Settings, is_among_hosts
 from energy_tracking.usage.payloads import Endpoint
 
 RAW_RESPONSE_HEADER = "x-stainless-raw-response"
@@ -66,12 +66,19 @@ def may_ask_for_usage(
 
 def _host_accepts_usage(client: Any, settings: Settings) -> bool:
     url = client.base_url
-    if url.host in USAGE_HOSTS or url.host in settings.include_usage_hosts:
+    if url.host in USAGE_HOSTS:
+        return True
+    if is_among_hosts(settings.include_usage_hosts, url.host, port_of(url)):
         return True
     version = getattr(client, "_api_version", "") or ""
     return url.host.endswith(AZURE_HOST_SUFFIX) and (
         "/openai/v1" in url.path or version >= AZURE_USAGE_VERSION
     )
+
+
+def port_of(url: Any) -> int:
+    """The port of a client's URL, that of its scheme where it names none."""
+    return url.port or (443 if url.scheme == "https" else 80)
 
 
 def _is_raw(headers: object) -> bool:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from opentelemetry import baggage
-from opentelemetry import context as otel_context
 
 from energy_tracking.calls.session import Session, current_session
+from energy_tracking.telemetry.spans import place_context
 
-KEY = "energy_tracking.calls.session"
+KEY = "energy_tracking.session"
 
 
 @contextmanager
@@ -24,11 +24,8 @@ def session_to_baggage() -> Iterator[None]:
     For requests to services of your own: an instrumented HTTP client sends baggage to
     whatever host it calls, a model's provider included.
     """
-    token = otel_context.attach(baggage.set_baggage(KEY, current_session().name))
-    try:
+    with place_context(baggage.set_baggage(KEY, current_session().name)):
         yield
-    finally:
-        otel_context.detach(token)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 from energy_tracking.errors import (
     ConfigurationError,
@@ -71,15 +74,18 @@ class Catalogue:
     """Model and GPU profiles by name.
 
     Lookups may run in any number of threads, also while another thread registers:
-    what they read is replaced, never changed. Registering itself belongs to
-    configuration, one thread at a time.
+    what they read is replaced, never changed. A name belongs to the profile that claimed
+    it last, as its name or an alias; who registers a profile is not asked for it in vain.
     """
 
     __slots__ = (
+        "__weakref__",
+        "_extensions",
         "_gpu_aliases",
         "_gpus",
         "_model_aliases",
         "_models",
+        "_own",
         "_refusals",
         "_resolved",
         "_spellings",
@@ -102,14 +108,12 @@ class Catalogue:
         self._model_aliases: dict[str, str] = {}
         self._gpus: dict[str, GpuProfile] = {}
         self._gpu_aliases: dict[str, str] = {}
+        self._own: tuple[Profile, ...] = ()
+        self._extensions: WeakSet[Catalogue] = WeakSet()
         self._refusals = {fold(name): refusal for name, refusal in refusals.items()}
         self._resolved: dict[str | None, ModelMatch | Refusal | None] = {}
         self._spellings = {spelling(name): name for name in self._refusals}
-        for model in models:
-            _add(model, self._models, self._model_aliases, fold)
-            _add_spellings(model, self._spellings)
-        for gpu in gpus:
-            _add(gpu, self._gpus, self._gpu_aliases, _fold_gpu)
+        self._put((*models, *gpus))
 
     @property
     def models(self) -> tuple[ModelProfile, ...]:
@@ -129,29 +133,56 @@ class Catalogue:
     def copy(self) -> Catalogue:
         """A catalogue with the same profiles, to add to without changing this one."""
         other = Catalogue()
-        for name in self.__slots__:
-            if name != "_resolved":
-                setattr(other, name, getattr(self, name))
+        for name in _COPIED:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    def extended(self) -> Catalogue:
+        """A copy that also sees what is registered here later; its own profiles win."""
+        with _registering:
+            other = self.copy()
+            self._extensions.add(other)
         return other
 
     def register_model(self, profile: ModelProfile) -> None:
         """Add a model profile, in place of one with the same name.
 
-        Names that led to the profile replaced lead to the new one.
+        Names that led to the profile replaced lead to the new one; so do those that led to
+        a profile whose name is one of its aliases.
         """
-        models, aliases = dict(self._models), dict(self._model_aliases)
-        spellings = dict(self._spellings)
-        _add(profile, models, aliases, fold)
-        _add_spellings(profile, spellings)
-        self._models, self._model_aliases, self._spellings = models, aliases, spellings
-        # Last, so that no answer from before can be stored for after.
-        self._resolved = {}
+        self._register(profile)
 
     def register_gpu(self, profile: GpuProfile) -> None:
-        """Add a GPU profile, in place of one with the same name."""
-        gpus, aliases = dict(self._gpus), dict(self._gpu_aliases)
-        _add(profile, gpus, aliases, _fold_gpu)
-        self._gpus, self._gpu_aliases = gpus, aliases
+        """Add a GPU profile, in place of one with the same name; aliases as for models."""
+        self._register(profile)
+
+    def _register(self, profile: Profile) -> None:
+        with _registering:
+            self._own = (*self._own, profile)
+            self._put((profile,))
+            for extension in self._extensions:
+                extension._put_below(profile)
+
+    def _put_below(self, profile: Profile) -> None:
+        """Add a profile that is not one of its own."""
+        self._put((profile, *self._own))
+        for extension in self._extensions:
+            extension._put_below(profile)
+
+    def _put(self, profiles: Iterable[Profile]) -> None:
+        models, model_aliases = dict(self._models), dict(self._model_aliases)
+        gpus, gpu_aliases = dict(self._gpus), dict(self._gpu_aliases)
+        spellings = dict(self._spellings)
+        for profile in profiles:
+            if isinstance(profile, GpuProfile):
+                _add(profile, gpus, gpu_aliases, _fold_gpu)
+            else:
+                _add(profile, models, model_aliases, fold)
+                _add_spellings(profile, spellings)
+        self._gpus, self._gpu_aliases = gpus, gpu_aliases
+        self._models, self._model_aliases, self._spellings = models, model_aliases, spellings
+        # Last, so that no answer from before can be stored for after.
+        self._resolved = {}
 
     def model(self, name: str) -> ModelProfile:
         """The model profile with this name or alias.
@@ -301,13 +332,13 @@ class Catalogue:
 
     def _find_target(self, folded: str) -> tuple[str, str]:
         """The profile's or refusal's name that a folded name is, and by which rule."""
-        if folded in self._models:
+        name = _holder_of(folded, self._model_aliases)
+        if name != folded:
+            return name, "alias"
+        if folded in self._models or folded in self._refusals:
             return folded, "exact"
-        if folded in self._model_aliases:
-            return self._model_aliases[folded], "alias"
-        if folded in self._refusals:
-            return folded, "exact"
-        return self._spellings.get(spelling(folded), ""), "spelling"
+        spelt = self._spellings.get(spelling(folded), "")
+        return _holder_of(spelt, self._model_aliases), "spelling"
 
 
 def _stored_as(profile: ModelProfile, weight_format: str) -> ModelProfile:
@@ -325,6 +356,19 @@ def _add(
     name = fold(profile.name)
     profiles[name] = profile
     aliases.update((fold(alias), name) for alias in profile.aliases)
+    # Its name is not another's alias any longer.
+    aliases.pop(name, None)
+
+
+def _holder_of(folded: str, aliases: Mapping[str, str]) -> str:
+    """The folded name of the profile that a name leads to, itself where it is no alias.
+
+    An alias may stand for a name that is another profile's alias by now. They form no
+    circle: who comes last takes its own name out of the aliases.
+    """
+    while folded in aliases:
+        folded = aliases[folded]
+    return folded
 
 
 def _add_spellings(profile: ModelProfile, spellings: dict[str, str]) -> None:
@@ -335,8 +379,8 @@ def _add_spellings(profile: ModelProfile, spellings: dict[str, str]) -> None:
 
 
 def _lookup(profiles: Mapping[str, _P], aliases: Mapping[str, str], folded: str) -> _P | None:
-    """The profile with this folded name, else with this alias."""
-    return profiles.get(folded) or profiles.get(aliases.get(folded, ""))
+    """The profile with this folded name or alias."""
+    return profiles.get(_holder_of(folded, aliases))
 
 
 def _names(profiles: Mapping[str, _P]) -> list[str]:
@@ -344,3 +388,20 @@ def _names(profiles: Mapping[str, _P]) -> list[str]:
     return [profile.name for profile in profiles.values()] + [
         alias for profile in profiles.values() for alias in profile.aliases
     ]
+
+
+_COPIED: Final = (
+    *("_models", "_model_aliases", "_spellings", "_refusals"),
+    *("_gpus", "_gpu_aliases"),
+)
+_registering = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """In the child of a fork, where another thread may hold it for ever."""
+    global _registering
+    _registering = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

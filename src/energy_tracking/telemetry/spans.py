@@ -12,8 +12,8 @@ Source: https://github.com/open-telemetry/semantic-conventions/tree/v1.41.0/docs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter, time_ns
 from typing import Any, TypedDict
 
@@ -33,6 +33,7 @@ from opentelemetry.trace import (
 
 from energy_tracking.calls.call import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
+from energy_tracking.contexts import Placed
 from energy_tracking.units import wh_from_joules
 
 SCOPE = "energy_tracking"
@@ -63,6 +64,9 @@ _SUPPRESSION_KEYS = (
     "suppress_instrumentation",
     getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
 )
+
+_CLAIM = "_energy_tracking_call"
+"""Name of what marks another instrumentation's span as one call's."""
 
 Read = Callable[[CallRecord], Any]
 
@@ -461,7 +465,11 @@ class Telemetry:
         if _suppressed() and not theirs:
             return None
         if self._spans in ("auto", "annotate") and theirs:
-            return CallSpan(self, current, own=False, alone=False)
+            if _claim(current):
+                return CallSpan(self, current, own=False, alone=False)
+            # Another call's energy is on it, or will be. Added up there, neither could be
+            # told from the other; on a span of its own, a sum over spans is still right.
+            return self._start_span(request, alone=False)
         alone = not (theirs or request.told_elsewhere)
         return self._start_own(request, alone)
 
@@ -474,6 +482,11 @@ class Telemetry:
     ) -> CallSpan:
         if self._spans in ("annotate", "off"):
             return CallSpan(self, INVALID_SPAN, own=True, alone=alone)
+        return self._start_span(request, alone, context)
+
+    def _start_span(
+        self, request: CallRequest, alone: bool, context: otel_context.Context | None = None
+    ) -> CallSpan:
         span = self._tracer.start_span(
             _name(request),
             context=context,
@@ -564,19 +577,26 @@ def _name(request: CallRequest) -> str:
     return f"{request.operation} {request.model}" if request.model else request.operation
 
 
-@contextmanager
-def _current(span: Span) -> Iterator[None]:
+def _current(span: Span) -> AbstractContextManager[None]:
     if not span.get_span_context().is_valid:
-        yield
-        return
-    token = otel_context.attach(trace.set_span_in_context(span))
+        return nullcontext()
+    return place_context(trace.set_span_in_context(span))
+
+
+def place_context(context: otel_context.Context) -> Placed[otel_context.Context]:
+    """A ``with`` block in which this is OpenTelemetry's current context."""
+    return Placed(context, otel_context.get_current, otel_context.attach)
+
+
+def _claim(span: Span) -> bool:
+    """Take another instrumentation's span for one call; False where another call has it."""
+    mark = object()
     try:
-        yield
-    finally:
-        # A coroutine can be closed in another context than it ran in; there, nothing of
-        # ours is attached, and OpenTelemetry would log an error over it.
-        if trace.get_current_span() is span:
-            otel_context.detach(token)
+        # In one step: calls may start at the same time.
+        return vars(span).setdefault(_CLAIM, mark) is mark
+    except TypeError:
+        # A span without attributes of Python's is told from no other: it is as before.
+        return True
 
 
 def _suppressed() -> bool:

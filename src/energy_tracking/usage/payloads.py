@@ -6,12 +6,14 @@ survive old SDKs, and the tokens are known even where the SDK goes on to raise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, TypeGuard
+from numbers import Real
+from typing import Any
 
 from energy_tracking.units import joules_from_wh
 
@@ -92,6 +94,19 @@ USAGE_PATHS: tuple[tuple[str | int, ...], ...] = (
     ("data", "usage"),  # events the SDK wraps with their name
 )
 
+UNFINISHED = frozenset({"queued", "in_progress"})
+"""Statuses of a response that is still being generated."""
+
+# Event of a response after which nothing more of it comes -> its status, where the event
+# itself says none, or still that of before.
+TERMINAL_EVENTS = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+    "response.cancelled": "cancelled",
+    "error": "failed",
+}
+
 # Names under which servers that measure report the energy of the request itself, in the
 # body or its usage, plainly or inside an `energy` object, and joules in one of each.
 MEASURED_ENERGY = {
@@ -107,8 +122,11 @@ MEASURED_ENERGY = {
     "kwh": joules_from_wh(1000.0),
 }
 
-# In whatever unit, above this a number is no energy of one request.
 MAX_MEASURED = 1e12
+"""Above this a number is no energy of one call [J]: a large power plant needs 15 minutes."""
+
+# What makes the top of a body or event worth a look.
+_ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
 
 # Hosts, or the ends of them, known to tell nothing they have measured.
 UNMEASURED_HOSTS = (
@@ -119,7 +137,16 @@ UNMEASURED_HOSTS = (
 )
 # A header whose name holds "joules" tells the energy of the request, unless it also holds
 # one of these.
-NOT_OF_THE_REQUEST = (b"per-", b"limit", b"remaining", b"budget", b"kilo", b"milli")
+NOT_OF_THE_REQUEST = (
+    *(b"per-", b"limit", b"remaining", b"budget"),
+    *(b"nano", b"micro", b"milli", b"kilo", b"mega", b"giga"),
+    # Sums over requests.
+    *(b"cumul", b"accum", b"aggregat", b"lifetime", b"running", b"overall"),
+    *(b"session", b"since", b"uptime"),
+)
+# One whose name holds this may be such a sum, too: it is taken for the request's own where the
+# parts that it is made of stand beside it.
+SUM_OF_PARTS = b"total"
 
 IMAGE_TOOL = "image_generation"
 
@@ -162,18 +189,62 @@ def usage_in(data: Mapping[str, Any]) -> object | None:
     return None
 
 
+def joules_from(value: object, unit_joules: float = 1.0) -> float | None:
+    """A number that enters from outside, as the energy of a call [J].
+
+    Every such number comes through here: of a user, a body, a header, a file.
+
+    Args:
+        value: What was given.
+        unit_joules: Joules in one of its unit.
+
+    Returns:
+        The energy; None where it is no number, or none from 0 to ``MAX_MEASURED``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        joules = float(value) * unit_joules
+    except OverflowError:
+        return None
+    return joules if 0 <= joules <= MAX_MEASURED else None
+
+
+def tells_energy(data: Mapping[str, Any]) -> bool:
+    """Whether a body or event may tell an energy although it tells no usage."""
+    return "response" in data or not _ENERGY_NAMES.isdisjoint(data)
+
+
 def measured_energy_in(data: Mapping[str, Any]) -> float | None:
-    """Energy [J] that the server itself measured for the request, or None."""
-    usage = data.get("usage")
-    for holder in (data, usage):
+    """Energy [J] that the server itself measured for the request, or None.
+
+    A zero is of a server that has measured nothing.
+    """
+    amounts = (joules_from(value, unit_joules) for _, value, unit_joules in _energies_in(data))
+    return next(filter(None, amounts), None)
+
+
+def refused_energy_in(data: Mapping[str, Any]) -> str | None:
+    """The name of an energy that cannot be that of the request, or None."""
+    return next(
+        (
+            name
+            for name, value, unit_joules in _energies_in(data)
+            if value is not None and joules_from(value, unit_joules) is None
+        ),
+        None,
+    )
+
+
+def _energies_in(data: Mapping[str, Any]) -> Iterator[tuple[str, object, float]]:
+    """What a body or event tells of energy: name, value, and joules in one of its unit."""
+    for holder in (data, usage_in(data), data.get("response")):
         if isinstance(holder, Mapping):
-            inner = holder.get("energy")
-            for place in (inner, holder):
+            for place in (holder.get("energy"), holder):
                 if isinstance(place, Mapping):
-                    for name, joules in MEASURED_ENERGY.items():
-                        if name in place and _is_amount(place[name]):
-                            return float(place[name]) * joules
-    return None
+                    for name, unit_joules in MEASURED_ENERGY.items():
+                        if name in place:
+                            yield name, place[name], unit_joules
 
 
 def may_measure(host: str) -> bool:
@@ -186,32 +257,51 @@ def measured_energy_in_headers(headers: Iterable[tuple[bytes, bytes]]) -> float 
 
     Of several, the largest: parts of it may stand beside their sum.
     """
-    told = [
-        value
-        for name, value in headers
-        if b"joules" in (lower := name.lower())
-        and not any(word in lower for word in NOT_OF_THE_REQUEST)
+    told = _energy_headers(headers)
+    amounts = [joules for name, joules in told if joules and SUM_OF_PARTS not in name]
+    parts = math.fsum(amounts)
+    amounts += [
+        joules
+        for name, joules in told
+        if joules and SUM_OF_PARTS in name and math.isclose(joules, parts, rel_tol=0.01)
     ]
-    amounts = []
-    for value in told:
-        with suppress(ValueError):
-            amounts.append(float(value))
-    return max(filter(_is_amount, amounts), default=None)
+    return max(amounts, default=None)
 
 
-def _is_amount(value: object) -> TypeGuard[float]:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and 0 < value <= MAX_MEASURED
-    )
+def has_refused_energy_header(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a header by whose name it is the energy of the request cannot be that."""
+    return any(joules is None for _, joules in _energy_headers(headers))
+
+
+def _energy_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, float | None]]:
+    """The headers that tell the energy of the request [J], or of several; None: it cannot be."""
+    told: list[tuple[bytes, float | None]] = []
+    for name, value in headers:
+        lower = name.lower()
+        if b"joules" in lower:
+            lower = lower.replace(b"_", b"-")
+            if not any(word in lower for word in NOT_OF_THE_REQUEST):
+                joules = None
+                with suppress(ValueError):
+                    joules = joules_from(float(value))
+                told.append((lower, joules))
+    return told
 
 
 def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
     """Response id, model and status named by a body or event; empty strings are None."""
     inner = data.get("response")
     body = inner if isinstance(inner, Mapping) else data
-    return tuple(text_of(body.get(key)) for key in ("id", "model", "status"))  # type: ignore[return-value]
+    status = text_of(body.get("status"))
+    if status is None or status in UNFINISHED:
+        status = TERMINAL_EVENTS.get(str(data.get("type")), status)
+    return text_of(body.get("id")), text_of(body.get("model")), status
+
+
+def error_code_in(event: Mapping[str, Any]) -> str:
+    """What an ``error`` event says has failed."""
+    error = mapping_of(event.get("error")) or event
+    return text_of(error.get("code")) or text_of(error.get("type")) or "error"
 
 
 @dataclass(frozen=True, slots=True)

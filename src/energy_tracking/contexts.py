@@ -1,0 +1,123 @@
+"""What is current in a context, left without an error however and wherever the block ends.
+
+``ContextVar.reset`` and OpenTelemetry's ``detach`` take a token back in the context that it
+was made in, and raise or log in every other. A coroutine or generator that is closed by the
+event loop, the garbage collector or another thread ends in another one. And an interrupt can
+come before there is a token. So nothing here depends on one:
+
+- an ``Activity`` is current until it is ``over``. Where it is left behind in a context that
+  nobody can reach, it counts for nothing there;
+- a ``Placed`` value is exchanged for the earlier one wherever it is found;
+- ``restore`` takes a token back, and says whether it could.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+T = TypeVar("T")
+
+
+class Activity:
+    """Something that a context is in the middle of.
+
+    Attributes:
+        over: Whether it has ended. Set it inside the block's ``finally``: a plain assignment
+            is what no signal comes between.
+        around: The activity that this one is inside of.
+    """
+
+    __slots__ = ("around", "over")
+
+    over: bool
+    around: Self | None
+
+    def __init__(self) -> None:
+        """One that nobody has entered."""
+        self.over = False
+        self.around = None
+
+
+A = TypeVar("A", bound=Activity)
+
+
+class Activities(Generic[A]):
+    """The activities of each context, of one kind."""
+
+    def __init__(self, name: str) -> None:
+        """Name the context variable that holds them."""
+        self._innermost: ContextVar[A | None] = ContextVar(name, default=None)
+
+    def current(self) -> A | None:
+        """The innermost activity here that is not over."""
+        activity = self._innermost.get()
+        while activity is not None and activity.over:
+            activity = activity.around
+        return activity
+
+    def enter(self, activity: A) -> None:
+        """Make it the innermost one here, and in the contexts copied from this one."""
+        activity.around = self.current()
+        self._innermost.set(activity)
+
+    def leave(self, activity: A) -> None:
+        """End it, once or more often."""
+        activity.over = True
+        if self._innermost.get() is activity:
+            self._innermost.set(activity.around)
+
+
+class Placed(Generic[T]):
+    """A ``with`` block in which a context holds a value.
+
+    Leaving it without having entered it, or twice, changes nothing.
+    """
+
+    __slots__ = ("_before", "_get", "_put", "_value")
+
+    def __init__(self, value: T, get: Callable[[], T], put: Callable[[T], object]) -> None:
+        """Remember what is there now.
+
+        Args:
+            value: An object that is nowhere else.
+            get: Reads the context.
+            put: Writes to the context.
+        """
+        self._value = value
+        self._before = get()
+        self._get = get
+        self._put = put
+
+    def __enter__(self) -> None:
+        """Put the value there."""
+        try:
+            self._put(self._value)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Put the earlier value back, where this one is still there."""
+        if self._get() is self._value:
+            self._put(self._before)
+
+
+def restore(token: Token[Any]) -> bool:
+    """Give a context variable the value it had before the token was made.
+
+    Returns:
+        Whether it has: not in another context than the token's, nor a second time.
+    """
+    try:
+        token.var.reset(token)
+    except (ValueError, RuntimeError):
+        return False
+    return True
