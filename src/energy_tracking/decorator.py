@@ -91,7 +91,7 @@ class _Run:
         self._totals = FunctionTotals()
         self._span: FunctionSpan | None = None
         self._ended = threading.Lock()
-        with tracker.seam("decorator.start"):
+        with tracker.boundary("decorator.start"):
             self._span = tracker.telemetry.start_function(name)
 
     @contextmanager
@@ -102,7 +102,7 @@ class _Run:
 
     def returned(self, response: object) -> None:
         """Count a returned response that no tracked client produced."""
-        with self._tracker.seam("decorator.returned"):
+        with self._tracker.boundary("decorator.returned"):
             facts = response_facts(response)
             usage = None if facts is None else read_usage(facts.usage)
             if facts is None or usage is None:
@@ -123,7 +123,7 @@ class _Run:
         # Of the error, its kind alone: its traceback holds the function's streams, and to
         # wait for them while keeping it would be to wait for ever.
         error_type = None if error is None else type(error).__qualname__
-        with self._tracker.seam("decorator.end"):
+        with self._tracker.boundary("decorator.end"):
             run_deferred()
             end = functools.partial(self._end_if_settled, error_type, ended_at)
             # Asked for before looking: the last stream may end in between.
@@ -137,7 +137,7 @@ class _Run:
             defer(functools.partial(self.end, ended_at=time_ns()))
 
     def _end_if_settled(self, error_type: str | None, ended_at: int | None) -> None:
-        with self._tracker.seam("decorator.end"):
+        with self._tracker.boundary("decorator.end"):
             if any(self._totals.cover(call.request.session) for call in list(open_calls)):
                 return
             if self._ended.acquire(blocking=False):

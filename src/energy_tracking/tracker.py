@@ -6,35 +6,22 @@ Whatever goes wrong in here is reported to one handler and never to the caller o
 from __future__ import annotations
 
 import logging
-import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from types import TracebackType
-from typing import Any, Unpack
+from dataclasses import replace
+from typing import Unpack
 
 from energy_tracking.calls.call import (
-    Alternative,
     Call,
     CallRecord,
     CallRequest,
     CreditedSession,
-    Outcome,
-    status_of,
 )
 from energy_tracking.calls.session import current_session, process_session
+from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
-from energy_tracking.estimator import (
-    CALIBRATED_METHOD,
-    Assumptions,
-    EnergyEstimate,
-    ServingProfile,
-    check_gpu,
-    estimate_usage,
-    with_timing_evidence,
-)
+from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import Ledger
 from energy_tracking.lifecycle import (
     call_at_exit,
@@ -44,20 +31,13 @@ from energy_tracking.lifecycle import (
     record_listeners,
     run_deferred,
 )
-from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
-from energy_tracking.profiles.files import default_catalogue, read_profiles
-from energy_tracking.profiles.profile import GpuProfile
-from energy_tracking.settings import SERVING_SETTINGS, SettingArguments, Settings, naming
+from energy_tracking.profiles.catalogue import Catalogue
+from energy_tracking.settings import SettingArguments, Settings, naming
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
-from energy_tracking.units import NANOJOULES_PER_JOULE
-from energy_tracking.usage.dialects import TokenUsage
 from energy_tracking.usage.payloads import MAX_MEASURED, ToolUsage, joules_from
 from energy_tracking.version import VERSION
 
 logger = logging.getLogger("energy_tracking")
-
-ErrorHandler = Callable[[str, Exception], object]
-"""Told where in the library an error happened, and the error."""
 
 
 class TrackerArguments(SettingArguments, ProviderArguments, total=False):
@@ -87,28 +67,8 @@ class Tracker:
             if name not in known:
                 raise ConfigurationError(not_one_of("setting", name, sorted(known)))
         self.settings = Settings.load(arguments)
-        self.catalogue = arguments.get("catalogue") or default_catalogue()
-        if self.settings.profiles is not None:
-            models, gpus = read_profiles(self.settings.profiles)
-            self.catalogue = self.catalogue.extended()
-            for model in models:
-                self.catalogue.register_model(model)
-            for gpu in gpus:
-                self.catalogue.register_gpu(gpu)
-        with naming("gpu"):
-            self.catalogue.gpu(self.settings.gpu)
-        self._basis = self._basis_of(self.settings)
-        if self._basis.method != CALIBRATED_METHOD and self._basis.calibrated is None:
-            for name, value in _serving_given(self.settings).items():
-                raise ConfigurationError(
-                    f"{name} has no effect on GPU {self._basis.gpu.name!r}, got {value!r}; it is "
-                    "for the calibrated number, for which the GPU profile needs a memory_bandwidth"
-                )
-        with naming("model_mapping"):
-            self._mapping = self.catalogue.check_mapping(self.settings.model_mapping or {})
-        if self.settings.default_model is not None:
-            with naming("default_model"):
-                self.catalogue.model(self.settings.default_model)
+        self._boundaries = ErrorBoundaries(arguments.get("on_error"))
+        self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)
         self.telemetry = Telemetry(
             self.settings.spans,
             arguments.get("tracer_provider"),
@@ -122,25 +82,19 @@ class Tracker:
         if self.settings.summary and not self.settings.disabled:
             print_summary_at_exit()
         self._on_record = arguments.get("on_record")
-        self._on_error = partial(_report, arguments.get("on_error") or _LogOnce())
-        self._unknown_models: set[str] = set()
-        self._seams: dict[str, Seam] = {}
 
     def over_budget(self) -> EnergyBudgetExceeded | None:
         """Why no further call may be sent here, where a budget says so."""
-        with self.seam("budget"):
+        with self._boundaries("budget"):
             try:
                 current_session().check_budget()
             except EnergyBudgetExceeded as exceeded:
                 return exceeded
         return None
 
-    def seam(self, name: str) -> Seam:
-        """A ``with`` block out of which none of our own errors gets."""
-        seam = self._seams.get(name)
-        if seam is None:
-            seam = self._seams[name] = Seam(name, self._on_error)
-        return seam
+    def boundary(self, name: str) -> ErrorBoundary:
+        """A ``with`` block that catches and reports the library's own errors."""
+        return self._boundaries(name)
 
     def start(
         self,
@@ -183,7 +137,7 @@ class Tracker:
             told_elsewhere=told_elsewhere,
         )
         call = Call(request, self._settle, prompt)
-        with self.seam("telemetry.start"):
+        with self._boundaries("telemetry.start"):
             telemetry = self.telemetry
             call.span = telemetry.start(request) if span is None else telemetry.onto(span)
         return call
@@ -231,212 +185,31 @@ class Tracker:
         call.error_type = error_type
         return self._tell(call)
 
-    def estimate(
-        self,
-        request_model: str | None,
-        response_model: str | None,
-        usage: TokenUsage,
-        tokens_per_second: float | None = None,
-    ) -> Outcome:
-        """The energy of these tokens on the configured GPU, or why it is not known.
-
-        Args:
-            request_model: The model asked for.
-            response_model: The model that answered.
-            usage: The tokens.
-            tokens_per_second: Rate at which a stream arrived [tokens/s], if it was timed.
-        """
-        match = self.match(request_model, response_model)
-        if match is None:
-            return Outcome(reason=self._unknown(response_model or request_model))
-        return self._estimate_on(self._basis, match, usage, tokens_per_second)
-
-    def estimate_as(
-        self,
-        request_model: str | None,
-        response_model: str | None,
-        usage: TokenUsage,
-        other: Alternative,
-    ) -> Outcome:
-        """The energy of these tokens in another way, all else as it is set.
-
-        Args:
-            request_model: The model asked for.
-            response_model: The model that answered.
-            usage: The tokens.
-            other: What is other.
-
-        Raises:
-            UnknownModelError: There is no such model.
-            UnknownGpuError: There is no such GPU.
-            ConfigurationError: The method knows no such scope or number of sequences.
-        """
-        basis = self._basis_as(other)
-        if other.model is not None:
-            match: ModelMatch | None = self.find_model(other.model)
-        else:
-            match = self.match(request_model, response_model)
-        if match is None:
-            return Outcome(reason=self._unknown(response_model or request_model))
-        return self._estimate_on(basis, match, usage, None)
-
-    def _estimate_on(
-        self,
-        basis: _Basis,
-        match: ModelMatch,
-        usage: TokenUsage,
-        tokens_per_second: float | None,
-    ) -> Outcome:
-        estimate = self._estimate_by(basis, match, usage, tokens_per_second)
-        if not _can_be_summed(estimate):
-            self._on_error("estimate", _not_finite(estimate, usage))
-            return Outcome(reason="the estimate is not a finite number")
-        avoided = None
-        if usage.cached_input_tokens:
-            anew = replace(usage, cached_input_tokens=0)
-            uncached = self._estimate_by(basis, match, anew, tokens_per_second)
-            avoided = uncached.total_energy_joules - estimate.total_energy_joules
-        calibrated = None
-        if basis.calibrated is not None:
-            # Whatever goes wrong here must not cost the call its own estimate.
-            with self.seam("estimate.calibrated"):
-                beside = self._estimate_by(basis.calibrated, match, usage, tokens_per_second)
-                if not _can_be_summed(beside):
-                    raise _not_finite(beside, usage)
-                calibrated = beside
-        return Outcome(
-            estimate,
-            match.rule,
-            cache_avoided_energy_joules=avoided,
-            calibrated=calibrated,
-        )
-
-    def _estimate_by(
-        self,
-        basis: _Basis,
-        match: ModelMatch,
-        usage: TokenUsage,
-        tokens_per_second: float | None,
-    ) -> EnergyEstimate:
-        profile, assumptions = match.profile, basis.assumptions
-        if basis.method == CALIBRATED_METHOD:
-            # The seed's own rows lack what this method needs, and have better ones beside them.
-            profile = self.catalogue.corrected_model(profile)
-            if self.settings.timing_evidence and tokens_per_second is not None:
-                assumptions = with_timing_evidence(
-                    assumptions, usage, profile, basis.gpu, tokens_per_second
-                )
-        return estimate_usage(
-            usage,
-            profile,
-            basis.gpu,
-            method=basis.method,
-            assumptions=assumptions,
-            rule=match.rule,
-        )
-
-    def estimate_again(self, record: CallRecord, model: str | None = None) -> CallRecord:
-        """A record with the energy that its tokens have by this tracker's settings.
-
-        Nobody is told of it. A measured energy stays what the server measured, unless
-        another model is named, which nobody measured.
-
-        Args:
-            record: The call.
-            model: Another model than the call's own.
-
-        Raises:
-            UnknownModelError: There is no such model.
-        """
-        usage = record.usage
-        if usage is None:
-            return record
-        measured = record.measured_energy_joules if model is None else None
-        outcome = self.estimate_as(
-            record.request.model, record.response_model, usage, Alternative(model=model)
-        )
-        return replace(
-            record,
-            status=status_of(usage, outcome.estimate, measured),
-            reason=outcome.reason or (record.reason if usage.estimated else None),
-            estimate=outcome.estimate,
-            calibrated=outcome.calibrated,
-            cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
-            measured_energy_joules=measured,
-            model_match=outcome.model_match,
-        )
-
-    def find_model(self, name: str) -> ModelMatch:
-        """The profile of a model that the user has named, never the default in its place.
-
-        Raises:
-            UnknownModelError: There is none; the message has the nearest names.
-        """
-        found = self.catalogue.match(name, mapping=self._mapping)
-        return found or ModelMatch(self.catalogue.model(name), "exact")
-
-    def match(self, request_model: str | None, response_model: str | None) -> ModelMatch | None:
-        """The profile of the model that answered; of the one asked for if that is unknown.
-
-        The user's own mapping comes before either, since a deployment's name is only
-        known to its owner.
-        """
-        # With no name at all, only a default is left.
-        names: list[str | None] = [name for name in (response_model, request_model) if name]
-        names = names or [None]
-        attempts: list[dict[str, Any]] = [{"mapping": self._mapping}] if self._mapping else []
-        attempts.append({})
-        if self.settings.default_model is not None:
-            attempts.append({"default": self.settings.default_model})
-        for attempt in attempts:
-            for name in names:
-                found = self.catalogue.match(name, **attempt)
-                if found is not None and (found.rule == "mapping" or "mapping" not in attempt):
-                    return found
-        return None
-
-    def _unknown(self, model: str | None) -> str:
-        if model is None:
-            return "the model is not named"
-        refusal = self.catalogue.refusal(model)
-        reason = "no energy profile for this model" if refusal is None else refusal
-        if model not in self._unknown_models and len(self._unknown_models) < 1000:
-            self._unknown_models.add(model)
-            # A logging handler that raises must not change the result.
-            with self.seam("log"):
-                logger.warning(
-                    "calls to model %r are counted without energy: %s. Name a profile for it with "
-                    "model_mapping or default_model, or register one.",
-                    model,
-                    reason,
-                )
-        return reason
-
     def _settle(self, call: Call) -> None:
-        with self.seam("settle"):
+        with self._boundaries("settle"):
             self._tell(call)
 
     def _tell(self, call: Call) -> CallRecord:
         open_calls.discard(call)
         held_calls.discard(call)
-        record = call.record(self._estimate_safely)
-        with self.seam("record_listeners"):
+        record = call.record(self.estimation.estimate_safely)
+        with self._boundaries("record_listeners"):
             for listener in record_listeners:
                 listener(call, record)
         # The session first: the span shows the running total this call is part of.
-        with self.seam("session"):
-            record.request.session.add(record, self.estimate_as)
+        with self._boundaries("session"):
+            record.request.session.add(record, self.estimation.estimate_as)
         if call.span is not None:
-            with self.seam("telemetry.end"):
+            with self._boundaries("telemetry.end"):
                 call.span.end(record)
         if self._ledger is not None:
-            with self.seam("ledger"):
+            with self._boundaries("ledger"):
                 self._ledger.write(record)
         if self._on_record is not None:
-            with self.seam("on_record"):
+            with self._boundaries("on_record"):
                 self._on_record(record)
         for tool in call.tools:
-            with self.seam("tools"):
+            with self._boundaries("tools"):
                 self._tell_part(call, tool)
         return record
 
@@ -449,179 +222,6 @@ class Tracker:
         if call.span is not None:
             part.span = call.span.part(request)
         part.close()
-
-    def _basis_of(self, settings: Settings) -> _Basis:
-        """How calls are estimated by these settings.
-
-        Raises:
-            UnknownGpuError: The GPU has no profile.
-            ConfigurationError: The method does not know the scope, or both numbers of
-                sequences are given.
-        """
-        method = settings.method
-        gpu = self.catalogue.gpu(settings.gpu)
-        if method != CALIBRATED_METHOD and settings.scope != "gpu":
-            raise ConfigurationError(
-                f"scope {settings.scope!r} needs method {CALIBRATED_METHOD!r}; {method!r} knows"
-                " the GPU board alone"
-            )
-        assumptions = Assumptions(
-            attention_mode=settings.attention_mode,
-            serving=_serving_of(settings),
-            scope=settings.scope,
-        )
-        corrected = self.catalogue.corrected_gpu(gpu)
-        if method == CALIBRATED_METHOD:
-            check_gpu(corrected)
-            return _Basis(method, corrected, assumptions)
-        calibrated = None
-        if corrected.memory_bandwidth is not None:
-            calibrated = _Basis(CALIBRATED_METHOD, corrected, assumptions)
-        return _Basis(method, gpu, assumptions, calibrated)
-
-    def _basis_as(self, other: Alternative) -> _Basis:
-        """The basis with what is other in it."""
-        changes = other.changes
-        changes.pop("model", None)
-        if not changes:
-            return self._basis
-        batch = [name for name in ("concurrency_per_gpu", "sequences") if name in changes]
-        method = other.method or self.settings.method
-        if batch and method != CALIBRATED_METHOD:
-            raise ConfigurationError(
-                f"{batch[0]} has no effect on method {method!r}, which knows no batch, got "
-                f"{changes[batch[0]]!r}; compare with method={CALIBRATED_METHOD!r}"
-            )
-        settings = self.settings
-        if batch:
-            settings = replace(settings, concurrency_per_gpu=None, sequences=None)
-        return self._basis_of(replace(settings, **changes))  # type: ignore[arg-type]
-
-    def _estimate_safely(
-        self,
-        request_model: str | None,
-        response_model: str | None,
-        usage: TokenUsage,
-        tokens_per_second: float | None,
-    ) -> Outcome:
-        with self.seam("estimate"):
-            return self.estimate(request_model, response_model, usage, tokens_per_second)
-        return Outcome(reason="the estimator failed")
-
-
-@dataclass(frozen=True, slots=True)
-class _Basis:
-    """How calls are estimated.
-
-    Attributes:
-        method: The method.
-        gpu: The GPU profile, as the method needs it.
-        assumptions: What is assumed beside it.
-        calibrated: How the calibrated estimate beside this one is made; None: there is none.
-    """
-
-    method: str
-    gpu: GpuProfile
-    assumptions: Assumptions
-    calibrated: _Basis | None = None
-
-
-def _can_be_summed(estimate: EnergyEstimate) -> bool:
-    """Whether its energies, in the unit of sums, are finite numbers."""
-    joules = estimate.total_energy_joules + estimate.total_energy_high_joules
-    return math.isfinite(joules * NANOJOULES_PER_JOULE)
-
-
-def _not_finite(estimate: EnergyEstimate, usage: TokenUsage) -> ArithmeticError:
-    return ArithmeticError(
-        f"{estimate.total_energy_joules} J for model {estimate.model_profile!r} on GPU "
-        f"{estimate.gpu!r}, method {estimate.method!r}: {usage}"
-    )
-
-
-def _serving_of(settings: Settings) -> ServingProfile:
-    """The serving that the settings say, the rest left to be assumed.
-
-    Raises:
-        ConfigurationError: Both numbers of sequences are given.
-    """
-    if settings.concurrency_per_gpu is not None and settings.sequences is not None:
-        raise ConfigurationError(
-            "concurrency_per_gpu and sequences say the same in two ways; give one of them, got "
-            f"{settings.concurrency_per_gpu:g} and {settings.sequences:g}"
-        )
-    given = _serving_given(settings)
-    serving = ServingProfile(**given)
-    return serving if "concurrency_per_gpu" not in given else serving.with_known_concurrency()
-
-
-def _serving_given(settings: Settings) -> dict[str, Any]:
-    """The settings about serving that are not left to be assumed."""
-    named = ((name, getattr(settings, name)) for name in SERVING_SETTINGS)
-    return {name: value for name, value in named if value is not None}
-
-
-class Seam:
-    """A ``with`` block that hands our own errors to a handler instead of the caller."""
-
-    __slots__ = ("_handler", "_name")
-
-    def __init__(self, name: str, handler: ErrorHandler) -> None:
-        self._name = name
-        self._handler = handler
-
-    def __enter__(self) -> None:
-        """Nothing to set up."""
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        """Swallow errors; interrupts and exits of the process pass."""
-        if isinstance(exc, Exception):
-            _report(self._handler, self._name, exc)
-            return True
-        return False
-
-
-def _report(handler: ErrorHandler, where: str, error: Exception) -> None:
-    """Hand an error of our own to a handler, and survive that.
-
-    Args:
-        handler: The handler.
-        where: Where in the library it happened.
-        error: The error. What it was raised over is taken off: that may be the caller's own
-            error, with a provider's text and a key in it.
-    """
-    error.__cause__ = error.__context__ = None
-    try:
-        handler(where, error)
-    except Exception as failed:
-        if handler is not _last_resort:
-            _report(_last_resort, "on_error", failed)
-
-
-class _LogOnce:
-    """Logs each kind of error the first time it happens."""
-
-    def __init__(self) -> None:
-        self._seen: set[tuple[str, type[Exception]]] = set()
-
-    def __call__(self, where: str, error: Exception) -> None:
-        if (where, type(error)) not in self._seen:
-            self._seen.add((where, type(error)))
-            logger.warning(
-                "energy tracking failed in %s; the call itself is not affected. "
-                "Further errors of this kind are not logged.",
-                where,
-                exc_info=error,
-            )
-
-
-_last_resort = _LogOnce()
-"""Handles the error of a handler."""
 
 
 def print_summary_at_exit() -> None:

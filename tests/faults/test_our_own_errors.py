@@ -1,4 +1,4 @@
-"""Fault: our own code raises, at every seam it has."""
+"""Fault: our own code raises, at every boundary it has."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import openai
 import pytest
 
 from calls import CHAT, SHAPES, Shape
-from energy_tracking import CallRecord, Session, process_session, wrap_openai
-from energy_tracking import tracker as tracker_module
+from energy_tracking import CallRecord, Session, error_boundary, process_session, wrap_openai
+from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.openai_client.background import HeldCalls
 from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.telemetry.spans import Telemetry
-from energy_tracking.tracker import Seam, Tracker
+from energy_tracking.tracker import Tracker
 from energy_tracking.usage.dialects import read_usage
 from loopback import Flavour, Loopback, error_reply
 from watch import Watch
@@ -168,11 +168,11 @@ def test_our_own_errors_come_without_the_users_that_they_were_raised_over(
     try:
         raise RuntimeError(SECRET)
     except RuntimeError as users:
-        with tracker.seam("one"):
+        with tracker.boundary("one"):
             int("many")
-        with tracker.seam("two"):
+        with tracker.boundary("two"):
             raise KeyError from users
-        with tracker.seam("three"):
+        with tracker.boundary("three"):
             try:
                 raise LookupError
             except LookupError as looked_up:
@@ -202,7 +202,7 @@ async def test_a_handler_of_errors_that_raises_is_not_the_callers_trouble(
     handler = BadHandler()
     logger = logging.getLogger("energy_tracking")
     monkeypatch.setattr(logger, "handlers", [handler] if broken_handler != "on_error" else [])
-    monkeypatch.setattr(tracker_module, "_last_resort", type(tracker_module._last_resort)())
+    monkeypatch.setattr(error_boundary, "_last_resort", type(error_boundary._last_resort)())
     loopback.serve(shape.answer)
     arguments: dict[str, Any] = {"on_record": broken}
     if broken_handler != "logging":
@@ -219,9 +219,9 @@ async def test_a_handler_of_errors_that_raises_is_not_the_callers_trouble(
 
 
 def test_the_boundary_itself_lets_no_error_of_its_handler_out() -> None:
-    with Seam("here", broken):
+    with ErrorBoundary("here", broken):
         raise ValueError
-    with pytest.raises(KeyboardInterrupt), Seam("here", broken):
+    with pytest.raises(KeyboardInterrupt), ErrorBoundary("here", broken):
         raise KeyboardInterrupt
 
 
@@ -240,7 +240,7 @@ def test_what_is_logged_by_a_handler_that_raises_changes_no_result(
         assert record.reason == "no energy profile for this model"
         known = read_usage(usage)
         assert known is not None
-        assert tracker.estimate("nobody-knows-this", None, known).reason == record.reason
+        assert tracker.estimation.estimate("nobody-knows-this", None, known).reason == record.reason
     elif name == "an infinite estimate":
         catalogue = default_catalogue().copy()
         model = catalogue.model("gpt-4o")

@@ -285,7 +285,7 @@ def joules(output_tokens: int, cached: bool = True) -> float:
     usage = TokenUsage(
         input_tokens=120, cached_input_tokens=64 if cached else 0, output_tokens=output_tokens
     )
-    estimate = Tracker().estimate("gpt-4o", None, usage).estimate
+    estimate = Tracker().estimation.estimate("gpt-4o", None, usage).estimate
     assert estimate is not None
     return estimate.total_energy_joules
 

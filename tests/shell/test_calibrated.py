@@ -114,10 +114,10 @@ def test_an_error_of_the_calibrated_method_leaves_the_seeds_number(watch: Watch)
 def test_estimating_a_record_again_gives_both_numbers_again(watch: Watch) -> None:
     tracker = Tracker(**watch.arguments)
     record = tracker.record(model="gpt-4o", usage=USAGE)
-    assert tracker.estimate_again(record) == record
-    other = Tracker(**watch.arguments, method="roofline").estimate_again(record)
+    assert tracker.estimation.estimate_again(record) == record
+    other = Tracker(**watch.arguments, method="roofline").estimation.estimate_again(record)
     assert (other.estimate, other.calibrated) == (record.calibrated, None)
-    assert tracker.estimate_again(other) == record
+    assert tracker.estimation.estimate_again(other) == record
 
 
 # What was assumed.

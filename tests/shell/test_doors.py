@@ -140,7 +140,9 @@ def test_a_span_gets_energy_and_its_session_too(bench: Bench) -> None:
     # Known at the end only, and outside of the session it belongs to.
     span.set_attributes(CHAT)
     span.end()
-    estimate = Tracker().estimate("gpt-4o", None, TokenUsage(input_tokens=120, output_tokens=80))
+    estimate = Tracker().estimation.estimate(
+        "gpt-4o", None, TokenUsage(input_tokens=120, output_tokens=80)
+    )
     assert estimate.estimate is not None
     expected = estimate.estimate.total_energy_joules
     assert bench.energies == {"theirs": pytest.approx(expected)}

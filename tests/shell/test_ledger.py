@@ -365,7 +365,7 @@ def test_another_method_or_gpu_gives_what_it_would_have_given(
         for usage in usages:
             other.record(model="gpt-4o", usage=usage)
         other.record(model="nobody-knows-it", usage=USAGE)
-    again = added_up([other.estimate_again(entry.record) for entry in read_ledger(path)])
+    again = added_up([other.estimation.estimate_again(entry.record) for entry in read_ledger(path)])
     assert again == by_roofline.totals != by_reference.totals
     assert json.loads(printed(str(path), "--format", "json"))["totals"] == (
         by_reference.totals.as_dict()
@@ -384,9 +384,9 @@ def test_a_call_without_a_profile_gets_its_energy_once_there_is_one(
     assert (watch.record.status, watch.record.estimate) == ("unestimated", None)
     (entry,) = entries(path)
     known = Tracker(**watch.arguments | {"model_mapping": {"house-7b": "gpt-4o-mini"}})
-    again = known.estimate_again(entry.record)
+    again = known.estimation.estimate_again(entry.record)
     assert (again.status, again.reason, again.model_match) == ("estimated", None, "mapping")
-    unknown = tracker.estimate_again(again)
+    unknown = tracker.estimation.estimate_again(again)
     assert (unknown.status, unknown.total_energy_joules) == ("unestimated", None)
     assert unknown.reason == watch.record.reason
 
@@ -398,16 +398,19 @@ def test_measured_and_partial_calls_stay_so(tracker: Tracker) -> None:
     seen = replace(record.usage, estimated=("input_tokens", "output_tokens"))
     partial = replace(record, usage=seen, status="partial", reason="no usage in the stream")
     other = Tracker(method="roofline")
-    again = other.estimate_again(measured)
+    again = other.estimation.estimate_again(measured)
     assert (again.status, again.total_energy_joules) == ("measured", 5.5)
     assert again.estimate is not None
     assert again.estimate.method == "roofline"
-    assert (other.estimate_again(partial).status, other.estimate_again(partial).reason) == (
+    assert (
+        other.estimation.estimate_again(partial).status,
+        other.estimation.estimate_again(partial).reason,
+    ) == (
         "partial",
         "no usage in the stream",
     )
     failed = replace(record, usage=None, estimate=None, status="unestimated", reason="failed")
-    assert other.estimate_again(failed) == failed
+    assert other.estimation.estimate_again(failed) == failed
 
 
 def test_the_command_prints_a_table(tracker: Tracker, path: Path) -> None:

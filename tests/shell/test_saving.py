@@ -161,7 +161,7 @@ def test_a_name_the_user_types_is_never_replaced_by_the_default(watch: Watch) ->
         with pytest.raises(ConfigurationError, match="did you mean 'roofline'"):
             one.compare(method="rooflin")
     with pytest.raises(UnknownModelError, match="did you mean 'gpt-4o-mini'"):
-        tracker.estimate_again(watch.record, "gpt-4o-minii")
+        tracker.estimation.estimate_again(watch.record, "gpt-4o-minii")
 
 
 def test_a_mapped_name_can_be_compared_with(watch: Watch) -> None:

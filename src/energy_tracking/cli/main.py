@@ -19,10 +19,11 @@ from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import grouped
 from energy_tracking.cli.run import run_program
 from energy_tracking.errors import ConfigurationError
+from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import record_responses
 from energy_tracking.profiles.files import default_catalogue
-from energy_tracking.settings import settings_rows
+from energy_tracking.settings import Settings, settings_rows
 from energy_tracking.tracker import Tracker
 from energy_tracking.version import VERSION
 
@@ -105,12 +106,13 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _ledger(options: argparse.Namespace) -> int:
     again = (options.method, options.gpu, options.model) != (None, None, None)
-    # Disabled: it is to estimate, and to open no ledger of its own.
-    tracker = Tracker(method=options.method, gpu=options.gpu, disabled=True) if again else None
-    if tracker is not None and options.model is not None:
-        tracker.find_model(options.model)
+    estimation = None
+    if again:
+        estimation = Estimation(Settings.load({"method": options.method, "gpu": options.gpu}))
+        if options.model is not None:
+            estimation.find_model(options.model)
     records = (
-        entry.record if tracker is None else tracker.estimate_again(entry.record, options.model)
+        estimation.estimate_again(entry.record, options.model) if estimation else entry.record
         for entry in read_ledger(options.path)
         if options.session in (None, entry.record.request.session.name)
     )
@@ -132,7 +134,7 @@ def _backfill(options: argparse.Namespace) -> int:
     def records() -> Iterator[CallRecord]:
         # What is wrong is said before any is in the ledger, where it would be twice next time.
         if options.model is not None:
-            tracker.find_model(options.model)
+            tracker.estimation.find_model(options.model)
         for path in options.paths:
             open(path, "rb").close()
         for path in options.paths:
@@ -142,7 +144,7 @@ def _backfill(options: argparse.Namespace) -> int:
     told = records()
     if options.model is not None:
         # To be shown only: the ledger keeps what has been.
-        told = (tracker.estimate_again(record, options.model) for record in told)
+        told = (tracker.estimation.estimate_again(record, options.model) for record in told)
     return _print_sum(", ".join(options.paths), told, options)
 
 

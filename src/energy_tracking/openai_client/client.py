@@ -204,7 +204,7 @@ class _Sending(Activity):
         self._is_left = False
 
     def __enter__(self) -> _Sending:
-        with self._tracker.seam("openai.request"):
+        with self._tracker.boundary("openai.request"):
             self._start()
         if self._refusal is not None:
             raise self._refusal
@@ -231,14 +231,14 @@ class _Sending(Activity):
         call = self.call
         if call is None:
             return
-        with self._tracker.seam("openai.request"):
+        with self._tracker.boundary("openai.request"):
             if self._span is not None:
                 self._span.__exit__(None, None, None)
         if exc is not None and not self._fetching:
             # Apart from closing the call: the error of somebody else may hold anything.
-            with self._tracker.seam("openai.retries"):
+            with self._tracker.boundary("openai.retries"):
                 call.retries = max(call.retries, _retries_before(exc))
-        with self._tracker.seam("openai.answer"):
+        with self._tracker.boundary("openai.answer"):
             if exc is None:
                 if not self.followed:
                     _finish(call)
@@ -251,7 +251,7 @@ class _Sending(Activity):
         call = self.call
         if call is None or self.answered:
             return
-        with self._tracker.seam("openai.result"):
+        with self._tracker.boundary("openai.result"):
             for name in ("response", "http_response"):
                 response = getattr(result, name, None)
                 if hasattr(response, "extensions"):
@@ -270,8 +270,8 @@ class _Sending(Activity):
         self.answered = True
         measures = may_measure(self._client.base_url.host)
         if not response.is_closed:
-            seam = self._tracker.seam("stream.close")
-            follow(response, call, _finish, seam, measures=measures)
+            boundary = self._tracker.boundary("stream.close")
+            follow(response, call, _finish, boundary, measures=measures)
             self.followed = True
             open_calls.add(call)
         if measures:
@@ -405,10 +405,10 @@ def _process_response(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    with tracker.seam("openai.response"):
+    with tracker.boundary("openai.response"):
         _bind(kwargs)
     result = wrapped(*args, **kwargs)
-    with tracker.seam("openai.response"):
+    with tracker.boundary("openai.response"):
         _read_unparsed(kwargs["response"])
     return result
 
@@ -420,10 +420,10 @@ async def _process_response_async(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    with tracker.seam("openai.response"):
+    with tracker.boundary("openai.response"):
         _bind(kwargs)
     result = await wrapped(*args, **kwargs)
-    with tracker.seam("openai.response"):
+    with tracker.boundary("openai.response"):
         _read_unparsed(kwargs["response"])
     return result
 
@@ -452,7 +452,7 @@ def _process_response_data(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    with tracker.seam("openai.data"):
+    with tracker.boundary("openai.data"):
         extensions = kwargs["response"].extensions
         call = extensions.get(CALL_EXTENSION)
         data = kwargs["data"]
@@ -475,7 +475,7 @@ def _copy(
     kwargs: dict[str, Any],
 ) -> Any:
     copied = wrapped(*args, **kwargs)
-    with tracker.seam("openai.copy"):
+    with tracker.boundary("openai.copy"):
         _track_client(copied, tracker)
     return copied
 
@@ -567,7 +567,7 @@ def _shallow_copy(client: Any) -> Any:
     copied = copy._reconstruct(client, None, *client.__reduce_ex__(4))  # type: ignore[attr-defined]
     hooks: _Hooks | None = vars(copied).pop(HOOKS_ATTRIBUTE, None)
     if hooks is not None:
-        with hooks.tracker.seam("openai.copy"):
+        with hooks.tracker.boundary("openai.copy"):
             hooks.leave(copied)
             _track_client(copied, hooks.tracker)
     return copied

@@ -45,7 +45,7 @@ def follow(
     response: Any,
     call: Call,
     finish: Finish,
-    seam: AbstractContextManager[object],
+    boundary: AbstractContextManager[object],
     *,
     measures: bool = False,
 ) -> None:
@@ -55,7 +55,7 @@ def follow(
         response: An open ``httpx`` or ``httpx2`` response.
         call: The call it belongs to.
         finish: What to do then.
-        seam: Keeps our own errors away from the response's reader.
+        boundary: Keeps our own errors away from the response's reader.
         measures: Whether the server may tell of energy in comments between its events.
     """
     later = partial(_finish_later, call, finish)
@@ -75,14 +75,14 @@ def follow(
             # Perhaps the garbage collector closing a generator: no locks here.
             later()
             return
-        with seam:
+        with boundary:
             finaliser.detach()
             body.read()
-        with seam:
+        with boundary:
             finish(call, error if _is_of_the_call(error) else None)
 
     _hook_closing(response, ended)
-    _hook_reading(response, body, ended, seam)
+    _hook_reading(response, body, ended, boundary)
 
 
 def _finish_later(call: Call, finish: Finish) -> None:
@@ -111,7 +111,7 @@ def _hook_closing(response: Any, ended: Callable[[], None]) -> None:
 
 
 def _hook_reading(
-    response: Any, body: _Body, ended: Callable[[], None], seam: AbstractContextManager[object]
+    response: Any, body: _Body, ended: Callable[[], None], boundary: AbstractContextManager[object]
 ) -> None:
     iter_bytes, aiter_bytes = response.iter_bytes, response.aiter_bytes
 
@@ -119,7 +119,7 @@ def _hook_reading(
         body.being_read = True
         try:
             for piece in iter_bytes(*args, **kwargs):
-                with seam:
+                with boundary:
                     body.feed(piece)
                 body.being_read = False
                 yield piece
@@ -133,7 +133,7 @@ def _hook_reading(
         body.being_read = True
         try:
             async for piece in aiter_bytes(*args, **kwargs):
-                with seam:
+                with boundary:
                     body.feed(piece)
                 body.being_read = False
                 yield piece

@@ -112,7 +112,7 @@ def _follow(
     client = private.get("client")
     tracker = tracker_of(client)
     if tracker is not None:
-        with tracker.seam("openai.socket"):
+        with tracker.boundary("openai.socket"):
             socket = getattr(opened, "_connection", opened)
             calls = _SocketCalls(tracker, partial(tracker_of, client), client, private.get("model"))
             if operation is not None:
@@ -197,7 +197,7 @@ class _SocketCalls:
             client: The client it was opened with.
             model: The model asked for when it was opened.
         """
-        self._seam = tracker.seam("openai.socket")
+        self._seam = tracker.boundary("openai.socket")
         self._tracker_now = tracker_now
         url = urlsplit(str(getattr(client, "websocket_base_url", None) or client.base_url))
         self._host = url.hostname or ""

@@ -390,7 +390,7 @@ class EnergySpanProcessor(SpanProcessor):  # type: ignore[misc, unused-ignore]
     def on_start(self, span: Any, parent_context: object = None) -> None:
         """Be there when the span ends."""
         if self.enabled:
-            with self._enricher.tracker.seam("enrich.start"):
+            with self._enricher.tracker.boundary("enrich.start"):
                 self._watch(span)
 
     def _watch(self, span: Any) -> None:
@@ -421,7 +421,7 @@ def _enriched_end(span: Any, watched: _Watched, enricher: SpanEnricher) -> Calla
 
     def end(*args: Any, **kwargs: Any) -> None:
         if ended.acquire(blocking=False):
-            with enricher.tracker.seam("enrich.end"):
+            with enricher.tracker.boundary("enrich.end"):
                 # Without this the span would be in a reference cycle.
                 if vars(span).get("end") is end:
                     del span.end
@@ -453,7 +453,7 @@ class EnergyCompletionHook:
 
     def on_completion(self, *, span: Any = None, **completion: object) -> None:
         """Put the energy on the span of a completed call."""
-        with self._enricher.tracker.seam("enrich.completion"):
+        with self._enricher.tracker.boundary("enrich.completion"):
             if self._enabled and span is not None and span.is_recording():
                 watched = _watched.get(span.get_span_context().span_id)
                 if watched is None:

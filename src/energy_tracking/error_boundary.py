@@ -1,0 +1,96 @@
+"""The boundary between the library and its user: no error of ours gets across it.
+
+What happens inside of it must never change the caller's call. Errors go to one handler, the
+user's ``on_error`` or a log line per kind; what the handler raises goes to the log in its place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+
+logger = logging.getLogger("energy_tracking")
+
+ErrorHandler = Callable[[str, Exception], object]
+"""Told where in the library an error happened, and the error."""
+
+
+class ErrorBoundaries:
+    """The boundaries of one tracker, by the name of what happens inside."""
+
+    def __init__(self, on_error: ErrorHandler | None = None) -> None:
+        """Hand errors to this handler, else log each kind once."""
+        self.report: ErrorHandler = partial(_report, on_error or _LogOnce())
+        self._boundaries: dict[str, ErrorBoundary] = {}
+
+    def __call__(self, name: str) -> ErrorBoundary:
+        """A ``with`` block that catches and reports the library's own errors."""
+        boundary = self._boundaries.get(name)
+        if boundary is None:
+            boundary = self._boundaries[name] = ErrorBoundary(name, self.report)
+        return boundary
+
+
+class ErrorBoundary:
+    """A ``with`` block that hands our own errors to a handler instead of the caller."""
+
+    __slots__ = ("_handler", "_name")
+
+    def __init__(self, name: str, handler: ErrorHandler) -> None:
+        self._name = name
+        self._handler = handler
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Swallow errors; interrupts and exits of the process pass."""
+        if isinstance(exc, Exception):
+            _report(self._handler, self._name, exc)
+            return True
+        return False
+
+
+def _report(handler: ErrorHandler, where: str, error: Exception) -> None:
+    """Hand an error of our own to a handler, and survive that.
+
+    Args:
+        handler: The handler.
+        where: Where in the library it happened.
+        error: The error. What it was raised over is taken off: that may be the caller's own
+            error, with a provider's text and a key in it.
+    """
+    error.__cause__ = error.__context__ = None
+    try:
+        handler(where, error)
+    except Exception as failed:
+        if handler is not _last_resort:
+            _report(_last_resort, "on_error", failed)
+
+
+class _LogOnce:
+    """Logs each kind of error the first time it happens."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, type[Exception]]] = set()
+
+    def __call__(self, where: str, error: Exception) -> None:
+        if (where, type(error)) not in self._seen:
+            self._seen.add((where, type(error)))
+            logger.warning(
+                "energy tracking failed in %s; the call itself is not affected. "
+                "Further errors of this kind are not logged.",
+                where,
+                exc_info=error,
+            )
+
+
+_last_resort = _LogOnce()
+"""Handles the error of a handler."""
