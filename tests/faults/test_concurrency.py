@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import openai
 import pytest
+from openai._base_client import BaseClient, SyncAPIClient
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -25,7 +29,8 @@ from energy_tracking import (
     uninstrument_openai,
     unwrap_openai,
 )
-from energy_tracking.lifecycle import open_calls
+from energy_tracking.lifecycle import open_calls, record_listeners
+from energy_tracking.otel.span_processor import EnergySpanProcessor, _counted
 from faults.in_process import in_process
 from loopback import DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
 from watch import Watch, collect
@@ -239,6 +244,130 @@ async def test_instrumenting_on_and_off_under_load_harms_no_call(
     seen = len(watch.records)
     await shape.ask(flavour, client)
     assert len(watch.records) == seen + 1
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def at_once(*work: Callable[[], object]) -> None:
+    """Do all of this at the same time, each in a thread of its own."""
+    ready = threading.Barrier(len(work))
+
+    def begin(one: Callable[[], object]) -> object:
+        ready.wait()
+        return one()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        for done in [pool.submit(begin, one) for one in work]:
+            done.result()
+
+
+HOOKED = (SyncAPIClient, BaseClient)
+METHODS = ("request", "_process_response", "_process_response_data")
+
+
+def methods_of_the_sdk() -> list[object]:
+    return [vars(owner).get(name) for owner in HOOKED for name in METHODS]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    ["wrap wrap wrap", "instrument instrument instrument", "wrap instrument wrap instrument"],
+)
+def test_tracking_begun_by_many_threads_counts_once_and_ends_with_one_step(
+    watch: Watch, steps: str
+) -> None:
+    shape, untouched = SHAPES["chat"], methods_of_the_sdk()
+    with hurried():
+        for _ in range(60):
+            client = in_process(Flavour("sync"), shape)
+            at_once(*(partial(STEPS[step], watch, client) for step in steps.split()))
+            seen = len(watch.records)
+            client.chat.completions.create(**shape.request)
+            assert len(watch.records) == seen + 1
+            at_once(lambda: unwrap_openai(client), uninstrument_openai, uninstrument_openai)  # noqa: B023
+            client.chat.completions.create(**shape.request)
+            assert len(watch.records) == seen + 1
+            assert not {"request", *METHODS, "copy"} & set(vars(client))
+            assert methods_of_the_sdk() == untouched
+
+
+@pytest.mark.parametrize("name", ["chat", "chat stream"])
+def test_a_call_made_while_tracking_begins_and_ends_is_counted_once_at_most(
+    watch: Watch, name: str
+) -> None:
+    shape, untouched = SHAPES[name], methods_of_the_sdk()
+    client = in_process(Flavour("sync"), shape)
+    method = attribute(client, shape.method)
+
+    def ask() -> None:
+        for _ in range(10):
+            with Session() as session:
+                result = method(**shape.request)
+                if shape.request.get("stream"):
+                    _ = list(result)
+            counted.append(session.totals.calls)
+
+    def toggle(*steps: str) -> None:
+        for _ in range(20):
+            for step in steps:
+                STEPS[step](watch, client)
+
+    counted: list[int] = []
+    with hurried():
+        for _ in range(10):
+            at_once(
+                ask,
+                ask,
+                partial(toggle, "wrap", "unwrap"),
+                partial(toggle, "instrument", "uninstrument"),
+                partial(toggle, "wrap", "instrument", "unwrap"),
+            )
+    unwrap_openai(client)
+    uninstrument_openai()
+    assert set(counted) <= {0, 1}
+    assert sum(counted) == len(watch.records)
+    assert methods_of_the_sdk() == untouched
+
+
+def test_no_call_of_a_tracked_client_is_lost_while_others_begin_to_track(watch: Watch) -> None:
+    """Whoever tracks at the moment, somebody does."""
+    shape = SHAPES["chat"]
+    client = in_process(Flavour("sync"), shape)
+    instrument_openai(**watch.arguments)
+
+    def ask() -> None:
+        for _ in range(50):
+            client.chat.completions.create(**shape.request)
+
+    def toggle() -> None:
+        for _ in range(100):
+            watch.wrap(client)
+            unwrap_openai(client)
+
+    with hurried():
+        at_once(ask, ask, toggle)
+    assert len(watch.records) == 100
+
+
+def test_processors_of_many_threads_are_told_of_a_call_once() -> None:
+    def make() -> None:
+        EnergySpanProcessor()
+
+    before = [one for one in record_listeners if one != _counted.remember]
+    with hurried():
+        for _ in range(20):
+            record_listeners[:] = before
+            at_once(*[make] * 6)
+            assert record_listeners.count(_counted.remember) == 1
 
 
 # --- cancellation ----------------------------------------------------------------------

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -58,6 +60,8 @@ RETRY_COUNT_HEADER = "x-stainless-retry-count"
 
 _sending: Activities[_Sending] = Activities("energy_tracking.sending")
 _class_hooks: _Hooks | None = None
+_installing = threading.RLock()
+"""Held while hooks are put on or taken off, of any client and of the classes."""
 
 
 def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> ClientT:
@@ -84,15 +88,17 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
         )
     tracker = Tracker(**arguments)
     if not tracker.settings.disabled:
-        _track_client(client, tracker)
+        with _installing:
+            _track_client(client, tracker)
     return client
 
 
 def unwrap_openai(client: ClientT) -> ClientT:
     """Stop tracking this client; calls under way are still recorded."""
-    hooks = vars(client).pop(HOOKS_ATTRIBUTE, None)
-    if hooks is not None:
-        hooks.remove()
+    with _installing:
+        hooks = vars(client).pop(HOOKS_ATTRIBUTE, None)
+        if hooks is not None:
+            hooks.remove()
     return client
 
 
@@ -112,23 +118,25 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
     tracker = Tracker(**arguments)
     if tracker.settings.disabled:
         return
-    if _class_hooks is not None:
-        if _class_hooks.take(tracker):
-            return
-        _class_hooks.remove()
-    _class_hooks = _Hooks(tracker)
-    follow_sockets(_tracker_of)
-    for owner, name, hook in _hooks_for_classes():
-        wrapper = _while_in_force(hook, _class_hooks)
-        _class_hooks.put(owner, name, wrapt.FunctionWrapper(vars(owner)[name], wrapper))
+    with _installing:
+        if _class_hooks is not None:
+            if _class_hooks.take(tracker):
+                return
+            _class_hooks.remove()
+        _class_hooks = hooks = _Hooks(tracker)
+        follow_sockets(_tracker_of)
+        for owner, name, hook in _hooks_for_classes():
+            wrapper = _while_in_force(hook, hooks)
+            hooks.put(owner, name, wrapt.FunctionWrapper(vars(owner)[name], wrapper))
 
 
 def uninstrument_openai() -> None:
     """Undo ``instrument_openai``; calls under way are still recorded."""
     global _class_hooks
-    if _class_hooks is not None:
-        _class_hooks.remove()
-        _class_hooks = None
+    with _installing:
+        if _class_hooks is not None:
+            _class_hooks.remove()
+            _class_hooks = None
 
 
 class _Hooks:
@@ -246,6 +254,20 @@ class _Sending(Activity):
                 call.close(exc)
         self._is_left = True
 
+    def covers(self, client: object, options: object, *, by_class: bool) -> bool:
+        """Whether a request is this one, on its way to the SDK.
+
+        Args:
+            client: The client that sends it.
+            options: The SDK's options of it.
+            by_class: Whether it came to a hook on the class. Between that and the hooks of a
+                client stands what others have hooked, who may copy the options.
+        """
+        return client is self._client and (
+            options is _options_of(self.args, self.kwargs)
+            or (by_class and HOOKS_ATTRIBUTE in vars(client))
+        )
+
     def read(self, result: object) -> None:
         """Read the result where the SDK's inner methods are not hooked, or no longer are."""
         call = self.call
@@ -264,7 +286,7 @@ class _Sending(Activity):
     def bind(self, response: Any) -> None:
         """Tie the call to its HTTP response."""
         call = self.call
-        if call is None:
+        if call is None or response.extensions.get(CALL_EXTENSION) is call:
             return
         response.extensions[CALL_EXTENSION] = call
         self.answered = True
@@ -283,7 +305,7 @@ class _Sending(Activity):
                 call.refused_energy = "energy header"
 
     def _start(self) -> None:
-        options = self.kwargs["options"] if "options" in self.kwargs else self.args[1]
+        options = _options_of(self.args, self.kwargs)
         endpoint = endpoint_of(options.method, options.url)
         if endpoint is None:
             note_fetched(options.url.partition("?")[0].split("/"))
@@ -322,6 +344,11 @@ def is_sending() -> bool:
     """Whether a tracked call is being sent here; what is seen of it now is seen twice."""
     sending = _sending.current()
     return sending is not None and sending.call is not None
+
+
+def _options_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The SDK's options of a request."""
+    return kwargs["options"] if "options" in kwargs else args[1]
 
 
 def _body_of(options: Any) -> Mapping[str, Any]:
@@ -475,7 +502,7 @@ def _copy(
     kwargs: dict[str, Any],
 ) -> Any:
     copied = wrapped(*args, **kwargs)
-    with tracker.boundary("openai.copy"):
+    with tracker.boundary("openai.copy"), _installing:
         _track_client(copied, tracker)
     return copied
 
@@ -567,7 +594,7 @@ def _shallow_copy(client: Any) -> Any:
     copied = copy._reconstruct(client, None, *client.__reduce_ex__(4))  # type: ignore[attr-defined]
     hooks: _Hooks | None = vars(copied).pop(HOOKS_ATTRIBUTE, None)
     if hooks is not None:
-        with hooks.tracker.boundary("openai.copy"):
+        with hooks.tracker.boundary("openai.copy"), _installing:
             hooks.leave(copied)
             _track_client(copied, hooks.tracker)
     return copied
@@ -587,11 +614,27 @@ def _while_in_force(hook: Hook, hooks: _Hooks, only: object = None) -> Wrapper:
     ) -> Any:
         # What a user has put in a method's place may be bound to nothing.
         client = bound_to if only is None else only
-        # A client wrapped by itself has already been through its own hooks.
-        passed = not hooks.in_force or (only is None and HOOKS_ATTRIBUTE in vars(client))
         # Data is of a call under way, which is read to its end by who began.
-        if passed and hook is not _process_response_data:
+        passed = not hooks.in_force and hook is not _process_response_data
+        if not passed and hook in (_request, _request_async):
+            # It may have been through other hooks of ours: those of a client wrapped by itself,
+            # which another thread may be taking off or putting on just now.
+            sending = _sending.current()
+            passed = sending is not None and sending.covers(
+                client, _options_of(args, kwargs), by_class=only is None
+            )
+        if passed:
             return wrapped(*args, **kwargs)
         return hook(hooks.tracker, wrapped, client, args, kwargs)
 
     return wrapper
+
+
+def _renew_lock() -> None:
+    """In the child of a fork, where another thread may hold it for ever."""
+    global _installing
+    _installing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from typing import Any, ClassVar, Self, Unpack
 
 from opentelemetry import trace
@@ -35,17 +36,19 @@ class EnergyTrackingInstrumentor:
     """
 
     _instance: ClassVar[Self | None] = None
+    _changing: ClassVar[Any] = threading.RLock()
 
     is_instrumented_by_opentelemetry: bool
     _processor: Any
 
     def __new__(cls) -> Self:
         """The only instance."""
-        if cls._instance is None:
-            cls._instance = super().__new__(cls)
-            cls._instance.is_instrumented_by_opentelemetry = False
-            cls._instance._processor = None
-        return cls._instance
+        with cls._changing:
+            if cls._instance is None:
+                cls._instance = super().__new__(cls)
+                cls._instance.is_instrumented_by_opentelemetry = False
+                cls._instance._processor = None
+            return cls._instance
 
     def instrumentation_dependencies(self) -> tuple[str, ...]:
         """Nothing is required: what is not installed is not tracked."""
@@ -62,12 +65,14 @@ class EnergyTrackingInstrumentor:
             ConfigurationError: A setting given here is wrong. One of the environment is
                 only logged: the other instrumentations are to start all the same.
         """
-        if self.is_instrumented_by_opentelemetry or _sdk_is_disabled():
+        if _sdk_is_disabled():
             return
         known = TrackerArguments.__optional_keys__
         arguments: Any = {name: value for name, value in kwargs.items() if name in known}
         try:
-            self._start(**arguments)
+            with self._changing:
+                if not self.is_instrumented_by_opentelemetry:
+                    self._start(**arguments)
         except ConfigurationError as error:
             if arguments:
                 raise
@@ -91,8 +96,11 @@ class EnergyTrackingInstrumentor:
 
     def uninstrument(self, **kwargs: Any) -> None:
         """Stop tracking; calls under way are still recorded."""
-        if not self.is_instrumented_by_opentelemetry:
-            return
+        with self._changing:
+            if self.is_instrumented_by_opentelemetry:
+                self._stop()
+
+    def _stop(self) -> None:
         if self._processor is not None:
             self._processor.shutdown()
             self._processor = None

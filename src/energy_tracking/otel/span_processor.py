@@ -240,14 +240,14 @@ class _Counted:
 
     def begin_anew(self) -> None:
         """Forget all with a lock nobody holds: for the child of a fork."""
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
         self._responses: OrderedDict[str, None] = OrderedDict()
         self._reports: deque[_Report] = deque(maxlen=REMEMBERED_REPORTS)
 
     def remember(self, call: Call, record: CallRecord) -> None:
         """Remember a call that any tracker of the process counts."""
         usage, scope = record.usage, _told_by(call)
-        with self._lock:
+        with self.lock:
             if record.response_id is not None:
                 self._responses[record.response_id] = None
                 if len(self._responses) > REMEMBERED:
@@ -259,7 +259,7 @@ class _Counted:
 
     def covers(self, facts: SpanFacts, scope: str) -> bool:
         """Whether the call of a span was counted."""
-        with self._lock:
+        with self.lock:
             if facts.response_id is not None and facts.response_id in self._responses:
                 return True
             for report in self._reports:
@@ -317,8 +317,9 @@ class SpanEnricher:
     def __init__(self, tracker: Tracker) -> None:
         """Count with this tracker's settings, and tell its telemetry and sinks."""
         self.tracker = tracker
-        if _counted.remember not in record_listeners:
-            record_listeners.append(_counted.remember)
+        with _counted.lock:
+            if _counted.remember not in record_listeners:
+                record_listeners.append(_counted.remember)
 
     def enrich(self, span: Any, watched: _Watched) -> None:
         """Count the call a span stands for, unless it is counted; put its energy on it."""
