@@ -137,6 +137,8 @@ class Tracker:
             told_elsewhere=told_elsewhere,
         )
         call = Call(request, self._settle, prompt)
+        if self.settings.disabled:
+            return call
         with self._boundaries("telemetry.start"):
             telemetry = self.telemetry
             call.span = telemetry.start(request) if span is None else telemetry.onto(span)
@@ -193,6 +195,8 @@ class Tracker:
         open_calls.discard(call)
         held_calls.discard(call)
         record = call.record(self.estimation.estimate_safely)
+        if self.settings.disabled:
+            return record
         with self._boundaries("record_listeners"):
             for listener in record_listeners:
                 listener(call, record)

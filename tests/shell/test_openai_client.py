@@ -22,6 +22,7 @@ from calls import CHAT, CHAT_STREAM, EMBED, SHAPES, STREAM, Shape, attribute
 from energy_tracking import (
     EnergyTrackingWarning,
     Session,
+    Tracker,
     instrument_openai,
     uninstrument_openai,
     unwrap_openai,
@@ -141,6 +142,50 @@ async def test_a_client_wrapped_while_disabled_is_untouched(
     with instrumented(watch):
         await plain.ask(flavour, client)
     assert watch.records == []
+
+
+async def test_wrapping_again_while_disabled_stops_tracking(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(plain.answer)
+    client = watch.wrap(watch.wrap(flavour.client(loopback.base_url)), disabled=True)
+    await plain.ask(flavour, client)
+    assert watch.records == []
+    watch.wrap(client)
+    await plain.ask(flavour, client)
+    assert len(watch.records) == 1
+
+
+async def test_a_client_wrapped_while_disabled_is_left_out_of_instrumentation(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(plain.answer)
+    client = flavour.client(loopback.base_url)
+    with instrumented(watch):
+        watch.wrap(client, disabled=True)
+        await plain.ask(flavour, client)
+        assert watch.records == []
+        await plain.ask(flavour, flavour.client(loopback.base_url))
+        await plain.ask(flavour, unwrap_openai(client))
+    assert len(watch.records) == 2
+
+
+async def test_instrumenting_again_while_disabled_stops_tracking(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(plain.answer)
+    with instrumented(watch):
+        instrument_openai(disabled=True)
+        await plain.ask(flavour, flavour.client(loopback.base_url))
+    assert watch.records == []
+
+
+def test_a_disabled_tracker_records_nothing_but_still_estimates(watch: Watch) -> None:
+    with Session("off") as session:
+        tracker = Tracker(**watch.arguments, disabled=True)
+        record = tracker.record(model="gpt-4o", usage={"prompt_tokens": 9, "completion_tokens": 9})
+    assert record.estimate is not None
+    assert session.totals.calls == len(watch.records) == len(watch.spans) == 0
 
 
 def wrap(watch: Watch, client: Any) -> None:

@@ -87,8 +87,10 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
             f"got {client!r}"
         )
     tracker = Tracker(**arguments)
-    if not tracker.settings.disabled:
-        with _installing:
+    with _installing:
+        if tracker.settings.disabled:
+            _leave_client_alone(client, tracker)
+        else:
             _track_client(client, tracker)
     return client
 
@@ -117,6 +119,7 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
     global _class_hooks
     tracker = Tracker(**arguments)
     if tracker.settings.disabled:
+        uninstrument_openai()
         return
     with _installing:
         if _class_hooks is not None:
@@ -159,8 +162,10 @@ class _Hooks:
         setattr(owner, name, wrapper)
 
     def take(self, tracker: Tracker) -> bool:
-        """Tell another tracker from now on; False where a wrapper has lost its place."""
-        if not all(vars(owner).get(name) is ours for owner, name, ours, _ in self._places):
+        """Give the calls to another tracker; False where a wrapper has lost its place, or none is."""
+        if not self._places or not all(
+            vars(owner).get(name) is ours for owner, name, ours, _ in self._places
+        ):
             return False
         self.tracker = tracker
         return True
@@ -577,6 +582,15 @@ def _track_client(client: Any, tracker: Tracker) -> None:
         hooks.put(client, name, wrapt.FunctionWrapper(getattr(client, name), wrapper))
 
 
+def _leave_client_alone(client: Any, tracker: Tracker) -> None:
+    """Track a client no more, neither by itself nor with all others, until it is unwrapped."""
+    hooks = vars(client).get(HOOKS_ATTRIBUTE)
+    if hooks is not None:
+        hooks.remove()
+    if hooks is not None or _class_hooks is not None:
+        vars(client)[HOOKS_ATTRIBUTE] = _Hooks(tracker)
+
+
 @cache
 def _keep_copies_apart() -> None:
     """See to it that ``copy.copy`` of a tracked client makes one that is tracked by itself.
@@ -601,9 +615,9 @@ def _shallow_copy(client: Any) -> Any:
 
 
 def _tracker_of(client: object) -> Tracker | None:
-    """Who tracks this client now."""
-    hooks: _Hooks | None = vars(client).get(HOOKS_ATTRIBUTE, _class_hooks)
-    return None if hooks is None else hooks.tracker
+    """The tracker that receives this client's calls now; None where none does."""
+    hooks: _Hooks | None = getattr(client, "__dict__", {}).get(HOOKS_ATTRIBUTE, _class_hooks)
+    return None if hooks is None or hooks.tracker.settings.disabled else hooks.tracker
 
 
 def _while_in_force(hook: Hook, hooks: _Hooks, only: object = None) -> Wrapper:
@@ -615,7 +629,8 @@ def _while_in_force(hook: Hook, hooks: _Hooks, only: object = None) -> Wrapper:
         # What a user has put in a method's place may be bound to nothing.
         client = bound_to if only is None else only
         # Data is of a call under way, which is read to its end by who began.
-        passed = not hooks.in_force and hook is not _process_response_data
+        in_force = hooks.in_force and _tracker_of(client) is not None
+        passed = not in_force and hook is not _process_response_data
         if not passed and hook in (_request, _request_async):
             # It may have been through other hooks of ours: those of a client wrapped by itself,
             # which another thread may be taking off or putting on just now.
