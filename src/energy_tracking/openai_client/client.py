@@ -162,7 +162,7 @@ class _Hooks:
         setattr(owner, name, wrapper)
 
     def take(self, tracker: Tracker) -> bool:
-        """Give the calls to another tracker; False where a wrapper has lost its place, or none is."""
+        """Give the calls to another tracker; False where no wrapper, or not every one, is left."""
         if not self._places or not all(
             vars(owner).get(name) is ours for owner, name, ours, _ in self._places
         ):
