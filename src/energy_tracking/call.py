@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.shapes import (
@@ -34,6 +34,9 @@ from energy_tracking.shapes import (
     usage_in,
 )
 from energy_tracking.usage import TokenUsage, read_usage
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
 
@@ -412,18 +415,32 @@ def defer(settle: Callable[[], None]) -> None:
 def settle_deferred() -> None:
     """Settle what finalisers have left behind; a no-op from inside of itself."""
     # A sink that reads a total while it is told of a record would come back here.
-    if getattr(_settling, "now", False):
-        return
-    _settling.now = True
+    if not getattr(_settling, "is_held", False):
+        hold_settling(_settle_all)
+
+
+def hold_settling(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function during which this thread settles nothing that is deferred.
+
+    For everything that takes the locks of others, of a metrics SDK or a user's sink: a signal
+    handler that looks at a session in the middle of it would settle a call, and wait for ever
+    for a lock that its own thread holds.
+    """
+    before = getattr(_settling, "is_held", False)
     try:
-        while True:
-            try:
-                settle = _deferred.get_nowait()
-            except Empty:
-                return
-            settle()
+        _settling.is_held = True
+        return function(*args, **kwargs)
     finally:
-        _settling.now = False
+        _settling.is_held = before
+
+
+def _settle_all() -> None:
+    while True:
+        try:
+            settle = _deferred.get_nowait()
+        except Empty:
+            return
+        settle()
 
 
 def forget_deferred() -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
-from energy_tracking.call import defer, settle_deferred
+from energy_tracking.call import defer, hold_settling, settle_deferred
 from energy_tracking.session import FunctionTotals
 from energy_tracking.shapes import response_facts
 from energy_tracking.telemetry import FunctionSpan
@@ -92,7 +92,7 @@ class _Run:
         self._span: FunctionSpan | None = None
         self._ended = threading.Lock()
         with tracker.seam("decorator.start"):
-            self._span = tracker.telemetry.start_function(name)
+            self._span = hold_settling(tracker.telemetry.start_function, name)
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -143,7 +143,7 @@ class _Run:
             if self._ended.acquire(blocking=False):
                 self._totals.tell(None)
                 if self._span is not None:
-                    self._span.end(self._totals.totals, error_type, ended_at)
+                    hold_settling(self._span.end, self._totals.totals, error_type, ended_at)
 
 
 Begin = Callable[[], _Run]

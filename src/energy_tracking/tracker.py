@@ -26,6 +26,7 @@ from energy_tracking.call import (
     CreditedSession,
     Outcome,
     forget_deferred,
+    hold_settling,
     settle_deferred,
     status_of,
 )
@@ -173,7 +174,10 @@ class Tracker:
         call = Call(request, self._settle, prompt)
         with self.seam("telemetry.start"):
             telemetry = self.telemetry
-            call.span = telemetry.start(request) if span is None else telemetry.onto(span)
+            # Span processors have locks, too.
+            call.span = (
+                hold_settling(telemetry.start, request) if span is None else telemetry.onto(span)
+            )
         return call
 
     def record(
@@ -217,7 +221,7 @@ class Tracker:
         call.response_id = response_id
         call.measured_energy_joules = measured_energy_joules
         call.error_type = error_type
-        return self._tell(call)
+        return hold_settling(self._tell, call)
 
     def estimate(
         self,
@@ -356,7 +360,7 @@ class Tracker:
 
     def _settle(self, call: Call) -> None:
         with self.seam("settle"):
-            self._tell(call)
+            hold_settling(self._tell, call)
 
     def _tell(self, call: Call) -> CallRecord:
         open_streams.discard(call)
@@ -501,7 +505,7 @@ class _LogOnce:
 _last_resort = _LogOnce()
 """Handles the error of a handler."""
 
-_catalogue_lock = threading.Lock()
+_catalogue_lock = threading.RLock()
 _catalogue: Catalogue | None = None
 
 
@@ -510,7 +514,9 @@ def default_catalogue() -> Catalogue:
     global _catalogue
     with _catalogue_lock:
         if _catalogue is None:
-            _catalogue = load_catalogue().copy()
+            loaded = load_catalogue().copy()
+            # A signal handler may have come here while it was loaded.
+            _catalogue = _catalogue or loaded
         return _catalogue
 
 
@@ -570,7 +576,7 @@ def _leave_open_calls_to_parent() -> None:
 
 def _renew_catalogue_lock() -> None:
     global _catalogue_lock
-    _catalogue_lock = threading.Lock()
+    _catalogue_lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
