@@ -17,7 +17,13 @@ from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
 from energy_tracking.calls.session import FunctionTotals
-from energy_tracking.lifecycle import close_open_calls_at_exit, defer, open_calls, run_deferred
+from energy_tracking.lifecycle import (
+    close_open_calls_at_exit,
+    defer,
+    hold_deferred,
+    open_calls,
+    run_deferred,
+)
 from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
@@ -92,7 +98,7 @@ class _Run:
         self._span: FunctionSpan | None = None
         self._ended = threading.Lock()
         with tracker.boundary("decorator.start"):
-            self._span = tracker.telemetry.start_function(name)
+            self._span = hold_deferred(tracker.telemetry.start_function, name)
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -143,7 +149,7 @@ class _Run:
             if self._ended.acquire(blocking=False):
                 self._totals.tell(None)
                 if self._span is not None:
-                    self._span.end(self._totals.totals, error_type, ended_at)
+                    hold_deferred(self._span.end, self._totals.totals, error_type, ended_at)
 
 
 Begin = Callable[[], _Run]

@@ -26,7 +26,10 @@ import os
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # A call is whatever has ``close()``, which ends it as far as it got, and ``abandon()``, which ends
 # it without delivering it. It is not typed closer, since this floor lies below that of calls.
@@ -57,18 +60,32 @@ def defer(action: Callable[[], None]) -> None:
 def run_deferred() -> None:
     """Do what finalisers have left behind; a no-op from inside of itself."""
     # A sink that reads a total while it is given a record would come back here.
-    if getattr(_running, "now", False):
-        return
-    _running.now = True
+    if not getattr(_running, "is_held", False):
+        hold_deferred(_run_all)
+
+
+def hold_deferred(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function during which this thread runs nothing that is deferred.
+
+    For everything that takes the locks of others, of a metrics SDK or a user's sink: a signal
+    handler that looks at a session in the middle of it would close a call, and wait for ever
+    for a lock that its own thread holds.
+    """
+    before = getattr(_running, "is_held", False)
     try:
-        while True:
-            try:
-                action = _deferred.get_nowait()
-            except Empty:
-                return
-            action()
+        _running.is_held = True
+        return function(*args, **kwargs)
     finally:
-        _running.now = False
+        _running.is_held = before
+
+
+def _run_all() -> None:
+    while True:
+        try:
+            action = _deferred.get_nowait()
+        except Empty:
+            return
+        action()
 
 
 def close_open_calls() -> None:

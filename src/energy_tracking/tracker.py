@@ -27,6 +27,7 @@ from energy_tracking.lifecycle import (
     call_at_exit,
     close_open_calls_at_exit,
     held_calls,
+    hold_deferred,
     open_calls,
     record_listeners,
     run_deferred,
@@ -141,7 +142,10 @@ class Tracker:
             return call
         with self._boundaries("telemetry.start"):
             telemetry = self.telemetry
-            call.span = telemetry.start(request) if span is None else telemetry.onto(span)
+            # Span processors have locks, too.
+            call.span = (
+                hold_deferred(telemetry.start, request) if span is None else telemetry.onto(span)
+            )
         return call
 
     def record(
@@ -185,11 +189,11 @@ class Tracker:
         call.response_id = response_id
         call.measured_energy_joules = measured_energy_joules
         call.error_type = error_type
-        return self._tell(call)
+        return hold_deferred(self._tell, call)
 
     def _settle(self, call: Call) -> None:
         with self._boundaries("settle"):
-            self._tell(call)
+            hold_deferred(self._tell, call)
 
     def _tell(self, call: Call) -> CallRecord:
         open_calls.discard(call)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
@@ -36,6 +36,9 @@ from energy_tracking.usage.payloads import (
     tool_usage_in,
     usage_in,
 )
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
 

@@ -121,7 +121,11 @@ class _Account:
         _accounts.add(self)
 
     def start_empty(self) -> None:
-        self._lock = threading.Lock()
+        # A signal handler may look at the session, or make a call, in the middle of one that
+        # this very thread adds up.
+        self._lock = threading.RLock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_adding = False
         self._groups: dict[GroupKey, Totals] = {}
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._comparable: deque[_Comparable] = deque(maxlen=CALLS_COMPARED)
@@ -136,17 +140,34 @@ class _Account:
         one: Totals,
         comparable: _Comparable | None,
     ) -> None:
-        """Add one call's totals."""
+        """Add one call's totals, or leave them to whom a signal handler has interrupted."""
         with self._lock:
-            if comparable is not None:
-                self._comparable.append(comparable)
-            group = self._groups.get(key)
-            if group is None:
-                group = self._groups[key] = Totals()
-            group += one
-            self.energy_nanojoules += one.total_energy_nanojoules
-            if record.reason is not None:
-                self._reasons[record.model, record.reason] += 1
+            self._waiting.append(partial(self._add, record, key, one, comparable))
+            if self._is_adding:
+                return
+            self._is_adding = True
+            try:
+                while self._waiting:
+                    self._waiting.popleft()()
+            finally:
+                self._is_adding = False
+
+    def _add(
+        self,
+        record: CallRecord,
+        key: GroupKey,
+        one: Totals,
+        comparable: _Comparable | None,
+    ) -> None:
+        if comparable is not None:
+            self._comparable.append(comparable)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Totals()
+        group += one
+        self.energy_nanojoules += one.total_energy_nanojoules
+        if record.reason is not None:
+            self._reasons[record.model, record.reason] += 1
 
     def groups(self) -> dict[GroupKey, Totals]:
         """A copy of the totals, by what calls have in common."""

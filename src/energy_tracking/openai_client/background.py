@@ -27,7 +27,8 @@ class HeldCalls:
 
     def __init__(self, limit: int = MAX_HELD) -> None:
         self._limit = limit
-        self._lock = threading.Lock()
+        # A signal handler that settles what finalisers have left may come back here.
+        self._lock = threading.RLock()
         self._calls: OrderedDict[str, Call] = OrderedDict()
 
     def fetched_by(self, path: str) -> Call | None:
@@ -59,7 +60,7 @@ class HeldCalls:
 
     def begin_anew(self) -> None:
         """Let go of all with a lock nobody holds: for the child of a fork."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._calls = OrderedDict()
 
 

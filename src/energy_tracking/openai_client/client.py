@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -33,7 +32,7 @@ from energy_tracking.calls.call import Call
 from energy_tracking.calls.session import note_fetched
 from energy_tracking.contexts import Activities, Activity
 from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
-from energy_tracking.lifecycle import open_calls
+from energy_tracking.lifecycle import call_after_fork, open_calls
 from energy_tracking.openai_client.background import calls_by_response
 from energy_tracking.openai_client.other_instrumentations import is_told_elsewhere
 from energy_tracking.openai_client.responses import DECODED_EXTENSION, follow, read_in_memory
@@ -651,5 +650,4 @@ def _renew_lock() -> None:
     _installing = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+call_after_fork(_renew_lock)

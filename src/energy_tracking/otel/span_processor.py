@@ -262,7 +262,8 @@ class _Counted:
         with self.lock:
             if facts.response_id is not None and facts.response_id in self._responses:
                 return True
-            for report in self._reports:
+            # A copy: a signal handler may make a call in between.
+            for report in tuple(self._reports):
                 if report.is_of(facts, scope):
                     report.scopes.add(scope)
                     return True

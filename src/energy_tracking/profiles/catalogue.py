@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +16,7 @@ from energy_tracking.errors import (
     UnknownModelError,
     not_one_of,
 )
+from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.model_names import fold, readings, spelling, stored_in
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile, Profile
 
@@ -403,5 +403,4 @@ def _renew_lock() -> None:
     _registering = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+call_after_fork(_renew_lock)

@@ -71,7 +71,7 @@ def load_catalogue() -> Catalogue:
     )
 
 
-_catalogue_lock = threading.Lock()
+_catalogue_lock = threading.RLock()
 _catalogue: Catalogue | None = None
 
 
@@ -80,7 +80,9 @@ def default_catalogue() -> Catalogue:
     global _catalogue
     with _catalogue_lock:
         if _catalogue is None:
-            _catalogue = load_catalogue().copy()
+            loaded = load_catalogue().copy()
+            # A signal handler may have come here while it was loaded.
+            _catalogue = _catalogue or loaded
         return _catalogue
 
 
@@ -96,7 +98,7 @@ def register_gpu_profile(profile: GpuProfile) -> None:
 
 def _renew_catalogue_lock() -> None:
     global _catalogue_lock
-    _catalogue_lock = threading.Lock()
+    _catalogue_lock = threading.RLock()
 
 
 call_after_fork(_renew_catalogue_lock)
