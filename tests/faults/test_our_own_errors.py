@@ -15,6 +15,7 @@ import pytest
 from calls import CHAT, SHAPES, Shape
 from energy_tracking import CallRecord, Session, error_boundary, process_session, wrap_openai
 from energy_tracking.error_boundary import ErrorBoundary
+from energy_tracking.estimation import Estimation
 from energy_tracking.openai_client.background import HeldCalls
 from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.telemetry.spans import Telemetry
@@ -43,7 +44,7 @@ def broken(*args: object, **kwargs: object) -> Any:
 SEAMS: list[tuple[object | str, str]] = [
     (Tracker, "start"),
     (Tracker, "over_budget"),
-    (Tracker, "estimate"),
+    (Estimation, "estimate"),
     (Telemetry, "start"),
     (Telemetry, "_end"),
     (Session, "add"),
@@ -59,7 +60,7 @@ SEAMS: list[tuple[object | str, str]] = [
     ("energy_tracking.calls.call", "identity_in"),
     ("energy_tracking.calls.call", "read_usage"),
     ("energy_tracking.tracker", "current_session"),
-    ("energy_tracking.tracker", "estimate_usage"),
+    ("energy_tracking.estimation", "estimate_usage"),
 ]
 
 

@@ -89,7 +89,7 @@ def test_nothing_is_told_unasked_and_only_the_name_if_asked(service: Service) ->
 def test_without_baggage_the_session_goes_on() -> None:
     with energy_session("here") as here, session_from_baggage() as session:
         assert session == here == current_session()
-    token = context.attach(baggage.set_baggage("energy_tracking.calls.session", 5))
+    token = context.attach(baggage.set_baggage("energy_tracking.session", 5))
     with session_from_baggage() as session:
         assert session == process_session()
     context.detach(token)
@@ -98,6 +98,6 @@ def test_without_baggage_the_session_goes_on() -> None:
 def test_other_baggage_goes_on() -> None:
     token = context.attach(baggage.set_baggage("customer", "c-1"))
     with session_to_baggage():
-        assert baggage.get_all() == {"customer": "c-1", "energy_tracking.calls.session": "process"}
+        assert baggage.get_all() == {"customer": "c-1", "energy_tracking.session": "process"}
     assert baggage.get_all() == {"customer": "c-1"}
     context.detach(token)

@@ -278,7 +278,7 @@ def count_two():
     return process_session().totals.calls
 
 def hold():
-    with span_processor._counted._lock, files._catalogue_lock:
+    with span_processor._counted.lock, files._catalogue_lock:
         held.set()
         release.wait(20)
 

@@ -120,6 +120,7 @@ def _ledger(options: argparse.Namespace) -> int:
 
 
 def _backfill(options: argparse.Namespace) -> int:
+    errors: list[Exception] = []
     # As for a ledger: without one named here, none is opened.
     tracker = Tracker(
         method=options.method,
@@ -128,7 +129,7 @@ def _backfill(options: argparse.Namespace) -> int:
         disabled=options.ledger is None,
         summary=False,
         spans="off",
-        on_error=_raise,
+        on_error=lambda where, error: errors.append(error),
     )
 
     def records() -> Iterator[CallRecord]:
@@ -139,17 +140,17 @@ def _backfill(options: argparse.Namespace) -> int:
             open(path, "rb").close()
         for path in options.paths:
             with Session(path):
-                yield from record_responses(path, tracker)
+                for record in record_responses(path, tracker):
+                    # Stop at the first: a ledger that takes no line takes no later one either.
+                    if errors:
+                        raise errors[0]
+                    yield record
 
     told = records()
     if options.model is not None:
         # To be shown only: the ledger keeps what has been.
         told = (tracker.estimation.estimate_again(record, options.model) for record in told)
     return _print_sum(", ".join(options.paths), told, options)
-
-
-def _raise(where: str, error: Exception) -> None:
-    raise error
 
 
 def _print_sum(name: str, records: Iterable[CallRecord], options: argparse.Namespace) -> int:
