@@ -78,6 +78,8 @@ WEIGHT_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
         "w4a16": "int4",
         "quantized.w4a16": "int4",
         "int4-autoround": "int4",
+        "qat": "q4_0",  # Gemma: trained for this format
+        "qat-q4_0": "q4_0",
         **{name: name for name in LLAMA_CPP_FORMATS},
         # Aliases in llama.cpp itself.
         "q3_k": "q3_k_m",
