@@ -30,6 +30,7 @@ from energy_tracking.estimator.serving import (
     ServingProfile,
     deploy,
 )
+from energy_tracking.model_names import WEIGHT_SUFFIXES
 from energy_tracking.profiles import WEIGHT_FORMATS, GpuProfile, ModelProfile
 
 Array = npt.NDArray[np.float64]
@@ -45,6 +46,12 @@ ENGINES = {
     "tensorrt-llm": ((0, 12), (1, 1)),
 }
 """By the dates of their releases."""
+
+NO_DRAFTS = {"", "none", "no", "off", "false", "0"}
+"""What ``spec_decode`` holds where no drafts were checked."""
+
+NOT_BOARDS = re.compile("cpu|dram|host|node|server|system|chassis|wall|facility", re.IGNORECASE)
+"""What a ``scope`` names that counts more than the boards."""
 
 USUAL_INPUT_TOKENS = 400.0
 """Prompt length where a row has none: that of the benchmark's chat tasks [tokens]."""
@@ -200,11 +207,12 @@ def _point(row: Mapping[str, str]) -> Point:
     gpus = int(_number(row, "n_decode_gpus") or _needed(row, "n_gpus"))
     batch = _needed(row, "batch")
     output_tokens = _needed(row, "mean_output_tokens")
-    per_token = _number(row, "energy_J_per_output_token")
-    if per_token is None:
-        per_token = _needed(row, "energy_J_per_request") / output_tokens
+    input_tokens = _number(row, "mean_input_tokens") or USUAL_INPUT_TOKENS
+    cached_fraction = _number(row, "cached_input_fraction") or 0.0
+    if cached_fraction > 1:
+        raise Unusable("cached_input_fraction above 1")
     precision = row.get("precision", "").strip().lower()
-    weight_format = FORMAT_NAMES.get(precision, precision)
+    weight_format = FORMAT_NAMES.get(precision) or WEIGHT_SUFFIXES.get(precision, precision)
     if weight_format not in WEIGHT_FORMATS:
         raise Unusable(f"precision {precision!r} is no known weight format")
     if "cached fraction not published" in row.get("notes", ""):
@@ -218,10 +226,9 @@ def _point(row: Mapping[str, str]) -> Point:
         expert_parallel=int(_number(row, "ep") or 1),
         # Copies of a model on one GPU each are instances of their own.
         attention_replicas=int(replicas) if gpus > 1 else 1,
-        speculative=speculative not in ("", "none"),
+        speculative=speculative not in NO_DRAFTS,
         engine_year=_engine_year(row),
     )
-    input_tokens = _number(row, "mean_input_tokens") or USUAL_INPUT_TOKENS
     return Point(
         source=row.get("source", ""),
         architecture=architecture,
@@ -234,8 +241,8 @@ def _point(row: Mapping[str, str]) -> Point:
         batch=batch,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cached_input_tokens=input_tokens * (_number(row, "cached_input_fraction") or 0.0),
-        joules_per_token=per_token,
+        cached_input_tokens=input_tokens * cached_fraction,
+        joules_per_token=_joules_per_token(row, input_tokens, output_tokens),
         tokens_per_second=_number(row, "throughput") or math.nan,
         prefill_joules_per_token=_number(row, "prefill_J_per_input_token") or math.nan,
         scope="wall" if _is_at_the_wall(row) else "gpu",
@@ -243,10 +250,25 @@ def _point(row: Mapping[str, str]) -> Point:
     )
 
 
+def _joules_per_token(row: Mapping[str, str], input_tokens: float, output_tokens: float) -> float:
+    """Energy per output token with its share of the prefill [J], by whichever columns state it."""
+    per_token = _number(row, "energy_J_per_output_token")
+    if per_token is not None:
+        return per_token
+    decode, prefill = _number(row, "decode_J_per_output_token"), "prefill_J_per_input_token"
+    if decode is not None and _number(row, "energy_J_per_request") is None:
+        return decode + _needed(row, prefill) * input_tokens / output_tokens
+    return _needed(row, "energy_J_per_request") / output_tokens
+
+
 def _is_at_the_wall(row: Mapping[str, str]) -> bool:
-    """Whether the energy is of whole servers; a row that says nothing is of the boards."""
+    """Whether the energy is of more than the boards; a row that says nothing is of the boards."""
     scope = row.get("scope") or "gpu"
-    return "gpu" not in scope.lower() or "wall" in (row.get("power_scope") or "").lower()
+    return (
+        "gpu" not in scope.lower()
+        or NOT_BOARDS.search(scope) is not None
+        or "wall" in (row.get("power_scope") or "").lower()
+    )
 
 
 def _flag(row: Mapping[str, str], serving: ServingProfile) -> str:
