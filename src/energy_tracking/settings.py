@@ -283,6 +283,12 @@ class Settings:
                 f" set engine_year ({variable('engine_year')}) to {UNBALANCED_ENGINE_YEAR}"
                 " or before"
             )
+        gpus = values.get("num_gpus", math.inf)
+        if values.get("expert_parallel", 0) > gpus:
+            raise ConfigurationError(
+                f"{origins['expert_parallel']} must be at most {origins['num_gpus']}, {gpus:g},"
+                f" got {values['expert_parallel']!r}"
+            )
         return cls(**values)
 
 
