@@ -65,6 +65,7 @@ class Point:
     """One measured configuration.
 
     Attributes:
+        file: Name of the file.
         source: Who measured it.
         architecture: Key of the architecture; what cross-validation leaves out.
         task: The benchmark's task.
@@ -86,6 +87,7 @@ class Point:
             own; NaN elsewhere [J].
     """
 
+    file: str
     source: str
     architecture: str
     task: str
@@ -149,7 +151,7 @@ def read_measured(*paths: Path) -> Measured:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 try:
-                    points.append(_point(row))
+                    points.append(_point(row, path.name))
                 except Unusable as reason:
                     skipped[str(reason)] += 1
     return Measured(tuple(points), dict(skipped))
@@ -166,6 +168,7 @@ def slices(measured: Measured) -> dict[str, dict[str, Mask]]:
         "speculative decoding": lambda point: "on" if point.serving.speculative else "off",
         "attention replicas": lambda point: f"{point.serving.attention_replicas}",
         "source": lambda point: point.source,
+        "file": lambda point: point.file,
     }
     cuts = {}
     for name, value in by.items():
@@ -201,7 +204,7 @@ def by_size(name: str, active_params: float, total_params: float) -> ModelProfil
     )
 
 
-def _point(row: Mapping[str, str]) -> Point:
+def _point(row: Mapping[str, str], file: str) -> Point:
     architecture = row.get("arch_key") or row.get("model", "")
     # Where prefill has GPUs of its own, those that decode hold the sequences.
     gpus = int(_number(row, "n_decode_gpus") or _needed(row, "n_gpus"))
@@ -230,6 +233,7 @@ def _point(row: Mapping[str, str]) -> Point:
         engine_year=_engine_year(row),
     )
     return Point(
+        file=file,
         source=row.get("source", ""),
         architecture=architecture,
         task=row.get("task", ""),

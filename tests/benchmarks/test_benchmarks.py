@@ -477,7 +477,11 @@ def test_files_are_read_one_after_the_other(
 ) -> None:
     paths = [written(tmp_path / "one.csv", ROW), written(tmp_path / "two.csv", OTHER, OTHER)]
     assert accuracy.main([str(path) for path in paths]) == 0
-    assert "3 rows used" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "3 rows used" in printed
+    # Each has a table of its own, as the README quotes them.
+    assert "file one.csv" in printed
+    assert "file two.csv" in printed
     shipped = fit.TARGET.read_bytes()
     printed = printed_by_fit(*paths)
     assert "fit.py one.csv two.csv --write" in printed
