@@ -6,7 +6,8 @@ the name, and what is left must be a known name, perhaps after other rules, each
 A name that no rows explain has no reading: nothing is guessed from how alike two names look.
 
 A new kind of name is a new row, with the reason why what it takes off does not change the size
-of the model. What does change it (``-mini``, ``-thinking``, ``-fast``) is never taken off.
+of the model. A word that may change it (``-mini``, ``-thinking``, ``-fast``) is never taken off;
+OpenRouter's ``:thinking`` prompts the same model.
 """
 
 from __future__ import annotations

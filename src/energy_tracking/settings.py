@@ -223,7 +223,7 @@ class Settings:
     )
     metric_tags: tuple[str, ...] = _setting(
         (),
-        "tags of sessions that metrics carry too; every value of each makes a time series more",
+        "tags of sessions that metrics carry too; each distinct value adds a time series",
         _names,
     )
     ledger: str | None = _setting(
