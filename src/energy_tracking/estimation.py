@@ -183,7 +183,7 @@ class Estimation:
             profile = self.catalogue.corrected_model(profile)
             if self.settings.timing_evidence and tokens_per_second is not None:
                 assumptions = with_timing_evidence(
-                    assumptions, usage, profile, basis.gpu, tokens_per_second
+                    assumptions, usage, profile, basis.gpu, tokens_per_second, match.rule
                 )
         return estimate_usage(
             usage,

@@ -281,7 +281,7 @@ class Settings:
     )
     metric_tags: tuple[str, ...] = _setting(
         (),
-        "tags of sessions that metrics carry too; every value of each makes a time series more",
+        "tags of sessions that metrics carry too; each distinct value adds a time series",
         _names,
     )
     ledger: str | None = _setting(
@@ -340,6 +340,12 @@ class Settings:
                 f" balances its experts, got {values['expert_parallel']!r}; leave it unset, or"
                 f" set engine_year ({variable('engine_year')}) to {UNBALANCED_ENGINE_YEAR}"
                 " or before"
+            )
+        gpus = values.get("num_gpus", math.inf)
+        if values.get("expert_parallel", 0) > gpus:
+            raise ConfigurationError(
+                f"{origins['expert_parallel']} must be at most {origins['num_gpus']}, {gpus:g},"
+                f" got {values['expert_parallel']!r}"
             )
         return cls(**values)
 

@@ -30,6 +30,7 @@ from energy_tracking.estimator.serving import (
     deploy,
 )
 from energy_tracking.profiles.files import load_catalogue
+from energy_tracking.profiles.model_names import WEIGHT_SUFFIXES
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
@@ -47,6 +48,12 @@ ENGINES = {
 }
 """By the dates of their releases."""
 
+NO_DRAFTS = {"", "none", "no", "off", "false", "0"}
+"""What ``spec_decode`` holds where no drafts were checked."""
+
+NOT_BOARDS = re.compile("cpu|dram|host|node|server|system|chassis|wall|facility", re.IGNORECASE)
+"""What a ``scope`` names that counts more than the boards."""
+
 USUAL_INPUT_TOKENS = 400.0
 """Prompt length where a row has none: that of the benchmark's chat tasks [tokens]."""
 
@@ -59,6 +66,7 @@ class Point:
     """One measured configuration.
 
     Attributes:
+        file: Name of the file.
         source: Who measured it.
         architecture: Key of the architecture; what cross-validation leaves out.
         task: The benchmark's task.
@@ -80,6 +88,7 @@ class Point:
             own; NaN elsewhere [J].
     """
 
+    file: str
     source: str
     architecture: str
     task: str
@@ -143,7 +152,7 @@ def read_measured(*paths: Path) -> Measured:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 try:
-                    points.append(_point(row))
+                    points.append(_point(row, path.name))
                 except Unusable as reason:
                     skipped[str(reason)] += 1
     return Measured(tuple(points), dict(skipped))
@@ -160,6 +169,7 @@ def slices(measured: Measured) -> dict[str, dict[str, Mask]]:
         "speculative decoding": lambda point: "on" if point.serving.speculative else "off",
         "attention replicas": lambda point: f"{point.serving.attention_replicas}",
         "source": lambda point: point.source,
+        "file": lambda point: point.file,
     }
     cuts = {}
     for name, value in by.items():
@@ -195,17 +205,18 @@ def by_size(name: str, active_params: float, total_params: float) -> ModelProfil
     )
 
 
-def _point(row: Mapping[str, str]) -> Point:
+def _point(row: Mapping[str, str], file: str) -> Point:
     architecture = row.get("arch_key") or row.get("model", "")
     # Where prefill has GPUs of its own, those that decode hold the sequences.
     gpus = int(_number(row, "n_decode_gpus") or _needed(row, "n_gpus"))
     batch = _needed(row, "batch")
     output_tokens = _needed(row, "mean_output_tokens")
-    per_token = _number(row, "energy_J_per_output_token")
-    if per_token is None:
-        per_token = _needed(row, "energy_J_per_request") / output_tokens
+    input_tokens = _number(row, "mean_input_tokens") or USUAL_INPUT_TOKENS
+    cached_fraction = _number(row, "cached_input_fraction") or 0.0
+    if cached_fraction > 1:
+        raise Unusable("cached_input_fraction above 1")
     precision = row.get("precision", "").strip().lower()
-    weight_format = FORMAT_NAMES.get(precision, precision)
+    weight_format = FORMAT_NAMES.get(precision) or WEIGHT_SUFFIXES.get(precision, precision)
     if weight_format not in WEIGHT_FORMATS:
         raise Unusable(f"precision {precision!r} is no known weight format")
     if "cached fraction not published" in row.get("notes", ""):
@@ -219,11 +230,11 @@ def _point(row: Mapping[str, str]) -> Point:
         expert_parallel=int(_number(row, "ep") or 1),
         # Copies of a model on one GPU each are instances of their own.
         attention_replicas=int(replicas) if gpus > 1 else 1,
-        speculative=speculative not in ("", "none"),
+        speculative=speculative not in NO_DRAFTS,
         engine_year=_engine_year(row),
     )
-    input_tokens = _number(row, "mean_input_tokens") or USUAL_INPUT_TOKENS
     return Point(
+        file=file,
         source=row.get("source", ""),
         architecture=architecture,
         task=row.get("task", ""),
@@ -235,8 +246,8 @@ def _point(row: Mapping[str, str]) -> Point:
         batch=batch,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cached_input_tokens=input_tokens * (_number(row, "cached_input_fraction") or 0.0),
-        joules_per_token=per_token,
+        cached_input_tokens=input_tokens * cached_fraction,
+        joules_per_token=_joules_per_token(row, input_tokens, output_tokens),
         tokens_per_second=_number(row, "throughput") or math.nan,
         prefill_joules_per_token=_number(row, "prefill_J_per_input_token") or math.nan,
         scope="wall" if _is_at_the_wall(row) else "gpu",
@@ -244,10 +255,25 @@ def _point(row: Mapping[str, str]) -> Point:
     )
 
 
+def _joules_per_token(row: Mapping[str, str], input_tokens: float, output_tokens: float) -> float:
+    """Energy per output token with its share of the prefill [J], by whichever columns state it."""
+    per_token = _number(row, "energy_J_per_output_token")
+    if per_token is not None:
+        return per_token
+    decode, prefill = _number(row, "decode_J_per_output_token"), "prefill_J_per_input_token"
+    if decode is not None and _number(row, "energy_J_per_request") is None:
+        return decode + _needed(row, prefill) * input_tokens / output_tokens
+    return _needed(row, "energy_J_per_request") / output_tokens
+
+
 def _is_at_the_wall(row: Mapping[str, str]) -> bool:
-    """Whether the energy is of whole servers; a row that says nothing is of the boards."""
+    """Whether the energy is of more than the boards; a row that says nothing is of the boards."""
     scope = row.get("scope") or "gpu"
-    return "gpu" not in scope.lower() or "wall" in (row.get("power_scope") or "").lower()
+    return (
+        "gpu" not in scope.lower()
+        or NOT_BOARDS.search(scope) is not None
+        or "wall" in (row.get("power_scope") or "").lower()
+    )
 
 
 def _flag(row: Mapping[str, str], serving: ServingProfile) -> str:

@@ -262,6 +262,7 @@ def test_a_row_of_an_unknown_model_is_used_by_its_columns(
         ({"active_params": "0"}, "no active_params"),
         ({"mean_output_tokens": "nan"}, "no mean_output_tokens"),
         ({"notes": "cached fraction not published"}, "prompts partly from a cache"),
+        ({"cached_input_fraction": "1.5"}, "cached_input_fraction above 1"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_counted_with_its_reason(
@@ -331,14 +332,32 @@ def test_a_single_head_wider_than_any_key_is_a_latent_cache(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("precision", "weight_format"),
-    [("bf16", "bf16"), ("FP8", "fp8"), ("fp4", "nvfp4"), ("AWQ", "int4"), ("mxfp4", "mxfp4")],
+    [
+        ("bf16", "bf16"),
+        ("FP8", "fp8"),
+        ("fp4", "nvfp4"),
+        ("AWQ", "int4"),
+        ("mxfp4", "mxfp4"),
+        ("W4A16", "int4"),
+        ("w4a8", "w4a8"),
+        ("Q4_K_M", "q4_k_m"),
+    ],
 )
 def test_a_precision_is_a_weight_format(precision: str, weight_format: str, tmp_path: Path) -> None:
     assert point_of(tmp_path, precision=precision).serving.weight_format == weight_format
 
 
 @pytest.mark.parametrize(
-    ("column", "speculative"), [("mtp", True), ("eagle", True), ("none", False), ("", False)]
+    ("column", "speculative"),
+    [
+        ("mtp", True),
+        ("eagle", True),
+        ("none", False),
+        ("", False),
+        ("off", False),
+        ("No", False),
+        ("false", False),
+    ],
 )
 def test_drafts_are_known_of_every_row(column: str, speculative: bool, tmp_path: Path) -> None:
     assert point_of(tmp_path, spec_decode=column).serving.speculative is speculative
@@ -361,6 +380,17 @@ def test_energy_may_be_given_by_request(tmp_path: Path) -> None:
     assert point.joules_per_token == 200 / 400
 
 
+def test_energy_may_be_given_by_the_gpus_of_prefill_and_decode(tmp_path: Path) -> None:
+    point = point_of(
+        tmp_path,
+        energy_J_per_output_token="",
+        prefill_J_per_input_token="0.08",
+        decode_J_per_output_token="0.5",
+    )
+    # 300 tokens in, 400 out.
+    assert point.joules_per_token == pytest.approx(0.5 + 0.08 * 300 / 400)
+
+
 @pytest.mark.parametrize(("fraction", "cached"), [("", 0), ("0", 0), ("0.25", 75), ("1", 300)])
 def test_the_cached_part_of_a_prompt_is_honoured(
     fraction: str, cached: float, tmp_path: Path
@@ -381,6 +411,8 @@ def test_the_cached_part_of_a_prompt_is_honoured(
     [
         {"scope": "system AC"},
         {"scope": "node (CodeCarbon)"},
+        {"scope": "GPU+CPU+DRAM"},
+        {"scope": "whole server, GPUs included"},
         {"scope": "", "power_scope": "whole server at the wall (AC analyser), 8 GPUs"},
         {"power_scope": "whole server at the wall (AC analyser), 8 GPUs"},
     ],
@@ -445,7 +477,11 @@ def test_files_are_read_one_after_the_other(
 ) -> None:
     paths = [written(tmp_path / "one.csv", ROW), written(tmp_path / "two.csv", OTHER, OTHER)]
     assert accuracy.main([str(path) for path in paths]) == 0
-    assert "3 rows used" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "3 rows used" in printed
+    # Each has a table of its own, as the README quotes them.
+    assert "file one.csv" in printed
+    assert "file two.csv" in printed
     shipped = fit.TARGET.read_bytes()
     printed = printed_by_fit(*paths)
     assert "fit.py one.csv two.csv --write" in printed

@@ -97,7 +97,6 @@ def test_generated_media_are_no_doubt_about_the_input() -> None:
         ("A", "mapping", "C"),
         ("A", "default", "E"),
         ("B", "mapping", "C"),
-        # A guess is no better known for being mapped to, and no worse.
         ("D", "mapping", "D"),
         ("D", "default", "E"),
         ("E", "default", "E"),
@@ -108,7 +107,8 @@ def test_the_grade_falls_to_that_of_the_rule(method: str, grade: str, rule: str,
     model = replace(DENSE, grade=grade)
     estimate = estimated(method, model=model, rule=rule)
     assert estimate.grade == left == grade_of_match(model, rule)
-    assert ("model name" in estimate.range_parts) is (grade != left)
+    # A wrong name comes on top of a wrong size, whichever grade the size has.
+    assert ("model name" in estimate.range_parts) is (rule in GRADE_OF_RULE)
 
 
 @both_methods
@@ -143,3 +143,24 @@ def test_a_tracked_call_shows_its_doubts() -> None:
     assert guessed.total_energy_joules == known.total_energy_joules
     assert guessed.total_energy_high_joules > known.total_energy_high_joules
     assert guessed.total_energy_low_joules < known.total_energy_low_joules
+
+
+@both_methods
+@pytest.mark.parametrize("by", ["mapping", "default"])
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-mini", "llama-3.1-70b"])
+def test_a_name_that_the_user_explained_has_a_wider_range_than_the_models_own(
+    method: str, by: str, model: str
+) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 500}
+    own = Tracker(method=method).record(model=model, usage=usage).estimate
+    explaining = (
+        Tracker(method=method, model_mapping={"mine": model})
+        if by == "mapping"
+        else Tracker(method=method, default_model=model)
+    )
+    explained = explaining.record(model="mine", usage=usage).estimate
+    assert own is not None
+    assert explained is not None
+    assert explained.total_energy_joules == own.total_energy_joules
+    assert explained.total_energy_low_joules < own.total_energy_low_joules
+    assert explained.total_energy_high_joules > own.total_energy_high_joules

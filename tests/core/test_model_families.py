@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from energy_tracking.estimator import METHODS, estimate_usage
+from energy_tracking.estimator import METHODS, Assumptions, ServingProfile, estimate_usage
+from energy_tracking.estimator.serving import CLOSED_FAMILIES, SERVING
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import ModelProfile
 from energy_tracking.usage.dialects import TokenUsage
@@ -68,15 +69,23 @@ USAGES = {
     "reasoning": TokenUsage(input_tokens=500, output_tokens=8_000, reasoning_tokens=7_000),
     "hidden reasoning": TokenUsage(input_tokens=500, output_tokens=500),
     "prompt alone": TokenUsage(input_tokens=2_000, output_tokens=1),
+    "cached prompt": TokenUsage(
+        input_tokens=200_000, cached_input_tokens=199_000, output_tokens=8_000, reasoning_tokens=0
+    ),
+    "long reasoning": TokenUsage(input_tokens=10, output_tokens=100_000, reasoning_tokens=90_000),
 }
 
 
-def joules(name: str, usage: TokenUsage, method: str, gpu_name: str) -> float:
+def joules(
+    name: str, usage: TokenUsage, method: str, gpu_name: str, serving: ServingProfile = SERVING
+) -> float:
     """The central estimate, with the profiles that a session would take."""
     model, gpu = CATALOGUE.model(name), CATALOGUE.gpu(gpu_name)
     if method == "roofline":
         model, gpu = CATALOGUE.corrected_model(model), CATALOGUE.corrected_gpu(gpu)
-    return estimate_usage(usage, model, gpu, method=method).total_energy_joules
+    assumptions = Assumptions(serving=serving)
+    estimate = estimate_usage(usage, model, gpu, method=method, assumptions=assumptions)
+    return estimate.total_energy_joules
 
 
 @pytest.mark.parametrize(
@@ -136,5 +145,22 @@ def test_nor_on_another_gpu(gpu: str, usage: TokenUsage) -> None:
         (small, big)
         for small, big in PAIRS
         if joules(small, usage, "roofline", gpu) > joules(big, usage, "roofline", gpu)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("usage", USAGES.values(), ids=USAGES)
+@pytest.mark.parametrize("gpu", ["A100", "H100", "B200", "GB300-NVL72", "TPU-v6e"])
+@pytest.mark.parametrize("concurrency", [1, 8, 256])
+def test_nor_in_another_batch_where_both_are_closed(
+    concurrency: float, gpu: str, usage: TokenUsage
+) -> None:
+    serving = ServingProfile(concurrency_per_gpu=concurrency).with_known_concurrency()
+    wrong = [
+        (small, big)
+        for small, big in PAIRS
+        if {CATALOGUE.model(name).family for name in (small, big)} <= {*CLOSED_FAMILIES}
+        and joules(small, usage, "roofline", gpu, serving)
+        > joules(big, usage, "roofline", gpu, serving)
     ]
     assert wrong == []

@@ -302,6 +302,26 @@ def test_a_comparison_shows_both_sides_and_both_numbers() -> None:
     ]
 
 
+def test_a_comparison_keeps_to_the_width_of_a_terminal() -> None:
+    kind = EnergyKind("roofline", "facility")
+    changes = {
+        "model": "meta-llama/Llama-3.1-405B",
+        "gpu": "H100-SXM",
+        "method": "roofline",
+        "scope": "facility",
+        "concurrency_per_gpu": 8,
+    }
+    lines = comparison_text(2, changes, {kind: of_energy(3)}, {kind: of_energy(2)}).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "".join(lines[:2]).endswith("concurrency_per_gpu=8")
+
+
+def test_a_comparison_of_no_calls_says_so() -> None:
+    assert comparison_text(0, {"gpu": "H200"}, {}, {}) == (
+        "0 calls compared with gpu=H200: no call has an estimate"
+    )
+
+
 # For machines and notebooks.
 
 GROUPS = {

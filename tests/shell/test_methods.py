@@ -174,7 +174,7 @@ def test_impossible_assumptions_are_refused_early(
 
 
 async def timed_records(
-    loopback: Loopback, flavour: Flavour, model: str
+    loopback: Loopback, flavour: Flavour, model: str, **settings: Any
 ) -> list[EnergyEstimate | None]:
     """Estimates of one fast stream without and with timing evidence."""
     usage = {"prompt_tokens": 20, "completion_tokens": 400, "total_tokens": 420}
@@ -187,6 +187,7 @@ async def timed_records(
             method="roofline",
             gpu="H100",
             timing_evidence=evidence,
+            **settings,
             include_usage="always",
             on_record=records.append,
         )
@@ -221,6 +222,24 @@ async def test_a_fast_stream_of_a_closed_model_is_no_evidence_and_the_reason_is_
     assert "not used: the shape of 'gpt-4o@registry' is not published" in str(
         timed.assumed["timing_evidence"]
     )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"default_model": "meta-llama/Llama-3.1-70B"},
+        {"model_mapping": {"nobody-knows-it": "meta-llama/Llama-3.1-70B"}},
+    ],
+    ids=["default", "mapping"],
+)
+async def test_a_fast_stream_is_no_evidence_where_the_model_is_the_users_guess(
+    loopback: Loopback, flavour: Flavour, settings: dict[str, Any]
+) -> None:
+    assumed, timed = await timed_records(loopback, flavour, "nobody-knows-it", **settings)
+    assert assumed is not None
+    assert timed is not None
+    assert timed.total_energy_joules == assumed.total_energy_joules
+    assert "not used: that this is" in str(timed.assumed["timing_evidence"])
 
 
 @pytest.mark.parametrize(

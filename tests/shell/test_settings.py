@@ -146,6 +146,15 @@ def test_expert_parallel_on_an_engine_that_balances_its_experts_is_refused(
     assert loaded(expert_parallel=8, engine_year=2025).expert_parallel == 8
 
 
+def test_experts_spread_over_more_gpus_than_hold_the_model_are_refused() -> None:
+    environ = {"ENERGY_TRACKING_NUM_GPUS": "2"}
+    with pytest.raises(
+        ConfigurationError, match="expert_parallel must be at most ENERGY_TRACKING_NUM_GPUS, 2, got"
+    ):
+        loaded(environ, expert_parallel=4, engine_year=2025)
+    assert loaded(environ, expert_parallel=2, engine_year=2025).expert_parallel == 2
+
+
 @pytest.mark.parametrize(("name", "value", "hint"), WRONG)
 def test_a_wrong_argument_is_named(name: str, value: Any, hint: str) -> None:
     with pytest.raises(ConfigurationError) as raised:

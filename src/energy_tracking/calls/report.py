@@ -280,8 +280,11 @@ def comparison_text(
         beside = [_energy_cell(sum_of(sums.values()), size, calibrated=True)]
         rows.append((name, *own, *beside * (len(columns) - len(kinds))))
     changed = ", ".join(f"{name}={value}" for name, value in changes.items()) or "itself"
+    head = f"{_count(calls, 'call')} compared with {changed}"
+    if not columns:
+        return f"{head}: no call has an estimate"
     lines = [
-        f"{_count(calls, 'call')} compared with {changed}",
+        *textwrap.wrap(head, WIDTH, subsequent_indent="  "),
         table(("", *(f"{kind_label(kind)} {unit}" for kind in columns)), rows),
         *_wrapped((*kind_sentences(columns), "in brackets: 90 % range")),
     ]

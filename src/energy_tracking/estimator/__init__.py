@@ -84,10 +84,12 @@ def with_timing_evidence(
     model: ModelProfile,
     gpu: GpuProfile,
     tokens_per_second: float,
+    rule: str = "exact",
 ) -> Assumptions:
     """The assumptions after a stream of this usage was seen to arrive this fast.
 
-    Where the model's shape is not published they stay as they were, but for the reason.
+    Where the model's shape is not published, or it is not sure that this is the model, they stay
+    as they were, but for the reason.
 
     Args:
         assumptions: What was assumed before.
@@ -95,8 +97,11 @@ def with_timing_evidence(
         model: Model profile.
         gpu: GPU profile.
         tokens_per_second: Rate at which the visible output arrived [tokens/s].
+        rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
     """
     reason = reason_against_evidence(model)
+    if reason is None and grade_of_match(model, rule) != model.grade:
+        reason = f"that this is {model.name!r} rests on the {rule} alone"
     if reason is not None:
         return replace(assumptions, timing_evidence=f"not used: {reason}")
     serving = posterior_serving(

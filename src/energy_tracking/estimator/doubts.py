@@ -48,16 +48,20 @@ def doubts_about(usage: TokenUsage, model: ModelProfile, rule: str) -> dict[str,
         parts["tokens"] = OUTPUT_TOKENS_FROM_TEXT
     if usage.input_image_tokens or usage.input_audio_tokens:
         parts["media"] = MEDIA_INPUT
-    grade = grade_of_match(model, rule)
-    if grade != model.grade:
-        spread = GRADE_FACTORS[grade]
+    if rule in GRADE_OF_RULE and not _is_users_word(model, rule):
+        # Whether the name means this model is another question than how well its size is known.
+        spread = GRADE_FACTORS[GRADE_OF_RULE[rule]]
         parts["model name"] = (1 / spread, spread)
     return parts
 
 
 def grade_of_match(model: ModelProfile, rule: str) -> str:
     """Grade of a profile for a name that led to it by this rule."""
-    if rule == "mapping" and model.family == "user":
-        # A profile of the user's own is what the user says it is.
+    if _is_users_word(model, rule):
         return model.grade
     return max(model.grade, GRADE_OF_RULE.get(rule, "A"))
+
+
+def _is_users_word(model: ModelProfile, rule: str) -> bool:
+    """Whether the user mapped a name to a profile of the user's own, which is as the user says."""
+    return rule == "mapping" and model.family == "user"

@@ -44,7 +44,8 @@ them. The formula knows no batch size, and that is most of it.
 """
 
 DECODE_RANGE_ELSEWHERE = (0.45, 57.0)
-"""The same over all 615 measurements, those of B200 with the seed's GB200 among them [1]."""
+"""For every other GPU: the upper end over all 615 measurements, those of B200 with the seed's GB200
+among them; the lower end as above, which is lower than theirs [1]."""
 
 PREFILL_RANGE = {"A100": (0.5, 5.3), "H100": (0.37, 3.4)}
 """What the calibrated estimator makes of the prompt over what the seed does, 5 and 95 % [1], on
@@ -52,7 +53,7 @@ the same rows with prompts of 500 to 100,000 tokens, and the calibrated one's ow
 is bound by computing: it costs the same in any batch. ``accuracy.py`` prints it too."""
 
 PREFILL_RANGE_ELSEWHERE = (0.37, 12.4)
-"""The same over all measurements [1]."""
+"""For every other GPU: the widest of the three, its upper end that of GB200 [1]."""
 
 
 def prefill_flops(

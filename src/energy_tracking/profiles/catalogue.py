@@ -66,8 +66,9 @@ _GPU_MAKERS: Final = re.compile(
 
 
 def _fold_gpu(name: str) -> str:
+    """The name without its maker, and with no case or separators: ``RTX 4090`` is ``rtx4090``."""
     folded = re.sub(r"[\s_]+", "-", name.strip().casefold())
-    return _GPU_MAKERS.sub("", folded)
+    return _GPU_MAKERS.sub("", folded).replace("-", "")
 
 
 class Catalogue:

@@ -6,7 +6,8 @@ the name, and what is left must be a known name, perhaps after other rules, each
 A name that no rows explain has no reading: nothing is guessed from how alike two names look.
 
 A new kind of name is a new row, with the reason why what it takes off does not change the size
-of the model. What does change it (``-mini``, ``-thinking``, ``-fast``) is never taken off.
+of the model. A word that may change it (``-mini``, ``-thinking``, ``-fast``) is never taken off;
+OpenRouter's ``:thinking`` prompts the same model.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ WEIGHT_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
         "w4a16": "int4",
         "quantized.w4a16": "int4",
         "int4-autoround": "int4",
+        "qat": "q4_0",  # Gemma: trained for this format
+        "qat-q4_0": "q4_0",
         **{name: name for name in LLAMA_CPP_FORMATS},
         # Aliases in llama.cpp itself.
         "q3_k": "q3_k_m",

@@ -252,7 +252,11 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
     ("energy_tracking.reasoning_factor", _of_estimate("reasoning_factor"), "factor applied"),
     ("energy_tracking.attention_mode", _of_estimate("attention_mode"), "`quadratic`, `linear`"),
     ("energy_tracking.gpu", _of_estimate("gpu"), "GPU profile"),
-    ("energy_tracking.scope", _of_estimate("scope"), "`gpu`: the board alone"),
+    (
+        "energy_tracking.scope",
+        _of_estimate("scope"),
+        "`gpu`: the boards alone; `facility`: the whole data centre",
+    ),
     ("energy_tracking.model_profile", _of_estimate("model_profile"), "model profile"),
     ("energy_tracking.model_match", lambda record: record.model_match, "rule that found it"),
     ("energy_tracking.grade", _of_estimate("grade"), "confidence in it, A to E"),
