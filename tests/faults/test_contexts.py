@@ -7,6 +7,7 @@ import contextvars
 import gc
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from functools import partial
 from importlib import import_module
@@ -32,7 +33,7 @@ from energy_tracking.openai_client.client import is_sending
 from energy_tracking.otel.baggage import session_to_baggage
 from energy_tracking.tracker import Tracker
 from faults.in_process import in_process
-from loopback import Flavour, Loopback
+from loopback import DONE, Flavour, Loopback, chat_chunks, sse
 from watch import Watch
 
 plain = SHAPES["chat"]
@@ -327,3 +328,41 @@ def test_an_interrupt_while_a_session_is_entered_leaves_it_entered_nowhere(way: 
 
     for place in each_interrupt(enter):
         assert current_session() == process_session(), place
+
+
+@pytest.mark.parametrize("end", ["left early", "cancelled", "left to the loop"])
+def test_a_stream_that_the_loop_ends_has_no_error_of_ours(
+    loopback: Loopback, watch: Watch, end: str
+) -> None:
+    first, *rest = chat_chunks("Hello", "!")
+    loopback.serve(sse(first, *rest[:1], 0.3, *rest[1:], DONE))
+    flavour = Flavour("async")
+    client = watch.wrap(flavour.client(loopback.base_url), include_usage="always")
+    ours: list[object] = []
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # The SDK's and the HTTP client's own generators are closed twice without us, too.
+        trace = "".join(traceback.format_exception(context.get("exception")))
+        ours.extend([context] * ("energy_tracking" in trace))
+
+    async def read() -> None:
+        stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
+        async for _ in stream:
+            if end == "left early":
+                break
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(handle)
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.1)
+        if end == "cancelled":
+            reading.cancel()
+        if end != "left to the loop":
+            await asyncio.wait([reading])
+        gc.collect()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(work())
+    gc.collect()
+    assert ours == []
+    assert len(watch.records) == 1

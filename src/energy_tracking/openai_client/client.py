@@ -351,8 +351,8 @@ def is_sending() -> bool:
 
 
 def _options_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The SDK's options of a request."""
-    return kwargs["options"] if "options" in kwargs else args[1]
+    """The SDK's options of a request; None where it is called as the SDK never does."""
+    return kwargs["options"] if "options" in kwargs else next(iter(args[1:]), None)
 
 
 def _body_of(options: Any) -> Mapping[str, Any]:

@@ -6,11 +6,11 @@ that has no choices. Neither the question nor the chunk is to be seen by the cal
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from copy import copy
 from functools import lru_cache
 from types import new_class
-from typing import Any, get_origin
+from typing import Any, Self, get_origin
 
 from energy_tracking.settings import Settings, is_among_hosts
 from energy_tracking.usage.payloads import Endpoint
@@ -127,7 +127,7 @@ def _without_usage_chunk(stream_cls: Any) -> Any:
     def __init__(self: Any, **kwargs: Any) -> None:
         sdk_class.__init__(self, **kwargs)
         if sdk_class is AsyncStream:
-            self._iterator = _wanted_async(self._iterator)
+            self._iterator = _WantedChunks(self._iterator)
         else:
             self._iterator = filter(_is_wanted, self._iterator)
         self.__class__ = sdk_class
@@ -139,13 +139,27 @@ def _without_usage_chunk(stream_cls: Any) -> Any:
     )
 
 
-async def _wanted_async(chunks: Any) -> AsyncIterator[Any]:
-    try:
-        async for chunk in chunks:
+class _WantedChunks:
+    """The chunks that the caller is to see, of an async stream.
+
+    Not a generator: the loop closes each of those by itself when they are dropped, also one
+    that another is just closing, and asyncio logs the error.
+    """
+
+    def __init__(self, chunks: Any) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        while True:
+            chunk = await self._chunks.__anext__()
             if _is_wanted(chunk):
-                yield chunk
-    finally:
-        await chunks.aclose()
+                return chunk
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
 
 
 def _is_wanted(chunk: Any) -> bool:
