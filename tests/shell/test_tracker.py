@@ -17,10 +17,10 @@ from energy_tracking import (
     Session,
     Tracker,
     UnknownGpuError,
+    estimation,
     process_session,
     register_model_profile,
 )
-from energy_tracking import tracker as tracker_module
 from energy_tracking.estimator import estimate_usage
 from energy_tracking.lifecycle import defer, run_deferred
 from energy_tracking.profiles.files import default_catalogue
@@ -71,7 +71,7 @@ def test_an_estimate_that_is_not_finite_is_logged_once(
     def broken(*args: Any, **kwargs: Any) -> Any:
         return replace(estimate_usage(*args, **kwargs), decode_energy_joules=joules)
 
-    monkeypatch.setattr(tracker_module, "estimate_usage", broken)
+    monkeypatch.setattr(estimation, "estimate_usage", broken)
     tracker = Tracker()
     with Session() as session:
         reasons = {tracker.record(model="gpt-4o", usage=USAGE).reason for _ in range(3)}
