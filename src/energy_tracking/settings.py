@@ -216,7 +216,8 @@ class Settings:
     )
     concurrency_per_gpu: float | None = _serving_setting(
         "sequences decoded together, divided by the GPUs that hold the model, taken as known;"
-        " unset: 32, and a range of 1 to 1,024",
+        " unset: 32 for a model of 70e9 parameters, more for smaller and fewer for larger ones,"
+        " and a range of a factor of 32 either way",
         _number,
     )
     sequences: float | None = _serving_setting(

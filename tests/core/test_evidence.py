@@ -61,26 +61,26 @@ def test_a_timed_stream_shows_the_concurrency(concurrency: float) -> None:
 
 
 def test_a_fast_stream_is_evidence_against_a_crowd() -> None:
-    assert timed(2 * rate_at(32)).concurrency_per_gpu < 32
+    assert timed(2 * rate_at(32)).central_concurrency < 32
     assert timed(2 * rate_at(32)).concurrency_range[1] < PUBLIC.concurrency_range[1]
 
 
 def test_a_slow_network_is_not_taken_for_a_crowd() -> None:
     crawling = timed(rate_at(32) / 1000)
-    assert crawling.concurrency_per_gpu == pytest.approx(32, rel=0.15)
+    assert crawling.central_concurrency == pytest.approx(32, rel=0.15)
     assert width(crawling) == pytest.approx(width(PUBLIC), rel=0.05)
 
 
 def test_the_surer_the_network_the_stronger_the_evidence() -> None:
     doubtful, sure = (timed(rate_at(200), slow_network=share) for share in (0.5, 0.01))
-    assert abs(math.log(sure.concurrency_per_gpu / 200)) < abs(
-        math.log(doubtful.concurrency_per_gpu / 200)
+    assert abs(math.log(sure.central_concurrency / 200)) < abs(
+        math.log(doubtful.central_concurrency / 200)
     )
     assert width(sure) < width(doubtful)
 
 
 def test_a_stream_faster_than_any_prediction_means_as_few_as_can_be() -> None:
-    assert timed(1e9).concurrency_per_gpu == 1
+    assert timed(1e9).central_concurrency == 1
 
 
 def test_evidence_narrows_the_range_of_the_energy() -> None:
@@ -101,7 +101,7 @@ def test_a_stream_faster_than_one_sequence_without_drafts_may_have_had_them() ->
     assert outran > 1.2 * rate_at(1)
     seen = timed(outran, serving=replace(PUBLIC, speculative=None))
     least, most = seen.concurrency_range
-    assert 1 <= least <= seen.concurrency_per_gpu <= most
+    assert 1 <= least <= seen.central_concurrency <= most
     assert width(seen) > 0
 
 
@@ -113,7 +113,7 @@ def test_unknown_drafts_make_the_evidence_weaker_than_known_ones() -> None:
     )
     assert width(unknown) > width(none)
     # If drafts made it this fast, more sequences share the step.
-    assert none.concurrency_per_gpu < unknown.concurrency_per_gpu < drafted.concurrency_per_gpu
+    assert none.central_concurrency < unknown.central_concurrency < drafted.central_concurrency
 
 
 def test_known_drafts_show_the_concurrency_too() -> None:
@@ -176,4 +176,4 @@ def test_a_known_batch_needs_no_evidence() -> None:
     known = replace(PUBLIC, sequences=5)
     assert timed(1e9, serving=known) is known
     measured = PUBLIC.with_known_concurrency()
-    assert timed(rate_at(200), serving=measured).concurrency_per_gpu == pytest.approx(32)
+    assert timed(rate_at(200), serving=measured).central_concurrency == pytest.approx(32)

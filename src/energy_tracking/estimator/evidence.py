@@ -105,8 +105,9 @@ def posterior_serving(
         raise ConfigurationError(f"timing evidence cannot be used: {reason}")
     if serving.sequences is not None:
         return serving
+    serving = serving.of_size(model.num_total_params or model.num_active_params)
     least, most = serving.concurrency_range
-    central = math.log(serving.concurrency_per_gpu)
+    central = math.log(serving.central_concurrency)
     below = max(central - math.log(least), TINY) / NORMAL_95
     above = max(math.log(most) - central, TINY) / NORMAL_95
     site = deploy(model, gpu, replace(serving, speculative=serving.speculative or False))

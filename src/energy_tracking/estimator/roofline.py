@@ -645,6 +645,8 @@ class _Cases:
 def _cases(
     model: ModelProfile, gpu: GpuProfile, serving: ServingProfile, constants: RooflineConstants
 ) -> _Cases:
+    serving = serving.of_size(model.num_total_params or model.num_active_params)
+
     def case(profile: ModelProfile) -> _Case:
         site = deploy(profile, gpu, serving)
         return _Case(site, prices(site, constants))

@@ -18,8 +18,16 @@ from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 CONCURRENCY_PER_GPU = 32.0
-"""Sequences per GPU where nobody says [1]: the median of the published measurements of 2023 to
-2025 and of those of 2026, each half of the whole."""
+"""Sequences per GPU where nobody says, for a model of `CONCURRENCY_PARAMS` [1]: the median of the
+published measurements of 2023 to 2025 and of those of 2026, each half of the whole."""
+
+CONCURRENCY_PARAMS = 70e9
+"""Size of the model that the number above is for [1]."""
+
+CONCURRENCY_EXPONENT = -0.2
+"""How it goes with the size [1]: larger models leave less memory, and serve fewer at a time. On
+the published measurements, batch unknown, it makes both errors smaller (1.89 to 1.76, 1.91 to
+1.84) and both ranges hold more; ``accuracy.py`` prints them."""
 
 CONCURRENCY_SPREAD = 32.0
 """Over and under it lie 90 % of real ones within this factor [1].
@@ -43,7 +51,7 @@ class ServingProfile:
 
     Attributes:
         concurrency_per_gpu: Sequences decoded together, divided by the GPUs that hold the
-            model [1].
+            model [1]; None: by the model's size, see ``of_size``.
         concurrency_low_energy: The same at the low end of the 90 % range of energy, where
             most share [1]; None: ``concurrency_per_gpu`` times `CONCURRENCY_SPREAD`.
         concurrency_high_energy: The same at the high end, where fewest share [1]; None:
@@ -68,7 +76,7 @@ class ServingProfile:
         ConfigurationError: A value is impossible, or the three concurrencies are out of order.
     """
 
-    concurrency_per_gpu: float = CONCURRENCY_PER_GPU
+    concurrency_per_gpu: float | None = None
     concurrency_low_energy: float | None = None
     concurrency_high_energy: float | None = None
     sequences: float | None = None
@@ -104,21 +112,37 @@ class ServingProfile:
                 not_one_of("weight_format", self.weight_format, WEIGHT_FORMATS)
             )
         least, most = self.concurrency_range
-        if not least <= self.concurrency_per_gpu <= most:
+        if not least <= self.central_concurrency <= most:
             raise ConfigurationError(
                 "concurrency_per_gpu must lie between concurrency_high_energy and "
                 "concurrency_low_energy, got "
-                f"{least:g} <= {self.concurrency_per_gpu:g} <= {most:g}"
+                f"{least:g} <= {self.central_concurrency:g} <= {most:g}"
             )
+
+    @property
+    def central_concurrency(self) -> float:
+        """Sequences per GPU; those of a model of `CONCURRENCY_PARAMS` where nobody says [1]."""
+        return self.concurrency_per_gpu or CONCURRENCY_PER_GPU
 
     @property
     def concurrency_range(self) -> tuple[float, float]:
         """Least and most sequences per GPU of the 90 % range [1]."""
         least, most = self.concurrency_high_energy, self.concurrency_low_energy
         return (
-            self.concurrency_per_gpu / CONCURRENCY_SPREAD if least is None else least,
-            self.concurrency_per_gpu * CONCURRENCY_SPREAD if most is None else most,
+            self.central_concurrency / CONCURRENCY_SPREAD if least is None else least,
+            self.central_concurrency * CONCURRENCY_SPREAD if most is None else most,
         )
+
+    def of_size(self, total_params: float) -> ServingProfile:
+        """The same serving, its concurrency that of a model of this size where it is assumed.
+
+        Args:
+            total_params: Parameters held in memory [1].
+        """
+        if self.concurrency_per_gpu is not None:
+            return self
+        scale = (total_params / CONCURRENCY_PARAMS) ** CONCURRENCY_EXPONENT
+        return replace(self, concurrency_per_gpu=CONCURRENCY_PER_GPU * scale)
 
     @property
     def batch_is_known(self) -> bool:
@@ -130,8 +154,9 @@ class ServingProfile:
         """The same serving, with the concurrency taken as measured, not assumed."""
         return replace(
             self,
-            concurrency_low_energy=self.concurrency_per_gpu,
-            concurrency_high_energy=self.concurrency_per_gpu,
+            concurrency_per_gpu=self.central_concurrency,
+            concurrency_low_energy=self.central_concurrency,
+            concurrency_high_energy=self.central_concurrency,
         )
 
 
@@ -250,6 +275,7 @@ def deploy(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> Dep
     """
     bandwidth = check_gpu(gpu)
     total = model.num_total_params or model.num_active_params
+    serving = serving.of_size(total)
     shared, expert_share = _split_experts(model, total)
     weight_format = weight_format_served(model, gpu, serving)
     weight_bytes = (
@@ -268,7 +294,7 @@ def deploy(model: ModelProfile, gpu: GpuProfile, serving: ServingProfile) -> Dep
     else:
         gpus = float(serving.num_gpus or gpus_needed(total * weight_bytes, memory))
         stages = float(math.ceil(gpus / domain))
-    sequences = serving.sequences or serving.concurrency_per_gpu * gpus
+    sequences = serving.sequences or serving.central_concurrency * gpus
     if model.num_kv_heads is None:
         cache_bytes = CACHE_BYTES_PER_LAYER * model.num_layers
     else:
