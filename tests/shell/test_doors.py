@@ -43,8 +43,20 @@ CHAT: dict[str, Any] = {
 }
 
 
-def raise_it(where: str, error: Exception) -> None:
-    raise error
+ERRORS: list[Exception] = []
+
+
+def keep_it(where: str, error: Exception) -> None:
+    ERRORS.append(error)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_ours_goes_wrong_unseen() -> Iterator[None]:
+    yield
+    errors = ERRORS.copy()
+    ERRORS.clear()
+    if errors:
+        raise ExceptionGroup("errors of the library itself", errors)
 
 
 class Bench:
@@ -58,7 +70,7 @@ class Bench:
         self.arguments: dict[str, Any] = {
             "tracer_provider": self.tracer_provider,
             "meter_provider": MeterProvider([self.reader]),
-            "on_error": raise_it,
+            "on_error": keep_it,
             **settings,
         }
         self.processor = EnergySpanProcessor(**self.arguments)
