@@ -306,6 +306,8 @@ async def test_any_terminal_event_ends_the_call_with_the_servers_status(
     background: bool,
     raw: bool,
 ) -> None:
+    if "error" in event and not raw and openai.VERSION < "3":
+        pytest.skip("this openai raises such an event and leaves the response open")
     begun = response_events("Mexico ", "City")[:-1]
     loopback.serve(sse(*begun, event))
     client = watch.wrap(flavour.client(loopback.base_url))

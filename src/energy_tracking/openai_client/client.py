@@ -476,6 +476,13 @@ def _read_unparsed(response: Any) -> None:
         read_in_memory(response, call)
 
 
+def _unwrapped(data: Any) -> Any:
+    """What the server sent: of errors, old versions hand on an event around it."""
+    if isinstance(data, Mapping) and data.get("event") == "error":
+        return data.get("data", data)
+    return data
+
+
 def _process_response_data(
     tracker: Tracker,
     wrapped: Callable[..., Any],
@@ -491,7 +498,7 @@ def _process_response_data(
         if call is not None and extensions.get(DECODED_EXTENSION) is not data:
             extensions[DECODED_EXTENSION] = data
             if not call.closed:
-                call.observe(data)
+                call.observe(_unwrapped(data))
             if call.asks_for_usage and data.get("usage", call) is None:
                 # Only who asks for usage is sent this null.
                 del data["usage"]
