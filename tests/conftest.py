@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from own_errors import raise_kept
+
 if TYPE_CHECKING:
     from loopback import Flavour, Loopback
     from watch import Watch
@@ -38,6 +40,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
     asyncio.run(run())
     return True
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_ours_goes_wrong_unseen() -> Iterator[None]:
+    yield
+    raise_kept()
 
 
 # The SDK is loaded only for the tests that call it.

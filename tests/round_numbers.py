@@ -40,6 +40,18 @@ BOARD = GpuProfile(
     power_prefill_util=1,
     power_decoding_util=0.75,
 )
+BARE = GpuProfile(
+    name="bare",
+    peak_flops=1e15,
+    gpu_prefill_util=0.5,
+    gpu_decoding_util=0.1,
+    power_rating=500,
+    power_prefill_util=1.0,
+    power_decoding_util=0.75,
+    grade="D",
+    source="made up",
+)
+"""Whose memory bandwidth nobody has said."""
 H100 = replace(
     BOARD,
     name="H100-SXM",

@@ -10,7 +10,6 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from energy_tracking import (
     EnergyEstimate,
-    GpuProfile,
     Session,
     Tracker,
     energy_session,
@@ -23,6 +22,7 @@ from energy_tracking.otel.span_processor import EnergySpanProcessor
 from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.telemetry.spans import ENERGY_FACTS
 from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
+from round_numbers import BARE
 from watch import Watch
 
 CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
@@ -32,17 +32,6 @@ NAMES = [
     "energy_tracking.calibrated_energy_low_joules",
     "energy_tracking.calibrated_energy_high_joules",
 ]
-BARE = GpuProfile(
-    name="no-bandwidth",
-    peak_flops=1e15,
-    gpu_prefill_util=0.5,
-    gpu_decoding_util=0.1,
-    power_rating=500,
-    power_prefill_util=1.0,
-    power_decoding_util=0.75,
-    grade="D",
-    source="made up",
-)
 
 
 def by_roofline(watch: Watch, usage: object = USAGE, **settings: Any) -> EnergyEstimate:
@@ -84,7 +73,7 @@ def test_by_roofline_there_is_nothing_beside(watch: Watch) -> None:
 
 def test_on_a_gpu_without_bandwidth_the_seeds_number_stands_alone(watch: Watch) -> None:
     register_gpu_profile(BARE)
-    tracker = Tracker(**watch.arguments, gpu="no-bandwidth")
+    tracker = Tracker(**watch.arguments, gpu="bare")
     with energy_session() as session:
         record = tracker.record(model="gpt-4o", usage=USAGE)
     assert record.estimate is not None

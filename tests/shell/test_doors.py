@@ -32,6 +32,7 @@ from energy_tracking.otel.span_processor import (
 from energy_tracking.telemetry.spans import ENERGY_METRIC
 from energy_tracking.usage.payloads import ENDPOINTS
 from loopback import Flavour, Loopback, chat_completion, json_reply
+from own_errors import keep_error
 
 ENERGY = "energy_tracking.total_energy_joules"
 REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
@@ -41,22 +42,6 @@ CHAT: dict[str, Any] = {
     "gen_ai.usage.input_tokens": 120,
     "gen_ai.usage.output_tokens": 80,
 }
-
-
-ERRORS: list[Exception] = []
-
-
-def keep_it(where: str, error: Exception) -> None:
-    ERRORS.append(error)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_of_ours_goes_wrong_unseen() -> Iterator[None]:
-    yield
-    errors = ERRORS.copy()
-    ERRORS.clear()
-    if errors:
-        raise ExceptionGroup("errors of the library itself", errors)
 
 
 class Bench:
@@ -70,7 +55,7 @@ class Bench:
         self.arguments: dict[str, Any] = {
             "tracer_provider": self.tracer_provider,
             "meter_provider": MeterProvider([self.reader]),
-            "on_error": keep_it,
+            "on_error": keep_error,
             **settings,
         }
         self.processor = EnergySpanProcessor(**self.arguments)

@@ -11,7 +11,6 @@ from energy_tracking import (
     CallRecord,
     ConfigurationError,
     EnergyEstimate,
-    GpuProfile,
     ProfileError,
     Session,
     Tracker,
@@ -22,6 +21,7 @@ from energy_tracking.estimator.roofline import FACILITY, FACILITY_HIGH, FACILITY
 from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.usage.payloads import may_measure
 from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
+from round_numbers import BARE
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
 REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
@@ -157,18 +157,7 @@ def test_embeddings_are_prefill_alone() -> None:
 def test_impossible_assumptions_are_refused_early(
     settings: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    bare = GpuProfile(
-        name="bare",
-        peak_flops=1e15,
-        gpu_prefill_util=0.5,
-        gpu_decoding_util=0.1,
-        power_rating=500,
-        power_prefill_util=1.0,
-        power_decoding_util=0.75,
-        grade="D",
-        source="made up",
-    )
-    register_gpu_profile(bare)
+    register_gpu_profile(BARE)
     with pytest.raises(error, match=words):
         Tracker(**settings)
 

@@ -35,6 +35,7 @@ from loopback import (
     json_reply,
     sse,
 )
+from own_errors import keep_error
 
 REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
 ALL_FACTS = (
@@ -67,7 +68,7 @@ class Telemetry:
         return {
             "tracer_provider": self.tracer_provider,
             "meter_provider": self.meter_provider,
-            "on_error": keep_it,
+            "on_error": keep_error,
         }
 
     @property
@@ -97,23 +98,6 @@ class Telemetry:
                 for metric in scope.metrics
             }
         )
-
-
-ERRORS: list[Exception] = []
-
-
-def keep_it(where: str, error: Exception) -> None:
-    """An error handler for tests."""
-    ERRORS.append(error)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_of_ours_goes_wrong_unseen() -> Iterator[None]:
-    yield
-    errors = ERRORS.copy()
-    ERRORS.clear()
-    if errors:
-        raise ExceptionGroup("errors of the library itself", errors)
 
 
 @pytest.fixture
@@ -488,7 +472,7 @@ async def test_without_an_sdk_sessions_still_work_and_no_provider_is_set(
 ) -> None:
     before = trace.get_tracer_provider(), metrics.get_meter_provider()
     loopback.serve(json_reply(chat_completion()))
-    client = wrap_openai(flavour.client(loopback.base_url), on_error=keep_it)
+    client = wrap_openai(flavour.client(loopback.base_url), on_error=keep_error)
     with Session() as session:
         await flavour.call(client.chat.completions.create, **REQUEST)
     assert session.total_energy_wh > 0
