@@ -53,6 +53,12 @@ def test_the_demo_shows_every_call_with_its_recorded_tokens(
                 assert re.search(rf"\s{count:,}\s", line), line
 
 
+def test_the_demo_fits_a_terminal_of_80_columns(
+    demo: subprocess.CompletedProcess[str],
+) -> None:
+    assert [line for line in demo.stdout.splitlines() if len(line) > 80] == []
+
+
 def test_the_demo_follows_the_gpu(demo: subprocess.CompletedProcess[str]) -> None:
     def energy(printed: str) -> str:
         return next(line for line in printed.splitlines() if line.startswith("chat-gpt-4o "))

@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from energy_tracking.calls.call import CallRecord
-from energy_tracking.calls.report import energy_text, kind_label, table, two_digits
+from energy_tracking.calls.report import WIDTH, energy_text, kind_label, table, two_digits
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import UNKNOWN, group_of
 from energy_tracking.decorator import track_energy
@@ -98,7 +98,7 @@ def run_demo(
         # The stand-in server knows `include_usage`, as api.openai.com does.
         wrap_openai(client, **(arguments | {"include_usage_hosts": ["127.0.0.1"]}))
         print(
-            f"{len(exchanges)} recorded responses, replayed on {server.base_url}"
+            f"{len(exchanges)} recorded responses, from {server.base_url}"
             " through the openai SDK:\n",
             file=out,
         )
@@ -159,10 +159,12 @@ def _row(exchange: Exchange, record: CallRecord) -> tuple[str, ...]:
 
 
 def _attributes(span: ReadableSpan) -> str:
-    attributes = span.attributes or {}
-    width = max(map(len, attributes))
+    shown = {name: _shown(value) for name, value in (span.attributes or {}).items()}
+    width = max(map(len, shown))
+    # A long value moves to the left, where it still ends within the terminal.
     return "\n".join(
-        f"  {name.ljust(width)}  {_shown(value)}" for name, value in attributes.items()
+        f"  {name.ljust(min(width, WIDTH - 4 - len(value)))}  {value}"
+        for name, value in shown.items()
     )
 
 
