@@ -230,13 +230,19 @@ def summary(rows: Sequence[Disclosure]) -> list[str]:
     for name in ESTIMATES:
         inside = sum(estimate[name].holds(row.wh) for row, estimate in known)
         lines.append(f"{name:28s} {inside:3d} of {len(known)} inside the 90 % range")
-    alike = [
-        estimate[f"roofline, {row.scope}"].holds(row.wh)
-        for row, estimate in known
-        if row.scope in ("gpu", "facility")
-    ]
-    lines.append(f"{'roofline, scope as published':28s} {sum(alike):3d} of {len(alike)}")
+    inside, scoped = held_in_scope(rows)
+    lines.append(f"{'roofline, scope as published':28s} {inside:3d} of {scoped}")
     return lines
+
+
+def held_in_scope(rows: Sequence[Disclosure]) -> tuple[int, int]:
+    """How many figures ``roofline``'s range holds at the scope they say, and of how many."""
+    holds = [
+        estimate[f"roofline, {row.scope}"].holds(row.wh)
+        for row in rows
+        if row.scope in ("gpu", "facility") and (estimate := estimates(row))
+    ]
+    return sum(holds), len(holds)
 
 
 def sources(rows: Iterable[Disclosure]) -> list[str]:
