@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from energy_tracking.settings import settings_rows
@@ -51,11 +53,15 @@ SHOWN_METHODS = (
 SHOWN_DISCLOSURES = ("Google", "OpenAI", "Epoch AI", "MIT Technology Review")
 
 
-def accuracy() -> str:
-    """A table of the methods' measured errors, on architectures left out of the fit.
+def missing_for_accuracy() -> str:
+    """What the table of errors needs and is not here; empty if it can be made."""
+    if not ACCURACY.exists():
+        return "needs the measurements in ../shared/accuracy"
+    return "" if find_spec("scipy") else "the fits need scipy"
 
-    It needs the measurements, and scipy for the fits.
-    """
+
+def accuracy() -> str:
+    """A table of the methods' measured errors, on architectures left out of the fit."""
     sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
     import numpy as np
     from accuracy import METHODS, evaluate, fit_without_each
@@ -102,10 +108,8 @@ def disclosures() -> dict[str, str]:
 
 
 def generated() -> dict[str, str]:
-    """Marker in the README -> the text that belongs below it."""
-    measurements = {"accuracy": accuracy()} if ACCURACY.exists() else {}
+    """Marker in the README -> the text that belongs below it, the table of errors apart."""
     return {
-        **measurements,
         **disclosures(),
         "demo output": demo_output(),
         "attributes": attributes(
@@ -119,9 +123,9 @@ def generated() -> dict[str, str]:
     }
 
 
-def filled(text: str) -> str:
-    """The README with every generated part as it should be."""
-    for marker, part in generated().items():
+def filled(text: str, parts: Mapping[str, str]) -> str:
+    """The README with these generated parts as they should be."""
+    for marker, part in parts.items():
         # Up to the next blank line; a block of text may have some of its own.
         end = "```\n\n" if part.startswith("```") else "\n\n"
         pattern = rf"(<!-- {marker} -->\n?).*?(?={end})"
@@ -133,4 +137,9 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text("utf-8")), "utf-8")
+    parts = generated()
+    if missing := missing_for_accuracy():
+        print(f"the table of errors stays as it is: {missing}", file=sys.stderr)
+    else:
+        parts["accuracy"] = accuracy()
+    README.write_text(filled(README.read_text("utf-8"), parts), "utf-8")

@@ -6,15 +6,23 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import energy_tracking
 from energy_tracking.profiles.files import read_profiles
-from readme import README, filled
+from readme import README, accuracy, filled, generated, missing_for_accuracy
 
 TEXT = README.read_text("utf-8")
 
 
 def test_generated_parts_are_up_to_date() -> None:
-    assert filled(TEXT) == TEXT, "run: python tests/readme.py"
+    assert filled(TEXT, generated()) == TEXT, "run: python tests/readme.py"
+
+
+def test_the_table_of_errors_is_up_to_date() -> None:
+    if missing := missing_for_accuracy():
+        pytest.skip(missing)
+    assert filled(TEXT, {"accuracy": accuracy()}) == TEXT, "run: python tests/readme.py"
 
 
 def test_python_blocks_are_python() -> None:
