@@ -15,7 +15,7 @@ from own_errors import raise_kept
 
 if TYPE_CHECKING:
     from loopback import Flavour, Loopback
-    from watch import Watch
+    from observed_calls import Watch
 
 
 # A slow machine is not a fault of the code.
@@ -73,7 +73,7 @@ def watch() -> Iterator[Watch]:
     """Watches what is tracked; afterwards nothing is tracked or left open any more."""
     from energy_tracking import uninstrument_openai
     from energy_tracking.lifecycle import open_calls, run_deferred
-    from watch import Watch
+    from observed_calls import Watch
 
     watch = Watch()
     yield watch

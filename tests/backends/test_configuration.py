@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backends.shipped import DASHBOARD, SHIPPED, panel_expressions, promtool
+from backends.example_files import DASHBOARD, SHIPPED, panel_expressions, promtool
 
 pytestmark = pytest.mark.backend
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from backends.calling import Plan
-from backends.running import PATIENCE_SECONDS, eventually
+from backends.backend_processes import PATIENCE_SECONDS, eventually
+from backends.caller_process import Plan
 from energy_tracking import read_ledger
 from energy_tracking.telemetry.spans import ENERGY_METRIC
 from loopback import Loopback
@@ -89,7 +89,7 @@ def _instance(resource: Any) -> str:
 
 @contextmanager
 def _process(plan: Plan) -> Iterator[subprocess.Popen[str]]:
-    program = Path(__file__).with_name("calling.py")
+    program = Path(__file__).with_name("caller_process.py")
     command = [sys.executable, str(program), json.dumps(asdict(plan))]
     environment = os.environ | {"OTEL_METRIC_EXPORT_INTERVAL": EXPORT_INTERVAL}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

@@ -13,8 +13,8 @@ import openai
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
-from backends.running import eventually, free_port, get_json, running
-from backends.shipped import SHIPPED, panel_expressions, prometheus
+from backends.backend_processes import eventually, free_port, get_json, running
+from backends.example_files import SHIPPED, panel_expressions, prometheus
 from energy_tracking import Session, energy_session, wrap_openai
 from loopback import Loopback
 

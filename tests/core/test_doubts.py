@@ -17,7 +17,7 @@ from energy_tracking.estimator.doubts import (
     doubts_about,
     grade_of_match,
 )
-from round_numbers import DENSE, H100
+from small_profiles import DENSE, H100
 
 REPORTED = TokenUsage(input_tokens=1000, output_tokens=500)
 FROM_TEXT = replace(REPORTED, estimated=("input_tokens", "output_tokens"))

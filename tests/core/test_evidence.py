@@ -17,7 +17,7 @@ from energy_tracking.estimator.evidence import (
 from energy_tracking.estimator.roofline import CALIBRATED
 from energy_tracking.estimator.serving import ServingProfile, deploy
 from energy_tracking.profiles.profile import ModelProfile
-from round_numbers import DENSE, H100, request
+from small_profiles import DENSE, H100, request
 
 PUBLIC = ServingProfile(concurrency_per_gpu=32, num_gpus=1, speculative=False)
 

@@ -23,7 +23,7 @@ from energy_tracking import (
 from energy_tracking import cloud_inference_energy_estimate_w_model_attributes as seed
 from energy_tracking.estimator import EnergyEstimate, estimate_usage, reference
 from energy_tracking.profiles.files import default_catalogue
-from round_numbers import BOARD, DENSE
+from small_profiles import BOARD, DENSE
 
 # The seed document's tables, typed in here a second time.
 MODELS: dict[str, tuple[float, ...]] = {

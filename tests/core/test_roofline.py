@@ -26,7 +26,7 @@ from energy_tracking.estimator.serving import SERVING, ServingProfile, deploy
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.dialects import TokenUsage
-from round_numbers import BOARD, DENSE, H100, MIXTURE, ROUND, TWO_GPUS, request
+from small_profiles import BOARD, DENSE, H100, MIXTURE, ROUND, TWO_GPUS, request
 
 tokens = st.integers(min_value=0, max_value=200_000)
 batches = st.floats(min_value=0.1, max_value=4000)

@@ -19,7 +19,7 @@ from energy_tracking.estimator.serving import (
 )
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import GpuProfile
-from round_numbers import BOARD, DENSE, H100, MIXTURE, TWO_GPUS, request
+from small_profiles import BOARD, DENSE, H100, MIXTURE, TWO_GPUS, request
 
 # Shapes as published; what of them is not said here does not matter here.
 DEEPSEEK_R1 = replace(

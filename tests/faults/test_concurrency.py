@@ -31,9 +31,9 @@ from energy_tracking import (
 )
 from energy_tracking.lifecycle import open_calls, record_listeners
 from energy_tracking.otel.span_processor import EnergySpanProcessor, _counted
-from faults.in_process import in_process
+from faults.in_process_client import in_process_client
 from loopback import DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
-from watch import Watch, collect
+from observed_calls import Watch, collect
 
 plain_and_stream = pytest.mark.parametrize(
     "shape", [SHAPES["chat"], SHAPES["chat stream"]], ids=["plain", "stream"]
@@ -46,7 +46,7 @@ THREADS, CALLS_EACH, TASKS = 64, 8, 1000
 async def test_totals_of_many_threads_and_tasks_are_exact(
     flavour: Flavour, watch: Watch, shape: Shape
 ) -> None:
-    client = watch.wrap(in_process(flavour, shape))
+    client = watch.wrap(in_process_client(flavour, shape))
     calls = TASKS if flavour.is_async else THREADS * CALLS_EACH
     with Session("all") as session:
         if flavour.is_async:
@@ -82,7 +82,7 @@ async def test_a_forked_child_goes_on_with_the_client_and_counts_its_own(
     watch: Watch, shape: Shape
 ) -> None:
     flavour = Flavour("sync")
-    client = watch.wrap(in_process(flavour, shape))
+    client = watch.wrap(in_process_client(flavour, shape))
     before = process_session().totals.calls
     await shape.ask(flavour, client)
     with warnings.catch_warnings():
@@ -221,7 +221,7 @@ async def test_instrumenting_on_and_off_under_load_harms_no_call(
     flavour: Flavour, watch: Watch
 ) -> None:
     shape = SHAPES["chat stream"]
-    client = in_process(flavour, shape)
+    client = in_process_client(flavour, shape)
     over = threading.Event()
 
     def toggle() -> None:
@@ -288,7 +288,7 @@ def test_tracking_begun_by_many_threads_counts_once_and_ends_with_one_step(
     shape, untouched = SHAPES["chat"], methods_of_the_sdk()
     with hurried():
         for _ in range(60):
-            client = in_process(Flavour("sync"), shape)
+            client = in_process_client(Flavour("sync"), shape)
             at_once(*(partial(STEPS[step], watch, client) for step in steps.split()))
             seen = len(watch.records)
             client.chat.completions.create(**shape.request)
@@ -305,7 +305,7 @@ def test_a_call_made_while_tracking_begins_and_ends_is_counted_once_at_most(
     watch: Watch, name: str
 ) -> None:
     shape, untouched = SHAPES[name], methods_of_the_sdk()
-    client = in_process(Flavour("sync"), shape)
+    client = in_process_client(Flavour("sync"), shape)
     method = attribute(client, shape.method)
 
     def ask() -> None:
@@ -341,7 +341,7 @@ def test_a_call_made_while_tracking_begins_and_ends_is_counted_once_at_most(
 def test_no_call_of_a_tracked_client_is_lost_while_others_begin_to_track(watch: Watch) -> None:
     """Whoever tracks at the moment, somebody does."""
     shape = SHAPES["chat"]
-    client = in_process(Flavour("sync"), shape)
+    client = in_process_client(Flavour("sync"), shape)
     instrument_openai(**watch.arguments)
 
     def ask() -> None:

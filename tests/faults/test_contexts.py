@@ -32,9 +32,9 @@ from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client.client import is_sending
 from energy_tracking.otel.baggage import session_to_baggage
 from energy_tracking.tracker import Tracker
-from faults.in_process import in_process
+from faults.in_process_client import in_process_client
 from loopback import DONE, Flavour, Loopback, chat_chunks, sse
-from watch import Watch
+from observed_calls import Watch
 
 plain = SHAPES["chat"]
 
@@ -281,7 +281,7 @@ unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 @pytest.mark.parametrize("name", ["chat", "chat stream", "response stream"])
 def test_an_interrupt_at_any_instant_leaves_the_context_as_it_was(name: str, watch: Watch) -> None:
     shape = SHAPES[name]
-    client = watch.wrap(in_process(Flavour("sync"), shape))
+    client = watch.wrap(in_process_client(Flavour("sync"), shape))
     watch.every_call_has_a_span = False
     ask = partial(attribute(client, shape.method), **shape.request)
     ask()
@@ -296,7 +296,7 @@ def test_an_interrupt_at_any_instant_leaves_the_context_as_it_was(name: str, wat
 
 
 def test_an_interrupted_call_is_recorded_with_the_interrupt(watch: Watch) -> None:
-    client = watch.wrap(in_process(Flavour("sync"), plain))
+    client = watch.wrap(in_process_client(Flavour("sync"), plain))
 
     def interrupted(*args: object, **kwargs: object) -> Any:
         raise KeyboardInterrupt

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import (
 from calls import SHAPES, Shape
 from energy_tracking import Session
 from loopback import GATE_SECONDS, Flavour, Loopback
-from watch import Watch
+from observed_calls import Watch
 
 EXPORT_SECONDS = 0.3
 FOREVER_MILLISECONDS = 1e9

@@ -11,9 +11,9 @@ import pytest
 from calls import SHAPES
 from energy_tracking import Tracker, track_energy
 from energy_tracking.lifecycle import held_calls, open_calls
-from faults.in_process import in_process
+from faults.in_process_client import in_process_client
 from loopback import CHAT_USAGE, Flavour
-from watch import Watch
+from observed_calls import Watch
 
 # Collecting here also meets the clients that tests before have left open, each on a loop
 # that is closed by now.
@@ -61,7 +61,7 @@ async def test_twenty_thousand_records_leave_nothing(watch: Watch) -> None:
 @pytest.mark.parametrize("name", ["chat", "chat stream", "response stream"])
 async def test_calls_leave_nothing(flavour: Flavour, watch: Watch, name: str) -> None:
     shape = SHAPES[name]
-    client = watch.wrap(in_process(flavour, shape), tracer_provider=None, on_record=None)
+    client = watch.wrap(in_process_client(flavour, shape), tracer_provider=None, on_record=None)
 
     async def call(number: int) -> None:
         await shape.ask(flavour, client)

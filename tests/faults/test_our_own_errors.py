@@ -22,7 +22,7 @@ from energy_tracking.telemetry.spans import Telemetry
 from energy_tracking.tracker import Tracker
 from energy_tracking.usage.dialects import read_usage
 from loopback import Flavour, Loopback, error_reply
-from watch import Watch
+from observed_calls import Watch
 
 plain = SHAPES["chat"]
 each_shape = pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from energy_tracking import (
     uninstrument_openai,
     unwrap_openai,
 )
-from faults.in_process import in_process
+from faults.in_process_client import in_process_client
 from loopback import Flavour, Loopback
-from watch import Watch
+from observed_calls import Watch
 
 Seen = list[str]
 Patch = Callable[[Any, Seen, Flavour, Shape], None]
@@ -49,7 +49,7 @@ def mock_around_request(client: Any, seen: Seen, flavour: Flavour, shape: Shape)
 
 
 def other_http_client(client: Any, seen: Seen, flavour: Flavour, shape: Shape) -> None:
-    client._client = in_process(flavour, shape)._client
+    client._client = in_process_client(flavour, shape)._client
     seen.append("http client")
 
 

@@ -30,9 +30,9 @@ from energy_tracking.lifecycle import defer
 from energy_tracking.openai_client.background import calls_by_response
 from energy_tracking.otel.span_processor import EnergySpanProcessor
 from energy_tracking.profiles.files import default_catalogue
-from faults.in_process import in_process
+from faults.in_process_client import in_process_client
 from loopback import Flavour
-from watch import Watch
+from observed_calls import Watch
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5}
 
@@ -114,7 +114,7 @@ def print_session() -> None:
 @in_time
 def test_a_handler_may_print_the_session_at_any_instant_of_a_call(watch: Watch, name: str) -> None:
     shape = SHAPES[name]
-    client = watch.wrap(in_process(Flavour("sync"), shape))
+    client = watch.wrap(in_process_client(Flavour("sync"), shape))
     holder = attribute(client, shape.method)
 
     def ask() -> None:
@@ -184,7 +184,7 @@ LOCKS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("lock", LOCKS)
 @in_time
 def test_who_holds_a_lock_can_do_everything_that_takes_one(lock: str, watch: Watch) -> None:
-    client = in_process(Flavour("sync"), SHAPES["chat"])
+    client = in_process_client(Flavour("sync"), SHAPES["chat"])
     processor = EnergySpanProcessor(**watch.arguments)
 
     span = TracerProvider().get_tracer("theirs").start_span("theirs")

@@ -40,7 +40,7 @@ from loopback import (
     response_object,
     sse,
 )
-from watch import Watch, collect
+from observed_calls import Watch, collect
 
 Outcome = tuple[list[str], str, str]
 

@@ -40,7 +40,7 @@ from loopback import (
     json_reply,
     response_object,
 )
-from watch import Watch
+from observed_calls import Watch
 
 SEED_USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
 """The seed's check value: 0.2296 Wh with gpt-4o on an H100."""

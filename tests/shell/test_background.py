@@ -30,7 +30,7 @@ from loopback import (
     response_object,
     sse,
 )
-from watch import Watch
+from observed_calls import Watch
 
 REQUEST: Body = {"model": "gpt-4o", "input": "Capital of Mexico?"}
 if "background" in inspect.signature(openai.resources.responses.Responses.create).parameters:

@@ -20,7 +20,7 @@ from energy_tracking import (
     session_from_baggage,
     session_to_baggage,
 )
-from watch import Watch
+from observed_calls import Watch
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 100}
 

@@ -12,7 +12,7 @@ from cassettes import CASSETTES, call_exchange, cassette_exchanges
 from energy_tracking.demo.server import Exchange, ReplayServer
 from energy_tracking.lifecycle import close_open_calls
 from loopback import Flavour
-from watch import Watch
+from observed_calls import Watch
 
 pytestmark = pytest.mark.skipif(
     not CASSETTES.is_dir(), reason="the recorded exchanges of ../shared/cassettes are not here"

@@ -20,7 +20,7 @@ from energy_tracking import instrument_openai, unwrap_openai
 from energy_tracking.demo.server import Reply
 from energy_tracking.openai_client import responses
 from loopback import Flavour, Loopback, chat_completion, embedding, error_reply, json_reply
-from watch import Watch
+from observed_calls import Watch
 
 plain = SHAPES["chat"]
 

@@ -44,7 +44,7 @@ from loopback import (
     response_object,
     sse,
 )
-from watch import Watch
+from observed_calls import Watch
 
 CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 STREAM = CHAT | {"stream": True}

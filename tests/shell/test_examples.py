@@ -73,3 +73,12 @@ def test_otlp_export_delivers_the_energy(loopback: Loopback, signal: str) -> Non
         assert energy > 0
         if signal == "metrics":
             assert receiver.sums()["energy_tracking.client.energy"] == pytest.approx(energy)
+
+
+def test_any_client_can_be_recorded(loopback: Loopback) -> None:
+    printed = run_example("record_any_client", loopback)
+    rows = {line.split()[0]: line.split() for line in printed.splitlines()}
+    # Of what is recorded: cached tokens beside the input, thoughts beside the output.
+    assert rows["claude-sonnet-4-5"][2:5] == ["1", "1.8k", "310"]
+    assert rows["gemini-2.5-flash"][2:5] == ["1", "120", "480"]
+    assert "among them 1,800 cached input tokens, 400 reasoning tokens" in printed

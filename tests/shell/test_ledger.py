@@ -43,7 +43,7 @@ from loopback import (
     json_reply,
     sse,
 )
-from watch import Watch
+from observed_calls import Watch
 
 CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Where is my umbrella?"}]}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 100}

@@ -46,7 +46,7 @@ from loopback import (
     response_object,
     sse,
 )
-from watch import Watch
+from observed_calls import Watch
 
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 plain = SHAPES["chat"]

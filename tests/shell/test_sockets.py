@@ -31,7 +31,7 @@ from energy_tracking.openai_client.client import _tracker_of
 from energy_tracking.openai_client.sockets import MODULES, _follow
 from energy_tracking.tracker import Tracker
 from loopback import RESPONSE_USAGE, Flavour, response_object
-from watch import Watch
+from observed_calls import Watch
 
 # The SDK opens its sockets in a way that websockets 17 has come to dislike.
 pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used:DeprecationWarning")

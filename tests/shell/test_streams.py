@@ -41,7 +41,7 @@ from loopback import (
     response_object,
     sse,
 )
-from watch import Watch
+from observed_calls import Watch
 
 
 class Capital(BaseModel):

@@ -17,7 +17,7 @@ from energy_tracking.telemetry.spans import (
     UNESTIMATED_METRIC,
 )
 from loopback import Body, Flavour, Loopback, chat_completion, json_reply
-from watch import Watch
+from observed_calls import Watch
 
 CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 100}

@@ -19,7 +19,7 @@ from loopback import (
     response_object,
     sse,
 )
-from watch import Watch
+from observed_calls import Watch
 
 # Fields as in openai 3.57, types/responses/response.py and types/images_response.py.
 DRAWN = {

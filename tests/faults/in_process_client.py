@@ -12,7 +12,7 @@ from calls import Shape
 from loopback import Flavour
 
 
-def in_process(flavour: Flavour, shape: Shape) -> Any:
+def in_process_client(flavour: Flavour, shape: Shape) -> Any:
     """An SDK client that is always answered as the shape has it."""
     httpx: Any = import_module("httpx2" if openai.VERSION >= "3" else "httpx")
     reply: Any = shape.answer

@@ -18,7 +18,7 @@ from energy_tracking import (
 from energy_tracking.calls.session import CALLS_COMPARED
 from energy_tracking.calls.totals import EnergyKind
 from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
-from watch import Watch
+from observed_calls import Watch
 
 CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 CACHED = {

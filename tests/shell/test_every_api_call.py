@@ -31,7 +31,7 @@ from loopback import (
     response_object,
     sse,
 )
-from watch import Watch
+from observed_calls import Watch
 
 Ask = Callable[[Flavour, Any], Awaitable[Any]]
 

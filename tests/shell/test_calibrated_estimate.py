@@ -22,8 +22,8 @@ from energy_tracking.otel.span_processor import EnergySpanProcessor
 from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.telemetry.spans import ENERGY_FACTS
 from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
-from round_numbers import BARE
-from watch import Watch
+from observed_calls import Watch
+from small_profiles import BARE
 
 CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500}
@@ -204,7 +204,7 @@ async def test_another_instrumentations_span_gets_it_too(
 
 def test_every_setting_that_may_be_assumed_has_an_attribute() -> None:
     names = {name for name, *_ in ENERGY_FACTS}
-    # What became of a stream's speed is not a setting: test_methods looks for it.
+    # What became of a stream's speed is not a setting: test_estimation looks for it.
     keys = {"timing_evidence"}
     for serving in SERVINGS:
         record = Tracker(**serving).record(model="gpt-4o", usage=USAGE)

@@ -1,15 +1,11 @@
-"""The ways in that need no change to a program's code."""
+"""Spans of other instrumentations get the energy of their call, once."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,9 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from energy_tracking import ConfigurationError, Session, TokenUsage, Tracker, wrap_openai
-from energy_tracking.openai_client.other_instrumentations import METHODS, is_told_elsewhere
-from energy_tracking.otel.instrumentor import EnergyTrackingInstrumentor
+from energy_tracking import Session, TokenUsage, Tracker, wrap_openai
 from energy_tracking.otel.span_processor import (
     CALL_KINDS,
     USAGE_ATTRIBUTES,
@@ -30,7 +24,6 @@ from energy_tracking.otel.span_processor import (
     span_facts,
 )
 from energy_tracking.telemetry.spans import ENERGY_METRIC
-from energy_tracking.usage.payloads import ENDPOINTS
 from loopback import Flavour, Loopback, chat_completion, json_reply
 from own_errors import keep_error
 
@@ -73,9 +66,6 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-# Spans of others.
 
 
 @pytest.mark.parametrize(
@@ -304,201 +294,3 @@ def test_a_forked_child_waits_for_no_lock_and_remembers_its_own_calls() -> None:
         check=False,
     )
     assert (done.stdout.split(), done.stderr) == (["2", "2"], "")
-
-
-# Other instrumentations of the same client.
-
-
-def test_methods_belong_to_endpoints() -> None:
-    assert set(METHODS) <= {endpoint.path for endpoint in ENDPOINTS}
-
-
-@pytest.mark.parametrize("path", METHODS)
-def test_a_peer_is_known_by_its_wrapper(
-    loopback: Loopback, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = Flavour("sync").client(loopback.base_url)
-    assert not is_told_elsewhere(wrap_openai(client), path)
-    resource: Any = client
-    *parts, method = METHODS[path].split(".")
-    for part in parts:
-        resource = getattr(resource, part)
-    theirs: dict[str, Any] = {"__name__": "openinference.instrumentation.openai"}
-    exec("def wrapper(*args, **kwargs): ...", theirs)
-    theirs["wrapper"].__wrapped__ = getattr(resource, method)
-    setattr(resource, method, theirs["wrapper"])
-    assert not is_told_elsewhere(client, path), "its package is not even imported"
-    monkeypatch.setitem(sys.modules, "openinference", ModuleType("openinference"))
-    assert is_told_elsewhere(client, path)
-    assert not is_told_elsewhere(client, "/moderations")
-    client.close()
-
-
-# The instrumentor.
-
-
-@pytest.fixture
-def instrumentor() -> Iterator[EnergyTrackingInstrumentor]:
-    instrumentor = EnergyTrackingInstrumentor()
-    yield instrumentor
-    instrumentor.uninstrument()
-
-
-def ask(loopback: Loopback) -> int:
-    """Calls counted for one call of an untracked client."""
-    client = Flavour("sync").client(loopback.base_url)
-    with Session() as session:
-        client.chat.completions.create(**REQUEST)
-    client.close()
-    return session.totals.calls
-
-
-def test_the_instrumentor_starts_once_and_stops(
-    instrumentor: EnergyTrackingInstrumentor, loopback: Loopback
-) -> None:
-    loopback.serve(json_reply(chat_completion()))
-    provider = TracerProvider()
-    given: dict[str, Any] = {"skip_dep_check": True, "tracer_provider": provider, "unheard_of": 1}
-    for _ in range(2):
-        EnergyTrackingInstrumentor().instrument(**given)
-    assert EnergyTrackingInstrumentor() is instrumentor
-    assert instrumentor.is_instrumented_by_opentelemetry
-    assert ask(loopback) == 1
-    processors = provider._active_span_processor._span_processors
-    assert [type(processor) for processor in processors] == [EnergySpanProcessor]
-    for _ in range(2):
-        instrumentor.uninstrument()
-    assert not instrumentor.is_instrumented_by_opentelemetry
-    assert ask(loopback) == 0
-    span = provider.get_tracer("theirs").start_span("theirs", attributes=CHAT)
-    assert "end" not in vars(span)
-    span.end()
-
-
-@pytest.mark.parametrize("value", ["true", "TRUE "])
-def test_a_disabled_sdk_leaves_everything_alone(
-    instrumentor: EnergyTrackingInstrumentor,
-    loopback: Loopback,
-    monkeypatch: pytest.MonkeyPatch,
-    value: str,
-) -> None:
-    monkeypatch.setenv("OTEL_SDK_DISABLED", value)
-    instrumentor.instrument()
-    assert not instrumentor.is_instrumented_by_opentelemetry
-
-
-def test_a_wrong_environment_is_logged_and_a_wrong_argument_raised(
-    instrumentor: EnergyTrackingInstrumentor,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with pytest.raises(ConfigurationError, match="did you mean 'H100'"):
-        instrumentor.instrument(gpu="H1000")
-    monkeypatch.setenv("ENERGY_TRACKING_GPU", "H1000")
-    instrumentor.instrument(skip_dep_check=True)
-    assert "did you mean 'H100'" in caplog.text
-    assert not instrumentor.is_instrumented_by_opentelemetry
-
-
-# energy-tracking run.
-
-PROGRAM = """
-import atexit, os, sys
-from openai import OpenAI
-def ask():
-    OpenAI().chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hi"}])
-ask()
-print(repr(sys.argv[1:]), __name__, sys.path[0] == os.path.dirname(os.path.realpath(__file__)))
-print(sys.modules["__main__"].ask is ask)
-atexit.register(ask)
-"""
-
-
-def run(
-    loopback: Loopback, folder: Path, *arguments: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run ``energy-tracking run`` in a folder."""
-    code = "import sys; from energy_tracking.cli.main import main; sys.exit(main())"
-    environment |= {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": loopback.base_url}
-    source = Path(__file__).parents[2] / "src"
-    return subprocess.run(
-        [sys.executable, "-c", code, "run", *arguments],
-        env=os.environ | {"PYTHONPATH": str(source)} | environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-@pytest.mark.parametrize("how", [["program.py"], ["-m", "program"]])
-def test_a_program_runs_as_it_would_and_its_calls_are_summed_up(
-    loopback: Loopback, tmp_path: Path, how: list[str]
-) -> None:
-    loopback.serve(json_reply(chat_completion()))
-    (tmp_path / "program.py").write_text(PROGRAM)
-    done = run(loopback, tmp_path, *how, "--flag", "-m", OTEL_SDK_DISABLED="true")
-    assert done.stdout.splitlines() == ["['--flag', '-m'] __main__ True", "True"]
-    assert done.returncode == 0
-    # The call of its own exit handler is among them.
-    assert re.match(r"process: 2 calls, \d+ mWh reference, \d+ mWh calibrated\nmodel", done.stderr)
-
-
-@pytest.mark.parametrize(
-    ("ending", "status", "words"),
-    [
-        ("sys.exit(7)", 7, []),
-        ("sys.exit('no more')", 1, ["no more"]),
-        ("raise ValueError('broken')", 1, ["ValueError: broken", 'program.py", line 9']),
-        ("raise __import__('energy_tracking').ConfigurationError('theirs')", 1, ["Traceback"]),
-    ],
-)
-def test_the_sum_is_printed_and_the_exit_kept_however_it_ends(
-    loopback: Loopback, tmp_path: Path, ending: str, status: int, words: list[str]
-) -> None:
-    loopback.serve(json_reply(chat_completion()))
-    (tmp_path / "program.py").write_text(PROGRAM.strip("\n") + f"\n{ending}\n")
-    done = run(loopback, tmp_path, "program.py")
-    assert done.returncode == status
-    assert not [word for word in words if word not in done.stderr]
-    assert "process: 2 calls" in done.stderr
-    assert "energy_tracking/run.py" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "words"),
-    [
-        ([], {}, "nothing to run"),
-        (["absent.py"], {}, "there is no script 'absent.py'"),
-        (["-c"], {"ENERGY_TRACKING_GPU": "H1000"}, "unrecognized arguments: -c"),
-    ],
-)
-def test_wrong_commands_are_explained(
-    loopback: Loopback,
-    tmp_path: Path,
-    arguments: list[str],
-    environment: dict[str, str],
-    words: str,
-) -> None:
-    done = run(loopback, tmp_path, *arguments, **environment)
-    assert done.returncode == 2
-    assert words in done.stderr
-
-
-def test_settings_of_the_environment_hold(loopback: Loopback, tmp_path: Path) -> None:
-    loopback.serve(json_reply(chat_completion()))
-    (tmp_path / "program.py").write_text(PROGRAM)
-    assert "GB200" in run(loopback, tmp_path, "program.py", ENERGY_TRACKING_GPU="GB200").stderr
-    wrong = run(loopback, tmp_path, "program.py", ENERGY_TRACKING_GPU="H1000")
-    assert (wrong.returncode, wrong.stdout) == (2, "")
-
-
-def test_any_client_can_be_recorded() -> None:
-    example = Path(__file__).parents[2] / "examples" / "record_any_client.py"
-    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = {line.split()[0]: line.split() for line in done.stdout.splitlines()}
-    # Of what is recorded: cached tokens beside the input, thoughts beside the output.
-    assert rows["claude-sonnet-4-5"][2:5] == ["1", "1.8k", "310"]
-    assert rows["gemini-2.5-flash"][2:5] == ["1", "120", "480"]
-    assert "among them 1,800 cached input tokens, 400 reasoning tokens" in done.stdout
