@@ -117,6 +117,7 @@ def generated() -> dict[str, str]:
             telemetry.CALL_FACTS,
             telemetry.TOKEN_FACTS,
             telemetry.ENERGY_FACTS,
+            telemetry.SESSION_FACTS,
         ),
         "rollup attributes": attributes(telemetry.ROLLUP_FACTS),
         "settings": settings(),

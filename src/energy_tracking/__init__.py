@@ -6,8 +6,8 @@
 ``@track_energy`` a function, ``energy_session(name)`` sums up.
 """
 
-from energy_tracking.calls.call import CallRecord, CallRequest
 from energy_tracking.calls.carbon import Carbon
+from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.session import Comparison, Session, current_session, process_session
 from energy_tracking.calls.session import Session as energy_session
 from energy_tracking.calls.totals import Totals

@@ -144,7 +144,7 @@ class _Run:
 
     def _end_if_settled(self, error_type: str | None, ended_at: int | None) -> None:
         with self._tracker.boundary("decorator.end"):
-            if any(self._totals.cover(call.request.session) for call in list(open_calls)):
+            if any(self._totals.cover(call.session) for call in list(open_calls)):
                 return
             if self._ended.acquire(blocking=False):
                 self._totals.tell(None)

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from energy_tracking.calls.call import Alternative, CallRecord, Outcome, status_of
+from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.error_boundary import ErrorBoundaries
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.estimator import (

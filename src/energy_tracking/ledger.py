@@ -20,7 +20,7 @@ from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from energy_tracking.calls.call import CallRecord, CallRequest, EstimateAs
+from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.usage.dialects import TokenUsage
@@ -76,18 +76,6 @@ class Ledger:
             os.close(file)
         if written < len(line):
             raise OSError(errno.ENOSPC, f"{written} of {len(line)} bytes written", self._path)
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedSession:
-    """What is known of the session of a call that was read from a ledger."""
-
-    name: str
-    tags: Mapping[str, str]
-    running_total_energy_joules: float = 0.0
-
-    def add(self, record: CallRecord, estimate_as: EstimateAs | None = None) -> None:
-        """Nothing: its calls were counted when they were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +153,17 @@ def _ends_in_torn_line(file: int) -> bool:
 
 
 def _line(record: CallRecord) -> bytes:
-    request, session = record.request, record.request.session
     told: dict[str, Any] = {
         "ledger": FORMAT,
         "timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
         "pid": os.getpid(),
-        "session": session.name,
-        "tags": dict(session.tags),
+        "session": record.session,
+        "tags": dict(record.tags),
         # For whoever reads it without this library.
         "model": record.model,
         "total_energy_joules": record.total_energy_joules,
-        "request": _told(request, without=("session",)),
-        **_told(record, without=("request", *_PARTS)),
+        "request": _told(record.request),
+        **_told(record, without=("request", "session", "tags", *_PARTS)),
     }
     for name in _PARTS:
         part = getattr(record, name)
@@ -202,11 +189,10 @@ def _entry(told: dict[str, Any]) -> LedgerEntry | None:
     for numbers in (told, *(told.get(name) or {} for name in _PARTS)):
         _check_energies(numbers)
     parts = {name: told.pop(name, None) for name in _PARTS}
-    session = RecordedSession(told["session"], told["tags"])
     record = _made(
         CallRecord,
         told,
-        request=_made(CallRequest, told["request"], session=session),
+        request=_made(CallRequest, told["request"]),
         **{name: part and _made(_PARTS[name], part) for name, part in parts.items()},
     )
     return LedgerEntry(record, datetime.fromisoformat(told["timestamp"]), told["pid"])

@@ -12,12 +12,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Unpack
 
-from energy_tracking.calls.call import (
-    Call,
-    CallRecord,
-    CallRequest,
-    CreditedSession,
-)
+from energy_tracking.calls.call import Call, CreditedSession
+from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.session import current_session, process_session
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
@@ -107,7 +103,7 @@ class Tracker:
         server_address: str | None = None,
         server_port: int | None = None,
         prompt: object = None,
-        told_elsewhere: bool = False,
+        reported_elsewhere: bool = False,
         session: CreditedSession | None = None,
         span: object = None,
     ) -> Call:
@@ -121,7 +117,7 @@ class Tracker:
             server_address: Host the request goes to.
             server_port: Its port.
             prompt: The request's body, looked at only if the server reports no usage.
-            told_elsewhere: Whether another instrumentation reports the call's tokens.
+            reported_elsewhere: Whether another instrumentation reports the call's tokens.
             session: Credited in place of the current one.
             span: Another instrumentation's span of the call, which the energy is put on.
         """
@@ -131,13 +127,13 @@ class Tracker:
             operation=operation,
             provider=provider,
             model=model,
-            session=current_session() if session is None else session,
             stream=stream,
             server_address=server_address,
             server_port=server_port,
-            told_elsewhere=told_elsewhere,
+            reported_elsewhere=reported_elsewhere,
         )
-        call = Call(request, self._settle, prompt)
+        credited = current_session() if session is None else session
+        call = Call(request, self._deliver_safely, prompt, credited)
         if self.settings.disabled:
             return call
         with self._boundaries("telemetry.start"):
@@ -189,13 +185,13 @@ class Tracker:
         call.response_id = response_id
         call.measured_energy_joules = measured_energy_joules
         call.error_type = error_type
-        return hold_deferred(self._tell, call)
+        return hold_deferred(self._deliver, call)
 
-    def _settle(self, call: Call) -> None:
-        with self._boundaries("settle"):
-            hold_deferred(self._tell, call)
+    def _deliver_safely(self, call: Call) -> None:
+        with self._boundaries("deliver"):
+            hold_deferred(self._deliver, call)
 
-    def _tell(self, call: Call) -> CallRecord:
+    def _deliver(self, call: Call) -> CallRecord:
         open_calls.discard(call)
         held_calls.discard(call)
         record = call.record(self.estimation.estimate_safely)
@@ -205,11 +201,13 @@ class Tracker:
             for listener in record_listeners:
                 listener(call, record)
         # The session first: the span shows the running total this call is part of.
-        with self._boundaries("session"):
-            record.request.session.add(record, self.estimation.estimate_as)
+        if call.session is not None:
+            with self._boundaries("session"):
+                call.session.add(record, self.estimation.estimate_as)
         if call.span is not None:
             with self._boundaries("telemetry.end"):
-                call.span.end(record)
+                running = None if call.session is None else call.session.running_total_energy_joules
+                call.span.end(record, running)
         if self._ledger is not None:
             with self._boundaries("ledger"):
                 self._ledger.write(record)
@@ -218,13 +216,13 @@ class Tracker:
                 self._on_record(record)
         for tool in call.tools:
             with self._boundaries("tools"):
-                self._tell_part(call, tool)
+                self._deliver_tool_usage(call, tool)
         return record
 
-    def _tell_part(self, call: Call, tool: ToolUsage) -> None:
+    def _deliver_tool_usage(self, call: Call, tool: ToolUsage) -> None:
         """Count what another model did for a call, whose usage says nothing of it."""
         request = replace(call.request, operation=tool.operation, model=tool.model, stream=False)
-        part = Call(request, self._settle)
+        part = Call(request, self._deliver_safely, session=call.session)
         part.ended_at = part.started_at
         part.raw_usage = tool.usage
         if call.span is not None:

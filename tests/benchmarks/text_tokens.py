@@ -28,8 +28,9 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cassettes import cassette_exchanges
-from energy_tracking import Session, TokenUsage
-from energy_tracking.calls.call import Call, CallRequest, tokens_in
+from energy_tracking import TokenUsage
+from energy_tracking.calls.call import Call, tokens_in
+from energy_tracking.calls.record import CallRequest
 from energy_tracking.demo.server import Exchange
 from energy_tracking.estimator import METHODS, estimate_usage
 from energy_tracking.profiles.files import load_catalogue
@@ -79,7 +80,7 @@ def compare(exchange: Exchange) -> Comparison | None:
     """Compare an exchange; None if it failed, generates no text or reports no usage."""
     if exchange.status != 200:
         return None
-    request = CallRequest(operation="chat", provider="openai", model=None, session=Session())
+    request = CallRequest(operation="chat", provider="openai", model=None)
     # The library's own reader of a call, which is never closed: nothing is recorded.
     call = Call(request, lambda call: None)
     for body in _bodies(exchange):

@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.calls.call import (
-    Call,
-    CallRecord,
-    CallRequest,
-    Outcome,
-    tokens_in,
-)
-from energy_tracking.calls.session import process_session
+from energy_tracking.calls.call import Call, tokens_in
+from energy_tracking.calls.record import CallRecord, CallRequest, Outcome
 from energy_tracking.estimator import estimate_usage
 from energy_tracking.lifecycle import defer, run_deferred
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
@@ -58,9 +52,7 @@ def refuse(
 
 def new_call(stream: bool = False, prompt: object = None) -> tuple[Call, list[CallRecord]]:
     records: list[CallRecord] = []
-    request = CallRequest(
-        operation="chat", provider="openai", model="m", session=process_session(), stream=stream
-    )
+    request = CallRequest(operation="chat", provider="openai", model="m", stream=stream)
     return Call(request, lambda call: records.append(call.record(estimate)), prompt), records
 
 

@@ -11,15 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_tracking.calls.call import CallRecord, CallRequest
-from energy_tracking.calls.session import process_session
+from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals, group_of, grouped, sum_of, sums_by_kind
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.usage.dialects import TokenUsage
 
-REQUEST = CallRequest(
-    operation="chat", provider="openai", model="gpt-4o", session=process_session()
-)
+REQUEST = CallRequest(operation="chat", provider="openai", model="gpt-4o")
 USAGE = TokenUsage(input_tokens=120, cached_input_tokens=64, output_tokens=80, reasoning_tokens=32)
 ESTIMATE = EnergyEstimate(
     model_profile="gpt-4o",

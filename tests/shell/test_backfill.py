@@ -422,7 +422,7 @@ def test_the_ledger_the_sink_and_the_metrics_are_told_and_no_span_is_made(
     assert added_up(watch.records) == totals
     read = [entry.record for entry in read_ledger(ledger)]
     assert added_up(read) == totals
-    assert {record.request.session.name for record in read} == {"nightly"}
+    assert {record.session for record in read} == {"nightly"}
     assert "Hello!" not in ledger.read_text("utf-8")
     told = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]
     (scope,) = told["resource_metrics"][0]["scope_metrics"]
@@ -541,7 +541,7 @@ def test_the_command_writes_only_the_ledger_it_is_told_to(
     read = list(read_ledger(ledger))
     # As they were, not as if.
     assert [entry.record.model for entry in read] == ["gpt-4o-2024-08-06", "o1", "unknown"]
-    names = [entry.record.request.session.name for entry in read]
+    names = [entry.record.session for entry in read]
     assert names == [str(outputs[0]), str(outputs[0]), str(outputs[1])]
     assert main(["ledger", str(ledger), "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)

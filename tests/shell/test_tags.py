@@ -52,7 +52,7 @@ async def test_a_call_has_the_tags_of_all_sessions_around_it_the_innermost_first
         {"team": "search", "env": "prod"},
         {},
     ]
-    assert watch.records[0].request.session.tags == one.tags
+    assert watch.records[0].tags == one.tags
     assert service.tags == {"team": "search", "env": "prod"}
 
 

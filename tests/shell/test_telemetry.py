@@ -43,6 +43,7 @@ ALL_FACTS = (
     *names.CALL_FACTS,
     *names.TOKEN_FACTS,
     *names.ENERGY_FACTS,
+    *names.SESSION_FACTS,
     *names.ROLLUP_FACTS,
 )
 

@@ -22,15 +22,16 @@ from typing import ParamSpec, Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from energy_tracking.calls.budget import Budget, OnExceed
-from energy_tracking.calls.call import (
+from energy_tracking.calls.call import CreditedSession
+from energy_tracking.calls.carbon import Carbon, carbon
+from energy_tracking.calls.record import (
+    PROCESS,
     Alternative,
     CallRecord,
     CallRequest,
-    CreditedSession,
     EstimateAs,
     status_of,
 )
-from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.report import (
     comparison_text,
     session_csv,
@@ -233,7 +234,7 @@ class _Entrance:
 # Innermost first.
 _here: ContextVar[tuple[_Entrance, ...]] = ContextVar("energy_tracking.session", default=())
 _accounts: WeakSet[_Account] = WeakSet()
-_process_account = _Account("process")
+_process_account = _Account(PROCESS)
 
 
 @contextmanager
@@ -453,7 +454,7 @@ class Session:
             _check_names(other)
         sides = []
         for way in (Alternative(), other):
-            records = (_compared(self, one, way) for one in comparable)
+            records = (_compared(one, way) for one in comparable)
             sides.append(sums_by_kind(grouped(records)[0]))
         return Comparison(len(comparable), other.changes, *sides)
 
@@ -600,12 +601,12 @@ class Session:
         return sums
 
 
-def _compared(session: Session, comparable: _Comparable, way: Alternative) -> CallRecord:
+def _compared(comparable: _Comparable, way: Alternative) -> CallRecord:
     """A record of a call as if it had been estimated in this way."""
     request_model, response_model, usage, estimate_as = comparable
     outcome = estimate_as(request_model, response_model, usage, way)
     return CallRecord(
-        request=CallRequest(operation="", provider="", model=request_model, session=session),
+        request=CallRequest(operation="", provider="", model=request_model),
         status=status_of(usage, outcome.estimate, None),
         usage=usage,
         estimate=outcome.estimate,
@@ -700,7 +701,7 @@ class FunctionTotals:
         """From now on, call this after every call that is counted."""
         self._account.after_each_call = after_each_call
 
-    def cover(self, session: CreditedSession) -> bool:
+    def cover(self, session: CreditedSession | None) -> bool:
         """Whether a call credited to this session is one of the run."""
         return isinstance(session, Session) and self._account in session._credited
 

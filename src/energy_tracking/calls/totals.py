@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Self
 
-from energy_tracking.calls.call import CallRecord
+from energy_tracking.calls.record import CallRecord
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.units import joules_from_nanojoules, nanojoules_from_joules, wh_from_joules
 

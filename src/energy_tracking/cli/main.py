@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
-from energy_tracking.calls.call import CallRecord
+from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.report import (
     session_csv,
     session_json,
@@ -114,7 +114,7 @@ def _ledger(options: argparse.Namespace) -> int:
     records = (
         estimation.estimate_again(entry.record, options.model) if estimation else entry.record
         for entry in read_ledger(options.path)
-        if options.session in (None, entry.record.request.session.name)
+        if options.session in (None, entry.record.session)
     )
     return _print_sum(options.session or options.path, records, options)
 

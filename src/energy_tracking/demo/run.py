@@ -25,7 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from energy_tracking.calls.call import CallRecord
+from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.report import WIDTH, energy_text, kind_label, table, two_digits
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import UNKNOWN, group_of

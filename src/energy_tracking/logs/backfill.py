@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Unpack
 
-from energy_tracking.calls.call import CallRecord
+from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.totals import Totals
 from energy_tracking.ledger import read_lines
 from energy_tracking.logs.formats import LoggedResponse, logged_response

@@ -331,7 +331,7 @@ class _Sending(Activity):
             server_address=url.host,
             server_port=port_of(url),
             prompt=body,
-            told_elsewhere=is_told_elsewhere(self._client, endpoint.path),
+            reported_elsewhere=is_told_elsewhere(self._client, endpoint.path),
         )
         if call.span is not None:
             # Known before it is entered: an interrupt may come between.

@@ -33,7 +33,8 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakValueDictionary
 
-from energy_tracking.calls.call import Call, CallRecord, CreditedSession
+from energy_tracking.calls.call import Call, CreditedSession
+from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.session import current_session
 from energy_tracking.lifecycle import call_after_fork, open_calls, record_listeners
 from energy_tracking.openai_client.client import is_sending
@@ -274,7 +275,7 @@ def _told_by(call: Call) -> str | None:
     """Whose span the energy of a call is on; None where no other is to be expected."""
     theirs: Any = call.span
     if theirs is None:
-        return SCOPE if call.request.told_elsewhere else None
+        return SCOPE if call.request.reported_elsewhere else None
     if theirs.own:
         return None if theirs.alone else SCOPE
     if not theirs.span.get_span_context().is_valid:

@@ -31,7 +31,7 @@ from opentelemetry.trace import (
     get_tracer,
 )
 
-from energy_tracking.calls.call import CallRecord, CallRequest
+from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.contexts import Placed
 from energy_tracking.units import wh_from_joules
@@ -83,10 +83,6 @@ def _of_usage(name: str) -> Read:
 
 def _of_estimate(name: str) -> Read:
     return lambda record: record.estimate and getattr(record.estimate, name)
-
-
-def _of_session(read: Callable[[Any], Any]) -> Read:
-    return lambda record: read(record.request.session)
 
 
 def _total_wh(record: CallRecord) -> float | None:
@@ -275,12 +271,15 @@ ENERGY_FACTS: tuple[tuple[str, Read, str], ...] = (
     ("energy_tracking.retries", lambda record: record.retries or None, "by the SDK"),
     (
         "energy_tracking.session.name",
-        _of_session(lambda session: session.name),
+        lambda record: record.session,
         "innermost session",
     ),
+)
+# Of the session's energy after the call [J].
+SESSION_FACTS: tuple[tuple[str, Callable[[float], Any], str], ...] = (
     (
         "energy_tracking.session.total_energy_wh",
-        _of_session(lambda session: wh_from_joules(session.running_total_energy_joules)),
+        wh_from_joules,
         "its running total [Wh]; to be read, never summed",
     ),
 )
@@ -333,10 +332,21 @@ def _read(facts: Any, source: object) -> dict[str, Any]:
     return attributes
 
 
-def _told(facts: Any, record: CallRecord) -> dict[str, Any]:
-    """What a span is told of a record."""
+def _call_attributes(
+    facts: Any, record: CallRecord, running_total_energy_joules: float | None
+) -> dict[str, Any]:
+    """Attributes of a call's span.
+
+    Args:
+        facts: The tables of them that are read from the record.
+        record: The call.
+        running_total_energy_joules: Energy of its session, this call included [J]; None where
+            there is none.
+    """
     attributes = _read(facts, record)
-    for name, value in record.request.session.tags.items():
+    if running_total_energy_joules is not None:
+        attributes |= _read(SESSION_FACTS, running_total_energy_joules)
+    for name, value in record.tags.items():
         attributes[TAG_PREFIX + name] = value
     return attributes
 
@@ -374,9 +384,15 @@ class CallSpan:
         """Open one below it, for what another model did for the call."""
         return self._telemetry._start_part(self, request)
 
-    def end(self, record: CallRecord) -> None:
-        """Put the record on the span and into the metrics."""
-        self._telemetry._end(self, record)
+    def end(self, record: CallRecord, running_total_energy_joules: float | None = None) -> None:
+        """Put the record on the span and into the metrics.
+
+        Args:
+            record: The call.
+            running_total_energy_joules: Energy of its session, this call included [J]; None
+                where there is none.
+        """
+        self._telemetry._end(self, record, running_total_energy_joules)
 
 
 class FunctionSpan:
@@ -474,7 +490,7 @@ class Telemetry:
             # Another call's energy is on it, or will be. Added up there, neither could be
             # told from the other; on a span of its own, a sum over spans is still right.
             return self._start_span(request, alone=False)
-        alone = not (theirs or request.told_elsewhere)
+        alone = not (theirs or request.reported_elsewhere)
         return self._start_own(request, alone)
 
     def _start_part(self, whole: CallSpan, request: CallRequest) -> CallSpan:
@@ -509,17 +525,19 @@ class Telemetry:
         own = self._spans in ("auto", "own") and not _suppressed()
         return FunctionSpan(self._tracer.start_span(name) if own else INVALID_SPAN)
 
-    def _end(self, call_span: CallSpan, record: CallRecord) -> None:
+    def _end(
+        self, call_span: CallSpan, record: CallRecord, running_total_energy_joules: float | None
+    ) -> None:
         # Tokens that somebody else reports too would be doubled in every backend.
         tokens = TOKEN_FACTS if call_span.alone else ()
         span, facts = call_span.span, CALL_FACTS + tokens + ENERGY_FACTS
         if call_span.own:
-            self._fill(span, facts, record)
+            self._fill(span, facts, record, running_total_energy_joules)
             # A stream dropped unread is settled later than it ended.
             late = perf_counter() - call_span.started_at - record.duration_seconds
             span.end(time_ns() - int(late * 1e9) if late > 1e-3 else None)
         elif span.is_recording():
-            span.set_attributes(_told(ENERGY_FACTS, record))
+            span.set_attributes(_call_attributes(ENERGY_FACTS, record, running_total_energy_joules))
         elif self._spans != "off":
             # It ended before the stream did: a short span of our own, linked to it.
             span = self._tracer.start_span(
@@ -529,13 +547,15 @@ class Telemetry:
                 attributes=_read(REQUEST_FACTS, record.request),
                 links=[Link(span.get_span_context())],
             )
-            self._fill(span, ENERGY_FACTS, record)
+            self._fill(span, ENERGY_FACTS, record, running_total_energy_joules)
             span.end()
         self._measure(record, tokens_and_duration=call_span.alone)
 
-    def _fill(self, span: Span, facts: Any, record: CallRecord) -> None:
+    def _fill(
+        self, span: Span, facts: Any, record: CallRecord, running_total_energy_joules: float | None
+    ) -> None:
         if span.is_recording():
-            span.set_attributes(_told(facts, record))
+            span.set_attributes(_call_attributes(facts, record, running_total_energy_joules))
             if record.error_type is not None:
                 span.set_status(Status(StatusCode.ERROR))
 
@@ -550,7 +570,7 @@ class Telemetry:
         if record.response_model is not None:
             common["gen_ai.response.model"] = record.response_model
         if self._metric_tags:
-            tags = request.session.tags
+            tags = record.tags
             for name in self._metric_tags:
                 if name in tags:
                     common[TAG_PREFIX + name] = tags[name]

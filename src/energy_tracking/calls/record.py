@@ -1,0 +1,189 @@
+"""What is known of a call, as values: how it was asked for, how it ended, other ways to count it.
+
+A record holds no live object: it can be compared, copied, pickled, turned into a dict by
+``dataclasses.asdict``, and written to a ledger. ``call`` builds it when a call has ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
+from energy_tracking.usage.dialects import TokenUsage
+
+Status = Literal["measured", "estimated", "partial", "unestimated"]
+
+PROCESS = "process"
+"""Name of the session around every other one: the process's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequest:
+    """What is known when a call starts.
+
+    Attributes:
+        operation: ``gen_ai.operation.name``, e.g. ``"chat"``.
+        provider: ``gen_ai.provider.name``, e.g. ``"openai"``.
+        model: The model asked for; None where the request names none.
+        stream: Whether a stream was asked for.
+        server_address: Host the request goes to.
+        server_port: Its port.
+        reported_elsewhere: Whether another instrumentation reports the call's tokens.
+    """
+
+    operation: str
+    provider: str
+    model: str | None
+    stream: bool = False
+    server_address: str | None = None
+    server_port: int | None = None
+    reported_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """What is known when a call has ended.
+
+    Attributes:
+        request: What was known at the start.
+        status: ``"measured"`` by the server; ``"estimated"`` from reported tokens;
+            ``"partial"`` from tokens that were themselves estimated; ``"unestimated"``:
+            counted, its energy unknown.
+        reason: Why less is known than could be.
+        response_model: The model the server says it ran.
+        response_id: The server's id of the response.
+        response_status: How the server says that the response ended: ``"completed"``,
+            ``"incomplete"``, ``"failed"``, ``"cancelled"``, or what it was when last seen;
+            None where it does not say.
+        usage: Token counts; None where nothing is known.
+        estimate: The energy, also beside a measured one; None where it could not be
+            estimated.
+        calibrated: The estimate of ``roofline``, scope ``gpu``, beside one of ``reference``;
+            None under ``roofline``, and where the GPU profile has no memory bandwidth.
+        cache_avoided_energy_joules: What the estimate would be more by [J], had no token been
+            read from a prompt cache; None where none was.
+        measured_energy_joules: The energy as the server measured it [J], whatever its
+            scope; None where it reports none.
+        model_match: How the model's name led to a profile, e.g. ``"exact"``.
+        duration_seconds: From the start of the request to its end [s]; 0 where nobody timed it.
+        first_chunk_seconds: From the start to the first stream event [s], or None.
+        error_type: What failed, as a class name; None where nothing did.
+        retries: Times the SDK sent the request again.
+        session: Name of the innermost session when the request started.
+        tags: Tags of that session and of those around it.
+    """
+
+    request: CallRequest
+    status: Status
+    reason: str | None = None
+    response_model: str | None = None
+    response_id: str | None = None
+    response_status: str | None = None
+    usage: TokenUsage | None = None
+    estimate: EnergyEstimate | None = None
+    calibrated: EnergyEstimate | None = None
+    cache_avoided_energy_joules: float | None = None
+    measured_energy_joules: float | None = None
+    model_match: str | None = None
+    duration_seconds: float = 0.0
+    first_chunk_seconds: float | None = None
+    error_type: str | None = None
+    retries: int = 0
+    session: str = PROCESS
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def model(self) -> str:
+        """The model that ran, as well as it is known."""
+        return self.response_model or self.request.model or "unknown"
+
+    @property
+    def total_energy_joules(self) -> float | None:
+        """The energy as well as it is known [J]: measured, else estimated, else None."""
+        if self.measured_energy_joules is not None:
+            return self.measured_energy_joules
+        return None if self.estimate is None else self.estimate.total_energy_joules
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An estimate and how its model was matched, or the reason there is none."""
+
+    estimate: EnergyEstimate | None = None
+    model_match: str | None = None
+    reason: str | None = None
+    cache_avoided_energy_joules: float | None = None
+    calibrated: EnergyEstimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """Another way to estimate the same tokens; what is None stays as the call was estimated.
+
+    Attributes:
+        model: The other model.
+        gpu: The other GPU profile.
+        method: The other method.
+        scope: The other scope.
+        concurrency_per_gpu: Another number of sequences decoded together per GPU [1].
+        sequences: Another number of sequences decoded together on all GPUs [1].
+
+    Raises:
+        ConfigurationError: The method or scope is unknown, a number is not above 0, or both
+            numbers are given.
+    """
+
+    model: str | None = None
+    gpu: str | None = None
+    method: str | None = None
+    scope: str | None = None
+    concurrency_per_gpu: float | None = None
+    sequences: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check what needs no profiles."""
+        for what, value, choices in (
+            ("method", self.method, METHODS),
+            ("scope", self.scope, SCOPES),
+        ):
+            if value is not None and value not in choices:
+                raise ConfigurationError(not_one_of(what, value, choices))
+        for name in ("concurrency_per_gpu", "sequences"):
+            number = getattr(self, name)
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if number is not None and not (is_number and 0 < number < math.inf):
+                raise ConfigurationError(f"{name} must be finite and above 0, got {number!r}")
+        if self.concurrency_per_gpu is not None and self.sequences is not None:
+            raise ConfigurationError(
+                "concurrency_per_gpu and sequences say the same in two ways; give one of them, "
+                f"got {self.concurrency_per_gpu!r} and {self.sequences!r}"
+            )
+
+    @property
+    def changes(self) -> dict[str, str | float]:
+        """What is other, by name, in the order above."""
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in named if value is not None}
+
+
+Estimate = Callable[["str | None", "str | None", TokenUsage, "float | None"], Outcome]
+"""Requested model, model that answered, tokens, tokens per second of a stream -> outcome."""
+
+
+EstimateAs = Callable[["str | None", "str | None", TokenUsage, Alternative], Outcome]
+"""Requested model, model that answered, tokens, the other way -> outcome."""
+
+
+def status_of(
+    usage: TokenUsage | None, estimate: EnergyEstimate | None, measured_energy_joules: float | None
+) -> Status:
+    """How well the energy of a call is known."""
+    if measured_energy_joules is not None:
+        return "measured"
+    if estimate is None:
+        return "unestimated"
+    return "partial" if usage is not None and usage.estimated else "estimated"
