@@ -13,7 +13,7 @@ import pytest
 
 from energy_tracking import CallRecord, Tracker, energy_session, process_session
 from loopback import Flavour, Loopback, chat_completion, error_reply, json_reply
-from watch import Watch
+from observed_calls import Watch
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 COPIES: dict[str, Callable[[CallRecord], CallRecord]] = {
