@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from energy_tracking.estimator.roofline import RooflineConstants, RooflineEstimate, estimate
+from energy_tracking.estimator.roofline.constants import RooflineConstants
+from energy_tracking.estimator.roofline.request import RooflineEstimate, estimate_request
 from energy_tracking.estimator.serving import ServingProfile
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
@@ -102,7 +103,7 @@ def request(
     constants: RooflineConstants = ROUND,
 ) -> RooflineEstimate:
     """Estimate a request: of 50 tokens in and 100 out, if nothing else is said."""
-    return estimate(
+    return estimate_request(
         model,
         gpu,
         input_tokens=input_tokens,

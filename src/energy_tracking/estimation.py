@@ -23,9 +23,9 @@ from energy_tracking.estimator import (
     Assumptions,
     EnergyEstimate,
     ServingProfile,
-    check_gpu,
+    apply_timing_evidence,
+    check_memory_bandwidth,
     estimate_usage,
-    with_timing_evidence,
 )
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import default_catalogue, read_profiles
@@ -182,7 +182,7 @@ class Estimation:
             # The seed's own rows lack what this method needs, and have better ones beside them.
             profile = self.catalogue.corrected_model(profile)
             if self.settings.timing_evidence and tokens_per_second is not None:
-                assumptions = with_timing_evidence(
+                assumptions = apply_timing_evidence(
                     assumptions, usage, profile, basis.gpu, tokens_per_second, match.rule
                 )
         return estimate_usage(
@@ -293,7 +293,7 @@ class Estimation:
         )
         corrected = self.catalogue.corrected_gpu(gpu)
         if method == CALIBRATED_METHOD:
-            check_gpu(corrected)
+            check_memory_bandwidth(corrected)
             return _Basis(method, corrected, assumptions)
         calibrated = None
         if corrected.memory_bandwidth is not None:

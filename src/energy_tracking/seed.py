@@ -54,7 +54,7 @@ def cloud_inference_energy_estimate_w_model_attributes(
     """
     model = default_catalogue().model(model_name)
     gpu = default_catalogue().gpu(gpu_name)
-    estimate = reference.estimate(
+    estimate = reference.estimate_request(
         model,
         gpu,
         input_tokens=input_tokens,

@@ -26,12 +26,15 @@ import fit
 import numpy as np
 from measured import Array, Mask, Measured, Point, by_size, read_measured, slices
 
-from energy_tracking.estimator import reference, roofline
-from energy_tracking.estimator.estimate import combined
-from energy_tracking.estimator.evidence import posterior_serving
-from energy_tracking.estimator.roofline import CALIBRATED, RooflineConstants
-from energy_tracking.estimator.roofline_constants import ARCHITECTURES
-from energy_tracking.estimator.serving import SERVING, ServingProfile, gpus_needed
+from energy_tracking.estimator import reference
+from energy_tracking.estimator.deployment import count_gpus_needed
+from energy_tracking.estimator.estimate import combine_parts
+from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
+from energy_tracking.estimator.roofline.fitted import ARCHITECTURES
+from energy_tracking.estimator.roofline.ranges import PREFILL_RANGE
+from energy_tracking.estimator.roofline.request import estimate_request
+from energy_tracking.estimator.serving import SERVING, ServingProfile
+from energy_tracking.estimator.timing_evidence import update_serving
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.units import joules_from_wh
 
@@ -58,7 +61,7 @@ def seed_formula(point: Point, constants: RooflineConstants) -> Prediction:
     name = SEED_GPUS.get(point.gpu_label.split("-")[0])
     if name is None:
         return NOTHING
-    energy = reference.estimate(
+    energy = reference.estimate_request(
         point.model,
         load_catalogue().gpu(name),
         input_tokens=point.input_tokens,
@@ -77,7 +80,7 @@ def _roofline(
 ) -> Prediction:
     full = point.model
     total = full.num_total_params or full.num_active_params
-    energy = roofline.estimate(
+    energy = estimate_request(
         full if shape_known else by_size(full.name, full.num_active_params, total),
         point.gpu,
         input_tokens=point.input_tokens,
@@ -116,7 +119,7 @@ def roofline_timed(point: Point, constants: RooflineConstants) -> Prediction:
     """Batch inferred from the rate one sequence arrived at, the rest known."""
     if not point.tokens_per_second > 0:
         return NOTHING
-    serving = posterior_serving(
+    serving = update_serving(
         point.model,
         point.gpu,
         input_tokens=point.input_tokens,
@@ -148,7 +151,7 @@ def _ecologits(point: Point, batch: float, gpus: float) -> Prediction:
 def ecologits_shipped(point: Point, constants: RooflineConstants) -> Prediction:
     """EcoLogits with its own assumptions: batch 64, 16-bit weights, GPUs of 80 GB."""
     total = point.model.num_total_params or point.model.num_active_params
-    return _ecologits(point, 64, gpus_needed(2 * total, 80e9, over=1.2))
+    return _ecologits(point, 64, count_gpus_needed(2 * total, 80e9, over=1.2))
 
 
 def ecologits_known(point: Point, constants: RooflineConstants) -> Prediction:
@@ -328,14 +331,14 @@ def parts_report(measured: Measured) -> list[str]:
         name = SEED_GPUS.get(point.gpu_label.split("-")[0])
         if name is None or point.flag:
             continue
-        prompt_joules = roofline.estimate(
+        prompt_joules = estimate_request(
             point.model,
             point.gpu,
             input_tokens=point.input_tokens,
             output_tokens=point.output_tokens,
             serving=point.serving,
         ).prefill_energy_joules
-        answer = reference.estimate(
+        answer = reference.estimate_request(
             point.model,
             load_catalogue().gpu(name),
             input_tokens=point.input_tokens,
@@ -345,10 +348,10 @@ def parts_report(measured: Measured) -> list[str]:
         if left > 0:
             answers.setdefault(name, []).append(left / answer.decode_energy_joules)
         for prompt in PROMPTS:
-            calibrated = roofline.estimate(
+            calibrated = estimate_request(
                 point.model, point.gpu, input_tokens=prompt, output_tokens=0, serving=point.serving
             )
-            seed = reference.estimate(
+            seed = reference.estimate_request(
                 point.model, load_catalogue().gpu(name), input_tokens=prompt, output_tokens=0
             )
             ratio = calibrated.prefill_energy_joules / seed.prefill_energy_joules
@@ -356,7 +359,7 @@ def parts_report(measured: Measured) -> list[str]:
     pooled = {**ratios, "all": [ratio for some in ratios.values() for ratio in some]}
     for name, some in pooled.items() if ratios else ():
         low, high = np.quantile(some, [0.05, 0.95])
-        ends = combined({"seed": (min(low, 1.0), max(high, 1.0)), "own": roofline.PREFILL_RANGE})
+        ends = combine_parts({"seed": (min(low, 1.0), max(high, 1.0)), "own": PREFILL_RANGE})
         lines.append(
             f"  {name:8s} n {len(some):4d}  {low:6.2f} {high:6.2f}"
             f"   with the calibrated one's own range {ends[0]:6.2f} {ends[1]:6.2f}"
@@ -399,7 +402,7 @@ def hardware_report() -> list[str]:
         serving = replace(SERVING, weight_format=weight_format)
         return np.array(
             [
-                roofline.estimate(
+                estimate_request(
                     model, gpu, input_tokens=prompt, output_tokens=500, serving=serving
                 ).total_energy_joules
                 for model in models

@@ -30,11 +30,20 @@ import numpy.typing as npt
 from measured import Array, Mask, Measured, Point, read_measured, slices
 from scipy.optimize import least_squares  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-from energy_tracking.estimator import roofline
-from energy_tracking.estimator.roofline import RooflineConstants, Work
-from energy_tracking.estimator.serving import Deployment
+from energy_tracking.estimator.deployment import Deployment
+from energy_tracking.estimator.roofline import fitted
+from energy_tracking.estimator.roofline.cases import CROWD
+from energy_tracking.estimator.roofline.constants import RooflineConstants
+from energy_tracking.estimator.roofline.prices import (
+    compute_decode_energy,
+    compute_prefill_energy,
+    compute_prefill_watts,
+    compute_prices,
+)
+from energy_tracking.estimator.roofline.step import compute_decode_step
+from energy_tracking.estimator.roofline.work import Work, compute_mean_context, count_work
 
-TARGET = Path(roofline.__file__).with_name("roofline_constants.py")
+TARGET = Path(fitted.__file__)
 
 PRIORS: dict[str, tuple[float, float]] = {
     # 85 %, 70 %, 70 % and 50 % of peak are what good kernels reach.
@@ -112,7 +121,7 @@ def prepare(measured: Measured) -> Data:
     cached = measured.column(lambda point: point.cached_input_tokens)
     return Data(
         site=site,
-        work=roofline.request_work(site, prompt, cached, answer),  # type: ignore[arg-type]
+        work=count_work(site, prompt, cached, answer),  # type: ignore[arg-type]
         input_tokens=prompt,
         output_tokens=answer,
         log_energy=np.log(measured.column(lambda point: point.joules_per_token)),
@@ -129,12 +138,14 @@ def residuals(data: Data, constants: RooflineConstants) -> tuple[Array, Array]:
     A server that admits a prompt for every answer it ends spends the prefill's time too.
     """
     site, answer = data.site, data.output_tokens
-    price = roofline.prices(site, constants)
-    prefill = roofline.prefill_energy(price, data.work)
-    decode = roofline.decode_energy(price, data.work)
-    context = roofline.mean_context(data.work, data.input_tokens)  # type: ignore[arg-type]
-    seconds, _ = roofline.decode_step(site, constants, context)
-    waiting = roofline.prefill_seconds(site, constants, prefill) * site.sequences / answer
+    price = compute_prices(site, constants)
+    prefill = compute_prefill_energy(price, data.work)
+    decode = compute_decode_energy(price, data.work)
+    context = compute_mean_context(data.work, data.input_tokens)  # type: ignore[arg-type]
+    seconds, _ = compute_decode_step(site, constants, context)
+    watts = compute_prefill_watts(site, constants)
+    prefill_seconds = constants.prefill_time * prefill / (watts * site.gpus)
+    waiting = prefill_seconds * site.sequences / answer
     return (
         np.log((decode + prefill) / answer) - data.log_energy,
         np.log(seconds + waiting) - data.log_seconds,
@@ -192,9 +203,9 @@ def speculative_ratios(measured: Measured, data: Data, constants: RooflineConsta
     A pair shares model, GPU, their number, precision and batch. Its prefill is as estimated,
     scaled as the row without drafts says.
     """
-    price = roofline.prices(data.site, constants)
-    prefill = roofline.prefill_energy(price, data.work)
-    decode = roofline.decode_energy(price, data.work)
+    price = compute_prices(data.site, constants)
+    prefill = compute_prefill_energy(price, data.work)
+    decode = compute_decode_energy(price, data.work)
     pairs: dict[tuple[object, ...], dict[bool, list[int]]] = {}
     for row, point in enumerate(measured.points):
         key = (
@@ -218,9 +229,9 @@ def speculative_ratios(measured: Measured, data: Data, constants: RooflineConsta
 
 def prefill_ratios(data: Data, constants: RooflineConstants) -> tuple[Array, Array]:
     """Share of prefill in each row's energy, and the prefill it implies over that estimated."""
-    price = roofline.prices(data.site, constants)
-    prefill = np.asarray(roofline.prefill_energy(price, data.work))
-    decode = np.asarray(roofline.decode_energy(price, data.work))
+    price = compute_prices(data.site, constants)
+    prefill = np.asarray(compute_prefill_energy(price, data.work))
+    decode = np.asarray(compute_decode_energy(price, data.work))
     joules = np.exp(data.log_energy) * data.output_tokens
     return prefill / (prefill + decode), (joules - decode) / prefill
 
@@ -323,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values |= read_off
     # A row of tomorrow is new by its architecture, by who measured it, and by its GPU.
     new = np.array([unseen_energy, by_source, by_gpu])
-    crowded = measured.column(lambda point: point.batch) >= roofline.CROWD
+    crowded = measured.column(lambda point: point.batch) >= CROWD
     groups = {
         "error_factor": ~crowded,
         "crowded_error_factor": crowded,

@@ -21,13 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from energy_tracking.errors import EnergyTrackingError
+from energy_tracking.estimator.deployment import Deployment, deploy
 from energy_tracking.estimator.serving import (
     CURRENT_ENGINE_YEAR,
     EARLY_ENGINE_YEAR,
     UNBALANCED_ENGINE_YEAR,
-    Deployment,
     ServingProfile,
-    deploy,
 )
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.model_names import WEIGHT_SUFFIXES

@@ -20,9 +20,11 @@ import fit
 import text_tokens
 from measured import Mask, Measured, Point, read_measured, slices
 
-from energy_tracking.estimator import doubts, reference, roofline
-from energy_tracking.estimator.roofline import CALIBRATED, RooflineConstants
-from energy_tracking.estimator.roofline_constants import ARCHITECTURES
+from energy_tracking.estimator import doubts, reference
+from energy_tracking.estimator.roofline.cases import HARDWARE_RANGE
+from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
+from energy_tracking.estimator.roofline.fitted import ARCHITECTURES
+from energy_tracking.estimator.roofline.request import estimate_request
 
 SHARED = Path(__file__).parents[3] / "shared"
 MEASURED = SHARED / "accuracy" / "measured.csv"
@@ -238,7 +240,7 @@ def test_the_range_of_unknown_hardware_is_what_the_report_prints() -> None:
     lines = accuracy.hardware_report()
     assert printed_ends(lines, "closed models elsewhere", "H100") == (1, 1)
     every = printed_ends(lines, "closed models elsewhere", "all")
-    assert every == pytest.approx(roofline.HARDWARE_RANGE, rel=0.05)
+    assert every == pytest.approx(HARDWARE_RANGE, rel=0.05)
 
 
 # Reading.
@@ -543,7 +545,7 @@ def test_what_drafts_save_is_read_off_pairs_of_rows_that_differ_in_nothing_else(
     # The rows are made so that the estimate of the one without drafts is 10 % low, and that
     # drafts take 0.7 of the decode energy.
     point = point_of(tmp_path)
-    energy = roofline.estimate(
+    energy = estimate_request(
         point.model,
         point.gpu,
         input_tokens=300,

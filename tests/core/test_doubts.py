@@ -14,8 +14,8 @@ from energy_tracking.estimator.doubts import (
     GRADE_OF_RULE,
     MEDIA_INPUT,
     OUTPUT_TOKENS_FROM_TEXT,
-    doubts_about,
-    grade_of_match,
+    grade_match,
+    list_doubts,
 )
 from small_profiles import DENSE, H100
 
@@ -83,7 +83,7 @@ def test_doubts_of_one_call_add_up(method: str) -> None:
 
 
 def test_generated_media_are_no_doubt_about_the_input() -> None:
-    assert doubts_about(replace(REPORTED, output_audio_tokens=100), DENSE, "exact") == {}
+    assert list_doubts(replace(REPORTED, output_audio_tokens=100), DENSE, "exact") == {}
 
 
 # Names.
@@ -106,7 +106,7 @@ def test_generated_media_are_no_doubt_about_the_input() -> None:
 def test_the_grade_falls_to_that_of_the_rule(method: str, grade: str, rule: str, left: str) -> None:
     model = replace(DENSE, grade=grade)
     estimate = estimated(method, model=model, rule=rule)
-    assert estimate.grade == left == grade_of_match(model, rule)
+    assert estimate.grade == left == grade_match(model, rule)
     # A wrong name comes on top of a wrong size, whichever grade the size has.
     assert ("model name" in estimate.range_parts) is (rule in GRADE_OF_RULE)
 
@@ -122,8 +122,8 @@ def test_a_profile_of_the_users_own_is_what_the_user_says(method: str, grade: st
 
 def test_a_default_model_is_no_better_known_for_being_the_users_own() -> None:
     own = replace(DENSE, family="user")
-    assert grade_of_match(own, "default") == "E"
-    assert "model name" in doubts_about(REPORTED, own, "default")
+    assert grade_match(own, "default") == "E"
+    assert "model name" in list_doubts(REPORTED, own, "default")
 
 
 def test_every_rule_that_is_doubted_is_one_of_the_catalogue() -> None:

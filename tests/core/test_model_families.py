@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from energy_tracking.estimator import METHODS, Assumptions, ServingProfile, estimate_usage
-from energy_tracking.estimator.serving import CLOSED_FAMILIES, SERVING
+from energy_tracking.estimator.deployment import CLOSED_FAMILIES
+from energy_tracking.estimator.serving import SERVING
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import ModelProfile
 from energy_tracking.usage.dialects import TokenUsage

@@ -125,7 +125,7 @@ def test_integers_of_any_width_count_as_python_counts(kind: str, mode: str) -> N
     n, out, cached = most, most // 2, most // 3
 
     def counted(make: Callable[[int], Any]) -> EnergyEstimate:
-        return reference.estimate(
+        return reference.estimate_request(
             catalogue.model("o1"),
             catalogue.gpu("H100"),
             input_tokens=make(n),
@@ -158,11 +158,11 @@ def test_work_is_counted_in_floats_from_the_first_line(kind: str) -> None:
     most = int(min(np.iinfo(kind).max, 100_000))
     n, c = (np.array([count], kind) for count in (most, most // 3))
     for mode in ("quadratic", "linear"):
-        expected = reference.prefill_flops(model, most, most // 3, mode)
-        counted: Any = reference.prefill_flops(model, n, c, mode)  # type: ignore[arg-type]
+        expected = reference.count_prefill_flops(model, most, most // 3, mode)
+        counted: Any = reference.count_prefill_flops(model, n, c, mode)  # type: ignore[arg-type]
         assert counted[0] == pytest.approx(expected, rel=1e-14)
-    expected = reference.decode_flops(model, most, most // 3)
-    counted = reference.decode_flops(model, n, c)  # type: ignore[arg-type]
+    expected = reference.count_decode_flops(model, most, most // 3)
+    counted = reference.count_decode_flops(model, n, c)  # type: ignore[arg-type]
     assert counted[0] == pytest.approx(expected, rel=1e-14)
 
 
@@ -171,7 +171,7 @@ def test_an_unsigned_count_below_the_cached_one_is_refused() -> None:
     five: Any = np.uint64(5)
     six: Any = np.uint64(6)
     with pytest.raises(TokenCountError, match="input_tokens - cached_input_tokens"):
-        reference.estimate(
+        reference.estimate_request(
             catalogue.model("gpt-4o"),
             catalogue.gpu("H100"),
             input_tokens=five,
@@ -213,7 +213,7 @@ def test_cached_prompts_cost_less_and_never_less_than_nothing(
     model, gpu = default_catalogue().model("gpt-4o"), default_catalogue().gpu("H100")
 
     def prefill(cached_tokens: int) -> float:
-        return reference.estimate(
+        return reference.estimate_request(
             model,
             gpu,
             input_tokens=n,
@@ -233,7 +233,9 @@ def test_cached_tokens_skip_their_prefill(mode: str, attention: int) -> None:
     model = default_catalogue().model("gpt-4o")
     k = 4 * 57 * 150.1 * 77
     expected = (1000 - 600) * 2 * 100e9 + k * attention
-    assert reference.prefill_flops(model, 1000, 600, mode) == pytest.approx(expected, rel=1e-15)
+    assert reference.count_prefill_flops(model, 1000, 600, mode) == pytest.approx(
+        expected, rel=1e-15
+    )
 
 
 @pytest.mark.parametrize(
@@ -287,7 +289,7 @@ def ranged(
     n: float, out: float, gpu: str = "H100", model: str = "gpt-4o"
 ) -> tuple[EnergyEstimate, tuple[float, float]]:
     """An estimate, and the part of its range that is the formula's."""
-    estimate = reference.estimate(
+    estimate = reference.estimate_request(
         default_catalogue().model(model),
         default_catalogue().gpu(gpu),
         input_tokens=n,
@@ -333,7 +335,9 @@ def test_the_range_of_a_prompt_is_the_narrower_one() -> None:
 )
 def test_a_guessed_model_widens_the_range_by_its_grade(grade: str, spread: float) -> None:
     sure, guessed = (
-        reference.estimate(replace(DENSE, grade=each), BOARD, input_tokens=1000, output_tokens=500)
+        reference.estimate_request(
+            replace(DENSE, grade=each), BOARD, input_tokens=1000, output_tokens=500
+        )
         for each in ("A", grade)
     )
     assert guessed.range_parts["parameters"] == pytest.approx((1 / spread, spread))

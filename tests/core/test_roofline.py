@@ -15,14 +15,20 @@ from hypothesis import strategies as st
 
 from energy_tracking import Tracker
 from energy_tracking.errors import ConfigurationError, TokenCountError
-from energy_tracking.estimator import estimate_usage, roofline, roofline_constants
-from energy_tracking.estimator.roofline import (
-    CALIBRATED,
-    RooflineConstants,
-    RooflineEstimate,
-    estimate,
+from energy_tracking.estimator import estimate_usage
+from energy_tracking.estimator.deployment import deploy
+from energy_tracking.estimator.roofline import fitted
+from energy_tracking.estimator.roofline.cases import HARDWARE_RANGE, UNSEEN_GPU_FACTOR
+from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
+from energy_tracking.estimator.roofline.prices import (
+    compute_decode_energy,
+    compute_prefill_watts,
+    compute_prices,
 )
-from energy_tracking.estimator.serving import SERVING, ServingProfile, deploy
+from energy_tracking.estimator.roofline.request import SCOPES, RooflineEstimate, estimate_request
+from energy_tracking.estimator.roofline.step import compute_decode_step, compute_imbalance
+from energy_tracking.estimator.roofline.work import Work, compute_experts_read, count_pairs
+from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.dialects import TokenUsage
@@ -42,7 +48,7 @@ def step(
     constants: RooflineConstants = ROUND,
 ) -> tuple[float, float]:
     """Time [s] and energy [J] of a decode step, at the mean context of the usual request."""
-    return roofline.decode_step(deploy(model, gpu, serving), constants, context)
+    return compute_decode_step(deploy(model, gpu, serving), constants, context)
 
 
 def weights_read(model: ModelProfile, serving: ServingProfile) -> float:
@@ -72,7 +78,7 @@ def served(
     cached_input_tokens: float = 0,
 ) -> RooflineEstimate:
     """A closed model of today on H100, as a user gets it."""
-    return estimate(
+    return estimate_request(
         closed_model(),
         load_catalogue().gpu("H100-SXM"),
         input_tokens=input_tokens,
@@ -197,7 +203,7 @@ def test_imbalance_follows_expert_parallelism_and_the_engines_age_alone(
     serving = ServingProfile(
         num_gpus=num_gpus, expert_parallel=expert_parallel, engine_year=engine_year
     )
-    assert roofline.imbalance(deploy(MIXTURE, BOARD, serving), ROUND) == charged
+    assert compute_imbalance(deploy(MIXTURE, BOARD, serving), ROUND) == charged
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,7 @@ def test_imbalance_follows_expert_parallelism_and_the_engines_age_alone(
 def test_experts_touched_is_one_minus_the_chance_to_be_left_out(
     share: float, sequences: float, touched: float
 ) -> None:
-    assert roofline.experts_touched(share, sequences) == pytest.approx(touched)
+    assert compute_experts_read(share, sequences) == pytest.approx(touched)
 
 
 def test_gpt_4o_on_h100_lies_within_the_public_figures() -> None:
@@ -223,7 +229,7 @@ def test_gpt_4o_on_h100_lies_within_the_public_figures() -> None:
         hidden_dim=9680,
         family="closed",
     )
-    energy = estimate(model, H100, input_tokens=500, output_tokens=500, scope="facility")
+    energy = estimate_request(model, H100, input_tokens=500, output_tokens=500, scope="facility")
     # 1.5 * 400e9 byte in FP8 are the memory of 7.5 GPUs.
     fewer = (70 / 400) ** 0.2
     assert (energy.deployment.gpus, energy.sequences) == pytest.approx((7.5, 240 * fewer))
@@ -245,8 +251,9 @@ def test_prefill_of_deepseek_v3_runs_at_the_rate_its_makers_report() -> None:
         num_experts_per_token=8,
     )
     site = deploy(model, H100, ServingProfile(num_gpus=8, weight_format="fp8"))
-    joules = roofline.prices(site, CALIBRATED).input_token
-    rate = 1 / roofline.prefill_seconds(site, CALIBRATED, joules)
+    joules = compute_prices(site, CALIBRATED).input_token
+    watts = compute_prefill_watts(site, CALIBRATED) * site.gpus
+    rate = watts / (CALIBRATED.prefill_time * joules)
     assert rate == pytest.approx(73.7e3 * (1 - 0.563), rel=0.3)
 
 
@@ -277,9 +284,9 @@ def test_each_sequence_pays_its_share_of_the_step(
         speculative=speculative,
     )
     site = deploy(model, BOARD, serving)
-    one_token = roofline.Work(0, 0, 1, context)
-    share = roofline.decode_energy(roofline.prices(site, ROUND), one_token)
-    _, joules = roofline.decode_step(site, ROUND, context)
+    one_token = Work(0, 0, 1, context)
+    share = compute_decode_energy(compute_prices(site, ROUND), one_token)
+    _, joules = compute_decode_step(site, ROUND, context)
     assert share * batch == pytest.approx(model.samples * joules, rel=1e-9)
 
 
@@ -439,7 +446,7 @@ def energy_by_ratio(ratio: float, serving: ServingProfile) -> float:
         attn_head_dim=128,
         hidden_dim=6144,
     )
-    energy = estimate(model, H100, input_tokens=10_000, output_tokens=500, serving=serving)
+    energy = estimate_request(model, H100, input_tokens=10_000, output_tokens=500, serving=serving)
     return energy.total_energy_joules
 
 
@@ -623,7 +630,7 @@ def test_text_that_was_merely_seen_is_multiplied_by_its_hidden_reasoning() -> No
 
 def test_reasoning_shares_a_step_with_as_many_as_the_answer() -> None:
     # Seventeen sequences of this length fit, not 32.
-    energy = estimate(
+    energy = estimate_request(
         DENSE,
         BOARD,
         input_tokens=99_000,
@@ -645,7 +652,7 @@ def test_pairs_are_the_sum_of_the_contexts(start: int, stop: int, window: int) -
     # The middle of every token's step: the integral of a piecewise linear function.
     positions = np.arange(start, stop) + 0.5
     expected = 0.7 * positions.sum() + 0.3 * np.minimum(positions, window).sum()
-    pairs = roofline.attended(deploy(model, BOARD, TWO_GPUS), start, stop)
+    pairs = count_pairs(deploy(model, BOARD, TWO_GPUS), start, stop)
     assert pairs == pytest.approx(expected, rel=1e-9)
 
 
@@ -696,10 +703,10 @@ def test_an_undisclosed_model_has_room_for_as_many_sequences_as_its_size_leaves(
 
 
 def test_a_gpu_the_fit_has_not_seen_widens_the_range() -> None:
-    assert H100.name in roofline_constants.GPUS
-    assert BOARD.name not in roofline_constants.GPUS
+    assert H100.name in fitted.GPUS
+    assert BOARD.name not in fitted.GPUS
     assert "gpu" not in request(gpu=H100).range_parts
-    factor = roofline.UNSEEN_GPU_FACTOR
+    factor = UNSEEN_GPU_FACTOR
     assert request().range_parts["gpu"] == (1 / factor, factor)
 
 
@@ -708,7 +715,7 @@ def test_a_gpu_the_fit_has_not_seen_widens_the_range() -> None:
 )
 def test_what_a_closed_provider_serves_on_is_not_known(family: str, widens: bool) -> None:
     parts = request(replace(DENSE, family=family)).range_parts
-    assert parts.get("hardware") == (roofline.HARDWARE_RANGE if widens else None)
+    assert parts.get("hardware") == (HARDWARE_RANGE if widens else None)
 
 
 @pytest.mark.parametrize(
@@ -772,7 +779,7 @@ def test_independent_parts_add_in_quadrature() -> None:
     tokens,
     batches,
     st.sampled_from("ABCDE"),
-    st.sampled_from(roofline.SCOPES),
+    st.sampled_from(SCOPES),
     st.sampled_from([DENSE, MIXTURE]),
     st.sampled_from([True, False, None]),
 )
@@ -822,9 +829,9 @@ def test_samples_repeat_the_answer_not_the_prompt() -> None:
 
 
 def test_the_constants_are_complete_and_name_their_run() -> None:
-    assert set(roofline_constants.FITTED) == {field.name for field in fields(RooflineConstants)}
-    assert re.search(r"Run: python tests/benchmarks/fit.py", roofline_constants.__doc__ or "")
-    for seen in (roofline_constants.ARCHITECTURES, roofline_constants.GPUS):
+    assert set(fitted.FITTED) == {field.name for field in fields(RooflineConstants)}
+    assert re.search(r"Run: python tests/benchmarks/fit.py", fitted.__doc__ or "")
+    for seen in (fitted.ARCHITECTURES, fitted.GPUS):
         assert len(set(seen)) == len(seen) > 5
 
 
@@ -846,5 +853,5 @@ def test_every_factor_points_the_way_it_is_named() -> None:
 
 
 def test_every_gpu_the_fit_has_seen_is_in_the_catalogue() -> None:
-    for name in roofline_constants.GPUS:
+    for name in fitted.GPUS:
         assert load_catalogue().gpu(name).name == name

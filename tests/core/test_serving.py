@@ -8,14 +8,12 @@ from dataclasses import fields, replace
 import pytest
 
 from energy_tracking.errors import ConfigurationError, ProfileError
+from energy_tracking.estimator.deployment import Deployment, deploy, find_peak_and_width
 from energy_tracking.estimator.serving import (
     CONCURRENCY_PER_GPU,
     CONCURRENCY_SPREAD,
     SERVING,
-    Deployment,
     ServingProfile,
-    deploy,
-    peak_and_width,
 )
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import GpuProfile
@@ -82,7 +80,7 @@ def shipped_gpu(name: str) -> GpuProfile:
 def test_the_peak_follows_the_precision_of_weights_and_activations(
     weight_format: str, gpu: str, peak: float, operand_bytes: float
 ) -> None:
-    assert peak_and_width(shipped_gpu(gpu), weight_format) == (peak, operand_bytes)
+    assert find_peak_and_width(shipped_gpu(gpu), weight_format) == (peak, operand_bytes)
     site = deploy(DENSE, shipped_gpu(gpu), ServingProfile(weight_format=weight_format))
     assert (site.peak_flops, site.operand_bytes) == (peak, operand_bytes)
 

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from energy_tracking import CallRecord, Session, wrap_openai
-from energy_tracking.estimator import roofline
+from energy_tracking.estimator.roofline.request import estimate_request
 from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.telemetry import spans as names
 from loopback import (
@@ -143,7 +143,7 @@ async def test_a_call_is_one_client_span_with_tokens_and_energy(
         assert attributes.pop(name) == pytest.approx(expected, rel=1e-9), name
     # The calibrated number beside it, by its own module from the corrected rows.
     catalogue = default_catalogue()
-    beside = roofline.estimate(
+    beside = estimate_request(
         catalogue.model("gpt-4o@registry"),
         catalogue.gpu("H100-SXM"),
         input_tokens=120,

@@ -1,6 +1,6 @@
 """What makes one call less certain than its model and GPU: its tokens and its model's name.
 
-Each doubt is a part of the range, by name. A new one is a row in ``doubts_about``.
+Each doubt is a part of the range, by name. A new one is a row in ``list_doubts``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GRADE_OF_RULE = {"mapping": "C", "default": "E"}
 that every unknown name does."""
 
 
-def doubts_about(usage: TokenUsage, model: ModelProfile, rule: str) -> dict[str, Part]:
+def list_doubts(usage: TokenUsage, model: ModelProfile, rule: str) -> dict[str, Part]:
     """The parts of the range [1] that come from the call itself.
 
     Args:
@@ -55,7 +55,7 @@ def doubts_about(usage: TokenUsage, model: ModelProfile, rule: str) -> dict[str,
     return parts
 
 
-def grade_of_match(model: ModelProfile, rule: str) -> str:
+def grade_match(model: ModelProfile, rule: str) -> str:
     """Grade of a profile for a name that led to it by this rule."""
     if _is_users_word(model, rule):
         return model.grade

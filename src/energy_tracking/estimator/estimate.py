@@ -88,7 +88,7 @@ class EnergyEstimate:
         )
 
 
-def widen(
+def widen_range(
     estimate: EnergyEstimate, parts: Mapping[str, tuple[float, float]], grade: str
 ) -> EnergyEstimate:
     """The same estimate with further parts of its range, and the grade that is left.
@@ -102,7 +102,7 @@ def widen(
         return estimate
     total = estimate.total_energy_joules
     every = {**estimate.range_parts, **parts}
-    low, high = combined(every)
+    low, high = combine_parts(every)
     return replace(
         estimate,
         grade=grade,
@@ -112,7 +112,7 @@ def widen(
     )
 
 
-def combined(parts: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+def combine_parts(parts: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
     """Factors [1] from the central value to both ends of the 90 % range.
 
     The parts are independent, so their relative excesses add in quadrature, upwards and

@@ -28,7 +28,7 @@ from energy_tracking.estimator.estimate import (
     EnergyEstimate,
     check_attention_mode,
     check_token_count,
-    combined,
+    combine_parts,
 )
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
@@ -56,27 +56,45 @@ PREFILL_RANGE_ELSEWHERE = (0.37, 12.4)
 """For every other GPU: the widest of the three, its upper end that of GB200 [1]."""
 
 
-def prefill_flops(
+def count_prefill_flops(
     model: ModelProfile,
     input_tokens: float,
     cached_input_tokens: float = 0,
     attention_mode: str = "quadratic",
 ) -> float:
-    """Work of reading the prompt [FLOP]; floats or arrays of tokens."""
+    """Work of reading the prompt [FLOP].
+
+    Args:
+        model: Model profile.
+        input_tokens: Prompt tokens, cached ones included; a float or an array [tokens].
+        cached_input_tokens: Part of the prompt read from a cache [tokens].
+        attention_mode: ``"quadratic"`` or ``"linear"``.
+    """
     # Floats from here on: the square of a small integer type would overflow.
     n, c = 1.0 * input_tokens, 1.0 * cached_input_tokens
     attended = n * n - c * c if attention_mode == "quadratic" else n - c
-    return (n - c) * _dense(model) + _attention(model) * attended
+    return (n - c) * _count_dense_flops(model) + _count_attention_flops(model) * attended
 
 
-def decode_flops(model: ModelProfile, input_tokens: float, decode_tokens: float) -> float:
-    """Work of generating ``decode_tokens`` after a prompt [FLOP]; floats or arrays."""
+def count_decode_flops(model: ModelProfile, input_tokens: float, decode_tokens: float) -> float:
+    """Work of generating an answer after a prompt [FLOP].
+
+    Args:
+        model: Model profile.
+        input_tokens: Prompt tokens; a float or an array [tokens].
+        decode_tokens: Tokens generated after it [tokens].
+    """
     n, t = 1.0 * input_tokens, 1.0 * decode_tokens
-    return t * _dense(model) + _attention(model) * (n * t + t * (t - 1) / 2)
+    return t * _count_dense_flops(model) + _count_attention_flops(model) * (n * t + t * (t - 1) / 2)
 
 
-def prefill_energy_joules(gpu: GpuProfile, flops: float) -> float:
-    """Energy [J] of prefill work [FLOP] on one GPU board."""
+def compute_prefill_energy(gpu: GpuProfile, flops: float) -> float:
+    """Energy of prefill work on one GPU board [J].
+
+    Args:
+        gpu: GPU profile.
+        flops: The work; a float or an array [FLOP].
+    """
     return (
         flops
         * gpu.power_prefill_util
@@ -85,8 +103,13 @@ def prefill_energy_joules(gpu: GpuProfile, flops: float) -> float:
     )
 
 
-def decode_energy_joules(gpu: GpuProfile, flops: float) -> float:
-    """Energy [J] of decode work [FLOP] on one GPU board."""
+def compute_decode_energy(gpu: GpuProfile, flops: float) -> float:
+    """Energy of decode work on one GPU board [J].
+
+    Args:
+        gpu: GPU profile.
+        flops: The work; a float or an array [FLOP].
+    """
     return (
         flops
         * gpu.power_decoding_util
@@ -95,7 +118,7 @@ def decode_energy_joules(gpu: GpuProfile, flops: float) -> float:
     )
 
 
-def estimate(
+def estimate_request(
     model: ModelProfile,
     gpu: GpuProfile,
     *,
@@ -132,30 +155,18 @@ def estimate(
     decode_tokens = 1.0 * output_tokens * reasoning_factor
     if reasoning_tokens is None and reasoning_factor != 1:
         reasoning_tokens = decode_tokens - output_tokens
-    prefill = prefill_flops(model, input_tokens, cached_input_tokens, attention_mode)
-    decode = decode_flops(model, input_tokens, decode_tokens) * model.samples
+    prefill = count_prefill_flops(model, input_tokens, cached_input_tokens, attention_mode)
+    decode = count_decode_flops(model, input_tokens, decode_tokens) * model.samples
     reasoning_energy = None
     if reasoning_tokens is not None:
         # Reasoning comes before the visible answer, so it sees the shorter contexts.
-        reasoning = decode_flops(model, input_tokens, reasoning_tokens) * model.samples
-        reasoning_energy = decode_energy_joules(gpu, reasoning)
-    prefill_joules = prefill_energy_joules(gpu, prefill)
-    decode_joules = decode_energy_joules(gpu, decode)
-    spread = GRADE_FACTORS[model.grade]
-    prompt_range = PREFILL_RANGE.get(gpu.name, PREFILL_RANGE_ELSEWHERE)
-    decode_range = DECODE_RANGE.get(gpu.name, DECODE_RANGE_ELSEWHERE)
+        reasoning = count_decode_flops(model, input_tokens, reasoning_tokens) * model.samples
+        reasoning_energy = compute_decode_energy(gpu, reasoning)
+    prefill_joules = compute_prefill_energy(gpu, prefill)
+    decode_joules = compute_decode_energy(gpu, decode)
+    range_parts = _list_range_parts(model, gpu, prefill_joules, decode_joules)
     total_joules = prefill_joules + decode_joules
-    nothing = total_joules == 0
-    low, high = (
-        (of_prompt * prefill_joules + of_decode * decode_joules + nothing)
-        / (total_joules + nothing)
-        for of_prompt, of_decode in zip(prompt_range, decode_range, strict=True)
-    )
-    range_parts = {
-        "formula": (low, high),
-        "parameters": (1 / spread, spread),
-    }
-    low, high = combined(range_parts)
+    low, high = combine_parts(range_parts)
     return EnergyEstimate(
         model_profile=model.name,
         gpu=gpu.name,
@@ -175,11 +186,30 @@ def estimate(
     )
 
 
-def _dense(model: ModelProfile) -> float:
+def _list_range_parts(
+    model: ModelProfile, gpu: GpuProfile, prefill_joules: float, decode_joules: float
+) -> dict[str, tuple[float, float]]:
+    """Low and high factor [1] on the total energy, by the name of what is not known."""
+    prompt_range = PREFILL_RANGE.get(gpu.name, PREFILL_RANGE_ELSEWHERE)
+    decode_range = DECODE_RANGE.get(gpu.name, DECODE_RANGE_ELSEWHERE)
+    total_joules = prefill_joules + decode_joules
+    nothing = total_joules == 0
+    low, high = (
+        (of_prompt * prefill_joules + of_decode * decode_joules + nothing)
+        / (total_joules + nothing)
+        for of_prompt, of_decode in zip(prompt_range, decode_range, strict=True)
+    )
+    spread = GRADE_FACTORS[model.grade]
+    return {"formula": (low, high), "parameters": (1 / spread, spread)}
+
+
+def _count_dense_flops(model: ModelProfile) -> float:
+    """Work per token outside the attention [FLOP]."""
     return model.flops_per_tkn_factor * model.num_active_params
 
 
-def _attention(model: ModelProfile) -> float:
+def _count_attention_flops(model: ModelProfile) -> float:
+    """Work of the attention per pair of tokens, all layers [FLOP]."""
     return (
         model.flops_per_tkn_factor_attn
         * model.num_attn_heads

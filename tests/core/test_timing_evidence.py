@@ -8,14 +8,15 @@ from dataclasses import replace
 import pytest
 
 from energy_tracking.errors import ConfigurationError
-from energy_tracking.estimator import roofline
-from energy_tracking.estimator.evidence import (
+from energy_tracking.estimator.deployment import deploy
+from energy_tracking.estimator.roofline.constants import CALIBRATED
+from energy_tracking.estimator.roofline.step import compute_decode_step
+from energy_tracking.estimator.serving import ServingProfile
+from energy_tracking.estimator.timing_evidence import (
     SLOW_NETWORK,
-    posterior_serving,
-    reason_against_evidence,
+    find_reason_against,
+    update_serving,
 )
-from energy_tracking.estimator.roofline import CALIBRATED
-from energy_tracking.estimator.serving import ServingProfile, deploy
 from energy_tracking.profiles.profile import ModelProfile
 from small_profiles import DENSE, H100, request
 
@@ -25,7 +26,7 @@ PUBLIC = ServingProfile(concurrency_per_gpu=32, num_gpus=1, speculative=False)
 def rate_at(concurrency: float, *, speculative: bool = False) -> float:
     """Tokens/s of one stream of 50 tokens in and 100 out: 100 of context on average."""
     serving = replace(PUBLIC, sequences=concurrency, speculative=speculative)
-    seconds, _ = roofline.decode_step(deploy(DENSE, H100, serving), CALIBRATED, 100)
+    seconds, _ = compute_decode_step(deploy(DENSE, H100, serving), CALIBRATED, 100)
     return 1 / seconds
 
 
@@ -36,7 +37,7 @@ def timed(
     serving: ServingProfile = PUBLIC,
     slow_network: float = SLOW_NETWORK,
 ) -> ServingProfile:
-    return posterior_serving(
+    return update_serving(
         model,
         H100,
         input_tokens=50,
@@ -130,7 +131,7 @@ def test_known_drafts_show_the_concurrency_too() -> None:
 @pytest.mark.parametrize("grade", ["B", "C", "D", "E"])
 def test_a_guessed_shape_is_refused_with_the_reason(grade: str) -> None:
     guessed = replace(DENSE, name="guess-9b", grade=grade)
-    reason = reason_against_evidence(guessed)
+    reason = find_reason_against(guessed)
     assert reason is not None
     for words in ("'guess-9b'", f"grade {grade}", "no proof of a small batch"):
         assert words in reason
@@ -140,14 +141,14 @@ def test_a_guessed_shape_is_refused_with_the_reason(grade: str) -> None:
 
 @pytest.mark.parametrize("family", ["closed", "seed"])
 def test_a_closed_model_is_refused_whatever_its_grade(family: str) -> None:
-    assert reason_against_evidence(replace(DENSE, family=family)) is not None
+    assert find_reason_against(replace(DENSE, family=family)) is not None
     with pytest.raises(ConfigurationError, match="timing evidence"):
         timed(100, model=replace(DENSE, family=family))
 
 
 @pytest.mark.parametrize("family", ["open", "user"])
 def test_a_published_shape_is_not_refused(family: str) -> None:
-    assert reason_against_evidence(replace(DENSE, family=family)) is None
+    assert find_reason_against(replace(DENSE, family=family)) is None
 
 
 @pytest.mark.parametrize("rate", [0, -1, math.nan, math.inf])

@@ -1,4 +1,4 @@
-"""What the speed of a stream says of how many sequences its server decodes together.
+"""Timing evidence: how many sequences a server decodes together, by the speed of a stream.
 
 Many sequences per step slow each of them down, so a stream that arrives fast is evidence of
 few. It is so only for a model whose shape is published, on a GPU that is known: a fast stream
@@ -10,17 +10,15 @@ slower; both are in the likelihood.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from energy_tracking.errors import ConfigurationError
-from energy_tracking.estimator.roofline import (
-    CALIBRATED,
-    RooflineConstants,
-    decode_step,
-    mean_context,
-    request_work,
-)
-from energy_tracking.estimator.serving import CLOSED_FAMILIES, SERVING, ServingProfile, deploy
+from energy_tracking.estimator.deployment import CLOSED_FAMILIES, Deployment, deploy
+from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
+from energy_tracking.estimator.roofline.step import compute_decode_step
+from energy_tracking.estimator.roofline.work import compute_mean_context, count_work
+from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 SLOW_NETWORK = 0.3
@@ -42,7 +40,7 @@ TINY = 1e-9
 """Least width of a prior, so that a known concurrency stays what it is."""
 
 
-def reason_against_evidence(model: ModelProfile) -> str | None:
+def find_reason_against(model: ModelProfile) -> str | None:
     """Why the speed of this model's streams says nothing of its batch; None if it does."""
     if model.grade == "A" and model.family not in CLOSED_FAMILIES:
         return None
@@ -52,7 +50,7 @@ def reason_against_evidence(model: ModelProfile) -> str | None:
     )
 
 
-def posterior_serving(
+def update_serving(
     model: ModelProfile,
     gpu: GpuProfile,
     *,
@@ -100,38 +98,32 @@ def posterior_serving(
         )
     if not 0 < slow_network < 1:
         raise ConfigurationError(f"slow_network must lie between 0 and 1, got {slow_network!r}")
-    reason = reason_against_evidence(model)
+    reason = find_reason_against(model)
     if reason is not None:
         raise ConfigurationError(f"timing evidence cannot be used: {reason}")
     if serving.sequences is not None:
         return serving
     serving = serving.of_size(model.num_total_params or model.num_active_params)
-    least, most = serving.concurrency_range
-    central = math.log(serving.central_concurrency)
-    below = max(central - math.log(least), TINY) / NORMAL_95
-    above = max(math.log(most) - central, TINY) / NORMAL_95
     site = deploy(model, gpu, replace(serving, speculative=serving.speculative or False))
-    work = request_work(site, input_tokens, 0.0, output_tokens)
-    context = mean_context(work, input_tokens)
+    work = count_work(site, input_tokens, 0.0, output_tokens)
+    context = compute_mean_context(work, input_tokens)
     paces = [(1.0, 1.0)]
     if serving.speculative is None:
         paces = [(1 - SPECULATIVE, 1.0), (SPECULATIVE, constants.speculative_decode)]
-    points, weights = [], []
-    for step in range(-GRID, GRID + 1):
-        # Four standard deviations of the prior either way.
-        deviation = 4 * step / GRID
-        point = central + deviation * (below if step < 0 else above)
-        # No instance serves less than one sequence.
-        sequences = max(math.exp(point) * site.gpus, 1.0)
-        seconds, _ = decode_step(replace(site, sequences=sequences), constants, context)
-        likelihood = sum(
+
+    def compute_evidence(sequences: float) -> float:
+        """Likelihood of the rate, given how many sequences share a step [1]."""
+        seconds, _ = compute_decode_step(replace(site, sequences=sequences), constants, context)
+        return sum(
             share
-            * _likelihood(pace * seconds * observed_tokens_per_second, slow_network, constants)
+            * _compute_likelihood(
+                pace * seconds * observed_tokens_per_second, slow_network, constants
+            )
             for share, pace in paces
         )
-        points.append(math.log(sequences / site.gpus))
-        weights.append(math.exp(-(deviation**2) / 2) * (below if step < 0 else above) * likelihood)
-    low, median, high = (_quantile(points, weights, share) for share in (0.05, 0.5, 0.95))
+
+    points, weights = _weigh_concurrencies(serving, site, compute_evidence)
+    low, median, high = (_find_quantile(points, weights, share) for share in (0.05, 0.5, 0.95))
     return replace(
         serving,
         concurrency_per_gpu=math.exp(median),
@@ -140,7 +132,29 @@ def posterior_serving(
     )
 
 
-def _likelihood(predicted: float, slow_network: float, constants: RooflineConstants) -> float:
+def _weigh_concurrencies(
+    serving: ServingProfile, site: Deployment, compute_evidence: Callable[[float], float]
+) -> tuple[list[float], list[float]]:
+    """Logarithms of the sequences per GPU that are tried, and the posterior weight of each."""
+    least, most = serving.concurrency_range
+    central = math.log(serving.central_concurrency)
+    below = max(central - math.log(least), TINY) / NORMAL_95
+    above = max(math.log(most) - central, TINY) / NORMAL_95
+    points, weights = [], []
+    for step in range(-GRID, GRID + 1):
+        # Four standard deviations of the prior either way.
+        deviation = 4 * step / GRID
+        width = below if step < 0 else above
+        # No instance serves less than one sequence.
+        sequences = max(math.exp(central + deviation * width) * site.gpus, 1.0)
+        points.append(math.log(sequences / site.gpus))
+        weights.append(math.exp(-(deviation**2) / 2) * width * compute_evidence(sequences))
+    return points, weights
+
+
+def _compute_likelihood(
+    predicted: float, slow_network: float, constants: RooflineConstants
+) -> float:
     """Likelihood of a time per token, given the predicted over the observed one [1]."""
     z = -math.log(predicted) / constants.rate_sigma
     on_time = math.exp(-(z**2) / 2) / (constants.rate_sigma * math.sqrt(2 * math.pi))
@@ -148,7 +162,7 @@ def _likelihood(predicted: float, slow_network: float, constants: RooflineConsta
     return (1 - slow_network) * on_time + slow_network * held_up
 
 
-def _quantile(points: list[float], weights: list[float], share: float) -> float:
+def _find_quantile(points: list[float], weights: list[float], share: float) -> float:
     """The point below which ``share`` of the weight lies; the first, if none has any.
 
     None has any where a stream outran every prediction: as few sequences as can be.

@@ -1,0 +1,195 @@
+"""The methods by name: from the tokens of one call and its profiles to an ``EnergyEstimate``.
+
+``estimate_usage`` asks the method that is named, then widens the range by what is doubtful
+about this call. A new method is a row in ``METHODS``: a function that takes usage, model, GPU
+and ``Assumptions`` and returns an ``EnergyEstimate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from energy_tracking.estimator import reference
+from energy_tracking.estimator.deployment import find_served_format
+from energy_tracking.estimator.doubts import grade_match, list_doubts
+from energy_tracking.estimator.estimate import EnergyEstimate, widen_range
+from energy_tracking.estimator.roofline import request as roofline
+from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, SERVING, ServingProfile
+from energy_tracking.estimator.timing_evidence import find_reason_against, update_serving
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+from energy_tracking.usage.dialects import TokenUsage
+
+CALIBRATED_METHOD = roofline.METHOD
+"""The method whose estimate stands beside that of ``reference``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumptions:
+    """What is assumed of a call beside its model and GPU; each method uses its own.
+
+    Attributes:
+        attention_mode: Of ``reference``: ``"quadratic"`` or ``"linear"``.
+        serving: Of ``roofline``: how the model is served.
+        scope: Of ``roofline``: ``"gpu"`` or ``"facility"``; ``reference`` knows the GPU
+            board alone.
+        timing_evidence: Of ``roofline``: what became of a stream's speed; empty: not asked for.
+    """
+
+    attention_mode: str = "quadratic"
+    serving: ServingProfile = SERVING
+    scope: str = "gpu"
+    timing_evidence: str = ""
+
+
+def estimate_usage(
+    usage: TokenUsage,
+    model: ModelProfile,
+    gpu: GpuProfile,
+    *,
+    method: str = reference.METHOD,
+    assumptions: Assumptions = Assumptions(),
+    rule: str = "exact",
+) -> EnergyEstimate:
+    """Estimate the energy of one call from the tokens its server reported.
+
+    Args:
+        usage: Its tokens.
+        model: Model profile.
+        gpu: GPU profile.
+        method: Name of the estimator.
+        assumptions: What is assumed beside them.
+        rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
+    """
+    estimate = METHODS[method](usage, model, gpu, assumptions)
+    return widen_range(estimate, list_doubts(usage, model, rule), grade_match(model, rule))
+
+
+def apply_timing_evidence(
+    assumptions: Assumptions,
+    usage: TokenUsage,
+    model: ModelProfile,
+    gpu: GpuProfile,
+    tokens_per_second: float,
+    rule: str = "exact",
+) -> Assumptions:
+    """The assumptions after a stream of this usage was seen to arrive this fast.
+
+    Where the model's shape is not published, or it is not sure that this is the model, they stay
+    as they were, but for the reason.
+
+    Args:
+        assumptions: What was assumed before.
+        usage: Its tokens.
+        model: Model profile.
+        gpu: GPU profile.
+        tokens_per_second: Rate at which the visible output arrived [tokens/s].
+        rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
+    """
+    reason = find_reason_against(model)
+    if reason is None and grade_match(model, rule) != model.grade:
+        reason = f"that this is {model.name!r} rests on the {rule} alone"
+    if reason is not None:
+        return replace(assumptions, timing_evidence=f"not used: {reason}")
+    serving = update_serving(
+        model,
+        gpu,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        observed_tokens_per_second=tokens_per_second,
+        serving=assumptions.serving,
+    )
+    return replace(
+        assumptions,
+        serving=serving,
+        timing_evidence=f"used: {tokens_per_second:.3g} tokens/s arrived",
+    )
+
+
+def _estimate_by_reference(
+    usage: TokenUsage, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
+) -> EnergyEstimate:
+    # As the seed has it: only a usage that says nothing of reasoning may leave it out.
+    hidden = usage.reasoning_tokens is None and model.reasoning_factor > 1
+    return reference.estimate_request(
+        model,
+        gpu,
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        reasoning_factor=model.reasoning_factor if hidden else 1.0,
+        attention_mode=assumptions.attention_mode,
+    )
+
+
+def _estimate_by_roofline(
+    usage: TokenUsage, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
+) -> EnergyEstimate:
+    # What a server reports holds its reasoning; only text that was merely seen does not.
+    hidden = usage.reasoning_tokens is None and "output_tokens" in usage.estimated
+    reasoning_factor = model.reasoning_factor if hidden else 1.0
+    output_tokens = usage.output_tokens * reasoning_factor
+    reasoning_tokens = usage.reasoning_tokens
+    if reasoning_tokens is None and reasoning_factor != 1:
+        reasoning_tokens = round(output_tokens - usage.output_tokens)
+    whole = roofline.estimate_request(
+        model,
+        gpu,
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        output_tokens=output_tokens,
+        reasoning_tokens=reasoning_tokens or 0,
+        serving=assumptions.serving,
+        scope=assumptions.scope,
+    )
+    reasoning_energy = None if reasoning_tokens is None else whole.reasoning_energy_joules
+    return EnergyEstimate(
+        model_profile=model.name,
+        gpu=gpu.name,
+        method=roofline.METHOD,
+        method_version=roofline.VERSION,
+        scope=whole.scope,
+        grade=model.grade,
+        attention_mode="quadratic",
+        reasoning_factor=reasoning_factor,
+        prefill_energy_joules=whole.prefill_energy_joules,
+        decode_energy_joules=whole.decode_energy_joules,
+        reasoning_energy_joules=reasoning_energy,
+        total_flops=whole.total_flops,
+        total_energy_low_joules=whole.total_energy_low_joules,
+        total_energy_high_joules=whole.total_energy_high_joules,
+        range_parts=whole.range_parts,
+        assumed=_list_assumed(model, gpu, assumptions, whole),
+    )
+
+
+def _list_assumed(
+    model: ModelProfile,
+    gpu: GpuProfile,
+    assumptions: Assumptions,
+    estimated: roofline.RooflineEstimate,
+) -> dict[str, float | str]:
+    """What was assumed about serving, under the names of the settings."""
+    site, serving = estimated.deployment, assumptions.serving
+    assumed: dict[str, float | str] = {
+        "sequences": estimated.sequences,
+        "num_gpus": site.gpus * site.stages,
+        "weight_bytes": site.weight_bytes,
+        "weight_format": find_served_format(model, gpu, serving),
+    }
+    if serving.expert_parallel is not None:
+        assumed["expert_parallel"] = serving.expert_parallel
+    if serving.engine_year != CURRENT_ENGINE_YEAR:
+        assumed["engine_year"] = serving.engine_year
+    if serving.speculative is not None:
+        assumed["speculative"] = serving.speculative
+    if assumptions.timing_evidence:
+        assumed["timing_evidence"] = assumptions.timing_evidence
+    return assumed
+
+
+METHODS: dict[str, Callable[..., EnergyEstimate]] = {
+    reference.METHOD: _estimate_by_reference,
+    roofline.METHOD: _estimate_by_roofline,
+}

@@ -1,0 +1,103 @@
+"""What a deployment takes for each token and pair of tokens.
+
+A request's energy is linear in them, so one set of prices serves every request. Prefill rides
+on decode steps that read the weights anyway: FLOPs alone set its price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energy_tracking.estimator.deployment import Deployment
+from energy_tracking.estimator.roofline.constants import RooflineConstants
+from energy_tracking.estimator.roofline.step import compute_imbalance, compute_step_costs
+from energy_tracking.estimator.roofline.work import Work, compute_experts_read
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a deployment takes for each unit of `Work`, and for what its sequences share.
+
+    Attributes:
+        input_token: Per prompt token [J].
+        input_pair: Per pair of a prompt token [J].
+        step: Per generated token of all sequences together [J].
+        experts: The same, if every expert is read [J].
+        expert_share: Share of the experts that one token uses [1].
+        output_token: Per generated token [J].
+        output_pair: Per pair of a generated token [J].
+        sequences: Sequences that share a step [1].
+    """
+
+    input_token: float
+    input_pair: float
+    step: float
+    experts: float
+    expert_share: float
+    output_token: float
+    output_pair: float
+    sequences: float
+
+
+def compute_prices(site: Deployment, constants: RooflineConstants) -> Prices:
+    """Energy per token and pair.
+
+    The small batches that reach each expert make a mixture's prefill cost more, the more of
+    its experts a token leaves out.
+
+    Args:
+        site: The deployment.
+        constants: Fitted factors.
+    """
+    _, cost = compute_step_costs(site, constants)
+    watts = compute_prefill_watts(site, constants)
+    penalty = 1 + constants.mixture_prefill * (1 - site.expert_share)
+    token_flops = site.flops_per_weight * site.active_params
+    shared = site.shared_params * site.attention_replicas
+    experts = site.expert_params * compute_imbalance(site, constants)
+    return Prices(
+        input_token=watts * penalty * token_flops / site.peak_flops,
+        input_pair=watts * site.attention_flops / site.attention_peak_flops,
+        step=site.samples * (cost.fixed + cost.per_weight * shared),
+        experts=site.samples * cost.per_weight * experts,
+        expert_share=site.expert_share,
+        output_token=site.samples * cost.per_sequence,
+        output_pair=site.samples * cost.per_pair,
+        sequences=site.sequences,
+    )
+
+
+def compute_prefill_watts(site: Deployment, constants: RooflineConstants) -> float:
+    """Energy of prefill FLOPs over the time they would take at peak [W].
+
+    Args:
+        site: The deployment.
+        constants: Fitted factors.
+    """
+    share = constants.prefill_power + constants.idle_power * constants.prefill_time
+    return site.power_rating * share
+
+
+def compute_prefill_energy(price: Prices, work: Work) -> float:
+    """Energy of reading the uncached part of the prompt [J].
+
+    Args:
+        price: Prices of the deployment.
+        work: The request.
+    """
+    return price.input_token * work.input_tokens + price.input_pair * work.input_pairs
+
+
+def compute_decode_energy(price: Prices, work: Work, sequences: float | None = None) -> float:
+    """Energy of generating the answer [J].
+
+    Args:
+        price: Prices of the deployment.
+        work: The request.
+        sequences: Sequences that share a step, in place of the deployment's [1].
+    """
+    many = price.sequences if sequences is None else sequences
+    shared = price.step + price.experts * compute_experts_read(price.expert_share, many)
+    return (
+        shared / many + price.output_token
+    ) * work.output_tokens + price.output_pair * work.output_pairs

@@ -1,0 +1,127 @@
+"""The parts of an estimate's range: for each thing that is not known, both ends of the energy.
+
+A part takes the same sum as the central estimate at the low and the high end of one unknown.
+A new one is an entry in ``list_range_parts``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energy_tracking.estimator.roofline.cases import Case, Cases
+from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
+from energy_tracking.estimator.roofline.prices import (
+    compute_decode_energy,
+    compute_prefill_energy,
+)
+from energy_tracking.estimator.roofline.work import Work, take_larger, take_smaller
+
+PREFILL_RANGE = (0.5, 1.6)
+"""Prefill energy over the estimate, 90 % [1], where the GPUs are loaded.
+
+Of 101 measured rows whose energy is 30 % prefill or more (``fit.py`` prints them), 5 to 95 %
+imply 0.55 to 1.5 of the estimate; prefill on GPUs of its own, saturated, was measured at half
+of it.
+Source: InferenceX PowerX, DeepSeek-V4-Pro on disaggregated B200.
+"""
+
+LIGHT_PREFILL_RANGE = (0.5, 2.6)
+"""The same with fewer than `LIGHT_LOAD` sequences per GPU: there the same GPUs took 1.7 to 2.6
+times what they take when saturated [1]."""
+
+LIGHT_LOAD = 8.0
+"""Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CentralEnergy:
+    """One request by the central case; floats or arrays of one common shape.
+
+    Attributes:
+        work: What it asks for.
+        context: Tokens attended to at its end [tokens].
+        sequences: Sequences that share a step [1].
+        prefill: Energy of reading the prompt [J].
+        decode: Energy of generating the answer [J].
+    """
+
+    work: Work
+    context: float
+    sequences: float
+    prefill: float
+    decode: float
+
+    @property
+    def total(self) -> float:
+        """Prefill and decode together [J]."""
+        return self.prefill + self.decode
+
+
+def list_range_parts(
+    cases: Cases, energy: CentralEnergy, scope: str
+) -> dict[str, tuple[float, float]]:
+    """Low and high factor [1] on the total energy, by the name of what is not known.
+
+    Args:
+        cases: The central case and both ends of what is not known.
+        energy: The request by the central case.
+        scope: ``"gpu"`` or ``"facility"``.
+    """
+    central = cases.central
+    prefill, decode, total = energy.prefill, energy.decode, energy.total
+    parts = dict(cases.factors)
+    under, over = _find_prefill_range(energy.sequences / central.site.gpus)
+    parts["prefill"] = _divide_ends(total, under * prefill + decode, over * prefill + decode)
+    under, over = cases.drafting
+    if under != over:
+        parts["speculative decoding"] = _divide_ends(
+            total, prefill + under * decode, prefill + over * decode
+        )
+    if cases.batch is not None:
+        most, fewest = (cases.limit_sequences(central, end, energy.context) for end in cases.batch)
+        parts["batch"] = _divide_ends(
+            total,
+            prefill + compute_decode_energy(central.prices, energy.work, most),
+            prefill + compute_decode_energy(central.prices, energy.work, fewest),
+        )
+    if cases.parameters is not None:
+        least, largest = (_compute_total(cases, case, energy) for case in cases.parameters)
+        parts["parameters"] = _divide_ends(total, least, largest)
+    if cases.grade_factor > 1:
+        # The shape may be another one even where the size is as said.
+        under, over = parts.get("parameters", (1.0, 1.0))
+        spread = cases.grade_factor
+        parts["parameters"] = (take_smaller(under, 1 / spread), take_larger(over, spread))
+    if central.site.samples > 1:
+        parts["samples"] = _divide_ends(total, prefill + decode / central.site.samples, total)
+    if scope == "facility":
+        central_factor = FACILITY.factor
+        parts["facility"] = (
+            FACILITY_LOW.factor / central_factor,
+            FACILITY_HIGH.factor / central_factor,
+        )
+    return parts
+
+
+def _compute_total(cases: Cases, case: Case, energy: CentralEnergy) -> float:
+    """Energy of the same request by another case [J]."""
+    sequences = cases.limit_sequences(case, case.prices.sequences, energy.context)
+    return compute_prefill_energy(case.prices, energy.work) + compute_decode_energy(
+        case.prices, energy.work, sequences
+    )
+
+
+def _find_prefill_range(load: float) -> tuple[float, float]:
+    """Low and high factor [1] of prefill energy at this many sequences per GPU [1]."""
+    light = 1.0 * (load < LIGHT_LOAD)
+    under, over = (
+        light * at_light_load + (1 - light) * loaded
+        for at_light_load, loaded in zip(LIGHT_PREFILL_RANGE, PREFILL_RANGE, strict=True)
+    )
+    return under, over
+
+
+def _divide_ends(total: float, low: float, high: float) -> tuple[float, float]:
+    """Both ends of a range over the central energy [1]; 1 where that is zero."""
+    nothing = total == 0
+    return (low + nothing) / (total + nothing), (high + nothing) / (total + nothing)

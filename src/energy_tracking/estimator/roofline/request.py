@@ -1,0 +1,139 @@
+"""The estimate of one request, or of an array of them, and the range it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.estimator.deployment import Deployment
+from energy_tracking.estimator.estimate import check_token_count, combine_parts
+from energy_tracking.estimator.roofline.cases import build_cases
+from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
+from energy_tracking.estimator.roofline.facility import FACILITY
+from energy_tracking.estimator.roofline.prices import (
+    compute_decode_energy,
+    compute_prefill_energy,
+)
+from energy_tracking.estimator.roofline.ranges import CentralEnergy, list_range_parts
+from energy_tracking.estimator.roofline.work import count_flops, count_work
+from energy_tracking.estimator.serving import SERVING, ServingProfile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+
+METHOD = "roofline"
+VERSION = "2"
+SCOPES = ("gpu", "facility")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RooflineEstimate:
+    """The energy of one request and the range it lies in.
+
+    Energies and FLOPs are floats, or arrays of one common shape.
+
+    Attributes:
+        prefill_energy_joules: Energy of reading the prompt [J].
+        decode_energy_joules: Energy of generating the output [J].
+        reasoning_energy_joules: Part of it spent on reasoning [J].
+        total_energy_low_joules: Lower end of the 90 % range [J].
+        total_energy_high_joules: Upper end of the 90 % range [J].
+        total_flops: Floating-point operations of prefill and decode [FLOP].
+        range_parts: For each thing that is not known, the factors by which the total
+            may lie under and over the central value on its account [1].
+        deployment: What was assumed: GPUs, bytes per weight and the rest.
+        sequences: Sequences decoded together by all GPUs of the instance, no more than their
+            memory holds where they are assumed [1].
+        scope: ``"gpu"`` or ``"facility"``.
+    """
+
+    prefill_energy_joules: float
+    decode_energy_joules: float
+    reasoning_energy_joules: float
+    total_energy_low_joules: float
+    total_energy_high_joules: float
+    total_flops: float
+    range_parts: Mapping[str, tuple[float, float]]
+    deployment: Deployment
+    sequences: float
+    scope: str
+
+    @property
+    def total_energy_joules(self) -> float:
+        """Prefill and decode together [J]."""
+        return self.prefill_energy_joules + self.decode_energy_joules
+
+
+def estimate_request(
+    model: ModelProfile,
+    gpu: GpuProfile,
+    *,
+    input_tokens: float,
+    output_tokens: float,
+    cached_input_tokens: float = 0,
+    reasoning_tokens: float = 0,
+    serving: ServingProfile = SERVING,
+    scope: str = "gpu",
+    constants: RooflineConstants = CALIBRATED,
+) -> RooflineEstimate:
+    """Estimate one request, or an array of them.
+
+    The range holds the true value in 90 % of cases if each of its parts does; see
+    ``combine_parts``.
+
+    Args:
+        model: Model profile.
+        gpu: GPU profile; needs a memory bandwidth.
+        input_tokens: Prompt tokens, cached ones included [tokens].
+        output_tokens: All generated tokens, reasoning included [tokens].
+        cached_input_tokens: Part of the prompt read from a cache [tokens].
+        reasoning_tokens: Part of the output that is reasoning [tokens].
+        serving: How the model is assumed to be served.
+        scope: ``"gpu"``, the boards alone, or ``"facility"``: with host, idle machines
+            and cooling.
+        constants: Fitted factors.
+
+    Raises:
+        TokenCountError: A count is negative or not finite.
+        ConfigurationError: The scope is unknown.
+        ProfileError: The GPU profile has no memory bandwidth.
+    """
+    if scope not in SCOPES:
+        raise ConfigurationError(not_one_of("scope", scope, SCOPES))
+    check_token_count("input_tokens", input_tokens)
+    check_token_count("output_tokens", output_tokens)
+    check_token_count("cached_input_tokens", cached_input_tokens)
+    # Floats from here on: small integer types would overflow.
+    prompt, cached, answer = 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * output_tokens
+    check_token_count("input_tokens - cached_input_tokens", prompt - cached)
+
+    cases = build_cases(model, gpu, serving, constants)
+    site, price = cases.central.site, cases.central.prices
+    work = count_work(site, prompt, cached, answer)
+    context = prompt + answer
+    sequences = cases.limit_sequences(cases.central, price.sequences, context)
+    energy = CentralEnergy(
+        work=work,
+        context=context,
+        sequences=sequences,
+        prefill=compute_prefill_energy(price, work),
+        decode=compute_decode_energy(price, work, sequences),
+    )
+    # Reasoning comes before the visible answer, so it sees the shorter contexts.
+    reasoned = count_work(site, prompt, cached, 1.0 * reasoning_tokens)
+    reasoning = compute_decode_energy(price, reasoned, sequences)
+    parts = list_range_parts(cases, energy, scope)
+    low, high = combine_parts(parts)
+    overhead = FACILITY.factor if scope == "facility" else 1.0
+    total = energy.total
+    return RooflineEstimate(
+        prefill_energy_joules=overhead * energy.prefill,
+        decode_energy_joules=overhead * energy.decode,
+        reasoning_energy_joules=overhead * reasoning,
+        total_energy_low_joules=overhead * total * low,
+        total_energy_high_joules=overhead * total * high,
+        total_flops=count_flops(site, work),
+        range_parts=parts,
+        deployment=site,
+        sequences=sequences * site.stages,
+        scope=scope,
+    )

@@ -1,0 +1,120 @@
+"""What one request asks of a deployment: tokens, pairs of tokens, FLOPs and experts read.
+
+A pair is a token and one token it attends to. Numbers may be floats or arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energy_tracking.estimator.deployment import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one request asks for; all of its cost is linear in these.
+
+    Attributes:
+        input_tokens: Prompt tokens that no cache held [tokens].
+        input_pairs: Their pairs [tokens**2].
+        output_tokens: Generated tokens [tokens].
+        output_pairs: Their pairs [tokens**2].
+    """
+
+    input_tokens: float
+    input_pairs: float
+    output_tokens: float
+    output_pairs: float
+
+
+def count_work(
+    site: Deployment, input_tokens: float, cached_tokens: float, output_tokens: float
+) -> Work:
+    """Count the tokens and pairs of a request.
+
+    Args:
+        site: The deployment, whose layers say which tokens are attended to.
+        input_tokens: Prompt tokens, cached ones included [tokens].
+        cached_tokens: Part of the prompt read from a cache [tokens].
+        output_tokens: Generated tokens [tokens].
+    """
+    return Work(
+        input_tokens - cached_tokens,
+        count_pairs(site, cached_tokens, input_tokens),
+        output_tokens,
+        count_pairs(site, input_tokens, input_tokens + output_tokens),
+    )
+
+
+def count_pairs(site: Deployment, start: float, stop: float) -> float:
+    """Pairs of the tokens at positions ``start`` to ``stop`` [tokens**2].
+
+    The integral of x over full-attention layers, and of min(x, window) over the others,
+    each by its share of the layers.
+
+    Args:
+        site: The deployment.
+        start: Position of the first token [tokens].
+        stop: Position after the last token [tokens].
+    """
+    full = (stop**2 - start**2) / 2
+    a, b = take_smaller(start, site.window), take_smaller(stop, site.window)
+    windowed = (b**2 - a**2) / 2 + site.window * ((stop - b) - (start - a))
+    return full + site.windowed_share * (windowed - full)
+
+
+def compute_mean_context(work: Work, input_tokens: float) -> float:
+    """Tokens that a generated token attends to on average [tokens].
+
+    Args:
+        work: The request; where it generates nothing, the prompt is the context.
+        input_tokens: Prompt tokens, cached ones included [tokens].
+    """
+    none = work.output_tokens == 0
+    return (work.output_pairs + none * input_tokens) / (work.output_tokens + none)
+
+
+def count_flops(site: Deployment, work: Work) -> float:
+    """Floating-point operations of one request [FLOP].
+
+    Args:
+        site: The deployment.
+        work: The request.
+    """
+    tokens = work.input_tokens + site.samples * work.output_tokens
+    pairs = work.input_pairs + site.samples * work.output_pairs
+    return site.flops_per_weight * site.active_params * tokens + site.attention_flops * pairs
+
+
+def compute_experts_read(expert_share: float, sequences: float) -> float:
+    """Share of the experts that a step reads for one token of each sequence [1].
+
+    Each token picks its experts independently, so an expert stays unread with
+    probability (1 - k/E) per token.
+
+    Args:
+        expert_share: Share of the experts that one token uses, k/E [1].
+        sequences: Sequences that share the step [1].
+    """
+    unread: float = (1 - expert_share) ** sequences
+    return 1 - unread
+
+
+def take_smaller(a: float, b: float) -> float:
+    """The smaller of two numbers, element by element.
+
+    Args:
+        a: A float or an array.
+        b: Another.
+    """
+    return (a + b - abs(a - b)) / 2
+
+
+def take_larger(a: float, b: float) -> float:
+    """The larger of two numbers, element by element.
+
+    Args:
+        a: A float or an array.
+        b: Another.
+    """
+    return (a + b + abs(a - b)) / 2
