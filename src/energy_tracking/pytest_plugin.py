@@ -1,43 +1,115 @@
 """A pytest plugin: the energy of a test run's LLM calls, and a budget for it.
 
-Inert unless one of its options is given. Then every OpenAI client of the run is tracked,
-every test has a session of its own, and the energy is told at the end.
+Inert unless one of its options is given. Then every OpenAI client of the run is tracked and
+the process that the user started, alone, reports.
+
+Order of events:
+
+1. ``pytest_configure`` tracks every client and reads the process totals.
+2. A test's energy is what the process totals grow by from the start of its protocol to the end
+   of its teardown, in whatever thread or event loop its calls are made. Fixtures count with
+   it; one that several tests share counts with the test that sets it up and with the one that
+   tears it down. Calls outside of all tests (imports at collection, say) have a row of their
+   own.
+3. Each attempt of a test ends with a teardown report that carries its energy, and the totals of
+   its process so far: over pytest-xdist's channel, out of a forked child, or within one process.
+   Attempts of one test add up in its row. In a JUnit file, the testcases add up.
+4. ``pytest_runtest_logreport`` adds reports up. A worker sends its final totals when it ends;
+   one that crashed, or was not waited for, is named with the report.
+5. ``pytest_runtestloop`` holds the sum to the budget; the report is written at the end.
+
+A further number per test is a field of ``_Spending``; it then needs a column in ``COLUMNS`` and
+``_rows``, and a row in ``PROPERTIES`` to be in JUnit files.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 from argparse import ArgumentTypeError
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import astuple, dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from energy_tracking.calls.report import energy_text, table
 from energy_tracking.calls.session import Session, process_session
+from energy_tracking.errors import ConfigurationError
 from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
+from energy_tracking.settings import Settings, variable
 from energy_tracking.units import joules_from_nanojoules, wh_from_joules
 
 NAME = "energy_tracking_of_tests"
-CALLS_PROPERTY = "energy_tracking.calls"
-ENERGY_PROPERTY = "energy_tracking.total_energy_wh"
-CALIBRATED_PROPERTY = "energy_tracking.calibrated_energy_wh"
 TESTS_SHOWN = 10
 COLUMNS = ("test", "calls", "energy", "calibrated")
+OUTSIDE_TESTS = "(outside tests)"
 
 # Watt-hours per unit.
 UNITS = {"kWh": 1e3, "Wh": 1.0, "mWh": 1e-3, "µWh": 1e-6, "uWh": 1e-6, "J": wh_from_joules(1.0)}
 _ENERGY = re.compile(rf"(\d+(?:\.\d*)?|\.\d+)\s*({'|'.join(UNITS)})")
 
-_session = pytest.StashKey[Session]()
+
+@dataclass(frozen=True, slots=True)
+class _Spending:
+    """Sums over calls, in whole numbers, so that they add up exactly across processes."""
+
+    calls: int = 0
+    unestimated_calls: int = 0
+    total_energy_nanojoules: int = 0
+    calibrated_energy_nanojoules: int = 0
+
+    def __add__(self, other: _Spending) -> _Spending:
+        return _Spending(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: _Spending) -> _Spending:
+        return _Spending(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def total_energy_wh(self) -> float:
+        return wh_from_joules(joules_from_nanojoules(self.total_energy_nanojoules))
+
+    @property
+    def calibrated_energy_wh(self) -> float:
+        return wh_from_joules(joules_from_nanojoules(self.calibrated_energy_nanojoules))
+
+
+PROPERTIES: tuple[tuple[str, Callable[[_Spending], int | float]], ...] = (
+    ("energy_tracking.calls", lambda spent: spent.calls),
+    ("energy_tracking.total_energy_wh", lambda spent: spent.total_energy_wh),
+    ("energy_tracking.calibrated_energy_wh", lambda spent: spent.calibrated_energy_wh),
+)
+"""Properties of a testcase in a JUnit file, and how each is read."""
+
+
+class _Meter:
+    """What this process spends from now on; in the child of a fork, from the fork on."""
+
+    def __init__(self) -> None:
+        self._pid, self._start = os.getpid(), _read_process_totals()
+
+    def read(self) -> _Spending:
+        """What was spent so far."""
+        now = _read_process_totals()
+        return now - self._start if os.getpid() == self._pid else now
+
+    def subtract(self, spent: _Spending) -> None:
+        """Count this no longer."""
+        self._start += spent
 
 
 def energy_wh(text: str) -> float:
-    """An energy as people write it, e.g. ``5Wh``, in watt-hours [Wh]."""
+    """An energy as people write it, e.g. ``5Wh``, in watt-hours [Wh].
+
+    Raises:
+        ArgumentTypeError: The text is not a number of at least 0 with one of ``UNITS``.
+    """
     found = _ENERGY.fullmatch(text.strip())
     if found is None:
-        raise ArgumentTypeError(f"{text!r} is no energy; write 5Wh, 200 mWh or 1.5kWh")
+        raise ArgumentTypeError(f"must be an energy such as 5Wh, 200 mWh or 1.5kWh, got {text!r}")
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -63,63 +135,83 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start, if that is asked for."""
+    """Start, if one of the options is given."""
     option = config.option
     if option.energy_report or option.energy_budget is not None or option.energy_markdown:
         config.pluginmanager.register(EnergyOfTests(config), NAME)
 
 
 class EnergyOfTests:
-    """Sums up one run; under pytest-xdist, one in each worker and one over them all."""
+    """Adds up one run. Each worker of pytest-xdist has one too, which only sends its energy."""
 
     def __init__(self, config: pytest.Config) -> None:
         """Track every OpenAI client from now on."""
         self._config = config
+        self._is_worker = hasattr(config, "workerinput")
         self._budget_wh: float | None = config.option.energy_budget
-        self._markdown: str | None = config.option.energy_markdown
-        # Calls, energy and calibrated energy [Wh] by test.
-        self._tests: dict[str, tuple[int, float, float]] = {}
-        self._before = _spent()
-        self._workers = [0, 0, 0]
-        self._instrumented = find_spec("openai") is not None
-        if self._instrumented:
-            instrument_openai()
+        markdown: str | None = config.option.energy_markdown
+        # A test may change the directory.
+        self._markdown = None if markdown is None else Path(markdown).absolute()
+        self._failed_write: OSError | None = None
+        self._token = secrets.token_hex(4)
+        self._run = _Meter()
+        self._test = _Meter()
+        self._tests: dict[str, _Spending] = {}
+        # By process, the last totals that it has sent.
+        self._elsewhere: dict[str, _Spending] = {}
+        self._workers_not_heard: dict[str, None] = {}
+        self._has_openai = find_spec("openai") is not None
+        try:
+            self._is_disabled = Settings.load({}).disabled
+            if self._has_openai:
+                instrument_openai()
+        except ConfigurationError as error:
+            raise pytest.UsageError(str(error)) from None
 
     def pytest_unconfigure(self) -> None:
         """Leave the clients as they were."""
-        if self._instrumented:
+        if self._has_openai:
             uninstrument_openai()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Give each test a session, its fixtures included."""
-        with Session(item.nodeid) as session:
-            item.stash[_session] = session
+        """Measure each test from here; its session names it on the spans of its calls."""
+        self._test = _Meter()
+        with Session(item.nodeid):
             return (yield)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-        """Put a test's energy where workers, JUnit files and others read it."""
-        if call.when != "teardown":
-            return
-        totals = item.stash[_session].totals
-        # A test that is run again has told before.
-        ours = (CALLS_PROPERTY, ENERGY_PROPERTY, CALIBRATED_PROPERTY)
-        item.user_properties[:] = [each for each in item.user_properties if each[0] not in ours]
-        if totals.calls:
-            item.user_properties.append((CALLS_PROPERTY, totals.calls))
-            item.user_properties.append((ENERGY_PROPERTY, totals.total_energy_wh))
-            item.user_properties.append((CALIBRATED_PROPERTY, totals.calibrated_energy_wh))
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put an attempt's energy where the controller, JUnit files and others read it."""
+        report = yield
+        if call.when == "teardown":
+            spent = self._test.read()
+            report.energy_tracking = {  # type: ignore[attr-defined]
+                "process": self._process,
+                "test": list(astuple(spent)),
+                "total": list(astuple(self._run.read())),
+            }
+            if spent.calls:
+                properties = [(name, read(spent)) for name, read in PROPERTIES]
+                report.user_properties = [*report.user_properties, *properties]
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in a test's energy, from this process or a worker's."""
-        told: dict[str, Any] = dict(report.user_properties)
-        if report.when == "teardown" and CALLS_PROPERTY in told:
-            self._tests[report.nodeid] = (
-                told[CALLS_PROPERTY],
-                told[ENERGY_PROPERTY],
-                told[CALIBRATED_PROPERTY],
-            )
+        """Add an attempt's energy, from this process or another one."""
+        sent: dict[str, Any] | None = getattr(report, "energy_tracking", None)
+        if sent is None:
+            return
+        spent = _Spending(*sent["test"])
+        if spent.calls:
+            self._tests[report.nodeid] = self._tests.get(report.nodeid, _Spending()) + spent
+        if sent["process"] == self._process:
+            # Not where the report is made: what reruns tests may drop that of an attempt, and
+            # the next one then carries the energy of both.
+            self._test.subtract(spent)
+        else:
+            self._elsewhere[sent["process"]] = _Spending(*sent["total"])
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -129,85 +221,132 @@ class EnergyOfTests:
             session.testsfailed += 1
         return result
 
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Tell the process that started this worker, if it is one."""
-        output = getattr(self._config, "workeroutput", None)
-        if output is not None:
-            output[NAME] = self._total
+        """Send a worker's final totals, or write the Markdown, after all fixtures have ended."""
+        if self._is_worker:
+            total = list(astuple(self._run.read()))
+            self._config.workeroutput[NAME] = [self._process, total]  # type: ignore[attr-defined]
+        elif self._markdown is not None:
+            try:
+                with self._markdown.open("a", encoding="utf-8") as file:
+                    file.write(self._render_markdown())
+            except OSError as error:
+                self._failed_write = error
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self, node: Any) -> None:
+        """Expect the totals of a worker of pytest-xdist."""
+        self._workers_not_heard[node.gateway.id] = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Add up what a worker tells when it ends."""
-        told = getattr(node, "workeroutput", {}).get(NAME, (0, 0, 0))
-        self._workers = [ours + theirs for ours, theirs in zip(self._workers, told, strict=True)]
+        """Take the final totals of a worker; one that has crashed sends none."""
+        sent = getattr(node, "workeroutput", {}).get(NAME)
+        if sent is not None:
+            self._elsewhere[sent[0]] = _Spending(*sent[1])
+            self._workers_not_heard.pop(node.gateway.id, None)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the report."""
+        if self._is_worker:
+            return
         terminalreporter.section("energy")
         terminalreporter.write_line(self._verdict, red=self._exceeded)
-        if self._tests:
-            terminalreporter.write_line(table(COLUMNS, list(self._rows())))
-        if self._markdown is not None:
-            try:
-                with open(self._markdown, "a", encoding="utf-8") as file:
-                    file.write(self._as_markdown())
-            except OSError as error:
-                terminalreporter.write_line(f"{self._markdown}: {error.strerror}", red=True)
+        for note in self._notes():
+            terminalreporter.write_line(note, yellow=True)
+        if rows := list(self._rows()):
+            terminalreporter.write_line(table(COLUMNS, rows))
+        if self._failed_write is not None:
+            terminalreporter.write_line(
+                f"{self._config.option.energy_markdown}: {self._failed_write.strerror}", red=True
+            )
 
     @property
-    def _total(self) -> list[int]:
-        """Calls, energy and calibrated energy [nJ] of the run, calls of no test included."""
-        here = (now - before for now, before in zip(_spent(), self._before, strict=True))
-        return [ours + theirs for ours, theirs in zip(here, self._workers, strict=True)]
+    def _process(self) -> str:
+        """A name of this process that no other one of the run has."""
+        return f"{self._token}-{os.getpid()}"
 
     @property
-    def _total_wh(self) -> float:
-        return wh_from_joules(joules_from_nanojoules(self._total[1]))
+    def _total(self) -> _Spending:
+        """The whole run, calls outside of tests included."""
+        return sum(self._elsewhere.values(), self._run.read())
 
     @property
     def _exceeded(self) -> bool:
         # A worker knows of its own tests alone.
-        is_worker = hasattr(self._config, "workeroutput")
-        return not is_worker and self._budget_wh is not None and self._total_wh > self._budget_wh
+        return (
+            not self._is_worker
+            and self._budget_wh is not None
+            and self._total.total_energy_wh > self._budget_wh
+        )
 
     @property
     def _verdict(self) -> str:
-        calls = self._total[0]
-        said = f"{calls:,} LLM call{'' if calls == 1 else 's'}, {energy_text(self._total_wh)}"
-        if self._total[2]:
-            calibrated_wh = wh_from_joules(joules_from_nanojoules(self._total[2]))
-            said += f" ({energy_text(calibrated_wh)} calibrated)"
+        total = self._total
+        text = f"{total.calls:,} LLM call{'' if total.calls == 1 else 's'}"
+        text += f", {energy_text(total.total_energy_wh)}"
+        if total.calibrated_energy_nanojoules:
+            text += f" ({energy_text(total.calibrated_energy_wh)} calibrated)"
         if self._budget_wh is None:
-            return said
+            return text
         return (
-            f"{said}: {'over' if self._exceeded else 'within'} the budget of "
+            f"{text}: {'over' if self._exceeded else 'within'} the budget of "
             f"{energy_text(self._budget_wh)}"
         )
 
-    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """The most expensive tests."""
-        ranked = sorted(self._tests.items(), key=lambda test: (-test[1][1], test[0]))
-        shown = ranked[:TESTS_SHOWN]
-        if rest := ranked[TESTS_SHOWN:]:
-            calls, used_wh, calibrated_wh = (
-                sum(column) for column in zip(*dict(rest).values(), strict=True)
+    def _notes(self) -> Iterator[str]:
+        """Reasons why the energy of the run is not complete."""
+        if not self._has_openai:
+            yield "the openai package is not installed here: no client could be tracked"
+        elif self._is_disabled:
+            yield f"{variable('disabled')} is set: no client was tracked; unset it"
+        if unestimated := self._total.unestimated_calls:
+            yield f"the energy of {unestimated:,} of these calls is unknown and counts as 0"
+        if self._workers_not_heard:
+            yield (
+                f"no final report from {', '.join(self._workers_not_heard)}: calls after the last "
+                "test that ended there are not counted"
             )
-            shown.append((f"{len(rest)} more", (int(calls), used_wh, calibrated_wh)))
-        for name, (calls, used_wh, calibrated_wh) in shown:
-            calibrated = energy_text(calibrated_wh) if calibrated_wh else "-"
-            yield name, f"{calls:,}", energy_text(used_wh), calibrated
 
-    def _as_markdown(self) -> str:
+    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """The most expensive tests, the other ones in sum, and calls of no test."""
+        ranked = sorted(
+            self._tests.items(), key=lambda test: (-test[1].total_energy_nanojoules, test[0])
+        )
+        shown, rest = ranked[:TESTS_SHOWN], dict(ranked[TESTS_SHOWN:])
+        if rest:
+            shown.append((f"{len(rest)} more", sum(rest.values(), _Spending())))
+        outside = self._total - sum(self._tests.values(), _Spending())
+        if outside.calls:
+            shown.append((OUTSIDE_TESTS, outside))
+        for name, spent in shown:
+            calibrated = spent.calibrated_energy_nanojoules
+            yield (
+                name,
+                f"{spent.calls:,}",
+                energy_text(spent.total_energy_wh),
+                energy_text(spent.calibrated_energy_wh) if calibrated else "-",
+            )
+
+    def _render_markdown(self) -> str:
         lines = ["### Energy of the tests", "", f"{'❌ ' * self._exceeded}{self._verdict}", ""]
-        if self._tests:
+        for note in self._notes():
+            lines += [f"⚠️ {note}", ""]
+        if rows := list(self._rows()):
             lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---:|---:|"]
-            for nodeid, *cells in self._rows():
+            for nodeid, *cells in rows:
                 name = nodeid.replace("|", "\\|").replace("`", "'")
                 lines.append(f"| `{name}` | {' | '.join(cells)} |")
             lines.append("")
         return "\n".join(lines) + "\n"
 
 
-def _spent() -> tuple[int, int, int]:
+def _read_process_totals() -> _Spending:
     totals = process_session().totals
-    return totals.calls, totals.total_energy_nanojoules, totals.calibrated_energy_nanojoules
+    return _Spending(
+        totals.calls,
+        totals.unestimated_calls,
+        totals.total_energy_nanojoules,
+        totals.calibrated_energy_nanojoules,
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from argparse import ArgumentTypeError
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
@@ -41,11 +43,66 @@ def test_three(asked, bar):
 def test_none():
     pass
 """
-THREAD = """
-def test_in_a_thread_of_no_session():
+# Five calls, none of them in the context that the test runs in.
+ELSEWHERE = """
+import asyncio, unittest
+from concurrent.futures import ThreadPoolExecutor
+
+def test_thread():
     thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
+
+def test_executor():
+    with ThreadPoolExecutor() as pool:
+        pool.submit(ask).result()
+
+def test_to_thread():
+    asyncio.run(asyncio.to_thread(ask))
+
+class TestCase(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        ask()
+
+    async def test_async(self):
+        ask()
+"""
+# Three calls over three attempts, and four over two, half of them in a fixture.
+FLAKY = """
+attempts = []
+
+def test_fails_twice():
+    ask()
+    attempts.append(1)
+    assert len(attempts) == 3
+
+def test_fails_once(asked):
+    attempts.append(1)
+    assert len(attempts) == 5
+"""
+# As plugins that isolate tests do: each test in a forked child, its reports through a pipe.
+FORKING_CONFTEST = """
+import os, pickle
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        dumps = [item.config.hook.pytest_report_to_serializable(config=item.config, report=each)
+                 for each in reports]
+        os.write(writer, pickle.dumps(dumps))
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        for data in pickle.load(pipe):
+            item.ihook.pytest_runtest_logreport(
+                report=item.config.hook.pytest_report_from_serializable(
+                    config=item.config, data=data
+                )
+            )
+    os.wait()
+    return True
 """
 
 
@@ -68,6 +125,44 @@ def ran(run: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return run.runpytest_subprocess(
         "-p", "energy_tracking.pytest_plugin", "-p", "no:cacheprovider", *arguments
     )
+
+
+def calls_by_row(result: pytest.RunResult) -> dict[str, int]:
+    """Calls in each row of the table."""
+    rows = re.findall(
+        r"^(\S+::\S+|\(.*\)) +(\d+) +[\d.]+ [mµ]?Wh ", result.stdout.str(), re.MULTILINE
+    )
+    assert len(dict(rows)) == len(rows)
+    return {name: int(calls) for name, calls in rows}
+
+
+def junit_properties() -> list[tuple[str, dict[str, str]]]:
+    """Name and properties of each testcase of the JUnit file."""
+    read = []
+    for case in ElementTree.parse("junit.xml").iter("testcase"):
+        pairs = [(each.get("name", ""), each.get("value", "")) for each in case.iter("property")]
+        assert len(dict(pairs)) == len(pairs), "a property is repeated"
+        read.append((case.get("name", ""), dict(pairs)))
+    return read
+
+
+def junit_calls() -> Counter[str]:
+    """Calls by name of the testcase, added up over its attempts."""
+    counted: Counter[str] = Counter()
+    for name, properties in junit_properties():
+        counted[name] += int(properties.get("energy_tracking.calls", 0))
+    return counted
+
+
+WITHOUT_XDIST: list[str] = []
+needs_xdist = pytest.mark.skipif(find_spec("xdist") is None, reason="pytest-xdist is not installed")
+ALONE_AND_WITH_WORKERS = [
+    pytest.param(WITHOUT_XDIST, id="alone"),
+    pytest.param(["-p", "xdist", "-n", "2"], id="workers", marks=needs_xdist),
+    pytest.param(
+        ["-p", "xdist", "-n", "2", "--dist", "loadfile"], id="loadfile", marks=needs_xdist
+    ),
+]
 
 
 def test_unasked_it_does_nothing(run: pytest.Pytester) -> None:
@@ -130,12 +225,82 @@ def test_a_run_over_its_budget_fails(
 
 
 def test_failed_tests_and_calls_outside_of_any_test_count_too(run: pytest.Pytester) -> None:
-    run.makepyfile(test_it=TESTS + THREAD + "\ndef test_fails():\n    ask()\n    assert 0\n")
+    run.makepyfile(test_it=TESTS + "\nask()\ndef test_fails():\n    ask()\n    assert 0\n")
     result = ran(run, "--energy-report")
-    result.assert_outcomes(passed=4, failed=1)
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.re_match_lines_random([r"6 LLM calls, "])
-    assert "test_fails  " in result.stdout.str()
-    assert "no_session  " not in result.stdout.str()
+    assert calls_by_row(result) == {
+        "test_it.py::test_three[a|b]": 3,
+        "test_it.py::test_one": 1,
+        "test_it.py::test_fails": 1,
+        "(outside tests)": 1,
+    }
+
+
+@pytest.mark.parametrize("workers", ALONE_AND_WITH_WORKERS)
+def test_calls_outside_of_the_tests_context_count_for_the_test(
+    run: pytest.Pytester, workers: list[str]
+) -> None:
+    run.makepyfile(test_it=TESTS + ELSEWHERE)
+    result = ran(run, "--energy-report", "--junitxml=junit.xml", *workers)
+    result.assert_outcomes(passed=7)
+    result.stdout.re_match_lines_random([r"9 LLM calls, "])
+    assert calls_by_row(result) == {
+        "test_it.py::test_three[a|b]": 3,
+        "test_it.py::TestCase::test_async": 2,
+        "test_it.py::test_one": 1,
+        "test_it.py::test_thread": 1,
+        "test_it.py::test_executor": 1,
+        "test_it.py::test_to_thread": 1,
+    }
+    assert junit_calls()["test_async"] == 2
+
+
+@pytest.mark.skipif(
+    find_spec("pytest_rerunfailures") is None, reason="pytest-rerunfailures is not installed"
+)
+@pytest.mark.parametrize("workers", ALONE_AND_WITH_WORKERS[::2])
+def test_attempts_of_a_test_add_up_in_the_table_and_over_junit_testcases(
+    run: pytest.Pytester, workers: list[str]
+) -> None:
+    run.makepyfile(test_it=TESTS + FLAKY)
+    result = ran(
+        run,
+        "-p",
+        "pytest_rerunfailures",
+        "--reruns=3",
+        "--energy-report",
+        "--junitxml=junit.xml",
+        *workers,
+    )
+    assert result.ret == 0
+    result.stdout.re_match_lines_random([r"11 LLM calls, "])
+    expected = {"test_fails_once": 4, "test_three[a|b]": 3, "test_fails_twice": 3, "test_one": 1}
+    assert calls_by_row(result) == {f"test_it.py::{name}": n for name, n in expected.items()}
+    assert junit_calls() == Counter(expected) + Counter()
+    energies = [
+        float(each.get("energy_tracking.total_energy_wh", 0)) for _, each in junit_properties()
+    ]
+    one = next(
+        float(p["energy_tracking.total_energy_wh"])
+        for n, p in junit_properties()
+        if n == "test_one"
+    )
+    assert sum(energies) == pytest.approx(11 * one, rel=1e-9)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_calls_of_tests_in_forked_children_are_added_up(run: pytest.Pytester) -> None:
+    run.makepyfile(test_it=TESTS + "\nask()\n")
+    run.makeconftest(FORKING_CONFTEST)
+    result = ran(run, "--energy-report")
+    result.assert_outcomes(passed=3)
+    result.stdout.re_match_lines_random([r"5 LLM calls, "])
+    assert calls_by_row(result) == {
+        "test_it.py::test_three[a|b]": 3,
+        "test_it.py::test_one": 1,
+        "(outside tests)": 1,
+    }
 
 
 def test_markdown_is_appended_and_a_failing_file_fails_no_run(run: pytest.Pytester) -> None:
@@ -156,17 +321,93 @@ def test_a_run_without_calls_is_within_every_budget(run: pytest.Pytester) -> Non
 def test_a_wrong_budget_is_refused(run: pytest.Pytester) -> None:
     result = ran(run, "--energy-budget=5kg")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*'5kg' is no energy; write 5Wh, 200 mWh or 1.5kWh*"])
+    result.stderr.fnmatch_lines(
+        ["*--energy-budget: must be an energy such as 5Wh, 200 mWh or 1.5kWh, got '5kg'*"]
+    )
 
 
-@pytest.mark.skipif(find_spec("xdist") is None, reason="pytest-xdist is not installed")
+@needs_xdist
 @pytest.mark.parametrize(("budget", "status"), [("5Wh", 0), ("1uWh", 1)])
-def test_workers_are_added_up(run: pytest.Pytester, budget: str, status: int) -> None:
-    run.makepyfile(test_it=TESTS + THREAD)
-    result = ran(run, "-p", "xdist", "-n", "2", "--energy-budget", budget)
+def test_the_controller_alone_reports_and_adds_its_workers_up(
+    run: pytest.Pytester, budget: str, status: int
+) -> None:
+    run.makepyfile(test_it=TESTS + ELSEWHERE)
+    arguments = ["-n", "2", "--energy-budget", budget, "--energy-markdown", "summary.md"]
+    result = ran(run, "-p", "xdist", "--junitxml=junit.xml", *arguments)
     assert result.ret == status
-    result.assert_outcomes(passed=4)
-    result.stdout.re_match_lines_random([r"5 LLM calls, ", r"test_it.py::test_three\S+ +3 +"])
+    result.assert_outcomes(passed=7)
+    result.stdout.re_match_lines_random([r"9 LLM calls, ", r"test_it.py::test_three\S+ +3 +"])
+    assert result.stdout.str().count("the budget of") == 1
+    markdown = Path("summary.md").read_text("utf-8")
+    assert markdown.count("### Energy of the tests") == markdown.count("the budget of") == 1
+    assert "9 LLM calls, " in markdown
+    assert junit_calls().total() == 9
+
+
+@needs_xdist
+def test_a_crashed_worker_is_named_and_what_it_had_sent_counts(run: pytest.Pytester) -> None:
+    run.makepyfile(test_it=TESTS + "\ndef test_crash():\n    ask()\n    os._exit(3)\n")
+    result = ran(
+        run, "-p", "xdist", "-n", "1", "--max-worker-restart=0", "--energy-markdown=summary.md"
+    )
+    assert result.ret == 1
+    result.stdout.re_match_lines_random([r"4 LLM calls, "])
+    note = "no final report from gw0: calls after the last test that ended there are not counted"
+    result.stdout.fnmatch_lines([note])
+    assert note in Path("summary.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("workers", ALONE_AND_WITH_WORKERS[:2])
+def test_a_run_that_stops_at_its_first_failure_reports(
+    run: pytest.Pytester, workers: list[str]
+) -> None:
+    run.makepyfile(
+        test_it=TESTS.replace("def test_one():\n    ask()", "def test_one():\n    ask(); assert 0")
+    )
+    result = ran(run, "-x", "--energy-markdown=summary.md", *workers)
+    assert result.ret != 0
+    markdown = Path("summary.md").read_text("utf-8")
+    assert markdown.count("### Energy of the tests") == 1
+    assert "| `test_it.py::test_one` | 1 | " in markdown
+
+
+@pytest.mark.parametrize("workers", ALONE_AND_WITH_WORKERS[:2])
+def test_a_run_without_tests_reports_zero(run: pytest.Pytester, workers: list[str]) -> None:
+    result = ran(run, "-k", "nothing", "--energy-budget=0Wh", *workers)
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["0 LLM calls, 0 Wh: within the budget of 0 Wh"])
+
+
+def test_the_report_says_why_its_energy_is_not_complete(
+    run: pytest.Pytester, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback.serve(json_reply(chat_completion(model="nobody-knows-me")))
+    run.makepyfile(test_it=TESTS.replace("gpt-4o", "nobody-knows-me"))
+    result = ran(run, "--energy-report")
+    result.stdout.fnmatch_lines(["the energy of 4 of these calls is unknown and counts as 0"])
+    monkeypatch.setenv("ENERGY_TRACKING_DISABLED", "1")
+    result = ran(run, "--energy-report")
+    result.stdout.fnmatch_lines(
+        ["0 LLM calls, 0 Wh", "ENERGY_TRACKING_DISABLED is set: no client was tracked; unset it"]
+    )
+
+
+def test_a_wrong_setting_is_a_usage_error(
+    run: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENERGY_TRACKING_GPU", "H1000")
+    result = ran(run, "--energy-report")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *ENERGY_TRACKING_GPU*'H1000'*"])
+
+
+def test_markdown_is_written_where_the_run_began_and_without_a_terminal(
+    run: pytest.Pytester,
+) -> None:
+    run.makepyfile(test_it=TESTS + "\ndef test_moves(tmp_path):\n    os.chdir(tmp_path)\n")
+    result = ran(run, "-p", "no:terminal", "--energy-markdown=summary.md")
+    assert result.ret == 0
+    assert "4 LLM calls" in Path("summary.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -187,5 +428,5 @@ def test_energies_are_read_as_people_write_them(text: str, value: float) -> None
 
 @pytest.mark.parametrize("text", ["", "5", "Wh", "-5Wh", "5 wh", "5MWh", "1,5Wh", "nanWh"])
 def test_what_is_no_energy_is_refused(text: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="no energy"):
+    with pytest.raises(ArgumentTypeError, match="must be an energy"):
         energy_wh(text)
