@@ -1,11 +1,18 @@
 """From tokens and a model's name to an outcome: the energy, or the reason there is none.
 
-This is where the decisions about an estimate are made: which profile a name means, on which GPU
-and by which assumptions, what the calibrated number beside the seed's is, and what the same tokens
-would cost otherwise. Nothing is delivered from here.
+This module alone decides about an estimate: which profile a name means, on which GPU and by which
+assumptions, what the calibrated number beside the seed's is, and what the same tokens would cost
+as another model, on another GPU or by another method. It delivers nothing.
 
-The order: ``match`` finds the profile, ``_Basis`` holds method, GPU and assumptions, made once from
-the settings, ``_estimate_by`` asks the estimator, ``_estimate_on`` adds what stands beside it.
+The order of an estimate:
+
+1. ``match_model`` finds the profile: the user's mapping, then the catalogue, then the default;
+2. ``_Basis`` holds method, GPU and assumptions: one made from the settings, and for
+   ``estimate_as`` one with what is other;
+3. ``_estimate_with_profile`` asks the estimator;
+4. ``_build_outcome`` adds what stands beside it: what caching avoided, the calibrated number.
+
+A new assumption is a setting, a field of ``Assumptions`` and a line in ``_build_basis``.
 """
 
 from __future__ import annotations
@@ -37,11 +44,11 @@ from energy_tracking.usage.dialects import TokenUsage
 logger = logging.getLogger("energy_tracking")
 
 UNKNOWN_MODELS_LOGGED = 1000
-"""Names of models that are logged at most, each once."""
+"""At most so many unknown models are logged, each once [1]."""
 
 
 class Estimation:
-    """Estimates tokens by one tracker's settings.
+    """Estimates the energy of tokens by the settings of one tracker.
 
     Attributes:
         settings: The settings.
@@ -63,6 +70,7 @@ class Estimation:
 
         Raises:
             ConfigurationError: A setting names an unknown profile, or has no effect.
+            ProfileError: The method needs a number that the GPU profile lacks.
         """
         self.settings = settings
         self.catalogue = catalogue or default_catalogue()
@@ -76,9 +84,9 @@ class Estimation:
                 self.catalogue.register_gpu(gpu)
         with naming("gpu"):
             self.catalogue.gpu(self.settings.gpu)
-        self._basis = self._basis_of(self.settings)
+        self._basis = self._build_basis(self.settings)
         if self._basis.method != CALIBRATED_METHOD and self._basis.calibrated is None:
-            for name, value in _serving_given(self.settings).items():
+            for name, value in _select_serving_settings(self.settings).items():
                 raise ConfigurationError(
                     f"{name} has no effect on GPU {self._basis.gpu.name!r}, got {value!r}; it is "
                     "for the calibrated number, for which the GPU profile needs a memory_bandwidth"
@@ -105,10 +113,29 @@ class Estimation:
             usage: The tokens.
             tokens_per_second: Rate at which a stream arrived [tokens/s], if it was timed.
         """
-        match = self.match(request_model, response_model)
+        match = self.match_model(request_model, response_model)
         if match is None:
-            return Outcome(reason=self._say_unknown(response_model or request_model))
-        return self._estimate_on(self._basis, match, usage, tokens_per_second)
+            return Outcome(reason=self._explain_unknown_model(response_model or request_model))
+        return self._build_outcome(self._basis, match, usage, tokens_per_second)
+
+    def estimate_safely(
+        self,
+        request_model: str | None,
+        response_model: str | None,
+        usage: TokenUsage,
+        tokens_per_second: float | None,
+    ) -> Outcome:
+        """The same as ``estimate``, where an error of the library is the reason for no energy.
+
+        Args:
+            request_model: The model asked for.
+            response_model: The model that answered.
+            usage: The tokens.
+            tokens_per_second: Rate at which a stream arrived [tokens/s], if it was timed.
+        """
+        with self._boundaries("estimate"):
+            return self.estimate(request_model, response_model, usage, tokens_per_second)
+        return Outcome(reason="the estimator failed")
 
     def estimate_as(
         self,
@@ -130,74 +157,19 @@ class Estimation:
             UnknownGpuError: There is no such GPU.
             ConfigurationError: The method knows no such scope or number of sequences.
         """
-        basis = self._basis_as(other)
+        basis = self._build_other_basis(other)
         if other.model is not None:
             match: ModelMatch | None = self.find_model(other.model)
         else:
-            match = self.match(request_model, response_model)
+            match = self.match_model(request_model, response_model)
         if match is None:
-            return Outcome(reason=self._say_unknown(response_model or request_model))
-        return self._estimate_on(basis, match, usage, None)
-
-    def _estimate_on(
-        self,
-        basis: _Basis,
-        match: ModelMatch,
-        usage: TokenUsage,
-        tokens_per_second: float | None,
-    ) -> Outcome:
-        estimate = self._estimate_by(basis, match, usage, tokens_per_second)
-        if not _can_be_summed(estimate):
-            self._boundaries.report("estimate", _not_finite(estimate, usage))
-            return Outcome(reason="the estimate is not a finite number")
-        avoided = None
-        if usage.cached_input_tokens:
-            anew = replace(usage, cached_input_tokens=0)
-            uncached = self._estimate_by(basis, match, anew, tokens_per_second)
-            avoided = uncached.total_energy_joules - estimate.total_energy_joules
-        calibrated = None
-        if basis.calibrated is not None:
-            # Whatever goes wrong here must not cost the call its own estimate.
-            with self._boundaries("estimate.calibrated"):
-                beside = self._estimate_by(basis.calibrated, match, usage, tokens_per_second)
-                if not _can_be_summed(beside):
-                    raise _not_finite(beside, usage)
-                calibrated = beside
-        return Outcome(
-            estimate,
-            match.rule,
-            cache_avoided_energy_joules=avoided,
-            calibrated=calibrated,
-        )
-
-    def _estimate_by(
-        self,
-        basis: _Basis,
-        match: ModelMatch,
-        usage: TokenUsage,
-        tokens_per_second: float | None,
-    ) -> EnergyEstimate:
-        profile, assumptions = match.profile, basis.assumptions
-        if basis.method == CALIBRATED_METHOD:
-            # The seed's own rows lack what this method needs, and have better ones beside them.
-            profile = self.catalogue.corrected_model(profile)
-            if self.settings.timing_evidence and tokens_per_second is not None:
-                assumptions = apply_timing_evidence(
-                    assumptions, usage, profile, basis.gpu, tokens_per_second, match.rule
-                )
-        return estimate_usage(
-            usage,
-            profile,
-            basis.gpu,
-            method=basis.method,
-            assumptions=assumptions,
-            rule=match.rule,
-        )
+            return Outcome(reason=self._explain_unknown_model(response_model or request_model))
+        return self._build_outcome(basis, match, usage, None)
 
     def estimate_again(self, record: CallRecord, model: str | None = None) -> CallRecord:
         """A record with the energy that its tokens have by this tracker's settings.
 
-        Nobody is told of it. A measured energy stays what the server measured, unless
+        It is delivered nowhere. A measured energy stays what the server measured, unless
         another model is named, which nobody measured.
 
         Args:
@@ -234,11 +206,17 @@ class Estimation:
         found = self.catalogue.match(name, mapping=self._mapping)
         return found or ModelMatch(self.catalogue.model(name), "exact")
 
-    def match(self, request_model: str | None, response_model: str | None) -> ModelMatch | None:
+    def match_model(
+        self, request_model: str | None, response_model: str | None
+    ) -> ModelMatch | None:
         """The profile of the model that answered; of the one asked for if that is unknown.
 
         The user's own mapping comes before either, since a deployment's name is only
         known to its owner.
+
+        Args:
+            request_model: The model asked for.
+            response_model: The model that answered.
         """
         # With no name at all, only a default is left.
         names: list[str | None] = [name for name in (response_model, request_model) if name]
@@ -254,11 +232,70 @@ class Estimation:
                     return found
         return None
 
-    def _say_unknown(self, model: str | None) -> str:
+    def _build_outcome(
+        self,
+        basis: _Basis,
+        match: ModelMatch,
+        usage: TokenUsage,
+        tokens_per_second: float | None,
+    ) -> Outcome:
+        """The estimate of a matched model, and what stands beside it."""
+        estimate = self._estimate_with_profile(basis, match, usage, tokens_per_second)
+        if not _can_be_summed(estimate):
+            self._boundaries.report("estimate", _build_not_finite_error(estimate, usage))
+            return Outcome(reason="the estimate is not a finite number")
+        avoided = None
+        if usage.cached_input_tokens:
+            anew = replace(usage, cached_input_tokens=0)
+            uncached = self._estimate_with_profile(basis, match, anew, tokens_per_second)
+            avoided = uncached.total_energy_joules - estimate.total_energy_joules
+        calibrated = None
+        if basis.calibrated is not None:
+            # Whatever goes wrong here must not cost the call its own estimate.
+            with self._boundaries("estimate.calibrated"):
+                beside = self._estimate_with_profile(
+                    basis.calibrated, match, usage, tokens_per_second
+                )
+                if not _can_be_summed(beside):
+                    raise _build_not_finite_error(beside, usage)
+                calibrated = beside
+        return Outcome(
+            estimate,
+            match.rule,
+            cache_avoided_energy_joules=avoided,
+            calibrated=calibrated,
+        )
+
+    def _estimate_with_profile(
+        self,
+        basis: _Basis,
+        match: ModelMatch,
+        usage: TokenUsage,
+        tokens_per_second: float | None,
+    ) -> EnergyEstimate:
+        """The estimate of a matched model, by the profile that the method needs."""
+        profile, assumptions = match.profile, basis.assumptions
+        if basis.method == CALIBRATED_METHOD:
+            # The seed's own rows lack what this method needs, and have better ones beside them.
+            profile = self.catalogue.corrected_model(profile)
+            if self.settings.timing_evidence and tokens_per_second is not None:
+                assumptions = apply_timing_evidence(
+                    assumptions, usage, profile, basis.gpu, tokens_per_second, match.rule
+                )
+        return estimate_usage(
+            usage,
+            profile,
+            basis.gpu,
+            method=basis.method,
+            assumptions=assumptions,
+            rule=match.rule,
+        )
+
+    def _explain_unknown_model(self, model: str | None) -> str:
+        """Why a model has no energy; each name is logged once."""
         if model is None:
             return "the model is not named"
-        refusal = self.catalogue.refusal(model)
-        reason = "no energy profile for this model" if refusal is None else refusal
+        reason = self.catalogue.refusal(model) or "no energy profile for this model"
         if model not in self._unknown_models and len(self._unknown_models) < UNKNOWN_MODELS_LOGGED:
             self._unknown_models.add(model)
             # A logging handler that raises must not change the result.
@@ -271,7 +308,7 @@ class Estimation:
                 )
         return reason
 
-    def _basis_of(self, settings: Settings) -> _Basis:
+    def _build_basis(self, settings: Settings) -> _Basis:
         """How calls are estimated by these settings.
 
         Raises:
@@ -288,7 +325,7 @@ class Estimation:
             )
         assumptions = Assumptions(
             attention_mode=settings.attention_mode,
-            serving=_serving_of(settings),
+            serving=_build_serving(settings),
             scope=settings.scope,
         )
         corrected = self.catalogue.corrected_gpu(gpu)
@@ -300,7 +337,7 @@ class Estimation:
             calibrated = _Basis(CALIBRATED_METHOD, corrected, assumptions)
         return _Basis(method, gpu, assumptions, calibrated)
 
-    def _basis_as(self, other: Alternative) -> _Basis:
+    def _build_other_basis(self, other: Alternative) -> _Basis:
         """The basis with what is other in it."""
         changes = other.changes
         changes.pop("model", None)
@@ -316,18 +353,7 @@ class Estimation:
         settings = self.settings
         if batch:
             settings = replace(settings, concurrency_per_gpu=None, sequences=None)
-        return self._basis_of(replace(settings, **changes))  # type: ignore[arg-type]
-
-    def estimate_safely(
-        self,
-        request_model: str | None,
-        response_model: str | None,
-        usage: TokenUsage,
-        tokens_per_second: float | None,
-    ) -> Outcome:
-        with self._boundaries("estimate"):
-            return self.estimate(request_model, response_model, usage, tokens_per_second)
-        return Outcome(reason="the estimator failed")
+        return self._build_basis(replace(settings, **changes))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,15 +379,16 @@ def _can_be_summed(estimate: EnergyEstimate) -> bool:
     return math.isfinite(joules * NANOJOULES_PER_JOULE)
 
 
-def _not_finite(estimate: EnergyEstimate, usage: TokenUsage) -> ArithmeticError:
+def _build_not_finite_error(estimate: EnergyEstimate, usage: TokenUsage) -> ArithmeticError:
+    """The error of an estimate that is too large to be added up."""
     return ArithmeticError(
         f"{estimate.total_energy_joules} J for model {estimate.model_profile!r} on GPU "
         f"{estimate.gpu!r}, method {estimate.method!r}: {usage}"
     )
 
 
-def _serving_of(settings: Settings) -> ServingProfile:
-    """The serving that the settings say, the rest left to be assumed.
+def _build_serving(settings: Settings) -> ServingProfile:
+    """The serving that the settings state, the rest left to be assumed.
 
     Raises:
         ConfigurationError: Both numbers of sequences are given.
@@ -371,12 +398,12 @@ def _serving_of(settings: Settings) -> ServingProfile:
             "concurrency_per_gpu and sequences say the same in two ways; give one of them, got "
             f"{settings.concurrency_per_gpu:g} and {settings.sequences:g}"
         )
-    given = _serving_given(settings)
+    given = _select_serving_settings(settings)
     serving = ServingProfile(**given)
     return serving if "concurrency_per_gpu" not in given else serving.with_known_concurrency()
 
 
-def _serving_given(settings: Settings) -> dict[str, Any]:
+def _select_serving_settings(settings: Settings) -> dict[str, Any]:
     """The settings about serving that are not left to be assumed."""
     named = ((name, getattr(settings, name)) for name in SERVING_SETTINGS)
     return {name: value for name, value in named if value is not None}
