@@ -8,9 +8,12 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from energy_tracking.settings import settings_rows
-from energy_tracking.telemetry import spans as telemetry
+from energy_tracking.telemetry import attributes as tables
+from energy_tracking.telemetry.attributes import Attribute
+from energy_tracking.telemetry.metrics import METRICS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -26,10 +29,20 @@ def demo_output() -> str:
     return f"```text\n{printed}"
 
 
-def attributes(*groups: tuple[tuple[str, object, str], ...]) -> str:
+def attributes(*groups: tuple[Attribute[Any], ...]) -> str:
     """A table of span attributes."""
-    rows = [f"| `{name}` | {meaning} |" for group in groups for name, _, meaning in group]
-    return "\n".join(["| attribute | meaning |", "|---|---|", *rows])
+    rows = [
+        f"| `{row.name}` | {f'`{row.unit}`' if row.unit else ''} | {row.description} |"
+        for group in groups
+        for row in group
+    ]
+    return "\n".join(["| attribute | unit | meaning |", "|---|---|---|", *rows])
+
+
+def metrics() -> str:
+    """The table of metrics."""
+    rows = [f"| `{row.name}` | {row.kind} | `{row.unit}` | {row.description} |" for row in METRICS]
+    return "\n".join(["| metric | kind | unit | meaning |", "|---|---|---|---|", *rows])
 
 
 def settings() -> str:
@@ -113,13 +126,14 @@ def generated() -> dict[str, str]:
         **disclosures(),
         "demo output": demo_output(),
         "attributes": attributes(
-            telemetry.REQUEST_FACTS,
-            telemetry.CALL_FACTS,
-            telemetry.TOKEN_FACTS,
-            telemetry.ENERGY_FACTS,
-            telemetry.SESSION_FACTS,
+            tables.REQUEST_ATTRIBUTES,
+            tables.RESPONSE_ATTRIBUTES,
+            tables.TOKEN_ATTRIBUTES,
+            tables.ENERGY_ATTRIBUTES,
+            tables.SESSION_ATTRIBUTES,
         ),
-        "rollup attributes": attributes(telemetry.ROLLUP_FACTS),
+        "rollup attributes": attributes(tables.ROLLUP_ATTRIBUTES),
+        "metrics": metrics(),
         "settings": settings(),
     }
 

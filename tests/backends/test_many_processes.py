@@ -18,7 +18,7 @@ import pytest
 from backends.backend_processes import PATIENCE_SECONDS, eventually
 from backends.caller_process import Plan
 from energy_tracking import read_ledger
-from energy_tracking.telemetry.spans import ENERGY_METRIC
+from energy_tracking.telemetry.metrics import ENERGY_METRIC
 from loopback import Loopback
 from otlp import OtlpReceiver
 

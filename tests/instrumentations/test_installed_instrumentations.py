@@ -25,8 +25,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from energy_tracking import Session, TokenUsage, Tracker, instrument_openai, wrap_openai
 from energy_tracking.openai_client.client import uninstrument_openai
-from energy_tracking.otel.span_processor import COUNTS, EnergyCompletionHook, EnergySpanProcessor
-from energy_tracking.telemetry.spans import ENERGY_METRIC, SCOPE, TOKEN_METRIC
+from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
+from energy_tracking.telemetry.attributes import SCOPE
+from energy_tracking.telemetry.metrics import ENERGY_METRIC, TOKEN_METRIC
+from energy_tracking.usage.span_dialects import COUNTS
 from loopback import (
     CHAT_USAGE,
     DONE,

@@ -20,7 +20,7 @@ from energy_tracking import (
 from energy_tracking.calls.totals import EnergyKind, GroupKey
 from energy_tracking.otel.span_processor import EnergySpanProcessor
 from energy_tracking.profiles.files import default_catalogue
-from energy_tracking.telemetry.spans import ENERGY_FACTS
+from energy_tracking.telemetry.attributes import ENERGY_ATTRIBUTES
 from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
 from small_profiles import BARE
@@ -203,7 +203,7 @@ async def test_another_instrumentations_span_gets_it_too(
 
 
 def test_every_setting_that_may_be_assumed_has_an_attribute() -> None:
-    names = {name for name, *_ in ENERGY_FACTS}
+    names = {row.name for row in ENERGY_ATTRIBUTES}
     # What became of a stream's speed is not a setting: test_estimation looks for it.
     keys = {"timing_evidence"}
     for serving in SERVINGS:

@@ -32,7 +32,7 @@ from energy_tracking import (
     track_energy,
 )
 from energy_tracking.lifecycle import run_deferred
-from energy_tracking.telemetry.spans import ENERGY_FACTS, ROLLUP_FACTS
+from energy_tracking.telemetry.attributes import ENERGY_ATTRIBUTES, ROLLUP_ATTRIBUTES
 from loopback import (
     DONE,
     Body,
@@ -185,8 +185,8 @@ async def test_calls_inside_are_children_and_add_up(
     assert (traced.rollup["input_tokens"], traced.rollup["output_tokens"]) == (240, 160)
     assert session.total_energy_joules == traced.rollup["total_energy_joules"]
     # A sum over spans must count no call twice.
-    assert not set(span.attributes or {}) & {name for name, _, _ in ENERGY_FACTS}
-    assert not {name for name, _, _ in ROLLUP_FACTS} & set(traced.leaves[0].attributes or {})
+    assert not set(span.attributes or {}) & {row.name for row in ENERGY_ATTRIBUTES}
+    assert not {row.name for row in ROLLUP_ATTRIBUTES} & set(traced.leaves[0].attributes or {})
 
 
 async def test_a_span_ends_when_the_stream_returned_has(

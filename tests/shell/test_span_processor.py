@@ -16,14 +16,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from energy_tracking import Session, TokenUsage, Tracker, wrap_openai
-from energy_tracking.otel.span_processor import (
-    CALL_KINDS,
-    USAGE_ATTRIBUTES,
-    EnergyCompletionHook,
-    EnergySpanProcessor,
-    span_facts,
-)
-from energy_tracking.telemetry.spans import ENERGY_METRIC
+from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
+from energy_tracking.telemetry.metrics import ENERGY_METRIC
+from energy_tracking.usage.span_dialects import CALL_KINDS, USAGE_ATTRIBUTES, span_facts
 from loopback import Flavour, Loopback, chat_completion, json_reply
 from own_errors import keep_error
 
@@ -213,7 +208,7 @@ def test_an_error_of_ours_does_not_keep_a_span_open() -> None:
     errors: list[tuple[str, Exception]] = []
     bench = Bench(on_error=lambda where, error: errors.append((where, error)))
     span = bench.tracer.start_span("theirs", attributes=CHAT)
-    bench.processor._enricher._count = None  # type: ignore[method-assign, assignment]
+    bench.processor._count = None  # type: ignore[method-assign, assignment]
     span.end()
     assert bench.energies == {"theirs": None}
     assert [where for where, _ in errors] == ["enrich.end"]

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from energy_tracking import ConfigurationError, Session, Tracker, energy_session, track_energy
-from energy_tracking.telemetry.spans import (
+from energy_tracking.telemetry.metrics import (
     DURATION_METRIC,
     ENERGY_METRIC,
     TOKEN_METRIC,

@@ -23,7 +23,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from energy_tracking import CallRecord, Session, wrap_openai
 from energy_tracking.estimator.roofline.request import estimate_request
 from energy_tracking.profiles.files import default_catalogue
-from energy_tracking.telemetry import spans as names
+from energy_tracking.telemetry import attributes as tables
+from energy_tracking.telemetry import metrics as names
+from energy_tracking.telemetry.spans import ProviderArguments
+from energy_tracking.telemetry.spans import Telemetry as Adapter
 from loopback import (
     CHAT_USAGE,
     DONE,
@@ -38,17 +41,17 @@ from loopback import (
 from own_errors import keep_error
 
 REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
-ALL_FACTS = (
-    *names.REQUEST_FACTS,
-    *names.CALL_FACTS,
-    *names.TOKEN_FACTS,
-    *names.ENERGY_FACTS,
-    *names.SESSION_FACTS,
-    *names.ROLLUP_FACTS,
+ALL_ATTRIBUTES: tuple[tables.Attribute[Any], ...] = (
+    *tables.REQUEST_ATTRIBUTES,
+    *tables.RESPONSE_ATTRIBUTES,
+    *tables.TOKEN_ATTRIBUTES,
+    *tables.ENERGY_ATTRIBUTES,
+    *tables.SESSION_ATTRIBUTES,
+    *tables.ROLLUP_ATTRIBUTES,
 )
 
 
-class Given(names.ProviderArguments, total=False):
+class Given(ProviderArguments, total=False):
     """What every tracker of these tests is given."""
 
     on_error: Callable[[str, Exception], object]
@@ -490,7 +493,7 @@ async def test_energy_that_is_no_number_reaches_no_backend(
     (record,) = records
     assert record.estimate is not None
     broken = replace(record.estimate, decode_energy_joules=math.nan)
-    adapter = names.Telemetry("auto", telemetry.tracer_provider, telemetry.meter_provider)
+    adapter = Adapter("auto", telemetry.tracer_provider, telemetry.meter_provider)
     span = adapter.start(record.request)
     assert span is not None
     span.end(replace(record, estimate=broken))
@@ -500,7 +503,7 @@ async def test_energy_that_is_no_number_reaches_no_backend(
 
 
 def test_no_attribute_name_is_a_prefix_of_another() -> None:
-    attributes = [fact[0] for fact in ALL_FACTS]
+    attributes = [row.name for row in ALL_ATTRIBUTES]
     assert len(set(attributes)) == len(attributes)
     for name in attributes:
         assert not [other for other in attributes if other.startswith(f"{name}.")], name

@@ -23,11 +23,9 @@ an agent, chain, tool        is a sum; its energy is not that of one call with t
 
 from __future__ import annotations
 
-import json
-import re
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
@@ -38,9 +36,10 @@ from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.session import current_session
 from energy_tracking.lifecycle import call_after_fork, open_calls, record_listeners
 from energy_tracking.openai_client.client import is_sending
-from energy_tracking.telemetry.spans import LLM_OPERATIONS, SCOPE
+from energy_tracking.telemetry.attributes import SCOPE
 from energy_tracking.tracker import Tracker, TrackerArguments
-from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.span_dialects import SpanFacts, span_facts
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -56,148 +55,6 @@ REMEMBERED_REPORTS = 100
 """How many calls back one is recognised by its tokens."""
 REPORT_SECONDS = 1.0
 """How long after a call a report of it without its id may come, on a span of its own [s]."""
-
-# What is told -> the attributes that tell it, the best first. Names without a remark are
-# those of the GenAI semantic conventions, of today and of earlier versions.
-USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "input_tokens": (
-        "gen_ai.usage.input_tokens",
-        "gen_ai.usage.prompt_tokens",
-        "llm.token_count.prompt",  # OpenInference
-        "llm.usage.prompt_tokens",  # early OpenLLMetry
-    ),
-    "output_tokens": (
-        "gen_ai.usage.output_tokens",
-        "gen_ai.usage.completion_tokens",
-        "llm.token_count.completion",
-        "llm.usage.completion_tokens",
-    ),
-    "total_tokens": (
-        "gen_ai.usage.total_tokens",
-        "llm.token_count.total",
-        "llm.usage.total_tokens",
-    ),
-    "cached_input_tokens": (
-        "gen_ai.usage.cache_read.input_tokens",
-        "gen_ai.usage.cache_read_input_tokens",
-        "gen_ai.usage.details.cache_read_tokens",  # Pydantic AI
-        "llm.token_count.prompt_details.cache_read",
-    ),
-    "cache_write_input_tokens": (
-        "gen_ai.usage.cache_write.input_tokens",
-        "gen_ai.usage.cache_creation.input_tokens",
-        "gen_ai.usage.cache_creation_input_tokens",
-        "gen_ai.usage.details.cache_write_tokens",
-        "llm.token_count.prompt_details.cache_write",
-    ),
-    "reasoning_tokens": (
-        "gen_ai.usage.reasoning.output_tokens",
-        "gen_ai.usage.reasoning_tokens",  # OpenLLMetry
-        "gen_ai.usage.details.reasoning_tokens",
-        "llm.token_count.completion_details.reasoning",
-    ),
-}
-COUNTS = USAGE_ATTRIBUTES["input_tokens"] + USAGE_ATTRIBUTES["output_tokens"]
-RAW_USAGE = "gen_ai.usage.raw"
-"""The usage as the server sent it, in JSON (Logfire): it tells more than the counts beside it."""
-
-FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "request_model": ("gen_ai.request.model", "llm.request.model"),
-    "response_model": ("gen_ai.response.model", "llm.model_name", "embedding.model_name"),
-    "response_id": ("gen_ai.response.id",),
-    "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
-}
-# OpenInference keeps the response itself, whose id comes first where there is one.
-RESPONSE_BODY = "output.value"
-_BODY_ID = re.compile(r'\{"id":\s*"([^"]+)"')
-
-# Attribute -> its values that mean one call, and the operation meant. The first of these
-# attributes that a span has decides; a span with none of them is taken for a call.
-CALL_KINDS: tuple[tuple[str, Mapping[str, str]], ...] = (
-    (
-        "gen_ai.operation.name",
-        {name: name for name in LLM_OPERATIONS}
-        | {
-            "completion": "text_completion",
-            "embedding": "embeddings",
-            "image": "image_generation",
-            "response": "chat",
-            "responses": "chat",
-            "chat.completions": "chat",
-            "text.completions": "text_completion",
-        },
-    ),
-    ("openinference.span.kind", {"LLM": "chat", "EMBEDDING": "embeddings"}),
-    ("traceloop.span.kind", {}),
-    (
-        "llm.request.type",
-        {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"},
-    ),
-)
-
-Attributes = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class SpanFacts:
-    """What a span says of the call it stands for."""
-
-    operation: str
-    usage: TokenUsage
-    request_model: str | None
-    response_model: str | None
-    response_id: str | None
-    provider: str | None
-
-    @property
-    def model(self) -> str | None:
-        """The model as a record of the same call names it."""
-        return self.response_model or self.request_model
-
-
-def span_facts(attributes: Attributes) -> SpanFacts | None:
-    """The call a span stands for; None where it stands for none, or has no tokens."""
-    if not any(name in attributes for name in COUNTS):
-        return None
-    operation = _operation(attributes)
-    if operation is None:
-        return None
-    usage = _usage(attributes, operation)
-    if usage is None or not usage.input_tokens + usage.output_tokens:
-        return None
-    facts = {name: _first(attributes, names) for name, names in FACT_ATTRIBUTES.items()}
-    texts = {name: value if isinstance(value, str) else None for name, value in facts.items()}
-    if texts["response_id"] is None:
-        body_id = _BODY_ID.match(str(attributes.get(RESPONSE_BODY, ""))[:200])
-        texts["response_id"] = body_id and body_id[1]
-    return SpanFacts(operation, usage, **texts)
-
-
-def _operation(attributes: Attributes) -> str | None:
-    for name, operations in CALL_KINDS:
-        value = attributes.get(name)
-        if value is not None:
-            return operations.get(str(value))
-    return "chat"
-
-
-def _usage(attributes: Attributes, operation: str) -> TokenUsage | None:
-    raw = attributes.get(RAW_USAGE)
-    if isinstance(raw, str):
-        try:
-            usage = read_usage(json.loads(raw))
-        except ValueError:  # cut off by an attribute length limit, say
-            usage = None
-        if usage is not None:
-            return usage
-    counts = {name: _first(attributes, names) for name, names in USAGE_ATTRIBUTES.items()}
-    if operation == "embeddings" and counts["output_tokens"] is None:
-        counts["output_tokens"] = 0
-    return read_usage({name: count for name, count in counts.items() if count is not None})
-
-
-def _first(attributes: Attributes, names: tuple[str, ...]) -> Any:
-    return next((attributes[name] for name in names if attributes.get(name) is not None), None)
 
 
 def _tokens(usage: TokenUsage) -> tuple[int, int]:
@@ -314,11 +171,24 @@ _watched: WeakValueDictionary[int, _Watched] = WeakValueDictionary()
 
 
 class SpanEnricher:
-    """Puts the energy of the call on a span that is about to end."""
+    """Puts the energy of the call on a span that is about to end.
 
-    def __init__(self, tracker: Tracker) -> None:
-        """Count with this tracker's settings, and tell its telemetry and sinks."""
-        self.tracker = tracker
+    Attributes:
+        tracker: Counts the calls, and delivers their records.
+        enabled: Whether spans are looked at.
+    """
+
+    def __init__(self, **arguments: Unpack[TrackerArguments]) -> None:
+        """Make a tracker for the calls of other instrumentations' spans.
+
+        Args:
+            **arguments: Settings, see the README's table, and what ``Tracker`` takes.
+
+        Raises:
+            ConfigurationError: A setting is wrong.
+        """
+        self.tracker = Tracker(**arguments)
+        self.enabled = not self.tracker.settings.disabled
         with _counted.lock:
             if _counted.remember not in record_listeners:
                 record_listeners.append(_counted.remember)
@@ -364,7 +234,7 @@ def _close_if_open(span: Any, facts: SpanFacts) -> None:
             call.close()
 
 
-class EnergySpanProcessor(SpanProcessor):  # type: ignore[misc, unused-ignore]
+class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, unused-ignore]
     """Puts energy on every span with GenAI token counts, of whichever instrumentation.
 
     Add it to a tracer provider, before or after the exporters'. Sessions, metrics and
@@ -378,22 +248,10 @@ class EnergySpanProcessor(SpanProcessor):  # type: ignore[misc, unused-ignore]
         >>> provider.add_span_processor(EnergySpanProcessor(gpu="H100"))
     """
 
-    def __init__(self, **arguments: Unpack[TrackerArguments]) -> None:
-        """Make a processor.
-
-        Args:
-            **arguments: Settings, see the README's table, and what ``Tracker`` takes.
-
-        Raises:
-            ConfigurationError: A setting is wrong.
-        """
-        self._enricher = SpanEnricher(Tracker(**arguments))
-        self.enabled = not self._enricher.tracker.settings.disabled
-
     def on_start(self, span: Any, parent_context: object = None) -> None:
         """Be there when the span ends."""
         if self.enabled:
-            with self._enricher.tracker.boundary("enrich.start"):
+            with self.tracker.boundary("enrich.start"):
                 self._watch(span)
 
     def _watch(self, span: Any) -> None:
@@ -404,7 +262,7 @@ class EnergySpanProcessor(SpanProcessor):  # type: ignore[misc, unused-ignore]
         watched = _watched.get(span_id)
         if watched is None:
             watched = _watched[span_id] = _Watched(around, current_session(), is_sending())
-        span.end = _enriched_end(span, watched, self._enricher)
+        span.end = _enriched_end(span, watched, self)
 
     def on_end(self, span: object) -> None:
         """Nothing is left to do."""
@@ -435,30 +293,18 @@ def _enriched_end(span: Any, watched: _Watched, enricher: SpanEnricher) -> Calla
     return end
 
 
-class EnergyCompletionHook:
+class EnergyCompletionHook(SpanEnricher):
     """Puts energy on the spans of OpenTelemetry's GenAI utilities.
 
     Chosen by ``OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK=energy_tracking``; its settings
     are those of the environment. The utilities do not call it for embeddings.
     """
 
-    def __init__(self, **arguments: Unpack[TrackerArguments]) -> None:
-        """Make a hook.
-
-        Args:
-            **arguments: Settings, see the README's table, and what ``Tracker`` takes.
-
-        Raises:
-            ConfigurationError: A setting is wrong.
-        """
-        self._enricher = SpanEnricher(Tracker(**arguments))
-        self._enabled = not self._enricher.tracker.settings.disabled
-
     def on_completion(self, *, span: Any = None, **completion: object) -> None:
         """Put the energy on the span of a completed call."""
-        with self._enricher.tracker.boundary("enrich.completion"):
-            if self._enabled and span is not None and span.is_recording():
+        with self.tracker.boundary("enrich.completion"):
+            if self.enabled and span is not None and span.is_recording():
                 watched = _watched.get(span.get_span_context().span_id)
                 if watched is None:
                     watched = _Watched(None, current_session(), is_sending())
-                self._enricher.enrich(span, watched)
+                self.enrich(span, watched)

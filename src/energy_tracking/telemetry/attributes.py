@@ -1,0 +1,449 @@
+"""The tables of attributes: what a span says of a call, one row each.
+
+A row names the attribute, its unit, what it means and where its value comes from. The README's
+tables and the command line's help are printed from the rows.
+
+Names: energy lives under ``energy_tracking.``, since OpenTelemetry has no convention for
+the energy of a GenAI call and reserves ``gen_ai.`` for its own. Token and request facts use
+the GenAI semantic conventions of version 1.41. No name is a prefix of another one.
+Source: https://github.com/open-telemetry/semantic-conventions/tree/v1.41.0/docs/gen-ai
+
+Where the next row goes: into the table of what its value is read from: a request, a record, the
+session or the totals of a function.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from energy_tracking.calls.record import CallRecord, CallRequest
+from energy_tracking.calls.totals import Totals
+from energy_tracking.units import wh_from_joules
+
+SCOPE = "energy_tracking"
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
+TAG_PREFIX = "energy_tracking.tag."
+
+S = TypeVar("S")
+SourceT = TypeVar("SourceT", CallRequest, CallRecord, Totals, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute(Generic[S]):
+    """One attribute.
+
+    Attributes:
+        name: Its name.
+        unit: Its unit as OpenTelemetry writes units, ``"1"`` for plain numbers; empty for what
+            is not a number.
+        description: What it means, in a few words of Markdown.
+        read: Reads the value from a request, a record, totals or an energy; an attribute
+            whose value is None is not set.
+    """
+
+    name: str
+    unit: str
+    description: str
+    read: Callable[[S], Any]
+
+
+Read = Callable[[CallRecord], Any]
+
+
+def _read_count(name: str) -> Read:
+    """Reads a reported count; one estimated from text is left out."""
+
+    def read(record: CallRecord) -> Any:
+        usage = record.usage
+        return None if usage is None or name in usage.estimated else getattr(usage, name)
+
+    return read
+
+
+def _read_estimate(name: str) -> Read:
+    return lambda record: record.estimate and getattr(record.estimate, name)
+
+
+def _read_calibrated(name: str) -> Read:
+    return lambda record: record.calibrated and getattr(record.calibrated, name)
+
+
+def _read_assumed(name: str) -> Read:
+    """Reads what the calibrated number assumed, be it beside another or the estimate itself."""
+
+    def read(record: CallRecord) -> Any:
+        estimate = record.calibrated or record.estimate
+        return None if estimate is None else estimate.assumed.get(name)
+
+    return read
+
+
+def _read_total_wh(record: CallRecord) -> float | None:
+    joules = record.total_energy_joules
+    return None if joules is None else wh_from_joules(joules)
+
+
+def _read_estimate_beside_measured(record: CallRecord) -> float | None:
+    if record.measured_energy_joules is None or record.estimate is None:
+        return None
+    return record.estimate.total_energy_joules
+
+
+REQUEST_ATTRIBUTES: tuple[Attribute[CallRequest], ...] = (
+    Attribute(
+        "gen_ai.operation.name", "", "`chat`, `embeddings`, …", lambda request: request.operation
+    ),
+    Attribute(
+        "gen_ai.provider.name",
+        "",
+        "`openai`, `azure.ai.openai`, …",
+        lambda request: request.provider,
+    ),
+    Attribute("gen_ai.request.model", "", "model asked for", lambda request: request.model),
+    Attribute(
+        "gen_ai.request.stream", "", "only when streamed", lambda request: request.stream or None
+    ),
+    Attribute("server.address", "", "host", lambda request: request.server_address),
+    Attribute("server.port", "1", "port", lambda request: request.server_port),
+)
+RESPONSE_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
+    Attribute(
+        "gen_ai.response.model", "", "model that answered", lambda record: record.response_model
+    ),
+    Attribute("gen_ai.response.id", "", "id of the response", lambda record: record.response_id),
+    Attribute(
+        "gen_ai.response.time_to_first_chunk",
+        "s",
+        "of a stream",
+        lambda record: record.first_chunk_seconds,
+    ),
+    Attribute("error.type", "", "what failed", lambda record: record.error_type),
+)
+TOKEN_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
+    Attribute(
+        "gen_ai.usage.input_tokens",
+        "{token}",
+        "as reported, cached included",
+        _read_count("input_tokens"),
+    ),
+    Attribute(
+        "gen_ai.usage.output_tokens",
+        "{token}",
+        "as reported, reasoning included",
+        _read_count("output_tokens"),
+    ),
+    Attribute(
+        "gen_ai.usage.cache_read.input_tokens",
+        "{token}",
+        "part of the input read from a prompt cache",
+        lambda record: record.usage and (record.usage.cached_input_tokens or None),
+    ),
+    Attribute(
+        "gen_ai.usage.reasoning.output_tokens",
+        "{token}",
+        "part of the output that is reasoning",
+        lambda record: record.usage and record.usage.reasoning_tokens,
+    ),
+)
+ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
+    Attribute(
+        "energy_tracking.status",
+        "",
+        "`measured` by the server, `estimated`, `partial` (tokens estimated too), `unestimated`",
+        lambda record: record.status,
+    ),
+    Attribute(
+        "energy_tracking.reason",
+        "",
+        "why less is known than could be",
+        lambda record: record.reason,
+    ),
+    Attribute(
+        "energy_tracking.response_status",
+        "",
+        "how the response ended, if the server says: `completed`, `incomplete`, `failed`, …",
+        lambda record: record.response_status,
+    ),
+    Attribute(
+        "energy_tracking.total_energy_joules",
+        "J",
+        "energy of the call: measured if the server does, else estimated",
+        lambda record: record.total_energy_joules,
+    ),
+    Attribute("energy_tracking.total_energy_wh", "Wh", "the same", _read_total_wh),
+    Attribute(
+        "energy_tracking.estimated_energy_joules",
+        "J",
+        "the estimate beside a measured energy",
+        _read_estimate_beside_measured,
+    ),
+    Attribute(
+        "energy_tracking.prefill_energy_joules",
+        "J",
+        "estimate for reading the prompt",
+        _read_estimate("prefill_energy_joules"),
+    ),
+    Attribute(
+        "energy_tracking.decode_energy_joules",
+        "J",
+        "estimate for generating the output",
+        _read_estimate("decode_energy_joules"),
+    ),
+    Attribute(
+        "energy_tracking.reasoning_energy_joules",
+        "J",
+        "part of the decode energy, where known",
+        _read_estimate("reasoning_energy_joules"),
+    ),
+    Attribute(
+        "energy_tracking.cache_avoided_energy_joules",
+        "J",
+        "what the estimate would be more by without the prompt cache",
+        lambda record: record.cache_avoided_energy_joules,
+    ),
+    Attribute(
+        "energy_tracking.total_energy_low_joules",
+        "J",
+        "90 % range of the estimate, low end",
+        _read_estimate("total_energy_low_joules"),
+    ),
+    Attribute(
+        "energy_tracking.total_energy_high_joules",
+        "J",
+        "the same, high end",
+        _read_estimate("total_energy_high_joules"),
+    ),
+    Attribute(
+        "energy_tracking.calibrated_energy_joules",
+        "J",
+        "the calibrated number beside that of `reference`: what `roofline` estimates",
+        _read_calibrated("total_energy_joules"),
+    ),
+    Attribute(
+        "energy_tracking.calibrated_energy_low_joules",
+        "J",
+        "its 90 % range, low end",
+        _read_calibrated("total_energy_low_joules"),
+    ),
+    Attribute(
+        "energy_tracking.calibrated_energy_high_joules",
+        "J",
+        "the same, high end",
+        _read_calibrated("total_energy_high_joules"),
+    ),
+    Attribute(
+        "energy_tracking.assumed.sequences",
+        "1",
+        "what the calibrated number assumes: sequences decoded together, on all GPUs",
+        _read_assumed("sequences"),
+    ),
+    Attribute(
+        "energy_tracking.assumed.num_gpus",
+        "1",
+        "GPUs that hold the model",
+        _read_assumed("num_gpus"),
+    ),
+    Attribute(
+        "energy_tracking.assumed.weight_bytes",
+        "By",
+        "bytes per weight as served",
+        _read_assumed("weight_bytes"),
+    ),
+    Attribute(
+        "energy_tracking.assumed.weight_format",
+        "",
+        "format of the weights",
+        _read_assumed("weight_format"),
+    ),
+    Attribute(
+        "energy_tracking.assumed.expert_parallel",
+        "1",
+        "GPUs that the experts are spread over, where set",
+        _read_assumed("expert_parallel"),
+    ),
+    Attribute(
+        "energy_tracking.assumed.engine_year",
+        "1",
+        "year of the serving engine, where set",
+        _read_assumed("engine_year"),
+    ),
+    Attribute(
+        "energy_tracking.assumed.speculative",
+        "",
+        "whether drafts are checked, where set",
+        _read_assumed("speculative"),
+    ),
+    Attribute(
+        "energy_tracking.assumed.timing_evidence",
+        "",
+        "what became of a stream's speed, where it was to be used, and why",
+        _read_assumed("timing_evidence"),
+    ),
+    Attribute(
+        "energy_tracking.range_from",
+        "",
+        "what made the range of the estimate, widest first",
+        lambda record: record.estimate and ",".join(record.estimate.range_from),
+    ),
+    Attribute(
+        "energy_tracking.total_flops",
+        "{FLOP}",
+        "floating-point operations of the estimate",
+        _read_estimate("total_flops"),
+    ),
+    Attribute(
+        "energy_tracking.reasoning_factor",
+        "1",
+        "factor applied",
+        _read_estimate("reasoning_factor"),
+    ),
+    Attribute(
+        "energy_tracking.attention_mode",
+        "",
+        "`quadratic`, `linear`",
+        _read_estimate("attention_mode"),
+    ),
+    Attribute("energy_tracking.gpu", "", "GPU profile", _read_estimate("gpu")),
+    Attribute(
+        "energy_tracking.scope",
+        "",
+        "`gpu`: the boards alone; `facility`: the whole data centre",
+        _read_estimate("scope"),
+    ),
+    Attribute(
+        "energy_tracking.model_profile", "", "model profile", _read_estimate("model_profile")
+    ),
+    Attribute(
+        "energy_tracking.model_match", "", "rule that found it", lambda record: record.model_match
+    ),
+    Attribute("energy_tracking.grade", "", "confidence in it, A to E", _read_estimate("grade")),
+    Attribute("energy_tracking.method", "", "estimator", _read_estimate("method")),
+    Attribute(
+        "energy_tracking.method_version", "", "its version", _read_estimate("method_version")
+    ),
+    Attribute(
+        "energy_tracking.tokens_estimated",
+        "",
+        "counts estimated from text",
+        lambda record: (record.usage and ",".join(record.usage.estimated)) or None,
+    ),
+    Attribute(
+        "energy_tracking.tokens_repaired",
+        "",
+        "what was wrong with the usage",
+        lambda record: (record.usage and "; ".join(record.usage.repairs)) or None,
+    ),
+    Attribute("energy_tracking.retries", "1", "by the SDK", lambda record: record.retries or None),
+    Attribute(
+        "energy_tracking.session.name", "", "innermost session", lambda record: record.session
+    ),
+)
+# Read from the energy of the call's session, this call included [J].
+SESSION_ATTRIBUTES: tuple[Attribute[float], ...] = (
+    Attribute(
+        "energy_tracking.session.total_energy_wh",
+        "Wh",
+        "its running total; to be read, never summed",
+        wh_from_joules,
+    ),
+)
+# Other names than the leaves, so that a sum over spans counts no call twice.
+ROLLUP_ATTRIBUTES: tuple[Attribute[Totals], ...] = (
+    Attribute(
+        "energy_tracking.rollup.calls", "{call}", "calls inside", lambda totals: totals.calls
+    ),
+    Attribute(
+        "energy_tracking.rollup.partial_calls",
+        "{call}",
+        "from estimated tokens",
+        lambda totals: totals.partial_calls,
+    ),
+    Attribute(
+        "energy_tracking.rollup.unestimated_calls",
+        "{call}",
+        "energy unknown",
+        lambda totals: totals.unestimated_calls,
+    ),
+    Attribute(
+        "energy_tracking.rollup.failed_calls",
+        "{call}",
+        "raised, no tokens",
+        lambda totals: totals.failed_calls,
+    ),
+    Attribute(
+        "energy_tracking.rollup.input_tokens",
+        "{token}",
+        "in sum",
+        lambda totals: totals.input_tokens,
+    ),
+    Attribute(
+        "energy_tracking.rollup.output_tokens",
+        "{token}",
+        "in sum",
+        lambda totals: totals.output_tokens,
+    ),
+    Attribute(
+        "energy_tracking.rollup.total_energy_joules",
+        "J",
+        "in sum",
+        lambda totals: totals.total_energy_joules,
+    ),
+    Attribute(
+        "energy_tracking.rollup.total_energy_wh",
+        "Wh",
+        "the same",
+        lambda totals: totals.total_energy_wh,
+    ),
+    Attribute(
+        "energy_tracking.rollup.calibrated_energy_joules",
+        "J",
+        "the calibrated number in sum",
+        lambda totals: totals.calibrated_energy_joules if totals.calibrated_calls else None,
+    ),
+    Attribute(
+        "energy_tracking.rollup.calibrated_calls",
+        "{call}",
+        "calls in that sum",
+        lambda totals: totals.calibrated_calls,
+    ),
+)
+
+
+def read_attributes(rows: Iterable[Attribute[SourceT]], source: SourceT) -> dict[str, Any]:
+    """The attributes of a table that have a value, by name.
+
+    Args:
+        rows: The table.
+        source: What its values are read from.
+    """
+    attributes = {}
+    for row in rows:
+        value = row.read(source)
+        # Span attributes would take NaN without a word.
+        if value is not None and not (isinstance(value, float) and not math.isfinite(value)):
+            attributes[row.name] = value
+    return attributes
+
+
+def call_attributes(
+    rows: Iterable[Attribute[CallRecord]],
+    record: CallRecord,
+    running_total_energy_joules: float | None,
+) -> dict[str, Any]:
+    """The attributes of a call's span.
+
+    Args:
+        rows: The tables of those that are read from the record.
+        record: The call.
+        running_total_energy_joules: Energy of its session, this call included [J]; None where
+            there is none.
+    """
+    attributes = read_attributes(rows, record)
+    if running_total_energy_joules is not None:
+        attributes |= read_attributes(SESSION_ATTRIBUTES, running_total_energy_joules)
+    for name, value in record.tags.items():
+        attributes[TAG_PREFIX + name] = value
+    return attributes

@@ -1,0 +1,184 @@
+"""Which attributes of a span hold what about an LLM call, by instrumentation.
+
+A span of any GenAI instrumentation, open in this process or read from a file, is a mapping of
+attribute names to values. Tables say where the counts, the names and the kind of span are; the
+counts then go through ``read_usage`` like those of a response. A new instrumentation is a row
+in these tables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from energy_tracking.usage.dialects import TokenUsage, read_usage
+
+LLM_OPERATIONS = frozenset(
+    {"chat", "text_completion", "embeddings", "generate_content", "image_generation"}
+)
+"""Operations that stand for one LLM call; agents, tools and HTTP servers do not."""
+
+# Count -> span attributes that may hold it, most reliable first. Names without a remark are
+# those of the GenAI semantic conventions, of today and of earlier versions.
+USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "input_tokens": (
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.prompt_tokens",
+        "llm.token_count.prompt",  # OpenInference
+        "llm.usage.prompt_tokens",  # early OpenLLMetry
+    ),
+    "output_tokens": (
+        "gen_ai.usage.output_tokens",
+        "gen_ai.usage.completion_tokens",
+        "llm.token_count.completion",
+        "llm.usage.completion_tokens",
+    ),
+    "total_tokens": (
+        "gen_ai.usage.total_tokens",
+        "llm.token_count.total",
+        "llm.usage.total_tokens",
+    ),
+    "cached_input_tokens": (
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "gen_ai.usage.details.cache_read_tokens",  # Pydantic AI
+        "llm.token_count.prompt_details.cache_read",
+    ),
+    "cache_write_input_tokens": (
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        "gen_ai.usage.details.cache_write_tokens",
+        "llm.token_count.prompt_details.cache_write",
+    ),
+    "reasoning_tokens": (
+        "gen_ai.usage.reasoning.output_tokens",
+        "gen_ai.usage.reasoning_tokens",  # OpenLLMetry
+        "gen_ai.usage.details.reasoning_tokens",
+        "llm.token_count.completion_details.reasoning",
+    ),
+}
+COUNTS = USAGE_ATTRIBUTES["input_tokens"] + USAGE_ATTRIBUTES["output_tokens"]
+RAW_USAGE = "gen_ai.usage.raw"
+"""The usage as the server sent it, in JSON (Logfire): it holds more than the counts beside it."""
+
+FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "request_model": ("gen_ai.request.model", "llm.request.model"),
+    "response_model": ("gen_ai.response.model", "llm.model_name", "embedding.model_name"),
+    "response_id": ("gen_ai.response.id",),
+    "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+}
+# OpenInference keeps the response itself, whose id comes first where there is one.
+RESPONSE_BODY = "output.value"
+_BODY_ID = re.compile(r'\{"id":\s*"([^"]+)"')
+
+# Attribute -> its values that mean one call, and the operation meant. The first of these
+# attributes that a span has decides; a span with none of them is taken for a call.
+CALL_KINDS: tuple[tuple[str, Mapping[str, str]], ...] = (
+    (
+        "gen_ai.operation.name",
+        {name: name for name in LLM_OPERATIONS}
+        | {
+            "completion": "text_completion",
+            "embedding": "embeddings",
+            "image": "image_generation",
+            "response": "chat",
+            "responses": "chat",
+            "chat.completions": "chat",
+            "text.completions": "text_completion",
+        },
+    ),
+    ("openinference.span.kind", {"LLM": "chat", "EMBEDDING": "embeddings"}),
+    ("traceloop.span.kind", {}),
+    (
+        "llm.request.type",
+        {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"},
+    ),
+)
+
+SYSTEMS = ("gen_ai.system", "gen_ai.provider.name")
+"""Attributes of a span that is about GenAI, whatever else it says of itself."""
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanFacts:
+    """What a span says of the call it stands for.
+
+    Attributes:
+        operation: ``gen_ai.operation.name`` of the convention.
+        usage: The tokens.
+        request_model: The model asked for.
+        response_model: The model that answered.
+        response_id: The server's id of the response.
+        provider: ``gen_ai.provider.name``, as the span has it.
+    """
+
+    operation: str
+    usage: TokenUsage
+    request_model: str | None
+    response_model: str | None
+    response_id: str | None
+    provider: str | None
+
+    @property
+    def model(self) -> str | None:
+        """The model as a record of the same call names it."""
+        return self.response_model or self.request_model
+
+
+def stands_for_a_call(attributes: Attributes) -> bool:
+    """Whether an open span, whose tokens are not known yet, stands for one LLM call."""
+    says_its_kind = any(attributes.get(name) is not None for name, _ in CALL_KINDS)
+    is_about_genai = says_its_kind or any(name in attributes for name in SYSTEMS)
+    return is_about_genai and _operation(attributes) is not None
+
+
+def span_facts(attributes: Attributes) -> SpanFacts | None:
+    """The call a span stands for; None where it stands for none, or has no tokens."""
+    if not any(name in attributes for name in COUNTS):
+        return None
+    operation = _operation(attributes)
+    if operation is None:
+        return None
+    usage = _usage(attributes, operation)
+    if usage is None or not usage.input_tokens + usage.output_tokens:
+        return None
+    facts = {name: _first(attributes, names) for name, names in FACT_ATTRIBUTES.items()}
+    texts = {name: value if isinstance(value, str) else None for name, value in facts.items()}
+    if texts["response_id"] is None:
+        body_id = _BODY_ID.match(str(attributes.get(RESPONSE_BODY, ""))[:200])
+        texts["response_id"] = body_id and body_id[1]
+    return SpanFacts(operation, usage, **texts)
+
+
+def _operation(attributes: Attributes) -> str | None:
+    """The operation of the call a span stands for; None where it stands for none."""
+    for name, operations in CALL_KINDS:
+        value = attributes.get(name)
+        if value is not None:
+            return operations.get(str(value))
+    return "chat"
+
+
+def _usage(attributes: Attributes, operation: str) -> TokenUsage | None:
+    raw = attributes.get(RAW_USAGE)
+    if isinstance(raw, str):
+        try:
+            usage = read_usage(json.loads(raw))
+        except ValueError:  # cut off by an attribute length limit, say
+            usage = None
+        if usage is not None:
+            return usage
+    counts = {name: _first(attributes, names) for name, names in USAGE_ATTRIBUTES.items()}
+    if operation == "embeddings" and counts["output_tokens"] is None:
+        counts["output_tokens"] = 0
+    return read_usage({name: count for name, count in counts.items() if count is not None})
+
+
+def _first(attributes: Attributes, names: tuple[str, ...]) -> Any:
+    return next((attributes[name] for name in names if attributes.get(name) is not None), None)
