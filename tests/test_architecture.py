@@ -27,6 +27,20 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     assert not loaded & {"openai", "numpy", "httpx", "httpx2", "opentelemetry.sdk"}
 
 
+def test_a_main_door_that_needs_the_sdk_loads_it_when_it_is_opened() -> None:
+    code = (
+        "import sys, energy_tracking\n"
+        "assert 'EnergySpanProcessor' in energy_tracking.__all__\n"
+        "assert 'opentelemetry.sdk' not in sys.modules\n"
+        "from energy_tracking import EnergyCompletionHook, EnergySpanProcessor\n"
+        "from opentelemetry.sdk.trace import SpanProcessor\n"
+        "assert issubclass(EnergySpanProcessor, SpanProcessor)\n"
+        "print(hasattr(energy_tracking, 'EnergySpanProcesor'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 MAY_IMPORT = {
     # What runs inside other people's processes stays light: who else may load what.
     "openai": {"openai_client", "demo"},

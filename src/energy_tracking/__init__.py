@@ -3,8 +3,11 @@
 >>> from energy_tracking import energy_session, track_energy, wrap_openai
 
 ``wrap_openai(client)`` tracks one OpenAI client, ``instrument_openai()`` all of them,
-``@track_energy`` a function, ``energy_session(name)`` sums up.
+``@track_energy`` a function, ``energy_session(name)`` sums up. ``EnergySpanProcessor()`` puts
+energy on the spans of other instrumentations.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from energy_tracking.calls.carbon import Carbon
 from energy_tracking.calls.record import CallRecord, CallRequest
@@ -39,6 +42,9 @@ from energy_tracking.tracker import Tracker
 from energy_tracking.usage.dialects import TokenUsage, read_usage
 from energy_tracking.version import VERSION as __version__
 
+if TYPE_CHECKING:
+    from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
+
 __all__ = [
     "CallRecord",
     "CallRequest",
@@ -46,7 +52,9 @@ __all__ = [
     "Comparison",
     "ConfigurationError",
     "EnergyBudgetExceeded",
+    "EnergyCompletionHook",
     "EnergyEstimate",
+    "EnergySpanProcessor",
     "EnergyTrackingError",
     "EnergyTrackingWarning",
     "GpuProfile",
@@ -78,3 +86,15 @@ __all__ = [
     "unwrap_openai",
     "wrap_openai",
 ]
+
+# Their module loads the SDK of OpenTelemetry, so it waits until one of them is wanted.
+_LOADED_WHEN_WANTED = ("EnergyCompletionHook", "EnergySpanProcessor")
+
+
+def __getattr__(name: str) -> Any:
+    """Load what ``import energy_tracking`` has not."""
+    if name not in _LOADED_WHEN_WANTED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from energy_tracking.otel import span_processor
+
+    return getattr(span_processor, name)
