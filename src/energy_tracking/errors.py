@@ -17,6 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+VALUE_LENGTH = 120
+"""Characters of a value that messages show [1]."""
+
 
 class EnergyTrackingError(Exception):
     """Base of every error this library raises."""
@@ -72,6 +75,27 @@ class EnergyBudgetExceeded(EnergyTrackingError):
 
 class EnergyTrackingWarning(UserWarning):
     """Something is tracked less completely than it could be."""
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: as Python writes it, cut to what a line holds."""
+    try:
+        text = repr(value)
+    except Exception:  # of somebody else's class, or a number of more digits than Python writes
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 3]}..."
+
+
+def must_be(name: str, what: str, value: object, remedy: str = "") -> str:
+    """The one grammar of messages: *name* must be *what*, got *value*; *remedy*.
+
+    Args:
+        name: The argument or setting.
+        what: What it must be.
+        value: The value given.
+        remedy: What to do.
+    """
+    return f"{name} must be {what}, got {shown(value)}" + (f"; {remedy}" if remedy else "")
 
 
 def not_one_of(what: str, value: object, choices: Iterable[str]) -> str:

@@ -368,7 +368,8 @@ def naming(setting: str) -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        raise type(error)(f"{setting} ({variable(setting)}): {error}") from None
+        joint = " " if str(error).startswith("must ") else ": "
+        raise type(error)(f"{setting} ({variable(setting)}){joint}{error}") from None
 
 
 def settings_rows() -> list[tuple[str, str, str, str]]:

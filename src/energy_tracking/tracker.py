@@ -65,6 +65,7 @@ class Tracker:
                 raise ConfigurationError(not_one_of("setting", name, sorted(known)))
         self.settings = Settings.load(arguments)
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
+        self._has_error_handler = arguments.get("on_error") is not None
         self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)
         self.telemetry = Telemetry(
             self.settings.spans,
@@ -210,7 +211,7 @@ class Tracker:
                 call.span.end(record, running)
         if self._ledger is not None:
             with self._boundaries("ledger"):
-                self._ledger.write(record)
+                self._write_line(self._ledger, call, record)
         if self._on_record is not None:
             with self._boundaries("on_record"):
                 self._on_record(record)
@@ -218,6 +219,16 @@ class Tracker:
             with self._boundaries("tools"):
                 self._deliver_tool_usage(call, tool)
         return record
+
+    def _write_line(self, ledger: Ledger, call: Call, record: CallRecord) -> None:
+        try:
+            ledger.write(record)
+        except Exception as error:
+            if call.session is not None:
+                call.session.add_lost_ledger_line()
+            # What keeps a file from being written the ledger has logged itself.
+            if self._has_error_handler or not isinstance(error, OSError):
+                raise
 
     def _deliver_tool_usage(self, call: Call, tool: ToolUsage) -> None:
         """Count what another model did for a call, whose usage says nothing of it."""

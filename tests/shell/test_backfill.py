@@ -28,6 +28,7 @@ from energy_tracking import (
 )
 from energy_tracking.cli.main import main
 from energy_tracking.logs.formats import FORMATS
+from full_disk import files_limited_to
 from loopback import (
     CHAT_USAGE,
     RESPONSE_USAGE,
@@ -354,7 +355,8 @@ def test_lines_that_are_no_response_are_left_out_and_said(write: Write) -> None:
         assert record_log(path).calls == 2
     (warning,) = caught
     assert str(warning.message) == (
-        f"{path}: 8 unreadable lines left out (2, 3, 4, 5, 6, 8, 9, 10)"
+        f"{path}: 8 unreadable lines left out (2, 3, 4, 5, 6, 8, 9, 10): line 2 is cut off, or not"
+        " JSON (3 such lines); line 3 is in no known format (4 such lines); line 8 is not an object"
     )
 
 
@@ -555,7 +557,7 @@ def test_the_command_writes_only_the_ledger_it_is_told_to(
         ((".",), ".: "),
         (("--gpu", "H10O"), "did you mean 'H100'"),
         (("--model", "gpt-4o-minii"), "unknown model 'gpt-4o-minii'; did you mean 'gpt-4o-mini'"),
-        (("--ledger", "none/energy.jsonl"), "cannot append to 'none/energy.jsonl'"),
+        (("--ledger", "none/energy.jsonl"), "got 'none/energy.jsonl': No such file"),
     ],
 )
 def test_the_command_explains_what_is_wrong_and_counts_nothing_then(
@@ -585,12 +587,15 @@ def test_an_empty_file_has_no_calls_and_garbage_is_said(
     assert main(["backfill", str(path)]) == 0
     shown = capsys.readouterr()
     assert "1 call, " in shown.out
-    assert shown.err == f"energy-tracking: {path}: 1 unreadable line left out (1)\n"
+    assert shown.err == (
+        f"energy-tracking: {path}: 1 unreadable line left out (1): line 1 is cut off, or not JSON\n"
+    )
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full there")
-def test_a_ledger_on_a_full_disk_is_said(
-    outputs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+def test_backfill_reports_a_full_ledger_disk(
+    outputs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["backfill", str(outputs[0]), "--ledger", "/dev/full"]) == 2
-    assert "No space left" in capsys.readouterr().err
+    ledger = tmp_path / "energy.jsonl"
+    with files_limited_to(0):
+        assert main(["backfill", str(outputs[0]), "--ledger", str(ledger)]) == 2
+    assert "File too large" in capsys.readouterr().err

@@ -55,6 +55,9 @@ class CreditedSession(Protocol):
             estimate_as: Estimates its tokens in another way.
         """
 
+    def add_lost_ledger_line(self) -> None:
+        """Count a call whose line could not be written to a ledger."""
+
     @property
     def name(self) -> str:
         """Name of the session."""

@@ -125,6 +125,7 @@ def session_table(
     name: str,
     groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
+    lost_ledger_lines: int = 0,
 ) -> str:
     """A session: a line in sum, a table for each kind of energy, and what is not known.
 
@@ -132,6 +133,7 @@ def session_table(
         name: Name of the session.
         groups: Totals by what calls have in common.
         reasons: Calls by (model, why they are less than fully estimated).
+        lost_ledger_lines: Calls that are missing from a ledger [1].
     """
     blocks = _blocks(groups)
     lines = [_head(name, sum_of(groups.values()), blocks)]
@@ -140,13 +142,14 @@ def session_table(
         # The legend says what the letters are; a title would be wider than they.
         header = [name_title, "", *titles]
         lines.append(table(header, _with_short_names(header, rows)))
-    return "\n".join((*lines, *_wrapped(_notes(blocks, reasons))))
+    return "\n".join((*lines, *_wrapped(_notes(blocks, reasons, lost_ledger_lines))))
 
 
 def session_html(
     name: str,
     groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
+    lost_ledger_lines: int = 0,
 ) -> str:
     """The same as a table of HTML; names are shown as they are, never as markup.
 
@@ -154,6 +157,7 @@ def session_html(
         name: Name of the session.
         groups: Totals by what calls have in common.
         reasons: Calls by (model, why they are less than fully estimated).
+        lost_ledger_lines: Calls that are missing from a ledger [1].
     """
 
     def line(cells: Sequence[str], tag: str) -> str:
@@ -165,7 +169,8 @@ def session_html(
     for block in blocks:
         header, *rows = _rows(block)
         lines += [line(header, "th"), *(line(row, "td") for row in rows)]
-    noted = "".join(f"<li>{escape(note)}</li>" for note in _notes(blocks, reasons))
+    notes = _notes(blocks, reasons, lost_ledger_lines)
+    noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         f"<table><caption>{escape(head)}</caption>{''.join(lines)}</table>"
         f"{f'<ul>{noted}</ul>' if noted else ''}"
@@ -177,6 +182,7 @@ def session_json(
     tags: Mapping[str, str],
     groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
+    lost_ledger_lines: int = 0,
 ) -> str:
     """The same as a JSON object, with all the digits there are.
 
@@ -187,6 +193,7 @@ def session_json(
         tags: Its tags.
         groups: Totals by what calls have in common.
         reasons: Calls by (model, why they are less than fully estimated).
+        lost_ledger_lines: Calls that are missing from a ledger [1].
     """
     document = {
         "name": name,
@@ -200,6 +207,7 @@ def session_json(
             {"model": model, "reason": reason, "calls": calls}
             for (model, reason), calls in sorted(reasons.items())
         ],
+        "lost_ledger_lines": lost_ledger_lines,
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
 
@@ -383,7 +391,9 @@ def _cut(name: str, length: int) -> str:
     return f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
 
 
-def _notes(blocks: Sequence[_Block], reasons: Mapping[tuple[str, str], int]) -> list[str]:
+def _notes(
+    blocks: Sequence[_Block], reasons: Mapping[tuple[str, str], int], lost_ledger_lines: int
+) -> list[str]:
     """What each number is, what is within it, and what is not known."""
     kinds = {kind for block in blocks for kind in block.columns if kind is not None}
     notes = kind_sentences(kinds)
@@ -410,6 +420,8 @@ def _notes(blocks: Sequence[_Block], reasons: Mapping[tuple[str, str], int]) -> 
         f"{_count(calls, 'call')} to {model}: {reason}"
         for (model, reason), calls in sorted(reasons.items())
     ]
+    if lost_ledger_lines:
+        notes.append(f"{_count(lost_ledger_lines, 'call')} missing from the ledger: not written")
     return notes
 
 

@@ -131,6 +131,7 @@ class _Account:
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._comparable: deque[_Comparable] = deque(maxlen=CALLS_COMPARED)
         self.energy_nanojoules = 0
+        self.lost_ledger_lines = 0
         if self.budget is not None:
             self.budget.begin_anew()
 
@@ -169,6 +170,11 @@ class _Account:
         self.energy_nanojoules += one.total_energy_nanojoules
         if record.reason is not None:
             self._reasons[record.model, record.reason] += 1
+
+    def add_lost_ledger_line(self) -> None:
+        """Count a call that is missing from its ledger."""
+        with self._lock:
+            self.lost_ledger_lines += 1
 
     def groups(self) -> dict[GroupKey, Totals]:
         """A copy of the totals, by what calls have in common."""
@@ -487,6 +493,11 @@ class Session:
         for account in self._accounts():
             account.credit(record, key, one, comparable)
 
+    def add_lost_ledger_line(self) -> None:
+        """Count a call whose line could not be written to a ledger, here and around."""
+        for account in self._accounts():
+            account.add_lost_ledger_line()
+
     def check_budget(self) -> None:
         """Ask whether another call may be sent, as tracked clients do by themselves.
 
@@ -561,17 +572,25 @@ class Session:
         return sums_by_kind(self._account.groups())
 
     @property
+    def lost_ledger_lines(self) -> int:
+        """Calls so far that are missing from a ledger, which could not be written [1]."""
+        run_deferred()
+        return self._account.lost_ledger_lines
+
+    @property
     def reasons(self) -> dict[tuple[str, str], int]:
         """Calls per (model, reason) that are less than fully estimated."""
         return self._account.reasons()
 
     def __str__(self) -> str:
         """The session as a table, for people."""
-        return session_table(self.name, self._account.groups(), self.reasons)
+        groups, reasons = self._account.groups(), self.reasons
+        return session_table(self.name, groups, reasons, self.lost_ledger_lines)
 
     def to_json(self) -> str:
         """The session as one JSON object: name, tags, totals, sums, groups and reasons."""
-        return session_json(self.name, self.tags, self._account.groups(), self.reasons)
+        groups, reasons = self._account.groups(), self.reasons
+        return session_json(self.name, self.tags, groups, reasons, self.lost_ledger_lines)
 
     def to_csv(self) -> str:
         """The session as CSV: a header, and a row per model, GPU, method, scope and grade."""
@@ -579,7 +598,8 @@ class Session:
 
     def _repr_html_(self) -> str:
         """The session as a table, for notebooks."""
-        return session_html(self.name, self._account.groups(), self.reasons)
+        groups, reasons = self._account.groups(), self.reasons
+        return session_html(self.name, groups, reasons, self.lost_ledger_lines)
 
     def __repr__(self) -> str:
         """The session in a line."""

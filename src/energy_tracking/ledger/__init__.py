@@ -1,0 +1,14 @@
+"""A ledger: a file with a line of JSON for every call, appended to by any number of processes.
+
+A line holds the tokens as they were read, so that the energy can be computed again when a
+method or profile has changed; it never contains prompts or answers.
+
+``writer`` appends calls and counts those that could not be written, ``entries`` turns a line
+back into the call, every field checked, and ``lines`` reads any file of JSON lines.
+"""
+
+from energy_tracking.ledger.entries import LedgerEntry, read_ledger
+from energy_tracking.ledger.lines import read_lines
+from energy_tracking.ledger.writer import Ledger
+
+__all__ = ["Ledger", "LedgerEntry", "read_ledger", "read_lines"]

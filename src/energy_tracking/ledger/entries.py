@@ -1,0 +1,241 @@
+"""Lines of a ledger back into calls, every field checked against its type and its bounds.
+
+A file is not trusted: one text in the place of a number would spoil every sum, or fill the
+memory. What a field may hold follows from the annotations of the dataclasses, so that a
+new field is checked without a line here; `_BOUNDS` has the bounds that
+follow from its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import datetime
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from energy_tracking.calls.record import CallRecord
+from energy_tracking.errors import shown
+from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.ledger.lines import LineError, read_lines
+from energy_tracking.usage.dialects import MAX_TOKENS, WHOLE_OF, TokenUsage
+from energy_tracking.usage.payloads import MAX_MEASURED
+
+FORMAT = 1
+"""What the lines look like; a reader leaves out those of a later format."""
+
+MAX_LINE_BYTES = 2**20
+"""No line of a ledger is longer [byte]."""
+
+LINE_START = b'{"ledger":'
+
+PARTS: dict[str, type] = {
+    "usage": TokenUsage,
+    "estimate": EnergyEstimate,
+    "calibrated": EnergyEstimate,
+}
+"""Fields of a record that are dataclasses themselves."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One line of a ledger.
+
+    Attributes:
+        record: The call, as it was recorded.
+        recorded_at: When it had ended.
+        pid: Process that made it.
+    """
+
+    record: CallRecord
+    recorded_at: datetime
+    pid: int
+
+
+def read_ledger(path: str | os.PathLike[str]) -> Iterator[LedgerEntry]:
+    """Read a ledger, the oldest line first.
+
+    Lines that cannot be read, such as one that a crash has cut off, are left out; a warning
+    at the end says how many, which, and why.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    return read_lines(path, _read_entry, max_bytes=MAX_LINE_BYTES, start=LINE_START)
+
+
+def _read_entry(line: dict[str, Any]) -> LedgerEntry:
+    """The call that a line holds.
+
+    Raises:
+        LineError: A field is missing or wrong, or the line is of a later format.
+    """
+    version = _read_field(line, "ledger", int)
+    if version > FORMAT:
+        raise LineError(f"ledger must be {FORMAT}: a later version wrote the line", str(version))
+    for name in ("session", "tags"):
+        if name not in line:
+            raise LineError(f"{name} must be given")
+    record = _build_record(CallRecord, line)
+    if (record.status == "measured") != (record.measured_energy_joules is not None):
+        raise LineError(
+            "status must be 'measured' where there is a measured energy, and only there"
+        )
+    recorded_at = _read_time(_read_field(line, "timestamp", str))
+    return LedgerEntry(record, recorded_at, _read_field(line, "pid", int))
+
+
+def _read_time(text: str) -> datetime:
+    """A point in time.
+
+    Raises:
+        LineError: The text is no ISO 8601 time, or has no zone.
+    """
+    with suppress(ValueError):
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time
+    raise LineError("timestamp must be a time in ISO 8601 with its zone", shown(text))
+
+
+def _build_record(kind: type[T], given: Mapping[str, Any], where: str = "") -> T:
+    """A dataclass from its fields; those that a later version may have added are left out.
+
+    Args:
+        kind: The dataclass.
+        given: Its fields, as JSON has them.
+        where: What stands before a field's name in messages.
+
+    Raises:
+        LineError: A field is missing or wrong.
+    """
+    values: dict[str, Any] = {}
+    for name, (hint, is_required) in _fields_of(kind).items():  # type: ignore[arg-type]
+        if is_required or name in given:
+            values[name] = _read_field(given, name, hint, where)
+    record = kind(**values)
+    if isinstance(record, TokenUsage):
+        for part, whole in WHOLE_OF.items():
+            count = getattr(record, part) or 0
+            if count > getattr(record, whole):
+                raise LineError(f"{where}{part} must be at most {whole}", str(count))
+    return record
+
+
+@cache
+def _fields_of(kind: type) -> dict[str, tuple[Any, bool]]:
+    """The type of every field of a dataclass, and whether it must be given."""
+    hints = get_type_hints(kind)
+    return {
+        field.name: (
+            hints[field.name],
+            field.default is MISSING and field.default_factory is MISSING,
+        )
+        for field in fields(kind)
+    }
+
+
+def _read_field(given: Mapping[str, Any], name: str, hint: Any, where: str = "") -> Any:
+    """A field of an object of JSON, checked.
+
+    Args:
+        given: The object.
+        name: Name of the field.
+        hint: Its type.
+        where: What stands before its name in messages.
+
+    Raises:
+        LineError: It is missing or wrong.
+    """
+    if name not in given:
+        raise LineError(f"{where}{name} must be given")
+    value = given[name]
+    try:
+        return _convert(value, hint, name, f"{where}{name}.")
+    except _WrongValue as wrong:
+        raise LineError(f"{where}{name} must be {wrong}", shown(value)) from None
+
+
+class _WrongValue(Exception):
+    """A value is not what its type asks for; the message is what it must be."""
+
+
+def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
+    """A value of JSON as one of a type.
+
+    Args:
+        value: The value.
+        hint: The type, as a field is annotated.
+        name: Name of the field, which its bounds follow from.
+        where: What stands before the names of fields inside it in messages.
+
+    Raises:
+        _WrongValue: It is none of that type, or out of bounds.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        if value is None and NoneType in arguments:
+            return None
+        # The text of several kinds is the last one: `float | str` holds numbers and names.
+        kinds = [kind for kind in arguments if kind is not NoneType]
+        kind = str if str in kinds and isinstance(value, str) else kinds[0]
+        return _convert(value, kind, name, where)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value not in [choice for choice in arguments if type(choice) is type(value)]:
+            raise _WrongValue(f"one of {', '.join(map(repr, arguments))}")
+        return value
+    if origin is tuple:
+        return _convert_list(value, arguments, name, where)
+    if is_dataclass(hint) or origin is Mapping:
+        if not isinstance(value, dict):
+            raise _WrongValue("an object")
+        if origin is Mapping:
+            return {key: _convert(one, arguments[1], name, where) for key, one in value.items()}
+        return _build_record(hint, value, where)
+    if hint in (int, float):
+        return _convert_number(value, hint, name)
+    if type(value) is not hint:
+        raise _WrongValue(_TYPE_NAMES[hint])
+    return value
+
+
+_TYPE_NAMES = {str: "a string", bool: "true or false"}
+
+
+def _convert_list(value: Any, kinds: tuple[Any, ...], name: str, where: str) -> tuple[Any, ...]:
+    is_open = kinds[-1] is Ellipsis
+    if not isinstance(value, list) or not (is_open or len(value) == len(kinds)):
+        raise _WrongValue("a list" if is_open else f"a list of {len(kinds)}")
+    every = kinds[:1] * len(value) if is_open else kinds
+    return tuple(_convert(one, kind, name, where) for one, kind in zip(value, every, strict=True))
+
+
+def _convert_number(value: Any, kind: type, name: str) -> int | float:
+    low, high = next(bounds for end, bounds in _BOUNDS.items() if name.endswith(end))
+    # A flag would pass for a number.
+    kinds = (int,) if kind is int else (int, float)
+    if type(value) not in kinds or not low <= value <= high:
+        noun = "a whole number" if kind is int else "a number"
+        raise _WrongValue(f"{noun} from {low:g} to {high:g}")
+    return value  # type: ignore[no-any-return]
+
+
+_BOUNDS: dict[str, tuple[float, float]] = {
+    # What a cache avoids may be less than nothing, by how an estimate is rounded.
+    "avoided_energy_joules": (-MAX_MEASURED, MAX_MEASURED),
+    "_joules": (0, MAX_MEASURED),
+    "_tokens": (0, MAX_TOKENS),
+    "_seconds": (0, 1e9),
+    "_flops": (0, 1e40),
+    # Factors, of which none is nothing.
+    "range_parts": (1e-9, 1e9),
+    "": (0, 1e15),
+}
+"""What a number may be, by the end of its field's name; the first row that fits holds."""
