@@ -48,6 +48,10 @@ MAY_IMPORT = {
     "wrapt": {"openai_client"},
     "tomllib": {"profiles"},
     "pytest": {"pytest_plugin"},
+    "orjson": {"logs"},
+    "compression": {"logs"},
+    "duckdb": {"logs"},
+    "zstandard": {"logs"},
 }
 """Packages and modules of ours that may import a library; all others may not."""
 

@@ -6,6 +6,7 @@
     |   +-- UnknownGpuError
     |   +-- ProfileError
     +-- TokenCountError (ValueError)
+    +-- UnreadableLogError (ValueError)     raised where a log is read strictly
     +-- EnergyBudgetExceeded                the only one that a tracked call can raise
     EnergyTrackingWarning (UserWarning)
 
@@ -43,6 +44,10 @@ class ProfileError(ConfigurationError):
 
 class TokenCountError(EnergyTrackingError, ValueError):
     """A token count is negative, not finite, or not a number."""
+
+
+class UnreadableLogError(EnergyTrackingError, ValueError):
+    """A file of calls has an entry that cannot be read, and reading was to be strict."""
 
 
 class EnergyBudgetExceeded(EnergyTrackingError):

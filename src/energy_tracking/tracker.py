@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
@@ -155,6 +156,8 @@ class Tracker:
         response_id: str | None = None,
         measured_energy_joules: float | None = None,
         error_type: str | None = None,
+        ended_at: datetime | None = None,
+        log_identity: str | None = None,
     ) -> CallRecord:
         """Count a call that ran somewhere else, from the usage it came back with.
 
@@ -166,10 +169,16 @@ class Tracker:
             response_id: The server's id of the response.
             measured_energy_joules: The energy as the server measured it [J], if it did.
             error_type: What failed, if anything did.
+            ended_at: When the call ended, with its zone; the ledger keeps it. None: now.
+            log_identity: What the call is known again by where its log is read again, if its
+                response's id is not enough; the ledger keeps it.
 
         Raises:
-            ConfigurationError: The measured energy is not a number from 0 to 1e12 J.
+            ConfigurationError: The measured energy is not a number from 0 to 1e12 J, or the end
+                has no zone.
         """
+        if ended_at is not None and (not isinstance(ended_at, datetime) or ended_at.tzinfo is None):
+            raise ConfigurationError(f"ended_at must be a datetime with its zone, got {ended_at!r}")
         if measured_energy_joules is not None:
             joules = joules_from(measured_energy_joules)
             if joules is None:
@@ -186,6 +195,9 @@ class Tracker:
         call.response_id = response_id
         call.measured_energy_joules = measured_energy_joules
         call.error_type = error_type
+        if ended_at is not None:
+            call.logged_end = ended_at.astimezone(UTC).isoformat()
+        call.log_identity = log_identity
         return hold_deferred(self._deliver, call)
 
     def _deliver_safely(self, call: Call) -> None:

@@ -28,6 +28,7 @@ from energy_tracking import (
 )
 from energy_tracking.cli.main import main
 from energy_tracking.logs.formats import FORMATS
+from energy_tracking.logs.formats.responses import BATCHES, ResponseAt
 from full_disk import files_limited_to
 from loopback import (
     CHAT_USAGE,
@@ -236,19 +237,20 @@ def test_a_request_that_failed_is_a_failed_call(
     record = watch.record
     assert (record.status, record.reason) == ("unestimated", f"failed with {error}")
     assert record.error_type == error
-    assert record.request.provider == {one.name: one for one in FORMATS}[row].provider
+    reader = {one.name: one.read for one in BATCHES}[row]
+    assert isinstance(reader, ResponseAt)
+    assert record.request.provider == reader.provider
 
 
-def test_every_row_of_the_table_is_tested() -> None:
-    assert {row.name for row in FORMATS} == {row for row, *_ in ANSWERED}
-    with_errors = {row.name for row in FORMATS if not row.needs_usage}
-    assert with_errors == {row for row, *_ in FAILED}
+def test_every_row_of_batches_is_tested() -> None:
+    assert {row.name for row in BATCHES} <= {row for row, *_ in ANSWERED}
+    assert {row.name for row in BATCHES} == {row for row, *_ in FAILED}
 
 
-@pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.name)
-def test_no_row_hides_one_below_it(row: Any) -> None:
-    above = FORMATS[: FORMATS.index(row)]
-    assert not [one.name for one in above if one.keys <= row.keys and not one.needs_usage]
+@pytest.mark.parametrize("row", BATCHES, ids=lambda row: row.name)
+def test_no_row_of_batches_hides_one_below_it(row: Any) -> None:
+    above = BATCHES[: BATCHES.index(row)]
+    assert not [one.name for one in above if one.keys <= row.keys]
 
 
 def test_what_ran_but_tells_no_tokens_is_counted_with_the_reason(
@@ -353,18 +355,19 @@ def test_lines_that_are_no_response_are_left_out_and_said(write: Write) -> None:
     )
     with pytest.warns(EnergyTrackingWarning) as caught:
         assert record_log(path).calls == 2
-    (warning,) = caught
-    assert str(warning.message) == (
-        f"{path}: 8 unreadable lines left out (2, 3, 4, 5, 6, 8, 9, 10): line 2 is cut off, or not"
-        " JSON (3 such lines); line 3 is in no known format (4 such lines); line 8 is not an object"
-    )
+    assert sorted(str(warning.message) for warning in caught) == [
+        f"{path}: 1 entry left out: no object of JSON (first: line 8)",
+        f"{path}: 3 entries left out: not JSON (first: line 2)",
+        f"{path}: 4 entries left out: no token counts (first: line 3)",
+    ]
 
 
-def test_a_ledger_is_no_log_of_responses(write: Write, tmp_path: Path) -> None:
+def test_a_ledger_is_not_read_into_itself(write: Write, tmp_path: Path) -> None:
     ledger = tmp_path / "energy.jsonl"
     record_log(write(embedding(), embedding()), ledger=ledger)
-    with pytest.warns(EnergyTrackingWarning, match="2 unreadable lines"):
+    with pytest.warns(EnergyTrackingWarning, match="it is the ledger that is written to"):
         assert record_log(ledger, ledger=ledger).calls == 0
+    assert record_log(ledger).calls == 2
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
@@ -373,7 +376,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
-PLACES = {word for row in FORMATS for path in (row.keys, row.body, *row.errors) for word in path}
+PLACES = {word for row in FORMATS for word in (*row.keys, *row.any_of)}
 TOLD = ("usage", "model", "id", "object", "energy", "joules", "input_tokens", "output_tokens")
 WORDS = st.sampled_from([*sorted(PLACES), *TOLD])
 LINES = st.recursive(
@@ -554,7 +557,7 @@ def test_the_command_writes_only_the_ledger_it_is_told_to(
     ("arguments", "words"),
     [
         (("none.jsonl",), "none.jsonl: No such file"),
-        ((".",), ".: "),
+        (("empty",), "empty: No file that ends in one of "),
         (("--gpu", "H10O"), "did you mean 'H100'"),
         (("--model", "gpt-4o-minii"), "unknown model 'gpt-4o-minii'; did you mean 'gpt-4o-mini'"),
         (("--ledger", "none/energy.jsonl"), "got 'none/energy.jsonl': No such file"),
@@ -570,6 +573,7 @@ def test_the_command_explains_what_is_wrong_and_counts_nothing_then(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ENERGY_TRACKING_DEFAULT_MODEL", "gpt-4o")
+    (tmp_path / "empty").mkdir()
     ledger = tmp_path / "energy.jsonl"
     given = ["--ledger", str(ledger)] if "--ledger" not in arguments else []
     assert main(["backfill", str(outputs[0]), *arguments, *given]) == 2
@@ -587,9 +591,7 @@ def test_an_empty_file_has_no_calls_and_garbage_is_said(
     assert main(["backfill", str(path)]) == 0
     shown = capsys.readouterr()
     assert "1 call, " in shown.out
-    assert shown.err == (
-        f"energy-tracking: {path}: 1 unreadable line left out (1): line 1 is cut off, or not JSON\n"
-    )
+    assert shown.err == f"energy-tracking: {path}: 1 entry left out: not JSON (first: line 1)\n"
 
 
 def test_backfill_reports_a_full_ledger_disk(

@@ -100,6 +100,8 @@ class Call:
         "ended_at",
         "error_type",
         "first_chunk_at",
+        "log_identity",
+        "logged_end",
         "measured_energy_joules",
         "prompt",
         "raw_usage",
@@ -148,6 +150,8 @@ class Call:
         self.asks_for_usage = False
         self.first_chunk_at: float | None = None
         self.ended_at: float | None = None
+        self.logged_end: str | None = None
+        self.log_identity: str | None = None
         self._deliver = deliver
         self._latch = threading.Lock()
         self.started_at = perf_counter()
@@ -260,6 +264,8 @@ class Call:
             retries=self.retries,
             session=PROCESS if self.session is None else self.session.name,
             tags={} if self.session is None else dict(self.session.tags),
+            ended_at=self.logged_end,
+            log_identity=self.log_identity,
         )
 
     def _energy_reason(self) -> str | None:

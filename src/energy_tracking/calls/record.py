@@ -75,6 +75,10 @@ class CallRecord:
         retries: Times the SDK sent the request again.
         session: Name of the innermost session when the request started.
         tags: Tags of that session and of those around it.
+        ended_at: When the call ended, in ISO 8601, where a log says it; None where it was
+            recorded as it ended.
+        log_identity: What a call out of a log is known again by, where its response's id is not
+            enough.
     """
 
     request: CallRequest
@@ -95,6 +99,8 @@ class CallRecord:
     retries: int = 0
     session: str = PROCESS
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    ended_at: str | None = None
+    log_identity: str | None = None
 
     @property
     def model(self) -> str:

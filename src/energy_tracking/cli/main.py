@@ -6,6 +6,8 @@ import argparse
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.report import (
@@ -18,10 +20,10 @@ from energy_tracking.calls.report import (
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import grouped
 from energy_tracking.cli.run import run_program
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, UnreadableLogError
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import read_ledger
-from energy_tracking.logs.backfill import record_responses
+from energy_tracking.logs.backfill import Backfill, check_files
 from energy_tracking.profiles.files import default_catalogue
 from energy_tracking.settings import Settings, settings_rows
 from energy_tracking.tracker import Tracker
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-    except ConfigurationError as error:
+    except (ConfigurationError, UnreadableLogError) as error:
         print(f"energy-tracking: {error}", file=sys.stderr)
         return 2
     return status
@@ -72,10 +74,24 @@ def _parser() -> argparse.ArgumentParser:
     ledger.set_defaults(run=_ledger)
 
     backfill = commands.add_parser(
-        "backfill", help="sum up the responses in files: the output of a batch, or a log"
+        "backfill", help="sum up the calls in files: batches, transcripts, traces, exports, tables"
     )
-    backfill.add_argument("paths", metavar="PATH", nargs="+", help="a file with JSON in its lines")
+    backfill.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a file, a folder, a quoted pattern, or - for standard input",
+    )
     backfill.add_argument("--ledger", metavar="PATH", help="append every call to this ledger")
+    backfill.add_argument(
+        "--columns",
+        metavar="input=NAME,output=NAME",
+        help="the columns of a table that is not recognised; also cached, reasoning, model, time, "
+        "id, session, requests, provider",
+    )
+    backfill.add_argument(
+        "--strict", action="store_true", help="stop at the first entry that cannot be read"
+    )
     backfill.set_defaults(run=_backfill)
 
     for command in (ledger, backfill):
@@ -131,16 +147,17 @@ def _backfill(options: argparse.Namespace) -> int:
         spans="off",
         on_error=lambda where, error: errors.append(error),
     )
+    backfill = Backfill(tracker, columns=_columns(options.columns), strict=options.strict)
 
     def records() -> Iterator[CallRecord]:
         # What is wrong is said before any is in the ledger, where it would be twice next time.
         if options.model is not None:
             tracker.estimation.find_model(options.model)
-        for path in options.paths:
-            open(path, "rb").close()
-        for path in options.paths:
-            with Session(path):
-                for record in record_responses(path, tracker):
+        check_files(options.paths)
+        for file, calls in groupby(backfill.calls(options.paths), key=attrgetter("file")):
+            with Session(file):
+                for call in calls:
+                    record = backfill.record(call)
                     # Stop at the first: a ledger that takes no line takes no later one either.
                     if errors:
                         raise errors[0]
@@ -150,7 +167,27 @@ def _backfill(options: argparse.Namespace) -> int:
     if options.model is not None:
         # To be shown only: the ledger keeps what has been.
         told = (tracker.estimation.estimate_again(record, options.model) for record in told)
-    return _print_sum(", ".join(options.paths), told, options)
+    status = _print_sum(", ".join(options.paths), told, options)
+    for remark in backfill.report.remarks():
+        print(f"energy-tracking: {remark}", file=sys.stderr)
+    return status or int(backfill.report.found_nothing)
+
+
+def _columns(given: str | None) -> dict[str, str]:
+    """The columns that ``--columns input=NAME,output=NAME`` names.
+
+    Raises:
+        ConfigurationError: It is written in another way.
+    """
+    columns = {}
+    for pair in filter(None, (given or "").split(",")):
+        what, separator, name = pair.partition("=")
+        if not (separator and what.strip() and name.strip()):
+            raise ConfigurationError(
+                f"--columns must be pairs such as input=NAME,output=NAME, got {given!r}"
+            )
+        columns[what.strip()] = name.strip()
+    return columns
 
 
 def _print_sum(name: str, records: Iterable[CallRecord], options: argparse.Namespace) -> int:

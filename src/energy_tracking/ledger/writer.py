@@ -251,7 +251,7 @@ def _ends_in_torn_line(file: int) -> bool:
 def _format_line(record: CallRecord) -> bytes:
     line: dict[str, Any] = {
         "ledger": FORMAT,
-        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "timestamp": record.ended_at or datetime.now(UTC).isoformat(timespec="microseconds"),
         "pid": os.getpid(),
         "session": record.session,
         "tags": dict(record.tags),

@@ -1,94 +1,195 @@
-"""Counts calls whose responses lie in a file: the output of a batch, or a log.
+"""Counts calls that lie in files: the output of a batch, a transcript, a trace, an export.
 
-A batch outlives the process that created it, and its summed usage cannot be estimated call
-by call. Its output file holds every response with a usage of its own.
+The calls that ``reading`` finds go through a tracker, as if they had been tracked, each with the
+time at which it ran. A ledger that has a call already is not given it again, so that a run that
+was interrupted, or is repeated, ends with the same totals.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Unpack
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.totals import Totals
-from energy_tracking.ledger import read_lines
-from energy_tracking.logs.formats import LoggedResponse, logged_response
+from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning
+from energy_tracking.logs.decoding import decode
+from energy_tracking.logs.files import find_files
+from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.once import Seen
+from energy_tracking.logs.reading import read_logs
 from energy_tracking.tracker import Tracker, TrackerArguments
+
+Path = str | os.PathLike[str]
 
 
 def record_log(
-    path: str | os.PathLike[str],
-    *,
+    *paths: Path,
     provider: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    strict: bool = False,
     **arguments: Unpack[TrackerArguments],
 ) -> Totals:
-    """Count the calls whose responses lie in a file; returns their totals.
+    """Count the calls that lie in files; returns their totals.
 
-    The file has an object of JSON in each line: the output or error file of a batch, of
-    OpenAI and who writes the same, Anthropic, Gemini, Vertex AI or Bedrock, or responses as
-    they came. A response that is there twice counts once. A request that failed is a failed
-    call.
+    A file is read by what is in it: batches, responses and streams of OpenAI, Anthropic,
+    Gemini, Vertex AI, Bedrock, Mistral and Groq, OpenTelemetry's spans, exports of gateways and
+    observability tools, transcripts of coding agents, results of evaluations, request traces,
+    tables. A call that is there twice, in one file or in two, counts once. A request that
+    failed is a failed call. A sum over several requests is no call, and is left out.
 
     The current session, the metrics, the ledger and ``on_record`` are told as by
-    ``Tracker.record``: now, and again each time the file is. No spans are made, as nobody
-    knows when the calls ran. Lines that cannot be read are left out; a warning at the end
-    says which.
+    ``Tracker.record``, each call with the time at which it ran. No spans are made. A call that
+    the ledger has already is left out. A warning at the end says what could not be read.
 
     Args:
-        path: The file.
+        *paths: Files, folders with all below, patterns such as ``"logs/*.jsonl"``, or ``"-"``
+            for standard input.
         provider: ``gen_ai.provider.name``, in place of the format's own: batches of Azure
             and of Mistral look like OpenAI's.
+        columns: Names of the columns of a table that is not recognised, such as
+            ``{"input": "tok_in", "output": "tok_out"}``; and of ``cached``, ``reasoning``,
+            ``model``, ``time``, ``id``, ``session``, ``requests`` and ``provider``.
+        strict: Raise at the first entry that cannot be read.
         **arguments: As for ``Tracker``; ``spans`` changes nothing.
 
     Raises:
-        OSError: The file cannot be read.
-        ConfigurationError: A setting is wrong, or names an unknown profile.
+        OSError: A file cannot be read, or a path leads to none.
+        ConfigurationError: A setting or column is wrong, a profile is unknown, or a package is
+            missing that a file needs.
+        UnreadableLogError: Reading is strict, and an entry cannot be read.
     """
     tracker = Tracker(**arguments | {"spans": "off"})
     totals = Totals()
-    if not tracker.settings.disabled:
-        for record in record_responses(path, tracker, provider):
-            totals.add(record)
+    if tracker.settings.disabled:
+        return totals
+    backfill = Backfill(tracker, provider, columns, strict)
+    for _, record in backfill.records(paths):
+        totals.add(record)
+    for remark in backfill.report.losses():
+        warnings.warn(remark, EnergyTrackingWarning, stacklevel=2)
     return totals
 
 
-def record_responses(
-    path: str | os.PathLike[str], tracker: Tracker, provider: str | None = None
-) -> Iterator[CallRecord]:
-    """Count the responses in a file, each when it is asked for.
+@dataclass(slots=True)
+class Backfill:
+    """Calls out of files, counted by a tracker.
 
-    Args:
-        path: The file.
-        tracker: Told of them.
+    Attributes:
+        tracker: The tracker.
         provider: ``gen_ai.provider.name``, in place of the format's own.
-
-    Raises:
-        OSError: The file cannot be read.
+        columns: Names of the columns of a table that is not recognised.
+        strict: Whether to raise at the first entry that cannot be read.
+        report: What was found and left out.
     """
-    for response in read_responses(path):
-        yield tracker.record(
-            model=response.model,
-            usage=response.usage,
-            operation=response.operation,
-            provider=provider or response.provider,
-            response_id=response.response_id,
-            measured_energy_joules=response.measured_energy_joules,
-            error_type=response.error_type,
+
+    tracker: Tracker
+    provider: str | None = None
+    columns: Mapping[str, str] | None = None
+    strict: bool = False
+    report: ReadReport = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Start with nothing found."""
+        self.report = ReadReport()
+
+    def records(self, paths: Iterable[Path]) -> Iterator[tuple[LoggedCall, CallRecord]]:
+        """Count the calls in files, each when it is asked for.
+
+        Args:
+            paths: Files, folders, patterns, or ``-``.
+
+        Raises:
+            OSError: A file cannot be read, or a path leads to none.
+            ConfigurationError: A column is wrong, or a package is missing.
+            UnreadableLogError: Reading is strict, and an entry cannot be read.
+        """
+        for call in self.calls(paths):
+            yield call, self.record(call)
+
+    def calls(self, paths: Iterable[Path]) -> Iterator[LoggedCall]:
+        """Read the calls that are not in the tracker's ledger; sums are counted and left out."""
+        ledger = self.tracker.settings.ledger
+        known = KnownCalls(ledger)
+        files = []
+        for file in find_files(paths):
+            if ledger is not None and os.path.exists(ledger) and _are_same(file, ledger):
+                self.report.leave_out("it is the ledger that is written to", file, 1)
+            else:
+                files.append(file)
+        for call in read_logs(
+            files, columns=self.columns, strict=self.strict, report=self.report, known=known
+        ):
+            if call.is_call:
+                yield call
+
+    def record(self, call: LoggedCall) -> CallRecord:
+        """Count one call, in the current session."""
+        return self.tracker.record(
+            model=call.model,
+            usage=call.usage,
+            operation=call.operation,
+            provider=self.provider or call.provider,
+            response_id=call.response_id,
+            measured_energy_joules=call.measured_energy_joules,
+            error_type=call.error_type,
+            ended_at=call.time,
+            log_identity=None if call.key == call.response_id else call.key,
         )
 
 
-def read_responses(path: str | os.PathLike[str]) -> Iterator[LoggedResponse]:
-    """Read the responses in a file, each once; of each only a number stays in memory.
+def _are_same(file: str, other: str) -> bool:
+    try:
+        return os.path.samefile(file, other)
+    except OSError:
+        return False
+
+
+class KnownCalls:
+    """The calls that a ledger has already, by the keys of logged calls."""
+
+    def __init__(self, ledger: str | None) -> None:
+        """Read a ledger, if there is one.
+
+        Args:
+            ledger: Its file.
+        """
+        self._seen = Seen()
+        self._any = False
+        if ledger is not None and os.path.isfile(ledger):
+            with open(ledger, "rb") as lines:
+                for line in lines:
+                    self._add(decode(line))
+
+    def _add(self, line: object) -> None:
+        if isinstance(line, dict):
+            for name in ("response_id", "log_identity"):
+                key = line.get(name)
+                if isinstance(key, str):
+                    self._seen.add(key)
+                    self._any = True
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return self._any
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the ledger has a call."""
+        return key in self._seen
+
+
+def check_files(paths: Iterable[Path]) -> None:
+    """Raise before anything is counted where a file cannot be opened.
 
     Raises:
-        OSError: The file cannot be read.
+        ConfigurationError: A file cannot be opened; says which, and why.
     """
-    seen: set[int] = set()
-    for response in read_lines(path, logged_response):
-        if response.identity is not None:
-            identity = hash(response.identity)
-            if identity in seen:
-                continue
-            seen.add(identity)
-        yield response
+    try:
+        for file in find_files(paths):
+            if file != "-" and os.path.isfile(file):
+                open(file, "rb").close()
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None

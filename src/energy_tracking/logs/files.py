@@ -1,0 +1,346 @@
+"""Files of already-made calls, opened and cut into documents.
+
+Order of events, all by content and none by name: a path leads to files (folders, globs, ``-``);
+a file's first bytes say how it is packed (gzip, zstd, zip, Parquet) and written (byte-order
+mark); what comes out says what it holds (JSON in lines, JSON otherwise, server-sent events, a
+table, an aider history). Each kind is a row of ``KINDS``, and yields documents with their line.
+
+Nothing is read whole but a single JSON document, the members of a zip, and Parquet by batches.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import glob
+import gzip
+import io
+import os
+import re
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+
+from energy_tracking.errors import ConfigurationError
+from energy_tracking.logs.decoding import NOT_JSON, decode, iterate_documents
+
+STANDARD_INPUT = "-"
+HEAD = 1 << 16
+"""How much of a file is looked at to say what it holds [byte]."""
+PARQUET_ROWS = 4096
+
+HISTORY_LINE = "aider history"
+"""The only key of a document that is a line of an aider chat history."""
+
+# What a folder is searched for. A file that is named is read whatever its name is.
+SUFFIXES = frozenset(
+    {".csv", ".eval", ".gz", ".json", ".jsonl", ".log", ".md", ".ndjson", ".parquet"}
+    | {".sse", ".traj", ".tsv", ".txt", ".zip", ".zst"}
+)
+
+Documents = Iterator[tuple[int, Any]]
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class DamagedFileError(Exception):
+    """A file ends too early, or cannot be unpacked."""
+
+
+def find_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
+    """List the files that paths lead to: files, folders with all below, patterns, ``-``.
+
+    Raises:
+        FileNotFoundError: A path leads to none.
+    """
+    for given in paths:
+        path = os.fspath(given)
+        if path == STANDARD_INPUT or os.path.isfile(path):
+            yield path
+        elif os.path.isdir(path):
+            found = list(_files_below(path))
+            if not found:
+                endings = " ".join(sorted(SUFFIXES))
+                raise FileNotFoundError(2, f"No file that ends in one of {endings}", path)
+            yield from found
+        elif os.path.exists(path):
+            yield path  # a pipe
+        else:
+            found = sorted(filter(os.path.isfile, glob.iglob(path, recursive=True)))
+            if not found:
+                raise FileNotFoundError(2, "No such file, folder or pattern", path)
+            yield from found
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield os.path.join(root, name)
+
+
+def read_documents(path: str) -> Documents:
+    """Cut a file into documents, each with its line, row or number, from 1.
+
+    A document is what JSON, a row or a line of a history holds; ``NOT_JSON`` where it could not
+    be decoded.
+
+    Raises:
+        OSError: The file cannot be read.
+        DamagedFileError: It ends too early, or cannot be unpacked.
+        ConfigurationError: A package is missing that this kind of file needs.
+    """
+    with ExitStack() as opened:
+        if path == STANDARD_INPUT:
+            stream: BinaryIO = sys.stdin.buffer
+        else:
+            stream = opened.enter_context(open(path, "rb"))
+        try:
+            yield from _documents_of(stream, path)
+        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+            raise DamagedFileError(f"the file is damaged: {error}") from error
+        except (UnicodeError, csv.Error, NotImplementedError) as error:
+            raise DamagedFileError(f"the file cannot be decoded: {error}") from error
+
+
+def _documents_of(stream: BinaryIO, path: str) -> Documents:
+    head = stream.read(HEAD)
+    for magic, unpack in _PACKED:
+        if head.startswith(magic):
+            yield from unpack(_rejoin(head, stream), path)
+            return
+    encoding = next((name for bom, name in _BOMS if head.startswith(bom)), None)
+    if encoding is None and head[1:2] == b"\0" and head[:1] in b"{[":
+        encoding = "utf-16-le"
+    if encoding == "utf-8":
+        head = head[len(codecs.BOM_UTF8) :]
+    elif encoding is not None:
+        stream = _buffer(_recode(_chunks(head, stream), encoding))
+        head = stream.read(HEAD)
+    yield from KINDS[kind_of(head)](_rejoin(head, stream))
+
+
+def kind_of(head: bytes) -> str:
+    """Say what a file holds by its start: a key of ``KINDS``."""
+    start = head.lstrip()
+    first, newline, rest = start.partition(b"\n")
+    if start.startswith(b"{"):
+        # A line that is whole is the first of many; else the document goes on.
+        whole = bool(newline) and decode(first) is not NOT_JSON
+        return "json lines" if whole else "json"
+    if start.startswith(b"["):
+        return "json"
+    if _EVENT.match(start):
+        return "server-sent events"
+    if _HISTORY.search(start):
+        return "history"
+    has_objects = re.search(rb"^\s*\{", rest, re.MULTILINE) is not None
+    return "table" if not has_objects and delimiter_of(first) else "json lines"
+
+
+_EVENT = re.compile(rb"(?:data|event|id|retry)?:[ \t]?")
+_HISTORY = re.compile(rb"^(?:# aider chat started at|> Tokens: \S+ sent)", re.MULTILINE)
+_NAME = re.compile(r"[^\W\d][\w .:()/#%-]*")
+
+
+def delimiter_of(header: bytes) -> str | None:
+    """What separates the names in the first line of a table; None where it is no such line."""
+    line = header.decode("utf-8", "replace").strip()
+    delimiter = max(",;\t|", key=line.count)
+    try:
+        names = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return None
+    are_names = all(name.strip() == "" or _NAME.fullmatch(name.strip()) for name in names)
+    return delimiter if len(names) > 1 and are_names else None
+
+
+# The kinds.
+
+
+def _json_lines(stream: BinaryIO) -> Documents:
+    for number, line in enumerate(stream, 1):
+        if not line.isspace():
+            yield number, decode(line)
+
+
+def _server_sent_events(stream: BinaryIO) -> Documents:
+    for number, line in enumerate(stream, 1):
+        name, _, data = line.partition(b":")
+        data = data.strip()
+        if name == b"data" and data and data != b"[DONE]":
+            yield number, decode(data)
+
+
+def _history(stream: BinaryIO) -> Documents:
+    for number, line in enumerate(stream, 1):
+        if line.startswith((b"> ", b"# ")):
+            yield number, {HISTORY_LINE: line.decode("utf-8", "replace").strip()}
+
+
+def _table(stream: BinaryIO) -> Documents:
+    text = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
+    # A cell may hold a whole conversation. The limit is one of the process.
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        header = text.readline()
+        while header and not header.strip():
+            header = text.readline()
+        delimiter = delimiter_of(header.encode("utf-8", "replace")) or ","
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
+        rows = csv.reader(text, delimiter=delimiter)
+        for row in rows:
+            if row:
+                yield rows.line_num + 1, dict(zip(names, map(_cell, row), strict=False))
+    finally:
+        csv.field_size_limit(limit)
+        # Or it would close the stream, which is not its own.
+        text.detach()
+
+
+def _cell(text: str) -> str | int | None:
+    """A cell, as JSON would have it: a whole number, nothing, or text."""
+    if text.isascii() and text.isdigit() and len(text) < 20:
+        return int(text)
+    return text or None
+
+
+KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
+    "json lines": _json_lines,
+    "json": iterate_documents,
+    "server-sent events": _server_sent_events,
+    "history": _history,
+    "table": _table,
+}
+
+
+# How they are packed.
+
+
+def _gzip(stream: BinaryIO, path: str) -> Documents:
+    yield from _documents_of(gzip.GzipFile(fileobj=stream), path)  # type: ignore[arg-type]
+
+
+def _zstd(stream: BinaryIO, path: str) -> Documents:
+    opened: Any
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        opened, errors = zstd.ZstdFile(stream), zstd.ZstdError
+    else:
+        try:
+            import zstandard
+        except ImportError:
+            raise ConfigurationError(_needs(path, "zstandard")) from None
+        decompressor = zstandard.ZstdDecompressor()
+        opened = decompressor.stream_reader(stream, read_across_frames=True)
+        errors = zstandard.ZstdError
+    try:
+        yield from _documents_of(io.BufferedReader(opened), path)
+    except errors as error:
+        raise DamagedFileError(f"the file is damaged: {error}") from error
+
+
+def _zip(stream: BinaryIO, path: str) -> Documents:
+    """The members of an archive, one after the other; of inspect's, the samples alone."""
+    with zipfile.ZipFile(stream if stream.seekable() else io.BytesIO(stream.read())) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        if any(name.startswith("samples/") for name in names):
+            # Summaries and journal say the same in sums.
+            names = ["header.json", *(name for name in names if name.startswith("samples/"))]
+        for name in names:
+            if name in archive.namelist():
+                with archive.open(name) as member:
+                    yield from _documents_of(member, path)  # type: ignore[arg-type]
+
+
+def _parquet(stream: BinaryIO, path: str) -> Documents:
+    try:
+        import duckdb
+    except ImportError:
+        raise ConfigurationError(_needs(path, "duckdb")) from None
+    if not os.path.isfile(path):
+        raise ConfigurationError(f"{path}: Parquet must be a file of its own; unpack it first")
+    with duckdb.connect() as connection:
+        try:
+            result = connection.execute("SELECT * FROM read_parquet(?)", [glob.escape(path)])
+        except duckdb.Error as error:
+            raise DamagedFileError(f"the file is damaged: {error}") from error
+        names = [column[0] for column in result.description or ()]
+        number = 0
+        while rows := result.fetchmany(PARQUET_ROWS):
+            for row in rows:
+                number += 1
+                yield number, dict(zip(names, row, strict=True))
+
+
+def _needs(path: str, package: str) -> str:
+    return f"{path}: needs the package {package!r}; install: pip install 'energy-tracking[report]'"
+
+
+_PACKED: tuple[tuple[bytes, Callable[[BinaryIO, str], Documents]], ...] = (
+    (b"\x1f\x8b", _gzip),
+    (b"\x28\xb5\x2f\xfd", _zstd),
+    (b"PK\x03\x04", _zip),
+    (b"PAR1", _parquet),
+)
+
+
+# Streams out of what was read and what is left.
+
+
+class _Chunks(io.RawIOBase):
+    """A stream of bytes out of pieces of any size."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        piece = self._rest or next(filter(None, self._pieces), b"")
+        count = min(len(piece), len(target))
+        target[:count] = piece[:count]
+        self._rest = piece[count:]
+        return count
+
+
+def _buffer(pieces: Iterator[bytes]) -> BinaryIO:
+    return io.BufferedReader(_Chunks(pieces), HEAD)
+
+
+def _chunks(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    yield head
+    while piece := stream.read(HEAD):
+        yield piece
+
+
+def _rejoin(head: bytes, stream: BinaryIO) -> BinaryIO:
+    """A stream from its start again, after its head was read."""
+    if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
+        try:
+            stream.seek(-len(head), os.SEEK_CUR)
+        except OSError:  # a pipe
+            pass
+        else:
+            return stream
+    return _buffer(_chunks(head, stream))
+
+
+def _recode(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    for piece in pieces:
+        yield decoder.decode(piece).encode("utf-8", "replace")
+    yield decoder.decode(b"", final=True).encode("utf-8", "replace")

@@ -1,0 +1,130 @@
+"""The table of formats, and which of its rows a document is of.
+
+``FORMATS`` is walked from the top for each document: the first row that has its keys, and whose
+reader takes it, reads it. So a row that says more stands before one that says less, and the last
+ones take anything with token counts. A new format is a row in the module of its family, with the
+source of what it says, and a sample in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
+from energy_tracking.logs.formats.evaluations import EVALUATIONS
+from energy_tracking.logs.formats.gateways import GATEWAYS
+from energy_tracking.logs.formats.ledgers import LEDGER
+from energy_tracking.logs.formats.responses import BATCHES, RESPONSE, RESPONSES
+from energy_tracking.logs.formats.spans import SPANS
+from energy_tracking.logs.formats.streams import STREAMS
+from energy_tracking.logs.formats.sums import SUMS
+from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS
+from energy_tracking.logs.formats.traces import TRACES
+from energy_tracking.logs.formats.transcripts import TRANSCRIPTS
+
+FORMATS: tuple[LogFormat, ...] = (
+    GIVEN_COLUMNS,
+    LEDGER,
+    *SPANS,
+    *TRACES,
+    *SUMS,
+    *GATEWAYS,
+    *EVALUATIONS,
+    *BATCHES,
+    *STREAMS,
+    *TRANSCRIPTS,
+    *RESPONSES,
+    RESPONSE,
+    KNOWN_COLUMNS,
+)
+
+REMEMBERED_SHAPES = 10_000
+NAMED_NEAREST = 2
+NAMED_KEYS = 8
+
+# Objects that hold documents in a list, and one that holds a document.
+LISTS = (
+    *("data", "items", "results", "runs", "traces", "observations", "logs", "requests"),
+    *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
+    *("hits", "spans", "value"),
+)
+WRAPPERS = (
+    *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
+    *("output", "raw_response", "payload", "data", "event", "_source", "jsonPayload", "message"),
+)
+
+
+class Recogniser:
+    """Finds the rows that may read a document, by its keys."""
+
+    def __init__(self) -> None:
+        """Start with no shape known."""
+        self._rows: dict[tuple[str, ...], tuple[LogFormat, ...]] = {}
+
+    def rows_for(self, document: Document) -> tuple[LogFormat, ...]:
+        """List the rows whose keys a document has."""
+        shape = tuple(document)
+        rows = self._rows.get(shape)
+        if rows is None:
+            if len(self._rows) >= REMEMBERED_SHAPES:
+                self._rows.clear()
+            rows = tuple(row for row in FORMATS if row.has_keys(document))
+            self._rows[shape] = rows
+        return rows
+
+
+def documents_inside(document: Document) -> list[Document]:
+    """The documents that a document of no format holds; none where it holds none."""
+    for name in LISTS:
+        inner = document.get(name)
+        if isinstance(inner, list):
+            found = [entry for entry in inner if isinstance(entry, Mapping)]
+            if found:
+                return found
+    for name in WRAPPERS:
+        inner = document.get(name)
+        if isinstance(inner, Mapping):
+            return [inner]
+    return []
+
+
+def describe_missing(document: Any) -> str:
+    """Say which formats come nearest to a document, and what they lack.
+
+    Args:
+        document: What could not be read.
+    """
+    if not isinstance(document, Mapping):
+        return (
+            "it holds neither JSON nor a table with names in its first line; "
+            "see the formats in the README"
+        )
+    shape = set(map(str, document))
+    near = sorted(
+        (row for row in FORMATS if row.is_said and row.keys & shape),
+        key=lambda row: (len(row.keys - shape), -len(row.keys & shape)),
+    )[:NAMED_NEAREST]
+    lacking = ", ".join(
+        f"{row.name!r} (no {' or '.join(sorted(row.keys - shape or row.any_of))})"
+        if row.keys - shape or row.any_of
+        else f"{row.name!r} (no token counts)"
+        for row in near
+    )
+    names = [str(name)[:40] for name in document]
+    more = f" and {len(names) - NAMED_KEYS} more" if len(names) > NAMED_KEYS else ""
+    return (
+        f"its first entry has {', '.join(map(repr, names[:NAMED_KEYS])) or 'no keys'}{more}; "
+        f"{f'nearest: {lacking}; ' if lacking else ''}"
+        "name its columns: --columns input=NAME,output=NAME,model=NAME,time=NAME"
+    )
+
+
+__all__ = [
+    "FORMATS",
+    "LogFile",
+    "LogFormat",
+    "Recogniser",
+    "describe_missing",
+    "documents_inside",
+]

@@ -1,0 +1,221 @@
+"""What a row of the table of formats is, and what its reader gets and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from energy_tracking.errors import UnreadableLogError
+from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.usage.dialects import TokenUsage, read_usage
+
+Document = Mapping[str, Any]
+
+ENOUGH_TO_BE_UNIQUE = 20
+"""A server's id of this length or more [characters] is of one response alone.
+
+Ollama draws its ids from 999: https://github.com/ollama/ollama/pull/15089
+"""
+
+
+@dataclass(slots=True)
+class LogFile:
+    """A file while it is read.
+
+    Attributes:
+        path: The file.
+        report: What reading finds and leaves out.
+        strict: Whether to raise at the first entry that cannot be read.
+        columns: The names that the caller gave to the columns of a table.
+        line: Where the document that is being read starts.
+        memory: What a format remembers from one document of the file for the next.
+    """
+
+    path: str
+    report: ReadReport
+    strict: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    line: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def leave_out(self, reason: str) -> None:
+        """Count an entry that cannot be read.
+
+        Args:
+            reason: Why, the same words for each of the same kind.
+
+        Raises:
+            UnreadableLogError: Reading is strict.
+        """
+        if self.strict:
+            raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}")
+        self.report.leave_out(reason, self.path, self.line)
+
+
+Reader = Callable[[Document, LogFile], "list[LoggedCall] | None"]
+"""A document and its file -> the calls in it; an empty list where it is of the format and has
+none; None where it is not of the format after all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFormat:
+    """One way of keeping calls.
+
+    Attributes:
+        name: What the row is called.
+        keys: All of these at the top of a document mark the format.
+        any_of: And one of these, where there are some.
+        read: Its reader.
+        finish: The calls that the end of the file settles.
+        is_said: Whether to name the format where a file is of none.
+    """
+
+    name: str
+    keys: frozenset[str] = frozenset()
+    any_of: frozenset[str] = frozenset()
+    read: Reader
+    finish: Callable[[LogFile], Iterable[LoggedCall]] | None = None
+    is_said: bool = True
+
+    def has_keys(self, document: Document) -> bool:
+        """Whether a document has what marks the format."""
+        return self.keys <= document.keys() and (
+            not self.any_of or not self.any_of.isdisjoint(document)
+        )
+
+
+def keys(*names: str) -> frozenset[str]:
+    """The keys that mark a format."""
+    return frozenset(names)
+
+
+def at(document: object, *path: str | int) -> Any:
+    """What lies at the end of a path of keys and indices; None where it breaks off."""
+    for key in path:
+        if isinstance(document, Mapping):
+            document = document.get(key)
+        elif isinstance(document, list) and isinstance(key, int) and -1 <= key < len(document):
+            document = document[key] if document else None
+        else:
+            return None
+    return document
+
+
+def mappings(value: object) -> list[Document]:
+    """The objects in a list; none where it is no list."""
+    if not isinstance(value, list):
+        return []
+    return [entry for entry in value if isinstance(entry, Mapping)]
+
+
+def text(value: object) -> str | None:
+    """A text that is not empty; else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def whole(value: object) -> int | None:
+    """A count; None where it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, int | float) and 0 <= value < 1e18 and value == int(value):
+        return int(value)
+    return None
+
+
+def usage_of(
+    input_tokens: object,
+    output_tokens: object,
+    *,
+    cached: object = None,
+    written: object = None,
+    reasoning: object = None,
+    total: object = None,
+) -> TokenUsage | None:
+    """Token counts that lie anywhere; None where neither input nor output is one.
+
+    Args:
+        input_tokens: The prompt, cached tokens included.
+        output_tokens: The output, reasoning included.
+        cached: Part of the input read from a prompt cache.
+        written: Part of the input written to one.
+        reasoning: Part of the output.
+        total: Input and output, where the log has it.
+    """
+    if input_tokens is None and output_tokens is None:
+        return None
+    return read_usage(
+        {
+            name: value
+            for name, value in (
+                ("input_tokens", input_tokens),
+                ("output_tokens", 0 if output_tokens is None else output_tokens),
+                ("cached_input_tokens", cached),
+                ("cache_write_input_tokens", written),
+                ("reasoning_tokens", reasoning),
+                ("total_tokens", total),
+            )
+            if value is not None
+        }
+    )
+
+
+def sum_of_tokens(
+    input_tokens: object, output_tokens: object, cached: object = 0, reasoning: object = None
+) -> TokenUsage:
+    """The tokens of a sum, which may be more than any one call has [tokens].
+
+    Args:
+        input_tokens: The prompts, cached tokens included.
+        output_tokens: The outputs, reasoning included.
+        cached: Part of the input read from a prompt cache.
+        reasoning: Part of the output.
+    """
+    inputs, outputs = whole(input_tokens) or 0, whole(output_tokens) or 0
+    part = whole(reasoning)
+    return TokenUsage(
+        input_tokens=inputs,
+        cached_input_tokens=min(whole(cached) or 0, inputs),
+        output_tokens=outputs,
+        reasoning_tokens=None if part is None else min(part, outputs),
+        dialect="sum",
+    )
+
+
+def sum_in(raw: object) -> TokenUsage | None:
+    """The tokens of a usage object that may be more than one call has; None where it has none."""
+    if not isinstance(raw, Mapping):
+        return None
+    usage = read_usage(raw)
+    if usage is not None and not usage.repairs:
+        return usage
+    inputs = raw.get("input_tokens", raw.get("prompt_tokens"))
+    outputs = raw.get("output_tokens", raw.get("completion_tokens"))
+    if whole(inputs) is None and whole(outputs) is None:
+        return usage
+    cached = at(raw, "input_tokens_details", "cached_tokens")
+    return sum_of_tokens(inputs, outputs, cached)
+
+
+def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCall:
+    """Give a call what every copy of it has in common.
+
+    Args:
+        call: The call; its response's id is enough where it is long enough to be unique.
+        *ids: Other ids of the request.
+        created: When the response was made, as the server wrote it.
+    """
+    response_id, usage = call.response_id, call.usage
+    if response_id is not None and len(response_id) >= ENOUGH_TO_BE_UNIQUE:
+        call.identity, call.grows = (response_id,), True
+        return call
+    named = tuple(one for one in (response_id, *ids) if isinstance(one, str | int))
+    if named:
+        tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
+        call.identity = (*named, str(created), tokens)
+    return call

@@ -1,0 +1,218 @@
+"""Results of evaluations and of agents under evaluation: inspect, promptfoo, SWE-agent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    mappings,
+    sum_of_tokens,
+    text,
+    usage_of,
+    whole,
+)
+from energy_tracking.logs.formats.responses import call_in_body, error_name
+from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.dialects import TokenUsage
+
+# inspect.
+
+
+def _read_inspect_log(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A whole log, or the header of one whose samples lie beside it."""
+    if not isinstance(document.get("eval"), Mapping):
+        return None
+    calls: list[LoggedCall] = []
+    for sample in mappings(document.get("samples")):
+        calls += _calls_of_sample(sample)
+    if calls or file.path.endswith(".eval"):
+        return calls
+    # A log without samples has their sums.
+    return list(
+        _sums_by_model(at(document, "stats", "model_usage"), at(document, "eval", "run_id"))
+    )
+
+
+def _read_inspect_sample(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    if "events" not in document and "model_usage" not in document:
+        return None
+    return _calls_of_sample(document)
+
+
+def _calls_of_sample(sample: Document) -> list[LoggedCall]:
+    """One call per model event; the sample's own usage is their sum."""
+    session = text(sample.get("uuid"))
+    calls = []
+    for event in mappings(sample.get("events")):
+        if event.get("event") != "model" or event.get("pending"):
+            continue
+        usage = _inspect_usage(at(event, "output", "usage"))
+        failed = error_name(event.get("error"))
+        if usage is None and failed is None:
+            continue
+        event_id = text(event.get("uuid"))
+        model = text(event.get("model")) or text(at(event, "output", "model"))
+        calls.append(
+            LoggedCall(
+                provider=(model or "").partition("/")[0] or "unknown",
+                model=model,
+                usage=usage,
+                time=time_of(event.get("completed") or event.get("timestamp")),
+                session=session,
+                error_type=failed and (failed if usage is None else None),
+                cache_hit=event.get("cache") == "read",
+                identity=None if event_id is None else ("inspect", event_id),
+            )
+        )
+    return calls or list(_sums_by_model(sample.get("model_usage"), session))
+
+
+def _inspect_usage(counts: object) -> TokenUsage | None:
+    """Counts of a model event: some providers' inputs leave out the cached tokens."""
+    if not isinstance(counts, Mapping):
+        return None
+    inputs, outputs = whole(counts.get("input_tokens")), whole(counts.get("output_tokens"))
+    cached = whole(counts.get("input_tokens_cache_read"))
+    written = whole(counts.get("input_tokens_cache_write"))
+    beside, total = (cached or 0) + (written or 0), whole(counts.get("total_tokens"))
+    if inputs is not None and beside:
+        is_outside = total == inputs + beside + (outputs or 0) or beside > inputs
+        inputs += beside if is_outside else 0
+    return usage_of(
+        inputs, outputs, cached=cached, written=written, reasoning=counts.get("reasoning_tokens")
+    )
+
+
+def _sums_by_model(by_model: object, session: object) -> Iterator[LoggedCall]:
+    for model, counts in by_model.items() if isinstance(by_model, Mapping) else ():
+        usage = _inspect_usage(counts)
+        if usage is not None:
+            yield LoggedCall(
+                provider=str(model).partition("/")[0],
+                model=model,
+                usage=usage,
+                session=text(session),
+                requests=None,
+                identity=None if session is None else ("inspect", session, model),
+            )
+
+
+# promptfoo.
+
+
+def _read_promptfoo(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    results = document.get("results")
+    inner = results.get("results") if isinstance(results, Mapping) else results
+    if not isinstance(inner, list):
+        return None
+    found = [_promptfoo_call(result) for result in mappings(inner)]
+    calls = [call for call in found if call is not None]
+    if not calls and "evalId" not in document:
+        return None
+    time = time_of(at(results, "timestamp") or document.get("createdAt"))
+    for call in calls:
+        call.time, call.session = call.time or time, text(document.get("evalId"))
+    return calls
+
+
+def _read_promptfoo_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    if at(document, "response", "tokenUsage") is None and "promptIdx" not in document:
+        return None
+    call = _promptfoo_call(document)
+    return [] if call is None else [call]
+
+
+def _promptfoo_call(result: Document) -> LoggedCall | None:
+    counts = at(result, "response", "tokenUsage") or result.get("tokenUsage")
+    failed = error_name(at(result, "response", "error"))
+    if not isinstance(counts, Mapping):
+        counts = {}
+    provider = result.get("provider")
+    name = text(at(provider, "id")) or text(provider)
+    requests = whole(counts.get("numRequests"))
+    is_cached = at(result, "response", "cached") is True
+    inputs, outputs = whole(counts.get("prompt")), whole(counts.get("completion"))
+    if not is_cached and whole(counts.get("cached")) and not (inputs or outputs):
+        is_cached = True
+    if not is_cached and inputs is None and outputs is None and failed is None:
+        return None
+    result_id = text(result.get("id"))
+    vendor, _, model = (name or "").partition(":")
+    reasoning = at(counts, "completionDetails", "reasoning")
+    several = requests is not None and requests > 1
+    read: Any = sum_of_tokens if several else usage_of
+    return LoggedCall(
+        provider=vendor or "unknown",
+        model=model.rpartition(":")[2] or name,
+        usage=read(inputs, outputs, reasoning=reasoning),
+        requests=requests if several else 1,
+        error_type=failed,
+        cache_hit=is_cached,
+        identity=None if result_id is None else ("promptfoo", result_id),
+    )
+
+
+# SWE-agent and mini-SWE-agent.
+
+
+def _read_trajectory(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A trajectory: its responses where it keeps them, else the sum that it ends with."""
+    stats = at(document, "info", "model_stats")
+    if not isinstance(stats, Mapping):
+        return None
+    calls = []
+    for message in mappings(document.get("messages")):
+        body = at(message, "extra", "response")
+        if isinstance(body, Mapping):
+            call = call_in_body(body)
+            if call.usage is not None:
+                call.time = call.time or time_of(at(message, "extra", "timestamp"))
+                calls.append(identify(call, created=body.get("created")))
+    if calls:
+        return calls
+    requests = whole(stats.get("api_calls"))
+    sent, received = whole(stats.get("tokens_sent")), whole(stats.get("tokens_received"))
+    if sent is None and received is None:
+        file.leave_out("an agent's trajectory without token counts")
+        return []
+    return [
+        LoggedCall(
+            model=_model_of_trajectory(document),
+            usage=sum_of_tokens(sent, received),
+            requests=requests or None,
+        )
+    ]
+
+
+def _model_of_trajectory(document: Document) -> str | None:
+    config = document.get("replay_config")
+    if isinstance(config, str):
+        try:
+            config = json.loads(config)
+        except (ValueError, RecursionError):
+            config = None
+    return text(at(config, "agent", "model", "name")) or text(
+        at(document, "info", "config", "model", "model_name")
+    )
+
+
+EVALUATIONS: tuple[LogFormat, ...] = (
+    # Source: https://inspect.aisi.org.uk/eval-logs.html
+    LogFormat(name="inspect", keys=keys("eval", "status"), read=_read_inspect_log),
+    LogFormat(name="inspect-sample", keys=keys("id", "epoch"), read=_read_inspect_sample),
+    # Source: https://www.promptfoo.dev/docs/configuration/outputs/
+    LogFormat(name="promptfoo", keys=keys("results"), read=_read_promptfoo),
+    LogFormat(name="promptfoo-line", keys=keys("provider", "response"), read=_read_promptfoo_line),
+    # Source: https://swe-agent.com/latest/usage/trajectories/
+    # Source: https://mini-swe-agent.com/latest/usage/output_files/
+    LogFormat(name="swe-agent", keys=keys("info"), any_of=keys("trajectory", "messages"),
+              read=_read_trajectory),
+)  # fmt: skip

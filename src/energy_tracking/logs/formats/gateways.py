@@ -1,0 +1,286 @@
+"""Logs of gateways and exports of observability tools: LiteLLM, Helicone, Langfuse, LangSmith.
+
+They keep counts of their own beside the response, and answers from their own cache beside those
+of models. The response's own usage is preferred where it is there: it says more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    mappings,
+    text,
+    usage_of,
+    whole,
+)
+from energy_tracking.logs.formats.responses import call_in_body, error_name
+from energy_tracking.logs.logged import NO_TAGS, LoggedCall, time_of
+from energy_tracking.usage.dialects import TokenUsage, read_usage
+
+# A gateway's name of a provider -> ``gen_ai.provider.name``, where they differ.
+PROVIDER_NAMES = {
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "aws": "aws.bedrock",
+    "amazon_bedrock": "aws.bedrock",
+    "vertex_ai": "gcp.vertex_ai",
+    "google_vertexai": "gcp.vertex_ai",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gemini",
+    "google_genai": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "xai": "x_ai",
+}
+
+# The end of a gateway's name of a call -> ``gen_ai.operation.name``.
+OPERATION_ENDINGS = {
+    "embedding": "embeddings",
+    "text_completion": "text_completion",
+    "image_generation": "image_generation",
+    "transcription": "transcription",
+    "speech": "speech",
+    "moderation": "moderation",
+}
+
+
+def provider_named(name: object) -> str:
+    """``gen_ai.provider.name`` of a provider as a gateway calls it."""
+    lower = name.lower() if isinstance(name, str) and name else "unknown"
+    return PROVIDER_NAMES.get(lower, lower)
+
+
+def unpacked(value: object) -> Any:
+    """The value, out of JSON where it is a text of it, as in tables."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value
+
+
+def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A spend log or a standard logging payload."""
+    metadata = unpacked(document.get("metadata"))
+    usage = read_usage(at(metadata, "usage_object"))
+    if usage is None:
+        counts = (document.get("prompt_tokens"), document.get("completion_tokens"))
+        usage = usage_of(*counts) if any(counts) else None
+    is_failed = document.get("status") == "failure"
+    errors = at(metadata, "error_information") or document.get("error_information")
+    failed = text(at(errors, "error_class")) or error_name(at(errors, "error_code")) or "failure"
+    if usage is None and not is_failed:
+        return None
+    call_type = str(document.get("call_type"))
+    tags = unpacked(document.get("request_tags"))
+    call = LoggedCall(
+        provider=provider_named(document.get("custom_llm_provider")),
+        operation=next(
+            (name for ending, name in OPERATION_ENDINGS.items() if call_type.endswith(ending)),
+            "chat",
+        ),
+        model=text(document.get("model")),
+        response_id=text(document.get("request_id") or document.get("id")),
+        usage=usage,
+        time=time_of(document.get("endTime")),
+        session=text(document.get("session_id") or document.get("trace_id")),
+        tags={"request_tags": ",".join(map(str, tags))} if isinstance(tags, list) and tags
+        else NO_TAGS,
+        error_type=failed if is_failed else None,
+        cache_hit=str(document.get("cache_hit")).lower() == "true",
+    )  # fmt: skip
+    return [identify(call)]
+
+
+NO_REFERENCE = "00000000-0000-0000-0000-000000000000"
+
+
+def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    body = unpacked(document.get("response_body"))
+    call = call_in_body(body) if isinstance(body, Mapping) else LoggedCall()
+    if call.usage is None:
+        cached = whole(document.get("prompt_cache_read_tokens"))
+        call.usage = usage_of(
+            document.get("prompt_tokens"),
+            document.get("completion_tokens"),
+            cached=cached,
+            written=document.get("prompt_cache_write_tokens"),
+            reasoning=document.get("reasoning_tokens"),
+        )
+    status = whole(document.get("response_status"))
+    if status is not None and status >= 400:
+        call.error_type = error_name(at(body, "error")) or str(status)
+    if call.usage is None and call.error_type is None:
+        return None
+    call.provider = provider_named(document.get("provider"))
+    call.model = (
+        call.model or text(document.get("response_model")) or text(document.get("request_model"))
+    )
+    created = document.get("response_created_at") or document.get("request_created_at")
+    call.time = call.time or time_of(created)
+    properties = unpacked(document.get("request_properties"))
+    if isinstance(properties, Mapping):
+        call.tags = {str(name): str(value) for name, value in properties.items()}
+        call.session = text(properties.get("Helicone-Session-Id"))
+    call.cache_hit = document.get("cache_reference_id") not in (None, "", NO_REFERENCE)
+    return [identify(call, document.get("request_id"))]
+
+
+# Langfuse's types of observations that are calls -> the operation.
+LANGFUSE_CALLS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
+
+
+def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An observation, of the blob export, the API or a table, or a trace with all of its."""
+    inner = document.get("observations")
+    if isinstance(inner, list):
+        found = (_read_langfuse(observation, file) for observation in mappings(inner))
+        return [call for calls in found for call in calls or ()]
+    kind = document.get("type")
+    if not isinstance(kind, str) or not kind.isupper():
+        return None
+    if kind not in LANGFUSE_CALLS:
+        return []
+    named = {name.replace("_", "").lower(): value for name, value in document.items()}
+    usage = _langfuse_usage(named)
+    failed = named.get("level") == "ERROR"
+    if usage is None and not failed:
+        file.leave_out("a generation without token counts")
+        return []
+    observation = named.get("id")
+    return [
+        LoggedCall(
+            operation=LANGFUSE_CALLS[kind],
+            model=text(named.get("providedmodelname") or named.get("model"))
+            or text(named.get("internalmodelid")),
+            usage=usage,
+            time=time_of(named.get("endtime") or named.get("starttime")),
+            session=text(named.get("sessionid") or named.get("traceid")),
+            error_type="error" if failed and usage is None else None,
+            # An observation is exported again when it has changed.
+            grows=True,
+            identity=("langfuse", observation) if isinstance(observation, str) else None,
+        )
+    ]
+
+
+def _langfuse_usage(named: Document) -> TokenUsage | None:
+    details = unpacked(named.get("usagedetails"))
+    if not isinstance(details, Mapping) or not details:
+        details = unpacked(named.get("usage"))
+    if isinstance(details, Mapping):
+        usage = _disjoint_usage(details) or read_usage(details)
+        if usage is not None:
+            return usage
+    for inputs, outputs in (
+        ("inputusage", "outputusage"),
+        ("inputtokens", "outputtokens"),
+        ("prompttokens", "completiontokens"),
+    ):
+        if named.get(inputs) is not None or named.get(outputs) is not None:
+            return usage_of(named.get(inputs), named.get(outputs))
+    return None
+
+
+def _disjoint_usage(details: Document) -> TokenUsage | None:
+    """Counts by what they are of; those that share a beginning are parts beside each other.
+
+    Source: https://langfuse.com/docs/observability/features/token-and-cost-tracking
+    """
+    if "input" not in details and "output" not in details:
+        return None
+    counts = {name: whole(value) or 0 for name, value in details.items() if value is not None}
+    inputs = {name: count for name, count in counts.items() if "input" in name}
+    outputs = {name: count for name, count in counts.items() if "output" in name}
+    total, alone = counts.get("total"), counts.get("input", 0) + counts.get("output", 0)
+    parts_inside = total == alone and total != sum((*inputs.values(), *outputs.values()))
+    return usage_of(
+        counts.get("input", 0) if parts_inside else sum(inputs.values()),
+        counts.get("output", 0) if parts_inside else sum(outputs.values()),
+        cached=sum(count for name, count in inputs.items() if "cache" in name and (
+            "read" in name or "cached" in name)),
+        written=sum(count for name, count in inputs.items() if "creation" in name
+                    or "write" in name),
+        reasoning=sum(count for name, count in outputs.items() if "reasoning" in name) or None,
+    )  # fmt: skip
+
+
+def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A run; one with others below it repeats their sums."""
+    calls: list[LoggedCall] = []
+    for child in mappings(unpacked(document.get("child_runs"))):
+        calls += _read_langsmith(child, file) or ()
+    kind = document.get("run_type")
+    if kind not in ("llm", "embedding"):
+        return calls if isinstance(kind, str) else None
+    outputs = unpacked(document.get("outputs"))
+    extra = unpacked(document.get("extra"))
+    message = at(outputs, "generations", 0, 0, "message", "kwargs")
+    if message is None:
+        message = at(outputs, "generations", 0, "message", "kwargs")
+    places = (
+        at(outputs, "usage_metadata"),
+        at(extra, "metadata", "usage_metadata"),
+        at(message, "usage_metadata"),
+        at(outputs, "llm_output", "token_usage"),
+        at(outputs, "usage"),
+        at(outputs, "llm_output", "usage"),
+    )
+    usage = next(filter(None, map(read_usage, filter(None, places))), None)
+    if usage is None and whole(document.get("total_tokens")):
+        usage = usage_of(document.get("prompt_tokens"), document.get("completion_tokens"))
+    failed = error_name(document.get("error"))
+    if usage is None and failed is None:
+        file.leave_out("a run without token counts")
+        return calls
+    metadata = at(extra, "metadata")
+    run = document.get("id")
+    call = LoggedCall(
+        provider=provider_named(at(metadata, "ls_provider")),
+        operation="embeddings" if kind == "embedding" else "chat",
+        model=text(at(metadata, "ls_model_name"))
+        or text(at(extra, "invocation_params", "model"))
+        or text(at(extra, "invocation_params", "model_name"))
+        or text(at(outputs, "llm_output", "model_name")),
+        usage=usage,
+        time=time_of(document.get("end_time") or document.get("start_time")),
+        session=text(document.get("trace_id")),
+        error_type=failed if usage is None else None,
+        grows=True,
+        identity=("langsmith", run) if isinstance(run, str) else None,
+    )
+    return [*calls, call]
+
+
+GATEWAYS: tuple[LogFormat, ...] = (
+    # Source: https://docs.litellm.ai/docs/proxy/logging_spec
+    # Source: https://github.com/BerriAI/litellm/blob/main/schema.prisma (LiteLLM_SpendLogs)
+    LogFormat(name="litellm", keys=keys("call_type", "startTime", "model"), read=_read_litellm),
+    # Source: https://docs.helicone.ai/rest/request/post-v1requestquery
+    LogFormat(
+        name="helicone", keys=keys("request_id"),
+        any_of=keys("response_body", "request_created_at", "response_created_at"),
+        read=_read_helicone,
+    ),
+    # Source: https://langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields
+    # Source: https://api.reference.langfuse.com (Observation)
+    LogFormat(
+        name="langfuse", keys=keys("id", "type"),
+        any_of=keys("traceId", "trace_id", "usageDetails", "usage_details"), read=_read_langfuse,
+    ),
+    LogFormat(name="langfuse-trace", keys=keys("id", "observations"), read=_read_langfuse),
+    # Source: https://docs.langchain.com/langsmith/run-data-format
+    LogFormat(name="langsmith", keys=keys("run_type"), read=_read_langsmith),
+)  # fmt: skip

@@ -1,0 +1,365 @@
+"""Responses as servers sent them: alone, in a batch's output, or beside other things in a log.
+
+``ResponseAt`` is the reader of all rows that keep one response at one place; which place, and
+what else is beside it, are its fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    mappings,
+    sum_in,
+    text,
+    usage_of,
+)
+from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.dialects import MAX_TOKENS, TokenUsage, read_usage
+from energy_tracking.usage.payloads import MEASURED_ENERGY, measured_energy_in, usage_in
+
+Path = tuple[str, ...]
+"""The keys that lead from a document to what is looked for."""
+
+# By a response's `object`, or where it has none, as moderations and images, by a key.
+OPERATIONS = {
+    "text_completion": "text_completion",
+    "list": "embeddings",
+    "results": "moderation",
+    "data": "image_generation",
+}
+
+# Where an error says what it is, the most exact first.
+ERROR_NAMES = ("error", "status", "code", "errorCode", "type")
+NO_ERRORS = frozenset({"", "succeeded", *range(200, 300)})
+ERROR_NAME_LENGTH = 64
+
+_ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
+
+
+def usage_in_body(body: Document) -> TokenUsage | None:
+    """The token counts of a response's body, of whichever server; None where it has none."""
+    raw = body.get("usage")
+    if raw is None:
+        raw = body.get("usageMetadata") or body.get("usage_metadata") or usage_in(body)
+    usage = None if raw is None else read_usage(raw)
+    if usage is not None and usage.repairs and _has_huge_count(raw):
+        return sum_in(raw)
+    if usage is None:
+        for read in _OTHER_USAGES:
+            usage = read(body)
+            if usage is not None:
+                break
+    return usage
+
+
+def _has_huge_count(raw: object) -> bool:
+    """Whether a usage has a count that no call has."""
+    counts = raw.values() if isinstance(raw, Mapping) else ()
+    return any(type(count) in (int, float) and count > MAX_TOKENS for count in counts)
+
+
+def _titan_usage(body: Document) -> TokenUsage | None:
+    # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html
+    if "inputTextTokenCount" not in body:
+        return None
+    results = [result.get("tokenCount") for result in mappings(body.get("results"))]
+    outputs = sum(count for count in results if type(count) is int)
+    return usage_of(body["inputTextTokenCount"], outputs)
+
+
+def _llama_usage(body: Document) -> TokenUsage | None:
+    # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html
+    if "generation_token_count" not in body:
+        return None
+    return usage_of(body.get("prompt_token_count"), body["generation_token_count"])
+
+
+def _ollama_usage(body: Document) -> TokenUsage | None:
+    # Source: https://github.com/ollama/ollama/blob/main/docs/api.md
+    if "eval_count" not in body and "prompt_eval_count" not in body:
+        return None
+    return usage_of(body.get("prompt_eval_count", 0), body.get("eval_count", 0))
+
+
+def _bedrock_metrics(body: Document) -> TokenUsage | None:
+    metrics = at(body, "amazon-bedrock-invocationMetrics")
+    return usage_of(at(metrics, "inputTokenCount"), at(metrics, "outputTokenCount"))
+
+
+def _cohere_usage(body: Document) -> TokenUsage | None:
+    meta = body.get("meta")
+    return None if not isinstance(meta, Mapping) else read_usage(meta)
+
+
+_OTHER_USAGES = (_titan_usage, _llama_usage, _ollama_usage, _bedrock_metrics, _cohere_usage)
+
+
+def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
+    """What a response says of its call.
+
+    Args:
+        body: The response.
+        provider: ``gen_ai.provider.name``.
+    """
+    usage = usage_in_body(body)
+    raw = body.get("usage")
+    measured = None
+    if not _ENERGY_NAMES.isdisjoint(body) or (
+        isinstance(raw, Mapping) and not _ENERGY_NAMES.isdisjoint(raw)
+    ):
+        measured = measured_energy_in(body)
+    return LoggedCall(
+        provider=provider,
+        operation=_operation(body),
+        model=text(body.get("model") or body.get("modelVersion") or body.get("model_version")),
+        response_id=text(body.get("id") or body.get("responseId") or body.get("response_id")),
+        usage=usage,
+        measured_energy_joules=measured,
+        time=time_of(created_in(body)),
+    )
+
+
+def created_in(body: Document) -> Any:
+    """When a response was made, as the server wrote it."""
+    return (
+        body.get("completed_at")
+        or body.get("created")
+        or body.get("created_at")
+        or body.get("createTime")
+    )
+
+
+def _operation(body: Document) -> str:
+    named = body.get("object")
+    words: Any = (named,) if isinstance(named, str) else body
+    if named == "chat.completion":
+        return "chat"
+    return next((OPERATIONS[word] for word in words if word in OPERATIONS), "chat")
+
+
+def error_name(error: object) -> str | None:
+    """What to call an error; None where there is none."""
+    if error is None:
+        return None
+    if isinstance(error, Mapping):
+        names = filter(None, (error_name(error.get(name)) for name in ERROR_NAMES))
+        return next(names, "error") if error else None
+    if type(error) not in (str, int) or error in NO_ERRORS:
+        return None
+    # A message may follow, and quote what was asked.
+    name = str(error).partition(":")[0].strip()
+    return name if name.isprintable() and 0 < len(name) <= ERROR_NAME_LENGTH else "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseAt:
+    """Reads documents that keep one response each.
+
+    Attributes:
+        body: Where the response is.
+        ids: Where there are ids of the request.
+        errors: Where it is said what failed, the most exact first.
+        times: Where it is said when the call ran, if the response does not say it.
+        models: Where the model is named, if the response does not name it.
+        provider: ``gen_ai.provider.name``.
+        operation: ``gen_ai.operation.name``; None where the response itself says it.
+        needs_usage: A document without token counts is something else.
+    """
+
+    body: Path = ()
+    ids: tuple[Path, ...] = ()
+    errors: tuple[Path, ...] = (("error",),)
+    times: tuple[Path, ...] = ()
+    models: tuple[Path, ...] = ()
+    provider: str = "unknown"
+    operation: str | None = None
+    needs_usage: bool = False
+
+    def __call__(self, document: Document, file: LogFile) -> list[LoggedCall] | None:
+        """Read one document."""
+        body: Any = document
+        for key in self.body:
+            body = body.get(key) if isinstance(body, Mapping) else None
+        error_type = None
+        for path in self.errors:
+            error = at(document, *path)
+            if error is not None:
+                error_type = error_name(error)
+                if error_type is not None:
+                    break
+        if not isinstance(body, Mapping):
+            if error_type is None or self.needs_usage:
+                return None
+            body = {}
+        call = call_in_body(body, self.provider)
+        if call.usage is None and self.needs_usage:
+            return None
+        call.error_type = error_type
+        if self.operation is not None:
+            call.operation = self.operation
+        if self.provider == "openai":
+            call.provider = _provider_by_body(body)
+        if call.time is None:
+            call.time = next(
+                filter(None, (time_of(at(document, *one)) for one in self.times)), None
+            )
+        if call.model is None:
+            models = (text(at(document, *path)) for path in self.models)
+            call.model = next(filter(None, models), None)
+        ids = [at(document, *path) for path in self.ids]
+        return [identify(call, *ids, created=created_in(body))]
+
+
+def _provider_by_body(body: Document) -> str:
+    """Whose server wrote a body of OpenAI's shape, where it shows."""
+    if "x_groq" in body:
+        return "groq"
+    if "prompt_filter_results" in body or "content_filter_results" in (
+        at(body, "choices", 0) or ()
+    ):
+        return "azure.ai.openai"
+    return "openai"
+
+
+# A row with more keys stands before those with fewer.
+BATCHES: tuple[LogFormat, ...] = (
+    # Source: https://platform.claude.com/docs/en/api/messages/batches/results
+    LogFormat(
+        name="anthropic-batch",
+        keys=keys("custom_id", "result"),
+        read=ResponseAt(
+            body=("result", "message"),
+            ids=(("custom_id",),),
+            errors=(("result", "error"), ("result", "type")),
+            provider="anthropic",
+            operation="chat",
+        ),
+    ),
+    # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-from-cloud-storage
+    LogFormat(
+        name="vertex-batch",
+        keys=keys("request", "status", "processed_time"),
+        read=ResponseAt(
+            body=("response",),
+            errors=(("status",),),
+            times=(("processed_time",),),
+            provider="gcp.vertex_ai",
+            operation="generate_content",
+        ),
+    ),
+    # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude-batch
+    LogFormat(
+        name="vertex-claude-batch",
+        keys=keys("custom_id", "request", "status"),
+        read=ResponseAt(
+            body=("response",),
+            ids=(("custom_id",),),
+            errors=(("status",),),
+            provider="gcp.vertex_ai",
+            operation="chat",
+        ),
+    ),
+    # Azure OpenAI, Mistral, Groq, Together and vLLM write the same. A refused request has its
+    # error in the body, or only a status, which may be 0.
+    # Source: https://platform.openai.com/docs/api-reference/batch/request-output
+    # Source: https://github.com/openai/openai-openapi/issues/302
+    # Source: https://github.com/tidyverse/ellmer/issues/830
+    LogFormat(
+        name="openai-batch",
+        keys=keys("custom_id"),
+        read=ResponseAt(
+            body=("response", "body"),
+            ids=(("id",), ("custom_id",)),
+            errors=(("error",), ("response", "body", "error"), ("response", "status_code")),
+            provider="openai",
+        ),
+    ),
+    # Source: https://ai.google.dev/gemini-api/docs/batch-api
+    LogFormat(
+        name="gemini-batch",
+        keys=keys("key"),
+        any_of=keys("response", "error"),
+        read=ResponseAt(
+            body=("response",),
+            ids=(("key",),),
+            provider="gcp.gemini",
+            operation="generate_content",
+        ),
+    ),
+    # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html
+    LogFormat(
+        name="bedrock-batch",
+        keys=keys("modelInput"),
+        any_of=keys("modelOutput", "error"),
+        read=ResponseAt(
+            body=("modelOutput",),
+            ids=(("recordId",),),
+            provider="aws.bedrock",
+            operation="chat",
+        ),
+    ),
+)
+
+
+def _read_invocation(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of Bedrock's invocation log, whose counts lie beside the bodies."""
+    inputs, outputs = document.get("input"), document.get("output")
+    cached = at(inputs, "cacheReadInputTokenCount")
+    written = at(inputs, "cacheWriteInputTokenCount")
+    usage = read_usage(
+        {
+            "inputTokens": at(inputs, "inputTokenCount"),
+            "outputTokens": at(outputs, "outputTokenCount") or 0,
+            "cacheReadInputTokens": cached,
+            "cacheWriteInputTokens": written,
+        }
+    )
+    model = text(document.get("modelId"))
+    call = LoggedCall(
+        provider="aws.bedrock",
+        # An ARN of an inference profile ends in its name.
+        model=model and model.rpartition("/")[2],
+        usage=usage,
+        time=time_of(document.get("timestamp")),
+        error_type=error_name(document.get("errorCode")),
+    )
+    if usage is None and call.error_type is None:
+        return None
+    return [identify(call, document.get("requestId"))]
+
+
+RESPONSES: tuple[LogFormat, ...] = (
+    # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html
+    LogFormat(name="bedrock-invocation-log", keys=keys("modelId", "input"), read=_read_invocation),
+    # Logs of responses as they came, beside other things or alone.
+    LogFormat(
+        name="logged-response",
+        keys=keys("response"),
+        read=ResponseAt(
+            body=("response",),
+            errors=(("response", "error"),),
+            times=(("timestamp",), ("time",), ("created_at",), ("ts",)),
+            models=(("model",), ("request", "model")),
+            needs_usage=True,
+        ),
+    ),
+)
+"""Where a response is one of several things in a document."""
+
+RESPONSE = LogFormat(
+    name="response",
+    read=ResponseAt(
+        times=(("timestamp",), ("time",), ("ts",), ("date",), ("start_time",)),
+        needs_usage=True,
+    ),
+)
+"""A response as it came, or anything with a usage."""

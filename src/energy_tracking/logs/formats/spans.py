@@ -1,0 +1,208 @@
+"""Spans of traces: OTLP in JSON, what OpenTelemetry's SDK prints, and rows of span tables.
+
+What attributes mean is for ``span_dialects`` to say, as for live spans. A span around a counted
+one is the same call again, or a sum over several. Spans are exported as they end, so that one
+comes before those around it; inside of a document they are put in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    identify,
+    keys,
+    mappings,
+    text,
+)
+from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.span_dialects import span_facts
+
+SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
+TABLE_PREFIX = "attributes."
+
+# In OTLP's own names, and as protobuf's Python package prints them.
+_SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
+
+
+@dataclass(slots=True)
+class _Span:
+    """A span, of whichever form."""
+
+    span_id: str | None
+    trace_id: str | None
+    parent_id: str | None
+    ended: Any
+    started: Any
+    attributes: Mapping[str, Any]
+
+
+def _read_otlp(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    resources = document.get("resourceSpans") or document.get("resource_spans") or [document]
+    return _calls_of(list(_otlp_spans(mappings(resources))), file)
+
+
+def _otlp_spans(resources: list[Document]) -> Iterator[_Span]:
+    for resource in resources:
+        scopes = next((resource[name] for name in _SCOPES if name in resource), None)
+        for scope in mappings(scopes):
+            for span in mappings(scope.get("spans")):
+                yield _otlp_span(span)
+
+
+def _otlp_span(span: Document) -> _Span:
+    return _Span(
+        span_id=text(span.get("spanId") or span.get("span_id")),
+        trace_id=text(span.get("traceId") or span.get("trace_id")),
+        parent_id=text(span.get("parentSpanId") or span.get("parent_span_id")),
+        ended=_nanoseconds(span.get("endTimeUnixNano") or span.get("end_time_unix_nano")),
+        started=_nanoseconds(span.get("startTimeUnixNano") or span.get("start_time_unix_nano")),
+        attributes=_attributes(span.get("attributes")),
+    )
+
+
+def _nanoseconds(value: object) -> int:
+    """A time in OTLP's JSON, where it is a text [ns]; 0 where it is none."""
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _attributes(listed: object) -> Mapping[str, Any]:
+    """Attributes by name, out of OTLP's list or an object, nested or not."""
+    if isinstance(listed, Mapping):
+        return dict(_flat(listed, ""))
+    return {str(entry.get("key")): _plain(entry.get("value")) for entry in mappings(listed)}
+
+
+def _flat(attributes: Mapping[str, Any], prefix: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    for name, value in attributes.items():
+        if isinstance(value, Mapping) and depth < 8:
+            yield from _flat(value, f"{prefix}{name}.", depth + 1)
+        else:
+            yield prefix + str(name), value
+
+
+def _plain(value: object) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    for kind, plain in value.items():
+        if kind in ("intValue", "int_value"):
+            return _whole(plain)
+        if kind.startswith(("string", "double", "bool")):
+            return plain
+    return None
+
+
+def _whole(value: object) -> Any:
+    """An integer of OTLP's, which JSON has as text."""
+    try:
+        return int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return value
+
+
+def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A span as the SDK's console exporter or Phoenix writes it."""
+    context = document.get("context")
+    if not isinstance(context, Mapping):
+        return None
+    attributes = dict(_attributes(document.get("attributes")))
+    if isinstance(document.get("span_kind"), str):
+        attributes.setdefault("openinference.span.kind", document["span_kind"])
+    span = _Span(
+        span_id=text(context.get("span_id")),
+        trace_id=text(context.get("trace_id")),
+        parent_id=text(document.get("parent_id")),
+        ended=document.get("end_time"),
+        started=document.get("start_time"),
+        attributes=attributes,
+    )
+    return _calls_of([span], file)
+
+
+def _read_single(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A span of OTLP's by itself."""
+    return _calls_of([_otlp_span(document)], file)
+
+
+def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of a table of spans, whose columns are attributes."""
+    attributes = {name.removeprefix(TABLE_PREFIX): value for name, value in document.items()}
+    if document.get("span_kind") is not None:
+        attributes.setdefault("openinference.span.kind", document["span_kind"])
+    span = _Span(
+        span_id=text(attributes.get("context.span_id") or attributes.get("span_id")),
+        trace_id=text(attributes.get("context.trace_id") or attributes.get("trace_id")),
+        parent_id=text(attributes.get("parent_id") or attributes.get("parent_span_id")),
+        ended=attributes.get("end_time"),
+        started=attributes.get("start_time"),
+        attributes=attributes,
+    )
+    return _calls_of([span], file)
+
+
+def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
+    around: set[tuple[str | None, str]] = file.memory.setdefault("spans around", set())
+    if len(spans) > 1:
+        spans.sort(key=lambda span: span.ended if isinstance(span.ended, int) else 0)
+    calls = []
+    for span in spans:
+        own = (span.trace_id, span.span_id or "")
+        is_around = own in around
+        around.discard(own)
+        call = None if is_around else _call_of(span)
+        if call is not None:
+            calls.append(call)
+        if span.parent_id is not None and (is_around or call is not None):
+            around.add((span.trace_id, span.parent_id))
+    return calls
+
+
+def _call_of(span: _Span) -> LoggedCall | None:
+    attributes = span.attributes
+    facts = span_facts(attributes)
+    if facts is None:
+        return None
+    session = next(filter(None, (text(attributes.get(name)) for name in SESSION_ATTRIBUTES)), None)
+    call = LoggedCall(
+        provider=facts.provider or "unknown",
+        operation=facts.operation,
+        model=facts.model,
+        response_id=facts.response_id,
+        usage=facts.usage,
+        time=time_of(span.ended) or time_of(span.started),
+        session=session or span.trace_id,
+        error_type=text(attributes.get("error.type")),
+    )
+    return identify(call, span.trace_id, span.span_id)
+
+
+SPANS: tuple[LogFormat, ...] = (
+    # Source: https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md#otlphttp
+    # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/fileexporter
+    LogFormat(
+        name="otlp", any_of=keys("resourceSpans", "resource_spans", *_SCOPES), read=_read_otlp
+    ),
+    LogFormat(name="otlp-span", keys=keys("spanId", "traceId", "attributes"), read=_read_single),
+    # Source: https://github.com/open-telemetry/opentelemetry-python (ReadableSpan.to_json)
+    # Source: https://arize.com/docs/phoenix (spans)
+    LogFormat(name="printed-span", keys=keys("name", "context", "attributes"), read=_read_printed),
+    LogFormat(
+        name="span-table",
+        any_of=keys(
+            *(
+                prefix + name
+                for prefix in ("", TABLE_PREFIX)
+                for name in ("gen_ai.usage.input_tokens", "llm.token_count.prompt")
+            )
+        ),
+        read=_read_row,
+    ),
+)

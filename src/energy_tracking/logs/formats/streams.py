@@ -1,0 +1,166 @@
+"""Events of streams, as they came: one call per stream.
+
+OpenAI's chunks and response events name the response in each; the copy with most tokens stands,
+so that a usage in every chunk counts once. Anthropic's name it at the start alone, and what
+follows is of the stream that is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    text,
+)
+from energy_tracking.logs.formats.responses import call_in_body, error_name
+from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.dialects import read_usage
+
+OPEN_STREAMS = 1000
+"""How many streams may lie mixed in one file."""
+
+CHUNKS = frozenset({"chat.completion.chunk", "text_completion.chunk"})
+
+
+def _read_chunk(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A chunk of chat or completions."""
+    if document.get("object") not in CHUNKS:
+        return None
+    call = call_in_body(document)
+    call.operation = "text_completion" if "text" in document["object"] else "chat"
+    streams = file.memory.setdefault("chunks", {})
+    stream = call.response_id or ""
+    if call.usage is None or not call.tokens:
+        # Servers send zeros until they know.
+        if stream not in streams:
+            streams[stream] = (file.line, False)
+            if len(streams) > OPEN_STREAMS:
+                _close(file, streams.pop(next(iter(streams))))
+        return []
+    streams[stream] = (file.line, True)
+    identify(call, created=document.get("created"))
+    if call.response_id is not None and not call.grows:
+        # The counts grow: they are no part of what the chunks have in common.
+        call.identity = ("chunk", call.response_id, str(document.get("created")))
+        call.grows = True
+    return [call]
+
+
+def _finish_chunks(file: LogFile) -> Iterable[LoggedCall]:
+    for stream in file.memory.pop("chunks", {}).values():
+        _close(file, stream)
+    return ()
+
+
+def _close(file: LogFile, stream: tuple[int, bool]) -> None:
+    line, has_usage = stream
+    if not has_usage:
+        file.line = line
+        file.leave_out("a stream without token counts")
+
+
+def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An event of OpenAI's Responses API; the last ones have the usage."""
+    kind = document.get("type")
+    if not isinstance(kind, str) or not kind.startswith("response."):
+        return None
+    body = document.get("response")
+    if not isinstance(body, Mapping) or not isinstance(body.get("usage"), Mapping):
+        return []
+    call = call_in_body(body, "openai")
+    call.operation = "chat"
+    if call.usage is None:
+        return []
+    call.error_type = error_name(body.get("error"))
+    return [identify(call, created=body.get("created_at"))]
+
+
+ANTHROPIC_EVENTS = frozenset(
+    {"message_start", "message_delta", "message_stop", "ping"}
+    | {"content_block_start", "content_block_delta", "content_block_stop"}
+)
+
+
+def _read_anthropic_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An event of Anthropic's: the input comes at the start, the output at the end."""
+    kind = document.get("type")
+    if kind not in ANTHROPIC_EVENTS:
+        return None
+    memory = file.memory
+    if kind == "message_start":
+        ended = _take_anthropic(file)
+        message = document.get("message")
+        if isinstance(message, Mapping):
+            raw = message.get("usage")
+            memory["anthropic"] = (message, dict(raw) if isinstance(raw, Mapping) else {})
+            memory["anthropic line"] = file.line
+        return ended
+    if kind == "message_delta" and "anthropic" in memory:
+        raw = document.get("usage")
+        if isinstance(raw, Mapping):
+            # Cumulative; a delta may repeat the input or leave it out.
+            known: dict[str, Any] = {name: count for name, count in raw.items() if count}
+            memory["anthropic"][1].update(known)
+        return []
+    return _take_anthropic(file) if kind == "message_stop" else []
+
+
+def _take_anthropic(file: LogFile) -> list[LoggedCall]:
+    """The call of the stream that was open."""
+    message, raw = file.memory.pop("anthropic", (None, None))
+    if message is None:
+        return []
+    call = call_in_body(message, "anthropic")
+    call.operation, call.usage = "chat", read_usage(raw)
+    if call.usage is None:
+        file.leave_out("a stream without token counts")
+        return []
+    return [identify(call)]
+
+
+def _read_converse_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The last event of Bedrock's ConverseStream."""
+    usage = read_usage(at(document, "metadata", "usage"))
+    if usage is None or usage.dialect != "bedrock":
+        return None
+    return [LoggedCall(provider="aws.bedrock", usage=usage)]
+
+
+def _read_gemini_chunk(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A response of Gemini or a chunk of it, whose counts grow and whose id stays."""
+    call = call_in_body(document)
+    if call.usage is None:
+        return []
+    call.time = call.time or time_of(document.get("createTime"))
+    response_id = text(document.get("responseId"))
+    if response_id is None:
+        return [call]
+    call.identity, call.grows = ("gemini", response_id), True
+    return [call]
+
+
+STREAMS: tuple[LogFormat, ...] = (
+    # Source: https://platform.openai.com/docs/api-reference/chat/streaming
+    LogFormat(
+        name="openai-chunks", keys=keys("object", "choices"), read=_read_chunk,
+        finish=_finish_chunks,
+    ),
+    # Source: https://platform.openai.com/docs/api-reference/responses-streaming
+    LogFormat(name="openai-response-events", keys=keys("type"), read=_read_response_event,
+              is_said=False),
+    # Source: https://docs.claude.com/en/docs/build-with-claude/streaming
+    LogFormat(name="anthropic-events", keys=keys("type"), read=_read_anthropic_event,
+              finish=_take_anthropic, is_said=False),
+    # Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
+    LogFormat(name="bedrock-converse-events", keys=keys("metadata"), read=_read_converse_event,
+              is_said=False),
+    # Source: https://ai.google.dev/api/generate-content
+    LogFormat(name="gemini-response", keys=keys("usageMetadata"), read=_read_gemini_chunk),
+)  # fmt: skip

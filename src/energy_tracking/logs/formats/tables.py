@@ -1,0 +1,164 @@
+"""Rows of counts: tables and lines whose columns say what they are, or whose owner says it.
+
+``NAMES`` lists by what names columns are known. ``columns`` of the caller come first; there, a
+name with dots leads into an object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    sum_of_tokens,
+    text,
+    usage_of,
+    whole,
+)
+from energy_tracking.logs.formats.gateways import provider_named
+from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, LoggedCall, time_of
+from energy_tracking.usage.dialects import TokenUsage
+
+# What a column is -> its names, in lower case with one underscore for all else, best first.
+NAMES: dict[str, tuple[str, ...]] = {
+    "input": (
+        *("input_tokens", "prompt_tokens", "tokens_in", "tokens_prompt", "native_tokens_prompt"),
+        *("input_token_count", "prompt_token_count", "inputtokens", "prompttokens", "in_tokens"),
+        *("context_tokens", "contexttokens", "n_context_tokens_total", "num_prompt_tokens"),
+        *("n_prompt_tokens", "request_tokens", "input_length", "prompt_length", "tokens_input"),
+        *("total_input_tokens", "total_prompt_tokens", "usage_input_tokens", "tokens_sent"),
+        *("uncached_input_tokens", "usage_input_tokens_no_cache", "num_input_tokens"),
+    ),
+    "output": (
+        *("output_tokens", "completion_tokens", "tokens_out", "tokens_completion"),
+        *("native_tokens_completion", "output_token_count", "completion_token_count"),
+        *("outputtokens", "completiontokens", "out_tokens", "generated_tokens", "generatedtokens"),
+        *("n_generated_tokens_total", "num_completion_tokens", "n_completion_tokens"),
+        *("response_tokens", "output_length", "tokens_output", "total_output_tokens"),
+        *("total_completion_tokens", "usage_output_tokens", "tokens_received"),
+        *("num_output_tokens", "candidates_token_count"),
+    ),
+    "cached": (
+        *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
+        *("native_tokens_cached", "prompt_cache_hit_tokens", "tokens_cached", "cachedtokens"),
+        *("cached_prompt_tokens", "cached_content_token_count"),
+    ),
+    "cache_read": ("cache_read_input_tokens", "usage_input_tokens_cache_read"),
+    "cache_write": (
+        *("cache_creation_input_tokens", "cache_write_input_tokens", "cache_creation_tokens"),
+        *("usage_input_tokens_cache_write_5m", "cache_write_tokens"),
+    ),
+    "reasoning": (
+        *("reasoning_tokens", "native_tokens_reasoning", "tokens_reasoning"),
+        *("output_reasoning_tokens", "thoughts_token_count", "thinking_tokens"),
+    ),
+    "requests": (
+        *("num_model_requests", "n_requests", "num_requests", "request_count", "requests"),
+        *("total_requests", "api_requests", "api_calls", "call_count", "calls", "num_calls"),
+        *("invocation_count", "requests_count", "number_of_requests", "n_calls", "total_calls"),
+    ),
+    "model": (
+        *("model", "response_model", "model_name", "modelname", "model_id", "modelid"),
+        *("model_permaslug", "model_version", "deployment", "engine", "request_model"),
+    ),
+    "time": (
+        *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
+        *("endtime", "starttime", "date", "start_time_iso", "usage_date_utc", "starting_at", "day"),
+    ),
+    "id": ("response_id", "generation_id", "id", "request_id"),
+    "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
+    "provider": ("provider", "provider_name"),
+    "operation": ("operation", "operation_name"),
+}
+
+COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
+"""What a caller can name columns for, beside ``provider``."""
+
+_OTHER = re.compile(r"[^a-z0-9]+")
+
+Columns = Mapping[str, "str | tuple[str, ...]"]
+
+
+def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
+    """Find out what the columns of a table are; None where none is a count of tokens.
+
+    Args:
+        names: The columns' names.
+    """
+    plain = {_OTHER.sub("_", str(name).lower()).strip("_"): name for name in reversed(names)}
+    found = {}
+    for what, known in NAMES.items():
+        name = next((plain[name] for name in known if name in plain), None)
+        if name is not None:
+            found[what] = name
+    return found if found.keys() & {"input", "output"} else None
+
+
+def _read_given(row: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row whose columns the caller has named."""
+    if not file.columns:
+        return None
+    read = {what: _value(row, name) for what, name in file.columns.items()}
+    if read.get("input") is None and read.get("output") is None:
+        return None
+    return _calls_of(read)
+
+
+def _value(row: Document, name: str) -> Any:
+    return row[name] if name in row else at(row, *name.split("."))
+
+
+def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row whose columns are known by their names."""
+    names = tuple(row)
+    shapes: dict[tuple[str, ...], dict[str, str] | None] = file.memory.setdefault("columns", {})
+    if names not in shapes:
+        if len(shapes) > 100:
+            shapes.clear()
+        shapes[names] = columns_of(names)
+    columns = shapes[names]
+    return None if columns is None else _calls_of({what: row[columns[what]] for what in columns})
+
+
+def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
+    inputs, outputs = whole(read.get("input")), whole(read.get("output"))
+    if inputs is None and outputs is None:
+        return None
+    requests = whole(read.get("requests")) if "requests" in read else 1
+    if requests == 0:
+        return []
+    call = LoggedCall(
+        provider=provider_named(read.get("provider")),
+        model=text(read.get("model")),
+        response_id=text(read.get("id")),
+        usage=_usage(read, inputs or 0, outputs or 0, is_sum=requests != 1),
+        time=time_of(read.get("time")),
+        session=None if read.get("session") is None else str(read["session"]),
+        requests=requests,
+    )
+    if read.get("operation") in ("embeddings", "embedding"):
+        call.operation = "embeddings"
+    return [identify(call, created=read.get("time"))]
+
+
+def _usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> TokenUsage | None:
+    cached, written = whole(read.get("cached")), whole(read.get("cache_write"))
+    beside = whole(read.get("cache_read"))
+    if beside is not None:
+        # Anthropic's names: its input count leaves the cache out.
+        cached = beside
+        inputs += beside + (written or 0)
+    reasoning = whole(read.get("reasoning"))
+    if is_sum or inputs > LARGEST_INPUT or outputs > LARGEST_OUTPUT:
+        return sum_of_tokens(inputs, outputs, cached, reasoning)
+    return usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning)
+
+
+GIVEN_COLUMNS = LogFormat(name="columns", read=_read_given, is_said=False)
+KNOWN_COLUMNS = LogFormat(name="table", read=_read_row, is_said=False)

@@ -1,0 +1,82 @@
+"""Request traces of inference services: token counts and times, no texts, seldom a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, text, usage_of
+from energy_tracking.logs.logged import LoggedCall, time_of
+
+MOONCAKE_BLOCK = 512
+"""Tokens in a block of a Mooncake trace [tokens]."""
+QWEN_BLOCK = 16
+"""Tokens in a block of a Qwen-Bailian trace [tokens]."""
+LARGEST_BLOCK_ID = 1 << 31
+
+
+def _read_azure(row: Document, file: LogFile) -> list[LoggedCall] | None:
+    usage = usage_of(row["ContextTokens"], row["GeneratedTokens"])
+    time = time_of(row.get("TIMESTAMP") or row.get("Timestamp"))
+    return [LoggedCall(provider="azure.ai.openai", usage=usage, time=time)]
+
+
+class _Blocks:
+    """Blocks of prompts that were seen, as bits: their ids count up from 0."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def count_leading_seen(self, ids: list[Any]) -> int:
+        """Count the leading blocks that were seen, and remember all [1]."""
+        leading, is_leading = 0, True
+        for block in ids:
+            if type(block) is not int or not 0 <= block < LARGEST_BLOCK_ID:
+                break
+            place, bit = divmod(block, 8)
+            if place >= len(self._bits):
+                self._bits.extend(bytes(place + 1 - len(self._bits) + len(self._bits) // 2))
+            is_leading = is_leading and bool(self._bits[place] & 1 << bit)
+            leading += is_leading
+            self._bits[place] |= 1 << bit
+        return leading
+
+
+def _read_mooncake(row: Document, file: LogFile) -> list[LoggedCall] | None:
+    ids, inputs = row["hash_ids"], row["input_length"]
+    if not isinstance(ids, list) or type(inputs) is not int:
+        return None
+    blocks = file.memory.setdefault("blocks", _Blocks())
+    size = QWEN_BLOCK if "chat_id" in row else MOONCAKE_BLOCK
+    # The last block may be shorter than the others.
+    cached = min(blocks.count_leading_seen(ids) * size, inputs)
+    usage = usage_of(inputs, row.get("output_length"), cached=cached)
+    return [LoggedCall(usage=usage, time=time_of(row.get("timestamp")))]
+
+
+def _read_burst_gpt(row: Document, file: LogFile) -> list[LoggedCall] | None:
+    # Times count from the start of the trace.
+    usage = usage_of(row["Request tokens"], row["Response tokens"])
+    session = row.get("Session ID")
+    return [
+        LoggedCall(
+            provider="azure.ai.openai",
+            model=text(row.get("Model")),
+            usage=usage,
+            session=None if session is None else str(session),
+            # Failed requests have no response.
+            error_type=None if row["Response tokens"] else "failed",
+        )
+    ]
+
+
+TRACES: tuple[LogFormat, ...] = (
+    # Source: https://github.com/Azure/AzurePublicDataset/blob/master/AzureLLMInferenceDataset2023.md
+    LogFormat(name="azure-trace", keys=keys("ContextTokens", "GeneratedTokens"), read=_read_azure),
+    # Source: https://github.com/kvcache-ai/Mooncake
+    # Source: https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon
+    LogFormat(name="mooncake-trace", keys=keys("hash_ids", "input_length"), read=_read_mooncake),
+    # Source: https://github.com/HPMLL/BurstGPT
+    LogFormat(
+        name="burst-gpt", keys=keys("Request tokens", "Response tokens"), read=_read_burst_gpt
+    ),
+)

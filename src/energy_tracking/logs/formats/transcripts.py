@@ -1,0 +1,460 @@
+"""Transcripts that coding agents keep: Claude Code, Codex, Gemini CLI, opencode, aider.
+
+A transcript repeats a message while it grows, copies the history of a session that is resumed
+into a new file, and has lines for much that is no call. So every call here has the identity of
+its message, and the copy with most tokens stands; lines of other types are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from energy_tracking.logs.files import HISTORY_LINE
+from energy_tracking.logs.formats.base import (
+    ENOUGH_TO_BE_UNIQUE,
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    keys,
+    mappings,
+    sum_of_tokens,
+    text,
+    usage_of,
+    whole,
+)
+from energy_tracking.logs.formats.responses import error_name
+from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.dialects import read_usage
+
+# Claude Code.
+
+CLAUDE_LINES = frozenset(
+    {"assistant", "user", "system", "summary", "progress", "attachment", "result", "stream_event"}
+    | {"file-history-snapshot", "queue-operation", "custom-title", "agent-name", "last-prompt"}
+    | {"rate_limit_event", "tool_progress", "tool_use_summary", "auth_status", "permission-mode"}
+)
+NO_MODEL = "<synthetic>"
+"""What Claude Code calls itself where it answers in the place of a model."""
+
+
+def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line with a message of Anthropic's, which its own id identifies."""
+    message = document.get("message")
+    if not isinstance(message, Mapping):
+        return None
+    raw = message.get("usage")
+    if not isinstance(raw, Mapping):
+        # The question, or the result of a tool.
+        return [] if document.get("type") in CLAUDE_LINES or "sessionId" in document else None
+    model = text(message.get("model"))
+    if model == NO_MODEL:
+        return []
+    usage = read_usage(raw)
+    if usage is None:
+        return None
+    session = text(document.get("sessionId") or document.get("session_id"))
+    call = LoggedCall(
+        # Other models answer there, too, behind a gateway.
+        provider="anthropic" if model is not None and "claude" in model else "unknown",
+        model=model,
+        response_id=text(message.get("id")),
+        usage=usage,
+        time=time_of(document.get("timestamp")),
+        session=session,
+        grows=True,
+    )
+    call.identity = _message_identity(call, document.get("requestId"))
+    file.memory.setdefault("claude sessions", set()).add(session)
+    return [call]
+
+
+def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | None:
+    """What all copies of a message say, however far it had come."""
+    message_id, usage = call.response_id, call.usage
+    if message_id is not None and len(message_id) >= ENOUGH_TO_BE_UNIQUE:
+        return (message_id,)
+    named = [one for one in (message_id, *ids) if isinstance(one, str)]
+    if not named or usage is None:
+        return None
+    return (*named, call.model, usage.input_tokens)
+
+
+def _read_claude_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    kind = document.get("type")
+    if kind == "result" and "usage" in document:
+        return _read_claude_result(document, file)
+    if kind == "progress" or kind == "agent_progress":
+        # A subagent's message, as its own transcript has it, too.
+        inner = at(document, "data", "message")
+        if isinstance(inner, Mapping) and isinstance(inner.get("message"), Mapping):
+            return _read_claude_message({**document, **inner}, file) or []
+    if kind == "stream_event" and isinstance(document.get("event"), Mapping):
+        return []
+    is_ours = kind in CLAUDE_LINES and not document.keys().isdisjoint(_CLAUDE_KEYS)
+    return [] if is_ours else None
+
+
+_CLAUDE_KEYS = keys("sessionId", "session_id", "uuid", "leafUuid", "messageId")
+
+
+def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
+    """The last line of ``claude -p``: the sum of the messages before it, which count."""
+    session = text(document.get("session_id"))
+    if session in file.memory.get("claude sessions", ()):
+        return []
+    time = time_of(document.get("timestamp"))
+    by_model = document.get("modelUsage")
+    sums = []
+    for model, counts in by_model.items() if isinstance(by_model, Mapping) else ():
+        usage = read_usage(
+            {
+                "inputTokens": at(counts, "inputTokens"),
+                "outputTokens": at(counts, "outputTokens"),
+                "cacheReadInputTokens": at(counts, "cacheReadInputTokens"),
+                "cacheWriteInputTokens": at(counts, "cacheCreationInputTokens"),
+            }
+        )
+        sums.append((model, usage))
+    if not sums:
+        sums.append((None, read_usage(document.get("usage"))))
+    # Turns are counted, requests are not.
+    return [
+        LoggedCall(
+            provider="anthropic",
+            model=model,
+            usage=usage,
+            time=time,
+            session=session,
+            requests=None,
+            identity=("claude result", session, model),
+        )
+        for model, usage in sums
+        if usage is not None
+    ]
+
+
+# Codex.
+
+
+def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of a rollout; a call is where the running total of the session advances."""
+    payload = document.get("payload")
+    if not isinstance(payload, Mapping):
+        return None
+    memory = file.memory.setdefault("codex", {})
+    kind = document.get("type")
+    if kind == "turn_context":
+        memory["model"] = text(payload.get("model")) or memory.get("model")
+        return []
+    if kind == "session_meta":
+        # The history that a fork copies begins with the line of the session it is from.
+        memory["root"] = text(payload.get("forked_from_id") or payload.get("id"))
+        memory.setdefault("session", text(payload.get("id")))
+        return []
+    if kind != "event_msg" or payload.get("type") != "token_count":
+        return [] if kind in _CODEX_LINES else None
+    info = payload.get("info")
+    total = _codex_counts(at(info, "total_token_usage"))
+    last = _codex_counts(at(info, "last_token_usage"))
+    before = memory.get("total")
+    if total is not None:
+        if total == before:
+            return []
+        memory["total"] = total
+        if last is None:
+            # A total that has shrunk began anew.
+            is_onward = before is not None and all(map(int.__ge__, total, before))
+            last = tuple(map(int.__sub__, total, before)) if is_onward else total
+    if last is None or not any(last):
+        return []
+    inputs, cached, outputs, reasoning = last
+    usage = usage_of(inputs, outputs, cached=cached, reasoning=reasoning)
+    return [
+        LoggedCall(
+            provider="openai",
+            model=text(at(info, "model") or payload.get("model")) or memory.get("model"),
+            usage=usage,
+            time=time_of(document.get("timestamp")),
+            session=memory.get("session"),
+            # A fork may repeat the history with other times: root and counts stay.
+            identity=("codex", memory.get("root") or document.get("timestamp"), total, last),
+        )
+    ]
+
+
+_CODEX_LINES = frozenset(
+    {"response_item", "event_msg", "compacted", "turn_context", "session_meta", "world_state"}
+)
+
+
+def _codex_counts(counts: object) -> tuple[int, ...] | None:
+    if not isinstance(counts, Mapping):
+        return None
+    cached = counts.get("cached_input_tokens") or counts.get("cache_read_input_tokens")
+    return (
+        whole(counts.get("input_tokens")) or 0,
+        whole(cached) or 0,
+        whole(counts.get("output_tokens")) or 0,
+        whole(counts.get("reasoning_output_tokens")) or 0,
+    )
+
+
+def _read_codex_exec(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An event of ``codex exec --json``; a turn is a sum over its requests."""
+    kind = document.get("type")
+    if not isinstance(kind, str) or kind.partition(".")[0] not in ("thread", "turn", "item"):
+        return None
+    memory = file.memory.setdefault("codex exec", {"turns": 0})
+    if kind == "thread.started":
+        memory["thread"] = text(document.get("thread_id"))
+    counts = _codex_counts(document.get("usage"))
+    if kind != "turn.completed" or counts is None:
+        return []
+    inputs, cached, outputs, reasoning = counts
+    memory["turns"] += 1
+    thread = memory.get("thread")
+    return [
+        LoggedCall(
+            provider="openai",
+            usage=sum_of_tokens(inputs, outputs, cached, reasoning or None),
+            session=thread,
+            requests=None,
+            identity=None if thread is None else ("codex exec", thread, memory["turns"]),
+        )
+    ]
+
+
+# Gemini CLI.
+
+
+def _read_gemini_session(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    session = text(document.get("sessionId"))
+    calls = [
+        _gemini_call(message, session)
+        for message in mappings(document.get("messages"))
+        if message.get("type") == "gemini"
+    ]
+    return [call for call in calls if call is not None]
+
+
+def _read_gemini_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of a session that is kept in lines."""
+    memory = file.memory.setdefault("gemini cli", {})
+    if "projectHash" in document:
+        memory["session"] = text(document.get("sessionId"))
+        return []
+    if not memory:
+        return None
+    if document.get("type") != "gemini":
+        return []
+    call = _gemini_call(document, memory.get("session"))
+    return [] if call is None else [call]
+
+
+def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
+    tokens = message.get("tokens")
+    if not isinstance(tokens, Mapping):
+        return None
+    usage = read_usage(
+        {
+            "promptTokenCount": tokens.get("input"),
+            "candidatesTokenCount": tokens.get("output"),
+            "cachedContentTokenCount": tokens.get("cached"),
+            "thoughtsTokenCount": tokens.get("thoughts"),
+            "toolUsePromptTokenCount": tokens.get("tool"),
+            "totalTokenCount": tokens.get("total"),
+        }
+    )
+    call = LoggedCall(
+        provider="gcp.gemini",
+        operation="generate_content",
+        model=text(message.get("model")),
+        response_id=None,
+        usage=usage,
+        time=time_of(message.get("timestamp")),
+        session=session,
+        grows=True,
+    )
+    message_id = text(message.get("id"))
+    call.identity = None if message_id is None else ("gemini cli", message_id)
+    return call
+
+
+def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """What ``gemini --output-format json`` prints: sums by model, with their requests."""
+    models = at(document, "stats", "models")
+    if not isinstance(models, Mapping):
+        return None
+    return [
+        LoggedCall(
+            provider="gcp.gemini",
+            operation="generate_content",
+            model=model,
+            usage=sum_of_tokens(
+                (whole(at(counts, "tokens", "prompt")) or 0)
+                + (whole(at(counts, "tokens", "tool")) or 0),
+                (whole(at(counts, "tokens", "candidates")) or 0)
+                + (whole(at(counts, "tokens", "thoughts")) or 0),
+                at(counts, "tokens", "cached"),
+                at(counts, "tokens", "thoughts"),
+            ),
+            session=text(document.get("session_id")),
+            requests=whole(at(counts, "api", "totalRequests")),
+        )
+        for model, counts in models.items()
+        if isinstance(at(counts, "tokens"), Mapping)
+    ]
+
+
+# opencode.
+
+
+def _read_opencode_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A message; one of several requests has a part for each, where it is kept with its parts."""
+    if document.get("role") != "assistant":
+        return [] if "sessionID" in document else None
+    call = _opencode_call(document, document.get("tokens"), document.get("id"))
+    return [] if call is None else [call]
+
+
+def _read_opencode_part(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The end of a request, as a part of a message or an event of ``opencode run``."""
+    part = document.get("part") if isinstance(document.get("part"), Mapping) else document
+    if at(part, "type") != "step-finish":
+        return [] if "sessionID" in document else None
+    call = _opencode_call(part, at(part, "tokens"), at(part, "messageID"))
+    if call is not None:
+        call.time = call.time or time_of(document.get("timestamp"))
+    return [] if call is None else [call]
+
+
+def _read_opencode_export(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    calls: list[LoggedCall] = []
+    for message in mappings(document.get("messages")):
+        info = message.get("info")
+        if not isinstance(info, Mapping) or info.get("role") != "assistant":
+            continue
+        steps = [
+            part for part in mappings(message.get("parts")) if part.get("type") == "step-finish"
+        ]
+        if len(steps) > 1:
+            found = [_opencode_call(info, step.get("tokens"), step.get("id")) for step in steps]
+        else:
+            found = [_opencode_call(info, info.get("tokens"), info.get("id"))]
+        calls += filter(None, found)
+    return calls
+
+
+def _opencode_call(message: Any, tokens: object, identity: object) -> LoggedCall | None:
+    if not isinstance(tokens, Mapping):
+        return None
+    # Input, both caches, output and reasoning are counted apart.
+    cached, written = whole(at(tokens, "cache", "read")), whole(at(tokens, "cache", "write"))
+    reasoning = whole(tokens.get("reasoning"))
+    inputs = (whole(tokens.get("input")) or 0) + (cached or 0) + (written or 0)
+    outputs = (whole(tokens.get("output")) or 0) + (reasoning or 0)
+    if not inputs + outputs:
+        return None
+    named = message.get("providerID")
+    return LoggedCall(
+        provider=text(named) or "unknown",
+        model=text(message.get("modelID")),
+        usage=usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning),
+        time=time_of(at(message, "time", "completed") or at(message, "time", "created")),
+        session=text(message.get("sessionID")),
+        error_type=error_name(at(message, "error", "name")),
+        grows=True,
+        identity=("opencode", identity) if isinstance(identity, str) else None,
+    )
+
+
+# aider.
+
+_AIDER_TOKENS = re.compile(
+    r"> Tokens: (?P<sent>[\d.,]+[kM]?) sent"
+    r"(?:, (?P<written>[\d.,]+[kM]?) cache write)?(?:, (?P<cached>[\d.,]+[kM]?) cache hit)?"
+    r", (?P<received>[\d.,]+[kM]?) received"
+)
+_AIDER_MODEL = re.compile(r"> (?:Main model|Model): (?P<model>\S+)")
+_AIDER_START = re.compile(r"# aider chat started at (?P<time>.+)")
+
+
+def _read_aider(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of the chat history; its numbers are rounded as they are printed."""
+    line = document[HISTORY_LINE]
+    memory = file.memory.setdefault("aider", {})
+    if started := _AIDER_START.match(line):
+        memory["time"] = time_of(started["time"])
+    elif named := _AIDER_MODEL.match(line):
+        memory["model"] = named["model"]
+    elif counts := _AIDER_TOKENS.match(line):
+        usage = usage_of(
+            _rounded(counts["sent"]),
+            _rounded(counts["received"]),
+            cached=_rounded(counts["cached"]),
+            written=_rounded(counts["written"]),
+        )
+        return [LoggedCall(model=memory.get("model"), usage=usage, time=memory.get("time"))]
+    return []
+
+
+def _rounded(number: str | None) -> int | None:
+    if number is None:
+        return None
+    unit = {"k": 1e3, "M": 1e6}.get(number[-1], 1.0)
+    try:
+        return round(float(number.rstrip("kM").replace(",", "")) * unit)
+    except ValueError:
+        return None
+
+
+def _read_aider_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of aider's analytics log."""
+    facts = document.get("properties")
+    if not isinstance(facts, Mapping):
+        return None
+    if document.get("event") != "message_send":
+        return []
+    usage = usage_of(facts.get("prompt_tokens"), facts.get("completion_tokens"))
+    model = text(facts.get("main_model"))
+    return [LoggedCall(model=model, usage=usage, time=time_of(document.get("time")))]
+
+
+TRANSCRIPTS: tuple[LogFormat, ...] = (
+    # Source: https://github.com/ryoppippi/ccusage/issues/888 (one message id, growing counts)
+    LogFormat(name="claude-code", keys=keys("message"), read=_read_claude_message),
+    # Source: https://docs.claude.com/en/docs/claude-code/sdk/sdk-headless
+    LogFormat(
+        name="claude-code-line", keys=keys("type"), any_of=_CLAUDE_KEYS, read=_read_claude_line,
+        is_said=False,
+    ),
+    # Source: https://github.com/openai/codex/blob/main/codex-rs/protocol/src/protocol.rs
+    LogFormat(name="codex", keys=keys("type", "payload"), read=_read_codex),
+    # Source: https://github.com/openai/codex/blob/main/docs/exec.md
+    LogFormat(name="codex-exec", keys=keys("type"), read=_read_codex_exec, is_said=False),
+    # Source: https://github.com/google-gemini/gemini-cli/blob/main/packages/core/src/services/chatRecordingTypes.ts
+    LogFormat(
+        name="gemini-cli", keys=keys("sessionId", "messages", "projectHash"),
+        read=_read_gemini_session,
+    ),
+    LogFormat(
+        name="gemini-cli-line", any_of=keys("projectHash", "$set", "$rewindTo", "type"),
+        read=_read_gemini_line, is_said=False,
+    ),
+    # Source: https://github.com/google-gemini/gemini-cli/blob/main/docs/cli/headless.md
+    LogFormat(name="gemini-cli-result", keys=keys("stats"), read=_read_gemini_result),
+    # Source: https://github.com/sst/opencode/blob/dev/packages/opencode/src/session
+    LogFormat(name="opencode", keys=keys("role", "sessionID"), read=_read_opencode_message),
+    LogFormat(
+        name="opencode-part", keys=keys("sessionID"), any_of=keys("part", "messageID"),
+        read=_read_opencode_part,
+    ),
+    LogFormat(name="opencode-export", keys=keys("info", "messages"), read=_read_opencode_export),
+    # Source: https://github.com/Aider-AI/aider/blob/main/aider/coders/base_coder.py
+    LogFormat(name="aider", keys=keys(HISTORY_LINE), read=_read_aider),
+    # Source: https://aider.chat/docs/more/analytics.html
+    LogFormat(name="aider-analytics", keys=keys("event", "properties"), read=_read_aider_event),
+)  # fmt: skip

@@ -1,0 +1,218 @@
+"""What a log says of one call, and what reading logs has found and left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from types import MappingProxyType
+
+from energy_tracking.usage.dialects import TokenUsage
+
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+LARGEST_INPUT = 10_000_000
+"""No model reads more in one request [tokens]: Llama 4 Scout's context, the largest there is.
+
+Source: https://ai.meta.com/blog/llama-4-multimodal-intelligence/
+"""
+LARGEST_OUTPUT = 1_000_000
+"""No model writes more in one request [tokens]; the largest documented limits are near 400,000."""
+
+# A point in time is a number of seconds, or of a thousandth, millionth or billionth of one. What
+# is below the first bound counts from the start of a trace, not from 1970.
+_EPOCH_UNITS = ((1e8, 1.0), (1e11, 1e3), (1e14, 1e6), (1e17, 1e9))
+_LAST_EPOCH = 1e20
+
+
+@dataclass(slots=True, kw_only=True)
+class LoggedCall:
+    """One call, or a sum over several, as a log has it.
+
+    Attributes:
+        provider: ``gen_ai.provider.name``.
+        operation: ``gen_ai.operation.name``.
+        model: The model that answered, or was asked for.
+        response_id: The server's id of the response.
+        usage: Token counts; None where there are none. Of a sum, the sums.
+        measured_energy_joules: The energy as the server measured it [J], if it did.
+        error_type: What failed; None where nothing did.
+        time: When the call ended or, where the log has only that, started.
+        session: What the log calls the session, conversation or trace of the call.
+        tags: What the log says of it beside, by name.
+        requests: 1: a call. More: a sum over that many. None: over an unknown number.
+        identity: What every other copy of this call says too; None where the log has nothing
+            that would tell one call from the next.
+        grows: Copies may be of an unfinished call: the one with most tokens stands.
+        cache_hit: A gateway or evaluation answered from its own cache: no model ran.
+        format: Name of the row of the table of formats that read it.
+        file: The file.
+        line: Line, row or number of the document in it, from 1.
+    """
+
+    provider: str = "unknown"
+    operation: str = "chat"
+    model: str | None = None
+    response_id: str | None = None
+    usage: TokenUsage | None = None
+    measured_energy_joules: float | None = None
+    error_type: str | None = None
+    time: datetime | None = None
+    session: str | None = None
+    tags: Mapping[str, str] = NO_TAGS
+    requests: int | None = 1
+    identity: tuple[object, ...] | None = None
+    grows: bool = False
+    cache_hit: bool = False
+    format: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is one call, and no sum."""
+        return self.requests == 1
+
+    @property
+    def key(self) -> str:
+        """What the call is known by in a ledger: its response's id, or a hash of its identity."""
+        if self.response_id is not None and self.identity == (self.response_id,):
+            return self.response_id
+        return blake2b(repr(self.identity).encode("utf-8", "replace"), digest_size=12).hexdigest()
+
+    @property
+    def tokens(self) -> int:
+        """Input and output [tokens]."""
+        return 0 if self.usage is None else self.usage.input_tokens + self.usage.output_tokens
+
+
+@dataclass(slots=True)
+class Unread:
+    """What could not be read for one reason.
+
+    Attributes:
+        count: How many lines, rows or documents.
+        file: Where the first one is.
+        line: Its line.
+    """
+
+    count: int
+    file: str
+    line: int
+
+
+@dataclass(slots=True)
+class ReadReport:
+    """What reading found, and what it left out.
+
+    Attributes:
+        files: Files that were opened.
+        calls: Calls, each once.
+        sums: Sums over several requests.
+        summed_requests: Requests in those sums whose number is known.
+        sums_of_unknown: Sums over an unknown number of requests.
+        cache_hits: Answers from a cache, for which no model ran.
+        repeated: Copies of calls that were counted already.
+        recorded: Calls that the ledger had already.
+        formats: Calls, sums and cache hits by format.
+        unread: What could not be read, by reason.
+        unrecognised: Files in which nothing was recognised, each with what is missing.
+    """
+
+    files: int = 0
+    calls: int = 0
+    sums: int = 0
+    summed_requests: int = 0
+    sums_of_unknown: int = 0
+    cache_hits: int = 0
+    repeated: int = 0
+    recorded: int = 0
+    formats: Counter[str] = field(default_factory=Counter)
+    unread: dict[str, Unread] = field(default_factory=dict)
+    unrecognised: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether there was something to read and nothing was recognised."""
+        return not self.formats and bool(self.unread or self.unrecognised)
+
+    def leave_out(self, reason: str, file: str, line: int) -> None:
+        """Count something that could not be read.
+
+        Args:
+            reason: Why.
+            file: Where.
+            line: Its line, row or document.
+        """
+        seen = self.unread.get(reason)
+        if seen is None:
+            self.unread[reason] = Unread(1, file, line)
+        else:
+            seen.count += 1
+
+    def losses(self) -> Iterator[str]:
+        """What is missing from the calls, a sentence each, for people."""
+        for reason, unread in self.unread.items():
+            entries = _count(unread.count, "entry", "entries")
+            yield f"{unread.file}: {entries} left out: {reason} (first: line {unread.line})"
+        for file, missing in self.unrecognised.items():
+            yield f"{file}: nothing recognised; {missing}"
+        if self.sums:
+            known, unknown = self.sums - self.sums_of_unknown, self.sums_of_unknown
+            parts = []
+            if known:
+                parts.append(f"{known:,} over {_count(self.summed_requests, 'request')}")
+            if unknown:
+                parts.append(f"{unknown:,} over an unknown number of requests")
+            sums = _count(self.sums, "sum")
+            yield f"{sums} left out, as a sum is no call: {', '.join(parts)}"
+
+    def remarks(self) -> Iterator[str]:
+        """The losses, and what was counted apart, a sentence each, for people."""
+        yield from self.losses()
+        if self.cache_hits:
+            yield f"{_count(self.cache_hits, 'answer')} from a cache: no model ran, 0 J"
+        if self.repeated:
+            copies = _count(self.repeated, "copy", "copies")
+            yield f"{copies} of calls that were counted already left out"
+        if self.recorded:
+            yield f"{_count(self.recorded, 'call')} left out that the ledger has already"
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def time_of(value: object) -> datetime | None:
+    """A point in time as logs write it; None where it is none.
+
+    ISO 8601 with a blank or a ``T``, in UTC where no zone is named; seconds, milliseconds,
+    microseconds or nanoseconds since 1970. A number too small for either counts from the start
+    of a trace, which nobody can place.
+    """
+    if isinstance(value, str):
+        try:
+            time = datetime.fromisoformat(value.removesuffix(" UTC").strip())
+        except ValueError:
+            try:
+                value = float(value)
+            except ValueError:
+                return None
+        else:
+            return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value if isinstance(value, datetime) and value.tzinfo else _in_utc(value)
+    if not _EPOCH_UNITS[0][0] <= value < _LAST_EPOCH:
+        return None
+    unit = next(unit for bound, unit in reversed(_EPOCH_UNITS) if value >= bound)
+    try:
+        return datetime.fromtimestamp(value / unit, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def _in_utc(value: object) -> datetime | None:
+    """A time without a zone, as Parquet has them."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else None

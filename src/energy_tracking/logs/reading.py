@@ -1,0 +1,191 @@
+"""From files to calls: recognised by content, each once, and nothing left out in silence.
+
+Order of events for each file: it is cut into documents (``files``); the first row of the table
+that takes a document reads it (``formats``); a document of no row may hold others; what no row
+takes is counted with its reason. Then each call is let through once (``once``), and what is no
+call, an answer from a cache or a sum, is counted apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.logs.decoding import NOT_JSON
+from energy_tracking.logs.files import DamagedFileError, find_files, read_documents
+from energy_tracking.logs.formats import (
+    FORMATS,
+    LogFile,
+    Recogniser,
+    describe_missing,
+    documents_inside,
+)
+from energy_tracking.logs.formats.tables import COLUMNS
+from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, LoggedCall, ReadReport
+from energy_tracking.logs.once import Once
+
+DEEPEST = 4
+"""How far documents may lie inside of one another."""
+
+_WRONG_VALUES = (
+    *(ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError),
+    RecursionError,
+)
+
+
+def read_logs(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    columns: Mapping[str, str] | None = None,
+    strict: bool = False,
+    report: ReadReport | None = None,
+    known: Container[str] = (),
+) -> Iterator[LoggedCall]:
+    """Read the calls in files, each once, and the sums over several.
+
+    Args:
+        paths: Files, folders, patterns, or ``-`` for standard input.
+        columns: The names of the columns of a table whose own names are not known: of
+            ``input`` and ``output``, and of whatever else there is of ``cached``,
+            ``reasoning``, ``requests``, ``model``, ``time``, ``id``, ``session`` and
+            ``provider``. A name with dots leads into an object.
+        strict: Raise at the first entry that cannot be read.
+        report: Filled with what is found and left out.
+        known: Keys of calls that are recorded already, which are left out.
+
+    Raises:
+        OSError: A file cannot be read, or a path leads to none.
+        ConfigurationError: A column is named that there is none of, or a package is missing.
+        UnreadableLogError: Reading is strict, and an entry cannot be read.
+    """
+    for name in columns or ():
+        if name not in (*COLUMNS, "provider"):
+            raise ConfigurationError(not_one_of("column", name, (*COLUMNS, "provider")))
+    reading = _Reading(columns or {}, strict, ReadReport() if report is None else report, known)
+    for path in list(find_files(paths)):
+        yield from reading.calls_of_file(path)
+    yield from reading.finish()
+
+
+class _Reading:
+    """What one reading of several files has seen so far."""
+
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        strict: bool,
+        report: ReadReport,
+        known: Container[str],
+    ) -> None:
+        self._columns = columns
+        self._strict = strict
+        self._report = report
+        self._known = known
+        self._once = Once(report)
+        self._recogniser = Recogniser()
+
+    def calls_of_file(self, path: str) -> Iterator[LoggedCall]:
+        """Read one file; calls that may still grow come later."""
+        report = self._report
+        report.files += 1
+        file = LogFile(path, report, self._strict, self._columns)
+        entries = _Entries(file, self._recogniser)
+        numbering = blake2b(digest_size=8)
+        try:
+            for line, document in read_documents(path):
+                file.line = line
+                for call in entries.calls_in(document):
+                    yield from self._admit(call, file, numbering)
+        except DamagedFileError as error:
+            file.leave_out(str(error))
+        for row in FORMATS:
+            if row.finish is not None:
+                for call in row.finish(file):
+                    call.format = row.name
+                    report.formats[row.name] += 1
+                    yield from self._admit(call, file, numbering)
+        if not entries.recognised and file.line:
+            report.unrecognised[path] = describe_missing(entries.first_unknown)
+            if self._strict:
+                file.leave_out(report.unrecognised[path])
+
+    def _admit(self, call: LoggedCall, file: LogFile, numbering: Any) -> Iterator[LoggedCall]:
+        usage = call.usage
+        call.file, call.line = file.path, file.line
+        if call.cache_hit:
+            self._report.cache_hits += 1
+            return
+        if call.requests == 1 and usage is not None and (
+            usage.input_tokens > LARGEST_INPUT or usage.output_tokens > LARGEST_OUTPUT
+        ):  # fmt: skip
+            call.requests = None
+        if call.identity is None:
+            # Known again by everything before it in its file, which a longer copy has, too.
+            tokens = (usage.input_tokens, usage.output_tokens) if usage is not None else ()
+            numbering.update(repr((call.time, call.model, *tokens)).encode())
+            call.identity = (numbering.hexdigest(),)
+        admitted = self._once.admit(call)
+        if admitted is not None:
+            yield from self._count(admitted)
+
+    def _count(self, call: LoggedCall) -> Iterator[LoggedCall]:
+        report = self._report
+        if self._known and call.key in self._known:
+            report.recorded += 1
+            return
+        if call.is_call:
+            report.calls += 1
+        else:
+            report.sums += 1
+            report.summed_requests += call.requests or 0
+            report.sums_of_unknown += call.requests is None
+        yield call
+
+    def finish(self) -> Iterator[LoggedCall]:
+        """Let the calls through that waited for a later copy."""
+        for call in self._once.finish():
+            yield from self._count(call)
+
+
+class _Entries:
+    """The calls in the documents of one file."""
+
+    def __init__(self, file: LogFile, recogniser: Recogniser) -> None:
+        self._file = file
+        self._recogniser = recogniser
+        self.recognised = False
+        self.first_unknown: Any = NOT_JSON
+
+    def calls_in(self, document: Any, depth: int = 0) -> Iterable[LoggedCall]:
+        """Read a document, or those in it."""
+        if isinstance(document, list) and depth < DEEPEST:
+            return self._calls_in_all(document, depth)
+        if not isinstance(document, dict):
+            reason = "not JSON" if document is NOT_JSON else "no object of JSON"
+            self._file.leave_out(reason)
+            return ()
+        for row in self._recogniser.rows_for(document):
+            try:
+                found = row.read(document, self._file)
+            except _WRONG_VALUES:
+                found = None
+            if found is not None:
+                self.recognised = True
+                self._file.report.formats[row.name] += len(found)
+                for call in found:
+                    call.format = row.name
+                return found
+        inner = documents_inside(document) if depth < DEEPEST else ()
+        if inner:
+            return self._calls_in_all(inner, depth)
+        if self.first_unknown is NOT_JSON:
+            self.first_unknown = document
+        self._file.leave_out("no token counts")
+        return ()
+
+    def _calls_in_all(self, documents: Iterable[Any], depth: int) -> Iterator[LoggedCall]:
+        for document in documents:
+            yield from self.calls_in(document, depth + 1)
