@@ -35,7 +35,7 @@ from energy_tracking.estimator import (
     estimate_usage,
 )
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
-from energy_tracking.profiles.files import default_catalogue, read_profiles
+from energy_tracking.profiles.files import get_catalogue, read_profiles
 from energy_tracking.profiles.profile import GpuProfile
 from energy_tracking.settings import SERVING_SETTINGS, Settings, naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
@@ -73,7 +73,7 @@ class Estimation:
             ProfileError: The method needs a number that the GPU profile lacks.
         """
         self.settings = settings
-        self.catalogue = catalogue or default_catalogue()
+        self.catalogue = catalogue or get_catalogue()
         self._boundaries = boundaries or ErrorBoundaries()
         if self.settings.profiles is not None:
             models, gpus = read_profiles(self.settings.profiles)
@@ -295,7 +295,7 @@ class Estimation:
         """Why a model has no energy; each name is logged once."""
         if model is None:
             return "the model is not named"
-        reason = self.catalogue.refusal(model) or "no energy profile for this model"
+        reason = self.catalogue.explain_no_profile(model) or "no energy profile for this model"
         if model not in self._unknown_models and len(self._unknown_models) < UNKNOWN_MODELS_LOGGED:
             self._unknown_models.add(model)
             # A logging handler that raises must not change the result.

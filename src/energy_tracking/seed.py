@@ -9,7 +9,7 @@ from typing import Any
 
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.estimator import reference
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.units import wh_from_joules
 
 
@@ -52,8 +52,8 @@ def cloud_inference_energy_estimate_w_model_attributes(
         TokenCountError: A count is negative or not finite.
         ConfigurationError: The attention mode is unknown, or the wall time not positive.
     """
-    model = default_catalogue().model(model_name)
-    gpu = default_catalogue().gpu(gpu_name)
+    model = get_catalogue().model(model_name)
+    gpu = get_catalogue().gpu(gpu_name)
     estimate = reference.estimate_request(
         model,
         gpu,

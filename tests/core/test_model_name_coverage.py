@@ -45,7 +45,7 @@ def known_share(names: set[str]) -> tuple[float, list[str]]:
 
 def is_other_than_text(name: str) -> bool:
     """Whether the name is a known one of a model that no default may stand in for."""
-    known = CATALOGUE.refusal(name) is not None
+    known = CATALOGUE.explain_no_profile(name) is not None
     return known and CATALOGUE.match(name, default="gpt-4o") is None
 
 

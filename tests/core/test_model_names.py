@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_tracking.profiles.catalogue import Catalogue, Refusal
+from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.model_names import (
     LLAMA_CPP_FORMATS,
     MAX_NAME_LENGTH,
     RULES,
     WEIGHT_SUFFIXES,
     NameRule,
-    fold,
-    readings,
-    spelling,
+    find_readings,
+    fold_name,
+    unify_spelling,
 )
 from energy_tracking.profiles.profile import ModelProfile, Quantity
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
@@ -116,9 +116,9 @@ CATALOGUE = Catalogue(
             "deepseek-ai/DeepSeek-R1", "open", weight_format="fp8", aliases=("deepseek-r1-awq",)
         ),
     ],
-    refusals={
-        "text-embedding-3-small": Refusal("an embedding model"),
-        "gpt-secret": Refusal("nothing is public", is_text_model=True),
+    without_profile={
+        "text-embedding-3-small": NoProfile("an embedding model"),
+        "gpt-secret": NoProfile("nothing is public", is_text_model=True),
     },
 )
 
@@ -641,7 +641,7 @@ def test_a_name_is_read_by_the_rules(
 )
 def test_a_name_that_no_rows_explain_has_no_profile(name: str) -> None:
     assert CATALOGUE.match(name) is None
-    assert CATALOGUE.refusal(name) is None
+    assert CATALOGUE.explain_no_profile(name) is None
 
 
 @pytest.mark.parametrize(
@@ -656,9 +656,9 @@ def test_a_name_that_no_rows_explain_has_no_profile(name: str) -> None:
         "databricks-text-embedding-3-small",
     ],
 )
-def test_a_model_without_a_basis_stays_refused_however_it_is_written(name: str) -> None:
+def test_a_model_without_a_basis_stays_without_a_profile_however_it_is_written(name: str) -> None:
     assert CATALOGUE.match(name, default="gpt-4o") is None
-    assert CATALOGUE.refusal(name) == "an embedding model"
+    assert CATALOGUE.explain_no_profile(name) == "an embedding model"
 
 
 # ---------- the rows --------------------------------------------------------------------
@@ -666,7 +666,7 @@ def test_a_model_without_a_basis_stays_refused_however_it_is_written(name: str) 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name}-{rule.example}")
 def test_a_row_takes_something_off_its_own_example(rule: NameRule) -> None:
-    found = rule.pattern.fullmatch(fold(rule.example))
+    found = rule.pattern.fullmatch(fold_name(rule.example))
     assert found is not None
     assert 0 < len(found["base"]) < len(rule.example)
     assert rule.reason
@@ -681,7 +681,7 @@ def test_every_row_is_used_by_a_name_above() -> None:
 def test_every_suffix_means_a_known_format_of_weights() -> None:
     assert set(WEIGHT_SUFFIXES.values()) <= set(WEIGHT_FORMATS)
     assert {rule.weight_format for rule in RULES} <= {"", *WEIGHT_FORMATS}
-    assert all(fold(suffix) == suffix for suffix in WEIGHT_SUFFIXES)
+    assert all(fold_name(suffix) == suffix for suffix in WEIGHT_SUFFIXES)
 
 
 @pytest.mark.parametrize("suffix", WEIGHT_SUFFIXES)
@@ -779,7 +779,7 @@ def test_a_profile_of_the_users_may_be_stored_in_any_format() -> None:
     ],
 )
 def test_names_joined_otherwise_are_spelled_alike(names: tuple[str, ...]) -> None:
-    assert len({spelling(name) for name in names}) == 1
+    assert len({unify_spelling(name) for name in names}) == 1
 
 
 @pytest.mark.parametrize(
@@ -794,7 +794,7 @@ def test_names_joined_otherwise_are_spelled_alike(names: tuple[str, ...]) -> Non
     ],
 )
 def test_other_names_are_spelled_otherwise(one: str, other: str) -> None:
-    assert spelling(one) != spelling(other)
+    assert unify_spelling(one) != unify_spelling(other)
 
 
 # ---------- hostile names ---------------------------------------------------------------
@@ -824,17 +824,17 @@ def test_a_name_has_few_readings() -> None:
     ]
     for order in (prefixes, prefixes[::-1]):
         for tail in (suffixes, suffixes[::-1]):
-            assert len(list(readings("".join((*order, "gpt-5", *tail))))) < 1000
+            assert len(list(find_readings("".join((*order, "gpt-5", *tail))))) < 1000
 
 
 def test_a_name_beyond_the_longest_has_no_readings() -> None:
-    assert list(readings("x" * (MAX_NAME_LENGTH + 1))) == list(readings("")) == []
+    assert list(find_readings("x" * (MAX_NAME_LENGTH + 1))) == list(find_readings("")) == []
     assert CATALOGUE.match("a/" * 300 + "gpt-4o") is None
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(string.printable, max_size=3), max_size=20))
 def test_any_pieces_are_read_without_an_error(pieces: list[str]) -> None:
-    read = list(itertools.islice(readings("".join(pieces)), 10_000))
+    read = list(itertools.islice(find_readings("".join(pieces)), 10_000))
     assert len(read) < 10_000
     assert len({reading.name for reading in read}) == len(read)
     for reading in read:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from energy_tracking.errors import ConfigurationError, ProfileError, UnknownGpuError
 from energy_tracking.profiles.files import load_catalogue, load_sources, read_profiles
-from energy_tracking.profiles.model_names import fold, readings, spelling
+from energy_tracking.profiles.model_names import find_readings, fold_name, unify_spelling
 from energy_tracking.profiles.profile import (
     GPU_BOUNDS,
     GRADES,
@@ -162,7 +162,7 @@ def test_names_and_aliases_are_unique() -> None:
         name.casefold()
         for names in (
             *((model.name, *model.aliases) for model in CATALOGUE.models),
-            CATALOGUE.refusals,
+            CATALOGUE.without_profile,
         )
         for name in names
     )
@@ -669,11 +669,11 @@ def test_the_openai_package_lists_its_ids_where_we_look() -> None:
 
 @pytest.mark.parametrize("name", LITERAL_IDS)
 def test_every_id_of_the_openai_package_has_a_profile_or_a_reason(name: str) -> None:
-    match, refusal = CATALOGUE.match(name), CATALOGUE.refusal(name)
+    match, reason = CATALOGUE.match(name), CATALOGUE.explain_no_profile(name)
     newer = tuple(map(int, openai.__version__.split(".")[:2])) > SURVEYED
-    if newer and match is None and refusal is None:
+    if newer and match is None and reason is None:
         pytest.skip(f"new in openai {openai.__version__}")
-    assert (match is None) == (refusal is not None)
+    assert (match is None) == (reason is not None)
 
 
 @pytest.mark.parametrize(
@@ -768,11 +768,11 @@ def test_names_without_a_public_architecture_are_left_unmatched(name: str) -> No
         ("dashscope/qwen-plus-latest", "nothing is public"),
     ],
 )
-def test_names_of_models_of_unknown_size_are_refused_with_the_reason(
+def test_names_of_models_of_unknown_size_have_no_profile_and_a_reason(
     name: str, reason: str
 ) -> None:
     assert CATALOGUE.match(name) is None
-    assert reason in str(CATALOGUE.refusal(name))
+    assert reason in str(CATALOGUE.explain_no_profile(name))
 
 
 @given(
@@ -780,30 +780,30 @@ def test_names_of_models_of_unknown_size_are_refused_with_the_reason(
     st.from_regex(r"\A[-_.]?[a-z]{1,12}\Z"),
 )
 def test_a_word_added_to_a_known_name_never_matches(name: str, suffix: str) -> None:
-    known = {spelling(fold(n)) for m in CATALOGUE.models for n in (m.name, *m.aliases)}
-    word = fold(name + suffix)
-    read = list(readings(word))
+    known = {unify_spelling(fold_name(n)) for m in CATALOGUE.models for n in (m.name, *m.aliases)}
+    word = fold_name(name + suffix)
+    read = list(find_readings(word))
     # A word with a row of its own, such as "-instruct", says that the model is the same.
     assume(not any(reading.rules and word.startswith(reading.name) for reading in read))
     # "meta-llama/llama-3.1-70b" + "-instruct" is an alias behind its provider's name.
     assert CATALOGUE.match(word) is None or any(
-        word.endswith(reading.name) and spelling(reading.name) in known for reading in read
+        word.endswith(reading.name) and unify_spelling(reading.name) in known for reading in read
     )
 
 
 AMBIGUOUS = {"glm4", "qwen3-coder"}
-"""Spellings refused as they are, and known with more around them."""
+"""Spellings without a profile as they are, and known with more around them."""
 
 
 def test_no_two_models_share_a_spelling() -> None:
     owners: dict[str, set[str]] = {}
     for model in CATALOGUE.models:
         for name in (model.name, *model.aliases):
-            folded = fold(name)
+            folded = fold_name(name)
             for written in (folded, folded.rpartition("/")[2]):
-                owners.setdefault(spelling(written), set()).add(model.name)
-    for name in CATALOGUE.refusals:
-        owners.setdefault(spelling(name), set()).add(f"refused: {name}")
+                owners.setdefault(unify_spelling(written), set()).add(model.name)
+    for name in CATALOGUE.without_profile:
+        owners.setdefault(unify_spelling(name), set()).add(f"without profile: {name}")
     assert {name for name, shared in owners.items() if len(shared) > 1} == AMBIGUOUS
     assert all(len(owners[name]) == 2 for name in AMBIGUOUS)
 
@@ -983,14 +983,14 @@ GPU = USER_FILE[USER_FILE.index("[gpus.RTX-6000]") : USER_FILE.index('[gpus."H10
         ("[models.x]\nnum_active_params = 7e9", ['[models."x"]', "missing num_layers"]),
         ('[models.x]\nlike = "gpt-4o-mino"', ["like", "'gpt-4o-mino'", "'gpt-4o-mini'"]),
         ("[models.x]\nlike = 4", ["like is 4", "must be a text"]),
-        ('[models.x]\nlike = "o1"\nnum_layers = 0', ["num_layers is 0,", "above 0"]),
+        ('[models.x]\nlike = "o1"\nnum_layers = 0', ["num_layers must be above 0, got 0"]),
         ('[models.x]\nlike = "o1"\nnum_layers = "80"', ["num_layers is '80'", "a number"]),
         ('[models.x]\nlike = "o1"\nnum_layers = true', ["num_layers is True", "a number"]),
         ('[models.x]\nlike = "o1"\nnum_layers = nan', ["num_layers", "nan"]),
         ('[models.x]\nlike = "o1"\nnum_layers = { low = 3 }', ["num_layers", "have a value"]),
         (
             '[models.x]\nlike = "o1"\nnum_layers = { value = 3, low = 4 }',
-            ["num_layers", "value is 3", "from 4"],
+            ["num_layers: value must be at least low, 4, got 3"],
         ),
         (
             '[models.x]\nlike = "o1"\nnum_layers = { value = 3, hihg = 4 }',
@@ -998,9 +998,12 @@ GPU = USER_FILE[USER_FILE.index("[gpus.RTX-6000]") : USER_FILE.index('[gpus."H10
         ),
         ('[models.x]\nlike = "o1"\ngrade = "Z"', ["grade", "'Z'"]),
         ('[models.x]\nlike = "o1"\nfamily = "opn"', ["'opn'", "'open'"]),
-        ('[models.x]\nlike = "o1"\naliases = "y"', ["aliases is 'y'", "list of names"]),
-        (GPU.replace("= 600", "= -600"), ['[gpus."RTX-6000"]', "power_rating is -600", "above 0"]),
-        (GPU.replace("0.5", "1.5"), ["gpu_prefill_util is 1.5", "at most 1"]),
+        ('[models.x]\nlike = "o1"\naliases = "y"', ["aliases must be a list of names, got 'y'"]),
+        (
+            GPU.replace("= 600", "= -600"),
+            ['[gpus."RTX-6000"]', "power_rating must be above 0, got -600"],
+        ),
+        (GPU.replace("0.5", "1.5"), ["gpu_prefill_util must be above 0 and at most 1, got 1.5"]),
     ],
 )
 def test_a_mistake_in_a_users_file_is_named_with_its_place(

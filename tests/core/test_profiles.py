@@ -1,4 +1,4 @@
-"""What profiles refuse, and which profile a model name stands for."""
+"""Which values a profile rejects, and which profile a model name stands for."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from energy_tracking.errors import (
     UnknownGpuError,
     UnknownModelError,
 )
-from energy_tracking.profiles.catalogue import Catalogue, Refusal
-from energy_tracking.profiles.model_names import fold, readings
+from energy_tracking.profiles.catalogue import Catalogue, NoProfile
+from energy_tracking.profiles.model_names import find_readings, fold_name
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile, Quantity
 
 
@@ -51,9 +51,9 @@ def a_gpu(name: str, **fields: object) -> GpuProfile:
 BIG, SMALL = a_model("gpt-4o", aliases=("chatgpt-4o-latest",)), a_model("gpt-4o-mini")
 OPEN = a_model("openai/gpt-oss-20b", aliases=("gpt-oss-20b",))
 DATED = a_model("gpt-4o-2024-05-13")
-REFUSALS = {
-    "text-embedding-3-small": Refusal("an embedding model"),
-    "gpt-secret": Refusal("nothing is public", is_text_model=True),
+WITHOUT_PROFILE = {
+    "text-embedding-3-small": NoProfile("an embedding model"),
+    "gpt-secret": NoProfile("nothing is public", is_text_model=True),
 }
 CATALOGUE = Catalogue(
     (BIG, SMALL, OPEN, DATED, a_model("gpt-4")),
@@ -62,7 +62,7 @@ CATALOGUE = Catalogue(
         a_gpu("H100-SXM", aliases=("H100-80GB-HBM3",)),
         a_gpu("MI300X"),
     ),
-    REFUSALS,
+    WITHOUT_PROFILE,
 )
 
 
@@ -133,13 +133,16 @@ def test_an_impossible_gpu_is_refused_with_field_value_and_bound(
 
 @pytest.mark.parametrize("name", ["", "  ", None, 4])
 def test_a_profile_has_a_name(name: object) -> None:
-    with pytest.raises(ProfileError, match="name is"):
+    with pytest.raises(ProfileError, match="name must be"):
         a_model(name)  # type: ignore[arg-type]
 
 
 def test_a_quantity_lies_in_its_range() -> None:
-    with pytest.raises(ProfileError, match=r"value is 3.*from 1 to 2"):
+    with pytest.raises(ProfileError, match="value must be at most high, 2, got 3"):
         Quantity(3, low=1, high=2)
+    with pytest.raises(ProfileError, match="value must be at least low, 1, got 0"):
+        Quantity(0, low=1)
+    assert Quantity(2, low=2, high=2).value == 2
     with pytest.raises(ProfileError, match="grade"):
         Quantity(3, grade="a")
 
@@ -220,13 +223,13 @@ def test_a_name_matches_by_an_explicit_rule(name: str, profile: str, rule: str) 
 )
 def test_a_name_no_rule_explains_has_no_profile(name: str | None) -> None:
     assert CATALOGUE.match(name) is None
-    assert CATALOGUE.refusal(name) is None
+    assert CATALOGUE.explain_no_profile(name) is None
 
 
 @given(st.one_of(st.none(), st.text(), st.text(alphabet="gpt-4omini:/0123456789ft.")))
 def test_matching_never_raises(name: str | None) -> None:
     CATALOGUE.match(name, {"x": "gpt-4o", "y": "no such profile"}, "no such profile")
-    CATALOGUE.refusal(name)
+    CATALOGUE.explain_no_profile(name)
 
 
 @given(
@@ -234,10 +237,12 @@ def test_matching_never_raises(name: str | None) -> None:
     st.text(alphabet=string.ascii_letters + "-_. ", min_size=1),
 )
 def test_a_suffix_of_letters_never_matches(name: str, suffix: str) -> None:
-    word = fold(name + suffix)
+    word = fold_name(name + suffix)
     assume(word not in {p.name for p in CATALOGUE.models})
     # A suffix with a row of its own, such as "-it", says that the model is the same.
-    assume(not any(reading.rules and word.startswith(reading.name) for reading in readings(word)))
+    assume(
+        not any(reading.rules and word.startswith(reading.name) for reading in find_readings(word))
+    )
     assert CATALOGUE.match(word) is None
 
 
@@ -291,8 +296,8 @@ def test_the_default_stands_in_for_unknown_text_models_only(
 )
 def test_a_known_name_without_a_profile_says_why(name: str) -> None:
     assert CATALOGUE.match(name) is None
-    assert CATALOGUE.refusal(name) == "an embedding model"
-    assert CATALOGUE.refusal("gpt-4o") is None
+    assert CATALOGUE.explain_no_profile(name) == "an embedding model"
+    assert CATALOGUE.explain_no_profile("gpt-4o") is None
     with pytest.raises(UnknownModelError, match="an embedding model"):
         CATALOGUE.model(name)
 
@@ -350,14 +355,14 @@ def test_a_registered_model_replaces_the_one_of_its_name() -> None:
     assert CATALOGUE.match("my-4o") is None
 
 
-def test_a_registered_model_wins_over_an_alias_and_a_refusal() -> None:
+def test_a_registered_model_wins_over_an_alias_and_a_name_without_profile() -> None:
     catalogue = CATALOGUE.copy()
     for name in ("chatgpt-4o-latest", "text-embedding-3-small"):
         catalogue.register_model(a_model(name))
         match = catalogue.match(name)
         assert match is not None
         assert (match.profile.name, match.rule) == (name, "exact")
-        assert catalogue.refusal(name) is None
+        assert catalogue.explain_no_profile(name) is None
 
 
 def test_a_registered_gpu_replaces_the_one_of_its_name() -> None:
@@ -415,14 +420,14 @@ def test_of_two_profiles_that_claim_a_name_the_later_has_it() -> None:
     assert catalogue.model("ours") is catalogue.model("first") is turned
 
 
-def test_a_users_alias_wins_over_a_refused_name() -> None:
+def test_a_users_alias_wins_over_a_name_without_profile() -> None:
     catalogue = CATALOGUE.copy()
     mine = a_model("mine", aliases=("text-embedding-3-small",))
     catalogue.register_model(mine)
     match = catalogue.match("text-embedding-3-small")
     assert match is not None
     assert (match.profile, match.rule) == (mine, "alias")
-    assert catalogue.refusal("text-embedding-3-small") is None
+    assert catalogue.explain_no_profile("text-embedding-3-small") is None
 
 
 def test_a_users_gpu_alias_wins_over_a_shipped_name() -> None:

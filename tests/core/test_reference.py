@@ -22,7 +22,7 @@ from energy_tracking import (
 )
 from energy_tracking import cloud_inference_energy_estimate_w_model_attributes as seed
 from energy_tracking.estimator import EnergyEstimate, estimate_usage, reference
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from small_profiles import BOARD, DENSE
 
 # The seed document's tables, typed in here a second time.
@@ -120,7 +120,7 @@ INTEGER_TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
 @pytest.mark.parametrize("mode", ["quadratic", "linear"])
 @pytest.mark.parametrize("kind", INTEGER_TYPES)
 def test_integers_of_any_width_count_as_python_counts(kind: str, mode: str) -> None:
-    catalogue = default_catalogue()
+    catalogue = get_catalogue()
     most = int(min(np.iinfo(kind).max, 100_000))
     n, out, cached = most, most // 2, most // 3
 
@@ -154,7 +154,7 @@ def test_integers_of_any_width_count_as_python_counts(kind: str, mode: str) -> N
 
 @pytest.mark.parametrize("kind", INTEGER_TYPES)
 def test_work_is_counted_in_floats_from_the_first_line(kind: str) -> None:
-    model = default_catalogue().model("gpt-4o")
+    model = get_catalogue().model("gpt-4o")
     most = int(min(np.iinfo(kind).max, 100_000))
     n, c = (np.array([count], kind) for count in (most, most // 3))
     for mode in ("quadratic", "linear"):
@@ -167,7 +167,7 @@ def test_work_is_counted_in_floats_from_the_first_line(kind: str) -> None:
 
 
 def test_an_unsigned_count_below_the_cached_one_is_refused() -> None:
-    catalogue = default_catalogue()
+    catalogue = get_catalogue()
     five: Any = np.uint64(5)
     six: Any = np.uint64(6)
     with pytest.raises(TokenCountError, match="input_tokens - cached_input_tokens"):
@@ -210,7 +210,7 @@ def test_cached_prompts_cost_less_and_never_less_than_nothing(
     n: int, cached: int, out: int, mode: str
 ) -> None:
     cached = min(n, cached)
-    model, gpu = default_catalogue().model("gpt-4o"), default_catalogue().gpu("H100")
+    model, gpu = get_catalogue().model("gpt-4o"), get_catalogue().gpu("H100")
 
     def prefill(cached_tokens: int) -> float:
         return reference.estimate_request(
@@ -230,7 +230,7 @@ def test_cached_prompts_cost_less_and_never_less_than_nothing(
     ("mode", "attention"), [("quadratic", 1000**2 - 600**2), ("linear", 1000 - 600)]
 )
 def test_cached_tokens_skip_their_prefill(mode: str, attention: int) -> None:
-    model = default_catalogue().model("gpt-4o")
+    model = get_catalogue().model("gpt-4o")
     k = 4 * 57 * 150.1 * 77
     expected = (1000 - 600) * 2 * 100e9 + k * attention
     assert reference.count_prefill_flops(model, 1000, 600, mode) == pytest.approx(
@@ -245,7 +245,7 @@ def test_cached_tokens_skip_their_prefill(mode: str, attention: int) -> None:
 def test_the_factor_is_applied_only_without_a_reasoning_count(
     reasoning: int | None, factor: float, reasoning_known: bool
 ) -> None:
-    model, gpu = default_catalogue().model("o1"), default_catalogue().gpu("H100")
+    model, gpu = get_catalogue().model("o1"), get_catalogue().gpu("H100")
     usage = TokenUsage(input_tokens=100, output_tokens=500, reasoning_tokens=reasoning)
     estimate = estimate_usage(usage, model, gpu)
     assert estimate.reasoning_factor == factor
@@ -255,7 +255,7 @@ def test_the_factor_is_applied_only_without_a_reasoning_count(
 
 
 def test_reasoning_energy_is_that_of_the_first_tokens_generated() -> None:
-    model, gpu = default_catalogue().model("o1"), default_catalogue().gpu("H100")
+    model, gpu = get_catalogue().model("o1"), get_catalogue().gpu("H100")
     usage = TokenUsage(input_tokens=100, output_tokens=500, reasoning_tokens=300)
     first_300 = TokenUsage(input_tokens=100, output_tokens=300, reasoning_tokens=0)
     assert estimate_usage(usage, model, gpu).reasoning_energy_joules == pytest.approx(
@@ -264,13 +264,13 @@ def test_reasoning_energy_is_that_of_the_first_tokens_generated() -> None:
 
 
 def test_a_model_without_a_factor_knows_no_reasoning_energy() -> None:
-    model, gpu = default_catalogue().model("gpt-4o"), default_catalogue().gpu("H100")
+    model, gpu = get_catalogue().model("gpt-4o"), get_catalogue().gpu("H100")
     estimate = estimate_usage(TokenUsage(input_tokens=1, output_tokens=1), model, gpu)
     assert estimate.reasoning_energy_joules is None
 
 
 def test_text_that_was_merely_seen_is_multiplied_as_a_count_without_details_is() -> None:
-    model, gpu = default_catalogue().model("o1"), default_catalogue().gpu("H100")
+    model, gpu = get_catalogue().model("o1"), get_catalogue().gpu("H100")
     reported = TokenUsage(input_tokens=100, output_tokens=500)
     seen = replace(reported, estimated=("input_tokens", "output_tokens"))
     energies = [
@@ -290,8 +290,8 @@ def ranged(
 ) -> tuple[EnergyEstimate, tuple[float, float]]:
     """An estimate, and the part of its range that is the formula's."""
     estimate = reference.estimate_request(
-        default_catalogue().model(model),
-        default_catalogue().gpu(gpu),
+        get_catalogue().model(model),
+        get_catalogue().gpu(gpu),
         input_tokens=n,
         output_tokens=out,
     )

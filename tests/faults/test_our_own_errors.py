@@ -17,7 +17,7 @@ from energy_tracking import CallRecord, Session, error_boundary, process_session
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.estimation import Estimation
 from energy_tracking.openai_client.background import HeldCalls
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry.spans import Telemetry
 from energy_tracking.tracker import Tracker
 from energy_tracking.usage.dialects import read_usage
@@ -243,7 +243,7 @@ def test_what_is_logged_by_a_handler_that_raises_changes_no_result(
         assert known is not None
         assert tracker.estimation.estimate("nobody-knows-this", None, known).reason == record.reason
     elif name == "an infinite estimate":
-        catalogue = default_catalogue().copy()
+        catalogue = get_catalogue().copy()
         model = catalogue.model("gpt-4o")
         catalogue.register_model(replace(model, name="endless", num_active_params=1e308))
         endless = Tracker(catalogue=catalogue, on_error=broken)

@@ -29,7 +29,7 @@ from energy_tracking import (
 from energy_tracking.lifecycle import defer
 from energy_tracking.openai_client.background import calls_by_response
 from energy_tracking.otel.span_processor import EnergySpanProcessor
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from faults.in_process_client import in_process_client
 from loopback import Flavour
 from observed_calls import Watch
@@ -195,7 +195,7 @@ def test_who_holds_a_lock_can_do_everything_that_takes_one(lock: str, watch: Wat
         instrument_openai(**watch.arguments)
         uninstrument_openai()
         print_session()
-        register_model_profile(default_catalogue().model("gpt-4o"))
+        register_model_profile(get_catalogue().model("gpt-4o"))
         calls_by_response.fetched_by("/responses/resp_1")
         processor.on_start(span)
         span.end()

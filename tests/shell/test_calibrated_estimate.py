@@ -19,7 +19,7 @@ from energy_tracking import (
 )
 from energy_tracking.calls.totals import EnergyKind, GroupKey
 from energy_tracking.otel.span_processor import EnergySpanProcessor
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry.attributes import ENERGY_ATTRIBUTES
 from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
@@ -89,7 +89,7 @@ def test_a_call_without_a_profile_has_neither(watch: Watch) -> None:
 
 def test_an_error_of_the_calibrated_method_leaves_the_seeds_number(watch: Watch) -> None:
     # The formula knows no cache; the physics multiplies these bytes until no float holds them.
-    catalogue = default_catalogue().copy()
+    catalogue = get_catalogue().copy()
     model = replace(catalogue.model("gpt-4o"), name="huge", aliases=(), corrected="")
     catalogue.register_model(replace(model, kv_bytes_per_token=1e308))
     record = Tracker(**watch.arguments, catalogue=catalogue).record(model="huge", usage=USAGE)

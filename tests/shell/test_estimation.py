@@ -17,7 +17,7 @@ from energy_tracking import (
 )
 from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
 from energy_tracking.estimator.roofline.request import estimate_request
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
 from small_profiles import BARE
 
@@ -56,7 +56,7 @@ async def test_the_method_is_chosen_by(
 def test_roofline_takes_the_corrected_rows_of_the_seeds_profiles() -> None:
     result = estimated(method="roofline")
     assert (result.gpu, result.model_profile) == ("H100-SXM", "gpt-4o@registry")
-    catalogue = default_catalogue()
+    catalogue = get_catalogue()
     alone = estimate_request(
         catalogue.model("gpt-4o@registry"),
         catalogue.gpu("H100-SXM"),

@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from energy_tracking import CallRecord, Session, wrap_openai
 from energy_tracking.estimator.roofline.request import estimate_request
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry import attributes as tables
 from energy_tracking.telemetry import metrics as names
 from energy_tracking.telemetry.spans import ProviderArguments
@@ -145,7 +145,7 @@ async def test_a_call_is_one_client_span_with_tokens_and_energy(
     for name, expected in near.items():
         assert attributes.pop(name) == pytest.approx(expected, rel=1e-9), name
     # The calibrated number beside it, by its own module from the corrected rows.
-    catalogue = default_catalogue()
+    catalogue = get_catalogue()
     beside = estimate_request(
         catalogue.model("gpt-4o@registry"),
         catalogue.gpu("H100-SXM"),

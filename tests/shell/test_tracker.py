@@ -23,7 +23,7 @@ from energy_tracking import (
 )
 from energy_tracking.estimator import estimate_usage
 from energy_tracking.lifecycle import defer, run_deferred
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
@@ -55,7 +55,7 @@ NOT_FINITE = "the estimate is not a finite number"
 
 
 def test_an_infinite_estimate_is_no_estimate() -> None:
-    catalogue = default_catalogue().copy()
+    catalogue = get_catalogue().copy()
     endless = replace(catalogue.model("gpt-4o"), name="endless", num_active_params=1e308)
     catalogue.register_model(endless)
     with Session() as session:
@@ -156,7 +156,7 @@ like = "gpt-4o-mini"
 def test_a_tracker_with_profiles_of_its_own_sees_what_is_registered_later(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(MINE)
     trackers = [Tracker(), Tracker(profiles=tmp_path / "mine.toml")]
-    like = default_catalogue().model("gpt-4o-mini")
+    like = get_catalogue().model("gpt-4o-mini")
     name = "registered-after-the-tracker"
     register_model_profile(replace(like, name=name, aliases=("of-the-file-too",)))
     for tracker in trackers:

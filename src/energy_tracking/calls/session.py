@@ -51,7 +51,7 @@ from energy_tracking.calls.totals import (
 from energy_tracking.contexts import restore
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.lifecycle import call_after_fork, run_deferred
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage.dialects import TokenUsage
 
@@ -642,7 +642,7 @@ def _check_names(other: Alternative) -> None:
         UnknownModelError: There is no such model.
         UnknownGpuError: There is no such GPU.
     """
-    catalogue = default_catalogue()
+    catalogue = get_catalogue()
     if other.model is not None and catalogue.match(other.model) is None:
         catalogue.model(other.model)
     if other.gpu is not None:

@@ -24,7 +24,7 @@ from energy_tracking.errors import ConfigurationError, UnreadableLogError
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import Backfill, check_files
-from energy_tracking.profiles.files import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.settings import Settings, settings_rows
 from energy_tracking.tracker import Tracker
 from energy_tracking.version import VERSION
@@ -220,7 +220,7 @@ def _models(options: argparse.Namespace) -> int:
             model.grade,
             model.source,
         )
-        for model in default_catalogue().models
+        for model in get_catalogue().models
     ]
     print(table(("model", "active 1e9", "total 1e9", "grade", "source"), rows))
     return 0
@@ -229,7 +229,7 @@ def _models(options: argparse.Namespace) -> int:
 def _gpus(options: argparse.Namespace) -> int:
     rows = [
         (gpu.name, f"{gpu.peak_flops / 1e12:g}", f"{gpu.power_rating:g}", gpu.grade, gpu.source)
-        for gpu in default_catalogue().gpus
+        for gpu in get_catalogue().gpus
     ]
     print(table(("gpu", "peak TFLOP/s", "power W", "grade", "source"), rows))
     return 0

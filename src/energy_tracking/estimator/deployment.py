@@ -225,7 +225,7 @@ def find_peak_and_width(gpu: GpuProfile, weight_format: str) -> tuple[float, flo
 
     Args:
         gpu: GPU profile.
-        weight_format: One of `WEIGHT_FORMATS`.
+        weight_format: One of ``WEIGHT_FORMATS``.
     """
     known = WEIGHT_FORMATS[weight_format]
     if not known.block_scaled or gpu.peak_flops_fp4 is not None:

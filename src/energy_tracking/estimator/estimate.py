@@ -127,7 +127,7 @@ def combine_parts(parts: Mapping[str, tuple[float, float]]) -> tuple[float, floa
 
 
 def check_attention_mode(attention_mode: str) -> None:
-    """Refuse an attention mode the formula has no term for.
+    """Check that the formula has a term for an attention mode.
 
     Raises:
         ConfigurationError: It is neither ``"quadratic"`` nor ``"linear"``.
@@ -137,7 +137,11 @@ def check_attention_mode(attention_mode: str) -> None:
 
 
 def check_token_count(name: str, value: Any) -> None:
-    """Refuse counts that no request can have; arrays are checked as a whole.
+    """Check a count of tokens; an array as a whole.
+
+    Args:
+        name: What the count is called, for the message.
+        value: A number, or an array of them [tokens].
 
     Raises:
         TokenCountError: Negative, NaN, infinite, or not a number.
@@ -149,7 +153,7 @@ def check_token_count(name: str, value: Any) -> None:
             good = bool(((value >= 0) & (value < math.inf)).all())
         except (TypeError, AttributeError, ValueError):
             raise TokenCountError(
-                f"{name} must be a number of tokens, or an array of them; got {value!r}"
+                f"{name} must be a number of tokens or an array of them, got {value!r}"
             ) from None
     if not good:
-        raise TokenCountError(f"{name} must be finite and at least 0; got {value!r}")
+        raise TokenCountError(f"{name} must be finite and at least 0, got {value!r}")

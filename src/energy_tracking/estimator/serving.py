@@ -12,7 +12,7 @@ from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 CONCURRENCY_PER_GPU = 32.0
-"""Sequences per GPU where nobody says, for a model of `CONCURRENCY_PARAMS` [1]: the median of the
+"""Sequences per GPU where nobody says, for a model of ``CONCURRENCY_PARAMS`` [1]: the median of the
 published measurements of 2023 to 2025 and of those of 2026, each half of the whole."""
 
 CONCURRENCY_PARAMS = 70e9
@@ -47,7 +47,7 @@ class ServingProfile:
         concurrency_per_gpu: Sequences decoded together, divided by the GPUs that hold the
             model [1]; None: by the model's size, see ``of_size``.
         concurrency_low_energy: The same at the low end of the 90 % range of energy, where
-            most share [1]; None: ``concurrency_per_gpu`` times `CONCURRENCY_SPREAD`.
+            most share [1]; None: ``concurrency_per_gpu`` times ``CONCURRENCY_SPREAD``.
         concurrency_high_energy: The same at the high end, where fewest share [1]; None:
             divided by it.
         sequences: Sequences decoded together on all GPUs that hold the model [1], taken as
@@ -56,7 +56,7 @@ class ServingProfile:
             the least power of two whose memory is 1.5 times the weights, or for a closed model
             just that memory.
         weight_bytes: Bytes per weight as served [byte]; None: those of ``weight_format``.
-        weight_format: One of `WEIGHT_FORMATS`; empty: the one the model is shipped in, FP8 for
+        weight_format: One of ``WEIGHT_FORMATS``; empty: the one the model is shipped in, FP8 for
             closed models on GPUs with FP8, else BF16.
         expert_parallel: GPUs that the experts of a mixture are spread over, each expert whole
             on one [1]; None: all that hold the model, those of one link domain at most.
@@ -115,7 +115,7 @@ class ServingProfile:
 
     @property
     def central_concurrency(self) -> float:
-        """Sequences per GPU; those of a model of `CONCURRENCY_PARAMS` where nobody says [1]."""
+        """Sequences per GPU; those of a model of ``CONCURRENCY_PARAMS`` where nobody says [1]."""
         return self.concurrency_per_gpu or CONCURRENCY_PER_GPU
 
     @property

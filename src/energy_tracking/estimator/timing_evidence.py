@@ -66,9 +66,9 @@ def update_serving(
     Prior: ln(concurrency) is normal on either side of the central value, with the
     range's ends at its 5 and 95 % quantiles. Likelihood: a step takes as long as
     predicted, with the fit's own scatter; but with probability ``slow_network`` the
-    stream was held up on its way, by any factor, spread log-uniformly over `SLOWEST`, and
+    stream was held up on its way, by any factor, spread log-uniformly over ``SLOWEST``, and
     where ``serving.speculative`` is None each token took the time of one that was drafted with
-    probability `SPECULATIVE`. A rate above the predicted one is therefore evidence for few
+    probability ``SPECULATIVE``. A rate above the predicted one is therefore evidence for few
     sequences, one far below it almost none for many: the posterior then falls back to the
     prior.
 

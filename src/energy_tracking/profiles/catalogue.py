@@ -1,4 +1,13 @@
-"""The model and GPU profiles by name, and which of them the name in a response stands for."""
+"""The model and GPU profiles by name, and which of them the name in a response stands for.
+
+The law: a name means a profile only by a rule that can be said; nothing is guessed from how alike
+two names look. The rules, in order: the user's mapping; the exact name or an alias; the same in
+another spelling; the same after what ``model_names.RULES`` takes off; the user's default. A name
+that is known to have no profile ends the search with its reason.
+
+Profiles are rows of the TOML files that ``files`` reads; a new kind of name is a row of
+``model_names.RULES``. What a lookup reads is replaced, never changed, so it takes no lock.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +26,20 @@ from energy_tracking.errors import (
     not_one_of,
 )
 from energy_tracking.lifecycle import call_after_fork
-from energy_tracking.profiles.model_names import fold, readings, spelling, stored_in
+from energy_tracking.profiles.model_names import (
+    find_readings,
+    find_stored_format,
+    fold_name,
+    unify_spelling,
+)
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile, Profile
 
 _P = TypeVar("_P", bound=Profile)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a known model name has no profile.
+class NoProfile:
+    """Why the name of a known model has no profile.
 
     Attributes:
         reason: The reason, for the record of a call that could not be estimated.
@@ -44,7 +58,7 @@ class ModelMatch:
     Attributes:
         profile: The profile.
         rule: The rules that led to it, in order, joined by ``+``: ``mapping``, ``exact``,
-            ``alias``, ``spelling``, ``default`` or those of `model_names.RULES`; for
+            ``alias``, ``spelling``, ``default`` or those of ``model_names.RULES``; for
             instance ``provider_prefix+snapshot``.
     """
 
@@ -76,7 +90,7 @@ class Catalogue:
 
     Lookups may run in any number of threads, also while another thread registers:
     what they read is replaced, never changed. A name belongs to the profile that claimed
-    it last, as its name or an alias; who registers a profile is not asked for it in vain.
+    it last, as its name or an alias, so that a profile that was registered is always found.
     """
 
     __slots__ = (
@@ -87,23 +101,23 @@ class Catalogue:
         "_model_aliases",
         "_models",
         "_own",
-        "_refusals",
         "_resolved",
         "_spellings",
+        "_without_profile",
     )
 
     def __init__(
         self,
         models: Iterable[ModelProfile] = (),
         gpus: Iterable[GpuProfile] = (),
-        refusals: Mapping[str, Refusal] = MappingProxyType({}),
+        without_profile: Mapping[str, NoProfile] = MappingProxyType({}),
     ) -> None:
         """Hold these profiles.
 
         Args:
             models: Model profiles; of two with one name, the later stays.
             gpus: GPU profiles; of two with one name, the later stays.
-            refusals: Known model names that have no profile, and why.
+            without_profile: Known model names that have no profile, and why.
         """
         self._models: dict[str, ModelProfile] = {}
         self._model_aliases: dict[str, str] = {}
@@ -111,10 +125,10 @@ class Catalogue:
         self._gpu_aliases: dict[str, str] = {}
         self._own: tuple[Profile, ...] = ()
         self._extensions: WeakSet[Catalogue] = WeakSet()
-        self._refusals = {fold(name): refusal for name, refusal in refusals.items()}
-        self._resolved: dict[str | None, ModelMatch | Refusal | None] = {}
-        self._spellings = {spelling(name): name for name in self._refusals}
-        self._put((*models, *gpus))
+        self._without_profile = {fold_name(name): why for name, why in without_profile.items()}
+        self._resolved: dict[str | None, ModelMatch | NoProfile | None] = {}
+        self._spellings = {unify_spelling(name): name for name in self._without_profile}
+        self._put_profiles((*models, *gpus))
 
     @property
     def models(self) -> tuple[ModelProfile, ...]:
@@ -127,9 +141,9 @@ class Catalogue:
         return tuple(self._gpus.values())
 
     @property
-    def refusals(self) -> Mapping[str, Refusal]:
+    def without_profile(self) -> Mapping[str, NoProfile]:
         """Known model names that have no profile, and why."""
-        return MappingProxyType(self._refusals)
+        return MappingProxyType(self._without_profile)
 
     def copy(self) -> Catalogue:
         """A catalogue with the same profiles, to add to without changing this one."""
@@ -160,25 +174,25 @@ class Catalogue:
     def _register(self, profile: Profile) -> None:
         with _registering:
             self._own = (*self._own, profile)
-            self._put((profile,))
+            self._put_profiles((profile,))
             for extension in self._extensions:
-                extension._put_below(profile)
+                extension._put_registered_below(profile)
 
-    def _put_below(self, profile: Profile) -> None:
+    def _put_registered_below(self, profile: Profile) -> None:
         """Add a profile that is not one of its own."""
-        self._put((profile, *self._own))
+        self._put_profiles((profile, *self._own))
         for extension in self._extensions:
-            extension._put_below(profile)
+            extension._put_registered_below(profile)
 
-    def _put(self, profiles: Iterable[Profile]) -> None:
+    def _put_profiles(self, profiles: Iterable[Profile]) -> None:
         models, model_aliases = dict(self._models), dict(self._model_aliases)
         gpus, gpu_aliases = dict(self._gpus), dict(self._gpu_aliases)
         spellings = dict(self._spellings)
         for profile in profiles:
             if isinstance(profile, GpuProfile):
-                _add(profile, gpus, gpu_aliases, _fold_gpu)
+                _add_profile(profile, gpus, gpu_aliases, _fold_gpu)
             else:
-                _add(profile, models, model_aliases, fold)
+                _add_profile(profile, models, model_aliases, fold_name)
                 _add_spellings(profile, spellings)
         self._gpus, self._gpu_aliases = gpus, gpu_aliases
         self._models, self._model_aliases, self._spellings = models, model_aliases, spellings
@@ -192,13 +206,13 @@ class Catalogue:
             UnknownModelError: There is none; says the nearest names, and how to
                 register one.
         """
-        profile = self._find_model(fold(name))
+        profile = self._find_model(fold_name(name))
         if profile is None:
             raise UnknownModelError(
                 (
-                    f"model {name!r} has no profile: {refusal}."
-                    if (refusal := self.refusal(name))
-                    else not_one_of("model", name, _names(self._models))
+                    f"model {name!r} has no profile: {reason}."
+                    if (reason := self.explain_no_profile(name))
+                    else not_one_of("model", name, _list_names(self._models))
                 )
                 + " To use one of your own: register_model_profile(ModelProfile(...)), or a"
                 f" [models.{name!r}] table in a TOML profile file."
@@ -212,10 +226,10 @@ class Catalogue:
             UnknownGpuError: There is none; says the nearest names, and how to
                 register one.
         """
-        profile = _lookup(self._gpus, self._gpu_aliases, _fold_gpu(name))
+        profile = _find_profile(self._gpus, self._gpu_aliases, _fold_gpu(name))
         if profile is None:
             raise UnknownGpuError(
-                not_one_of("GPU", name, _names(self._gpus))
+                not_one_of("GPU", name, _list_names(self._gpus))
                 + " To use one of your own: register_gpu_profile(GpuProfile(...)), or a"
                 f" [gpus.{name!r}] table in a TOML profile file."
             )
@@ -223,7 +237,7 @@ class Catalogue:
 
     def corrected_model(self, profile: ModelProfile) -> ModelProfile:
         """The profile with better numbers for the same model, itself if none."""
-        return self._find_model(fold(profile.corrected)) or profile
+        return self._find_model(fold_name(profile.corrected)) or profile
 
     def corrected_gpu(self, profile: GpuProfile) -> GpuProfile:
         """The profile with better numbers for the same GPU, itself if none."""
@@ -239,13 +253,13 @@ class Catalogue:
 
         The rules, in order: the user's mapping; the exact name or an alias, case
         ignored; the same in another spelling (``llama3.1:8b``, ``llama-v3p1-8b``); the
-        same after taking off what `model_names.RULES` lists, such as a provider prefix
+        same after taking off what ``model_names.RULES`` lists, such as a provider prefix
         or a snapshot's date; the default. Nothing is guessed from how alike two names
         look. Where the name says how the weights are stored, so does the profile.
 
         Args:
             name: Model name as the server gave it.
-            mapping: The user's names to profile names, as `check_mapping` gives it.
+            mapping: The user's names to profile names, as ``check_mapping`` gives it.
             default: Profile for names no other rule explains. It does not stand in
                 for models known to be something else, such as embeddings.
 
@@ -255,9 +269,9 @@ class Catalogue:
         if mapping and name is not None:
             target = mapping.get(name)
             if target is None:
-                target = mapping.get(fold(name))
+                target = mapping.get(fold_name(name))
             if target is not None:
-                mapped = self._find_model(fold(target))
+                mapped = self._find_model(fold_name(target))
                 return None if mapped is None else ModelMatch(mapped, "mapping")
         found = self._resolved.get(name, _UNSEEN)
         if found is _UNSEEN:
@@ -266,18 +280,18 @@ class Catalogue:
             return found
         if default is None or (found is not None and not found.is_text_model):
             return None
-        fallback = self._find_model(fold(default))
+        fallback = self._find_model(fold_name(default))
         return None if fallback is None else ModelMatch(fallback, "default")
 
-    def refusal(self, name: str | None) -> str | None:
+    def explain_no_profile(self, name: str | None) -> str | None:
         """Why a known model name has no profile, None if it has or is not known."""
         found = self._resolved.get(name, _UNSEEN)
         if found is _UNSEEN:
             found = self._resolve(name)
-        return found.reason if isinstance(found, Refusal) else None
+        return found.reason if isinstance(found, NoProfile) else None
 
     def check_mapping(self, mapping: Mapping[str, str]) -> dict[str, str]:
-        """A user's mapping of model names, checked and ready for `match`.
+        """A user's mapping of model names, checked and ready for ``match``.
 
         Args:
             mapping: Names as servers give them, such as Azure deployment names, to
@@ -294,55 +308,55 @@ class Catalogue:
                 self.model(target)
             except UnknownModelError as error:
                 raise ConfigurationError(f"model mapping {name!r} = {target!r}: {error}") from None
-        return {fold(name): target for name, target in mapping.items()}
+        return {fold_name(name): target for name, target in mapping.items()}
 
     def _find_model(self, folded: str) -> ModelProfile | None:
-        return _lookup(self._models, self._model_aliases, folded)
+        return _find_profile(self._models, self._model_aliases, folded)
 
-    def _resolve(self, name: str | None) -> ModelMatch | Refusal | None:
+    def _resolve(self, name: str | None) -> ModelMatch | NoProfile | None:
         """What the rules say of a name, kept for the next time."""
         # Taken first: if a registration comes between, the answer goes to the old one.
         resolved = self._resolved
-        found = self._read(name) if name else None
+        found = self._match_readings(name) if name else None
         if name is None or len(name) <= _CACHED_NAME_LENGTH:
             if len(resolved) >= _CACHE_SIZE:
                 resolved.clear()
             resolved[name] = found
         return found
 
-    def _read(self, name: str) -> ModelMatch | Refusal | None:
+    def _match_readings(self, name: str) -> ModelMatch | NoProfile | None:
         """The first of a name's readings that is known."""
-        for reading in readings(name):
+        for reading in find_readings(name):
             target, how = self._find_target(reading.name)
-            if target in self._refusals and target not in self._models:
-                return self._refusals[target]
+            if target in self._without_profile and target not in self._models:
+                return self._without_profile[target]
             profile = self._models.get(target)
             if profile is None:
                 continue
             stored = reading.weight_format
             if profile.family in _OPEN_WEIGHTS:
                 # An alias may hold the format that a rule would have taken off.
-                stored = stored or (stored_in(reading.name) if how != "exact" else "")
+                stored = stored or (find_stored_format(reading.name) if how != "exact" else "")
             elif any(rule.open_weights for rule in reading.rules):
                 continue
             steps = [rule.name for rule in reading.rules]
             if how != "exact" or not steps:
                 steps.append(how)
-            return ModelMatch(_stored_as(profile, stored), "+".join(steps))
+            return ModelMatch(_replace_format(profile, stored), "+".join(steps))
         return None
 
     def _find_target(self, folded: str) -> tuple[str, str]:
-        """The profile's or refusal's name that a folded name is, and by which rule."""
-        name = _holder_of(folded, self._model_aliases)
+        """The name, of a profile or without one, that a folded name is, and by which rule."""
+        name = _follow_aliases(folded, self._model_aliases)
         if name != folded:
             return name, "alias"
-        if folded in self._models or folded in self._refusals:
+        if folded in self._models or folded in self._without_profile:
             return folded, "exact"
-        spelt = self._spellings.get(spelling(folded), "")
-        return _holder_of(spelt, self._model_aliases), "spelling"
+        spelt = self._spellings.get(unify_spelling(folded), "")
+        return _follow_aliases(spelt, self._model_aliases), "spelling"
 
 
-def _stored_as(profile: ModelProfile, weight_format: str) -> ModelProfile:
+def _replace_format(profile: ModelProfile, weight_format: str) -> ModelProfile:
     """The profile with its weights in another format than the one it is shipped in."""
     if weight_format in ("", profile.weight_format):
         return profile
@@ -350,7 +364,7 @@ def _stored_as(profile: ModelProfile, weight_format: str) -> ModelProfile:
     return replace(profile, weight_format=weight_format, weight_bytes=None, provenance=provenance)
 
 
-def _add(
+def _add_profile(
     profile: _P, profiles: dict[str, _P], aliases: dict[str, str], fold: Callable[[str], str]
 ) -> None:
     """Put a profile under its folded name, and its aliases beside it."""
@@ -361,11 +375,11 @@ def _add(
     aliases.pop(name, None)
 
 
-def _holder_of(folded: str, aliases: Mapping[str, str]) -> str:
+def _follow_aliases(folded: str, aliases: Mapping[str, str]) -> str:
     """The folded name of the profile that a name leads to, itself where it is no alias.
 
     An alias may stand for a name that is another profile's alias by now. They form no
-    circle: who comes last takes its own name out of the aliases.
+    circle: the profile that comes last takes its own name out of the aliases.
     """
     while folded in aliases:
         folded = aliases[folded]
@@ -374,17 +388,19 @@ def _holder_of(folded: str, aliases: Mapping[str, str]) -> str:
 
 def _add_spellings(profile: ModelProfile, spellings: dict[str, str]) -> None:
     """Let other spellings of its names lead to a profile, also without a repository's owner."""
-    target = fold(profile.name)
-    for name in (target, *map(fold, profile.aliases)):
-        spellings[spelling(name)] = spellings[spelling(name.rpartition("/")[2])] = target
+    target = fold_name(profile.name)
+    for name in (target, *map(fold_name, profile.aliases)):
+        spellings[unify_spelling(name)] = spellings[unify_spelling(name.rpartition("/")[2])] = (
+            target
+        )
 
 
-def _lookup(profiles: Mapping[str, _P], aliases: Mapping[str, str], folded: str) -> _P | None:
+def _find_profile(profiles: Mapping[str, _P], aliases: Mapping[str, str], folded: str) -> _P | None:
     """The profile with this folded name or alias."""
-    return profiles.get(_holder_of(folded, aliases))
+    return profiles.get(_follow_aliases(folded, aliases))
 
 
-def _names(profiles: Mapping[str, _P]) -> list[str]:
+def _list_names(profiles: Mapping[str, _P]) -> list[str]:
     """All names as written, aliases last."""
     return [profile.name for profile in profiles.values()] + [
         alias for profile in profiles.values() for alias in profile.aliases
@@ -392,7 +408,7 @@ def _names(profiles: Mapping[str, _P]) -> list[str]:
 
 
 _COPIED: Final = (
-    *("_models", "_model_aliases", "_spellings", "_refusals"),
+    *("_models", "_model_aliases", "_spellings", "_without_profile"),
     *("_gpus", "_gpu_aliases"),
 )
 _registering = threading.RLock()

@@ -1,10 +1,13 @@
 """The profiles that come with the library or are registered, and the reader of profile files.
 
-A profile file is TOML. ``[models."name"]`` and ``[gpus."name"]`` tables hold the
-fields of `ModelProfile` and `GpuProfile`. A number stands alone or as
-``{ value, low, high, grade, source }``. ``like = "other"`` takes the numbers of
-another profile. ``[families.name]`` holds what tables with ``family = "name"`` need
-not repeat: ``grade``, ``source``, and per field a number, or only its grade and source.
+A profile file is TOML. ``[models."name"]`` and ``[gpus."name"]`` tables hold the fields of
+``ModelProfile`` and ``GpuProfile``. A number stands alone or as
+``{ value, low, high, grade, source }``. ``like = "other"`` takes the numbers of another profile.
+``[families.name]`` holds what tables with ``family = "name"`` need not repeat: ``grade``,
+``source``, and per field a number, or only its grade and source.
+
+Of a number, the first that has it counts: the table, the profile it is like, the family. A new
+model or GPU is a table in ``data/``; a new field is one of the profile and a row of its bounds.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from energy_tracking.errors import ConfigurationError, ProfileError, not_one_of
 from energy_tracking.lifecycle import call_after_fork
-from energy_tracking.profiles.catalogue import Catalogue, Refusal
+from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.profile import (
     GPU_BOUNDS,
     MODEL_BOUNDS,
@@ -59,12 +62,12 @@ def load_catalogue() -> Catalogue:
 
     One object for the whole process: copy it before registering anything.
     """
-    models, gpus = _load_models(), _load("gpus.toml")
+    models, gpus = _read_models(), _read_toml("gpus.toml")
     return Catalogue(
-        _profiles(_MODELS, models, "models"),
-        _profiles(_GPUS, gpus, "gpus.toml"),
+        _build_profiles(_MODELS, models, "models"),
+        _build_profiles(_GPUS, gpus, "gpus.toml"),
         {
-            name: Refusal(group["reason"], group.get("is_text_model", False))
+            name: NoProfile(group["reason"], group.get("is_text_model", False))
             for group in models["no_basis"]
             for name in group["names"]
         },
@@ -75,7 +78,7 @@ _catalogue_lock = threading.RLock()
 _catalogue: Catalogue | None = None
 
 
-def default_catalogue() -> Catalogue:
+def get_catalogue() -> Catalogue:
     """The process-wide profiles: those shipped and those registered."""
     global _catalogue
     with _catalogue_lock:
@@ -88,15 +91,16 @@ def default_catalogue() -> Catalogue:
 
 def register_model_profile(profile: ModelProfile) -> None:
     """Add a model profile to the process-wide ones; the same name is replaced."""
-    default_catalogue().register_model(profile)
+    get_catalogue().register_model(profile)
 
 
 def register_gpu_profile(profile: GpuProfile) -> None:
     """Add a GPU profile to the process-wide ones; the same name is replaced."""
-    default_catalogue().register_gpu(profile)
+    get_catalogue().register_gpu(profile)
 
 
 def _renew_catalogue_lock() -> None:
+    """Replace the lock in the child of a fork, where another thread may hold it for ever."""
     global _catalogue_lock
     _catalogue_lock = threading.RLock()
 
@@ -107,7 +111,7 @@ call_after_fork(_renew_catalogue_lock)
 @cache
 def load_sources() -> Mapping[str, Source]:
     """The sources of the library's own numbers, by key."""
-    return {key: Source(**table) for key, table in _load("sources.toml").items()}
+    return {key: Source(**table) for key, table in _read_toml("sources.toml").items()}
 
 
 def read_profiles(
@@ -132,22 +136,23 @@ def read_profiles(
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{where}: {error}") from error
     try:
-        _table(document, ("families", _MODELS.table, _GPUS.table))
+        _check_table(document, ("families", _MODELS.table, _GPUS.table))
     except ProfileError as error:
         raise ProfileError(f"{where}: {error}") from None
     builtin = load_catalogue()
     return (
-        _profiles(_MODELS, document, where, builtin.models),
-        _profiles(_GPUS, document, where, builtin.gpus),
+        _build_profiles(_MODELS, document, where, builtin.models),
+        _build_profiles(_GPUS, document, where, builtin.gpus),
     )
 
 
-def _load(name: str) -> dict[str, Any]:
+def _read_toml(name: str) -> dict[str, Any]:
+    """A data file of this package, parsed."""
     text = resources.files(__package__).joinpath("data", name).read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
-def _load_models() -> dict[str, Any]:
+def _read_models() -> dict[str, Any]:
     """All files of models as one: families, models and names without a basis."""
     document: dict[str, Any] = {"families": {}, "models": {}, "no_basis": []}
     folder = resources.files(__package__).joinpath("data", "models")
@@ -181,7 +186,7 @@ _QUANTITY: Final = ("value", "low", "high", "grade", "source")
 _USER_FAMILY: Final = {"grade": "C", "source": "user"}
 
 
-def _profiles(
+def _build_profiles(
     kind: _Kind[_P], document: Mapping[str, Any], where: str, builtin: Iterable[_P] = ()
 ) -> tuple[_P, ...]:
     """The profiles of one kind in a parsed file.
@@ -197,13 +202,13 @@ def _profiles(
     read = []
     here = where
     try:
-        for name, table in _table(document.get("families", {}), what="families").items():
+        for name, table in _check_table(document.get("families", {}), what="families").items():
             here = f"{where}: [families.{name}]"
-            families[name] = _family(table)
+            families[name] = _read_family(table)
         here = where
-        for name, table in _table(document.get(kind.table, {}), what=kind.table).items():
+        for name, table in _check_table(document.get(kind.table, {}), what=kind.table).items():
             here = f'{where}: [{kind.table}."{name}"]'
-            profile = _profile(kind, name, table, families, known)
+            profile = _build_profile(kind, name, table, families, known)
             known[name.casefold()] = profile
             read.append(profile)
     except ProfileError as error:
@@ -211,16 +216,16 @@ def _profiles(
     return tuple(read)
 
 
-def _family(table: object) -> dict[str, Any]:
+def _read_family(table: object) -> dict[str, Any]:
     """The defaults of a family: grade, source, and a table per number."""
     known = ("grade", "source", *MODEL_BOUNDS, *GPU_BOUNDS)
     return {
-        key: given if key in _USER_FAMILY else _number_table(key, given)
-        for key, given in _table(table, known).items()
+        key: given if key in _USER_FAMILY else _expand_number(key, given)
+        for key, given in _check_table(table, known).items()
     }
 
 
-def _profile(
+def _build_profile(
     kind: _Kind[_P],
     name: str,
     given: object,
@@ -228,7 +233,7 @@ def _profile(
     known: Mapping[str, _P],
 ) -> _P:
     """One profile from its table, its family's defaults and the profile it is like."""
-    table = _table(given, ("aliases", *kind.texts, *kind.bounds))
+    table = _check_table(given, ("aliases", *kind.texts, *kind.bounds))
     for key in kind.texts:
         if not isinstance(table.get(key, ""), str):
             raise ProfileError(f"{key} is {table[key]!r}, must be a text")
@@ -240,38 +245,8 @@ def _profile(
     defaults = families.get(family, {})
     above = defaults if like is None else {"grade": like.grade, "source": like.source}
     origin = {key: table.get(key, above.get(key, last)) for key, last in _USER_FAMILY.items()}
-    values: dict[str, Any] = {}
-    provenance: dict[str, Quantity] = {}
-    for key in kind.bounds:
-        if like is not None and key not in table:
-            values[key] = getattr(like, key)
-            if (number := like.provenance.get(key)) is not None:
-                # Another's number is at most as good as the likeness itself.
-                worse = number.grade < origin["grade"]
-                provenance[key] = replace(number, grade=origin["grade"]) if worse else number
-            continue
-        stated = _number_table(key, table[key]) if key in table else {}
-        quantity = {**origin, **defaults.get(key, {}), **stated}
-        if "value" in quantity:
-            try:
-                provenance[key] = Quantity(**quantity)
-            except ProfileError as error:
-                raise ProfileError(f"{key}: {error}") from None
-            values[key] = quantity["value"]
-        elif stated:
-            raise ProfileError(f"{key} is {table[key]!r}, must have a value")
-    if (active := provenance.get("num_active_params")) is not None:
-        ends = {"num_active_params_low": active.low, "num_active_params_high": active.high}
-        values.update((key, end) for key, end in ends.items() if key not in table)
-    missing = [
-        field.name
-        for field in fields(kind.profile)
-        if field.default is MISSING
-        and field.default_factory is MISSING
-        and field.name not in {"name", *values}
-    ]
-    if missing:
-        raise ProfileError(f"missing {', '.join(missing)}")
+    values, provenance = _collect_numbers(kind, table, like, defaults, origin)
+    _check_complete(kind, values)
     weight_format = table.get("weight_format", getattr(like, "weight_format", ""))
     if weight_format:
         values["weight_format"] = weight_format
@@ -287,7 +262,62 @@ def _profile(
     )
 
 
-def _table(given: object, known: tuple[str, ...] = (), what: str = "") -> Mapping[str, Any]:
+def _collect_numbers(
+    kind: _Kind[_P],
+    table: Mapping[str, Any],
+    like: _P | None,
+    defaults: Mapping[str, Any],
+    origin: Mapping[str, str],
+) -> tuple[dict[str, Any], dict[str, Quantity]]:
+    """Every number of a profile by its field, and where it comes from.
+
+    Args:
+        kind: Models or GPUs.
+        table: The profile's own table.
+        like: The profile whose numbers stand where the table has none.
+        defaults: What the family says of each number.
+        origin: Grade and source of the profile.
+    """
+    values: dict[str, Any] = {}
+    provenance: dict[str, Quantity] = {}
+    for key in kind.bounds:
+        if like is not None and key not in table:
+            values[key] = getattr(like, key)
+            if (number := like.provenance.get(key)) is not None:
+                # Another's number is at most as good as the likeness itself.
+                worse = number.grade < origin["grade"]
+                provenance[key] = replace(number, grade=origin["grade"]) if worse else number
+            continue
+        stated = _expand_number(key, table[key]) if key in table else {}
+        quantity = {**origin, **defaults.get(key, {}), **stated}
+        if "value" in quantity:
+            try:
+                provenance[key] = Quantity(**quantity)
+            except ProfileError as error:
+                raise ProfileError(f"{key}: {error}") from None
+            values[key] = quantity["value"]
+        elif stated:
+            raise ProfileError(f"{key} is {table[key]!r}, must have a value")
+    if (active := provenance.get("num_active_params")) is not None:
+        ends = {"num_active_params_low": active.low, "num_active_params_high": active.high}
+        values.update((key, end) for key, end in ends.items() if key not in table)
+    return values, provenance
+
+
+def _check_complete(kind: _Kind[_P], values: Mapping[str, Any]) -> None:
+    """Check that every number without a default is there."""
+    missing = [
+        field.name
+        for field in fields(kind.profile)
+        if field.default is MISSING
+        and field.default_factory is MISSING
+        and field.name not in {"name", *values}
+    ]
+    if missing:
+        raise ProfileError(f"missing {', '.join(missing)}")
+
+
+def _check_table(given: object, known: tuple[str, ...] = (), what: str = "") -> Mapping[str, Any]:
     """The table as given, if it is one and its keys are known, where any are."""
     where = f"{what}: " if what else ""
     if not isinstance(given, Mapping):
@@ -298,11 +328,11 @@ def _table(given: object, known: tuple[str, ...] = (), what: str = "") -> Mappin
     return given
 
 
-def _number_table(key: str, given: object) -> Mapping[str, Any]:
+def _expand_number(key: str, given: object) -> Mapping[str, Any]:
     """A number as the table it is short for."""
     if type(given) is int or type(given) is float:
         return {"value": given}
-    table = _table(given if isinstance(given, Mapping) else {"value": given}, _QUANTITY, key)
+    table = _check_table(given if isinstance(given, Mapping) else {"value": given}, _QUANTITY, key)
     for part in ("value", "low", "high"):
         number = table.get(part, 0)
         if isinstance(number, bool) or not isinstance(number, int | float):

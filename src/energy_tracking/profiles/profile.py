@@ -1,4 +1,9 @@
-"""What is known about models and GPUs: a profile is one row of numbers about one of them."""
+"""What is known about models and GPUs: a profile is one row of numbers about one of them.
+
+A profile is checked when it is made: each number against its bound (``MODEL_BOUNDS``,
+``GPU_BOUNDS``), then the order of those that belong together. A new number is a field with its
+unit, a row of the bounds, and in ``data/`` a value with its source.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +97,7 @@ class Quantity:
         value: Central value, in the unit of the field it belongs to.
         low: Lowest value that is still credible, where known.
         high: Highest value that is still credible, where known.
-        grade: Confidence, one of `GRADES`.
+        grade: Confidence, one of ``GRADES``.
         source: Key of a listed source, or free text.
 
     Raises:
@@ -106,11 +111,11 @@ class Quantity:
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a range that does not hold its value."""
-        low = self.value if self.low is None else self.low
-        high = self.value if self.high is None else self.high
-        if not low <= self.value <= high:
-            raise ProfileError(f"value is {self.value!r}, must be from {low!r} to {high!r}")
+        """Check that the range holds the value."""
+        if self.low is not None and not self.low <= self.value:
+            raise ProfileError(f"value must be at least low, {self.low!r}, got {self.value!r}")
+        if self.high is not None and not self.value <= self.high:
+            raise ProfileError(f"value must be at most high, {self.high!r}, got {self.value!r}")
         if self.grade not in GRADES:
             raise ProfileError(not_one_of("grade", self.grade, GRADES))
 
@@ -135,22 +140,22 @@ class ModelProfile:
         num_kv_heads: Key-value heads per layer [1].
         kv_bytes_per_token: Key-value cache of one token in BF16, all layers [byte].
         num_experts: Routed experts per layer; 0: dense; None: not known, a mixture where
-            `num_total_params` says so.
+            ``num_total_params`` says so.
         num_experts_per_token: Routed experts used for one token.
         sliding_window: Tokens a sliding-window layer looks back on [1].
         num_sliding_layers: Layers with that window [1]; None: all, if there is one.
         state_bytes_per_sequence: Recurrent state of one sequence, all layers [byte];
             None: no recurrent layers.
         weight_bytes: Bytes per weight as shipped, scales included [byte]; None: those
-            of `weight_format`.
-        weight_format: One of `WEIGHT_FORMATS`, the format the weights are shipped in;
+            of ``weight_format``.
+        weight_format: One of ``WEIGHT_FORMATS``, the format the weights are shipped in;
             empty: not known.
-        num_active_params_low: Lowest credible `num_active_params`.
-        num_active_params_high: Highest credible `num_active_params`.
-        grade: Confidence in the profile as a whole, one of `GRADES`.
+        num_active_params_low: Lowest credible ``num_active_params``.
+        num_active_params_high: Highest credible ``num_active_params``.
+        grade: Confidence in the profile as a whole, one of ``GRADES``.
         source: Key of a listed source, or free text.
         aliases: Other names of exactly this model.
-        family: One of `MODEL_FAMILIES`.
+        family: One of ``MODEL_FAMILIES``.
         samples: Answers generated to give one [1]: the "-pro" models are a base
             model sampled several times, not a bigger model.
         corrected: Name of the profile with better numbers for the same model;
@@ -195,12 +200,12 @@ class ModelProfile:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what no model can have."""
-        _check(self, "model", MODEL_BOUNDS, MODEL_FAMILIES)
+        """Check every number against its bound."""
+        _check_profile(self, "model", MODEL_BOUNDS, MODEL_FAMILIES)
         if self.num_experts_per_token and self.num_experts is None:
             raise ProfileError(
-                f"model profile {self.name!r}: num_experts_per_token is "
-                f"{self.num_experts_per_token!r}, must be at most num_experts, which is not given"
+                f"model profile {self.name!r}: num_experts_per_token must be at most num_experts, "
+                f"which is not given, got {self.num_experts_per_token!r}"
             )
         if self.weight_format and self.weight_format not in WEIGHT_FORMATS:
             raise ProfileError(
@@ -226,11 +231,11 @@ class GpuProfile:
         name: Name it is found by; case, spaces and the maker's name are ignored.
         peak_flops: Peak rate of work [FLOP/s]: dense BF16, except in the seed's
             rows, which keep the figures they were published with.
-        gpu_prefill_util: Share of `peak_flops` reached in prefill [1].
-        gpu_decoding_util: Share of `peak_flops` reached in decode [1].
+        gpu_prefill_util: Share of ``peak_flops`` reached in prefill [1].
+        gpu_decoding_util: Share of ``peak_flops`` reached in decode [1].
         power_rating: Rated board power [W].
-        power_prefill_util: Share of `power_rating` drawn in prefill [1].
-        power_decoding_util: Share of `power_rating` drawn in decode [1].
+        power_prefill_util: Share of ``power_rating`` drawn in prefill [1].
+        power_decoding_util: Share of ``power_rating`` drawn in decode [1].
         peak_flops_sparse: BF16 peak with 2:4 structured sparsity [FLOP/s].
         peak_flops_fp8: Dense FP8 peak [FLOP/s].
         peak_flops_fp4: Dense FP4 peak [FLOP/s].
@@ -238,10 +243,10 @@ class GpuProfile:
         memory_bandwidth: Memory read rate [byte/s].
         link_bandwidth: GPU-to-GPU rate, both directions together [byte/s].
         link_domain_gpus: GPUs that are linked at that rate [1]; None: 8, one server.
-        grade: Confidence in the profile as a whole, one of `GRADES`.
+        grade: Confidence in the profile as a whole, one of ``GRADES``.
         source: Key of a listed source, or free text.
         aliases: Other names of exactly this GPU.
-        family: One of `GPU_FAMILIES`.
+        family: One of ``GPU_FAMILIES``.
         corrected: Name of the profile with better numbers for the same GPU; set
             on the seed's rows.
         notes: What a reader should know.
@@ -276,25 +281,25 @@ class GpuProfile:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what no GPU can have."""
-        _check(self, "GPU", GPU_BOUNDS, GPU_FAMILIES)
+        """Check every number against its bound."""
+        _check_profile(self, "GPU", GPU_BOUNDS, GPU_FAMILIES)
         _check_order(self, "GPU", ("peak_flops", "peak_flops_sparse"))
 
 
 Profile = ModelProfile | GpuProfile
 
 
-def _check(
+def _check_profile(
     profile: Profile, kind: str, bounds: Mapping[str, Bound], families: tuple[str, ...]
 ) -> None:
     """Check names, grade, family and every number against its bound."""
     if not isinstance(profile.name, str) or not profile.name.strip():
-        raise ProfileError(f"{kind} profile: name is {profile.name!r}, must be a non-empty text")
+        raise ProfileError(f"{kind} profile: name must be a non-empty string, got {profile.name!r}")
     where = f"{kind} profile {profile.name!r}"
     if not isinstance(profile.aliases, tuple | list) or not all(
         isinstance(alias, str) and alias.strip() for alias in profile.aliases
     ):
-        raise ProfileError(f"{where}: aliases is {profile.aliases!r}, must be a list of names")
+        raise ProfileError(f"{where}: aliases must be a list of names, got {profile.aliases!r}")
     object.__setattr__(profile, "aliases", tuple(profile.aliases))
     for what, value, choices in (
         ("grade", profile.grade, GRADES),
@@ -308,7 +313,7 @@ def _check(
             continue
         is_number = isinstance(value, _NUMBER) and not isinstance(value, bool)
         if not (is_number and math.isfinite(value) and bound.holds(value)):
-            raise ProfileError(f"{where}: {name} is {value!r}, must be {bound.text}")
+            raise ProfileError(f"{where}: {name} must be {bound.text}, got {value!r}")
         # Floats, so that products with arrays of token counts cannot overflow.
         kind_of_number = int if bound.whole else float
         if type(value) is not kind_of_number:
@@ -322,6 +327,6 @@ def _check_order(profile: Profile, kind: str, *chains: tuple[str, ...]) -> None:
         for (small, low), (large, high) in pairwise(given):
             if low > high:
                 raise ProfileError(
-                    f"{kind} profile {profile.name!r}: {small} is {low!r}, "
-                    f"must be at most {large}, {high!r}"
+                    f"{kind} profile {profile.name!r}: {small} must be at most {large}, "
+                    f"{high!r}, got {low!r}"
                 )

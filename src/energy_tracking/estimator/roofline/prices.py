@@ -16,7 +16,7 @@ from energy_tracking.estimator.roofline.work import Work, compute_experts_read
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a deployment takes for each unit of `Work`, and for what its sequences share.
+    """What a deployment takes for each unit of ``Work``, and for what its sequences share.
 
     Attributes:
         input_token: Per prompt token [J].

@@ -26,7 +26,7 @@ Source: InferenceX PowerX, DeepSeek-V4-Pro on disaggregated B200.
 """
 
 LIGHT_PREFILL_RANGE = (0.5, 2.6)
-"""The same with fewer than `LIGHT_LOAD` sequences per GPU: there the same GPUs took 1.7 to 2.6
+"""The same with fewer than ``LIGHT_LOAD`` sequences per GPU: there the same GPUs took 1.7 to 2.6
 times what they take when saturated [1]."""
 
 LIGHT_LOAD = 8.0
