@@ -16,16 +16,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from energy_tracking.usage.dialects import (
-    BESIDE_INPUT,
-    DIALECTS,
-    MAX_TOKENS,
-    WHOLE_OF,
-    Dialect,
-    Shape,
-    TokenUsage,
-    read_usage,
-)
+from energy_tracking.usage.dialects import DIALECTS, Dialect, Shape, read_usage, reports_tokens
+from energy_tracking.usage.reconciling import BESIDE_INPUT
+from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1].parent / "shared"
@@ -218,22 +211,21 @@ def chat(prompt: Any, completion: Any, total: Any = None, **more: Any) -> JsonOb
 
 REPAIRED: list[tuple[str, object, tuple[int, int], str]] = [
     # name, usage, (input, output), what the repair says
-    ("reasoning outside, xAI", chat(12, 1, 399, reasoning=386), (12, 387), "the reasoning beside"),
-    ("reasoning outside, proxy", chat(21, 0, 81, reasoning=60), (21, 60), "the reasoning beside"),
-    ("more in the total", chat(10, 5, 40), (10, 30), "more beside the output"),
-    ("more than the reasoning", chat(10, 5, 90, reasoning=60), (10, 80), "more beside"),
-    ("reasoning above output", chat(10, 5, 15, reasoning=60), (10, 60), "60 reasoning tokens"),
-    ("reasoning, no total", chat(10, 5, reasoning=60), (10, 60), "60 reasoning tokens exceed"),
-    ("reasoning, low total", chat(10, 5, 12, reasoning=60), (10, 60), "60 reasoning tokens"),
+    ("reasoning outside, xAI", chat(12, 1, 399, reasoning=386), (12, 387), "386 reasoning_tokens"),
+    ("reasoning outside, proxy", chat(21, 0, 81, reasoning=60), (21, 60), "60 reasoning_tokens"),
+    ("more in the total", chat(10, 5, 40), (10, 30), "25 tokens beside input and output"),
+    ("more than the reasoning", chat(10, 5, 90, reasoning=60), (10, 80), "15 tokens beside"),
+    # What was generated beside the output has cost energy, whatever the total says.
+    ("reasoning above output", chat(10, 5, 15, reasoning=60), (10, 65), "are beside the rest"),
+    ("reasoning, no total", chat(10, 5, reasoning=60), (10, 65), "output_tokens are 65"),
+    ("reasoning, low total", chat(10, 5, 12, reasoning=60), (10, 65), "output_tokens are 65"),
+    ("reasoning, no output", chat(10, None, reasoning=60), (10, 60), "60 reasoning_tokens"),
     ("total too low", chat(10, 5, 12), (10, 5), "total is 12, input and output are 15; kept"),
-    (
-        "cached above prompt",
-        chat(10, 5, 15, cached=50),
-        (50, 5),
-        "50 cached tokens are not in the input",
-    ),
-    ("cached outside prompt", chat(10, 5, 65, cached=50), (60, 5), "raised to 60"),
-    ("cached only in total", chat(90, 5, 145, cached=50), (140, 5), "raised to 140"),
+    # A total that is input plus output leaves no room for more.
+    ("cached above prompt", chat(10, 5, 15, cached=50), (10, 5), "exceed their whole; cut to 10"),
+    ("cached above, no total", chat(10, 5, cached=50), (60, 5), "input_tokens are 60"),
+    ("cached outside prompt", chat(10, 5, 65, cached=50), (60, 5), "input_tokens are 60"),
+    ("cached only in total", chat(90, 5, 145, cached=50), (140, 5), "input_tokens are 140"),
     ("no prompt", chat(None, 5), (0, 5), "input count is missing; read as 0"),
     ("no prompt, total", chat(None, 5, 12), (7, 5), "input count is missing; read as 7"),
     ("null completion", chat(10, None, 15), (10, 5), "output count is missing; read as 5"),
@@ -270,6 +262,98 @@ def test_what_is_wrong_is_repaired_and_said(
     assert (result.input_tokens, result.output_tokens) == expected
     assert any(said in repair for repair in result.repairs)
     invariants_hold(result)
+
+
+def claude(inputs: int, read: int, written: int, total: int | None = None) -> JsonObject:
+    return {
+        "input_tokens": inputs,
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": written,
+        "output_tokens": 8,
+        "total_tokens": total,
+    }
+
+
+def responses(inputs: int, read: int, written: int, total: int | None = None) -> JsonObject:
+    details = {"cached_tokens": read, "cache_write_tokens": written}
+    usage = {"input_tokens": inputs, "output_tokens": 8, "total_tokens": total}
+    return usage | {"input_tokens_details": details}
+
+
+def langchain(inputs: int, read: int, written: int, total: int | None = None) -> JsonObject:
+    details = {"cache_read": read, "cache_creation": written}
+    usage = {"input_tokens": inputs, "output_tokens": 8, "total_tokens": total}
+    return usage | {"input_token_details": details}
+
+
+def router(inputs: int, read: int, written: int, total: int | None = None) -> JsonObject:
+    details = {"cached_tokens": read, "cache_write_tokens": written}
+    return chat(inputs, 8, total, prompt_tokens_details=details)
+
+
+def proxy(inputs: int, read: int, written: int, total: int | None = None) -> JsonObject:
+    names = {"cache_read_input_tokens": read, "cache_creation_input_tokens": written}
+    return chat(inputs, 8, total, **names)
+
+
+def bedrock(inputs: int, read: int, written: int, total: int | None = None) -> JsonObject:
+    usage = {"inputTokens": inputs, "outputTokens": 8, "totalTokens": total}
+    return usage | {"cacheReadInputTokens": read, "cacheWriteInputTokens": written}
+
+
+def gemini(inputs: int, read: int, thought: int, total: int | None = None) -> JsonObject:
+    counts = {"promptTokenCount": inputs, "candidatesTokenCount": 8, "totalTokenCount": total}
+    return counts | {"cachedContentTokenCount": read, "thoughtsTokenCount": thought}
+
+
+# usage -> input, cached, written, output, reasoning, in the order of `Counts` below.
+PLACED: list[tuple[JsonObject, tuple[int, int, int, int, int]]] = [
+    # Read and written are the same tokens: the total says so, or that they would not fit.
+    *(
+        (build(2168, 2161, 2161, total), (2168, 2161, 7, 8, 0))
+        for build in (router, responses, langchain, proxy)
+        for total in (2176, None)
+    ),
+    (claude(2168, 2161, 2161, 2176), (2168, 2161, 7, 8, 0)),
+    (bedrock(2168, 2161, 2161, 2176), (2168, 2161, 7, 8, 0)),
+    (router(2000, 1500, 900, 2008), (2000, 1500, 500, 8, 0)),
+    # Inside the input, whatever the names, where the total is input plus output.
+    *(
+        (build(900, 500, 300, 908), (900, 500, 300, 8, 0))
+        for build in (router, responses, langchain, proxy, claude, bedrock)
+    ),
+    # Outside, whatever the names, where the total has them beside.
+    *(
+        (build(100, 500, 300, 908), (900, 500, 300, 8, 0))
+        for build in (router, responses, langchain, proxy, claude, bedrock)
+    ),
+    # One of them inside, the other outside.
+    (router(600, 500, 300, 908), (900, 500, 300, 8, 0)),
+    (claude(400, 500, 300, 908), (900, 500, 300, 8, 0)),
+    # Without a total, as the names mean it.
+    (claude(100, 500, 300), (900, 500, 300, 8, 0)),
+    (bedrock(100, 500, 300), (900, 500, 300, 8, 0)),
+    (router(900, 500, 300), (900, 500, 300, 8, 0)),
+    (responses(900, 500, 300), (900, 500, 300, 8, 0)),
+    # Without a total, more than the input holds stands beside it.
+    (proxy(3, 9511, 1956), (11470, 9511, 1956, 8, 0)),
+    # Anthropic's names mean beside, and so they are where they do not fit inside.
+    (claude(3, 9511, 1956, 11), (11470, 9511, 1956, 8, 0)),
+    # Cache and reasoning at once.
+    (chat(100, 8, 638, cached=500, reasoning=30), (600, 500, 0, 38, 30)),
+    (gemini(900, 500, 30, 938), (900, 500, 0, 38, 30)),
+    (gemini(900, 500, 5, 908), (900, 500, 0, 8, 5)),
+    (gemini(400, 500, 30, 938), (900, 500, 0, 38, 30)),
+]
+
+
+@pytest.mark.parametrize(("usage", "expected"), PLACED, ids=json.dumps)
+def test_the_sums_decide_where_cached_tokens_and_reasoning_stand(
+    usage: JsonObject, expected: tuple[int, int, int, int, int]
+) -> None:
+    result = read(usage)
+    invariants_hold(result)
+    assert outcome(usage)[1] == expected
 
 
 def spoken(dialect: Dialect, **counts: int) -> JsonObject:
@@ -369,6 +453,48 @@ def test_a_mock_with_counts_is_read_and_its_other_attributes_are_not() -> None:
     usage = read(MagicMock(input_tokens=5, output_tokens=3))
     assert counts_of(usage) == {"input_tokens": 5, "output_tokens": 3}
     assert usage.repairs == ()
+
+
+@pytest.mark.parametrize(
+    ("usage", "reports"),
+    [
+        (chat(10, 5, 15), True),
+        (chat(0, 5), True),
+        (chat(0, 0, 0), False),
+        (chat(0, 0), False),
+        (chat(-1, -1, -1), False),
+        (chat(None, None, None), False),
+        ({"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}, False),
+        ({"promptTokenCount": 0, "totalTokenCount": 0}, False),
+        ({"queue_time": 0.1, "total_tokens": 0, "completion_tokens": 0}, False),
+        ({}, False),
+        ("many", False),
+        (TokenUsage(), False),
+        (TokenUsage(output_tokens=1), True),
+    ],
+)
+def test_a_usage_reports_tokens_or_it_does_not(usage: object, reports: bool) -> None:
+    assert reports_tokens(usage) is reports
+
+
+@pytest.mark.parametrize(
+    ("usage", "fault"),
+    [
+        (chat(10, 5, 15), None),
+        (chat(12, 1, 399, reasoning=386), None),
+        (
+            {"promt_tokens": 10, "completion_tokens": 5},
+            "usage: The input count is missing; read as 0.",
+        ),
+        (
+            chat(10, -1),
+            "usage: output_tokens: completion_tokens is -1; dropped. "
+            "The output count is missing; read as 0.",
+        ),
+    ],
+)
+def test_a_usage_without_a_whole_count_says_what_is_wrong(usage: object, fault: str | None) -> None:
+    assert read(usage).fault == fault
 
 
 # --- what is no usage ----------------------------------------------------------------

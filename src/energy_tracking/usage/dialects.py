@@ -12,102 +12,29 @@ from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
 
-MAX_TOKENS = 1_000_000_000
-"""Above this a count is a mistake [tokens]; no model takes or gives as much in one call."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
-    """Tokens of one call, each count a whole number >= 0 inside its whole.
-
-    Attributes:
-        input_tokens: The whole prompt: cached and cache-written tokens, audio, images
-            and the prompts of server-side tools included.
-        cached_input_tokens: Part of ``input_tokens``, read from a prompt cache.
-        cache_write_input_tokens: Part of ``input_tokens``, written to a prompt cache;
-            no token is both cached and cache-written.
-        output_tokens: Everything generated: reasoning, audio, images, and predicted
-            tokens whether accepted or rejected included.
-        reasoning_tokens: Part of ``output_tokens``; None if the server did not say.
-        input_audio_tokens: Part of ``input_tokens``.
-        input_image_tokens: Part of ``input_tokens``.
-        output_audio_tokens: Part of ``output_tokens``.
-        output_image_tokens: Part of ``output_tokens``.
-        accepted_prediction_tokens: Part of ``output_tokens``.
-        rejected_prediction_tokens: Part of ``output_tokens``.
-        total_tokens: As reported, right or wrong; None if the server did not say.
-        dialect: Name of the row of ``DIALECTS`` that read the counts.
-        repairs: What was wrong and what was done about it, one sentence each.
-        estimated: Names of the counts that were estimated from text, not reported.
-    """
-
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    cache_write_input_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int | None = None
-    input_audio_tokens: int = 0
-    input_image_tokens: int = 0
-    output_audio_tokens: int = 0
-    output_image_tokens: int = 0
-    accepted_prediction_tokens: int = 0
-    rejected_prediction_tokens: int = 0
-    total_tokens: int | None = None
-    dialect: str = ""
-    repairs: tuple[str, ...] = ()
-    estimated: tuple[str, ...] = ()
-
-    @property
-    def uncached_input_tokens(self) -> int:
-        """Tokens of the prompt that had to be computed [tokens]."""
-        return self.input_tokens - self.cached_input_tokens
-
-
-WHOLE_OF: Mapping[str, str] = {
-    "cached_input_tokens": "input_tokens",
-    "cache_write_input_tokens": "input_tokens",
-    "input_audio_tokens": "input_tokens",
-    "input_image_tokens": "input_tokens",
-    "reasoning_tokens": "output_tokens",
-    "output_audio_tokens": "output_tokens",
-    "output_image_tokens": "output_tokens",
-    "accepted_prediction_tokens": "output_tokens",
-    "rejected_prediction_tokens": "output_tokens",
-}
-"""Each part in a ``TokenUsage`` and the count that contains it."""
-
-BESIDE_INPUT = "beside_input"
-"""At a leaf: a prompt count that the server keeps out of its input count."""
+from energy_tracking.usage.reconciling import BESIDE_INPUT, Convention, reconcile_counts
+from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF
+from energy_tracking.usage.token_usage import TokenUsage as TokenUsage
 
 Shape = Mapping[str, "str | Shape"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Dialect(Convention):
     """One way of reporting tokens.
 
     Attributes:
         name: What the row is called.
         keys: Any one of these at the top marks the dialect.
         shape: The usage as the server nests it, and at each leaf the field of
-            ``TokenUsage`` that is found there; if two leaves name one field, the first
-            with a count wins. Inside of a list a key is the ``modality`` of an entry.
-        cache_outside: The input count leaves out cached and cache-written tokens.
-        reasoning_outside: The output count leaves out the reasoning.
-        needs_input: An absent input count is a fault; else the total is the input.
-        needs_output: An absent output count is a fault; else nothing was generated.
-        total_rules: A total above input plus output is right, and the output too low:
-            servers that copy OpenAI's names may leave the reasoning out of the output.
+            ``TokenUsage`` that is found there, or ``BESIDE_INPUT``; if two leaves name one
+            field, the first with a count wins. Inside of a list a key is the ``modality``
+            of an entry.
     """
 
     name: str
     keys: frozenset[str]
     shape: Shape
-    cache_outside: bool = False
-    reasoning_outside: bool = False
-    needs_input: bool = True
-    needs_output: bool = True
-    total_rules: bool = False
 
 
 DIALECTS: tuple[Dialect, ...] = (
@@ -151,6 +78,7 @@ DIALECTS: tuple[Dialect, ...] = (
             "cache_creation_input_tokens": "cache_write_input_tokens",
             "output_tokens": "output_tokens",
             "output_tokens_details": {"thinking_tokens": "reasoning_tokens"},
+            "total_tokens": "total_tokens",  # of gateways
         },
         cache_outside=True,
     ),
@@ -265,6 +193,18 @@ DIALECTS: tuple[Dialect, ...] = (
         },
         cache_outside=True,
     ),
+    # The `timings` of llama.cpp's server. What it took from its cache is not in `prompt_n`.
+    # Source: https://github.com/ggml-org/llama.cpp/tree/master/tools/server#readme
+    Dialect(
+        name="llama.cpp",
+        keys=frozenset({"predicted_n"}),
+        shape={
+            "prompt_n": "input_tokens",
+            "cache_n": "cached_input_tokens",
+            "predicted_n": "output_tokens",
+        },
+        cache_outside=True,
+    ),
     # Billed units leave out what Cohere itself adds to the prompt.
     Dialect(
         name="cohere",
@@ -314,60 +254,70 @@ def read_usage(usage: object) -> TokenUsage | None:
     repairs: list[str] = []
     try:
         for dialect in DIALECTS:
-            if _speaks(usage, dialect):
+            if _matches_dialect(usage, dialect):
                 found: dict[str, int] = {}
-                _collect(usage, dialect.shape, found, repairs)
+                _collect_counts(usage, dialect.shape, found, repairs)
                 if found.keys() - {"total_tokens"} or (found and not dialect.needs_input):
-                    return _settled(dialect, found, repairs)
+                    return reconcile_counts(dialect.name, dialect, found, repairs)
     except Exception:  # raised by somebody else's keys, numbers or classes
         return None
     return None
 
 
+def reports_tokens(usage: object) -> bool:
+    """Whether a usage of any provider reports at least one token; never raises."""
+    if type(usage) is dict and type(usage.get("total_tokens")) is int and usage["total_tokens"] > 0:
+        return True  # most of them: no need to read the rest of every chunk's
+    counts = read_usage(usage)
+    return counts is not None and counts.input_tokens + counts.output_tokens > 0
+
+
 _ABSENT = object()
 
 
-def _step(source: object, key: str) -> object:
+def _look_up(source: object, key: str) -> object:
     """What ``source`` has under ``key``; in a list, the entry of that modality."""
     try:
         if isinstance(source, Mapping):
             return source.get(key, _ABSENT)
         if isinstance(source, list | tuple):
-            return next((entry for entry in source if _step(entry, "modality") == key), _ABSENT)
+            return next((entry for entry in source if _look_up(entry, "modality") == key), _ABSENT)
         return getattr(source, key, _ABSENT)
     except Exception:  # raised by somebody else's mapping or property
         return _ABSENT
 
 
-def _speaks(usage: object, dialect: Dialect) -> bool:
+def _matches_dialect(usage: object, dialect: Dialect) -> bool:
     """Whether a key of the dialect is there, null or not."""
     if type(usage) is dict:
         return not dialect.keys.isdisjoint(usage)
-    return any(_step(usage, key) is not _ABSENT for key in dialect.keys)
+    return any(_look_up(usage, key) is not _ABSENT for key in dialect.keys)
 
 
-def _collect(source: object, shape: Shape, found: dict[str, int], repairs: list[str]) -> None:
+def _collect_counts(
+    source: object, shape: Shape, found: dict[str, int], repairs: list[str]
+) -> None:
     """Add the counts that ``source`` has in the places of ``shape`` to ``found``."""
-    get = source.get if type(source) is dict else partial(_step, source)
+    get = source.get if type(source) is dict else partial(_look_up, source)
     for key, field in shape.items():
         value = get(key)
         if value is None or value is _ABSENT:
             continue
         if not isinstance(field, str):
-            _collect(value, field, found, repairs)
+            _collect_counts(value, field, found, repairs)
         elif field in found:
             continue
         elif type(value) is int and 0 <= value <= MAX_TOKENS:
             found[field] = value
         else:
-            count, remark = _count(value)
+            count, remark = _read_count(value)
             if remark:
                 repairs.append(f"{field}: {key} {remark}.")
             if count is not None:
                 found[field] = count
 
 
-def _count(value: object) -> tuple[int | None, str]:
+def _read_count(value: object) -> tuple[int | None, str]:
     """A value as a count, and what there is to say about it."""
     kind = type(value)
     if kind is bool or not issubclass(kind, Real | str):
@@ -384,49 +334,3 @@ def _count(value: object) -> tuple[int | None, str]:
     if issubclass(kind, Integral):
         return int(number), ""
     return int(number), f"is a {kind.__name__}; read as {int(number)}"
-
-
-def _settled(dialect: Dialect, found: dict[str, int], repairs: list[str]) -> TokenUsage:
-    """Bring one dialect's counts to the meaning of ``TokenUsage``, and make them agree."""
-    inputs, outputs = found.get("input_tokens"), found.get("output_tokens")
-    total, reasoning = found.get("total_tokens"), found.get("reasoning_tokens", 0)
-    in_cache = found.get("cached_input_tokens", 0) + found.get("cache_write_input_tokens", 0)
-    beside_input = found.pop(BESIDE_INPUT, 0) + (in_cache if dialect.cache_outside else 0)
-    beside_output = reasoning if dialect.reasoning_outside else 0
-
-    unassigned = (total or 0) - beside_input - beside_output
-    if inputs is None:
-        inputs = max(0, unassigned - (outputs or 0))
-        if dialect.needs_input:
-            repairs.append(f"The input count is missing; read as {inputs}.")
-    if outputs is None:
-        outputs = max(0, unassigned - inputs) if dialect.needs_output else 0
-        if dialect.needs_output:
-            repairs.append(f"The output count is missing; read as {outputs}.")
-    inputs += beside_input
-    outputs += beside_output
-
-    surplus = 0 if total is None else total - inputs - outputs
-    cache_in_surplus = dialect.total_rules and 0 < surplus == in_cache != reasoning
-    if in_cache > inputs or cache_in_surplus:
-        # A proxy passed on Anthropic's input count, which is without the cached tokens.
-        inputs = inputs + in_cache if surplus == in_cache else in_cache
-        repairs.append(f"{in_cache} cached tokens are not in the input; raised to {inputs}.")
-    elif surplus > 0 and dialect.total_rules:
-        outputs += surplus
-        what = "the reasoning" if surplus == reasoning else "more"
-        repairs.append(f"The total has {what} beside the output; output raised to {outputs}.")
-    elif surplus:
-        repairs.append(f"The total is {total}, input and output are {inputs + outputs}; kept.")
-    if reasoning > outputs:
-        # Energy is for tokens generated, and the server names that many generated tokens. A
-        # total that disagrees decides nothing: it may be of the very count that is wrong.
-        repairs.append(f"{reasoning} reasoning tokens exceed the output of {outputs}; raised.")
-        outputs = reasoning
-
-    found["input_tokens"], found["output_tokens"] = inputs, outputs
-    for part, whole in WHOLE_OF.items():
-        if found.get(part, 0) > found[whole]:
-            repairs.append(f"{found[part]} {part} exceed their whole; cut to {found[whole]}.")
-            found[part] = found[whole]
-    return TokenUsage(**found, dialect=dialect.name, repairs=tuple(repairs), estimated=())

@@ -1,0 +1,79 @@
+"""Tokens of one call, whoever reported them: the one meaning that every dialect is brought to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MAX_TOKENS = 1_000_000_000
+"""Above this a count is a mistake [tokens]; no model takes or gives as much in one call."""
+
+MISSING = "count is missing"
+"""What the repair of an absent input or output count says."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one call, each count a whole number >= 0 inside its whole.
+
+    Attributes:
+        input_tokens: The whole prompt: cached and cache-written tokens, audio, images
+            and the prompts of server-side tools included.
+        cached_input_tokens: Part of ``input_tokens``, read from a prompt cache.
+        cache_write_input_tokens: Part of ``input_tokens``, written to a prompt cache;
+            no token is both cached and cache-written.
+        output_tokens: Everything generated: reasoning, audio, images, and predicted
+            tokens whether accepted or rejected included.
+        reasoning_tokens: Part of ``output_tokens``; None if the server did not say.
+        input_audio_tokens: Part of ``input_tokens``.
+        input_image_tokens: Part of ``input_tokens``.
+        output_audio_tokens: Part of ``output_tokens``.
+        output_image_tokens: Part of ``output_tokens``.
+        accepted_prediction_tokens: Part of ``output_tokens``.
+        rejected_prediction_tokens: Part of ``output_tokens``.
+        total_tokens: As reported, right or wrong; None if the server did not say.
+        dialect: Name of the row of ``DIALECTS`` that read the counts.
+        repairs: What was wrong and what was done about it, one sentence each.
+        estimated: Names of the counts that were estimated from text, not reported.
+    """
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int | None = None
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+    total_tokens: int | None = None
+    dialect: str = ""
+    repairs: tuple[str, ...] = ()
+    estimated: tuple[str, ...] = ()
+
+    @property
+    def uncached_input_tokens(self) -> int:
+        """Tokens of the prompt that had to be computed [tokens]."""
+        return self.input_tokens - self.cached_input_tokens
+
+    @property
+    def fault(self) -> str | None:
+        """Why input or output may be wrong: what was repaired, where one of them was missing."""
+        is_whole = not any(MISSING in repair for repair in self.repairs)
+        return None if is_whole else "usage: " + " ".join(self.repairs)
+
+
+WHOLE_OF: Mapping[str, str] = {
+    "cached_input_tokens": "input_tokens",
+    "cache_write_input_tokens": "input_tokens",
+    "input_audio_tokens": "input_tokens",
+    "input_image_tokens": "input_tokens",
+    "reasoning_tokens": "output_tokens",
+    "output_audio_tokens": "output_tokens",
+    "output_image_tokens": "output_tokens",
+    "accepted_prediction_tokens": "output_tokens",
+    "rejected_prediction_tokens": "output_tokens",
+}
+"""Each part in a ``TokenUsage`` and the count that contains it."""
