@@ -359,6 +359,13 @@ def test_csv_has_a_row_per_group_and_reads_back() -> None:
     assert session_csv({}) == ",".join(NAMES) + "\n"
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠"])  # noqa: RUF001
+def test_no_cell_of_csv_is_a_formula(start: str) -> None:
+    key = GroupKey(f"{start}cmd|' /C calc'!A0", "-", "-", "-", "-")
+    _, row = csv.reader(StringIO(session_csv({key: Totals(calls=1)})))
+    assert row[:3] == [f"'{start}cmd|' /C calc'!A0", "-", "-"]
+
+
 def test_json_has_all_digits_and_reads_back() -> None:
     told = json.loads(session_json("nightly \u2028", {"team": "größe"}, GROUPS, REASONS))
     assert (told["name"], told["tags"]) == ("nightly \u2028", {"team": "größe"})

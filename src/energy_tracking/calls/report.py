@@ -33,6 +33,9 @@ from energy_tracking.calls.totals import (
 WIDTH = 80
 """Columns of a terminal that tables keep to, as far as names allow."""
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001
+"""What a cell begins with that a spreadsheet takes for a formula."""
+
 LEAST_NAME = 12
 """Names are not shortened below this many characters."""
 
@@ -218,8 +221,16 @@ def session_csv(groups: Mapping[GroupKey, Totals]) -> str:
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow((*GroupKey._fields, *Totals().as_dict()))
     for key, totals in sorted(groups.items()):
-        writer.writerow((*key, *totals.as_dict().values()))
+        writer.writerow((*map(_as_cell, key), *totals.as_dict().values()))
     return written.getvalue()
+
+
+def _as_cell(text: str) -> str:
+    """A text that a spreadsheet shows and does not compute, as it would ``=cmd|...``.
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{text}" if len(text) > 1 and text.startswith(FORMULA_STARTS) else text
 
 
 def kind_label(kind: EnergyKind) -> str:

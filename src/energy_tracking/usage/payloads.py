@@ -16,6 +16,7 @@ from numbers import Real
 from typing import Any
 
 from energy_tracking.units import joules_from_wh
+from energy_tracking.usage.names import text_of as text_of
 
 CHARACTERS_PER_TOKEN = 4.3
 """Characters of text per token [1], for streams and responses without a usage.
@@ -450,8 +451,3 @@ def _strings(value: object, keys: frozenset[str]) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for below in value:
             yield from _strings(below, keys)
-
-
-def text_of(value: object) -> str | None:
-    """The value if it is a text that is not empty."""
-    return value if isinstance(value, str) and value else None
