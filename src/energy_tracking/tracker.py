@@ -32,6 +32,7 @@ from energy_tracking.lifecycle import (
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, naming
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
+from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import MAX_MEASURED, ToolUsage, joules_from
 from energy_tracking.version import VERSION
 
@@ -126,11 +127,11 @@ class Tracker:
         close_open_calls_at_exit()
         run_deferred()
         request = CallRequest(
-            operation=operation,
-            provider=provider,
-            model=model,
+            operation=text_of(operation) or "chat",
+            provider=text_of(provider) or "unknown",
+            model=text_of(model),
             stream=stream,
-            server_address=server_address,
+            server_address=text_of(server_address),
             server_port=server_port,
             reported_elsewhere=reported_elsewhere,
         )

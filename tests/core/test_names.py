@@ -14,7 +14,7 @@ from energy_tracking.usage.names import MAX_CHARACTERS, text_of
 from energy_tracking.usage.payloads import error_code_in, identity_in, response_facts, tool_usage_in
 
 
-class Mixed(str, Enum):  # noqa: UP042: people write it so
+class Mixed(str, Enum):  # noqa: UP042  # people write it so
     BIG = "gpt-4o"
 
 

@@ -28,6 +28,7 @@ from energy_tracking.calls.record import (
 )
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import (
     CHARACTERS_PER_TOKEN,
     UNFINISHED,
@@ -247,9 +248,10 @@ class Call:
             request=self.request,
             status=status_of(usage, outcome.estimate, self.measured_energy_joules),
             reason=outcome.reason or reason or self._energy_reason(),
-            response_model=self.response_model,
-            response_id=self.response_id,
-            response_status=self.status,
+            # Whichever door they came through.
+            response_model=text_of(self.response_model),
+            response_id=text_of(self.response_id),
+            response_status=text_of(self.status),
             usage=usage,
             estimate=outcome.estimate,
             calibrated=outcome.calibrated,
@@ -260,7 +262,7 @@ class Call:
             first_chunk_seconds=self.first_chunk_at - self.started_at  # type: ignore[operator]
             if streamed
             else None,
-            error_type=self.error_type,
+            error_type=text_of(self.error_type),
             retries=self.retries,
             session=PROCESS if self.session is None else self.session.name,
             tags={} if self.session is None else dict(self.session.tags),

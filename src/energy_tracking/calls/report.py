@@ -33,7 +33,7 @@ from energy_tracking.calls.totals import (
 WIDTH = 80
 """Columns of a terminal that tables keep to, as far as names allow."""
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001
+FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """What a cell begins with that a spreadsheet takes for a formula."""
 
 LEAST_NAME = 12

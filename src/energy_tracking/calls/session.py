@@ -54,6 +54,7 @@ from energy_tracking.lifecycle import call_after_fork, run_deferred
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.names import text_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -325,7 +326,7 @@ class Session:
             ConfigurationError: A budget or tag that cannot be.
         """
         budget = None if budget_wh is None else Budget(budget_wh, on_exceed)
-        self._account = _Account(name, budget, _checked_tags(tags))
+        self._account = _Account(text_of(name) or "session", budget, _checked_tags(tags))
         self._is_place = False
         # Who is credited where this session is not current: those around it there, as far as
         # it is the same ones in every place where it is entered at the moment.
@@ -655,7 +656,7 @@ def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
             raise ConfigurationError(
                 f"tags: {name!r}: {value!r}; a name is letters, digits, '_' and '-', a value text"
             )
-    return dict(tags or {})
+    return {name: text_of(value) or "" for name, value in (tags or {}).items()}
 
 
 def _inside(accounts: tuple[_Account, ...]) -> Session:

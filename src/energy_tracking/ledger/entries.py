@@ -21,8 +21,9 @@ from energy_tracking.calls.record import CallRecord
 from energy_tracking.errors import shown
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.ledger.lines import LineError, read_lines
-from energy_tracking.usage.dialects import MAX_TOKENS, WHOLE_OF, TokenUsage
+from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import MAX_MEASURED
+from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 FORMAT = 1
 """What the lines look like; a reader leaves out those of a later format."""
@@ -197,13 +198,16 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
         if not isinstance(value, dict):
             raise _WrongValue("an object")
         if origin is Mapping:
-            return {key: _convert(one, arguments[1], name, where) for key, one in value.items()}
+            return {
+                text_of(key) or "": _convert(one, arguments[1], name, where)
+                for key, one in value.items()
+            }
         return _build_record(hint, value, where)
     if hint in (int, float):
         return _convert_number(value, hint, name)
     if type(value) is not hint:
         raise _WrongValue(_TYPE_NAMES[hint])
-    return value
+    return (text_of(value) or "") if hint is str else value
 
 
 _TYPE_NAMES = {str: "a string", bool: "true or false"}

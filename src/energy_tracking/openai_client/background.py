@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import call_after_fork, held_calls
+from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import UNFINISHED
 
 MAX_HELD = 1024
@@ -36,7 +37,7 @@ class HeldCalls:
         if not self._calls:
             return None
         fetch = _FETCH.search(path)
-        call = self._calls.get(fetch[1]) if fetch else None
+        call = self._calls.get(text_of(fetch[1]) or "") if fetch else None
         return None if call is None or call.closed else call
 
     def hold(self, call: Call) -> tuple[bool, Call | None]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.names import text_of
 
 LLM_OPERATIONS = frozenset(
     {"chat", "text_completion", "embeddings", "generate_content", "image_generation"}
@@ -149,10 +150,10 @@ def span_facts(attributes: Attributes) -> SpanFacts | None:
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
     facts = {name: _first(attributes, names) for name, names in FACT_ATTRIBUTES.items()}
-    texts = {name: value if isinstance(value, str) else None for name, value in facts.items()}
+    texts = {name: text_of(value) for name, value in facts.items()}
     if texts["response_id"] is None:
         body_id = _BODY_ID.match(str(attributes.get(RESPONSE_BODY, ""))[:200])
-        texts["response_id"] = body_id and body_id[1]
+        texts["response_id"] = body_id and text_of(body_id[1])
     return SpanFacts(operation, usage, **texts)
 
 

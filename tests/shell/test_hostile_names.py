@@ -1,0 +1,162 @@
+"""Names that a server chose reach spans, metrics, tables, CSV and ledgers, and harm none."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from enum import Enum
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+
+from energy_tracking import Session, Tracker, wrap_openai
+from energy_tracking.ledger import read_ledger
+from energy_tracking.logs.backfill import record_log
+from loopback import Flavour, Loopback, chat_chunks, chat_completion, error_reply, json_reply, sse
+
+NAME = "gpt\ud800-4o\nforged  A  1  \x1b[2J\u202e"
+SHOWN = "gpt?-4o?forged  A  1  ?[2J?"
+LONG = "=cmd|' /C calc'!A0" + "x" * 100_000
+
+
+class Model(str, Enum):  # noqa: UP042  # people write it so
+    """A name as people keep it."""
+
+    BIG = "gpt-4o"
+
+
+class Exposition:
+    """Metrics as Prometheus scrapes them."""
+
+    def __init__(self) -> None:
+        reason = "needs opentelemetry-exporter-prometheus"
+        exporter = pytest.importorskip("opentelemetry.exporter.prometheus", reason=reason)
+        self._client = pytest.importorskip("prometheus_client", reason=reason)
+        self._registry = self._client.CollectorRegistry()
+        reader = exporter.PrometheusMetricReader(registry=self._registry)
+        self.provider = MeterProvider([reader])
+
+    def scrape(self) -> str:
+        """The page that a scrape is answered with."""
+        page: bytes = self._client.generate_latest(self._registry)
+        return page.decode("utf-8")
+
+
+@pytest.fixture
+def exposition() -> Iterator[Exposition]:
+    """Metrics of one test."""
+    exposed = Exposition()
+    yield exposed
+    exposed.provider.shutdown()
+
+
+def models(session: Session) -> set[str]:
+    """The models that a session has totals of."""
+    return {group["model"] for group in json.loads(session.to_json())["groups"]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_hostile_names_of_a_response_harm_no_output(
+    loopback: Loopback, flavour: Flavour, stream: bool, tmp_path: Path, exposition: Exposition
+) -> None:
+    hostile: dict[str, Any] = {"model": NAME, "id": NAME}
+    whole = json_reply(chat_completion(**hostile))
+    loopback.serve(sse(*chat_chunks(**hostile), b"data: [DONE]\n\n") if stream else whole)
+    ledger = tmp_path / "ledger.jsonl"
+    client = wrap_openai(
+        flavour.client(loopback.base_url),
+        meter_provider=exposition.provider,
+        ledger=str(ledger),
+        model_mapping={SHOWN: "gpt-4o"},
+    )
+    with Session() as session:
+        request: dict[str, Any] = {"model": "gpt-4o", "messages": [], "stream": stream}
+        result = await flavour.call(client.chat.completions.create, **request)
+        if stream:
+            # To its end; what the caller gets is untouched.
+            assert {chunk.model async for chunk in flavour.items(result)} == {NAME}
+        else:
+            assert (result.model, result.id) == (NAME, NAME)
+    assert session.totals.calls == 1
+    assert SHOWN in exposition.scrape()
+    table = str(session)
+    table.encode("utf-8")
+    assert all(line.isprintable() for line in table.splitlines())
+    assert not any(line.startswith("forged") for line in table.splitlines())
+    assert len(list(csv.reader(StringIO(session.to_csv())))) == 2
+    (entry,) = read_ledger(ledger)
+    assert (entry.record.response_model, entry.record.response_id) == (SHOWN, SHOWN)
+    json.loads(session.to_json())["groups"][0]["model"].encode("utf-8")
+
+
+async def test_hostile_error_codes_harm_no_output(
+    loopback: Loopback, flavour: Flavour, exposition: Exposition
+) -> None:
+    failed = {"type": "error", "error": {"code": NAME, "message": "no"}}
+    loopback.serve(sse(*chat_chunks("Hi", usage=None), failed))
+    client = wrap_openai(flavour.client(loopback.base_url), meter_provider=exposition.provider)
+    with Session() as session:
+        call = client.with_streaming_response.chat.completions.create
+        request: dict[str, Any] = {"model": "gpt-4o", "messages": [], "stream": True}
+        async with flavour.entered(call(**request)) as response:
+            _ = [line async for line in flavour.items(response.iter_lines())]
+    assert session.totals.calls == 1
+    assert SHOWN in exposition.scrape()
+
+
+async def test_a_long_name_that_is_a_formula_is_neither_in_csv(
+    loopback: Loopback, flavour: Flavour
+) -> None:
+    loopback.serve(json_reply(chat_completion(model=LONG)))
+    client = wrap_openai(flavour.client(loopback.base_url))
+    with Session() as session:
+        await flavour.call(client.chat.completions.create, model="gpt-4o", messages=[])
+    _, row = csv.reader(StringIO(session.to_csv()))
+    assert row[0].startswith("'=cmd|")
+    assert len(row[0]) < 300
+    assert len(str(session)) < 5_000
+
+
+@pytest.mark.parametrize("model", [Model.BIG, "gpt-4o"])
+async def test_a_model_of_an_enum_is_the_name_that_is_sent(
+    loopback: Loopback, flavour: Flavour, model: str, exposition: Exposition
+) -> None:
+    loopback.serve(error_reply(400))
+    client = wrap_openai(
+        flavour.client(loopback.base_url, max_retries=0), meter_provider=exposition.provider
+    )
+    with Session() as session:
+        with pytest.raises(Exception, match="refused"):
+            await flavour.call(client.chat.completions.create, model=model, messages=[])
+        Tracker(meter_provider=exposition.provider).record(
+            model=model, usage={"prompt_tokens": 1, "completion_tokens": 1}
+        )
+    assert models(session) == {"gpt-4o"}
+    page = exposition.scrape()
+    assert 'gen_ai_request_model="gpt-4o"' in page
+    assert "BIG" not in page + str(session) + session.to_csv()
+
+
+def test_hostile_names_of_a_file_are_read_as_those_of_a_server(tmp_path: Path) -> None:
+    body = {"id": NAME, "model": NAME, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps(body) + "\n", "utf-8")
+    with Session() as session:
+        record_log(log)
+    assert models(session) == {SHOWN}
+
+
+def test_hostile_names_in_a_ledger_are_read_as_those_of_a_server(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    Tracker(ledger=str(path)).record(model="gpt-4o", usage={"total_tokens": 1}, response_id="r")
+    line = json.loads(path.read_text("utf-8"))
+    line |= {"response_model": NAME, "response_id": NAME}
+    line["request"]["model"] = NAME
+    path.write_text(json.dumps(line) + "\n", "utf-8")
+    (entry,) = read_ledger(path)
+    record = entry.record
+    assert {record.response_model, record.response_id, record.request.model} == {SHOWN}
