@@ -10,8 +10,9 @@ energy on the spans of other instrumentations.
 from typing import TYPE_CHECKING, Any
 
 from energy_tracking.calls.carbon import Carbon
+from energy_tracking.calls.comparison import Comparison
 from energy_tracking.calls.record import CallRecord, CallRequest
-from energy_tracking.calls.session import Comparison, Session, current_session, process_session
+from energy_tracking.calls.session import Session, current_session, process_session
 from energy_tracking.calls.session import Session as energy_session
 from energy_tracking.calls.totals import Totals
 from energy_tracking.decorator import track_energy

@@ -8,7 +8,8 @@ come before there is a token. So nothing here depends on one:
 - an ``Activity`` is current until it is ``over``. Where it is left behind in a context that
   nobody can reach, it counts for nothing there;
 - a ``Placed`` value is exchanged for the earlier one wherever it is found;
-- ``restore`` takes a token back, and says whether it could.
+- ``restore`` takes a token back, and says whether it could;
+- what is ``Carried`` goes wherever OpenTelemetry's context is brought, into threads too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+
+from opentelemetry import context as otel_context
 
 T = TypeVar("T")
 
@@ -108,6 +111,77 @@ class Placed(Generic[T]):
         """Put the earlier value back, where this one is still there."""
         if self._get() is self._value:
             self._put(self._before)
+
+
+_CARRIED = otel_context.create_key("energy_tracking")
+
+
+class PlacedContext(Placed[otel_context.Context]):
+    """A ``with`` block in which this is OpenTelemetry's current context."""
+
+    __slots__ = ()
+
+    def __init__(self, context: otel_context.Context) -> None:
+        """Remember the context that is current now."""
+        super().__init__(context, otel_context.get_current, otel_context.attach)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Put the earlier context back, where this one is there but for what it carries of ours.
+
+        A session that a generator holds open changes that, and stays when the generator waits.
+        """
+        if _differ_in_carried_alone(self._get(), self._value):
+            self._put(self._before)
+
+
+class Carried(PlacedContext):
+    """A ``with`` block in which OpenTelemetry's context carries a few of our objects.
+
+    Whatever brings that context into a thread brings them: OpenTelemetry's instrumentation of
+    threads, or ``attach`` called by hand.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, objects: tuple[Any, ...]) -> None:
+        """Take these along, in place of those carried here now."""
+        super().__init__(otel_context.set_value(_CARRIED, objects))
+
+    @staticmethod
+    def objects() -> tuple[Any, ...]:
+        """What is carried here."""
+        objects: Any = otel_context.get_value(_CARRIED)
+        return objects or ()
+
+    def leave_out(self, one: object) -> None:
+        """End the block, and carry this object no more in a context that was put over ours."""
+        if self._get() is self._value:
+            self._put(self._before)
+        elif one in (carried := self.objects()):
+            _carry(tuple(other for other in carried if other is not one))
+
+    def put_back(self) -> None:
+        """End the block, and carry what was carried before also in a context put over ours."""
+        self.__exit__(None, None, None)
+        before: Any = otel_context.get_value(_CARRIED, self._before)
+        if self.objects() != (before or ()):
+            _carry(before or ())
+
+
+def _carry(objects: tuple[Any, ...]) -> None:
+    otel_context.attach(otel_context.set_value(_CARRIED, objects))
+
+
+def _differ_in_carried_alone(one: otel_context.Context, other: otel_context.Context) -> bool:
+    if one is other:
+        return True
+    names = (one.keys() | other.keys()) - {_CARRIED}
+    return all(name in one and name in other and one[name] is other[name] for name in names)
 
 
 def restore(token: Token[Any]) -> bool:

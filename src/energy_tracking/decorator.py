@@ -16,7 +16,8 @@ from contextlib import contextmanager, nullcontext
 from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
-from energy_tracking.calls.session import FunctionTotals
+from energy_tracking.calls.counted import counted_responses
+from energy_tracking.calls.function_totals import FunctionTotals
 from energy_tracking.lifecycle import (
     close_open_calls_at_exit,
     defer,
@@ -113,11 +114,12 @@ class _Run:
             usage = None if facts is None else read_usage(facts.usage)
             if facts is None or usage is None:
                 return
-            if not self._totals.has_counted(facts.response_id, usage):
+            if not self._totals.has_counted(response, facts, usage):
                 with self.current():
                     self._tracker.record(
                         model=facts.model, usage=facts.usage, response_id=facts.response_id
                     )
+                counted_responses.remember_returned(response, facts)
 
     def end(self, error: BaseException | None = None, ended_at: int | None = None) -> None:
         """End the span with the sum on it, as soon as the streams begun inside have ended.
@@ -133,7 +135,7 @@ class _Run:
             run_deferred()
             end = functools.partial(self._end_if_settled, error_type, ended_at)
             # Asked for before looking: the last stream may end in between.
-            self._totals.tell(end)
+            self._totals.call_after_each(end)
             end()
 
     def end_later(self) -> None:
@@ -147,7 +149,7 @@ class _Run:
             if any(self._totals.cover(call.session) for call in list(open_calls)):
                 return
             if self._ended.acquire(blocking=False):
-                self._totals.tell(None)
+                self._totals.call_after_each(None)
                 if self._span is not None:
                     hold_deferred(self._span.end, self._totals.totals, error_type, ended_at)
 

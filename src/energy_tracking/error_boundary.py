@@ -7,7 +7,7 @@ user's ``on_error`` or a log line per kind; what the handler raises goes to the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
 
@@ -94,3 +94,32 @@ class _LogOnce:
 
 _last_resort = _LogOnce()
 """Handles the error of a handler."""
+
+
+def run_every(steps: Iterable[Callable[[], object]]) -> None:
+    """Run every step, also those after one that raises.
+
+    An interrupt, or what a signal handler raises, comes where it comes: it is passed on, once
+    the rest is done.
+
+    Args:
+        steps: What is to be done, in order.
+
+    Raises:
+        BaseException: What was raised first.
+    """
+    raised: BaseException | None = None
+    rest = iter(steps)
+    while True:
+        try:
+            for step in rest:
+                step()
+            break
+        except BaseException as error:
+            raised = raised or error
+    if raised is not None:
+        try:
+            raise raised
+        finally:
+            # The frame would hold the error, and the error the frame.
+            raised = None

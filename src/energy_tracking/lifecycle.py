@@ -1,7 +1,7 @@
 """What happens around calls and not in them, for the whole process and in one place.
 
 Everything that outlives a call, or comes after it, is here: work that finalisers leave behind,
-calls that are still open, those who listen to records, the end of the process and its forks.
+calls that are still open, the end of the process and its forks.
 
 The law:
 
@@ -38,9 +38,6 @@ open_calls: set[Any] = set()
 
 held_calls: set[Any] = set()
 """Calls whose responses are generated on by a server, to be fetched later."""
-
-record_listeners: list[Callable[[Any, Any], object]] = []
-"""Called with every call and its record, of every tracker, before anybody else."""
 
 _deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
 _running = threading.local()

@@ -14,8 +14,13 @@ from datetime import UTC, datetime
 from typing import Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
+from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.record import CallRecord, CallRequest
-from energy_tracking.calls.session import current_session, process_session
+from energy_tracking.calls.session import (
+    current_session,
+    process_session,
+    warn_outside_of_sessions,
+)
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
 from energy_tracking.estimation import Estimation
@@ -26,7 +31,6 @@ from energy_tracking.lifecycle import (
     held_calls,
     hold_deferred,
     open_calls,
-    record_listeners,
     run_deferred,
 )
 from energy_tracking.profiles.catalogue import Catalogue
@@ -135,8 +139,12 @@ class Tracker:
             server_port=server_port,
             reported_elsewhere=reported_elsewhere,
         )
-        credited = current_session() if session is None else session
-        call = Call(request, self._deliver_safely, prompt, credited)
+        if session is None:
+            session = current_session()
+            if not self.settings.disabled:
+                with self._boundaries("session.outside"):
+                    warn_outside_of_sessions()
+        call = Call(request, self._deliver_safely, prompt, session)
         if self.settings.disabled:
             return call
         with self._boundaries("telemetry.start"):
@@ -211,9 +219,8 @@ class Tracker:
         record = call.record(self.estimation.estimate_safely)
         if self.settings.disabled:
             return record
-        with self._boundaries("record_listeners"):
-            for listener in record_listeners:
-                listener(call, record)
+        with self._boundaries("counted"):
+            counted_responses.remember(call, record)
         # The session first: the span shows the running total this call is part of.
         if call.session is not None:
             with self._boundaries("session"):

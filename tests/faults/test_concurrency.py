@@ -29,8 +29,7 @@ from energy_tracking import (
     uninstrument_openai,
     unwrap_openai,
 )
-from energy_tracking.lifecycle import open_calls, record_listeners
-from energy_tracking.otel.span_processor import EnergySpanProcessor, _counted
+from energy_tracking.lifecycle import open_calls
 from faults.in_process_client import in_process_client
 from loopback import DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
 from observed_calls import Watch, collect
@@ -356,18 +355,6 @@ def test_no_call_of_a_tracked_client_is_lost_while_others_begin_to_track(watch: 
     with hurried():
         at_once(ask, ask, toggle)
     assert len(watch.records) == 100
-
-
-def test_processors_of_many_threads_are_told_of_a_call_once() -> None:
-    def make() -> None:
-        EnergySpanProcessor()
-
-    before = [one for one in record_listeners if one != _counted.remember]
-    with hurried():
-        for _ in range(20):
-            record_listeners[:] = before
-            at_once(*[make] * 6)
-            assert record_listeners.count(_counted.remember) == 1
 
 
 # --- cancellation ----------------------------------------------------------------------

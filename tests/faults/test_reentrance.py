@@ -173,7 +173,7 @@ LOCKS: dict[str, Callable[[], Any]] = {
     "of an account": lambda: process_session()._account._lock,
     "of held calls": lambda: calls_by_response._lock,
     "of counted responses": lambda: (
-        sys.modules["energy_tracking.otel.span_processor"]._counted.lock
+        sys.modules["energy_tracking.calls.counted"].counted_responses._lock
     ),
     "of the catalogue": lambda: sys.modules["energy_tracking.profiles.files"]._catalogue_lock,
     "of registering": lambda: sys.modules["energy_tracking.profiles.catalogue"]._registering,

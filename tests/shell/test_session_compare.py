@@ -15,7 +15,7 @@ from energy_tracking import (
     UnknownModelError,
     energy_session,
 )
-from energy_tracking.calls.session import CALLS_COMPARED
+from energy_tracking.calls.comparison import CALLS_COMPARED
 from energy_tracking.calls.totals import EnergyKind
 from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch

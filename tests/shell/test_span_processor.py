@@ -242,6 +242,7 @@ FORK = """
 import os, signal, threading
 from opentelemetry.sdk.trace import TracerProvider
 from energy_tracking import Tracker, process_session
+from energy_tracking.calls.counted import counted_responses
 from energy_tracking.otel import span_processor
 from energy_tracking.profiles import files
 
@@ -260,7 +261,7 @@ def count_two():
     return process_session().totals.calls
 
 def hold():
-    with span_processor._counted.lock, files._catalogue_lock:
+    with counted_responses._lock, files._catalogue_lock:
         held.set()
         release.wait(20)
 

@@ -33,6 +33,7 @@ from energy_tracking.usage.payloads import (
     CHARACTERS_PER_TOKEN,
     UNFINISHED,
     ToolUsage,
+    created_in,
     error_code_in,
     generated_characters,
     identity_in,
@@ -43,6 +44,9 @@ from energy_tracking.usage.payloads import (
     tool_usage_in,
     usage_in,
 )
+
+OWN_REPORT = "energy_tracking"
+"""The reporter of a call that has no span, and that another instrumentation may report yet."""
 
 
 class CreditedSession(Protocol):
@@ -75,6 +79,10 @@ class CreditedSession(Protocol):
 class CallSpan(Protocol):
     """What telemetry opened for a call."""
 
+    @property
+    def reporter(self) -> str | None:
+        """The instrumentation whose span has the energy; None if no other reports the call."""
+
     def current(self) -> AbstractContextManager[None]:
         """Make it current while the request is sent."""
 
@@ -98,6 +106,7 @@ class Call:
         "_latch",
         "asks_for_usage",
         "characters",
+        "created",
         "ended_at",
         "error_type",
         "first_chunk_at",
@@ -144,6 +153,7 @@ class Call:
         self.characters = 0
         self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
+        self.created: float | None = None
         self.response_model: str | None = None
         self.status: str | None = None
         self.error_type: str | None = None
@@ -156,6 +166,13 @@ class Call:
         self._deliver = deliver
         self._latch = threading.Lock()
         self.started_at = perf_counter()
+
+    @property
+    def reporter(self) -> str | None:
+        """Another instrumentation that reports the call, or ours where one may; else None."""
+        if self.span is None:
+            return OWN_REPORT if self.request.reported_elsewhere else None
+        return self.span.reporter
 
     @property
     def observed(self) -> bool:
@@ -199,6 +216,7 @@ class Call:
         ):
             response_id, model, status = identity_in(data)
             self.response_id = response_id or self.response_id
+            self.created = created_in(data) or self.created
             self.response_model = model or self.response_model
             self.status = status or self.status
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 from typing import NamedTuple, Self
 
 from energy_tracking.calls.record import CallRecord
@@ -20,6 +21,12 @@ UNKNOWN = "-"
 
 MEASURED = "measured"
 """The method of an energy that the server measured itself."""
+
+MAX_GROUPS = 500
+"""Groups, and reasons, that are told apart by their model; what comes later joins `OTHER`."""
+
+OTHER = "other models"
+"""Stands for the models of the calls beyond ``MAX_GROUPS``: a server may name one per call."""
 
 
 @dataclass(slots=True)
@@ -136,6 +143,10 @@ class Totals:
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
+
+    def plus(self, other: Totals) -> Totals:
+        """The sums of both, as totals of their own."""
+        return Totals(*map(add, _sums_of(self), _sums_of(other)))
 
     def as_dict(self) -> dict[str, int | float]:
         """Every sum under its name, energies in joules, and both numbers in watt-hours too."""
@@ -254,6 +265,7 @@ class Totals:
 
 
 _SUMS = tuple(field.name for field in fields(Totals))
+_sums_of = attrgetter(*_SUMS)
 
 
 def _calibrated_estimate(record: CallRecord) -> EnergyEstimate | None:
@@ -318,10 +330,35 @@ def grouped(
     groups: dict[GroupKey, Totals] = {}
     reasons: Counter[tuple[str, str]] = Counter()
     for record in records:
-        groups.setdefault(group_of(record), Totals()).add(record)
+        groups.setdefault(bounded_group(groups, group_of(record)), Totals()).add(record)
         if record.reason is not None:
-            reasons[record.model, record.reason] += 1
+            reasons[bounded_reason(reasons, (record.model, record.reason))] += 1
     return groups, reasons
+
+
+def bounded_group(known: Mapping[GroupKey, object], key: GroupKey) -> GroupKey:
+    """The group for a call, by its model or, beyond ``MAX_GROUPS``, together with others.
+
+    Args:
+        known: The groups there are.
+        key: The group by its model.
+    """
+    return key if key in known or len(known) < MAX_GROUPS else key._replace(model=OTHER)
+
+
+def bounded_reason(
+    known: Mapping[tuple[str, str], int], reason: tuple[str, str]
+) -> tuple[str, str]:
+    """The row for a reason, likewise.
+
+    Args:
+        known: The rows there are.
+        reason: The model, and why less is known than could be.
+    """
+    if reason in known or len(known) < MAX_GROUPS:
+        return reason
+    others = (OTHER, reason[1])
+    return others if others in known or len(known) < 2 * MAX_GROUPS else (OTHER, "other reasons")
 
 
 def sums_by_kind(groups: Mapping[GroupKey, Totals]) -> dict[EnergyKind, Totals]:

@@ -29,7 +29,7 @@ from typing import Any, TypeVar, Unpack
 import wrapt
 
 from energy_tracking.calls.call import Call
-from energy_tracking.calls.session import note_fetched
+from energy_tracking.calls.counted import counted_responses
 from energy_tracking.contexts import Activities, Activity
 from energy_tracking.errors import EnergyBudgetExceeded, EnergyTrackingWarning
 from energy_tracking.lifecycle import call_after_fork, open_calls
@@ -55,6 +55,9 @@ Hook = Callable[[Tracker, Callable[..., Any], Any, tuple[Any, ...], dict[str, An
 
 HOOKS_ATTRIBUTE = "_energy_tracking_hooks"
 CALL_EXTENSION = "energy_tracking.call"
+FETCHED_EXTENSION = "energy_tracking.fetched"
+"""Marks the answer to a request that generates nothing."""
+
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
 
 _sending: Activities[_Sending] = Activities("energy_tracking.sending")
@@ -312,7 +315,6 @@ class _Sending(Activity):
         options = _options_of(self.args, self.kwargs)
         endpoint = endpoint_of(options.method, options.url)
         if endpoint is None:
-            note_fetched(options.url.partition("?")[0].split("/"))
             self.call = calls_by_response.fetched_by(options.url)
             self._fetching = self.call is not None
             return
@@ -462,7 +464,10 @@ async def _process_response_async(
 def _bind(kwargs: dict[str, Any]) -> None:
     """Tie the call that is being sent to its HTTP response."""
     sending = _sending.current()
-    if sending is None or sending.call is None:
+    if sending is None:
+        return
+    if sending.call is None:
+        kwargs["response"].extensions[FETCHED_EXTENSION] = True
         return
     if not sending.call.observed:
         sending.call.retries = kwargs.get("retries_taken", 0)
@@ -494,6 +499,8 @@ def _process_response_data(
         extensions = kwargs["response"].extensions
         call = extensions.get(CALL_EXTENSION)
         data = kwargs["data"]
+        if FETCHED_EXTENSION in extensions:
+            counted_responses.note_fetched(data)
         # Through two of our wrappers, the same data comes twice.
         if call is not None and extensions.get(DECODED_EXTENSION) is not data:
             extensions[DECODED_EXTENSION] = data

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from opentelemetry import baggage
 
 from energy_tracking.calls.session import Session, current_session
-from energy_tracking.telemetry.spans import place_context
+from energy_tracking.contexts import PlacedContext
 
 KEY = "energy_tracking.session"
 
@@ -24,7 +24,7 @@ def session_to_baggage() -> Iterator[None]:
     For requests to services of your own: an instrumented HTTP client sends baggage to
     whatever host it calls, a model's provider included.
     """
-    with place_context(baggage.set_baggage(KEY, current_session().name)):
+    with PlacedContext(baggage.set_baggage(KEY, current_session().name)):
         yield
 
 

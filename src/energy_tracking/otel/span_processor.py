@@ -14,9 +14,9 @@ One call may be on several spans, and seen by a tracked client as well. It is co
 a span that has energy       was counted by whoever put it there
 a span around a counted one  is the same call again, or a sum over several
 a span inside of a request   is part of the call that a tracked client is sending
-a known response id          was counted already
-the same model and tokens    just counted, on the span of another instrumentation or beside
-                             one, with an id on one of the two at most: is its report
+a known response             was counted already: by its id, and where that is not one of
+                             a kind by model, tokens and time too; without an id, by model
+                             and tokens, on another instrumentation's span (``counted``)
 an agent, chain, tool        is a sum; its energy is not that of one call with those tokens
 ===========================  ==============================================================
 """
@@ -24,21 +24,18 @@ an agent, chain, tool        is a sum; its energy is not that of one call with t
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakValueDictionary
 
-from energy_tracking.calls.call import Call, CreditedSession
-from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.call import CreditedSession
+from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.session import current_session
-from energy_tracking.lifecycle import call_after_fork, open_calls, record_listeners
+from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client.client import is_sending
-from energy_tracking.telemetry.attributes import SCOPE
+from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
-from energy_tracking.usage.dialects import TokenUsage
 from energy_tracking.usage.span_dialects import SpanFacts, span_facts
 
 if TYPE_CHECKING:
@@ -48,102 +45,6 @@ else:
         from opentelemetry.sdk.trace import SpanProcessor
     except ImportError:  # the hook does without the SDK
         SpanProcessor = object
-
-REMEMBERED = 10_000
-"""How many calls back one is recognised by its response id."""
-REMEMBERED_REPORTS = 100
-"""How many calls back one is recognised by its tokens."""
-REPORT_SECONDS = 1.0
-"""How long after a call a report of it without its id may come, on a span of its own [s]."""
-
-
-def _tokens(usage: TokenUsage) -> tuple[int, int]:
-    return usage.input_tokens, usage.output_tokens
-
-
-@dataclass(slots=True)
-class _Report:
-    """A counted call as other instrumentations may yet tell of it.
-
-    Attributes:
-        at: When it was counted.
-        models: What the model may be called.
-        tokens: Its input and output.
-        response_id: Id of its response, if known.
-        scopes: The instrumentations that have told of it, each once.
-    """
-
-    at: float
-    models: set[str | None]
-    tokens: tuple[int, int]
-    response_id: str | None
-    scopes: set[str]
-
-    def is_of(self, facts: SpanFacts, scope: str) -> bool:
-        """Whether a span of that instrumentation is a report of this call."""
-        return (
-            scope not in self.scopes
-            and None in (self.response_id, facts.response_id)
-            and (facts.response_model in self.models or facts.request_model in self.models)
-            and _tokens(facts.usage) == self.tokens
-            and perf_counter() - self.at < REPORT_SECONDS
-        )
-
-
-class _Counted:
-    """The calls counted last, so that none is counted again from a span."""
-
-    def __init__(self) -> None:
-        self.begin_anew()
-
-    def begin_anew(self) -> None:
-        """Forget all with a lock nobody holds: for the child of a fork."""
-        self.lock = threading.RLock()
-        self._responses: OrderedDict[str, None] = OrderedDict()
-        self._reports: deque[_Report] = deque(maxlen=REMEMBERED_REPORTS)
-
-    def remember(self, call: Call, record: CallRecord) -> None:
-        """Remember a call that any tracker of the process counts."""
-        usage, scope = record.usage, _told_by(call)
-        with self.lock:
-            if record.response_id is not None:
-                self._responses[record.response_id] = None
-                if len(self._responses) > REMEMBERED:
-                    self._responses.popitem(last=False)
-            if usage is not None and scope is not None:
-                models = {record.response_model, record.request.model} - {None}
-                tokens, now = _tokens(usage), perf_counter()
-                self._reports.appendleft(_Report(now, models, tokens, record.response_id, {scope}))
-
-    def covers(self, facts: SpanFacts, scope: str) -> bool:
-        """Whether the call of a span was counted."""
-        with self.lock:
-            if facts.response_id is not None and facts.response_id in self._responses:
-                return True
-            # A copy: a signal handler may make a call in between.
-            for report in tuple(self._reports):
-                if report.is_of(facts, scope):
-                    report.scopes.add(scope)
-                    return True
-            return False
-
-
-def _told_by(call: Call) -> str | None:
-    """Whose span the energy of a call is on; None where no other is to be expected."""
-    theirs: Any = call.span
-    if theirs is None:
-        return SCOPE if call.request.reported_elsewhere else None
-    if theirs.own:
-        return None if theirs.alone else SCOPE
-    if not theirs.span.get_span_context().is_valid:
-        return None
-    # One that has ended before the call has: its tokens come on a later one.
-    return _scope(theirs.span) if theirs.span.is_recording() else SCOPE
-
-
-def _scope(span: Any) -> str:
-    scope = getattr(span, "instrumentation_scope", None)
-    return str(getattr(scope, "name", ""))
 
 
 class _Watched:
@@ -165,8 +66,6 @@ class _Watched:
             around = around.around
 
 
-_counted = _Counted()
-call_after_fork(_counted.begin_anew)
 _watched: WeakValueDictionary[int, _Watched] = WeakValueDictionary()
 
 
@@ -189,9 +88,6 @@ class SpanEnricher:
         """
         self.tracker = Tracker(**arguments)
         self.enabled = not self.tracker.settings.disabled
-        with _counted.lock:
-            if _counted.remember not in record_listeners:
-                record_listeners.append(_counted.remember)
 
     def enrich(self, span: Any, watched: _Watched) -> None:
         """Count the call a span stands for, unless it is counted; put its energy on it."""
@@ -204,7 +100,7 @@ class SpanEnricher:
             watched.is_counted()
         elif facts is None or watched.in_request:
             return
-        elif not (_counted.covers(facts, _scope(span)) or watched.has_counted_call):
+        elif not (_is_counted(span, facts) or watched.has_counted_call):
             self._count(span, facts, watched)
         # Also where it was covered: the spans around it tell of the same call.
         watched.is_counted()
@@ -222,6 +118,12 @@ class SpanEnricher:
         call.response_id = facts.response_id
         call.response_model = facts.response_model
         call.close()
+
+
+def _is_counted(span: Any, facts: SpanFacts) -> bool:
+    """Whether the call of a span was counted, and this is another report of it."""
+    models = (facts.response_model, facts.request_model)
+    return counted_responses.covers(facts.response_id, models, facts.usage, scope_of(span))
 
 
 def _close_if_open(span: Any, facts: SpanFacts) -> None:

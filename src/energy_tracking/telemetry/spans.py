@@ -31,7 +31,7 @@ from opentelemetry.trace import (
 
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
-from energy_tracking.contexts import Placed
+from energy_tracking.contexts import PlacedContext
 from energy_tracking.telemetry.attributes import (
     ENERGY_ATTRIBUTES,
     REQUEST_ATTRIBUTES,
@@ -82,6 +82,16 @@ class CallSpan:
         self.own = own
         self.alone = alone
         self.started_at = perf_counter()
+
+    @property
+    def reporter(self) -> str | None:
+        """The instrumentation whose span has the energy; None if no other reports the call."""
+        if self.own:
+            return None if self.alone else SCOPE
+        if not self.span.get_span_context().is_valid:
+            return None
+        # One that has ended before the call has: its tokens come on a later one.
+        return scope_of(self.span) if self.span.is_recording() else SCOPE
 
     def current(self) -> AbstractContextManager[None]:
         """Make our own span current, so that HTTP spans become its children."""
@@ -253,12 +263,7 @@ def _name(request: CallRequest) -> str:
 def _current(span: Span) -> AbstractContextManager[None]:
     if not span.get_span_context().is_valid:
         return nullcontext()
-    return place_context(trace.set_span_in_context(span))
-
-
-def place_context(context: otel_context.Context) -> Placed[otel_context.Context]:
-    """A ``with`` block in which this is OpenTelemetry's current context."""
-    return Placed(context, otel_context.get_current, otel_context.attach)
+    return PlacedContext(trace.set_span_in_context(span))
 
 
 def _claim(span: Span) -> bool:
@@ -270,6 +275,12 @@ def _claim(span: Span) -> bool:
     except TypeError:
         # A span without attributes of Python's is told from no other: it is as before.
         return True
+
+
+def scope_of(span: Any) -> str:
+    """Name of the instrumentation that made a span."""
+    scope = getattr(span, "instrumentation_scope", None)
+    return str(getattr(scope, "name", ""))
 
 
 def _suppressed() -> bool:

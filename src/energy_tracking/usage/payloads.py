@@ -7,6 +7,7 @@ survive old SDKs, and the tokens are known even where the SDK goes on to raise.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -352,25 +353,68 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+# Words in the kind of an object that has a usage, but is no response: it lists, sums up, or
+# runs what is generated. Its kind is its `object`, or its `type`, as in "thread.run".
+NO_RESPONSES = frozenset(
+    {
+        *("list", "page", "bucket", "batch", "job", "run", "step", "thread", "session"),
+        *("conversation", "eval", "usage", "organization"),
+    }
+)
+_WORDS = re.compile("[a-z]+")
+
+
+def created_in(data: Mapping[str, Any]) -> float | None:
+    """When a response was made, by its body or an event of it [s since the epoch], or None."""
+    inner = data.get("response")
+    return _created(inner if isinstance(inner, Mapping) else data)
+
+
+def _created(body: object) -> float | None:
+    created = _first_of(body, ("created", "created_at"))
+    is_number = isinstance(created, int | float) and not isinstance(created, bool)
+    return float(created) if is_number else None  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, slots=True)
 class ResponseFacts:
-    """What a response of any client says of itself; the usage is as it came."""
+    """What a response of any client says of itself; the usage is as it came.
+
+    Attributes:
+        usage: The usage.
+        model: The model.
+        response_id: Its id.
+        created: When it was made [s since the epoch].
+    """
 
     usage: object
     model: str | None
     response_id: str | None
+    created: float | None = None
 
 
 def response_facts(response: object) -> ResponseFacts | None:
-    """Usage, model and id of a response object or dict; None where it has no usage."""
+    """What a response object or dict says; None where it has no usage, or is no response."""
     usage = _first_of(response, ("usage", "usage_metadata", "usageMetadata"))
-    if usage is None or callable(usage):
+    if usage is None or callable(usage) or not _is_response(response):
         return None
     return ResponseFacts(
         usage,
         text_of(_first_of(response, ("model", "model_version", "modelVersion"))),
         text_of(_first_of(response, ("id", "response_id", "responseId"))),
+        _created(response),
     )
+
+
+def _is_response(response: object) -> bool:
+    """Whether an object that has a usage is one generated response, by its own account."""
+    kind = text_of(_first_of(response, ("object", "type")))
+    if kind is None or NO_RESPONSES.isdisjoint(_WORDS.findall(kind.lower())):
+        return True
+    # Embeddings come as a list of vectors.
+    items = _first_of(response, ("data",))
+    first = items[0] if isinstance(items, list) and items else None
+    return kind == "list" and _first_of(first, ("object",)) == "embedding"
 
 
 def _first_of(source: object, names: tuple[str, ...]) -> object:

@@ -1,0 +1,308 @@
+"""What is counted, and where it is current: below sessions and decorated functions.
+
+An **account** holds the sums of one session, or of one run of a decorated function. An
+**entrance** is an account that is current in one context, and in those copied from it.
+
+The law:
+
+1. A call counts once in every account that is current where its request starts, and in that of
+   the process.
+2. Current are the entrances of the context variable, the innermost first, then those that
+   OpenTelemetry's context carries here: what brings that into a thread brings the sessions.
+3. Contexts that were copied keep an entrance when its block ends: a task that outlives a session
+   still counts in it. An entrance that was left in an unreachable context is abandoned, and
+   counts nowhere.
+4. An account adds a call in one step, between which and the next no signal handler and no
+   interrupt can come; a call that a handler makes in the middle waits its turn.
+5. The child of a fork starts at zero, with locks that nobody holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from typing import NamedTuple
+from weakref import WeakSet
+
+from energy_tracking.calls.budget import Budget
+from energy_tracking.calls.comparison import CALLS_COMPARED, Comparable
+from energy_tracking.calls.record import PROCESS, CallRecord, EstimateAs
+from energy_tracking.calls.totals import GroupKey, Totals, bounded_group, bounded_reason, group_of
+from energy_tracking.contexts import Carried, restore
+from energy_tracking.lifecycle import call_after_fork, run_deferred
+
+
+class Credit(NamedTuple):
+    """One call, as every account adds it up.
+
+    Attributes:
+        key: The group that it is in.
+        totals: Its own sums.
+        reason: Its model and why less is known than could be, if so.
+        comparable: What it takes to estimate it in another way, if it could be estimated.
+        tokens: Its input and output, if they are known.
+    """
+
+    key: GroupKey
+    totals: Totals
+    reason: tuple[str, str] | None
+    comparable: Comparable | None
+    tokens: tuple[int, int] | None
+
+
+def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
+    """A call as accounts add it up.
+
+    Args:
+        record: The call.
+        estimate_as: Estimates its tokens in another way, for ``compare``.
+    """
+    one = Totals()
+    one.add(record)
+    usage, comparable = record.usage, None
+    if estimate_as is not None and usage is not None and record.estimate is not None:
+        comparable = record.request.model, record.response_model, usage, estimate_as
+    return Credit(
+        group_of(record),
+        one,
+        None if record.reason is None else (record.model, record.reason),
+        comparable,
+        None if usage is None else (usage.input_tokens, usage.output_tokens),
+    )
+
+
+class Account:
+    """What was counted for a session, wherever it is entered.
+
+    Attributes:
+        is_session: Whether it is one that a user has made, and is shown.
+        energy_nanojoules: Energy so far [nJ].
+        lost_ledger_lines: Calls that are missing from a ledger [1].
+    """
+
+    is_session = True
+
+    def __init__(
+        self, name: str, budget: Budget | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Start at zero.
+
+        Args:
+            name: Name of the session.
+            budget: Energy it may use.
+            tags: Tags of the calls inside.
+        """
+        self.name = name
+        self.budget = budget
+        self.tags = tags or {}
+        self.entrances: list[Entrance] = []
+        self.start_empty()
+        _accounts.add(self)
+
+    def start_empty(self) -> None:
+        """Forget everything that was counted, with a lock that nobody holds."""
+        # A signal handler may look at the session, or make a call, in the middle of one that
+        # this very thread adds up.
+        self._lock = threading.RLock()
+        self._waiting: deque[Credit] = deque()
+        self._is_adding = False
+        self._groups: dict[GroupKey, Totals] = {}
+        self._reasons: Counter[tuple[str, str]] = Counter()
+        self._comparable: deque[Comparable] = deque(maxlen=CALLS_COMPARED)
+        self.energy_nanojoules = 0
+        self.lost_ledger_lines = 0
+        if self.budget is not None:
+            self.budget.begin_anew()
+
+    def credit(self, credit: Credit) -> None:
+        """Add one call, or leave it to the call that a signal handler has interrupted."""
+        with self._lock:
+            self._waiting.append(credit)
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        if self._is_adding:
+            return
+        self._is_adding = True
+        try:
+            while self._waiting:
+                try:
+                    self._add(self._waiting[0])
+                except Exception:
+                    self._waiting.popleft()
+                    raise
+        finally:
+            self._is_adding = False
+
+    def _add(self, credit: Credit) -> None:
+        """Add the call that waits first; where this is interrupted, it goes on waiting."""
+        key = bounded_group(self._groups, credit.key)
+        known = self._groups.get(key)
+        group = credit.totals if known is None else known.plus(credit.totals)
+        energy_nanojoules = self.energy_nanojoules + credit.totals.total_energy_nanojoules
+        reason = credit.reason and bounded_reason(self._reasons, credit.reason)
+        times = self._reasons[reason] + 1 if reason is not None else 0
+        # From here on no function is called before the call waits no more: signals are handled
+        # between calls, hence not in between.
+        self._groups[key] = group
+        self.energy_nanojoules = energy_nanojoules
+        if reason is not None:
+            self._reasons[reason] = times
+        self._waiting.popleft()
+        if credit.comparable is not None:
+            self._comparable.append(credit.comparable)
+
+    def add_lost_ledger_line(self) -> None:
+        """Count a call that is missing from its ledger."""
+        with self._lock:
+            self.lost_ledger_lines += 1
+
+    def groups(self) -> dict[GroupKey, Totals]:
+        """The totals so far, by what calls have in common; not to be changed."""
+        run_deferred()
+        with self._lock:
+            self._add_waiting()
+            return dict(self._groups)
+
+    def reasons(self) -> dict[tuple[str, str], int]:
+        """A copy of the reasons, by model and reason."""
+        run_deferred()
+        with self._lock:
+            self._add_waiting()
+            return dict(self._reasons)
+
+    def comparable(self) -> list[Comparable]:
+        """The last calls that could be estimated."""
+        run_deferred()
+        with self._lock:
+            self._add_waiting()
+            return list(self._comparable)
+
+
+class Entrance:
+    """An account current in one context, and in those copied from it.
+
+    Attributes:
+        account: The account.
+        token: Takes the context variable back, where this was put there alone.
+        abandoned: Whether it counts nowhere any more.
+        left: Whether its block has ended.
+        thread: The thread of that block.
+        carried: It in OpenTelemetry's context.
+    """
+
+    __slots__ = ("abandoned", "account", "carried", "left", "thread", "token")
+
+    def __init__(self, account: Account) -> None:
+        """An entrance to an account, not yet gone through."""
+        self.account = account
+        self.token: Token[tuple[Entrance, ...]] | None = None
+        self.carried: Carried | None = None
+        self.abandoned = False
+        self.left = False
+        self.thread = 0
+
+    def enter(self) -> None:
+        """Make it the innermost one here."""
+        self.thread = threading.get_ident()
+        self.carried = Carried((self, *entrances_here()))
+        self.token = _here.set((self, *_here.get()))
+        self.carried.__enter__()
+
+    def leave(self, here: tuple[Entrance, ...]) -> None:
+        """Take it, and nothing else, out of this context.
+
+        Args:
+            here: The entrances of this context's own, from before ``is_of_this_context`` was
+                asked. Generators are not left in the order they were entered.
+        """
+        self.left = True
+        _here.set(tuple(one for one in here if one is not self))
+        if self.carried is not None:
+            self.carried.leave_out(self)
+
+    def is_of_this_context(self) -> bool:
+        """Whether it was entered in this context; asked once, since it takes it back."""
+        # Not of another context, nor left by another thread just now.
+        return self.token is not None and restore(self.token)
+
+
+# Innermost first.
+_here: ContextVar[tuple[Entrance, ...]] = ContextVar("energy_tracking.session", default=())
+_accounts: WeakSet[Account] = WeakSet()
+process_account = Account(PROCESS)
+"""The account around all others."""
+
+open_accounts: set[Account] = set()
+"""Accounts of sessions that are entered somewhere in the process."""
+
+
+def entrances_here() -> tuple[Entrance, ...]:
+    """The entrances that are current here, the innermost first."""
+    here = _here.get()
+    carried: tuple[Entrance, ...] = Carried.objects()
+    if not carried or carried is here:
+        return here
+    thread = threading.get_ident()
+    # One that was left stays in contexts of OpenTelemetry that are restored later on: it counts
+    # in the threads it was carried into, and no more where its block was.
+    brought = (one for one in carried if not (one.left and one.thread == thread))
+    return (*here, *(one for one in brought if one not in here))
+
+
+@contextmanager
+def entered(entrances: tuple[Entrance, ...]) -> Iterator[None]:
+    """A ``with`` block inside these entrances, the innermost first."""
+    token, carried = None, None
+    thread = threading.get_ident()
+    try:
+        for one in entrances:
+            one.left, one.thread = False, thread
+        carried = Carried((*entrances, *entrances_here()))
+        token = _here.set((*entrances, *_here.get()))
+        carried.__enter__()
+        yield
+    finally:
+        for one in entrances:
+            one.left = True
+        if token is not None and restore(token):
+            if carried is not None:
+                carried.put_back()
+        else:
+            # Interrupted, or left in another context: where they stand, they count no more.
+            for one in entrances:
+                one.abandoned = True
+            _here.set(tuple(one for one in _here.get() if one not in entrances))
+
+
+def accounts_of(entrances: tuple[Entrance, ...]) -> tuple[Account, ...]:
+    """Every account that a call started inside of these counts in, once."""
+    accounts = (entrance.account for entrance in entrances if not entrance.abandoned)
+    return tuple(dict.fromkeys((*accounts, process_account)))
+
+
+def current_accounts() -> tuple[Account, ...]:
+    """Every account that a call started here counts in, once."""
+    return accounts_of(entrances_here())
+
+
+def own_entrances() -> tuple[Entrance, ...]:
+    """The entrances of this context's own, without those that were carried here."""
+    return _here.get()
+
+
+def new_inside(around: tuple[Entrance, ...]) -> tuple[Entrance, ...]:
+    """The entrances of this context's own that are not among those around it."""
+    return tuple(one for one in _here.get() if one not in around)
+
+
+def _begin_anew_in_child() -> None:
+    """A forked child counts its own calls only, with locks nobody holds."""
+    for account in list(_accounts):
+        account.start_empty()
+
+
+call_after_fork(_begin_anew_in_child)

@@ -1,0 +1,116 @@
+"""The same tokens, as they were estimated and in another way.
+
+A session keeps what it takes for its last calls: their models, their tokens, and a function of
+the tracker that made the estimate. ``compare`` asks that function twice for each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from energy_tracking.calls.record import (
+    Alternative,
+    CallRecord,
+    CallRequest,
+    EstimateAs,
+    status_of,
+)
+from energy_tracking.calls.report import comparison_text
+from energy_tracking.calls.totals import EnergyKind, Totals, grouped, sum_of, sums_by_kind
+from energy_tracking.profiles.files import get_catalogue
+from energy_tracking.usage.dialects import TokenUsage
+
+CALLS_COMPARED = 1000
+"""How many calls back a session can be compared."""
+
+Comparable = tuple[str | None, str | None, TokenUsage, EstimateAs]
+"""Models asked for and answering, tokens, and a function that estimates them otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The same tokens, as they were estimated and in another way; ``str`` shows both.
+
+    Attributes:
+        calls: Calls compared: the last 1,000 with an estimate [1].
+        changes: What is other, by the argument's name.
+        actual_by_kind: Totals per method and scope as estimated, also where the server measured.
+        other_by_kind: The same in the other way.
+    """
+
+    calls: int
+    changes: Mapping[str, str | float]
+    actual_by_kind: Mapping[EnergyKind, Totals]
+    other_by_kind: Mapping[EnergyKind, Totals]
+
+    @property
+    def actual(self) -> Totals:
+        """Totals as estimated, whatever the method and scope of each call."""
+        return sum_of(self.actual_by_kind.values())
+
+    @property
+    def other(self) -> Totals:
+        """Totals in the other way, likewise."""
+        return sum_of(self.other_by_kind.values())
+
+    @property
+    def factor(self) -> float:
+        """Energy of the other over the actual one [1]; NaN where there is none."""
+        actual = self.actual.total_energy_nanojoules
+        return self.other.total_energy_nanojoules / actual if actual else math.nan
+
+    def __str__(self) -> str:
+        """Both sides with their methods, scopes and ranges, for people."""
+        return comparison_text(self.calls, self.changes, self.actual_by_kind, self.other_by_kind)
+
+
+def compare_calls(comparable: Iterable[Comparable], other: Alternative) -> Comparison:
+    """Compare calls as they were estimated with the same ones in another way.
+
+    Args:
+        comparable: The calls.
+        other: The other way.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        UnknownGpuError: There is no such GPU.
+        ConfigurationError: An argument has no effect on the method.
+    """
+    calls = list(comparable)
+    if not calls:
+        _check_names(other)
+    sides = []
+    for way in (Alternative(), other):
+        records = (_record_estimated_as(way, call) for call in calls)
+        sides.append(sums_by_kind(grouped(records)[0]))
+    return Comparison(len(calls), other.changes, *sides)
+
+
+def _record_estimated_as(way: Alternative, comparable: Comparable) -> CallRecord:
+    """A record of a call as if it had been estimated in this way."""
+    request_model, response_model, usage, estimate_as = comparable
+    outcome = estimate_as(request_model, response_model, usage, way)
+    return CallRecord(
+        request=CallRequest(operation="", provider="", model=request_model),
+        status=status_of(usage, outcome.estimate, None),
+        usage=usage,
+        estimate=outcome.estimate,
+        calibrated=outcome.calibrated,
+        cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
+    )
+
+
+def _check_names(other: Alternative) -> None:
+    """Check names by the process-wide profiles, where there is no call whose tracker could.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        UnknownGpuError: There is no such GPU.
+    """
+    catalogue = get_catalogue()
+    if other.model is not None and catalogue.match(other.model) is None:
+        catalogue.model(other.model)
+    if other.gpu is not None:
+        catalogue.gpu(other.gpu)

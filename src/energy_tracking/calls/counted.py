@@ -1,0 +1,244 @@
+"""The responses counted last, so that none is counted a second time.
+
+One memory for the whole process, bounded by number and, as every name is, by length. It is told of
+every call that any tracker counts, and of every response that a tracked client only fetched.
+Asked it is by two:
+
+- a decorated function that returns a response (``has``): it may come from a pool's thread, from
+  a cache, or from another function;
+- the span processor (``covers``): one call may be on several spans.
+
+The law:
+
+1. A long id is one of a kind: whoever has it is that response.
+2. A short one may be used again (Ollama draws from 0 to 998): it is that response if model,
+   tokens and, where both say it, the time of creation agree; on a span, which does not say that,
+   within ``REPEAT_SECONDS``.
+3. Without an id on one of two sides, a span of another instrumentation is that call's report if
+   model and tokens agree within ``REPORT_SECONDS``; every instrumentation reports a call once.
+4. Tokens that were estimated are compared with none.
+
+What finds the record of a response later on belongs into ``CountedResponse``.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from energy_tracking.calls.call import Call
+from energy_tracking.calls.record import CallRecord
+from energy_tracking.lifecycle import call_after_fork
+from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.payloads import ResponseFacts, created_in, identity_in, usage_in
+
+RESPONSES_REMEMBERED = 2_000
+"""How many responses back one is recognised by its id, or as the same object."""
+REPORTS_REMEMBERED = 100
+"""How many calls back one is recognised by its tokens."""
+UNIQUE_ID_LENGTH = 20
+"""From this length on an id is taken to be one of a kind [characters]."""
+REPEAT_SECONDS = 2.0
+"""How long after a call a span with its id, which is not one of a kind, may repeat it [s]."""
+REPORT_SECONDS = 1.0
+"""How long after a call a report of it without its id may come, on a span of its own [s]."""
+ITEMS_FETCHED = 1_000
+"""Items of one listing that are remembered at most."""
+
+
+@dataclass(slots=True)
+class CountedResponse:
+    """A response that was counted, or that needs none since it was only fetched.
+
+    Attributes:
+        response_id: Its id, clipped; None where it has none.
+        models: What its model may be called.
+        tokens: Its input and output; None where they are not known exactly.
+        created: When it was made, by its own account [s since the epoch], if it says so.
+        is_of_a_client: Whether a tracked client was answered with it.
+        at: When it was counted, by ``perf_counter`` [s].
+        reporters: The instrumentations that have reported the call, each once.
+    """
+
+    response_id: str | None
+    models: frozenset[str]
+    tokens: tuple[int, int] | None
+    created: float | None = None
+    is_of_a_client: bool = False
+    at: float = field(default_factory=perf_counter)
+    reporters: set[str] = field(default_factory=set)
+
+    def agrees_with(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
+        """Whether nothing that both sides know speaks against their being one response."""
+        named = {model for model in models if model is not None}
+        same_model = not (named and self.models) or not named.isdisjoint(self.models)
+        return same_model and self.tokens in (None, tokens)
+
+
+class CountedResponses:
+    """The responses counted last."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget all with a lock nobody holds: for the child of a fork."""
+        self._lock = threading.RLock()
+        self._by_id: OrderedDict[str, CountedResponse] = OrderedDict()
+        self._latest: deque[CountedResponse] = deque(maxlen=REPORTS_REMEMBERED)
+        self._objects: OrderedDict[int, weakref.ref[object]] = OrderedDict()
+
+    def remember(self, call: Call, record: CallRecord) -> None:
+        """Remember a call that a tracker counts.
+
+        Args:
+            call: The call.
+            record: What is known of it.
+        """
+        counted = CountedResponse(
+            record.response_id,
+            frozenset({record.response_model, record.request.model} - {None}),  # type: ignore[arg-type]
+            _exact_tokens(record.usage),
+            call.created,
+            is_of_a_client=record.request.server_address is not None,
+        )
+        if call.reporter is not None:
+            counted.reporters.add(call.reporter)
+        with self._lock:
+            self._latest.appendleft(counted)
+            self._put(counted)
+
+    def remember_returned(self, response: object, facts: ResponseFacts) -> None:
+        """Remember a response that was counted when a function returned it.
+
+        Args:
+            response: The response, which is not kept alive.
+            facts: What it says of itself.
+        """
+        with self._lock:
+            counted = self._by_id.get(facts.response_id or "")
+            if counted is not None:
+                counted.created = facts.created
+            try:
+                self._objects[id(response)] = weakref.ref(response)
+            except TypeError:
+                return  # a dict, say: without an id it is known by nothing
+            if len(self._objects) > RESPONSES_REMEMBERED:
+                self._objects.popitem(last=False)
+
+    def note_fetched(self, data: object) -> None:
+        """Remember the responses in a body or event that is not the answer to a call."""
+        if not isinstance(data, Mapping):
+            return
+        items = data.get("data")
+        listed = items[:ITEMS_FETCHED] if isinstance(items, list) else []
+        for body in (data, *listed):
+            usage = usage_in(body) if isinstance(body, Mapping) else None
+            if usage is None:
+                continue
+            response_id, model, _ = identity_in(body)
+            if response_id is not None:
+                models = frozenset(() if model is None else (model,))
+                tokens = _exact_tokens(read_usage(usage))
+                with self._lock:
+                    self._put(CountedResponse(response_id, models, tokens, created_in(body)))
+
+    def has(
+        self, response: object, facts: ResponseFacts, usage: TokenUsage, *, since: float
+    ) -> bool:
+        """Whether a response was counted or fetched.
+
+        Args:
+            response: The response.
+            facts: What it says of itself.
+            usage: Its tokens.
+            since: Without an id it may be that of a tracked client's call counted after
+                this, by ``perf_counter`` [s].
+        """
+        tokens = usage.input_tokens, usage.output_tokens
+        with self._lock:
+            known = self._objects.get(id(response))
+            if known is not None and known() is response:
+                return True
+            if facts.response_id is None:
+                return any(
+                    one.is_of_a_client
+                    and one.at >= since
+                    and one.tokens == tokens
+                    and one.agrees_with((facts.model,), tokens)
+                    for one in tuple(self._latest)
+                )
+            counted = self._by_id.get(facts.response_id)
+            if counted is None:
+                return False
+            if _is_unique(facts.response_id):
+                return True
+            same_time = None in (counted.created, facts.created) or counted.created == facts.created
+            return same_time and counted.agrees_with((facts.model,), tokens)
+
+    def covers(
+        self,
+        response_id: str | None,
+        models: tuple[str | None, ...],
+        usage: TokenUsage,
+        reporter: str,
+    ) -> bool:
+        """Whether the call that another instrumentation's span reports was counted.
+
+        Args:
+            response_id: Id of the response, if the span has it.
+            models: Models that the span names.
+            usage: Its tokens.
+            reporter: The instrumentation.
+        """
+        now = perf_counter()
+        tokens = usage.input_tokens, usage.output_tokens
+        with self._lock:
+            counted = None if response_id is None else self._by_id.get(response_id)
+            if counted is not None and response_id is not None:
+                is_recent = now - counted.at < REPEAT_SECONDS
+                if _is_unique(response_id) or (is_recent and counted.agrees_with(models, tokens)):
+                    return True
+            # A copy: a signal handler may make a call in between.
+            for one in tuple(self._latest):
+                if (
+                    one.reporters
+                    and reporter not in one.reporters
+                    and None in (one.response_id, response_id)
+                    and one.tokens == tokens
+                    and not one.models.isdisjoint(models)
+                    and now - one.at < REPORT_SECONDS
+                ):
+                    one.reporters.add(reporter)
+                    return True
+            return False
+
+    def _put(self, counted: CountedResponse) -> None:
+        if counted.response_id is None:
+            return
+        self._by_id[counted.response_id] = counted
+        self._by_id.move_to_end(counted.response_id)
+        if len(self._by_id) > RESPONSES_REMEMBERED:
+            self._by_id.popitem(last=False)
+
+
+def _exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
+    """Input and output as the server reported them."""
+    if usage is None or usage.estimated:
+        return None
+    return usage.input_tokens, usage.output_tokens
+
+
+def _is_unique(response_id: str) -> bool:
+    return len(response_id) >= UNIQUE_ID_LENGTH
+
+
+counted_responses = CountedResponses()
+"""The memory of this process, whichever tracker counted."""
+
+call_after_fork(counted_responses.begin_anew)

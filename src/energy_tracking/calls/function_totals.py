@@ -1,0 +1,123 @@
+"""What a decorated function's run has counted: sums, and which responses are in them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from time import perf_counter
+
+from energy_tracking.calls.accounts import (
+    Account,
+    Credit,
+    Entrance,
+    entered,
+    new_inside,
+    own_entrances,
+)
+from energy_tracking.calls.call import CreditedSession
+from energy_tracking.calls.counted import counted_responses
+from energy_tracking.calls.session import Session
+from energy_tracking.calls.totals import Totals, sum_of
+from energy_tracking.lifecycle import run_deferred
+from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.payloads import ResponseFacts
+
+CALLS_REMEMBERED = 1000
+"""How many calls back the tokens of a run are known, one call's each."""
+
+
+class FunctionAccount(Account):
+    """What was counted in one run of a decorated function, which is no session."""
+
+    is_session = False
+
+    def start_empty(self) -> None:
+        """As for every account."""
+        super().start_empty()
+        self.after_each_call: Callable[[], object] | None = None
+        self.tokens: deque[tuple[int, int]] = deque(maxlen=CALLS_REMEMBERED)
+
+    def credit(self, credit: Credit) -> None:
+        """Add one call, then do what is to be done after each."""
+        super().credit(credit)
+        if credit.tokens is not None:
+            self.tokens.append(credit.tokens)
+        if (after := self.after_each_call) is not None:
+            after()
+
+
+class FunctionTotals:
+    """Totals over one run of a decorated function."""
+
+    __slots__ = ("_account", "_inside", "_started_at")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._account = FunctionAccount("")
+        self._inside: tuple[Entrance, ...] = (Entrance(self._account),)
+        self._started_at = perf_counter()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Count the calls inside, which belong to the sessions that are current here too.
+
+        Sessions that a generator holds open across a ``yield`` are current again in its
+        next step, and not in between.
+        """
+        around = own_entrances()
+        with entered(self._inside):
+            try:
+                yield
+            finally:
+                self._inside = new_inside(around)
+
+    @property
+    def totals(self) -> Totals:
+        """Sums over all calls so far."""
+        return sum_of(self._account.groups().values())
+
+    def call_after_each(self, function: Callable[[], object] | None) -> None:
+        """From now on, call this after every call that is counted."""
+        self._account.after_each_call = function
+
+    def cover(self, session: CreditedSession | None) -> bool:
+        """Whether a call credited to this session is one of the run."""
+        return isinstance(session, Session) and session.counts_in(self._account)
+
+    def has_counted(self, response: object, facts: ResponseFacts, usage: TokenUsage) -> bool:
+        """Whether a returned response is in the totals, or was counted or made elsewhere.
+
+        ================================  ================================================
+        the same object, or its id        was counted: by a tracked client, in whatever
+                                          thread, or when it was returned before
+        a response that was only fetched  was counted where it was made, or not at all
+        tokens of one call of the run,    is a framework's form of it, which may have an id
+        or of several in a row            of its own, or the sum of an agent's calls
+        no id, and calls in the run       is a framework's own result, whatever it adds up
+        ================================  ================================================
+
+        Args:
+            response: What the function returned.
+            facts: What it says of itself.
+            usage: Its tokens.
+        """
+        run_deferred()
+        if counted_responses.has(response, facts, usage, since=self._started_at):
+            return True
+        counted = list(self._account.tokens)
+        if counted and facts.response_id is None:
+            return True
+        return _is_sum_in_a_row((usage.input_tokens, usage.output_tokens), counted)
+
+
+def _is_sum_in_a_row(tokens: tuple[int, int], counted: list[tuple[int, int]]) -> bool:
+    """Whether tokens are those of one call or of several, one after the other."""
+    sums = [(0, 0), *accumulate(counted, lambda one, other: (one[0] + other[0], one[1] + other[1]))]
+    seen: set[tuple[int, int]] = set()
+    for inputs, outputs in sums:
+        if (inputs - tokens[0], outputs - tokens[1]) in seen:
+            return True
+        seen.add((inputs, outputs))
+    return False

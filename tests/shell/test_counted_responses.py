@@ -1,0 +1,325 @@
+"""A response is counted once, however it comes back: from a pool, a cache, another function."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletion
+from opentelemetry.sdk.trace import TracerProvider
+
+from energy_tracking import Session, Tracker, track_energy
+from energy_tracking.calls.counted import (
+    RESPONSES_REMEMBERED,
+    UNIQUE_ID_LENGTH,
+    CountedResponses,
+    counted_responses,
+)
+from energy_tracking.otel.span_processor import EnergySpanProcessor
+from energy_tracking.usage.payloads import response_facts
+from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply, response_object
+from observed_calls import Watch
+from own_errors import keep_error
+
+CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
+_numbers = count()
+
+
+def new_id(length: int = 30) -> str:
+    """An id that no other test has."""
+    return f"test-{next(_numbers)}-".ljust(length, "x")
+
+
+class Response:
+    """A response of a client that nobody tracks; with an id, if it is given one."""
+
+    def __init__(self, **identity: str) -> None:
+        self.model = "gpt-4o"
+        self.usage = CHAT_USAGE
+        self.__dict__ |= identity
+
+
+def completion(**changes: Any) -> ChatCompletion:
+    return ChatCompletion.model_validate(chat_completion(id=new_id()) | changes)
+
+
+# From elsewhere.
+
+
+@pytest.mark.parametrize("place", ["pool", "another function", "a cache"])
+async def test_a_tracked_clients_response_made_elsewhere_is_not_counted_again(
+    flavour: Flavour, loopback: Loopback, watch: Watch, place: str
+) -> None:
+    watch.every_call_has_a_span = False
+    loopback.serve(json_reply(chat_completion(id=new_id())))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    response = await flavour.call(client.chat.completions.create, **CHAT)
+
+    def pooled() -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: response).result()
+
+    def passed_on() -> Any:
+        return response
+
+    places: dict[str, Callable[[], Any]] = {
+        "pool": pooled,
+        "another function": passed_on,
+        "a cache": functools.lru_cache(passed_on),
+    }
+    ask: Any = track_energy(**watch.arguments)(places[place])
+    with Session() as session:
+        for _ in range(3):
+            assert ask() is response
+    assert session.totals.calls == 0
+    assert [record.response_id for record in watch.records] == [response.id]
+
+
+def test_a_call_made_in_a_pools_thread_is_counted_once_where_its_function_returns_it(
+    loopback: Loopback, watch: Watch
+) -> None:
+    flavour = Flavour("sync")
+    loopback.serve(json_reply(chat_completion(id=new_id())))
+    client = watch.wrap(flavour.client(loopback.base_url))
+
+    @track_energy(**watch.arguments)
+    def ask() -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(client.chat.completions.create, **CHAT).result()
+
+    ask()
+    assert len(watch.records) == 1
+    watch.every_call_has_a_span = False
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_an_untracked_response_is_counted_when_it_is_returned_first(with_id: bool) -> None:
+    @track_energy
+    @functools.lru_cache
+    def ask(question: str) -> Any:
+        identity = {"id": new_id()} if with_id else {}
+        return Response(**identity)
+
+    with Session() as session:
+        for question in "aabba":
+            ask(question)
+    assert session.totals.calls == 2
+
+
+def test_like_responses_of_an_untracked_client_all_count() -> None:
+    @track_energy
+    def ask() -> Any:
+        return Response()
+
+    with Session() as session:
+        for _ in range(3):
+            ask()
+            gc.collect()
+    assert session.totals.calls == 3
+
+
+def test_ids_that_are_used_again_are_told_apart_by_their_time() -> None:
+    """Ollama draws its ids from 0 to 998; answers of one word all have the same tokens."""
+    draw = random.Random(1)
+
+    @track_energy
+    def ask(number: int) -> Any:
+        return {
+            **chat_completion(id=f"chatcmpl-{draw.randrange(999)}"),
+            "created": 1.7e9 + number,
+        }
+
+    with Session() as session:
+        for number in range(1000):
+            ask(number)
+    assert session.totals.calls == 1000
+
+
+# What was not generated now.
+
+
+def batch(**more: Any) -> Any:
+    return {"id": new_id(), "object": "batch", "usage": {"input_tokens": 10, "output_tokens": 5}}
+
+
+NOT_GENERATED: dict[str, Callable[[], Any]] = {
+    "a batch": batch,
+    "a batch object": lambda: SimpleNamespace(**batch()),
+    "a list": lambda: {"object": "list", "data": [batch()], "usage": CHAT_USAGE},
+    "a page": lambda: {"object": "page", "data": [], "usage": CHAT_USAGE},
+    "a run of an assistant": lambda: {"id": "run_1", "object": "thread.run", "usage": CHAT_USAGE},
+    "an organization's usage": lambda: {
+        "object": "organization.usage.completions.result",
+        "usage": CHAT_USAGE,
+    },
+    "a batch of messages": lambda: {"type": "message_batch", "id": "b", "usage": CHAT_USAGE},
+}
+
+
+@pytest.mark.parametrize("kind", NOT_GENERATED)
+def test_what_has_a_usage_and_was_not_generated_is_no_call(kind: str) -> None:
+    with Session() as session:
+        track_energy(NOT_GENERATED[kind])()
+    assert session.totals.calls == 0
+
+
+def test_a_list_of_embeddings_is_a_response() -> None:
+    vectors = {"object": "list", "data": [{"object": "embedding"}], "usage": {"prompt_tokens": 4}}
+    vectors |= {"model": "text-embedding-3-small"}
+    with Session() as session:
+        track_energy(lambda: vectors)()
+    assert session.totals.calls == 1
+
+
+@pytest.mark.parametrize("fetched_in", ["the function", "a pool's thread"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_response_that_was_fetched_is_no_call(
+    loopback: Loopback, watch: Watch, fetched_in: str, listed: bool
+) -> None:
+    flavour, body = Flavour("sync"), response_object(id=new_id())
+    page = {"object": "list", "data": [body], "has_more": False}
+    loopback.serve(json_reply(page if listed else body))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    path = "/responses" if listed else f"/responses/{body['id']}"
+
+    def fetch() -> Any:
+        answer: Any = client.get(path, cast_to=object)
+        return answer["data"][0] if listed else answer
+
+    @track_energy(**watch.arguments)
+    def ask() -> Any:
+        if fetched_in == "the function":
+            return fetch()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(fetch).result()
+
+    assert ask()["id"] == body["id"]
+    assert watch.records == []
+    watch.every_call_has_a_span = False
+
+
+# Frameworks.
+
+
+def usage(*counts: tuple[int, int]) -> dict[str, int]:
+    return {
+        "input_tokens": sum(one for one, _ in counts),
+        "output_tokens": sum(other for _, other in counts),
+    }
+
+
+CALLS = [(100, 10), (200, 20), (300, 30)]
+RESULTS: dict[str, Any] = {
+    "the sum": SimpleNamespace(usage=usage(*CALLS)),
+    "the sum with an id": SimpleNamespace(id="run-1", usage=usage(*CALLS)),
+    "the sum of the last calls": SimpleNamespace(id="run-1", usage=usage(*CALLS[1:])),
+    "the last call": SimpleNamespace(id="run-1", usage_metadata=usage(CALLS[-1])),
+    "a sum that counts otherwise": SimpleNamespace(usage=usage(*CALLS, (7, 0)), requests=3),
+}
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_a_frameworks_result_adds_nothing_to_the_calls_it_made(result: str) -> None:
+    @track_energy
+    def agent() -> Any:
+        for one, other in CALLS:
+            Tracker().record(model="gpt-4o", usage={"input_tokens": one, "output_tokens": other})
+        return RESULTS[result]
+
+    with Session() as session:
+        agent()
+    assert session.totals.calls == len(CALLS)
+
+
+def test_another_providers_response_is_counted_beside_tracked_calls() -> None:
+    """A search that embeds with a tracked client, and answers with one that is not."""
+
+    @track_energy
+    def answer() -> Any:
+        Tracker().record(model="text-embedding-3-small", usage={"prompt_tokens": 4})
+        return SimpleNamespace(
+            id=new_id(), model="claude-opus-4", usage={"input_tokens": 9, "output_tokens": 90}
+        )
+
+    with Session() as session:
+        answer()
+    assert session.totals.calls == 2
+
+
+# Spans.
+
+
+class Spans:
+    """A tracer whose spans are counted."""
+
+    def __init__(self) -> None:
+        provider = TracerProvider()
+        provider.add_span_processor(EnergySpanProcessor(on_error=keep_error))
+        self._provider = provider
+
+    def report(self, response_id: str, output_tokens: int, scope: str = "theirs") -> None:
+        attributes: Any = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "gpt-4o",
+            "gen_ai.response.id": response_id,
+            "gen_ai.usage.input_tokens": 120,
+            "gen_ai.usage.output_tokens": output_tokens,
+        }
+        self._provider.get_tracer(scope).start_span("chat", attributes=attributes).end()
+
+
+def test_calls_whose_ids_are_drawn_from_few_all_count() -> None:
+    draw, spans = random.Random(2), Spans()
+    with Session() as session:
+        for number in range(1000):
+            spans.report(f"chatcmpl-{draw.randrange(999)}", 10 + number)
+    assert session.totals.calls == 1000
+
+
+@pytest.mark.parametrize("scopes", [("one", "other"), ("one", "one")])
+@pytest.mark.parametrize("length", [12, UNIQUE_ID_LENGTH])
+def test_a_call_on_two_spans_counts_once(scopes: tuple[str, str], length: int) -> None:
+    response_id, spans = new_id(length), Spans()
+    with Session() as session:
+        for scope in scopes:
+            spans.report(response_id, 80, scope)
+    assert session.totals.calls == 1
+
+
+# Bounds.
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    memory, tracker = CountedResponses(), Tracker()
+    records = [tracker.record(model="gpt-4o", usage=CHAT_USAGE, response_id=new_id())]
+    call = tracker.start(operation="chat", provider="openai", model="gpt-4o")
+    kept = [completion() for _ in range(RESPONSES_REMEMBERED + 10)]
+    for response in kept:
+        facts = response_facts(response)
+        assert facts is not None
+        memory.remember(call, records[0])
+        memory.remember_returned(response, facts)
+        memory.note_fetched(response.model_dump())
+    assert len(memory._by_id) == RESPONSES_REMEMBERED
+    assert len(memory._objects) == RESPONSES_REMEMBERED
+    assert len(counted_responses._by_id) <= RESPONSES_REMEMBERED
+    call.abandon()
+
+
+def test_a_returned_response_is_not_kept_alive() -> None:
+    @track_energy
+    def ask() -> Any:
+        return Response()
+
+    response = ask()
+    known = counted_responses._objects[id(response)]
+    del response
+    gc.collect()
+    assert known() is None
