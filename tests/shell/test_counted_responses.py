@@ -11,6 +11,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
+import openai
 import pytest
 from openai.types.chat import ChatCompletion
 from opentelemetry.sdk.trace import TracerProvider
@@ -85,16 +86,16 @@ async def test_a_tracked_clients_response_made_elsewhere_is_not_counted_again(
 def test_a_call_made_in_a_pools_thread_is_counted_once_where_its_function_returns_it(
     loopback: Loopback, watch: Watch
 ) -> None:
-    flavour = Flavour("sync")
     loopback.serve(json_reply(chat_completion(id=new_id())))
-    client = watch.wrap(flavour.client(loopback.base_url))
+    with openai.OpenAI(api_key="none", base_url=loopback.base_url) as client:
+        watch.wrap(client)
 
-    @track_energy(**watch.arguments)
-    def ask() -> Any:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(client.chat.completions.create, **CHAT).result()
+        @track_energy(**watch.arguments)
+        def ask() -> Any:
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(client.chat.completions.create, **CHAT).result()
 
-    ask()
+        ask()
     assert len(watch.records) == 1
     watch.every_call_has_a_span = False
 
@@ -183,10 +184,10 @@ def test_a_list_of_embeddings_is_a_response() -> None:
 def test_a_response_that_was_fetched_is_no_call(
     loopback: Loopback, watch: Watch, fetched_in: str, listed: bool
 ) -> None:
-    flavour, body = Flavour("sync"), response_object(id=new_id())
+    body = response_object(id=new_id())
     page = {"object": "list", "data": [body], "has_more": False}
     loopback.serve(json_reply(page if listed else body))
-    client = watch.wrap(flavour.client(loopback.base_url))
+    client = watch.wrap(openai.OpenAI(api_key="none", base_url=loopback.base_url))
     path = "/responses" if listed else f"/responses/{body['id']}"
 
     def fetch() -> Any:
@@ -200,7 +201,8 @@ def test_a_response_that_was_fetched_is_no_call(
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(fetch).result()
 
-    assert ask()["id"] == body["id"]
+    with client:
+        assert ask()["id"] == body["id"]
     assert watch.records == []
     watch.every_call_has_a_span = False
 
