@@ -29,7 +29,7 @@ from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply,
 from observed_calls import Watch
 from own_errors import keep_error
 
-CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
+CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 _numbers = count()
 
 
@@ -89,11 +89,12 @@ def test_a_call_made_in_a_pools_thread_is_counted_once_where_its_function_return
     loopback.serve(json_reply(chat_completion(id=new_id())))
     with openai.OpenAI(api_key="none", base_url=loopback.base_url) as client:
         watch.wrap(client)
+        create: Callable[..., Any] = client.chat.completions.create
 
         @track_energy(**watch.arguments)
         def ask() -> Any:
             with ThreadPoolExecutor(1) as pool:
-                return pool.submit(client.chat.completions.create, **CHAT).result()
+                return pool.submit(create, **CHAT).result()
 
         ask()
     assert len(watch.records) == 1
