@@ -29,7 +29,10 @@ from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply,
 from observed_calls import Watch
 from own_errors import keep_error
 
-CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
+CHAT: dict[str, Any] = {
+    "model": "gpt-4o",
+    "messages": [{"role": "user", "content": "Capital of Mexico?"}],
+}
 _numbers = count()
 
 
