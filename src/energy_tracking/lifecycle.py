@@ -67,6 +67,11 @@ def hold_deferred(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     For everything that takes the locks of others, of a metrics SDK or a user's sink: a signal
     handler that looks at a session in the middle of it would close a call, and wait for ever
     for a lock that its own thread holds.
+
+    Args:
+        function: The function.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
     """
     before = getattr(_running, "is_held", False)
     try:

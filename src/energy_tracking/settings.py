@@ -2,6 +2,13 @@
 
 The only module that reads the environment, and only when a tracker is made: importing
 the library reads nothing.
+
+The order: ``Settings.load`` takes the argument, else the variable, else the default; each value
+goes through the check of its field; then those that depend on each other are checked together.
+What goes wrong names the argument or the variable (``naming``).
+
+A new setting is a key of ``SettingArguments`` and a field of ``Settings`` with its default, its
+meaning and its check; the README's table is made of these.
 """
 
 from __future__ import annotations
@@ -302,6 +309,10 @@ class Settings:
         An argument may also be the text that the environment would hold. A variable that
         is empty counts as not set.
 
+        Args:
+            arguments: Settings by name; None: not given.
+            environ: Environment variables in place of the process's own.
+
         Raises:
             ConfigurationError: A value is not one of its choices, cannot be read, or has no
                 effect on the method; the message names the argument or the environment
@@ -364,7 +375,11 @@ def variable(setting: str) -> str:
 
 @contextmanager
 def naming(setting: str) -> Iterator[None]:
-    """Name a setting, and its variable, in what goes wrong with its value."""
+    """Name a setting, and its variable, in what goes wrong with its value.
+
+    Raises:
+        ConfigurationError: The block raised one; this one has the name before its message.
+    """
     try:
         yield
     except ConfigurationError as error:

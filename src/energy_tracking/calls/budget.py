@@ -70,10 +70,14 @@ class Budget:
         self._warned = threading.Lock()
 
     def check(self, session: str, energy_nanojoules: int) -> None:
-        """Do what is to be done if this much energy is not less than the budget.
+        """Raise, warn or call the user's function if this much energy uses up the budget.
+
+        Args:
+            session: Name of the session, for the message.
+            energy_nanojoules: What the session has used [nJ].
 
         Raises:
-            EnergyBudgetExceeded: That is what is to be done.
+            EnergyBudgetExceeded: The budget is used up, and ``on_exceed`` is ``"raise"``.
         """
         if energy_nanojoules < self._limit_nanojoules or _telling.current():
             return

@@ -187,7 +187,13 @@ EstimateAs = Callable[["str | None", "str | None", TokenUsage, Alternative], Out
 def status_of(
     usage: TokenUsage | None, estimate: EnergyEstimate | None, measured_energy_joules: float | None
 ) -> Status:
-    """How well the energy of a call is known."""
+    """How well the energy of a call is known.
+
+    Args:
+        usage: Its tokens, if they are known.
+        estimate: Its estimate, if it has one.
+        measured_energy_joules: The energy that its server measured, if it did [J].
+    """
     if measured_energy_joules is not None:
         return "measured"
     if estimate is None:

@@ -90,7 +90,12 @@ def count_text(count: int) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, the first to the left and numbers to the right."""
+    """Columns of text, the first to the left and numbers to the right.
+
+    Args:
+        header: Titles of the columns.
+        rows: A cell per column in each row.
+    """
     lines = [header, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(

@@ -2,6 +2,12 @@
 
 Energy is summed in whole nanojoules. Float sums depend on the order in which threads
 finish and drift over a million calls; integer sums do neither.
+
+A record is added to the ``Totals`` of its group (``group_of``); sums over groups are sums of
+totals, so that one number has one value however it is grouped. Estimates of two methods or scopes
+are two kinds of energy, which are never added up (``sums_by_kind``).
+
+A new sum is a field of ``Totals``, a line in ``Totals.add``, and a property in joules and in Wh.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Nothing leaves the machine: a server on 127.0.0.1 stands in for the API. The tokens are
 those the real API reported when the responses were recorded.
+
+The order: start the server, wrap a client, make each recorded call inside a decorated function,
+then print a table of the calls, two spans and the session. A new call is a file in ``exchanges/``.
 """
 
 from __future__ import annotations

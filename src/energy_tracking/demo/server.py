@@ -2,6 +2,10 @@
 
 It takes the OpenAI API's place where nothing may leave the machine: in the demo, in
 the examples and in tests.
+
+A request gets the first exchange that it names in a header, or that was recorded for the same
+path, model and stream; where there is none, an error that says so. A new exchange is a file in
+``exchanges/``.
 """
 
 from __future__ import annotations
@@ -139,7 +143,12 @@ class ReplayHandler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet: what was asked is in the server's ``requests``."""
+        """Keep quiet: what was asked is in the server's ``requests``.
+
+        Args:
+            format: A line of the access log.
+            args: What is put into it.
+        """
 
 
 # Not http.server's own server class: that one looks its host name up when it starts.
@@ -217,7 +226,12 @@ class ReplayServer(ThreadingTCPServer):
         super().close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report what went wrong, unless it is the connection, cut by either side."""
+        """Report what went wrong, unless it is the connection, cut by either side.
+
+        Args:
+            request: The connection.
+            client_address: Where it comes from.
+        """
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 

@@ -56,7 +56,12 @@ def list_doubts(usage: TokenUsage, model: ModelProfile, rule: str) -> dict[str, 
 
 
 def grade_match(model: ModelProfile, rule: str) -> str:
-    """Grade of a profile for a name that led to it by this rule."""
+    """Grade of a profile for a name that led to it.
+
+    Args:
+        model: The profile.
+        rule: The rule that led there, as in ``ModelMatch.rule``.
+    """
     if _is_users_word(model, rule):
         return model.grade
     return max(model.grade, GRADE_OF_RULE.get(rule, "A"))

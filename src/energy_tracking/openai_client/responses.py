@@ -234,9 +234,13 @@ class _Comments:
 
 
 def read_in_memory(response: Any, call: Call) -> None:
-    """Tell the call of a response that has been read as a whole.
+    """Pass a response that was read as a whole to its call.
 
     So are raw responses, and the streams of transports that keep theirs in memory.
+
+    Args:
+        response: The HTTP response.
+        call: Its call.
     """
     kind = response.headers.get("content-type", "")
     if "event-stream" in kind:

@@ -90,7 +90,12 @@ class SpanEnricher:
         self.enabled = not self.tracker.settings.disabled
 
     def enrich(self, span: Any, watched: _Watched) -> None:
-        """Count the call a span stands for, unless it is counted; put its energy on it."""
+        """Count the call a span stands for, unless it is counted; put its energy on it.
+
+        Args:
+            span: The span, still recording.
+            watched: What is known of it since it started.
+        """
         attributes = span.attributes or {}
         facts = None if "energy_tracking.status" in attributes else span_facts(attributes)
         if facts is not None:
@@ -151,7 +156,12 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
     """
 
     def on_start(self, span: Any, parent_context: object = None) -> None:
-        """Be there when the span ends."""
+        """Be there when the span ends.
+
+        Args:
+            span: The span that starts.
+            parent_context: The context it starts in.
+        """
         if self.enabled:
             with self.tracker.boundary("enrich.start"):
                 self._watch(span)
@@ -203,7 +213,12 @@ class EnergyCompletionHook(SpanEnricher):
     """
 
     def on_completion(self, *, span: Any = None, **completion: object) -> None:
-        """Put the energy on the span of a completed call."""
+        """Put the energy on the span of a completed call.
+
+        Args:
+            span: The span, still recording.
+            completion: What else the utilities pass; not looked at.
+        """
         with self.tracker.boundary("enrich.completion"):
             if self.enabled and span is not None and span.is_recording():
                 watched = _watched.get(span.get_span_context().span_id)

@@ -156,7 +156,12 @@ _TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "text")
 
 
 def endpoint_of(method: str, path: str) -> Endpoint | None:
-    """The inference endpoint a request goes to, or None if it runs none."""
+    """The inference endpoint a request goes to; None if it runs no inference.
+
+    Args:
+        method: HTTP method.
+        path: Path of the request, or its URL.
+    """
     if method.lower() != "post":
         return None
     path = path.split("?", 1)[0].rstrip("/")
@@ -165,7 +170,12 @@ def endpoint_of(method: str, path: str) -> Endpoint | None:
 
 @lru_cache(maxsize=256)
 def provider_of(host: str, default: str) -> str:
-    """``gen_ai.provider.name`` of a host, ``default`` where the host is not listed."""
+    """``gen_ai.provider.name`` of a host.
+
+    Args:
+        host: Host name.
+        default: The name where the host is not listed.
+    """
     return next(
         (
             provider

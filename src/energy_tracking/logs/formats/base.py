@@ -91,7 +91,12 @@ def keys(*names: str) -> frozenset[str]:
 
 
 def at(document: object, *path: str | int) -> Any:
-    """What lies at the end of a path of keys and indices; None where it breaks off."""
+    """What lies at the end of a path; None where the path breaks off.
+
+    Args:
+        document: Decoded JSON.
+        path: Keys of objects and indices of lists.
+    """
     for key in path:
         if isinstance(document, Mapping):
             document = document.get(key)
