@@ -2,6 +2,9 @@
 
 A record holds no live object: it can be compared, copied, pickled, turned into a dict by
 ``dataclasses.asdict``, and written to a ledger. ``call`` builds it when a call has ended.
+
+A new fact about calls is a field of ``CallRecord``; one about how a call was asked for, of
+``CallRequest``.
 """
 
 from __future__ import annotations
