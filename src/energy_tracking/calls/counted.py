@@ -73,7 +73,12 @@ class CountedResponse:
     reporters: set[str] = field(default_factory=set)
 
     def agrees_with(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
-        """Whether nothing that both sides know speaks against their being one response."""
+        """Whether nothing that both sides know speaks against their being one response.
+
+        Args:
+            models: Names of the model that the other side knows.
+            tokens: Input and output tokens that the other side knows [1].
+        """
         named = {model for model in models if model is not None}
         same_model = not (named and self.models) or not named.isdisjoint(self.models)
         return same_model and self.tokens in (None, tokens)
