@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from own_errors import raise_kept
 
 if TYPE_CHECKING:
+    from decorated_functions import Traced
     from loopback import Flavour, Loopback
     from observed_calls import Watch
 
@@ -97,3 +98,19 @@ def tracked(request: pytest.FixtureRequest, watch: Watch) -> Callable[[Any], Any
         return watch.wrap
     instrument_openai(**watch.arguments)
     return lambda client: client
+
+
+@pytest.fixture
+def traced() -> Iterator[Traced]:
+    """Decorates functions; afterwards no session of theirs is current."""
+    from decorated_functions import Traced
+    from energy_tracking import current_session, process_session
+    from energy_tracking.lifecycle import run_deferred
+    from observed_calls import Watch
+
+    watch = Watch()
+    yield Traced(watch)
+    gc.collect()
+    run_deferred()
+    assert watch.errors == []
+    assert current_session() == process_session()

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     # What runs inside other people's processes stays light: who else may load what.
     "openai": {"openai_client", "demo"},
     "opentelemetry": {"contexts", "telemetry", "otel", "demo"},
-    "wrapt": {"openai_client"},
+    "wrapt": {"openai_client", "function_wrappers"},
     "tomllib": {"profiles"},
     "pytest": {"pytest_plugin"},
     "orjson": {"logs"},

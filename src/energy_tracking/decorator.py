@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import threading
-import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.function_totals import FunctionTotals
+from energy_tracking.error_boundary import ErrorBoundary
+from energy_tracking.function_wrappers import wrap_function
 from energy_tracking.lifecycle import (
     close_open_calls_at_exit,
     defer,
     hold_deferred,
+    is_first,
     open_calls,
     run_deferred,
 )
@@ -29,6 +32,8 @@ from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.payloads import response_facts
+
+logger = logging.getLogger("energy_tracking")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -80,8 +85,7 @@ def _decorated(function: Any, name: str | None, tracker: Tracker) -> Any:
     if tracker.settings.disabled:
         return function
     title = name or _title(function)
-    wrap = next((wrap for is_kind, wrap in _BY_FUNCTION if is_kind(function)), _plain)
-    return functools.wraps(function)(wrap(function, lambda: _Run(title, tracker)))
+    return wrap_function(function, functools.partial(_Run, title, tracker))
 
 
 def _title(function: Any) -> str:
@@ -94,6 +98,7 @@ class _Run:
     """One run of a decorated function."""
 
     def __init__(self, name: str, tracker: Tracker) -> None:
+        self._name = name
         self._tracker = tracker
         self._totals = FunctionTotals()
         self._span: FunctionSpan | None = None
@@ -106,6 +111,10 @@ class _Run:
         """A ``with`` block in which calls belong to this run."""
         with self._totals.current(), self._span.current() if self._span else nullcontext():
             yield
+
+    def boundary(self, name: str) -> ErrorBoundary:
+        """A ``with`` block that catches and reports the library's own errors."""
+        return self._tracker.boundary(name)
 
     def returned(self, response: object) -> None:
         """Count a returned response that no tracked client produced."""
@@ -120,6 +129,19 @@ class _Run:
                         model=facts.model, usage=facts.usage, response_id=facts.response_id
                     )
                 counted_responses.remember_returned(response, facts)
+
+    def warn_of_later_calls(self, result: object) -> None:
+        """Say once that calls made through what the function returned are not in the sum."""
+        if any(self._totals.cover(call.session) for call in list(open_calls)):
+            # It is the stream of one of them.
+            return
+        message = (
+            f"{self._name} returned a {type(result).__name__}: LLM calls that are made while it is "
+            f"read are not part of {self._name} in traces and sums. Return a generator instead, or "
+            "read it inside of the function."
+        )
+        if is_first(message):
+            logger.warning(message)
 
     def end(self, error: BaseException | None = None, ended_at: int | None = None) -> None:
         """End the span with the sum on it, as soon as the streams begun inside have ended.
@@ -152,145 +174,3 @@ class _Run:
                 self._totals.call_after_each(None)
                 if self._span is not None:
                     hold_deferred(self._span.end, self._totals.totals, error_type, ended_at)
-
-
-Begin = Callable[[], _Run]
-
-
-def _plain(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        run = begin()
-        try:
-            with run.current():
-                result = function(*args, **kwargs)
-        except BaseException as error:
-            run.end(error)
-            raise
-        for is_kind, wrap in _BY_RESULT:
-            if is_kind(result):
-                return _followed(result, wrap, run)
-        run.returned(result)
-        run.end()
-        return result
-
-    return wrapper
-
-
-def _followed(result: Any, wrap: Callable[..., Any], run: _Run) -> Any:
-    """A coroutine or generator that a plain function returned, in the function's run."""
-    wrapper = functools.wraps(result, ("__name__", "__qualname__"), ())(
-        wrap(lambda: result, lambda: run)
-    )
-    followed = wrapper()
-    # One that is never started never gets to its end.
-    weakref.finalize(followed, run.end_later).atexit = False
-    return followed
-
-
-def _coroutine(
-    function: Callable[..., Coroutine[Any, Any, Any]], begin: Begin
-) -> Callable[..., Any]:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        run = begin()
-        try:
-            with run.current():
-                result = await function(*args, **kwargs)
-        except GeneratorExit:
-            run.end_later()
-            raise
-        except BaseException as error:
-            run.end(error)
-            raise
-        run.returned(result)
-        run.end()
-        return result
-
-    return wrapper
-
-
-def _generator(
-    function: Callable[..., Generator[Any, Any, Any]], begin: Begin
-) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        run = begin()
-        try:
-            with run.current():
-                generator = function(*args, **kwargs)
-            resume: Callable[[Any], Any] = generator.send
-            sent: Any = None
-            while True:
-                # Between the steps the caller must not find itself in our session.
-                with run.current():
-                    try:
-                        item = resume(sent)
-                    except StopIteration as stop:
-                        result = stop.value
-                        break
-                try:
-                    sent = yield item
-                    resume = generator.send
-                except GeneratorExit:
-                    with run.current():
-                        generator.close()
-                    raise
-                except BaseException as error:
-                    resume, sent = generator.throw, error
-        except GeneratorExit:
-            run.end_later()
-            raise
-        except BaseException as error:
-            run.end(error)
-            raise
-        run.returned(result)
-        run.end()
-        return result
-
-    return wrapper
-
-
-def _async_generator(
-    function: Callable[..., AsyncGenerator[Any, Any]], begin: Begin
-) -> Callable[..., Any]:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        run = begin()
-        try:
-            with run.current():
-                generator = function(*args, **kwargs)
-            resume: Callable[[Any], Any] = generator.asend
-            sent: Any = None
-            while True:
-                with run.current():
-                    try:
-                        item = await resume(sent)
-                    except StopAsyncIteration:
-                        break
-                try:
-                    sent = yield item
-                    resume = generator.asend
-                except GeneratorExit:
-                    with run.current():
-                        await generator.aclose()
-                    raise
-                except BaseException as error:
-                    resume, sent = generator.athrow, error
-        except GeneratorExit:
-            run.end_later()
-            raise
-        except BaseException as error:
-            run.end(error)
-            raise
-        run.end()
-
-    return wrapper
-
-
-_BY_FUNCTION: tuple[tuple[Callable[[Any], bool], Callable[..., Any]], ...] = (
-    (inspect.iscoroutinefunction, _coroutine),
-    (inspect.isgeneratorfunction, _generator),
-    (inspect.isasyncgenfunction, _async_generator),
-)
-_BY_RESULT: tuple[tuple[Callable[[Any], bool], Callable[..., Any]], ...] = (
-    (inspect.iscoroutine, _coroutine),
-    (inspect.isgenerator, _generator),
-    (inspect.isasyncgen, _async_generator),
-)

@@ -39,10 +39,25 @@ open_calls: set[Any] = set()
 held_calls: set[Any] = set()
 """Calls whose responses are generated on by a server, to be fetched later."""
 
+MAX_SAID = 1024
+"""Things remembered as said at most [1]; beyond, nothing more is said."""
+
+_said: set[str] = set()
 _deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
 _running = threading.local()
 _at_exit: dict[Callable[[], object], None] = {}
 _after_fork: list[Callable[[], object]] = []
+
+
+def is_first(message: str) -> bool:
+    """Whether this is said for the first time in this process.
+
+    For what would otherwise be said with every call.
+    """
+    if message in _said or len(_said) >= MAX_SAID:
+        return False
+    _said.add(message)
+    return True
 
 
 def defer(action: Callable[[], None]) -> None:

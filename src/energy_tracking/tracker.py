@@ -6,12 +6,13 @@ Whatever goes wrong in here is reported to one handler and never to the caller o
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Unpack
+from typing import Any, Self, Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
 from energy_tracking.calls.counted import counted_responses
@@ -86,6 +87,24 @@ class Tracker:
         if self.settings.summary and not self.settings.disabled:
             print_summary_at_exit()
         self._on_record = arguments.get("on_record")
+        # Providers stay with their process.
+        self._arguments: TrackerArguments = {
+            name: given
+            for name, given in arguments.items()
+            if name not in ProviderArguments.__optional_keys__
+        }  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the arguments: a copy in another process delivers to that one's providers."""
+        return _make_tracker, (self._arguments,)
+
+    def __copy__(self) -> Self:
+        """The same: nothing of a tracker changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same."""
+        return self
 
     def over_budget(self) -> EnergyBudgetExceeded | None:
         """Why no further call may be sent here, where a budget says so."""
@@ -259,6 +278,17 @@ class Tracker:
         if call.span is not None:
             part.span = call.span.part(request)
         part.close()
+
+
+def _make_tracker(arguments: TrackerArguments) -> Tracker:
+    """A tracker that was pickled; one that tracks nothing where its settings do not hold."""
+    try:
+        return Tracker(**arguments)
+    except ConfigurationError as error:
+        logger.warning(
+            "a tracker sent to this process (%s) tracks nothing here: %s", os.getpid(), error
+        )
+        return Tracker(disabled=True, spans="off")
 
 
 def print_summary_at_exit() -> None:

@@ -11,8 +11,9 @@ import itertools
 import multiprocessing
 import pickle
 import threading
+import typing
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 from typing import Any, assert_type
@@ -21,9 +22,9 @@ from unittest.mock import MagicMock, NonCallableMagicMock
 import openai
 import pytest
 from openai.types.chat import ChatCompletion
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, StatusCode
 
+from decorated_functions import USAGE, Traced
 from energy_tracking import (
     Session,
     Tracker,
@@ -33,7 +34,6 @@ from energy_tracking import (
     process_session,
     track_energy,
 )
-from energy_tracking.lifecycle import run_deferred
 from energy_tracking.telemetry.attributes import ENERGY_ATTRIBUTES, ROLLUP_ATTRIBUTES
 from loopback import (
     DONE,
@@ -46,56 +46,9 @@ from loopback import (
     response_object,
     sse,
 )
-from observed_calls import Watch
 
 CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 STREAM = CHAT | {"stream": True}
-USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-
-
-class Traced:
-    """What decorated functions tell."""
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-        self.tracker = Tracker(**watch.arguments)
-        self.decorate: Callable[[Any], Any] = track_energy(**watch.arguments)
-
-    def count_one(self, **details: Any) -> None:
-        """A call of another client, in the current session."""
-        self.tracker.record(model="gpt-4o", usage=USAGE, **details)
-
-    @property
-    def functions(self) -> list[ReadableSpan]:
-        """Spans of functions that have ended."""
-        return [span for span in self.watch.spans if not is_call(span)]
-
-    @property
-    def leaves(self) -> list[ReadableSpan]:
-        """Spans of calls that have ended."""
-        return [span for span in self.watch.spans if is_call(span)]
-
-    @property
-    def rollup(self) -> dict[str, Any]:
-        """What the only function's span says of its calls."""
-        (span,) = self.functions
-        prefix = "energy_tracking.rollup."
-        attributes = dict(span.attributes or {})
-        return {key.removeprefix(prefix): attributes[key] for key in attributes if prefix in key}
-
-
-def is_call(span: ReadableSpan) -> bool:
-    return "gen_ai.operation.name" in (span.attributes or {})
-
-
-@pytest.fixture
-def traced() -> Iterator[Traced]:
-    watch = Watch()
-    yield Traced(watch)
-    gc.collect()
-    run_deferred()
-    assert watch.errors == []
-    assert current_session() == process_session()
 
 
 def through(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -351,10 +304,12 @@ def test_a_function_keeps_its_kind_name_and_signature(function: Callable[..., An
         asyncio.iscoroutinefunction,
         inspect.isgeneratorfunction,
         inspect.isasyncgenfunction,
-        inspect.signature,
+        typing.get_type_hints,
     ):
         assert ask(decorated) == ask(function)
-        assert ask(functools.partial(decorated)) == ask(functools.partial(function))
+    for shape in (lambda given: given, functools.partial):
+        evaluated = inspect.signature(shape(function), eval_str=True)
+        assert inspect.signature(shape(decorated)) == evaluated
     for name in ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__"):
         assert getattr(decorated, name) == getattr(function, name)
     assert inspect.unwrap(decorated) is function

@@ -1,0 +1,408 @@
+"""Wrap a function so that it stays what it was, and follow what it returns until it is done.
+
+A wrapper starts a run when the function is called, makes the run current while the function's
+own code runs, and ends it once; what a run is, ``decorator`` says. Two kinds of wrappers:
+
+- Around a **function**, a closure of the same kind (plain, coroutine function, generator, async
+  generator function), in the function's own globals and with its evaluated signature. It uses no
+  global name, so that libraries which read ``__globals__`` find the function's own, and it is
+  pickled by name as the function was; by value (cloudpickle), it takes two kilobytes.
+- Around any **other callable** (a bound method, ``functools.partial``, ``lru_cache``, a Celery
+  task, an object with ``__call__``), a transparent proxy that has all its attributes.
+
+What a function returns may call later. Then the run lasts on, in this order of attempts:
+
+1. a coroutine or generator is replaced by one of the same type that runs inside the run;
+2. a response or context manager that holds a generator (``HOLDERS``) keeps its identity, and the
+   generator inside is followed as in 1;
+3. a task or future ends the run when it is done;
+4. any other iterator is returned as it is, and a log line says that its calls are not added up.
+
+A further kind of function is a row in ``KINDS``; a further holder is a row in ``HOLDERS``.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import sys
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import AbstractContextManager
+from types import FunctionType
+from typing import Any, NamedTuple, Protocol
+
+import wrapt
+
+from energy_tracking.mocks import is_mock, note_passed_through
+
+
+class Run(Protocol):
+    """One run of a decorated function."""
+
+    def current(self) -> AbstractContextManager[None]:
+        """A ``with`` block in which calls belong to this run."""
+
+    def boundary(self, name: str) -> AbstractContextManager[bool | None]:
+        """A ``with`` block that catches and reports the library's own errors."""
+
+    def returned(self, response: object) -> None:
+        """Count a returned response that no tracked client produced."""
+
+    def warn_of_later_calls(self, result: object) -> None:
+        """Say once that calls made through this object are not in the run."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the run, as soon as the streams begun inside have ended."""
+
+    def end_later(self) -> None:
+        """End the run, perhaps inside the garbage collector."""
+
+
+Start = Callable[[], Run]
+
+
+def wrap_function(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
+    """Wrap a callable of any kind.
+
+    Args:
+        function: The callable.
+        start: Starts a run of it.
+    """
+    if not isinstance(function, FunctionType):
+        return _Proxy(function, start)
+    closure = _wrap_by_kind(function, start)
+    wrapper = FunctionType(closure.__code__, function.__globals__, closure=closure.__closure__)
+    functools.update_wrapper(wrapper, function)
+    _set_evaluated_signature(wrapper, function)
+    return wrapper
+
+
+def _set_evaluated_signature(wrapper: Any, function: FunctionType) -> None:
+    """Give a wrapper the signature of its function with annotations that are no text any more.
+
+    An annotation that cannot be evaluated yet, a class defined further down, stays as it is.
+    """
+    try:
+        signature = inspect.signature(function)
+    except Exception:
+        # What computes an annotation may raise anything, at any later time, too.
+        return
+    parameters = signature.parameters.values()
+    annotations = [signature.return_annotation, *(each.annotation for each in parameters)]
+    if not any(isinstance(annotation, str) for annotation in annotations):
+        return
+    namespace = inspect.unwrap(function).__globals__
+    type_parameters = {each.__name__: each for each in getattr(function, "__type_params__", ())}
+    returned, *evaluated = (_evaluate(each, namespace, type_parameters) for each in annotations)
+    wrapper.__signature__ = signature.replace(
+        parameters=[
+            parameter.replace(annotation=annotation)
+            for parameter, annotation in zip(parameters, evaluated, strict=True)
+        ],
+        return_annotation=returned,
+    )
+
+
+def _evaluate(annotation: Any, namespace: dict[str, Any], type_parameters: dict[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, namespace, type_parameters)
+    except Exception:
+        return annotation
+
+
+# What calls each kind of function, inside a run.
+
+
+def _call_plain(
+    function: Callable[..., Any], start: Start, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    run = start()
+    try:
+        with run.current():
+            result = function(*args, **kwargs)
+    except BaseException as error:
+        run.end(error)
+        raise
+    return _end_with(result, run)
+
+
+async def _call_coroutine(
+    function: Callable[..., Coroutine[Any, Any, Any]],
+    start: Start,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    run = start()
+    try:
+        with run.current():
+            result = await function(*args, **kwargs)
+    except GeneratorExit:
+        run.end_later()
+        raise
+    except BaseException as error:
+        run.end(error)
+        raise
+    return _end_with(result, run)
+
+
+def _call_generator(
+    function: Callable[..., Generator[Any, Any, Any]],
+    start: Start,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Generator[Any, Any, Any]:
+    run = start()
+    try:
+        with run.current():
+            generator = function(*args, **kwargs)
+        resume: Callable[[Any], Any] = generator.send
+        sent: Any = None
+        while True:
+            # Between the steps the caller must not find itself in our session.
+            with run.current():
+                try:
+                    item = resume(sent)
+                except StopIteration as stop:
+                    result = stop.value
+                    break
+            try:
+                sent = yield item
+                resume = generator.send
+            except GeneratorExit:
+                with run.current():
+                    generator.close()
+                raise
+            except BaseException as error:
+                resume, sent = generator.throw, error
+    except GeneratorExit:
+        run.end_later()
+        raise
+    except BaseException as error:
+        run.end(error)
+        raise
+    run.returned(result)
+    run.end()
+    return result
+
+
+def _start_unwatched(generator: AsyncGenerator[Any, Any]) -> Any:
+    """The first step of an async generator that the event loop is not to close by itself.
+
+    The generator around it closes it. Where both are left unfinished, the loop would close both
+    at once, and log that one is running already.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+# Closures around functions. They use no global name, see the top of this module.
+
+
+def _wrap_plain(function: Callable[..., Any], start: Start) -> Any:
+    call = _call_plain
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return call(function, start, args, kwargs)
+
+    return wrapper
+
+
+def _wrap_coroutine(function: Callable[..., Any], start: Start) -> Any:
+    call = _call_coroutine
+
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await call(function, start, args, kwargs)
+
+    return wrapper
+
+
+def _wrap_generator(function: Callable[..., Any], start: Start) -> Any:
+    call = _call_generator
+
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        return (yield from call(function, start, args, kwargs))
+
+    return wrapper
+
+
+def _wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], start: Start) -> Any:
+    start_unwatched = _start_unwatched
+
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        run = start()
+        try:
+            with run.current():
+                generator = function(*args, **kwargs)
+                step = start_unwatched(generator)
+            while True:
+                with run.current():
+                    try:
+                        item = await step
+                    except StopAsyncIteration:
+                        break
+                try:
+                    step = generator.asend((yield item))
+                except GeneratorExit:
+                    with run.current():
+                        await generator.aclose()
+                    raise
+                except BaseException as error:
+                    step = generator.athrow(error)
+        except GeneratorExit:
+            run.end_later()
+            raise
+        except BaseException as error:
+            run.end(error)
+            raise
+        run.end()
+
+    return wrapper
+
+
+class _Kind(NamedTuple):
+    """A kind of function, by its tests for a function and for what that returns."""
+
+    is_function: Callable[[Any], bool]
+    is_result: Callable[[Any], bool]
+    wrap: Callable[[Callable[..., Any], Start], Any]
+
+
+KINDS = (
+    _Kind(inspect.iscoroutinefunction, inspect.iscoroutine, _wrap_coroutine),
+    _Kind(inspect.isgeneratorfunction, inspect.isgenerator, _wrap_generator),
+    _Kind(inspect.isasyncgenfunction, inspect.isasyncgen, _wrap_async_generator),
+)
+
+
+def _wrap_by_kind(function: Callable[..., Any], start: Start) -> Any:
+    # Of an object that is called, its method says whether that is a coroutine function.
+    called = (function, getattr(function, "__call__", None))  # noqa: B004
+    kinds = (kind.wrap for kind in KINDS if any(map(kind.is_function, called)))
+    return next(kinds, _wrap_plain)(function, start)
+
+
+class _Proxy(wrapt.CallableObjectProxy):  # type: ignore[type-arg]
+    """A callable with all the attributes of another one, calls apart."""
+
+    def __init__(self, wrapped: Callable[..., Any], start: Start) -> None:
+        super().__init__(wrapped)
+        self._self_start = start
+        self._self_call = _wrap_by_kind(wrapped, start)
+
+    @property
+    def __call__(self) -> Any:
+        # An attribute, since frameworks ask it whether it is a coroutine function.
+        return self._self_call
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Bind where the wrapped object does, as ``lru_cache`` of a method."""
+        bind = getattr(type(self.__wrapped__), "__get__", None)
+        if bind is None:
+            return self
+        return type(self)(bind(self.__wrapped__, instance, owner), self._self_start)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By name, as functions, where this is what the name stands for; else by its parts."""
+        name = getattr(self, "__qualname__", None)
+        found: Any = sys.modules.get(getattr(self, "__module__", None) or "")
+        for part in name.split(".") if isinstance(name, str) else ("",):
+            found = getattr(found, part, None)
+        return name if found is self else (type(self), (self.__wrapped__, self._self_start))
+
+    def __copy__(self) -> Any:
+        return type(self)(copy.copy(self.__wrapped__), self._self_start)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return type(self)(copy.deepcopy(self.__wrapped__, memo), self._self_start)
+
+
+# What a function returns.
+
+HOLDERS = (
+    ("starlette", "body_iterator"),
+    ("django", "_iterator"),
+    ("werkzeug", "response"),
+    ("contextlib", "gen"),
+    ("contextlib", "thing"),
+)
+"""Package of a class, and the attribute in which its objects hold a generator that runs later."""
+
+_LAZY_BUILTINS = ("map", "filter", "zip", "enumerate")
+
+
+def _end_with(result: Any, run: Run) -> Any:
+    """End a run with what the function returned, now or when that is done.
+
+    Returns:
+        The result, or the coroutine or generator that stands for it.
+    """
+    is_double = is_mock(result)
+    for kind in KINDS:
+        if kind.is_result(result) and not is_double:
+            return _follow(result, kind, run)
+    is_done = True
+    with run.boundary("decorator.returned"):
+        if is_double:
+            note_passed_through("track_energy", result)
+        elif _follow_inside(result, run) or _follow_future(result, run):
+            is_done = False
+        else:
+            run.returned(result)
+            if _is_lazy_iterator(result):
+                run.warn_of_later_calls(result)
+    if is_done:
+        run.end()
+    return result
+
+
+def _follow(result: Any, kind: _Kind, run: Run) -> Any:
+    """A coroutine or generator like this one, inside the run."""
+    followed = kind.wrap(lambda: result, lambda: run)()
+    followed.__name__, followed.__qualname__ = result.__name__, result.__qualname__
+    # One that is never started never gets to its end.
+    weakref.finalize(followed, run.end_later).atexit = False
+    return followed
+
+
+def _follow_inside(result: Any, run: Run) -> bool:
+    """Follow the generator that a streaming response or a context manager holds, if it does."""
+    packages = {each.__module__.partition(".")[0] for each in type(result).__mro__}
+    for package, attribute in HOLDERS:
+        if package in packages:
+            held = getattr(result, attribute, None)
+            for kind in KINDS:
+                if kind.is_result(held):
+                    setattr(result, attribute, _follow(held, kind, run))
+                    return True
+    return False
+
+
+def _follow_future(result: Any, run: Run) -> bool:
+    """End the run when a task or future is done, if this is one."""
+    if not callable(getattr(type(result), "add_done_callback", None)):
+        return False
+    result.add_done_callback(lambda _: run.end())
+    # One whose event loop is closed is never done.
+    weakref.finalize(result, run.end_later).atexit = False
+    return True
+
+
+def _is_lazy_iterator(result: Any) -> bool:
+    """Whether an iterator may call something; those of containers do not.
+
+    What can be closed is a file, a cursor or the stream of one response.
+    """
+    kind = type(result)
+    if not (hasattr(kind, "__next__") or hasattr(kind, "__anext__")):
+        return False
+    if kind.__module__ == "builtins":
+        return kind.__name__ in _LAZY_BUILTINS
+    return not (hasattr(kind, "close") or hasattr(kind, "aclose"))
