@@ -33,7 +33,7 @@ from energy_tracking import (
     track_energy,
 )
 from energy_tracking.lifecycle import run_deferred
-from  import default_catalogue
+from energy_tracking.profiles.files import get_catalogue
 from loopback import chat_completion
 
 
@@ -468,7 +468,7 @@ def test_a_tracker_is_pickled_by_its_arguments_and_copied_as_it_is(traced: Trace
 
 
 def test_a_tracker_whose_settings_do_not_hold_there_tracks_nothing_and_says_so() -> None:
-    profile = replace(default_catalogue().gpu("A100"), name="of-this-process-alone")
+    profile = replace(get_catalogue().gpu("A100"), name="of-this-process-alone")
     register_gpu_profile(profile)
     code = (
         "import pickle, sys; tracker = pickle.load(sys.stdin.buffer);"
