@@ -1,16 +1,53 @@
-"""A model, a GPU and constants in round numbers, whose energy a pocket calculator gives."""
+"""Small models and GPUs, and those in round numbers, whose energy a pocket calculator gives."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from energy_tracking.estimator.roofline.constants import RooflineConstants
 from energy_tracking.estimator.roofline.request import RooflineEstimate, estimate_request
 from energy_tracking.estimator.serving import ServingProfile
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
-DENSE = ModelProfile(
-    name="dense",
+
+def build_model(name: str, **numbers: Any) -> ModelProfile:
+    """A dense model of 8 billion parameters, but for what is given.
+
+    Args:
+        name: Its name.
+        numbers: Fields of the profile.
+    """
+    dense = {
+        "num_active_params": 8e9,
+        "num_layers": 32,
+        "num_attn_heads": 32,
+        "attn_head_dim": 128,
+        "hidden_dim": 4096,
+    }
+    return ModelProfile(name=name, **dense | numbers)
+
+
+def build_gpu(name: str, **numbers: Any) -> GpuProfile:
+    """A GPU of 312 TFLOPS and 400 W, but for what is given.
+
+    Args:
+        name: Its name.
+        numbers: Fields of the profile.
+    """
+    board = {
+        "peak_flops": 312e12,
+        "gpu_prefill_util": 0.5,
+        "gpu_decoding_util": 0.1,
+        "power_rating": 400,
+        "power_prefill_util": 1.0,
+        "power_decoding_util": 0.75,
+    }
+    return GpuProfile(name=name, **board | numbers)
+
+
+DENSE = build_model(
+    "dense",
     num_active_params=1e9,
     num_layers=10,
     num_attn_heads=10,
@@ -28,31 +65,17 @@ MIXTURE = replace(
     num_experts=8,
     num_experts_per_token=2,
 )
-BOARD = GpuProfile(
-    name="board",
+BOARD = build_gpu(
+    "board",
     peak_flops=1e14,
     peak_flops_fp8=2e14,
     memory_bytes=80e9,
     memory_bandwidth=1e12,
     link_bandwidth=2e11,
     power_rating=100,
-    gpu_prefill_util=0.5,
-    gpu_decoding_util=0.1,
-    power_prefill_util=1,
-    power_decoding_util=0.75,
 )
-BARE = GpuProfile(
-    name="bare",
-    peak_flops=1e15,
-    gpu_prefill_util=0.5,
-    gpu_decoding_util=0.1,
-    power_rating=500,
-    power_prefill_util=1.0,
-    power_decoding_util=0.75,
-    grade="D",
-    source="made up",
-)
-"""Whose memory bandwidth nobody has said."""
+BARE = build_gpu("bare", peak_flops=1e15, power_rating=500, grade="D", source="made up")
+"""A GPU of which no memory bandwidth is stated."""
 H100 = replace(
     BOARD,
     name="H100-SXM",

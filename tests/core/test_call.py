@@ -11,37 +11,16 @@ from energy_tracking.calls.call import Call, tokens_in
 from energy_tracking.calls.record import CallRecord, CallRequest, Outcome
 from energy_tracking.estimator import estimate_usage
 from energy_tracking.lifecycle import defer, run_deferred
-from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.dialects import TokenUsage
+from small_profiles import BOARD, DENSE
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-MODEL = ModelProfile(
-    name="m",
-    num_active_params=1e9,
-    num_layers=10,
-    num_attn_heads=8,
-    attn_head_dim=64,
-    hidden_dim=512,
-    grade="D",
-    source="test",
-)
-GPU = GpuProfile(
-    name="g",
-    peak_flops=1e15,
-    gpu_prefill_util=0.5,
-    gpu_decoding_util=0.1,
-    power_rating=700,
-    power_prefill_util=1.0,
-    power_decoding_util=0.75,
-    grade="D",
-    source="test",
-)
 
 
 def estimate(
     asked: str | None, answered: str | None, usage: TokenUsage, rate: float | None
 ) -> Outcome:
-    return Outcome(estimate_usage(usage, MODEL, GPU), "exact")
+    return Outcome(estimate_usage(usage, DENSE, BOARD), "exact")
 
 
 def refuse(

@@ -21,22 +21,9 @@ from energy_tracking.profiles.model_names import (
     fold_name,
     unify_spelling,
 )
-from energy_tracking.profiles.profile import ModelProfile, Quantity
+from energy_tracking.profiles.profile import Quantity
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
-
-
-def a_model(name: str, family: str, **fields: object) -> ModelProfile:
-    return ModelProfile(
-        name=name,
-        family=family,
-        num_active_params=8e9,
-        num_layers=32,
-        num_attn_heads=32,
-        attn_head_dim=128,
-        hidden_dim=4096,
-        **fields,  # type: ignore[arg-type]
-    )
-
+from small_profiles import build_model
 
 CLOSED = [
     "gpt-4o",
@@ -98,22 +85,31 @@ OPEN = [
 ]
 CATALOGUE = Catalogue(
     [
-        *(a_model(name, "closed") for name in CLOSED),
-        *(a_model(name, "open") for name in OPEN),
-        a_model("mistralai/Mistral-7B-v0.1", "open", aliases=("mistral-7b-instruct-v0.1",)),
-        a_model("mistralai/Mistral-7B-v0.2", "open", aliases=("mistral-7b-instruct-v0.2",)),
-        a_model("mistralai/Mixtral-8x7B-v0.1", "open", aliases=("mixtral-8x7b-instruct-v0.1",)),
-        a_model("mistralai/Mistral-Large-2407", "open"),
-        a_model("codellama/CodeLlama-34b-hf", "open", aliases=("codellama-34b",)),
-        a_model(
+        *(build_model(name, family="closed") for name in CLOSED),
+        *(build_model(name, family="open") for name in OPEN),
+        build_model(
+            "mistralai/Mistral-7B-v0.1", family="open", aliases=("mistral-7b-instruct-v0.1",)
+        ),
+        build_model(
+            "mistralai/Mistral-7B-v0.2", family="open", aliases=("mistral-7b-instruct-v0.2",)
+        ),
+        build_model(
+            "mistralai/Mixtral-8x7B-v0.1", family="open", aliases=("mixtral-8x7b-instruct-v0.1",)
+        ),
+        build_model("mistralai/Mistral-Large-2407", family="open"),
+        build_model("codellama/CodeLlama-34b-hf", family="open", aliases=("codellama-34b",)),
+        build_model(
             "gpt-oss-20b",
-            "open",
+            family="open",
             weight_format="mxfp4",
             weight_bytes=0.6,
             provenance={"weight_bytes": Quantity(0.6), "num_layers": Quantity(32)},
         ),
-        a_model(
-            "deepseek-ai/DeepSeek-R1", "open", weight_format="fp8", aliases=("deepseek-r1-awq",)
+        build_model(
+            "deepseek-ai/DeepSeek-R1",
+            family="open",
+            weight_format="fp8",
+            aliases=("deepseek-r1-awq",),
         ),
     ],
     without_profile={
@@ -758,7 +754,7 @@ def test_an_alias_that_states_a_format_means_it() -> None:
 
 def test_a_profile_of_the_users_may_be_stored_in_any_format() -> None:
     catalogue = CATALOGUE.copy()
-    catalogue.register_model(a_model("acme/lm-7b", "user"))
+    catalogue.register_model(build_model("acme/lm-7b", family="user"))
     match = catalogue.match("lm-7b-it-w4a16")
     assert match is not None
     assert (match.profile.name, match.profile.weight_format) == ("acme/lm-7b", "int4")

@@ -22,45 +22,22 @@ from energy_tracking.errors import (
 )
 from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.model_names import find_readings, fold_name
-from energy_tracking.profiles.profile import GpuProfile, ModelProfile, Quantity
+from energy_tracking.profiles.profile import Quantity
+from small_profiles import build_gpu, build_model
 
-
-def a_model(name: str, **fields: object) -> ModelProfile:
-    numbers: dict[str, object] = {
-        "num_active_params": 8e9,
-        "num_layers": 32,
-        "num_attn_heads": 32,
-        "attn_head_dim": 128,
-        "hidden_dim": 4096,
-    }
-    return ModelProfile(name=name, **(numbers | fields))  # type: ignore[arg-type]
-
-
-def a_gpu(name: str, **fields: object) -> GpuProfile:
-    numbers: dict[str, object] = {
-        "peak_flops": 312e12,
-        "gpu_prefill_util": 0.5,
-        "gpu_decoding_util": 0.1,
-        "power_rating": 400,
-        "power_prefill_util": 1.0,
-        "power_decoding_util": 0.75,
-    }
-    return GpuProfile(name=name, **(numbers | fields))  # type: ignore[arg-type]
-
-
-BIG, SMALL = a_model("gpt-4o", aliases=("chatgpt-4o-latest",)), a_model("gpt-4o-mini")
-OPEN = a_model("openai/gpt-oss-20b", aliases=("gpt-oss-20b",))
-DATED = a_model("gpt-4o-2024-05-13")
+BIG, SMALL = build_model("gpt-4o", aliases=("chatgpt-4o-latest",)), build_model("gpt-4o-mini")
+OPEN = build_model("openai/gpt-oss-20b", aliases=("gpt-oss-20b",))
+DATED = build_model("gpt-4o-2024-05-13")
 WITHOUT_PROFILE = {
     "text-embedding-3-small": NoProfile("an embedding model"),
     "gpt-secret": NoProfile("nothing is public", is_text_model=True),
 }
 CATALOGUE = Catalogue(
-    (BIG, SMALL, OPEN, DATED, a_model("gpt-4")),
+    (BIG, SMALL, OPEN, DATED, build_model("gpt-4")),
     (
-        a_gpu("H100", corrected="H100-SXM"),
-        a_gpu("H100-SXM", aliases=("H100-80GB-HBM3",)),
-        a_gpu("MI300X"),
+        build_gpu("H100", corrected="H100-SXM"),
+        build_gpu("H100-SXM", aliases=("H100-80GB-HBM3",)),
+        build_gpu("MI300X"),
     ),
     WITHOUT_PROFILE,
 )
@@ -100,7 +77,7 @@ def test_an_impossible_model_is_refused_with_field_value_and_bound(
     field: str, value: object, bound: str
 ) -> None:
     with pytest.raises(ProfileError) as refused:
-        a_model("mine", **{field: value})
+        build_model("mine", **{field: value})
     message = str(refused.value)
     assert "'mine'" in message
     assert field in message
@@ -125,7 +102,7 @@ def test_an_impossible_gpu_is_refused_with_field_value_and_bound(
     field: str, value: object, bound: str
 ) -> None:
     with pytest.raises(ProfileError) as refused:
-        a_gpu("mine", **{field: value})
+        build_gpu("mine", **{field: value})
     assert "'mine'" in str(refused.value)
     assert field in str(refused.value)
     assert bound in str(refused.value)
@@ -134,7 +111,7 @@ def test_an_impossible_gpu_is_refused_with_field_value_and_bound(
 @pytest.mark.parametrize("name", ["", "  ", None, 4])
 def test_a_profile_has_a_name(name: object) -> None:
     with pytest.raises(ProfileError, match="name must be"):
-        a_model(name)  # type: ignore[arg-type]
+        build_model(name)  # type: ignore[arg-type]
 
 
 def test_a_quantity_lies_in_its_range() -> None:
@@ -148,7 +125,7 @@ def test_a_quantity_lies_in_its_range() -> None:
 
 
 def test_whole_numbers_become_floats_so_that_arrays_cannot_overflow() -> None:
-    profile = a_model("mine", num_experts=8.0, num_experts_per_token=2)
+    profile = build_model("mine", num_experts=8.0, num_experts_per_token=2)
     assert type(profile.num_layers) is type(profile.hidden_dim) is float
     assert type(profile.num_experts) is type(profile.num_experts_per_token) is int
 
@@ -344,7 +321,7 @@ def test_a_gpu_is_found_however_it_is_written(name: str, expected: str) -> None:
 def test_a_registered_model_replaces_the_one_of_its_name() -> None:
     catalogue = CATALOGUE.copy()
     assert catalogue.match("gpt-4o-2024-08-06") is not None
-    mine = a_model("GPT-4o", num_active_params=1e9, aliases=("my-4o",))
+    mine = build_model("GPT-4o", num_active_params=1e9, aliases=("my-4o",))
     catalogue.register_model(mine)
     for name in ("gpt-4o", "gpt-4o-2024-08-06", "chatgpt-4o-latest", "my-4o"):
         match = catalogue.match(name)
@@ -358,7 +335,7 @@ def test_a_registered_model_replaces_the_one_of_its_name() -> None:
 def test_a_registered_model_wins_over_an_alias_and_a_name_without_profile() -> None:
     catalogue = CATALOGUE.copy()
     for name in ("chatgpt-4o-latest", "text-embedding-3-small"):
-        catalogue.register_model(a_model(name))
+        catalogue.register_model(build_model(name))
         match = catalogue.match(name)
         assert match is not None
         assert (match.profile.name, match.rule) == (name, "exact")
@@ -367,7 +344,7 @@ def test_a_registered_model_wins_over_an_alias_and_a_name_without_profile() -> N
 
 def test_a_registered_gpu_replaces_the_one_of_its_name() -> None:
     catalogue = CATALOGUE.copy()
-    mine = a_gpu("h100", power_rating=300)
+    mine = build_gpu("h100", power_rating=300)
     catalogue.register_gpu(mine)
     assert catalogue.gpu("H100") is mine
     assert CATALOGUE.gpu("H100").power_rating == 400
@@ -391,7 +368,7 @@ def test_the_cache_of_names_stays_bounded() -> None:
 
 def test_a_users_alias_wins_over_a_shipped_name_and_what_led_to_it() -> None:
     catalogue = CATALOGUE.copy()
-    mine = a_model("mine", aliases=("gpt-4o", "GPT-4o-Mini"), num_active_params=1e9)
+    mine = build_model("mine", aliases=("gpt-4o", "GPT-4o-Mini"), num_active_params=1e9)
     assert catalogue.match("openai/gpt-4o") is not None
     catalogue.register_model(mine)
     for name in ("gpt-4o", "GPT-4o", "openai/gpt-4o", "chatgpt-4o-latest", "gpt-4o-mini", "mine"):
@@ -406,23 +383,26 @@ def test_a_users_alias_wins_over_a_shipped_name_and_what_led_to_it() -> None:
 
 def test_of_two_profiles_that_claim_a_name_the_later_has_it() -> None:
     catalogue = CATALOGUE.copy()
-    first, second = a_model("first", aliases=("ours",)), a_model("second", aliases=("ours",))
+    first, second = (
+        build_model("first", aliases=("ours",)),
+        build_model("second", aliases=("ours",)),
+    )
     catalogue.register_model(first)
     catalogue.register_model(second)
     assert catalogue.model("ours") is second
-    named = a_model("ours")
+    named = build_model("ours")
     catalogue.register_model(named)
     assert catalogue.model("ours") is named
     catalogue.register_model(first)
     assert catalogue.model("ours") is first
-    turned = a_model("gpt-4o", aliases=("first",))
+    turned = build_model("gpt-4o", aliases=("first",))
     catalogue.register_model(turned)
     assert catalogue.model("ours") is catalogue.model("first") is turned
 
 
 def test_a_users_alias_wins_over_a_name_without_profile() -> None:
     catalogue = CATALOGUE.copy()
-    mine = a_model("mine", aliases=("text-embedding-3-small",))
+    mine = build_model("mine", aliases=("text-embedding-3-small",))
     catalogue.register_model(mine)
     match = catalogue.match("text-embedding-3-small")
     assert match is not None
@@ -432,7 +412,7 @@ def test_a_users_alias_wins_over_a_name_without_profile() -> None:
 
 def test_a_users_gpu_alias_wins_over_a_shipped_name() -> None:
     catalogue = CATALOGUE.copy()
-    mine = a_gpu("our-cluster", aliases=("h100",))
+    mine = build_gpu("our-cluster", aliases=("h100",))
     catalogue.register_gpu(mine)
     assert catalogue.gpu("NVIDIA H100") is mine
     assert CATALOGUE.gpu("H100") is not mine
@@ -441,8 +421,8 @@ def test_a_users_gpu_alias_wins_over_a_shipped_name() -> None:
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_an_extension_sees_what_is_registered_below_it_and_its_own_wins(before: bool) -> None:
     base = CATALOGUE.copy()
-    theirs, ours = a_model("theirs", aliases=("both",)), a_model("ours", aliases=("both",))
-    gpu, our_gpu = a_gpu("theirs"), a_gpu("ours", aliases=("theirs",))
+    theirs, ours = build_model("theirs", aliases=("both",)), build_model("ours", aliases=("both",))
+    gpu, our_gpu = build_gpu("theirs"), build_gpu("ours", aliases=("theirs",))
     if before:
         base.register_model(theirs)
         base.register_gpu(gpu)
@@ -467,7 +447,7 @@ def test_an_extension_is_not_kept_by_what_it_extends() -> None:
     extension = weakref.ref(base.extended())
     gc.collect()
     assert extension() is None
-    base.register_model(a_model("theirs"))
+    base.register_model(build_model("theirs"))
 
 
 def test_no_registration_of_many_threads_is_lost() -> None:
@@ -476,7 +456,7 @@ def test_no_registration_of_many_threads_is_lost() -> None:
 
     def register(thread: int) -> None:
         for number in range(20):
-            catalogue.register_model(a_model(f"model-{thread}-{number}"))
+            catalogue.register_model(build_model(f"model-{thread}-{number}"))
             extensions.append(catalogue.extended())
 
     interval = sys.getswitchinterval()

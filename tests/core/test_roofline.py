@@ -32,7 +32,7 @@ from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.dialects import TokenUsage
-from small_profiles import BOARD, DENSE, H100, MIXTURE, ROUND, TWO_GPUS, request
+from small_profiles import BOARD, DENSE, H100, MIXTURE, ROUND, TWO_GPUS, build_model, request
 
 tokens = st.integers(min_value=0, max_value=200_000)
 batches = st.floats(min_value=0.1, max_value=4000)
@@ -219,8 +219,8 @@ def test_experts_touched_is_one_minus_the_chance_to_be_left_out(
 def test_gpt_4o_on_h100_lies_within_the_public_figures() -> None:
     # 100e9 active of 400e9, as Epoch AI guesses; 500 in, 500 out. Public figures for a
     # typical prompt are 0.24 (Google, 2025) to 0.34 Wh (OpenAI, 2025).
-    model = ModelProfile(
-        name="gpt-4o by size",
+    model = build_model(
+        "gpt-4o by size",
         num_active_params=100e9,
         num_total_params=400e9,
         num_layers=89,
@@ -436,8 +436,8 @@ def test_an_early_engine_waits_longer_and_costs_more() -> None:
 
 def energy_by_ratio(ratio: float, serving: ServingProfile) -> float:
     """Of 10,000 tokens in and 500 out, by total over active parameters."""
-    model = ModelProfile(
-        name="by size",
+    model = build_model(
+        "by size",
         num_active_params=20e9,
         num_total_params=ratio * 20e9,
         num_layers=50,
