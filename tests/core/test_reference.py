@@ -75,6 +75,14 @@ def test_agrees_with_the_formula(n: float, out: float, model: str, gpu: str, mod
         assert math.isclose(result[name], expected, rel_tol=1e-12, abs_tol=0), name
 
 
+def test_power_and_utilisation_of_either_phase_make_its_energy() -> None:
+    gpu = replace(BOARD, power_prefill_util=0.8)
+    # One second of a board of 100 W at its peak: 80 % of its power at half its speed, and
+    # 75 % at a tenth.
+    assert reference.compute_prefill_energy(gpu, 1e14) == pytest.approx(160, rel=1e-15)
+    assert reference.compute_decode_energy(gpu, 1e14) == pytest.approx(750, rel=1e-15)
+
+
 def test_defaults_and_keys_are_the_seeds() -> None:
     result = seed()
     assert list(result) == [
