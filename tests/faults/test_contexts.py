@@ -29,7 +29,7 @@ from energy_tracking import (
     track_energy,
 )
 from energy_tracking.lifecycle import open_calls
-from energy_tracking.openai_client.client import is_sending
+from energy_tracking.openai_client.request import is_sending
 from energy_tracking.otel.baggage import session_to_baggage
 from energy_tracking.tracker import Tracker
 from faults.in_process_client import in_process_client

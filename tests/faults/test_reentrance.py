@@ -177,7 +177,7 @@ LOCKS: dict[str, Callable[[], Any]] = {
     ),
     "of the catalogue": lambda: sys.modules["energy_tracking.profiles.files"]._catalogue_lock,
     "of registering": lambda: sys.modules["energy_tracking.profiles.catalogue"]._registering,
-    "of installing": lambda: sys.modules["energy_tracking.openai_client.client"]._installing,
+    "of installing": lambda: sys.modules["energy_tracking.openai_client.hooks"].changing,
 }
 
 

@@ -26,8 +26,7 @@ from energy_tracking import (
 )
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import close_open_calls, open_calls
-from energy_tracking.openai_client import sockets
-from energy_tracking.openai_client.client import _tracker_of
+from energy_tracking.openai_client import sdk, sockets
 from energy_tracking.openai_client.sockets import MODULES, _follow
 from energy_tracking.tracker import Tracker
 from loopback import RESPONSE_USAGE, Flavour, response_object
@@ -544,7 +543,7 @@ def test_a_connection_left_to_the_garbage_collector_ends_its_calls(watch: Watch)
     client = watch.wrap(openai.OpenAI(api_key="none"))
     manager = type("Manager", (), {})()
     vars(manager)["_Manager__client"] = client
-    socket = _follow(manager, _tracker_of, None, Socket(), is_async=False)
+    socket = _follow(manager, None, Socket(), is_async=False)
     socket.send(json.dumps({"type": "response.create", "model": "gpt-4o"}))
     del socket
     gc.collect()
@@ -614,7 +613,7 @@ SEAMS: list[tuple[object, str]] = [
     (sockets, "_event_in"),
     (sockets, "_watch"),
     (sockets, "_SocketCalls"),
-    (sockets, "provider_of"),
+    (sdk, "provider_of_client"),
 ]
 
 

@@ -1,7 +1,7 @@
 """Other OpenAI instrumentations: whether one of them reports a call's tokens.
 
-They are told by who has wrapped the SDK's methods. Some set a span only after the call, so
-that there is nothing else to know them by while it runs.
+They are known by the wrappers that they put on the SDK's methods. Some set a span only after
+the call, so that there is nothing else to know them by while it runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ METHODS = {
 }
 
 
-def is_told_elsewhere(client: object, path: str) -> bool:
+def is_reported_elsewhere(client: object, path: str) -> bool:
     """Whether another instrumentation reports the tokens of calls to this endpoint.
 
     Args:

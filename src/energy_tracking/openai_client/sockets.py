@@ -13,7 +13,6 @@ import sys
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from time import perf_counter
 from types import ModuleType
 from typing import Any
@@ -23,17 +22,15 @@ import wrapt
 
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer, open_calls
+from energy_tracking.openai_client import sdk
+from energy_tracking.openai_client.tracked import tracker_of
 from energy_tracking.tracker import Tracker
 from energy_tracking.usage.payloads import (
     TERMINAL_EVENTS,
     error_code_in,
     mapping_of,
-    provider_of,
     text_of,
 )
-
-TrackerOf = Callable[[object], "Tracker | None"]
-"""Who tracks a client now, if anybody does."""
 
 # Module of the SDK that opens sockets -> the operation that such a connection is as a whole,
 # where its model runs all the time and tells seconds, not tokens.
@@ -47,11 +44,6 @@ MODULES: dict[str, str | None] = {
     "openai.resources.live.forks": "live",
     "openai.resources.live.sideband": "live",
 }
-# How a connection manager opens its socket; the first also opens it again. Older versions
-# of the SDK have only the others, which are one function.
-OPENS_A_SOCKET = "_connect_ws"
-ENTERS = ("__enter__", "__aenter__", "enter")
-
 ASKS = "response.create"
 BEGINS = "response.created"
 # An error is of the message that it names, and ends no response here.
@@ -63,58 +55,56 @@ NESTED = "response.event"
 TYPE_CHARACTERS = 256
 """Where in a message its type stands, so that sound need not be parsed to be passed over."""
 
-_followed = False
+_followed: dict[str, ModuleType | None] = {}
+"""The modules whose managers are wrapped; None where that waits for a module to be imported."""
 
 
-def follow_sockets(tracker_of: TrackerOf) -> None:
+def follow_sockets() -> None:
     """Follow the sockets that the SDK opens for tracked clients from now on.
 
     What is wrapped stays so, and asks ``tracker_of`` about each client anew: a module of
     the SDK may be imported, and a client tracked, at any later time.
     """
-    global _followed
-    if not _followed:
-        _followed = True
-        for module, operation in MODULES.items():
-            hook = partial(_wrap_managers, tracker_of=tracker_of, operation=operation)
-            wrapt.register_post_import_hook(hook, module)
+    for name in MODULES:
+        # A program may have imported the SDK anew.
+        if _followed.get(name, False) is not sys.modules.get(name):
+            _followed[name] = None
+            wrapt.register_post_import_hook(_wrap_managers, name)
 
 
-def _wrap_managers(module: ModuleType, *, tracker_of: TrackerOf, operation: str | None) -> None:
-    def opening(
+def _wrap_managers(module: ModuleType) -> None:
+    _followed[module.__name__] = module
+
+    def open_socket(
         wrapped: Callable[..., Any], manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         opened = wrapped(*args, **kwargs)
-        follow = partial(_follow, manager, tracker_of, operation)
+        operation = MODULES[module.__name__]
         if hasattr(opened, "__await__"):
-            return _awaited(opened, follow)
-        return follow(opened, is_async=False)
+            return _follow_async(manager, operation, opened)
+        return _follow(manager, operation, opened, is_async=False)
 
     for name, manager in list(vars(module).items()):
         if name.endswith("ConnectionManager") and isinstance(manager, type):
-            methods = (OPENS_A_SOCKET,) if OPENS_A_SOCKET in vars(manager) else ENTERS
-            for method in methods:
-                if method in vars(manager):
-                    wrapper = wrapt.FunctionWrapper(vars(manager)[method], opening)
-                    setattr(manager, method, wrapper)
+            for method in sdk.socket_methods(manager):
+                wrapper = wrapt.FunctionWrapper(vars(manager)[method], open_socket)
+                setattr(manager, method, wrapper)
 
 
-async def _awaited(opening: Any, follow: Callable[..., Any]) -> Any:
-    return follow(await opening, is_async=True)
+async def _follow_async(manager: Any, operation: str | None, opening: Any) -> Any:
+    return _follow(manager, operation, await opening, is_async=True)
 
 
-def _follow(
-    manager: Any, tracker_of: TrackerOf, operation: str | None, opened: Any, *, is_async: bool
-) -> Any:
+def _follow(manager: Any, operation: str | None, opened: Any, *, is_async: bool) -> Any:
     """Follow what a manager has opened, a socket or a connection over one; returns it."""
-    # Private to each class, under a name of its own.
-    private = {name.rpartition("__")[2]: value for name, value in vars(manager).items()}
-    client = private.get("client")
+    client, model = sdk.client_and_model_of(manager)
     tracker = tracker_of(client)
     if tracker is not None:
         with tracker.boundary("openai.socket"):
-            socket = getattr(opened, "_connection", opened)
-            calls = _SocketCalls(tracker, partial(tracker_of, client), client, private.get("model"))
+            socket = sdk.socket_of(opened)
+            if socket is None:
+                return opened
+            calls = _SocketCalls(tracker, client, model)
             if operation is not None:
                 calls.begin_whole(operation)
             _watch(socket, "send", calls.sending, calls.sent, is_async)
@@ -182,23 +172,16 @@ class _SocketCalls:
     changed in single steps here, and a call is closed once however often it is tried.
     """
 
-    def __init__(
-        self,
-        tracker: Tracker,
-        tracker_now: Callable[[], Tracker | None],
-        client: Any,
-        model: object,
-    ) -> None:
+    def __init__(self, tracker: Tracker, client: Any, model: object) -> None:
         """Know the socket of this client.
 
         Args:
-            tracker: Whose handler is told of our own errors.
-            tracker_now: Who tracks a call that begins now, if anybody does.
+            tracker: The tracker that our own errors are reported to.
             client: The client it was opened with.
             model: The model asked for when it was opened.
         """
-        self._seam = tracker.boundary("openai.socket")
-        self._tracker_now = tracker_now
+        self._boundary = tracker.boundary("openai.socket")
+        self._client = client
         url = urlsplit(str(getattr(client, "websocket_base_url", None) or client.base_url))
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme in ("https", "wss") else 80)
@@ -224,16 +207,16 @@ class _SocketCalls:
         """
         event: Mapping[str, Any] = {}
         refusal = None
-        with self._seam:
+        with self._boundary:
             event = _event_in(message, ASKS)
-            tracker = self._tracker_now()
+            tracker = tracker_of(self._client)
             if event.get("type") == ASKS and tracker is not None:
                 refusal = tracker.over_budget()
         if event.get("type") != ASKS:
             return None
         if refusal is not None:
             raise refusal
-        with self._seam:
+        with self._boundary:
             body = mapping_of(event.get("response")) or event
             call = self._start("chat", text_of(body.get("model")) or self._model, body)
             if call is not None:
@@ -244,7 +227,7 @@ class _SocketCalls:
 
     def sent(self, call: Call | None, result: object, error: BaseException | None) -> None:
         """A message was sent, or could not be."""
-        with self._seam:
+        with self._boundary:
             if call is not None and error is not None:
                 # In place: another thread may be adding to it.
                 for asked in self._asked:
@@ -257,7 +240,7 @@ class _SocketCalls:
 
     def received(self, call: object, message: Any, error: BaseException | None) -> None:
         """A message has come, or none."""
-        with self._seam:
+        with self._boundary:
             if _is_closed(error):
                 self.end(error)
             elif error is None and "audio.delta" not in str(message[:TYPE_CHARACTERS]):
@@ -265,7 +248,7 @@ class _SocketCalls:
 
     def closed(self, call: object, result: object, error: BaseException | None) -> None:
         """The caller has closed the connection."""
-        with self._seam:
+        with self._boundary:
             self.end(None)
 
     def open(self) -> list[Call]:
@@ -284,12 +267,12 @@ class _SocketCalls:
             call.close(None if type(error).__name__ == "ConnectionClosedOK" else error)
 
     def _start(self, operation: str, model: str | None, prompt: object) -> Call | None:
-        tracker = self._tracker_now()
+        tracker = tracker_of(self._client)
         if tracker is None:
             return None
         call = tracker.start(
             operation=operation,
-            provider=provider_of(self._host, default="openai"),
+            provider=sdk.provider_of_client(self._client, self._host),
             model=model,
             stream=True,
             server_address=self._host,

@@ -33,7 +33,7 @@ from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.session import current_session
 from energy_tracking.lifecycle import open_calls
-from energy_tracking.openai_client.client import is_sending
+from energy_tracking.openai_client.request import is_sending
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.span_dialects import SpanFacts, span_facts

@@ -1,0 +1,224 @@
+"""Hooks on the SDK, put on and taken off.
+
+Every call of every client, sync or async, plain, raw or streamed, goes through three functions of
+the SDK, which no client replaces:
+
+==========================  ===========================================================
+``request``                 once per logical call, outside the retries: the call starts
+``_process_response``       once, after the retries: binds the call to its HTTP response
+``_process_response_data``  every JSON body and stream event, before models are built and
+                            before the SDK can raise over them: the call is fed
+==========================  ===========================================================
+
+A hook goes *inside* of such a function: its code is exchanged for a line that calls the hook,
+which calls a function of the original code. The function itself stays what and where it is. So
+a call reaches the hook whoever has put what around the function, before us or after, on which
+class or client, and has taken it off again or not: other instrumentations keep the function
+they found, and call that one (Logfire, OpenInference). And it reaches the hook once, below all
+of theirs, where their span is the current one.
+
+The law:
+
+1. Hooks are on exactly while somebody is tracked, or a response that they follow is open.
+2. A hook asks ``tracker_of`` who tracks its client, and passes the call through if nobody does.
+3. ``update_hooks`` may be entered by a signal handler in the middle of itself: it goes on until
+   the hooks are as the law has it.
+
+A further function of the SDK to be hooked is a row of ``HOOKS``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+import warnings
+from collections.abc import Callable
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+from energy_tracking.errors import EnergyTrackingWarning
+from energy_tracking.lifecycle import call_after_fork, is_first, open_calls
+from energy_tracking.openai_client import request, sdk
+from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, tracker_of
+
+logger = logging.getLogger("energy_tracking")
+
+Hook = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+"""Called in place of a function, with that, the client, and the arguments."""
+
+changing = threading.RLock()
+"""Held while it is changed which clients are tracked, and hooks are put on or taken off."""
+
+
+def _send(
+    send: Callable[..., Any],
+    original: Callable[..., Any],
+    client: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    tracker = tracker_of(client)
+    if tracker is not None:
+        return send(tracker, original, client, args, kwargs)
+    if not (is_anybody_tracked() or open_calls):
+        # They were left on for a response that has ended since.
+        update_hooks()
+    return original(client, *args, **kwargs)
+
+
+def _copy_client(
+    original: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    copied = original(client, *args, **kwargs)
+    hand_on(client, copied)
+    return copied
+
+
+# Method -> its hook in a sync and in an async client, and the argument that the hook relies on.
+HOOKS: dict[str, tuple[Hook, Hook, str]] = {
+    sdk.REQUEST: (partial(_send, request.send), partial(_send, request.send_async), "options"),
+    sdk.PROCESS_RESPONSE.name: (
+        request.process_response,
+        request.process_response_async,
+        "response",
+    ),
+    sdk.PROCESS_DATA.name: (request.process_data, request.process_data, "response"),
+}
+UNHOOKED = {row.name: row for row in (sdk.PROCESS_RESPONSE, sdk.PROCESS_DATA)}
+"""Private names of methods, for what is said where they are missing."""
+
+HOOK_ARGUMENT = "energy_tracking_hook"
+
+
+def _call_hook(client: Any, /, *args: Any, energy_tracking_hook: Any, **kwargs: Any) -> Any:
+    return energy_tracking_hook(client, args, kwargs)
+
+
+async def _await_hook(client: Any, /, *args: Any, energy_tracking_hook: Any, **kwargs: Any) -> Any:
+    return await energy_tracking_hook(client, args, kwargs)
+
+
+class HookedFunction:
+    """A function that can have a hook inside of it."""
+
+    def __init__(self, function: FunctionType, hook: Hook) -> None:
+        """Prepare the hook; see ``put_on``.
+
+        Args:
+            function: The function. It must be no closure.
+            hook: Called in its place.
+        """
+        self._function = function
+        self._code = function.__code__
+        original = FunctionType(
+            self._code, function.__globals__, function.__name__, function.__defaults__
+        )
+        original.__kwdefaults__ = function.__kwdefaults__
+        original.__qualname__ = function.__qualname__
+        self._defaults = function.__kwdefaults__
+        self._hook = partial(hook, original)
+        self._signature = inspect.signature(function)
+        is_async = inspect.iscoroutinefunction(function)
+        self._hooked_code = (_await_hook if is_async else _call_hook).__code__
+
+    def put_on(self) -> None:
+        """Have the hook called from now on."""
+        function: Any = self._function
+        function.__signature__ = self._signature
+        function.__kwdefaults__ = {**(self._defaults or {}), HOOK_ARGUMENT: self._hook}
+        function.__code__ = self._hooked_code
+
+    def take_off(self) -> None:
+        """Leave the function as it was found."""
+        function: Any = self._function
+        function.__code__ = self._code
+        # No signal handler that puts the hook on again comes between these: there is no call.
+        if function.__code__ is self._code:
+            function.__kwdefaults__ = self._defaults
+            vars(function).pop("__signature__", None)
+
+
+_hooked: dict[FunctionType, HookedFunction] = {}
+
+
+def hook_client_class(client_class: type) -> None:
+    """Prepare the hooks on the functions that clients of a class go through."""
+    for name, (hook, async_hook, argument) in HOOKS.items():
+        function = sdk.sdk_function(client_class, name, argument)
+        if function is None or function.__closure__:
+            _report_missing(client_class, name)
+        else:
+            _prepare(function, async_hook if inspect.iscoroutinefunction(function) else hook)
+    for kind in client_class.__mro__:
+        for name in sdk.COPIES:
+            function = vars(kind).get(name)
+            # A closure calls that of the base, as Azure's does with ``super``.
+            if isinstance(function, FunctionType) and not function.__closure__:
+                _prepare(function, _copy_client)
+
+
+def _prepare(function: FunctionType, hook: Hook) -> None:
+    if function not in _hooked:
+        _hooked[function] = HookedFunction(function, hook)
+
+
+def update_hooks() -> None:
+    """Put the hooks on, or take them off, whichever the law asks for."""
+    with changing:
+        while True:
+            needed = is_anybody_tracked()
+            for hooked in list(_hooked.values()):
+                if needed:
+                    hooked.put_on()
+                elif not open_calls:
+                    hooked.take_off()
+            if needed == is_anybody_tracked():
+                return
+
+
+def _report_missing(client_class: type, name: str) -> None:
+    if name in UNHOOKED:
+        UNHOOKED[name].report_missing()
+    elif is_first(f"no {name} of {client_class.__qualname__}"):
+        warnings.warn(
+            f"calls of {client_class.__qualname__} are not tracked: this version of openai has no "
+            f"function {name}(options=...) to be hooked",
+            EnergyTrackingWarning,
+            stacklevel=4,
+        )
+
+
+def report_bypassed(client: Any) -> None:
+    """Say so where a client, or all clients of a class, send requests past the hooks.
+
+    Args:
+        client: A client, or a class of clients.
+    """
+    method = getattr(client, sdk.REQUEST, None)
+    kind = client if isinstance(client, type) else type(client)
+    for layer in sdk.layers_of(method):
+        if isinstance(layer, FunctionType) and (
+            layer in _hooked or sdk.calls_method(layer, sdk.REQUEST)
+        ):
+            return
+    if is_first(f"{kind.__module__}.{kind.__qualname__} bypasses the hooks"):
+        if sdk.is_mock(method):
+            logger.debug("%s.request is a mock, whose calls are not tracked", kind.__qualname__)
+            return
+        warnings.warn(
+            f"calls of {kind.__qualname__} are not tracked: its method request does not call that "
+            "of openai's client; call super().request(...) in it",
+            EnergyTrackingWarning,
+            stacklevel=3,
+        )
+
+
+def _renew_lock() -> None:
+    """In the child of a fork, where another thread may hold it for ever."""
+    global changing
+    changing = threading.RLock()
+
+
+call_after_fork(_renew_lock)

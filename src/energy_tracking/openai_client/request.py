@@ -1,0 +1,478 @@
+"""One request in flight: from the SDK's first step to the end of its response.
+
+The order of events, whichever of them a request gets to:
+
+1. ``send`` starts the call, unless a budget forbids it, and enters its span.
+2. ``process_response`` binds the call to its HTTP response: whatever closes that ends the call.
+3. ``process_data`` lets the call observe each body and event, as the server sent it.
+4. The SDK's result is read where 2 or 3 are not hooked, or no longer.
+5. The call is closed: with its answer, its error or the end of its stream; or held, where the
+   response is generated on in the background.
+
+``send`` and the others take the place of a function of the SDK, see ``hooks``. Whatever is
+raised in here by us stays here, apart from the budget's error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from energy_tracking.calls.call import Call
+from energy_tracking.calls.counted import counted_responses
+from energy_tracking.contexts import Activities, Activity
+from energy_tracking.error_boundary import ErrorBoundary
+from energy_tracking.errors import EnergyBudgetExceeded
+from energy_tracking.lifecycle import open_calls
+from energy_tracking.openai_client import sdk
+from energy_tracking.openai_client.background import calls_by_response
+from energy_tracking.openai_client.other_instrumentations import is_reported_elsewhere
+from energy_tracking.openai_client.responses import DECODED_EXTENSION, follow, read_in_memory
+from energy_tracking.openai_client.stream_usage import ask_for_usage, may_ask_for_usage, port_of
+from energy_tracking.openai_client.streams import watched_stream
+from energy_tracking.tracker import Tracker
+from energy_tracking.usage.payloads import (
+    TERMINAL_EVENTS,
+    endpoint_of,
+    has_refused_energy_header,
+    may_measure,
+    measured_energy_in_headers,
+)
+
+OBSERVATION_EXTENSION = "energy_tracking.observation"
+
+Original = Callable[..., Any]
+"""The SDK's function that a hook takes the place of."""
+
+
+class Observation(NamedTuple):
+    """What an HTTP response carries.
+
+    Attributes:
+        call: The call that it answers; None where it answers a request that generates nothing.
+        boundary: Keeps our errors from whoever reads the response.
+    """
+
+    call: Call | None
+    boundary: ErrorBoundary
+
+
+class _Target(NamedTuple):
+    """Where a request goes: what the SDK makes of a client's URL and a request's.
+
+    Attributes:
+        host: Name or address.
+        port: The one that is named, or that of the scheme.
+        path: The whole path, from the root.
+    """
+
+    host: str
+    port: int
+    path: str
+
+
+class _RequestInFlight(Activity):
+    """A request from the moment the SDK is asked for it until it has an answer or an error.
+
+    A ``with`` block. Its user also calls ``end`` for whatever is raised: an interrupt may come
+    on the way into the block, or out of it.
+
+    Attributes:
+        arguments: What to call the SDK with, positional and by name.
+        client: The client that sends it.
+        call: The call; None where the request runs no inference.
+    """
+
+    def __init__(
+        self, tracker: Tracker, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Know what is asked of the SDK; see ``__enter__``.
+
+        Args:
+            tracker: Receives the call.
+            client: The client that sends it.
+            args: What the SDK was called with.
+            kwargs: The same, by name.
+        """
+        super().__init__()
+        self.arguments = args, kwargs
+        self.client = client
+        self.call: Call | None = None
+        self._tracker = tracker
+        self._is_fetch = False
+        self._is_bound = False
+        self._is_streamed = False
+        self._is_ended = False
+        self._refusal: EnergyBudgetExceeded | None = None
+        self._span: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> _RequestInFlight:
+        """Start the call.
+
+        Raises:
+            EnergyBudgetExceeded: A budget is used up and allows no further call.
+        """
+        with self._tracker.boundary("openai.request"):
+            self._start()
+        if self._refusal is not None:
+            raise self._refusal
+        # Also without a call: a request made inside another one is not part of that.
+        _in_flight.enter(self)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the request."""
+        self.end(exc)
+
+    def end(self, error: BaseException | None) -> None:
+        """Leave the context as it was, and end a call whose response is not followed.
+
+        A second time changes nothing, except where the first was interrupted.
+        """
+        _in_flight.leave(self)
+        call = self.call
+        if self._is_ended or call is None:
+            return
+        with self._tracker.boundary("openai.request"):
+            if self._span is not None:
+                self._span.__exit__(None, None, None)
+        if error is not None and not self._is_fetch:
+            # Apart from closing the call: the error of somebody else may hold anything.
+            with self._tracker.boundary("openai.retries"):
+                call.retries = max(call.retries, _retries_before(error))
+        with self._tracker.boundary("openai.answer"):
+            if error is None:
+                if not self._is_streamed:
+                    close_or_hold(call)
+            elif not self._is_fetch:
+                call.close(error)
+        self._is_ended = True
+
+    def read_result(self, result: object) -> None:
+        """Read the result where the SDK's inner methods are not hooked, or no longer are."""
+        call = self.call
+        if call is None or self._is_bound:
+            return
+        with self._tracker.boundary("openai.result"):
+            for name in ("response", "http_response"):
+                response = getattr(result, name, None)
+                if hasattr(response, "extensions"):
+                    self.bind(response)
+                    _read_if_unparsed(response, call)
+            dump = getattr(result, "model_dump", None)
+            if dump is not None:
+                call.observe(dump())
+
+    def bind(self, response: Any) -> None:
+        """Tie the call to its HTTP response."""
+        call = self.call
+        if self._is_bound:
+            return
+        self._is_bound = True
+        response.extensions[OBSERVATION_EXTENSION] = Observation(
+            call, self._tracker.boundary("openai.data")
+        )
+        if call is None:
+            return
+        measures = may_measure(call.request.server_address or "")
+        if not response.is_closed:
+            boundary = self._tracker.boundary("stream.close")
+            follow(response, call, close_or_hold, boundary, measures=measures)
+            self._is_streamed = True
+            open_calls.add(call)
+        if measures:
+            headers = response.headers.raw
+            measured = measured_energy_in_headers(headers)
+            if measured is not None:
+                call.measured_energy_joules = measured
+            elif has_refused_energy_header(headers):
+                call.refused_energy = "energy header"
+
+    def _start(self) -> None:
+        args, kwargs = self.arguments
+        options = kwargs["options"] if "options" in kwargs else args[1]
+        target = _target_of(self.client.base_url, options.url)
+        endpoint = endpoint_of(options.method, target.path)
+        if endpoint is None:
+            self.call = calls_by_response.fetched_by(target.path)
+            self._is_fetch = self.call is not None
+            return
+        self._refusal = self._tracker.over_budget()
+        if self._refusal is not None:
+            return
+        body = _body_of(options)
+        model = body.get("model")
+        stream = bool(kwargs.get("stream"))
+        self.call = call = self._tracker.start(
+            operation=endpoint.operation,
+            provider=sdk.provider_of_client(self.client, target.host),
+            model=model if isinstance(model, str) and model else None,
+            stream=stream,
+            server_address=target.host,
+            server_port=target.port,
+            prompt=body,
+            reported_elsewhere=is_reported_elsewhere(self.client, endpoint.path),
+        )
+        if call.span is not None:
+            # Known before it is entered: an interrupt may come between.
+            self._span = call.span.current()
+            self._span.__enter__()
+        if stream:
+            settings = self._tracker.settings
+            asks = may_ask_for_usage(self.client, endpoint, options, body, kwargs, settings)
+            self._watch_stream(options, body, asks=asks)
+            call.asks_for_usage = asks
+
+    def _watch_stream(self, options: Any, body: Mapping[str, Any], *, asks: bool) -> None:
+        """Have the stream's chunks watched as far as they must be, and ask for its usage.
+
+        Args:
+            options: The SDK's options of the request.
+            body: The request's JSON as it would be sent.
+            asks: Whether to ask.
+        """
+        args, kwargs = self.arguments
+        if asks or (sdk.leaves_failed_streams_open() and _is_watchable(kwargs["stream_cls"])):
+            stream_cls = watched_stream(kwargs["stream_cls"], _fail_stream, asks)
+            kwargs = {**kwargs, "stream_cls": stream_cls}
+        if asks:
+            asking = ask_for_usage(options, body)
+            if "options" in kwargs:
+                kwargs["options"] = asking
+            else:
+                args = (args[0], asking, *args[2:])
+        self.arguments = args, kwargs
+
+
+_in_flight: Activities[_RequestInFlight] = Activities("energy_tracking.request")
+
+
+def is_sending() -> bool:
+    """Whether a tracked call is being sent here; what is seen of it now is seen twice."""
+    in_flight = _in_flight.current()
+    return in_flight is not None and in_flight.call is not None
+
+
+# --- hooks ------------------------------------------------------------------------------
+
+
+def send(
+    tracker: Tracker, original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Take the place of ``request`` of a sync client.
+
+    Args:
+        tracker: Receives the call.
+        original: The SDK's function.
+        client: The client.
+        args: The arguments.
+        kwargs: The same, by name.
+    """
+    in_flight = _RequestInFlight(tracker, client, args, kwargs)
+    try:
+        with in_flight:
+            args, kwargs = in_flight.arguments
+            result = original(client, *args, **kwargs)
+            in_flight.read_result(result)
+        return result
+    except BaseException as error:
+        in_flight.end(error)
+        raise
+
+
+async def send_async(
+    tracker: Tracker, original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Take the place of ``request`` of an async client.
+
+    Args:
+        tracker: Receives the call.
+        original: The SDK's function.
+        client: The client.
+        args: The arguments.
+        kwargs: The same, by name.
+    """
+    in_flight = _RequestInFlight(tracker, client, args, kwargs)
+    try:
+        with in_flight:
+            args, kwargs = in_flight.arguments
+            result = await original(client, *args, **kwargs)
+            in_flight.read_result(result)
+        return result
+    except BaseException as error:
+        in_flight.end(error)
+        raise
+
+
+def process_response(
+    original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Take the place of ``_process_response`` of a sync client.
+
+    Args:
+        original: The SDK's function.
+        client: The client.
+        args: The arguments.
+        kwargs: The same, by name.
+    """
+    observation = _bind_response(client, kwargs)
+    result = original(client, *args, **kwargs)
+    _read_unparsed(observation, kwargs)
+    return result
+
+
+async def process_response_async(
+    original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Take the place of ``_process_response`` of an async client.
+
+    Args:
+        original: The SDK's function.
+        client: The client.
+        args: The arguments.
+        kwargs: The same, by name.
+    """
+    observation = _bind_response(client, kwargs)
+    result = await original(client, *args, **kwargs)
+    _read_unparsed(observation, kwargs)
+    return result
+
+
+def process_data(
+    original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Take the place of ``_process_response_data``.
+
+    Args:
+        original: The SDK's function.
+        client: The client.
+        args: The arguments.
+        kwargs: The same, by name.
+    """
+    extensions = getattr(kwargs.get("response"), "extensions", {})
+    observation = extensions.get(OBSERVATION_EXTENSION)
+    if observation is not None:
+        with observation.boundary:
+            extensions[DECODED_EXTENSION] = True
+            _observe(observation.call, kwargs["data"])
+    return original(client, *args, **kwargs)
+
+
+def _bind_response(client: Any, kwargs: dict[str, Any]) -> Observation | None:
+    """Bind the request that is in flight to its response; returns what that carries then."""
+    in_flight = _in_flight.current()
+    # Inside of it there may be another, of a client that nobody tracks.
+    if in_flight is None or in_flight.client is not client:
+        return None
+    with in_flight._tracker.boundary("openai.response"):
+        if in_flight.call is not None and not in_flight.call.observed:
+            in_flight.call.retries = kwargs.get("retries_taken", 0)
+        in_flight.bind(kwargs["response"])
+        observation: Observation = kwargs["response"].extensions[OBSERVATION_EXTENSION]
+        return observation
+    return None
+
+
+def _observe(call: Call | None, data: Any) -> None:
+    """Let a call observe what the SDK has decoded of its response."""
+    if call is None:
+        counted_responses.note_fetched(data)
+        return
+    if not call.closed:
+        call.observe(_unwrap_error(data))
+    if call.asks_for_usage and data.get("usage", call) is None:
+        # Servers send this null only when usage was requested.
+        del data["usage"]
+
+
+def _is_watchable(stream_cls: Any) -> bool:
+    return sdk.is_sdk_stream(stream_cls) and sdk.has_iterator(stream_cls)
+
+
+def _fail_stream(response: Any, error: BaseException) -> None:
+    """Close the call of a stream with the error that the caller gets."""
+    observation = response.extensions.get(OBSERVATION_EXTENSION)
+    if observation is not None and observation.call is not None:
+        with observation.boundary:
+            close_or_hold(observation.call, error)
+
+
+def _read_unparsed(observation: Observation | None, kwargs: dict[str, Any]) -> None:
+    """Read a body in memory that the SDK has not: a raw response, a stream of a mock."""
+    if observation is not None and observation.call is not None:
+        with observation.boundary:
+            _read_if_unparsed(kwargs["response"], observation.call)
+
+
+def _read_if_unparsed(response: Any, call: Call) -> None:
+    if response.is_closed and DECODED_EXTENSION not in response.extensions:
+        read_in_memory(response, call)
+
+
+def _unwrap_error(data: Any) -> Any:
+    """What the server sent: of errors, old versions hand on an event around it."""
+    if isinstance(data, Mapping) and data.get("event") == "error":
+        return data.get("data", data)
+    return data
+
+
+# --- the SDK's arguments -----------------------------------------------------------------
+
+
+def _target_of(base_url: Any, url: str) -> _Target:
+    """Where the SDK sends a request.
+
+    Args:
+        base_url: The client's URL.
+        url: That of the request: relative to the client's, with a slash before it or without,
+            or a whole one.
+    """
+    whole = urlsplit(url)
+    if whole.netloc:
+        port = whole.port or (443 if whole.scheme == "https" else 80)
+        return _Target(whole.hostname or "", port, whole.path)
+    path = f"{base_url.path.rstrip('/')}/{whole.path.lstrip('/')}"
+    return _Target(base_url.host, port_of(base_url), path)
+
+
+def _body_of(options: Any) -> Mapping[str, Any]:
+    """The request's JSON as it will be sent."""
+    body = options.json_data if isinstance(options.json_data, Mapping) else {}
+    return {**body, **options.extra_json} if isinstance(options.extra_json, Mapping) else body
+
+
+def _retries_before(error: BaseException) -> int:
+    """Times the SDK had tried before it raised this."""
+    request = getattr(error, "request", None)
+    return int(request.headers.get(sdk.RETRY_COUNT_HEADER, 0)) if request is not None else 0
+
+
+def close_or_hold(call: Call, error: BaseException | None = None) -> None:
+    """Close a call whose response has ended, or hold it while it is generated on.
+
+    Args:
+        call: The call.
+        error: What ended the response, if an error did.
+    """
+    held, too_much = False, None
+    if error is not None and sdk.is_error_sent_by_server(error):
+        # The event raises before it is data; after it, nothing more is generated.
+        call.status = TERMINAL_EVENTS["error"]
+    try:
+        held, too_much = calls_by_response.hold(call)
+    finally:
+        if not held:
+            call.close(error)
+    if held:
+        call.ended_at = None
+        open_calls.discard(call)
+    if too_much is not None:
+        too_much.close()
