@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import energy_tracking
+from energy_tracking.openai_client.sdk import PRIVATE_NAMES
 
 PACKAGE = Path(energy_tracking.__file__).parent
 
@@ -97,3 +98,64 @@ def test_the_only_3600_is_in_units() -> None:
 def test_public_names_are_documented(name: str) -> None:
     if name != "__version__":
         assert getattr(energy_tracking, name).__doc__
+
+
+SDK_FACTS = "openai_client/sdk.py"
+"""The only file that names what is private to openai."""
+
+NOT_OF_OPENAI = {
+    *("_asdict", "_fields"),  # named tuples
+    "_self_wrapper",  # wrapt
+    "_energy_tracking",  # the mark that we put on clients
+}
+
+
+def test_private_names_of_openai_are_named_in_one_file() -> None:
+    """Elsewhere, a name that begins with an underscore is one that we define ourselves."""
+    trees = {
+        path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8"))
+        for path in PACKAGE.rglob("*.py")
+    }
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    ours = {name for _, node in nodes for name in names_defined_by(node) if is_private(name)}
+    assert len(ours) > 100
+    used = {
+        (path, name)
+        for path, node in nodes
+        for name in names_used_by(node, path)
+        if is_private(name)
+    }
+    foreign = {(path, name) for path, name in used if name not in ours | NOT_OF_OPENAI}
+    assert {path for path, _ in foreign} == {SDK_FACTS}
+    sdk_names = {row.name for row in PRIVATE_NAMES}
+    assert {name for _, name in foreign} == sdk_names
+    assert not {path for path, name in used if name in sdk_names} - {SDK_FACTS}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def names_defined_by(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+            yield node.attr
+    elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__slots__":
+        yield from ast.literal_eval(node.value)
+
+
+def names_used_by(node: ast.AST, path: str) -> Iterator[str]:
+    if isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        # Elsewhere, a text like "_low" is the end of a name of ours.
+        yield node.value if path.startswith("openai_client/") else ""
+    elif isinstance(node, ast.Import):
+        yield from (part for alias in node.names for part in alias.name.split("."))
+    elif isinstance(node, ast.ImportFrom):
+        yield from (alias.name for alias in node.names)
+        yield from (node.module or "").split(".")

@@ -230,7 +230,7 @@ def test_a_thread_started_by_a_budget_handler_is_asked_for_the_budget_later() ->
 # --- interrupted -----------------------------------------------------------------------
 
 
-CONTEXTUAL = ("openai_client.py", "telemetry.py", "contexts.py", "session.py", "budget.py")
+CONTEXTUAL = ("/request.py", "/hooks.py", "/spans.py", "/contexts.py", "/session.py", "/budget.py")
 """The files in which a context is changed."""
 
 
