@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from test_sockets import SESSION, Server, connect, serving, spoken, written
 
+from energy_tracking.demo.server import Request
 from energy_tracking.openai_client.sdk import (
     ITERATOR,
     OPEN_SOCKET,
@@ -27,12 +27,12 @@ from loopback import (
     DONE,
     Flavour,
     Loopback,
-    Request,
     chat_chunks,
     chat_completion,
     json_reply,
     sse,
 )
+from socket_server import SESSION, Server, connect, serving, spoken, written
 
 PREAMBLE = """
 import importlib.machinery, json, re, sys, warnings
@@ -167,7 +167,8 @@ def chat_server(loopback: Loopback) -> Loopback:
         if not request.json.get("stream"):
             return json_reply(chat_completion())
         asked = request.json.get("stream_options") == {"include_usage": True}
-        return sse(*chat_chunks("Hello", "!", **({} if asked else {"usage": None})), DONE)
+        chunks = chat_chunks("Hello", "!") if asked else chat_chunks("Hello", "!", usage=None)
+        return sse(*chunks, DONE)
 
     loopback.serve(answer)
     return loopback
