@@ -32,7 +32,7 @@ REALTIME_USAGE = {
 }
 """From the reference of the API, https://platform.openai.com/docs/api-reference/realtime."""
 
-SESSION = {
+SESSION: dict[str, Any] = {
     "type": "session.created",
     "session": {
         "model": "gpt-realtime-2025-08-28",
