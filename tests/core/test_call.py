@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.calls.call import Call, tokens_in
+from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord, CallRequest, Outcome
 from energy_tracking.estimator import estimate_usage
 from energy_tracking.lifecycle import defer, run_deferred
@@ -126,7 +126,8 @@ def test_usage_comes_before_text() -> None:
 
 def test_text_stands_in_for_a_usage_that_never_came() -> None:
     record = closed_after(text("x" * 43), text("x" * 43))
-    assert (record.usage.input_tokens, record.usage.output_tokens) == (10, 20)
+    # 3 before the reply.
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (13, 20)
     assert record.usage.estimated == ("input_tokens", "output_tokens")
     assert (record.status, record.reason) == ("partial", "no usage in the stream")
 
@@ -136,6 +137,157 @@ def test_an_output_of_zero_is_not_believed_beside_text() -> None:
                                                             "total_tokens": 10}})  # fmt: skip
     assert (record.usage.input_tokens, record.usage.output_tokens) == (10, 10)
     assert (record.usage.estimated, record.status) == (("output_tokens",), "partial")
+
+
+ZEROS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        ZEROS,
+        {"prompt_tokens": 0, "completion_tokens": 0},
+        {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+        {"prompt_tokens": -1, "completion_tokens": -1, "total_tokens": -1},
+        {"prompt_tokens": None, "completion_tokens": None},
+        {},
+    ],
+)
+def test_a_usage_of_nothing_at_the_end_takes_nothing_away(empty: dict[str, Any]) -> None:
+    record = closed_after({"usage": USAGE}, text("x"), {"usage": empty})
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (10, 5)
+    assert (record.status, record.reason) == ("estimated", None)
+
+
+@pytest.mark.parametrize("at_last", [True, False])
+def test_zeros_are_not_believed_beside_text(at_last: bool) -> None:
+    events = [text("x" * 43), {"usage": ZEROS}]
+    record = closed_after(*(events if at_last else reversed(events)))
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (13, 10)
+    assert record.usage.estimated == ("input_tokens", "output_tokens")
+    assert record.status == "partial"
+    assert record.reason == "usage reports no tokens although text was generated"
+
+
+def test_zeros_are_believed_where_nothing_was_generated() -> None:
+    record = closed_after({"usage": ZEROS})
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (0, 0)
+    assert record.usage.estimated == ()
+
+
+@pytest.mark.parametrize("usage", [{"promt_tokens": 10, "completion_tokens": 5},
+                                   {"prompt_tokens": "ten", "completion_tokens": 5},
+                                   {"prompt_tokens": -10, "completion_tokens": 5},
+                                   {"prompt_tokens": 1e30, "completion_tokens": 5},
+                                   {"prompt_tokens": float("nan"), "completion_tokens": 5},
+                                   {"prompt_tokens": True, "completion_tokens": 5},
+                                   {"prompt_tokens": [10], "completion_tokens": 5}])  # fmt: skip
+def test_an_input_that_no_count_tells_is_counted_from_the_prompt(usage: dict[str, Any]) -> None:
+    record = closed_after(text("x" * 43), {"usage": usage})
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (13, 5)
+    assert (record.usage.estimated, record.status) == (("input_tokens",), "partial")
+    assert "The input count is missing; read as 0." in record.reason
+
+
+def test_a_missing_count_is_said_where_no_prompt_is_known() -> None:
+    call, records = new_call()
+    call.raw_usage = {"promt_tokens": 10, "completion_tokens": 5}
+    call.close()
+    assert records[0].status == "estimated"
+    assert records[0].reason == "usage: The input count is missing; read as 0."
+
+
+def test_what_is_left_of_the_total_is_a_count_and_said() -> None:
+    usage = {"promt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    record = closed_after({"usage": usage})
+    assert (record.usage.input_tokens, record.status) == (10, "estimated")
+    assert record.reason == "usage: The input count is missing; read as 10."
+
+
+TIMINGS = {"cache_n": 236, "prompt_n": 1, "prompt_ms": 31.0, "predicted_n": 35, "predicted_ms": 661}
+
+
+def test_the_timings_of_llama_cpp_are_exact_counts() -> None:
+    record = closed_after(text("x" * 43), {"choices": [], "timings": TIMINGS})
+    counts = (record.usage.input_tokens, record.usage.cached_input_tokens)
+    assert counts == (237, 236)
+    assert (record.usage.output_tokens, record.usage.estimated) == (35, ())
+    assert (record.status, record.reason) == ("estimated", None)
+
+
+def test_a_usage_comes_before_timings() -> None:
+    record = closed_after({"usage": USAGE, "timings": TIMINGS})
+    assert record.usage.input_tokens == 10
+
+
+def test_timings_without_counts_are_no_usage() -> None:
+    record = closed_after(text("x" * 43), {"timings": {"queue": 0.5, "predicted_n": None}})
+    assert record.reason == "no usage in the stream"
+
+
+def test_what_a_prompt_holds_beside_text_is_said_where_it_had_to_be_counted() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://localhost/1.png"}}
+    call, records = new_call(prompt={"messages": [{"role": "user", "content": [image]}]})
+    call.observe({"choices": [{"message": {"content": "x" * 43}}]})
+    call.close()
+    (record,) = records
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.input_image_tokens) == (772, 765)
+    assert record.reason == "no usage in the response; an image is taken for 765 tokens"
+
+
+def test_a_prompt_of_any_depth_loses_no_call() -> None:
+    content: object = "x" * 43
+    for _ in range(5000):
+        content = [{"content": content}]
+    call, records = new_call(prompt={"messages": [{"role": "user", "content": content}]})
+    call.observe({"choices": [{"message": {"content": "x" * 43}}]})
+    call.close()
+    assert records[0].usage is not None
+    assert records[0].usage.input_tokens == 4 + 10 + 3
+
+
+class Unreadable(dict[str, Any]):
+    """A body that raises where it is looked into."""
+
+    def get(self, *args: Any) -> Any:
+        raise RuntimeError
+
+
+def test_a_prompt_that_cannot_be_read_loses_no_call() -> None:
+    call, records = new_call(prompt=Unreadable())
+    call.observe({"choices": [{"message": {"content": "x" * 43}}]})
+    call.close()
+    (record,) = records
+    assert (record.status, record.usage) == ("unestimated", None)
+    assert record.reason == "the tokens cannot be read: RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("details", "rate"),
+    [
+        ({}, 40.0),
+        ({"completion_tokens_details": {"reasoning_tokens": 60}}, 10.0),
+        ({"completion_tokens_details": {"reasoning_tokens": 80}}, None),
+    ],
+)
+def test_the_rate_of_a_stream_is_that_of_its_visible_tokens(
+    details: dict[str, Any], rate: float | None
+) -> None:
+    # 81 tokens: the first is there when the clock starts, hidden reasoning was before that.
+    rates: list[float | None] = []
+
+    def keep_rate(
+        asked: str | None, answered: str | None, usage: TokenUsage, rate: float | None
+    ) -> Outcome:
+        rates.append(rate)
+        return Outcome()
+
+    call, _ = new_call(stream=True)
+    call.observe({"usage": {"prompt_tokens": 10, "completion_tokens": 81} | details})
+    call.first_chunk_at, call.ended_at = 100.0, 102.0
+    call.record(keep_rate)
+    assert rates == [rate]
 
 
 REASONS: list[tuple[tuple[object, ...], BaseException | None, str]] = [
@@ -193,8 +345,3 @@ def test_the_time_to_the_first_chunk_is_a_streams(stream: bool) -> None:
     assert (record.first_chunk_seconds is not None) == stream
     if stream:
         assert 0 <= record.first_chunk_seconds <= record.duration_seconds
-
-
-@pytest.mark.parametrize(("characters", "tokens"), [(0, 0), (1, 1), (43, 10), (430, 100)])
-def test_a_token_is_about_four_characters(characters: int, tokens: int) -> None:
-    assert tokens_in(characters) == tokens

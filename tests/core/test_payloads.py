@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -18,18 +17,18 @@ from energy_tracking.usage.payloads import (
     ENDPOINTS,
     USAGE_PATHS,
     endpoint_of,
-    generated_characters,
     identity_in,
     joules_from,
     measured_energy_in,
     measured_energy_in_headers,
-    prompt_characters,
     provider_of,
     refused_energy_in,
     response_facts,
     tool_usage_in,
+    unwrap_event,
     usage_in,
 )
+from energy_tracking.usage.text import count_prompt, generated_tokens
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2}
 
@@ -120,6 +119,23 @@ def test_a_null_usage_hides_none_that_lies_elsewhere() -> None:
     assert usage_in({"usage": None, "choices": []}) is None
 
 
+@pytest.mark.parametrize(
+    ("data", "is_wrapped"),
+    [
+        ({"event": "error", "data": {"code": 500}}, True),
+        ({"event": "image_generation.completed", "data": {"usage": USAGE}}, True),
+        ({"event": "error", "data": "text"}, False),
+        ({"data": {"usage": USAGE}}, False),
+        ({"event": {}, "data": {"usage": USAGE}}, False),
+        ({"object": "list", "data": [{"embedding": []}], "event": "done"}, False),
+    ],
+)
+def test_an_event_that_the_sdk_has_wrapped_is_unwrapped(
+    data: dict[str, Any], is_wrapped: bool
+) -> None:
+    assert unwrap_event(data) is (data["data"] if is_wrapped else data)
+
+
 IDENTITIES = [
     ({"id": "a", "model": "m", "status": "completed"}, ("a", "m", "completed")),
     ({"response": {"id": "a", "model": "m", "status": "queued"}}, ("a", "m", "queued")),
@@ -159,67 +175,6 @@ def test_what_has_no_usage_is_no_response(thing: object) -> None:
     assert response_facts(thing) is None
 
 
-# --- text ------------------------------------------------------------------------------
-
-
-def choice(**fields: Any) -> dict[str, Any]:
-    return {"choices": [fields]}
-
-
-CALLS = [{"function": {"name": "f", "arguments": "12345"}}, {"function": None}, None]
-GENERATED: list[tuple[dict[str, Any], int]] = [
-    (choice(delta={"content": "12345"}), 5),
-    (choice(message={"content": "12345"}), 5),
-    (choice(text="12345"), 5),
-    (choice(delta={"refusal": "12345"}), 5),
-    (choice(delta={"reasoning_content": "123", "content": "45"}), 5),
-    (choice(delta={"reasoning": "12345"}), 5),
-    (choice(delta={"reasoning_content": "12345", "reasoning": "12345"}), 5),
-    (choice(delta={"tool_calls": CALLS}), 5),
-    ({"choices": [{"delta": {"content": "12"}}, {"delta": {"content": "345"}}]}, 5),
-    (choice(delta={"content": None, "role": "assistant"}), 0),
-    (choice(delta=None, finish_reason="stop"), 0),
-    (choice(delta="12345"), 0),
-    ({"choices": []}, 0),
-    ({"choices": [None, 1]}, 0),
-    ({"type": "response.output_text.delta", "delta": "12345"}, 5),
-    ({"type": "response.function_call_arguments.delta", "delta": "12345"}, 5),
-    ({"type": "response.audio.delta", "delta": "12345"}, 0),
-    ({"type": "response.output_text.done", "text": "12345"}, 0),
-    ({"output": [{"content": [{"type": "output_text", "text": "12345"}]}]}, 5),
-    ({"output": [{"type": "function_call", "name": "f", "arguments": "12345"}]}, 5),
-    ({"output": [{"type": "reasoning", "summary": [{"text": "12345"}]}]}, 5),
-    ({"data": [{"embedding": "AAAA"}]}, 0),
-    ({}, 0),
-]
-
-
-@pytest.mark.parametrize(("data", "characters"), GENERATED, ids=json.dumps)
-def test_generated_text_is_measured(data: dict[str, Any], characters: int) -> None:
-    assert generated_characters(data) == characters
-
-
-PROMPTS: list[tuple[object, int]] = [
-    ({"messages": [{"role": "user", "content": "12345"}]}, 5),
-    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "12345"}]}]}, 5),
-    ({"messages": [{"content": [{"type": "image_url", "image_url": {"url": "data:…"}}]}]}, 0),
-    ({"messages": [{"tool_calls": [{"id": "x", "function": {"arguments": "12345"}}]}]}, 5),
-    ({"input": "12345", "instructions": "12345"}, 10),
-    ({"input": [{"role": "user", "content": "12345"}, {"output": "12345"}]}, 10),
-    ({"input": ["123", "45"]}, 5),
-    ({"prompt": "12345", "model": "gpt-4o", "user": "me"}, 5),
-    ({"tools": [{"type": "function", "function": {"name": "f", "description": "1234"}}]}, 5),
-    ({"input": [1, 2, 3]}, 0),
-    (None, 0),
-    ("text", 0),
-]
-
-
-@pytest.mark.parametrize(("body", "characters"), PROMPTS, ids=json.dumps)
-def test_the_text_of_a_prompt_is_measured(body: object, characters: int) -> None:
-    assert prompt_characters(body) == characters
-
-
 # --- anything at all -------------------------------------------------------------------
 
 KEYS = st.sampled_from(
@@ -239,8 +194,8 @@ ANYTHING = st.recursive(
 def test_no_body_of_any_shape_makes_reading_it_raise(data: dict[str, Any]) -> None:
     usage_in(data)
     assert all(part is None or isinstance(part, str) for part in identity_in(data))
-    assert generated_characters(data) >= 0
-    assert prompt_characters(data) >= 0
+    assert generated_tokens(data) >= 0
+    assert count_prompt(data).text_tokens >= 0
     response_facts(data)
     assert all(tool.usage for tool in tool_usage_in(data))
 

@@ -27,23 +27,22 @@ from energy_tracking.calls.record import (
     status_of,
 )
 from energy_tracking.lifecycle import defer
-from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.dialects import TokenUsage, read_usage, reports_tokens
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import (
-    CHARACTERS_PER_TOKEN,
     UNFINISHED,
     ToolUsage,
     created_in,
     error_code_in,
-    generated_characters,
     identity_in,
     measured_energy_in,
-    prompt_characters,
     refused_energy_in,
     tells_energy,
     tool_usage_in,
+    unwrap_event,
     usage_in,
 )
+from energy_tracking.usage.text import TEXT, count_prompt, generated_tokens, whole_tokens
 
 OWN_REPORT = "energy_tracking"
 """The reporter of a call that has no span, and that another instrumentation may report yet."""
@@ -105,7 +104,6 @@ class Call:
         "_deliver",
         "_latch",
         "asks_for_usage",
-        "characters",
         "created",
         "ended_at",
         "error_type",
@@ -124,6 +122,7 @@ class Call:
         "span",
         "started_at",
         "status",
+        "text_tokens",
         "tools",
     )
 
@@ -150,7 +149,7 @@ class Call:
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
         self.refused_energy: str | None = None
-        self.characters = 0
+        self.text_tokens = 0.0
         self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
         self.created: float | None = None
@@ -190,9 +189,11 @@ class Call:
             self.first_chunk_at = perf_counter()
         if not isinstance(data, Mapping):
             return
+        data = unwrap_event(data)
         usage = usage_in(data)
-        if usage is not None:
-            # The last one stands: servers that report continuously report sums so far.
+        if usage is not None and (self.raw_usage is None or reports_tokens(usage)):
+            # The last one stands: servers that report continuously report sums so far. Some
+            # end with one of zeros.
             self.raw_usage = usage
         if usage is not None or "svg_usage" in data:
             self.tools = tool_usage_in(data) or self.tools
@@ -200,9 +201,9 @@ class Call:
             self.observe_energy(data)
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
-            self.characters = max(self.characters, generated_characters(data))
+            self.text_tokens = max(self.text_tokens, generated_tokens(data))
         else:
-            self.characters += generated_characters(data)
+            self.text_tokens += generated_tokens(data)
         is_error = data.get("type") == "error"
         if is_error:
             self.error_type = error_code_in(data)
@@ -255,7 +256,7 @@ class Call:
 
     def record(self, estimate: Estimate) -> CallRecord:
         """Everything the call has shown, with its energy."""
-        usage, reason = self._usage()
+        usage, reason = self._read_tokens()
         outcome = Outcome(reason=reason)
         if usage is not None:
             rate = self._tokens_per_second(usage)
@@ -302,33 +303,61 @@ class Call:
         seconds = self.ended_at - self.first_chunk_at
         return (visible - 1) / seconds if visible > 1 and seconds > 0 else None
 
-    def _usage(self) -> tuple[TokenUsage | None, str | None]:
-        """The tokens, and what is less than reported about them."""
+    def _read_tokens(self) -> tuple[TokenUsage | None, str | None]:
+        """The tokens, and why less is known of them than could be."""
+        try:
+            return self._count_tokens()
+        except Exception as error:
+            # A call is counted, whatever it was made of.
+            return None, f"the tokens cannot be read: {type(error).__name__}"
+
+    def _count_tokens(self) -> tuple[TokenUsage | None, str | None]:
         usage = None if self.raw_usage is None else read_usage(self.raw_usage)
-        if usage is not None:
-            if usage.output_tokens or not self.characters:
-                return usage, None
-            seen = replace(
-                usage, output_tokens=tokens_in(self.characters), estimated=("output_tokens",)
+        text_tokens = whole_tokens(self.text_tokens)
+        if usage is None and not text_tokens:
+            return None, self._missing_reason()
+        if usage is None:
+            usage = TokenUsage(dialect=TEXT)
+            reason: str | None = (
+                f"no usage in the {'stream' if self.request.stream else 'response'}"
             )
-            return seen, "usage reports no output although text was generated"
-        if self.characters:
-            seen = TokenUsage(
-                input_tokens=tokens_in(prompt_characters(self.prompt)),
-                output_tokens=tokens_in(self.characters),
-                dialect="text",
-                estimated=("input_tokens", "output_tokens"),
-            )
-            return seen, f"no usage in the {'stream' if self.request.stream else 'response'}"
+        elif text_tokens and not usage.output_tokens:
+            nothing = "output" if usage.input_tokens else "tokens"
+            reason = f"usage reports no {nothing} although text was generated"
+        else:
+            reason = usage.fault
+            if usage.input_tokens or not usage.output_tokens:
+                return usage, reason
+        return self._add_text_tokens(usage, text_tokens, reason)
+
+    def _add_text_tokens(
+        self, usage: TokenUsage, text_tokens: int, reason: str | None
+    ) -> tuple[TokenUsage, str | None]:
+        """Fill in the counts that are zero, by the text of the request and of what came back.
+
+        Args:
+            usage: What the server reports, with zeros.
+            text_tokens: Tokens of the text that was generated.
+            reason: Why the usage is not enough.
+        """
+        counts: dict[str, Any] = {}
+        if not usage.input_tokens:
+            prompt = count_prompt(self.prompt)
+            tokens = whole_tokens(prompt.text_tokens) + prompt.image_tokens
+            if tokens or usage.dialect == TEXT:
+                counts = {"input_tokens": tokens, "input_image_tokens": prompt.image_tokens}
+                reason = (reason or "usage reports no input") + prompt.assumptions
+        if not usage.output_tokens:
+            counts["output_tokens"] = text_tokens
+        estimated = tuple(name for name in ("input_tokens", "output_tokens") if name in counts)
+        return replace(usage, **counts, estimated=estimated), reason
+
+    def _missing_reason(self) -> str:
+        """Why there is neither a usage nor a text."""
         if self.error_type is not None:
-            return None, f"failed with {self.error_type}"
+            return f"failed with {text_of(self.error_type)}"
         if self.status in UNFINISHED:
-            return None, f"still {self.status} when last seen"
+            return f"still {self.status} when last seen"
         if self.raw_usage is not None:
-            return None, "no token counts in the usage"
-        return None, "no usage in the response" if self.observed else "nothing was read"
-
-
-def tokens_in(characters: int) -> int:
-    """About how many tokens a text has; at least one where there is any text."""
-    return max(1, round(characters / CHARACTERS_PER_TOKEN)) if characters else 0
+            return "no token counts in the usage"
+        return "no usage in the response" if self.observed else "nothing was read"

@@ -19,13 +19,6 @@ from typing import Any
 from energy_tracking.units import joules_from_wh
 from energy_tracking.usage.names import text_of as text_of
 
-CHARACTERS_PER_TOKEN = 4.3
-"""Characters of text per token [1], for streams and responses without a usage.
-
-English prose and code lie near 4 to 4.5 with the tokenisers of today; other scripts are
-far lower. It is only used where the alternative is to count nothing, and says so.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -93,7 +86,7 @@ USAGE_PATHS: tuple[tuple[str | int, ...], ...] = (
     ("response", "usage"),  # Responses API stream events
     ("x_groq", "usage"),
     ("choices", 0, "usage"),  # Moonshot
-    ("data", "usage"),  # events the SDK wraps with their name
+    ("data", "usage"),  # of gateways that wrap a response
 )
 
 UNFINISHED = frozenset({"queued", "in_progress"})
@@ -152,8 +145,6 @@ SUM_OF_PARTS = b"total"
 
 IMAGE_TOOL = "image_generation"
 
-_TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "text")
-
 
 def endpoint_of(method: str, path: str) -> Endpoint | None:
     """The inference endpoint a request goes to; None if it runs no inference.
@@ -198,7 +189,16 @@ def usage_in(data: Mapping[str, Any]) -> object | None:
                 break
         if found is not None:
             return found  # type: ignore[no-any-return]
-    return None
+    # Of llama.cpp's server, which counts in it whether a usage was asked for or not.
+    timings = data.get("timings")
+    has_counts = isinstance(timings, Mapping) and type(timings.get("predicted_n")) is int
+    return timings if has_counts else None
+
+
+def unwrap_event(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a server sent: the SDK hands some events on inside of another, with their name."""
+    inner = data.get("data")
+    return inner if isinstance(inner, Mapping) and isinstance(data.get("event"), str) else data
 
 
 def joules_from(value: object, unit_joules: float = 1.0) -> float | None:
@@ -382,8 +382,12 @@ def created_in(data: Mapping[str, Any]) -> float | None:
 
 def _created(body: object) -> float | None:
     created = _first_of(body, ("created", "created_at"))
-    is_number = isinstance(created, int | float) and not isinstance(created, bool)
-    return float(created) if is_number else None  # type: ignore[arg-type]
+    if not isinstance(created, int | float) or isinstance(created, bool):
+        return None
+    try:
+        return float(created)
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,75 +437,3 @@ def _first_of(source: object, names: tuple[str, ...]) -> object:
         if found is not None:
             return found
     return None
-
-
-def generated_characters(data: Mapping[str, Any]) -> int:
-    """Characters of generated text in a body or a stream event.
-
-    Chat and legacy completions keep it in ``choices`` (a ``delta`` while streaming),
-    Responses events in ``delta``, Responses bodies in ``output``. Tool-call arguments
-    are generated text too.
-    """
-    choices = data.get("choices")
-    if isinstance(choices, list):
-        return sum(_choice_characters(choice) for choice in choices)
-    delta = data.get("delta")
-    if isinstance(delta, str):
-        # Audio comes base64-encoded; its transcript has events of its own.
-        return 0 if str(data.get("type")).endswith("audio.delta") else len(delta)
-    output = data.get("output")
-    if isinstance(output, list):
-        return sum(len(text) for item in output for text in _strings(item, _OUTPUT_KEYS))
-    return 0
-
-
-def prompt_characters(body: object) -> int:
-    """Characters of text in a request body; images, audio and files are not text."""
-    if not isinstance(body, Mapping):
-        return 0
-    return sum(
-        len(text)
-        for key in ("messages", "input", "instructions", "prompt", "tools")
-        for text in _strings(body.get(key), _PROMPT_KEYS)
-    )
-
-
-_OUTPUT_KEYS = frozenset({"content", "text", "arguments", "summary", "refusal", "input"})
-_PROMPT_KEYS = frozenset(
-    {"content", "text", "arguments", "output", "input", "prompt", "tool_calls"}
-    | {"function", "name", "description", "parameters"}
-)
-
-
-def _choice_characters(choice: object) -> int:
-    if not isinstance(choice, Mapping):
-        return 0
-    count = len(choice["text"]) if isinstance(choice.get("text"), str) else 0
-    message = choice.get("delta") or choice.get("message")
-    if not isinstance(message, Mapping):
-        return count
-    for key in _TEXT_KEYS:
-        text = message.get(key)
-        if text and isinstance(text, str):
-            count += len(text)
-            if key == "reasoning_content":
-                break  # some servers repeat the same text under "reasoning"
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") if isinstance(call, Mapping) else None
-        arguments = function.get("arguments") if isinstance(function, Mapping) else None
-        if isinstance(arguments, str):
-            count += len(arguments)
-    return count
-
-
-def _strings(value: object, keys: frozenset[str]) -> Iterator[str]:
-    """The strings below a value, descending only into the given keys."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, below in value.items():
-            if key in keys:
-                yield from _strings(below, keys)
-    elif isinstance(value, (list, tuple)):
-        for below in value:
-            yield from _strings(below, keys)
