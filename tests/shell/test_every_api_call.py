@@ -215,7 +215,7 @@ class Way:
     estimated: bool = field(default=False)
 
 
-FROM_TEXT = (7, 1)  # the prompt's 30 characters, and "Hello!"
+FROM_TEXT = (14, 1)  # the 30 characters of the prompt and what stands around it, and "Hello!"
 CC, RC = "chat.completions.create", "responses.create"
 CHAT_JSON, RESPONSE_JSON = json_reply(chat_completion()), json_reply(response_object())
 LEGACY_JSON = json_reply(completion())

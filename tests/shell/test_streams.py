@@ -261,7 +261,8 @@ async def test_every_ending_is_recorded_once(
         return
     text = "".join(TEXT) if expected == "whole" else TEXT[0]
     assert (record.status, record.usage.output_tokens) == ("partial", tokens(text))
-    assert record.usage.input_tokens == tokens(PROMPT)
+    # A message has 4 of its own, the reply 3 before it.
+    assert record.usage.input_tokens == pytest.approx(len(PROMPT) / 4.3 + 4 + 3, abs=0.5)
     assert attributes["energy_tracking.tokens_estimated"] == "input_tokens,output_tokens"
     assert attributes["energy_tracking.status"] == "partial"
     assert "gen_ai.usage.output_tokens" not in attributes
