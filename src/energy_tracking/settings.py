@@ -32,6 +32,7 @@ from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 PREFIX = "ENERGY_TRACKING_"
 INCLUDE_USAGE = ("auto", "always", "never")
 SPANS = ("auto", "own", "annotate", "off")
+METRICS = ("on", "off")
 
 
 class SettingArguments(TypedDict, total=False):
@@ -56,6 +57,7 @@ class SettingArguments(TypedDict, total=False):
     model_mapping: Mapping[str, str] | None
     profiles: str | os.PathLike[str] | None
     spans: str | None
+    metrics: str | None
     metric_tags: Iterable[str] | None
     ledger: str | os.PathLike[str] | None
     summary: bool | None
@@ -287,6 +289,11 @@ class Settings:
         " own otherwise, always our own, only others', or no spans",
         choices=SPANS,
     )
+    metrics: str = _setting(
+        "on",
+        "whether metrics are recorded; off where somebody else makes metrics of the spans",
+        choices=METRICS,
+    )
     metric_tags: tuple[str, ...] = _setting(
         (),
         "tags of sessions that metrics carry too; each distinct value adds a time series",
@@ -339,6 +346,11 @@ class Settings:
             raise ConfigurationError(
                 f"{origins['attention_mode']} has no effect on method {CALIBRATED_METHOD!r}, got "
                 f"{values['attention_mode']!r}; leave it unset, or use method 'reference'"
+            )
+        if values.get("metrics") == "off" and values.get("metric_tags"):
+            raise ConfigurationError(
+                f"{origins['metric_tags']} has no effect while {origins['metrics']} is 'off', got "
+                f"{values['metric_tags']!r}; leave it unset, or use 'on'"
             )
         if values.get("timing_evidence") and "gpu" not in values:
             raise ConfigurationError(

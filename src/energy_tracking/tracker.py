@@ -80,6 +80,8 @@ class Tracker:
             arguments.get("meter_provider"),
             VERSION,
             self.settings.metric_tags,
+            self.settings.metrics,
+            self._boundaries("telemetry.end"),
         )
         with naming("ledger"):
             path = self.settings.ledger

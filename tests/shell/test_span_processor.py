@@ -12,14 +12,15 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from energy_tracking import Session, TokenUsage, Tracker, wrap_openai
+from energy_tracking import CallRecord, Session, TokenUsage, Tracker, wrap_openai
 from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
 from energy_tracking.telemetry.metrics import ENERGY_METRIC
 from energy_tracking.usage.span_dialects import CALL_KINDS, USAGE_ATTRIBUTES, span_facts
-from loopback import Flavour, Loopback, chat_completion, json_reply
+from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
+from observed_calls import collect
 from own_errors import keep_error
 
 ENERGY = "energy_tracking.total_energy_joules"
@@ -202,6 +203,32 @@ def test_settings_hold_for_spans_of_others(settings: dict[str, Any]) -> None:
         bench.tracer.start_span("theirs", attributes=CHAT).end()
     assert bench.energies == {"theirs": None}
     assert session.totals.calls == (0 if "disabled" in settings else 1)
+
+
+@pytest.mark.parametrize("ask", ["force_flush", "shutdown"])
+@pytest.mark.parametrize("order", ["ours first", "exporter first"])
+async def test_a_flush_delivers_streams_that_were_dropped(
+    loopback: Loopback, flavour: Flavour, ask: str, order: str
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    records: list[CallRecord] = []
+    arguments: dict[str, Any] = {"tracer_provider": provider, "on_error": keep_error}
+    arguments["on_record"] = records.append
+    processors = [EnergySpanProcessor(**arguments), BatchSpanProcessor(exporter)]
+    for processor in processors if order == "ours first" else reversed(processors):
+        provider.add_span_processor(processor)
+    client = flavour.client(loopback.base_url)
+    wrap_openai(client, include_usage="always", **arguments)
+    loopback.serve(sse(*chat_chunks("Hello", "!"), DONE))
+    stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+    await flavour.next(stream)
+    del stream
+    await collect()
+    getattr(provider, ask)()
+    assert len(records) == 1
+    # A processor that is shut down before takes no span any more.
+    exported = 0 if (ask, order) == ("shutdown", "exporter first") else 1
+    assert len(exporter.get_finished_spans()) == exported
 
 
 def test_an_error_of_ours_does_not_keep_a_span_open() -> None:

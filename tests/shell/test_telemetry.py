@@ -20,7 +20,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
-from energy_tracking import CallRecord, Session, wrap_openai
+from energy_tracking import (
+    CallRecord,
+    ConfigurationError,
+    Session,
+    Tracker,
+    track_energy,
+    wrap_openai,
+)
 from energy_tracking.estimator.roofline.request import estimate_request
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry import attributes as tables
@@ -481,6 +488,125 @@ async def test_without_an_sdk_sessions_still_work_and_no_provider_is_set(
         await flavour.call(client.chat.completions.create, **REQUEST)
     assert session.total_energy_wh > 0
     assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == before
+
+
+@pytest.mark.parametrize("where", ["at the top", "in a parent", "read outside of it", "no span"])
+async def test_exemplars_point_to_the_span_of_the_call(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry, where: str
+) -> None:
+    client = flavour.client(loopback.base_url)
+    spans = "off" if where == "no span" else "auto"
+    wrap_openai(client, include_usage="always", spans=spans, **telemetry.arguments)
+    tracer = telemetry.tracer_provider.get_tracer("app")
+    if where == "at the top":
+        loopback.serve(json_reply(chat_completion()))
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    elif where == "read outside of it":
+        loopback.serve(sse(*chat_chunks("Hello", "!"), DONE))
+        with tracer.start_as_current_span("parent"):
+            stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+        _ = [chunk async for chunk in flavour.items(stream)]
+    else:
+        loopback.serve(json_reply(chat_completion()))
+        with tracer.start_as_current_span("parent"):
+            await flavour.call(client.chat.completions.create, **REQUEST)
+    # Where we have none, it is the one that the call was made in.
+    name = "parent" if where == "no span" else "chat gpt-4o"
+    (span,) = [span for span in telemetry.spans if span.name == name]
+    assert span.context is not None
+    expected = {(span.context.trace_id, span.context.span_id)}
+    data = telemetry.reader.get_metrics_data()
+    assert data is not None
+    found = {
+        metric.name: {
+            (each.trace_id, each.span_id)
+            for point in metric.data.data_points
+            for each in point.exemplars
+        }
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+    }
+    measured = {metric.name for metric in names.METRICS} - {names.UNESTIMATED_METRIC}
+    assert found == dict.fromkeys(measured, expected)
+
+
+async def test_an_exemplar_beside_another_instrumentation_points_to_its_span(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+    tracer = telemetry.tracer_provider.get_tracer("somebody.else")
+    theirs = {"gen_ai.operation.name": "chat"}
+    with tracer.start_as_current_span("theirs", attributes=theirs) as span:
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    (point,) = telemetry.metric(names.ENERGY_METRIC).data.data_points
+    assert [each.span_id for each in point.exemplars] == [span.get_span_context().span_id]
+
+
+@pytest.mark.parametrize("setting", ["argument", "environment"])
+async def test_metrics_are_turned_off_alone(
+    loopback: Loopback,
+    flavour: Flavour,
+    telemetry: Telemetry,
+    setting: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    if setting == "environment":
+        monkeypatch.setenv("ENERGY_TRACKING_METRICS", "off")
+    given: Any = {"metrics": "off"} if setting == "argument" else {}
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments, **given)
+    with Session() as session:
+        await flavour.call(client.chat.completions.create, **REQUEST)
+    assert telemetry.metric_names() == set()
+    assert session.totals.calls == 1
+    assert "energy_tracking.total_energy_joules" in (telemetry.spans[0].attributes or {})
+
+
+def test_tags_of_metrics_that_are_off_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"metric_tags has no effect while metrics is"):
+        Tracker(metrics="off", metric_tags=["team"])
+
+
+MEASURED = CHAT_USAGE | {"energy_joules": 5.0}
+
+
+@pytest.mark.parametrize("usage", [MEASURED, CHAT_USAGE], ids=["measured", "estimated"])
+async def test_the_range_of_a_span_contains_its_total(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry, usage: dict[str, Any]
+) -> None:
+    loopback.serve(json_reply(chat_completion(usage=usage)))
+    client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
+
+    @track_energy(name="function", **telemetry.arguments)
+    async def answer() -> None:
+        for _ in range(2):
+            await flavour.call(client.chat.completions.create, **REQUEST)
+
+    with Session() as session:
+        await answer()
+    spans: list[dict[str, Any]] = [dict(span.attributes or {}) for span in telemetry.spans]
+    call, _, function = spans
+    for attributes, prefix in ((call, ""), (function, "rollup.")):
+        low, total, high = (
+            attributes[f"energy_tracking.{prefix}total_energy_{end}joules"]
+            for end in ("low_", "", "high_")
+        )
+        assert low <= total <= high, prefix
+        assert (low == total == high) is (usage is MEASURED)
+    totals = session.totals
+    assert (
+        totals.total_energy_low_joules
+        <= totals.total_energy_joules
+        <= totals.total_energy_high_joules
+    )
+    if usage is MEASURED:
+        # The range of the estimate beside it is kept.
+        assert (
+            call["energy_tracking.estimated_energy_low_joules"]
+            < call["energy_tracking.estimated_energy_joules"]
+            < call["energy_tracking.estimated_energy_high_joules"]
+        )
+        assert call["energy_tracking.total_energy_joules"] == 5.0
 
 
 async def test_energy_that_is_no_number_reaches_no_backend(

@@ -23,8 +23,7 @@ an agent, chain, tool        is a sum; its energy is not that of one call with t
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from functools import partial
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakValueDictionary
@@ -32,8 +31,9 @@ from weakref import WeakValueDictionary
 from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.session import current_session
-from energy_tracking.lifecycle import open_calls
+from energy_tracking.lifecycle import open_calls, run_deferred
 from energy_tracking.openai_client.request import is_sending
+from energy_tracking.telemetry.placing import BeforeEnd
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.span_dialects import SpanFacts, span_facts
@@ -88,6 +88,11 @@ class SpanEnricher:
         """
         self.tracker = Tracker(**arguments)
         self.enabled = not self.tracker.settings.disabled
+
+    def _enrich_safely(self, span: Any, watched: _Watched) -> None:
+        with self.tracker.boundary("enrich.end"):
+            if span.is_recording():
+                self.enrich(span, watched)
 
     def enrich(self, span: Any, watched: _Watched) -> None:
         """Count the call a span stands for, unless it is counted; put its energy on it.
@@ -144,7 +149,8 @@ def _close_if_open(span: Any, facts: SpanFacts) -> None:
 class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, unused-ignore]
     """Puts energy on every span with GenAI token counts, of whichever instrumentation.
 
-    Add it to a tracer provider, before or after the exporters'. Sessions, metrics and
+    Add it to a tracer provider, best before the exporters' processors: a flush of the provider
+    then exports the calls that this one delivers first. Sessions, metrics and
     ``on_record`` are told of these calls as of those of a tracked client. Calls that a
     tracked client has counted are not counted again; calls passed to ``Tracker.record``
     with the ``response_id`` that the span has are not either.
@@ -174,35 +180,36 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
         watched = _watched.get(span_id)
         if watched is None:
             watched = _watched[span_id] = _Watched(around, current_session(), is_sending())
-        span.end = _enriched_end(span, watched, self)
+        BeforeEnd(span, partial(self._enrich_safely, span, watched))
 
     def on_end(self, span: object) -> None:
         """Nothing is left to do."""
 
     def shutdown(self) -> None:
-        """Leave the spans alone from now on."""
+        """Deliver what is pending, and leave the spans alone from now on."""
+        self._deliver_pending()
         self.enabled = False
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is held back."""
-        return True
+        """Deliver what is pending, calls whose streams were dropped, and flush their spans.
 
+        Args:
+            timeout_millis: How long each of the other processors may take [ms].
 
-def _enriched_end(span: Any, watched: _Watched, enricher: SpanEnricher) -> Callable[..., None]:
-    original = span.end
-    ended = threading.Lock()
+        Returns:
+            Whether they have all been flushed.
+        """
+        self._deliver_pending()
+        # Those that were added before this one have been flushed already, without these spans.
+        is_flushed = True
+        with self.tracker.boundary("enrich.flush"):
+            for processor in self.tracker.telemetry.pipeline.processors:
+                is_flushed = processor.force_flush(timeout_millis) is not False and is_flushed
+        return is_flushed
 
-    def end(*args: Any, **kwargs: Any) -> None:
-        if ended.acquire(blocking=False):
-            with enricher.tracker.boundary("enrich.end"):
-                # Without this the span would be in a reference cycle.
-                if vars(span).get("end") is end:
-                    del span.end
-                if span.is_recording():
-                    enricher.enrich(span, watched)
-        original(*args, **kwargs)
-
-    return end
+    def _deliver_pending(self) -> None:
+        with self.tracker.boundary("enrich.flush"):
+            run_deferred()
 
 
 class EnergyCompletionHook(SpanEnricher):

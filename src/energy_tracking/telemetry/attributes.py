@@ -86,10 +86,26 @@ def _read_total_wh(record: CallRecord) -> float | None:
     return None if joules is None else wh_from_joules(joules)
 
 
-def _read_estimate_beside_measured(record: CallRecord) -> float | None:
-    if record.measured_energy_joules is None or record.estimate is None:
-        return None
-    return record.estimate.total_energy_joules
+def _read_range_end(name: str) -> Read:
+    """Reads an end of the range of the total: that of a measured energy is the energy itself."""
+
+    def read(record: CallRecord) -> Any:
+        if record.measured_energy_joules is not None:
+            return record.measured_energy_joules
+        return record.estimate and getattr(record.estimate, name)
+
+    return read
+
+
+def _read_beside_measured(name: str) -> Read:
+    """Reads the estimate where the total is a measured energy."""
+
+    def read(record: CallRecord) -> Any:
+        if record.measured_energy_joules is None or record.estimate is None:
+            return None
+        return getattr(record.estimate, name)
+
+    return read
 
 
 REQUEST_ATTRIBUTES: tuple[Attribute[CallRequest], ...] = (
@@ -178,7 +194,19 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         "energy_tracking.estimated_energy_joules",
         "J",
         "the estimate beside a measured energy",
-        _read_estimate_beside_measured,
+        _read_beside_measured("total_energy_joules"),
+    ),
+    Attribute(
+        "energy_tracking.estimated_energy_low_joules",
+        "J",
+        "its 90 % range, low end",
+        _read_beside_measured("total_energy_low_joules"),
+    ),
+    Attribute(
+        "energy_tracking.estimated_energy_high_joules",
+        "J",
+        "the same, high end",
+        _read_beside_measured("total_energy_high_joules"),
     ),
     Attribute(
         "energy_tracking.prefill_energy_joules",
@@ -207,14 +235,14 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
     Attribute(
         "energy_tracking.total_energy_low_joules",
         "J",
-        "90 % range of the estimate, low end",
-        _read_estimate("total_energy_low_joules"),
+        "90 % range of the energy, low end; of a measured one the energy itself",
+        _read_range_end("total_energy_low_joules"),
     ),
     Attribute(
         "energy_tracking.total_energy_high_joules",
         "J",
         "the same, high end",
-        _read_estimate("total_energy_high_joules"),
+        _read_range_end("total_energy_high_joules"),
     ),
     Attribute(
         "energy_tracking.calibrated_energy_joules",
@@ -398,6 +426,18 @@ ROLLUP_ATTRIBUTES: tuple[Attribute[Totals], ...] = (
         lambda totals: totals.total_energy_wh,
     ),
     Attribute(
+        "energy_tracking.rollup.total_energy_low_joules",
+        "J",
+        "90 % range of the sum, low end",
+        lambda totals: totals.total_energy_low_joules,
+    ),
+    Attribute(
+        "energy_tracking.rollup.total_energy_high_joules",
+        "J",
+        "the same, high end",
+        lambda totals: totals.total_energy_high_joules,
+    ),
+    Attribute(
         "energy_tracking.rollup.calibrated_energy_joules",
         "J",
         "the calibrated number in sum",
@@ -410,6 +450,36 @@ ROLLUP_ATTRIBUTES: tuple[Attribute[Totals], ...] = (
         lambda totals: totals.calibrated_calls,
     ),
 )
+
+
+MOST_IMPORTANT = (
+    "energy_tracking.total_energy_joules",
+    "energy_tracking.status",
+    "energy_tracking.rollup.total_energy_joules",
+    "energy_tracking.rollup.calls",
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "gen_ai.response.model",
+    "error.type",
+    "energy_tracking.reason",
+    "energy_tracking.total_energy_low_joules",
+    "energy_tracking.total_energy_high_joules",
+    "energy_tracking.calibrated_energy_joules",
+    "energy_tracking.method",
+    "energy_tracking.gpu",
+    "energy_tracking.total_energy_wh",
+)
+"""What a span that does not hold all keeps first; then come tags, then the order of the tables."""
+
+_RANKS = {name: rank for rank, name in enumerate(MOST_IMPORTANT)}
+
+
+def most_important_first(names: Iterable[str]) -> list[str]:
+    """Sort names of attributes: the most important, tags, and the others as they come."""
+    beside = len(MOST_IMPORTANT)
+    return sorted(
+        names, key=lambda name: _RANKS.get(name, beside + (not name.startswith(TAG_PREFIX)))
+    )
 
 
 def read_attributes(rows: Iterable[Attribute[SourceT]], source: SourceT) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider, get_meter
 
 from energy_tracking.calls.record import CallRecord
@@ -89,17 +90,18 @@ class CallMetrics:
         self._tags = tags
         self._instruments = {metric.name: metric.create(meter) for metric in METRICS}
 
-    def record(self, record: CallRecord, *, tokens_and_duration: bool) -> None:
+    def record(self, record: CallRecord, context: Context, tokens_and_duration: bool) -> None:
         """Add a call.
 
         Args:
             record: The finished call.
+            context: The context of the call, whose span exemplars point to.
             tokens_and_duration: Whether nobody else reports these two.
         """
         common = self._common_attributes(record)
-        self._record_energy(record, common)
+        self._record_energy(record, context, common)
         if tokens_and_duration:
-            self._record_tokens_and_duration(record, common)
+            self._record_tokens_and_duration(record, context, common)
 
     def _common_attributes(self, record: CallRecord) -> dict[str, Any]:
         request = record.request
@@ -116,26 +118,31 @@ class CallMetrics:
             common |= {TAG_PREFIX + name: tags[name] for name in self._tags if name in tags}
         return common
 
-    def _record_energy(self, record: CallRecord, common: dict[str, Any]) -> None:
+    def _record_energy(self, record: CallRecord, context: Context, common: dict[str, Any]) -> None:
         joules = record.total_energy_joules
         if joules is not None and math.isfinite(joules):
             attributes = common | {"energy_tracking.status": record.status}
             if record.estimate is not None:
                 attributes["energy_tracking.gpu"] = record.estimate.gpu
                 attributes["energy_tracking.method"] = record.estimate.method
-            self._instruments[ENERGY_METRIC].add(joules, attributes)
-            self._instruments[ENERGY_PER_CALL_METRIC].record(joules, attributes)
+            self._instruments[ENERGY_METRIC].add(joules, attributes, context)
+            self._instruments[ENERGY_PER_CALL_METRIC].record(joules, attributes, context)
         elif record.usage is not None or record.error_type is None:
             # A call that raised and used nothing known is in the duration's `error.type`.
-            self._instruments[UNESTIMATED_METRIC].add(1, common)
+            self._instruments[UNESTIMATED_METRIC].add(1, common, context)
 
-    def _record_tokens_and_duration(self, record: CallRecord, common: dict[str, Any]) -> None:
+    def _record_tokens_and_duration(
+        self, record: CallRecord, context: Context, common: dict[str, Any]
+    ) -> None:
         if record.duration_seconds:
             error = {} if record.error_type is None else {"error.type": record.error_type}
-            self._instruments[DURATION_METRIC].record(record.duration_seconds, common | error)
+            self._instruments[DURATION_METRIC].record(
+                record.duration_seconds, common | error, context
+            )
         if record.usage is None:
             return
         for kind, count in (("input", "input_tokens"), ("output", "output_tokens")):
             if count not in record.usage.estimated:
                 tokens = getattr(record.usage, count)
-                self._instruments[TOKEN_METRIC].record(tokens, common | {"gen_ai.token.type": kind})
+                attributes = common | {"gen_ai.token.type": kind}
+                self._instruments[TOKEN_METRIC].record(tokens, attributes, context)

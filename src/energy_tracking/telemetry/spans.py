@@ -10,7 +10,7 @@ that is open for the same call and that the energy is put on. What is put there 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter, time_ns
 from typing import Any, TypedDict
@@ -40,11 +40,18 @@ from energy_tracking.telemetry.attributes import (
     SCHEMA_URL,
     SCOPE,
     TOKEN_ATTRIBUTES,
-    Attribute,
     call_attributes,
     read_attributes,
 )
 from energy_tracking.telemetry.metrics import CallMetrics
+from energy_tracking.telemetry.pipelines import Pipeline
+from energy_tracking.telemetry.placing import (
+    BeforeEnd,
+    Placer,
+    can_wait_for_end,
+    limit_of,
+    room_on,
+)
 from energy_tracking.usage.span_dialects import stands_for_a_call
 
 # The plain key is what instrumentations of the contrib repository set, the other one what
@@ -53,6 +60,10 @@ _SUPPRESSION_KEYS = (
     "suppress_instrumentation",
     getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
 )
+
+ESSENTIAL = 2
+"""How many of the most important attributes a span of the call must hold [1]: the energy and its
+status."""
 
 _CLAIM = "_energy_tracking_call"
 """Name of what marks another instrumentation's span as one call's."""
@@ -71,16 +82,19 @@ class CallSpan:
     Attributes:
         span: The span.
         own: Whether it is ours, and ends with the call.
-        alone: Whether nobody else tells of the call's tokens and duration.
+        alone: Whether nobody else reports the call's tokens and duration.
+        context: OpenTelemetry's context of the call, with the span in it.
     """
 
-    __slots__ = ("_telemetry", "alone", "own", "span", "started_at")
+    __slots__ = ("_telemetry", "alone", "context", "own", "span", "started_at")
 
     def __init__(self, telemetry: Telemetry, span: Span, own: bool, alone: bool) -> None:
         self._telemetry = telemetry
         self.span = span
         self.own = own
         self.alone = alone
+        has_span = span.get_span_context().is_valid
+        self.context = trace.set_span_in_context(span) if has_span else otel_context.get_current()
         self.started_at = perf_counter()
 
     @property
@@ -95,7 +109,9 @@ class CallSpan:
 
     def current(self) -> AbstractContextManager[None]:
         """Make our own span current, so that HTTP spans become its children."""
-        return _current(self.span) if self.own else nullcontext()
+        if not (self.own and self.span.get_span_context().is_valid):
+            return nullcontext()
+        return PlacedContext(self.context)
 
     def part(self, request: CallRequest) -> CallSpan:
         """Open one below it, for what another model did for the call."""
@@ -115,14 +131,17 @@ class CallSpan:
 class FunctionSpan:
     """The span of one run of a decorated function."""
 
-    __slots__ = ("_span",)
+    __slots__ = ("_placer", "_span")
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, placer: Placer) -> None:
         self._span = span
+        self._placer = placer
 
     def current(self) -> AbstractContextManager[None]:
         """Make it current, so that the calls inside become its children."""
-        return _current(self._span)
+        if not self._span.get_span_context().is_valid:
+            return nullcontext()
+        return PlacedContext(trace.set_span_in_context(self._span))
 
     def end(
         self, totals: Totals, error_type: str | None = None, ended_at: int | None = None
@@ -135,10 +154,11 @@ class FunctionSpan:
             ended_at: When it ended, if not now [ns since the epoch].
         """
         if self._span.is_recording():
-            self._span.set_attributes(read_attributes(ROLLUP_ATTRIBUTES, totals))
+            attributes = read_attributes(ROLLUP_ATTRIBUTES, totals)
             if error_type is not None:
-                self._span.set_attribute("error.type", error_type)
+                attributes["error.type"] = error_type
                 self._span.set_status(Status(StatusCode.ERROR))
+            self._placer.put(self._span, attributes)
         self._span.end(ended_at)
 
 
@@ -152,6 +172,8 @@ class Telemetry:
         meter_provider: MeterProvider | None = None,
         version: str | None = None,
         metric_tags: Iterable[str] = (),
+        metrics: str = "on",
+        boundary: AbstractContextManager[Any] | None = None,
     ) -> None:
         """Make the instruments.
 
@@ -161,10 +183,17 @@ class Telemetry:
             meter_provider: Used in place of the global one.
             version: Version of this library, for the instrumentation scope.
             metric_tags: Tags of sessions that the metrics carry too.
+            metrics: ``"on"`` or ``"off"``, see the settings.
+            boundary: Catches our own errors in what runs when another span ends.
         """
         self._spans = spans
+        self._boundary = nullcontext() if boundary is None else boundary
+        self._placer = Placer()
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
-        self._metrics = CallMetrics(meter_provider, version, tuple(metric_tags))
+        self.pipeline = Pipeline(self._tracer)
+        self._metrics: CallMetrics | None = None
+        if metrics == "on":
+            self._metrics = CallMetrics(meter_provider, version, tuple(metric_tags))
 
     def start(self, request: CallRequest) -> CallSpan | None:
         """Open a span, or find the one to add to; None where telemetry is suppressed."""
@@ -213,57 +242,100 @@ class Telemetry:
     def start_function(self, name: str) -> FunctionSpan:
         """Open the span of a decorated function."""
         own = self._spans in ("auto", "own") and not _suppressed()
-        return FunctionSpan(self._tracer.start_span(name) if own else INVALID_SPAN)
+        span = self._tracer.start_span(name) if own else INVALID_SPAN
+        return FunctionSpan(span, self._placer)
 
     def _end(
         self, call_span: CallSpan, record: CallRecord, running_total_energy_joules: float | None
     ) -> None:
-        # Tokens that somebody else reports too would be doubled in every backend.
-        tokens = TOKEN_ATTRIBUTES if call_span.alone else ()
-        span, facts = call_span.span, RESPONSE_ATTRIBUTES + tokens + ENERGY_ATTRIBUTES
         if call_span.own:
-            self._fill(span, facts, record, running_total_energy_joules)
+            # Tokens that somebody else reports too would be doubled in every backend.
+            tokens = TOKEN_ATTRIBUTES if call_span.alone else ()
+            rows = RESPONSE_ATTRIBUTES + tokens + ENERGY_ATTRIBUTES
+            attributes = call_attributes(rows, record, running_total_energy_joules)
             # A stream dropped unread is settled later than it ended.
             late = perf_counter() - call_span.started_at - record.duration_seconds
-            span.end(time_ns() - int(late * 1e9) if late > 1e-3 else None)
-        elif span.is_recording():
-            span.set_attributes(
-                call_attributes(ENERGY_ATTRIBUTES, record, running_total_energy_joules)
+            self._end_own(
+                call_span.span,
+                record,
+                attributes,
+                time_ns() - int(late * 1e9) if late > 1e-3 else None,
             )
         elif self._spans != "off":
-            # It ended before the stream did: a short span of our own, linked to it.
-            span = self._tracer.start_span(
-                _name(record.request),
-                context=trace.set_span_in_context(span),
-                kind=SpanKind.CLIENT,
-                attributes=read_attributes(REQUEST_ATTRIBUTES, record.request),
-                links=[Link(span.get_span_context())],
-            )
-            self._fill(span, ENERGY_ATTRIBUTES, record, running_total_energy_joules)
-            span.end()
-        self._metrics.record(record, tokens_and_duration=call_span.alone)
+            attributes = call_attributes(ENERGY_ATTRIBUTES, record, running_total_energy_joules)
+            self._put_onto_theirs(call_span.span, record, attributes)
+        if self._metrics is not None:
+            self._metrics.record(record, call_span.context, call_span.alone)
 
-    def _fill(
+    def _end_own(
         self,
         span: Span,
-        rows: Iterable[Attribute[CallRecord]],
         record: CallRecord,
-        running_total_energy_joules: float | None,
+        attributes: Mapping[str, Any],
+        ended_at: int | None = None,
     ) -> None:
+        """End a span of ours.
+
+        Args:
+            span: The span.
+            record: The call.
+            attributes: What it is to hold, name -> value.
+            ended_at: When it ended, if not now [ns since the epoch].
+        """
         if span.is_recording():
-            span.set_attributes(call_attributes(rows, record, running_total_energy_joules))
+            self._placer.put(span, attributes, at_least=ESSENTIAL)
             if record.error_type is not None:
                 span.set_status(Status(StatusCode.ERROR))
+        span.end(ended_at)
+
+    def _put_onto_theirs(
+        self, span: Any, record: CallRecord, attributes: Mapping[str, Any]
+    ) -> None:
+        """Put attributes onto another instrumentation's span, when it ends.
+
+        Args:
+            span: The span.
+            record: The call.
+            attributes: Name -> value.
+        """
+
+        def put() -> None:
+            with self._boundary:
+                room = room_on(span)
+                if span.is_recording() and (room is None or room >= ESSENTIAL):
+                    self._placer.put(span, attributes)
+                else:
+                    self._add_linked_span(span, record, attributes)
+
+        if limit_of(span) is None or not can_wait_for_end(span):
+            put()
+            return
+        waiting = BeforeEnd(span, put)
+        if not span.is_recording():  # it has ended in between
+            waiting.run()
+
+    def _add_linked_span(
+        self, theirs: Span, record: CallRecord, attributes: Mapping[str, Any]
+    ) -> None:
+        """Add a short span of our own below one that has ended before the call, or is full.
+
+        Args:
+            theirs: The span.
+            record: The call.
+            attributes: Name -> value.
+        """
+        span = self._tracer.start_span(
+            _name(record.request),
+            context=trace.set_span_in_context(theirs),
+            kind=SpanKind.CLIENT,
+            attributes=read_attributes(REQUEST_ATTRIBUTES, record.request),
+            links=[Link(theirs.get_span_context())],
+        )
+        self._end_own(span, record, attributes)
 
 
 def _name(request: CallRequest) -> str:
     return f"{request.operation} {request.model}" if request.model else request.operation
-
-
-def _current(span: Span) -> AbstractContextManager[None]:
-    if not span.get_span_context().is_valid:
-        return nullcontext()
-    return PlacedContext(trace.set_span_in_context(span))
 
 
 def _claim(span: Span) -> bool:

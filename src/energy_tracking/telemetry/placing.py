@@ -1,0 +1,126 @@
+"""How attributes get onto a span that holds a limited number of them.
+
+The SDK's spans drop their oldest attribute for each one beyond the limit (128 by default,
+``OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT``). So the law here:
+
+1. What somebody else has put on a span is never dropped for ours: only as many are put there
+   as fit, the most important ones.
+2. How many fit is known when the span ends, and not before: another instrumentation adds the
+   answer and the tokens last. ``BeforeEnd`` waits for that.
+3. What did not fit is logged, once per tracker.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from energy_tracking.telemetry.attributes import most_important_first
+
+logger = logging.getLogger("energy_tracking")
+
+_ENDING = "_energy_tracking_is_ending"
+"""Name of what marks a span whose ``end`` has been called."""
+
+LIMIT_VARIABLE = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
+
+
+def limit_of(span: Any) -> int | None:
+    """How many attributes a span holds; None where it is not known to have a limit."""
+    # Private to the SDK, whose spans have no public name for it.
+    limit = getattr(getattr(span, "_attributes", None), "maxlen", None)
+    return limit if isinstance(limit, int) else None
+
+
+def room_on(span: Any) -> int | None:
+    """How many attributes still fit on a span; None where it is not known to have a limit."""
+    limit = limit_of(span)
+    return None if limit is None else max(0, limit - len(span.attributes or ()))
+
+
+class BeforeEnd:
+    """Runs something once, right before a span ends.
+
+    The SDK freezes a span's attributes before it hands the span to its processors, so the
+    ``end`` of this one span is replaced by this object until it is called.
+    """
+
+    __slots__ = ("_action", "_before", "_is_run", "_original", "_span")
+
+    def __init__(self, span: Any, action: Callable[[], object]) -> None:
+        """Wait for the end of a span.
+
+        Args:
+            span: A span that has not ended.
+            action: Must not raise.
+        """
+        self._span = span
+        self._action = action
+        self._original = span.end
+        self._before = vars(span).get("end")
+        self._is_run = threading.Lock()
+        span.end = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """End the span."""
+        self.run()
+        self._original(*args, **kwargs)
+
+    def run(self) -> None:
+        """Run it now, unless it has run."""
+        span = self._span
+        if not self._is_run.acquire(blocking=False):
+            return
+        # Without this the span would be in a reference cycle.
+        if vars(span).get("end") is self:
+            if self._before is None:
+                del span.end
+            else:
+                span.end = self._before
+        setattr(span, _ENDING, True)
+        self._action()
+
+
+def can_wait_for_end(span: Any) -> bool:
+    """Whether a span's end lies ahead, and can be waited for."""
+    return span.is_recording() and hasattr(span, "__dict__") and _ENDING not in vars(span)
+
+
+class Placer:
+    """Puts attributes onto spans, as many as fit, and says once what did not."""
+
+    def __init__(self) -> None:
+        """Remember that nothing was logged yet."""
+        self._has_logged = False
+
+    def put(self, span: Any, attributes: Mapping[str, Any], at_least: int = 0) -> None:
+        """Put attributes onto a span, the most important ones last.
+
+        Args:
+            span: The span.
+            attributes: Name -> value.
+            at_least: How many of the most important are put there also where others are dropped
+                for them, as on a span of our own.
+        """
+        room = room_on(span)
+        if room is None or len(attributes) <= room:
+            span.set_attributes(attributes)
+            return
+        names = most_important_first(attributes)
+        kept = names[: max(room, at_least)]
+        span.set_attributes({name: attributes[name] for name in reversed(kept)})
+        self._log(names[len(kept) :], limit_of(span))
+
+    def _log(self, left_out: list[str], limit: int | None) -> None:
+        if not self._has_logged:
+            self._has_logged = True
+            logger.warning(
+                "A span holds %s attributes, so %d of energy_tracking were left out: %s. Raise %s "
+                "to keep them; this is logged once.",
+                limit,
+                len(left_out),
+                ", ".join(left_out),
+                LIMIT_VARIABLE,
+            )
