@@ -37,6 +37,7 @@ from energy_tracking.lifecycle import (
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, naming
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
+from energy_tracking.terminal import printable
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import MAX_MEASURED, ToolUsage, joules_from
 from energy_tracking.version import VERSION
@@ -303,4 +304,4 @@ def _print_summary() -> None:
     # A program without a console has no stderr.
     if session.totals.calls and sys.stderr is not None:
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"{session}\n")
+            sys.stderr.write(printable(f"{session}\n", sys.stderr))

@@ -20,6 +20,7 @@ from energy_tracking.calls.record import (
 from energy_tracking.calls.report import comparison_text
 from energy_tracking.calls.totals import EnergyKind, Totals, grouped, sum_of, sums_by_kind
 from energy_tracking.profiles.files import get_catalogue
+from energy_tracking.terminal import with_known_signs
 from energy_tracking.usage.dialects import TokenUsage
 
 CALLS_COMPARED = 1000
@@ -63,7 +64,9 @@ class Comparison:
 
     def __str__(self) -> str:
         """Both sides with their methods, scopes and ranges, for people."""
-        return comparison_text(self.calls, self.changes, self.actual_by_kind, self.other_by_kind)
+        return with_known_signs(
+            comparison_text(self.calls, self.changes, self.actual_by_kind, self.other_by_kind)
+        )
 
 
 def compare_calls(comparable: Iterable[Comparable], other: Alternative) -> Comparison:

@@ -40,6 +40,7 @@ from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by_kin
 from energy_tracking.error_boundary import run_every
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.lifecycle import run_deferred
+from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage.names import text_of
 
@@ -369,7 +370,7 @@ class Session:
     def __str__(self) -> str:
         """The session as a table, for people."""
         groups, reasons = self._account.groups(), self.reasons
-        return session_table(self.name, groups, reasons, self.lost_ledger_lines)
+        return with_known_signs(session_table(self.name, groups, reasons, self.lost_ledger_lines))
 
     def to_json(self) -> str:
         """The session as one JSON object: name, tags, totals, sums, groups and reasons."""

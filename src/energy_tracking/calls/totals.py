@@ -329,17 +329,35 @@ def group_of(record: CallRecord) -> GroupKey:
     return GroupKey(record.model, gpu, estimate.method, estimate.scope, estimate.grade)
 
 
+class Groups:
+    """Totals of calls one after the other.
+
+    Attributes:
+        groups: Totals by what calls have in common.
+        reasons: Calls by (model, why less is known) [1].
+    """
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.groups: dict[GroupKey, Totals] = {}
+        self.reasons: Counter[tuple[str, str]] = Counter()
+
+    def add(self, record: CallRecord) -> None:
+        """Count one call."""
+        key = bounded_group(self.groups, group_of(record))
+        self.groups.setdefault(key, Totals()).add(record)
+        if record.reason is not None:
+            self.reasons[bounded_reason(self.reasons, (record.model, record.reason))] += 1
+
+
 def grouped(
     records: Iterable[CallRecord],
 ) -> tuple[dict[GroupKey, Totals], Counter[tuple[str, str]]]:
     """Totals by what calls have in common, and calls by (model, why less is known)."""
-    groups: dict[GroupKey, Totals] = {}
-    reasons: Counter[tuple[str, str]] = Counter()
+    sums = Groups()
     for record in records:
-        groups.setdefault(bounded_group(groups, group_of(record)), Totals()).add(record)
-        if record.reason is not None:
-            reasons[bounded_reason(reasons, (record.model, record.reason))] += 1
-    return groups, reasons
+        sums.add(record)
+    return sums.groups, sums.reasons
 
 
 def bounded_group(known: Mapping[GroupKey, object], key: GroupKey) -> GroupKey:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
 
+from energy_tracking.cli.output import OutputError, is_reader_gone, print_error
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.openai_client.client import instrument_openai
 from energy_tracking.tracker import print_summary_at_exit
@@ -33,17 +34,20 @@ def run_program(program: Sequence[str], *, as_module: bool = False) -> int:
         The exit status, where the program does not itself exit or is interrupted.
 
     Raises:
-        ConfigurationError: There is nothing to run, or a setting is wrong.
+        ConfigurationError: There is nothing to run, it cannot be read, or a setting is wrong.
+        KeyboardInterrupt: The program was interrupted.
+        OutputError: The reader of its output has gone.
     """
     if not program:
-        raise ConfigurationError("nothing to run; write: energy-tracking run [-m] PROGRAM [ARG …]")
+        raise ConfigurationError(
+            "nothing to run; write: energy-tracking run [-m] PROGRAM [ARG ...]"
+        )
     if not as_module and not os.path.exists(program[0]):
         raise ConfigurationError(f"there is no script {program[0]!r}")
     try:
         instrument_openai()
     except ModuleNotFoundError as error:
-        if sys.stderr is not None:
-            sys.stderr.write(f"energy-tracking: no OpenAI call is tracked: {error}\n")
+        print_error(f"no OpenAI call is tracked: {error}")
     print_summary_at_exit()
     sys.argv = list(program)
     start = _run_module if as_module else _run_script
@@ -52,8 +56,13 @@ def run_program(program: Sequence[str], *, as_module: bool = False) -> int:
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as error:
-        # As Python itself tells of it: without the frames of who started the program.
-        error = error.with_traceback(_outside(error))
+        # As Python itself prints it: without the frames of the command.
+        traceback = _traceback_of_program(error)
+        if traceback is None and isinstance(error, OSError | ImportError):
+            raise ConfigurationError(f"cannot run {program[0]!r}: {error}") from None
+        if isinstance(error, BrokenPipeError) and is_reader_gone():
+            raise OutputError(error) from None
+        error = error.with_traceback(traceback)
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
     return 0
@@ -82,7 +91,7 @@ def _run_module(name: str) -> None:
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
-def _outside(error: BaseException) -> TracebackType | None:
+def _traceback_of_program(error: BaseException) -> TracebackType | None:
     """The traceback from the program's first line on."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_globals.get("__name__") in _STARTERS:

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from operator import attrgetter
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import openai
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -45,13 +45,20 @@ METHODS = {
 EXPORT_SECONDS = 5
 
 
+class Writes(Protocol):
+    """What ``print`` can print to."""
+
+    def write(self, text: str, /) -> object:
+        """Write a text."""
+
+
 def run_demo(
-    out: TextIO,
+    out: Writes,
     *,
     gpu: str | None = None,
     method: str | None = None,
     otlp_endpoint: str | None = None,
-) -> int:
+) -> bool:
     """Make the recorded calls and show what was tracked.
 
     Args:
@@ -61,38 +68,96 @@ def run_demo(
         otlp_endpoint: Base URL of an OTLP/HTTP receiver the telemetry is sent to as well.
 
     Returns:
-        Exit status: 1 if the telemetry could not be sent.
+        Whether the telemetry could be sent, where it was to be.
     """
-    resource = Resource.create({"service.name": "energy-tracking-demo"})
-    tracers = TracerProvider(resource=resource)
-    spans: list[ReadableSpan] = []
-    tracers.add_span_processor(SimpleSpanProcessor(_Collect(spans)))
-    sender = None
-    readers: list[MetricReader] = []
-    if otlp_endpoint is not None:
-        base = otlp_endpoint.rstrip("/")
-        sender = _Sender(OTLPSpanExporter(f"{base}/v1/traces", timeout=EXPORT_SECONDS))
-        tracers.add_span_processor(SimpleSpanProcessor(sender))
-        metrics = _MetricSender(f"{base}/v1/metrics", timeout=EXPORT_SECONDS)
-        readers.append(PeriodicExportingMetricReader(metrics))
-    meters = MeterProvider(readers, resource=resource)
+    telemetry = _Telemetry(otlp_endpoint)
     records: list[CallRecord] = []
     arguments: TrackerArguments = {
         "gpu": gpu,
         "method": method,
-        "tracer_provider": tracers,
-        "meter_provider": meters,
+        "tracer_provider": telemetry.tracers,
+        "meter_provider": telemetry.meters,
         "on_record": records.append,
     }
+    exchanges = load_exchanges()
+    session = _make_calls(exchanges, arguments, telemetry, out)
+    print(_calls_table(exchanges, records), file=out)
+    for name in ("chat o3-mini", "demo"):
+        shown_span = next(span for span in telemetry.spans if span.name == name)
+        print(f"\nspan {name!r}\n{_attributes(shown_span)}", file=out)
+    print(f"\nprint(session)\n{session}", file=out)
+    if otlp_endpoint is None:
+        return True
+    if not telemetry.sent_spans:
+        print(f"\nCould not send the telemetry to {otlp_endpoint}.", file=out)
+        return False
+    taken = "and the metrics" if telemetry.sent_metrics else "(it takes no metrics)"
+    print(f"\nSent {len(telemetry.spans)} spans {taken} to {otlp_endpoint}.", file=out)
+    return True
 
+
+class _Telemetry:
+    """Providers that keep the spans to show them, and send everything on if asked to.
+
+    Attributes:
+        tracers: Provider of tracers.
+        meters: Provider of meters.
+        spans: Spans that have ended.
+    """
+
+    def __init__(self, otlp_endpoint: str | None) -> None:
+        resource = Resource.create({"service.name": "energy-tracking-demo"})
+        self.tracers = TracerProvider(resource=resource)
+        self.spans: list[ReadableSpan] = []
+        self.tracers.add_span_processor(SimpleSpanProcessor(_Collect(self.spans)))
+        self._span_sender: _Sender | None = None
+        self._metric_sender: _MetricSender | None = None
+        readers: list[MetricReader] = []
+        if otlp_endpoint is not None:
+            base = otlp_endpoint.rstrip("/")
+            exporter = OTLPSpanExporter(f"{base}/v1/traces", timeout=EXPORT_SECONDS)
+            self._span_sender = _Sender(exporter)
+            self.tracers.add_span_processor(SimpleSpanProcessor(self._span_sender))
+            self._metric_sender = _MetricSender(f"{base}/v1/metrics", timeout=EXPORT_SECONDS)
+            readers.append(PeriodicExportingMetricReader(self._metric_sender))
+        self.meters = MeterProvider(readers, resource=resource)
+
+    @property
+    def sent_spans(self) -> bool:
+        """Whether a receiver has taken every span."""
+        return self._span_sender is not None and self._span_sender.sent_everything
+
+    @property
+    def sent_metrics(self) -> bool:
+        """Whether a receiver has taken the metrics."""
+        return self._metric_sender is not None and self._metric_sender.sent_everything
+
+    def shutdown(self) -> None:
+        """Send what is left."""
+        self.tracers.shutdown()
+        self.meters.shutdown()
+
+
+def _make_calls(
+    exchanges: Sequence[Exchange],
+    arguments: TrackerArguments,
+    telemetry: _Telemetry,
+    out: Writes,
+) -> Session:
+    """Make the recorded calls through a tracked client, in a session.
+
+    Args:
+        exchanges: The calls.
+        arguments: How they are tracked.
+        telemetry: Shut down afterwards.
+        out: Where to print.
+    """
     with ExitStack() as stack:
         # Calls without an energy are part of the show: its tables name them.
         logger = logging.getLogger("energy_tracking")
         stack.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.ERROR)
-        stack.callback(meters.shutdown)
-        stack.callback(tracers.shutdown)
-        exchanges = load_exchanges()
+        stack.callback(telemetry.shutdown)
         server = stack.enter_context(ReplayServer(exchanges))
         session = stack.enter_context(Session("demo"))
         client = stack.enter_context(
@@ -112,19 +177,7 @@ def run_demo(
                 _call(client, exchange)
 
         make_calls()
-
-    print(_calls_table(exchanges, records), file=out)
-    for name in ("chat o3-mini", "demo"):
-        shown = next(span for span in spans if span.name == name)
-        print(f"\nspan {name!r}\n{_attributes(shown)}", file=out)
-    print(f"\nprint(session)\n{session}", file=out)
-    if sender is not None:
-        if not sender.sent_everything:
-            print(f"\nCould not send the telemetry to {otlp_endpoint}.", file=out)
-            return 1
-        taken = "and the metrics" if metrics.sent_everything else "(it takes no metrics)"
-        print(f"\nSent {len(spans)} spans {taken} to {otlp_endpoint}.", file=out)
-    return 0
+    return session
 
 
 def _call(client: openai.OpenAI, exchange: Exchange) -> None:

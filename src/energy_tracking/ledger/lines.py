@@ -62,21 +62,27 @@ def read_lines(
         OSError: The file cannot be read.
     """
     bad = _BadLines()
-    with open(path, "rb") as file:
-        for number, line in _numbered_lines(file, max_bytes):
-            if line is None:
-                bad.add(number, LineError(f"is longer than {max_bytes:,} bytes"))
-                continue
-            for piece in _split_glued(line, start):
-                try:
-                    found = _read_object(piece, read)
-                except LineError as error:
-                    bad.add(number, error)
-                else:
-                    yield found
-    if bad.count:
-        message = f"{os.fspath(path)}: {bad}"
-        warnings.warn(message, EnergyTrackingWarning, stacklevel=2)
+    try:
+        with open(path, "rb") as file:
+            for number, line in _numbered_lines(file, max_bytes):
+                if line is None:
+                    bad.add(number, LineError(f"is longer than {max_bytes:,} bytes"))
+                    continue
+                for piece in _split_glued(line, start):
+                    try:
+                        found = _read_object(piece, read)
+                    except LineError as error:
+                        bad.add(number, error)
+                    else:
+                        yield found
+    except GeneratorExit:
+        # The caller has seen enough, perhaps long ago: the garbage collector may be closing this.
+        bad.count = 0
+        raise
+    finally:
+        if bad.count:
+            message = f"{os.fspath(path)}: {bad}"
+            warnings.warn(message, EnergyTrackingWarning, stacklevel=2)
 
 
 def _split_glued(line: bytes, start: bytes | None) -> list[bytes]:

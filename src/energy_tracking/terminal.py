@@ -1,0 +1,54 @@
+"""Text that a terminal can show, whatever its encoding."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+# What our own texts have beside ASCII, and what stands for it where an encoding lacks it.
+_SIGNS = {"µ": "u", "…": "...", "–": "-", "—": "-", "×": "x", "≈": "~", "’": "'"}
+
+
+def with_known_signs(text: str, stream: TextIO | None = None) -> str:
+    """The text, in ASCII the signs of ours that a stream's encoding lacks.
+
+    Args:
+        text: The text.
+        stream: Where it will be printed; standard output if None, as a text does not know.
+    """
+    encoding = getattr(sys.stdout if stream is None else stream, "encoding", None)
+    if encoding is not None and not text.isascii():
+        for sign, ascii_text in _SIGNS.items():
+            if sign in text and not is_encodable(sign, encoding):
+                text = text.replace(sign, ascii_text)
+    return text
+
+
+def printable(text: str, stream: TextIO) -> str:
+    """The text as a stream can take it; characters that its encoding lacks are escaped.
+
+    Args:
+        text: The text.
+        stream: Where it will be printed.
+    """
+    text = with_known_signs(text, stream)
+    encoding = getattr(stream, "encoding", None)
+    if encoding is None or is_encodable(text, encoding):
+        return text
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def is_encodable(text: str, encoding: str) -> bool:
+    """Whether an encoding has every character of a text.
+
+    Args:
+        text: The text.
+        encoding: Name of the encoding; one that Python does not know is taken to have all.
+    """
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    except LookupError:
+        return True
+    return True
