@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from energy_tracking import Tracker, energy_session
 from energy_tracking.terminal import printable, with_known_signs
 
+USAGE = {"prompt_tokens": 1, "completion_tokens": 0}
 ENTRY = "import sys; from energy_tracking.cli.main import main; sys.exit(main())"
 COMMAND = [sys.executable, "-c", ENTRY]
 LIMITED = ["ascii", "cp932", "gbk", "cp437", "latin-1"]
@@ -52,7 +54,7 @@ def ledger(tmp_path: Path) -> Path:
     path = tmp_path / "energy.jsonl"
     tracker = Tracker(ledger=path, model_mapping={"größe-🔎": "gpt-4o-mini"})
     with energy_session("größe"):
-        tracker.record(model="größe-🔎", usage={"prompt_tokens": 1, "completion_tokens": 0})
+        tracker.record(model="größe-🔎", usage=USAGE)
     return path
 
 
@@ -180,8 +182,9 @@ def test_ctrl_c_shows_what_was_summed_up(command: str, ledger: Path, tmp_path: P
     os.mkfifo(pipe)
     line = ledger.read_bytes()
     if command == "backfill":
-        response = {"id": "a", "model": "gpt-4o", "usage": {"prompt_tokens": 5}}
-        line = json.dumps(response).encode() + b"\n"
+        # It looks at the first part of a file before it reads it.
+        answers = [{"id": f"{n}", "model": "gpt-4o", "usage": USAGE} for n in range(30_000)]
+        line = "".join(json.dumps(answer) + "\n" for answer in answers).encode()
     process = subprocess.Popen(
         [*COMMAND, command, str(pipe)],
         env=environment(),
@@ -195,9 +198,10 @@ def test_ctrl_c_shows_what_was_summed_up(command: str, ledger: Path, tmp_path: P
         ready.touch()
         status, out, err = interrupted(process, ready)
     assert status == 130, err
-    assert f"{pipe}, not to the end: 1 call" in out
-    assert err.startswith(f"energy-tracking: {pipe}: 1 ")
-    assert err.count("\n") == 1
+    assert re.match(rf"{pipe}, not to the end: [\d,]+ calls?, ", out)
+    assert "Traceback" not in err
+    if command == "ledger":
+        assert err.startswith(f"energy-tracking: {pipe}: 1 unreadable line left out (2): line 2 is")
 
 
 PROGRAM = """
