@@ -243,7 +243,7 @@ def test_a_program_whose_reader_has_gone_ends_quietly(tmp_path: Path) -> None:
     [
         (["ledger", "."], ".: Is a directory"),
         (["ledger", ""], "No such file or directory"),
-        (["backfill", "."], ".: Is a directory"),
+        (["backfill", "."], "No file that ends in one of"),
         (["backfill", "x", "--ledger", "."], "must be a regular file"),
         (["ledger", "x", "--gpu", "H1000"], "did you mean 'H100'"),
         (["ledger", "x", "--method", "rooflin"], "did you mean 'roofline'"),
