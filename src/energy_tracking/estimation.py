@@ -21,6 +21,7 @@ import logging
 import math
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.error_boundary import ErrorBoundaries
@@ -60,6 +61,7 @@ class Estimation:
         settings: Settings,
         catalogue: Catalogue | None = None,
         boundaries: ErrorBoundaries | None = None,
+        application: object = None,
     ) -> None:
         """Check the settings that are about estimates, and prepare for them.
 
@@ -67,13 +69,16 @@ class Estimation:
             settings: The settings.
             catalogue: Profiles in place of the process-wide ones.
             boundaries: Where the library's own errors are reported.
+            application: An object that the trackers of one application have in common. An
+                unknown model is logged once for it, however many trackers there are.
 
         Raises:
             ConfigurationError: A setting names an unknown profile, or has no effect.
             ProfileError: The method needs a number that the GPU profile lacks.
         """
         self.settings = settings
-        self.catalogue = catalogue or get_catalogue()
+        base = catalogue or get_catalogue()
+        self.catalogue = base
         self._boundaries = boundaries or ErrorBoundaries()
         if self.settings.profiles is not None:
             models, gpus = read_profiles(self.settings.profiles)
@@ -84,6 +89,7 @@ class Estimation:
                 self.catalogue.register_gpu(gpu)
         with naming("gpu"):
             self.catalogue.gpu(self.settings.gpu)
+        self._gpus = self.catalogue.gpus_by_name
         self._basis = self._build_basis(self.settings)
         if self._basis.method != CALIBRATED_METHOD and self._basis.calibrated is None:
             for name, value in _select_serving_settings(self.settings).items():
@@ -96,7 +102,7 @@ class Estimation:
         if self.settings.default_model is not None:
             with naming("default_model"):
                 self.catalogue.model(self.settings.default_model)
-        self._unknown_models: set[str] = set()
+        self._unknown_models = _unknown_models_of(application or base)
 
     def estimate(
         self,
@@ -116,7 +122,7 @@ class Estimation:
         match = self.match_model(request_model, response_model)
         if match is None:
             return Outcome(reason=self._explain_unknown_model(response_model or request_model))
-        return self._build_outcome(self._basis, match, usage, tokens_per_second)
+        return self._build_outcome(self._current_basis(), match, usage, tokens_per_second)
 
     def estimate_safely(
         self,
@@ -308,6 +314,14 @@ class Estimation:
                 )
         return reason
 
+    def _current_basis(self) -> _Basis:
+        """The basis, built anew where a GPU profile has been registered since."""
+        gpus = self.catalogue.gpus_by_name
+        if gpus is not self._gpus:
+            self._basis = self._build_basis(self.settings)
+            self._gpus = gpus
+        return self._basis
+
     def _build_basis(self, settings: Settings) -> _Basis:
         """How calls are estimated by these settings.
 
@@ -342,7 +356,7 @@ class Estimation:
         changes = other.changes
         changes.pop("model", None)
         if not changes:
-            return self._basis
+            return self._current_basis()
         batch = [name for name in ("concurrency_per_gpu", "sequences") if name in changes]
         method = other.method or self.settings.method
         if batch and method != CALIBRATED_METHOD:
@@ -354,6 +368,17 @@ class Estimation:
         if batch:
             settings = replace(settings, concurrency_per_gpu=None, sequences=None)
         return self._build_basis(replace(settings, **changes))  # type: ignore[arg-type]
+
+
+_unknown_models: WeakKeyDictionary[object, set[str]] = WeakKeyDictionary()
+
+
+def _unknown_models_of(application: object) -> set[str]:
+    """The unknown models that were logged for an application."""
+    try:
+        return _unknown_models.setdefault(application, set())
+    except TypeError:  # it cannot be referred to weakly
+        return set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,19 @@
 """The composition root: calls in, records to sessions, telemetry and the user's sink.
 
-Whatever goes wrong in here is reported to one handler and never to the caller of the LLM.
+A call's life has four verbs, each with its place:
+
+=========  =====================  ==========================================================
+start      ``Tracker.start``      in the session that is current, with a span of its own or on
+                                  another instrumentation's
+observe    ``calls.call``         takes in bodies and stream events; keeps what cannot be
+                                  found out later
+close      ``calls.call``         ends it, once, by whichever of its endings comes first
+deliver    ``Tracker._deliver``   hands its record to all who want it, in the order of
+                                  ``_DELIVERIES``: a new receiver is a row there
+=========  =====================  ==========================================================
+
+Whatever goes wrong in here is reported to one handler and never to the caller of the LLM. An
+interrupt passes, once the rest of the delivery is done.
 """
 
 from __future__ import annotations
@@ -8,10 +21,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self, Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
@@ -22,7 +36,7 @@ from energy_tracking.calls.session import (
     process_session,
     warn_outside_of_sessions,
 )
-from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler
+from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import Ledger
@@ -54,12 +68,12 @@ class TrackerArguments(SettingArguments, ProviderArguments, total=False):
 
 
 class Tracker:
-    """Estimates calls and tells of them.
+    """Estimates each call and delivers its record to session, span, ledger and sink.
 
     Args:
         **arguments: Settings, and ``catalogue`` (profiles in place of the process-wide
             ones), ``tracer_provider``, ``meter_provider`` (in place of the global ones),
-            ``on_record`` (a sink told of every record), ``on_error`` (told of errors
+            ``on_record`` (called with every record), ``on_error`` (called with errors
             inside the library; by default each kind is logged once).
 
     Raises:
@@ -74,7 +88,12 @@ class Tracker:
         self.settings = Settings.load(arguments)
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None
-        self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)
+        self.estimation = Estimation(
+            self.settings,
+            arguments.get("catalogue"),
+            self._boundaries,
+            arguments.get("tracer_provider") or arguments.get("meter_provider"),
+        )
         self.telemetry = Telemetry(
             self.settings.spans,
             arguments.get("tracer_provider"),
@@ -236,41 +255,66 @@ class Tracker:
             hold_deferred(self._deliver, call)
 
     def _deliver(self, call: Call) -> CallRecord:
-        open_calls.discard(call)
-        held_calls.discard(call)
-        record = call.record(self.estimation.estimate_safely)
-        if self.settings.disabled:
-            return record
-        with self._boundaries("counted"):
-            counted_responses.remember(call, record)
-        # The session first: the span shows the running total this call is part of.
-        if call.session is not None:
-            with self._boundaries("session"):
-                call.session.add(record, self.estimation.estimate_as)
-        if call.span is not None:
-            with self._boundaries("telemetry.end"):
-                running = None if call.session is None else call.session.running_total_energy_joules
-                call.span.end(record, running)
-        if self._ledger is not None:
-            with self._boundaries("ledger"):
-                self._write_line(self._ledger, call, record)
-        if self._on_record is not None:
-            with self._boundaries("on_record"):
-                self._on_record(record)
-        for tool in call.tools:
-            with self._boundaries("tools"):
-                self._deliver_tool_usage(call, tool)
+        """Deliver the record of a call that has ended, to everybody although an interrupt comes."""
+        run_every((partial(self._record_once, call), *self._deliveries(call)))
+        record = self._record_once(call)
+        # The caller may keep the response, and that the call.
+        call.prompt = call.final_record = None
         return record
 
-    def _write_line(self, ledger: Ledger, call: Call, record: CallRecord) -> None:
+    def _deliveries(self, call: Call) -> Iterator[Callable[[], None]]:
+        for name, deliver in () if self.settings.disabled else _DELIVERIES:
+            yield partial(self._deliver_within, name, deliver, call)
+
+    def _deliver_within(
+        self, name: str, deliver: Callable[[Tracker, Call, CallRecord], None], call: Call
+    ) -> None:
+        with self._boundaries(name):
+            deliver(self, call, self._record_once(call))
+
+    def _record_once(self, call: Call) -> CallRecord:
+        """The record of a call, built where it is not yet: building it may be interrupted too."""
+        call.is_delivered = True
+        if call.final_record is None:
+            open_calls.discard(call)
+            held_calls.discard(call)
+            try:
+                call.final_record = call.record(self.estimation.estimate_safely)
+            except Exception as error:
+                self._boundaries.report("record", error)
+                call.final_record = call.record_without_tokens(error)
+        return call.final_record
+
+    def _remember(self, call: Call, record: CallRecord) -> None:
+        counted_responses.remember(call, record)
+
+    def _credit_session(self, call: Call, record: CallRecord) -> None:
+        if call.session is not None:
+            call.session.add(record, self.estimation.estimate_as)
+
+    def _end_span(self, call: Call, record: CallRecord) -> None:
+        if call.span is not None:
+            session = call.session
+            call.span.end(record, None if session is None else session.running_total_energy_joules)
+
+    def _call_sink(self, call: Call, record: CallRecord) -> None:
+        if self._on_record is not None:
+            self._on_record(record)
+
+    def _write_line(self, call: Call, record: CallRecord) -> None:
+        if self._ledger is None:
+            return
         try:
-            ledger.write(record)
+            self._ledger.write(record)
         except Exception as error:
             if call.session is not None:
                 call.session.add_lost_ledger_line()
             # What keeps a file from being written the ledger has logged itself.
             if self._has_error_handler or not isinstance(error, OSError):
                 raise
+
+    def _deliver_tools(self, call: Call, record: CallRecord) -> None:
+        run_every([partial(self._deliver_tool_usage, call, tool) for tool in call.tools])
 
     def _deliver_tool_usage(self, call: Call, tool: ToolUsage) -> None:
         """Count what another model did for a call, whose usage says nothing of it."""
@@ -292,6 +336,18 @@ def _make_tracker(arguments: TrackerArguments) -> Tracker:
             "a tracker sent to this process (%s) tracks nothing here: %s", os.getpid(), error
         )
         return Tracker(disabled=True, spans="off")
+
+
+# Boundary, and what is done in it. The session comes before the span, which shows the running
+# total that this call is part of.
+_DELIVERIES: tuple[tuple[str, Callable[[Tracker, Call, CallRecord], None]], ...] = (
+    ("counted", Tracker._remember),
+    ("session", Tracker._credit_session),
+    ("telemetry.end", Tracker._end_span),
+    ("ledger", Tracker._write_line),
+    ("on_record", Tracker._call_sink),
+    ("tools", Tracker._deliver_tools),
+)
 
 
 def print_summary_at_exit() -> None:

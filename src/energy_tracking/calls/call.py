@@ -107,7 +107,9 @@ class Call:
         "created",
         "ended_at",
         "error_type",
+        "final_record",
         "first_chunk_at",
+        "is_delivered",
         "log_identity",
         "logged_end",
         "measured_energy_joules",
@@ -160,6 +162,8 @@ class Call:
         self.asks_for_usage = False
         self.first_chunk_at: float | None = None
         self.ended_at: float | None = None
+        self.is_delivered = False
+        self.final_record: CallRecord | None = None
         self.logged_end: str | None = None
         self.log_identity: str | None = None
         self._deliver = deliver
@@ -240,9 +244,17 @@ class Call:
             return
         if error is not None:
             self.error_type = type(error).__qualname__
-        if self.ended_at is None:
-            self.ended_at = perf_counter()
-        self._deliver(self)
+        try:
+            if self.ended_at is None:
+                self.ended_at = perf_counter()
+            self._deliver(self)
+        except Exception:
+            raise
+        except BaseException:
+            # An interrupt before anything was delivered.
+            if not self.is_delivered:
+                self._deliver(self)
+            raise
 
     def _close_cancelled(self) -> None:
         if not self.closed:
@@ -261,12 +273,21 @@ class Call:
         if usage is not None:
             rate = self._tokens_per_second(usage)
             outcome = estimate(self.request.model, self.response_model, usage, rate)
+        return self._build_record(usage, outcome, outcome.reason or reason or self._energy_reason())
+
+    def record_without_tokens(self, error: Exception) -> CallRecord:
+        """A record where building a better one has failed: the call is counted all the same."""
+        return self._build_record(None, Outcome(), f"failed to read it: {type(error).__qualname__}")
+
+    def _build_record(
+        self, usage: TokenUsage | None, outcome: Outcome, reason: str | None
+    ) -> CallRecord:
         ended_at = self.ended_at or perf_counter()
         streamed = self.request.stream and self.first_chunk_at is not None
         return CallRecord(
             request=self.request,
             status=status_of(usage, outcome.estimate, self.measured_energy_joules),
-            reason=outcome.reason or reason or self._energy_reason(),
+            reason=reason,
             # Whichever door they came through.
             response_model=text_of(self.response_model),
             response_id=text_of(self.response_id),

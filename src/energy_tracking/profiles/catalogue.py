@@ -141,6 +141,11 @@ class Catalogue:
         return tuple(self._gpus.values())
 
     @property
+    def gpus_by_name(self) -> Mapping[str, GpuProfile]:
+        """The GPU profiles; another object whenever one has been registered."""
+        return self._gpus
+
+    @property
     def without_profile(self) -> Mapping[str, NoProfile]:
         """Known model names that have no profile, and why."""
         return MappingProxyType(self._without_profile)
