@@ -6,14 +6,17 @@ calls that are still open, the end of the process and its forks.
 The law:
 
 1. A finaliser only calls ``defer``. Whoever comes next runs what was deferred: a call that
-   starts, a look at a session, the end of the process.
+   starts, a look at a session, the end of the process; where nobody comes, a thread that the
+   first ``defer`` starts does so after ``SETTLE_SECONDS``, and ends.
 2. A call is in ``open_calls`` as long as its response is read, and in ``held_calls`` while it
    is generated on, after its request was answered. What is left there when the process ends is
    closed as far as it got.
 3. At exit, open calls are closed first, then come the functions of ``call_at_exit``. The hook is
    registered with the first call, hence run before the shutdown of any telemetry provider that
    was set up before it.
-4. In the child of a fork nothing of the parent's is delivered: open calls are abandoned, deferred
+4. Workers that run no exit functions have an end of their own, see ``_WORKER_ENDS``. A process
+   that a signal kills runs nothing: a handler that raises ``SystemExit`` is the program's to set.
+5. In the child of a fork nothing of the parent's is delivered: open calls are abandoned, deferred
    work is forgotten, then come the functions of ``call_after_fork``, which make locks anew.
 
 State that a new part of the library keeps for the process belongs here, or registers here.
@@ -21,10 +24,14 @@ State that a new part of the library keeps for the process belongs here, or regi
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
@@ -43,8 +50,17 @@ MAX_SAID = 1024
 """Things remembered as said at most [1]; beyond, nothing more is said."""
 
 _said: set[str] = set()
+SETTLE_SECONDS = 1.0
+"""How long something deferred waits for a call, or a look, before a thread does it [s]."""
+END_SECONDS = 5.0
+"""How long the end of the process waits for that thread [s]."""
+
 _deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
 _running = threading.local()
+# Held while a thread waits to settle, and while one does.
+_is_armed = threading.Lock()
+_is_settling = threading.RLock()
+_has_ending = False
 _at_exit: dict[Callable[[], object], None] = {}
 _after_fork: list[Callable[[], object]] = []
 
@@ -61,12 +77,27 @@ def is_first(message: str) -> bool:
 
 
 def defer(action: Callable[[], None]) -> None:
-    """Leave something to be done to the next call, look at a session, or exit.
+    """Leave something to be done to the next call, look at a session, or exit, or to a thread.
 
     For finalisers, which must take no lock: garbage collection can run while this very
     thread holds the lock of a session or of a metrics SDK.
     """
     _deferred.put(action)
+    if _is_armed.acquire(blocking=False):
+        try:
+            # Not a ``threading.Thread``, whose start takes locks, and waits.
+            _thread.start_new_thread(_settle_soon, (_is_armed,))
+        except RuntimeError:
+            # No thread can be started, at the end of the process for one.
+            _is_armed.release()
+
+
+def _settle_soon(armed: threading.Lock) -> None:
+    """Do what was deferred if nobody else has by then: a service may idle for hours."""
+    time.sleep(SETTLE_SECONDS)
+    armed.release()
+    with _is_settling:
+        run_deferred()
 
 
 def run_deferred() -> None:
@@ -119,9 +150,38 @@ def close_open_calls_at_exit() -> None:
 
 def call_at_exit(function: Callable[[], object]) -> None:
     """Call a function when the process ends and its open calls are closed; each only once."""
-    if not _at_exit:
-        atexit.register(_end_process)
+    global _has_ending
     _at_exit.setdefault(function)
+    if not _has_ending:
+        _has_ending = True
+        atexit.register(_end_process)
+        for module, register in _WORKER_ENDS:
+            # Only where it is in use. In the worker that it has started, it is.
+            if module in sys.modules:
+                with suppress(Exception):
+                    register(sys.modules[module])
+
+
+def _register_finaliser(util: Any) -> None:
+    """At the end of a worker of multiprocessing, which runs no exit functions."""
+    if sys.modules["multiprocessing.process"].parent_process() is not None:
+        util.Finalize(None, _end_process, exitpriority=0)
+
+
+def _register_receiver(signals: Any) -> None:
+    """At the end of a worker that Celery has forked."""
+    signals.worker_process_shutdown.connect(_end_celery_worker, weak=False)
+
+
+def _end_celery_worker(**signal: object) -> None:
+    _end_process()
+
+
+# Module whose workers skip exit functions, and how to be called at their end.
+_WORKER_ENDS: tuple[tuple[str, Callable[[Any], None]], ...] = (
+    ("multiprocessing.util", _register_finaliser),
+    ("celery.signals", _register_receiver),
+)
 
 
 def call_after_fork(function: Callable[[], object]) -> None:
@@ -130,15 +190,25 @@ def call_after_fork(function: Callable[[], object]) -> None:
 
 
 def _end_process() -> None:
+    """Close what is open and run the functions of ``call_at_exit``, each once."""
+    # No thread settles from now on: it would be stopped in the middle of a delivery.
+    _is_settling.acquire(timeout=END_SECONDS)
     close_open_calls()
-    for function in list(_at_exit):
+    functions = list(_at_exit)
+    _at_exit.clear()
+    for function in functions:
         function()
 
 
 def _begin_child() -> None:
-    """Leave open calls and deferred work to the parent."""
-    global _deferred
+    """Leave open calls and deferred work to the parent, and have an end of its own."""
+    global _deferred, _is_armed, _is_settling, _has_ending
     _deferred = SimpleQueue()
+    _is_armed, _is_settling = threading.Lock(), threading.RLock()
+    if _has_ending:
+        # Inherited. In a worker it is run by nobody, and registered anew with its first call.
+        atexit.unregister(_end_process)
+        _has_ending = False
     for call in [*open_calls, *held_calls]:
         call.abandon()
     open_calls.clear()
