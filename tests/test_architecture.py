@@ -26,6 +26,7 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     loaded = set(done.stdout.split())
     assert "energy_tracking" in loaded
     assert not loaded & {"openai", "numpy", "httpx", "httpx2", "opentelemetry.sdk"}
+    assert not loaded & {"orjson", "duckdb", "zstandard", "sqlite3", "csv"}
 
 
 def test_a_main_door_that_needs_the_sdk_loads_it_when_it_is_opened() -> None:

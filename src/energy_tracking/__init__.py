@@ -7,6 +7,7 @@
 energy on the spans of other instrumentations.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from energy_tracking.calls.carbon import Carbon
@@ -25,10 +26,10 @@ from energy_tracking.errors import (
     TokenCountError,
     UnknownGpuError,
     UnknownModelError,
+    UnreadableLogError,
 )
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.ledger import LedgerEntry, read_ledger
-from energy_tracking.logs.backfill import record_log
 from energy_tracking.openai_client.client import (
     instrument_openai,
     uninstrument_openai,
@@ -44,6 +45,9 @@ from energy_tracking.usage.dialects import TokenUsage, read_usage
 from energy_tracking.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from energy_tracking.logs.backfill import record_log
+    from energy_tracking.logs.logged import LoggedCall, ReadReport
+    from energy_tracking.logs.reading import read_logs
     from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
 
 __all__ = [
@@ -60,8 +64,10 @@ __all__ = [
     "EnergyTrackingWarning",
     "GpuProfile",
     "LedgerEntry",
+    "LoggedCall",
     "ModelProfile",
     "ProfileError",
+    "ReadReport",
     "Session",
     "TokenCountError",
     "TokenUsage",
@@ -69,6 +75,7 @@ __all__ = [
     "Tracker",
     "UnknownGpuError",
     "UnknownModelError",
+    "UnreadableLogError",
     "__version__",
     "cloud_inference_energy_estimate_w_model_attributes",
     "current_session",
@@ -76,6 +83,7 @@ __all__ = [
     "instrument_openai",
     "process_session",
     "read_ledger",
+    "read_logs",
     "read_usage",
     "record_log",
     "register_gpu_profile",
@@ -88,14 +96,19 @@ __all__ = [
     "wrap_openai",
 ]
 
-# Their module loads the SDK of OpenTelemetry, so it waits until one of them is wanted.
-_LOADED_WHEN_WANTED = ("EnergyCompletionHook", "EnergySpanProcessor")
+# What loads the SDK of OpenTelemetry, or reads files, waits until it is wanted.
+_LOADED_WHEN_WANTED = {
+    "EnergyCompletionHook": "energy_tracking.otel.span_processor",
+    "EnergySpanProcessor": "energy_tracking.otel.span_processor",
+    "LoggedCall": "energy_tracking.logs.logged",
+    "ReadReport": "energy_tracking.logs.logged",
+    "read_logs": "energy_tracking.logs.reading",
+    "record_log": "energy_tracking.logs.backfill",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Load what ``import energy_tracking`` has not."""
     if name not in _LOADED_WHEN_WANTED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from energy_tracking.otel import span_processor
-
-    return getattr(span_processor, name)
+    return getattr(import_module(_LOADED_WHEN_WANTED[name]), name)

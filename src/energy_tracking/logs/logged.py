@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from types import MappingProxyType
+from typing import NamedTuple
 
 from energy_tracking.usage.dialects import TokenUsage
 
@@ -21,10 +22,26 @@ Source: https://ai.meta.com/blog/llama-4-multimodal-intelligence/
 LARGEST_OUTPUT = 1_000_000
 """No model writes more in one request [tokens]; the largest documented limits are near 400,000."""
 
-# A point in time is a number of seconds, or of a thousandth, millionth or billionth of one. What
-# is below the first bound counts from the start of a trace, not from 1970.
-_EPOCH_UNITS = ((1e8, 1.0), (1e11, 1e3), (1e14, 1e6), (1e17, 1e9))
+EARLIEST = 1e8
+"""A smaller number of seconds since 1970 counts from the start of a trace instead [s]."""
+# Below this, a number of seconds, or of a thousandth, millionth or billionth of one.
+_EPOCH_UNITS = ((1e11, 1), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
 _LAST_EPOCH = 1e20
+
+
+class PlainCounts(NamedTuple):
+    """Token counts without anything odd; the names are those of ``TokenUsage``."""
+
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int | None
+    total_tokens: int | None
+    dialect: str
+
+
+Counts = TokenUsage | PlainCounts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +53,7 @@ class LoggedCall:
         operation: ``gen_ai.operation.name``.
         model: The model that answered, or was asked for.
         response_id: The server's id of the response.
-        usage: Token counts; None where there are none. Of a sum, the sums.
+        counts: Token counts; None where there are none. Of a sum, the sums.
         measured_energy_joules: The energy as the server measured it [J], if it did.
         error_type: What failed; None where nothing did.
         time: When the call ended or, where the log has only that, started.
@@ -56,7 +73,7 @@ class LoggedCall:
     operation: str = "chat"
     model: str | None = None
     response_id: str | None = None
-    usage: TokenUsage | None = None
+    counts: Counts | None = None
     measured_energy_joules: float | None = None
     error_type: str | None = None
     time: datetime | None = None
@@ -76,6 +93,12 @@ class LoggedCall:
         return self.requests == 1
 
     @property
+    def usage(self) -> TokenUsage | None:
+        """The token counts as records have them."""
+        counts = self.counts
+        return TokenUsage(**counts._asdict()) if isinstance(counts, PlainCounts) else counts
+
+    @property
     def key(self) -> str:
         """What the call is known by in a ledger: its response's id, or a hash of its identity."""
         if self.response_id is not None and self.identity == (self.response_id,):
@@ -85,7 +108,8 @@ class LoggedCall:
     @property
     def tokens(self) -> int:
         """Input and output [tokens]."""
-        return 0 if self.usage is None else self.usage.input_tokens + self.usage.output_tokens
+        counts = self.counts
+        return 0 if counts is None else counts.input_tokens + counts.output_tokens
 
 
 @dataclass(slots=True)
@@ -204,9 +228,9 @@ def time_of(value: object) -> datetime | None:
             return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value if isinstance(value, datetime) and value.tzinfo else _in_utc(value)
-    if not _EPOCH_UNITS[0][0] <= value < _LAST_EPOCH:
+    if not EARLIEST <= value < _LAST_EPOCH:
         return None
-    unit = next(unit for bound, unit in reversed(_EPOCH_UNITS) if value >= bound)
+    unit = next(unit for bound, unit in _EPOCH_UNITS if value < bound)
     try:
         return datetime.fromtimestamp(value / unit, UTC)
     except (OverflowError, OSError, ValueError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from struct import Struct
 from typing import Any
 
 from energy_tracking.errors import ConfigurationError, not_one_of
@@ -93,12 +94,14 @@ class _Reading:
         report.files += 1
         file = LogFile(path, report, self._strict, self._columns)
         entries = _Entries(file, self._recogniser)
-        numbering = blake2b(digest_size=8)
+        numbering = _Numbering()
         try:
             for line, document in read_documents(path):
                 file.line = line
                 for call in entries.calls_in(document):
-                    yield from self._admit(call, file, numbering)
+                    admitted = self._admit(call, file, numbering)
+                    if admitted is not None:
+                        yield admitted
         except DamagedFileError as error:
             file.leave_out(str(error))
         for row in FORMATS:
@@ -106,48 +109,74 @@ class _Reading:
                 for call in row.finish(file):
                     call.format = row.name
                     report.formats[row.name] += 1
-                    yield from self._admit(call, file, numbering)
+                    admitted = self._admit(call, file, numbering)
+                    if admitted is not None:
+                        yield admitted
         if not entries.recognised and file.line:
             report.unrecognised[path] = describe_missing(entries.first_unknown)
             if self._strict:
                 file.leave_out(report.unrecognised[path])
 
-    def _admit(self, call: LoggedCall, file: LogFile, numbering: Any) -> Iterator[LoggedCall]:
-        usage = call.usage
+    def _admit(self, call: LoggedCall, file: LogFile, numbering: _Numbering) -> LoggedCall | None:
+        """Take in a call that was read; returns one that is settled, or None."""
+        counts = call.counts
         call.file, call.line = file.path, file.line
         if call.cache_hit:
             self._report.cache_hits += 1
-            return
-        if call.requests == 1 and usage is not None and (
-            usage.input_tokens > LARGEST_INPUT or usage.output_tokens > LARGEST_OUTPUT
+            return None
+        if call.requests == 1 and counts is not None and (
+            counts.input_tokens > LARGEST_INPUT or counts.output_tokens > LARGEST_OUTPUT
         ):  # fmt: skip
             call.requests = None
         if call.identity is None:
-            # Known again by everything before it in its file, which a longer copy has, too.
-            tokens = (usage.input_tokens, usage.output_tokens) if usage is not None else ()
-            numbering.update(repr((call.time, call.model, *tokens)).encode())
-            call.identity = (numbering.hexdigest(),)
+            call.identity = (numbering.number(call),)
         admitted = self._once.admit(call)
-        if admitted is not None:
-            yield from self._count(admitted)
+        return None if admitted is None else self._count(admitted)
 
-    def _count(self, call: LoggedCall) -> Iterator[LoggedCall]:
+    def _count(self, call: LoggedCall) -> LoggedCall | None:
+        """Count a settled call; None where the ledger has it already."""
         report = self._report
         if self._known and call.key in self._known:
             report.recorded += 1
-            return
-        if call.is_call:
+            return None
+        if call.requests == 1:
             report.calls += 1
         else:
             report.sums += 1
             report.summed_requests += call.requests or 0
             report.sums_of_unknown += call.requests is None
-        yield call
+        return call
 
     def finish(self) -> Iterator[LoggedCall]:
         """Let the calls through that waited for a later copy."""
         for call in self._once.finish():
-            yield from self._count(call)
+            settled = self._count(call)
+            if settled is not None:
+                yield settled
+
+
+class _Numbering:
+    """Identities of calls that have none: everything before them in their file.
+
+    A longer copy of the file has the same before them, packed or in another layout, too.
+    """
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=8)
+        self._model: str | None = None
+
+    def number(self, call: LoggedCall) -> bytes:
+        """The identity of the next call."""
+        time, counts = call.time, call.counts
+        inputs, outputs = (counts.input_tokens, counts.output_tokens) if counts else (-1, -1)
+        if call.model != self._model:
+            self._model = call.model
+            self._hash.update(repr(call.model).encode())
+        self._hash.update(_ROW.pack(0.0 if time is None else time.timestamp(), inputs, outputs))
+        return self._hash.digest()
+
+
+_ROW = Struct("<dqq")
 
 
 class _Entries:

@@ -8,7 +8,6 @@ source of what it says, and a sample in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
@@ -79,12 +78,12 @@ def documents_inside(document: Document) -> list[Document]:
     for name in LISTS:
         inner = document.get(name)
         if isinstance(inner, list):
-            found = [entry for entry in inner if isinstance(entry, Mapping)]
+            found = [entry for entry in inner if isinstance(entry, dict)]
             if found:
                 return found
     for name in WRAPPERS:
         inner = document.get(name)
-        if isinstance(inner, Mapping):
+        if isinstance(inner, dict):
             return [inner]
     return []
 
@@ -95,7 +94,7 @@ def describe_missing(document: Any) -> str:
     Args:
         document: What could not be read.
     """
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return (
             "it holds neither JSON nor a table with names in its first line; "
             "see the formats in the README"

@@ -8,9 +8,8 @@ from typing import Any
 
 from energy_tracking.errors import UnreadableLogError
 from energy_tracking.logs.logged import LoggedCall, ReadReport
-from energy_tracking.usage.dialects import TokenUsage, read_usage
 
-Document = Mapping[str, Any]
+Document = dict[str, Any]
 
 ENOUGH_TO_BE_UNIQUE = 20
 """A server's id of this length or more [characters] is of one response alone.
@@ -98,7 +97,7 @@ def at(document: object, *path: str | int) -> Any:
         path: Keys of objects and indices of lists.
     """
     for key in path:
-        if isinstance(document, Mapping):
+        if type(document) is dict:
             document = document.get(key)
         elif isinstance(document, list) and isinstance(key, int) and -1 <= key < len(document):
             document = document[key] if document else None
@@ -111,100 +110,12 @@ def mappings(value: object) -> list[Document]:
     """The objects in a list; none where it is no list."""
     if not isinstance(value, list):
         return []
-    return [entry for entry in value if isinstance(entry, Mapping)]
+    return [entry for entry in value if type(entry) is dict]
 
 
 def text(value: object) -> str | None:
     """A text that is not empty; else None."""
     return value if isinstance(value, str) and value else None
-
-
-def whole(value: object) -> int | None:
-    """A count; None where it is none."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, int | float) and 0 <= value < 1e18 and value == int(value):
-        return int(value)
-    return None
-
-
-def usage_of(
-    input_tokens: object,
-    output_tokens: object,
-    *,
-    cached: object = None,
-    written: object = None,
-    reasoning: object = None,
-    total: object = None,
-) -> TokenUsage | None:
-    """Token counts that lie anywhere; None where neither input nor output is one.
-
-    Args:
-        input_tokens: The prompt, cached tokens included.
-        output_tokens: The output, reasoning included.
-        cached: Part of the input read from a prompt cache.
-        written: Part of the input written to one.
-        reasoning: Part of the output.
-        total: Input and output, where the log has it.
-    """
-    if input_tokens is None and output_tokens is None:
-        return None
-    return read_usage(
-        {
-            name: value
-            for name, value in (
-                ("input_tokens", input_tokens),
-                ("output_tokens", 0 if output_tokens is None else output_tokens),
-                ("cached_input_tokens", cached),
-                ("cache_write_input_tokens", written),
-                ("reasoning_tokens", reasoning),
-                ("total_tokens", total),
-            )
-            if value is not None
-        }
-    )
-
-
-def sum_of_tokens(
-    input_tokens: object, output_tokens: object, cached: object = 0, reasoning: object = None
-) -> TokenUsage:
-    """The tokens of a sum, which may be more than any one call has [tokens].
-
-    Args:
-        input_tokens: The prompts, cached tokens included.
-        output_tokens: The outputs, reasoning included.
-        cached: Part of the input read from a prompt cache.
-        reasoning: Part of the output.
-    """
-    inputs, outputs = whole(input_tokens) or 0, whole(output_tokens) or 0
-    part = whole(reasoning)
-    return TokenUsage(
-        input_tokens=inputs,
-        cached_input_tokens=min(whole(cached) or 0, inputs),
-        output_tokens=outputs,
-        reasoning_tokens=None if part is None else min(part, outputs),
-        dialect="sum",
-    )
-
-
-def sum_in(raw: object) -> TokenUsage | None:
-    """The tokens of a usage object that may be more than one call has; None where it has none."""
-    if not isinstance(raw, Mapping):
-        return None
-    usage = read_usage(raw)
-    if usage is not None and not usage.repairs:
-        return usage
-    inputs = raw.get("input_tokens", raw.get("prompt_tokens"))
-    outputs = raw.get("output_tokens", raw.get("completion_tokens"))
-    if whole(inputs) is None and whole(outputs) is None:
-        return usage
-    cached = at(raw, "input_tokens_details", "cached_tokens")
-    return sum_of_tokens(inputs, outputs, cached)
 
 
 def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCall:
@@ -215,12 +126,12 @@ def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCa
         *ids: Other ids of the request.
         created: When the response was made, as the server wrote it.
     """
-    response_id, usage = call.response_id, call.usage
+    response_id, counts = call.response_id, call.counts
     if response_id is not None and len(response_id) >= ENOUGH_TO_BE_UNIQUE:
         call.identity, call.grows = (response_id,), True
         return call
     named = tuple(one for one in (response_id, *ids) if isinstance(one, str | int))
     if named:
-        tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
+        tokens = None if counts is None else (counts.input_tokens, counts.output_tokens)
         call.identity = (*named, str(created), tokens)
     return call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from energy_tracking.logs.formats.base import (
@@ -14,21 +14,18 @@ from energy_tracking.logs.formats.base import (
     identify,
     keys,
     mappings,
-    sum_of_tokens,
     text,
-    usage_of,
-    whole,
 )
+from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.responses import call_in_body, error_name
-from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 # inspect.
 
 
 def _read_inspect_log(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A whole log, or the header of one whose samples lie beside it."""
-    if not isinstance(document.get("eval"), Mapping):
+    if not isinstance(document.get("eval"), dict):
         return None
     calls: list[LoggedCall] = []
     for sample in mappings(document.get("samples")):
@@ -64,7 +61,7 @@ def _calls_of_sample(sample: Document) -> list[LoggedCall]:
             LoggedCall(
                 provider=(model or "").partition("/")[0] or "unknown",
                 model=model,
-                usage=usage,
+                counts=usage,
                 time=time_of(event.get("completed") or event.get("timestamp")),
                 session=session,
                 error_type=failed and (failed if usage is None else None),
@@ -75,9 +72,9 @@ def _calls_of_sample(sample: Document) -> list[LoggedCall]:
     return calls or list(_sums_by_model(sample.get("model_usage"), session))
 
 
-def _inspect_usage(counts: object) -> TokenUsage | None:
+def _inspect_usage(counts: object) -> Counts | None:
     """Counts of a model event: some providers' inputs leave out the cached tokens."""
-    if not isinstance(counts, Mapping):
+    if not isinstance(counts, dict):
         return None
     inputs, outputs = whole(counts.get("input_tokens")), whole(counts.get("output_tokens"))
     cached = whole(counts.get("input_tokens_cache_read"))
@@ -92,13 +89,13 @@ def _inspect_usage(counts: object) -> TokenUsage | None:
 
 
 def _sums_by_model(by_model: object, session: object) -> Iterator[LoggedCall]:
-    for model, counts in by_model.items() if isinstance(by_model, Mapping) else ():
+    for model, counts in by_model.items() if isinstance(by_model, dict) else ():
         usage = _inspect_usage(counts)
         if usage is not None:
             yield LoggedCall(
                 provider=str(model).partition("/")[0],
                 model=model,
-                usage=usage,
+                counts=usage,
                 session=text(session),
                 requests=None,
                 identity=None if session is None else ("inspect", session, model),
@@ -110,7 +107,7 @@ def _sums_by_model(by_model: object, session: object) -> Iterator[LoggedCall]:
 
 def _read_promptfoo(document: Document, file: LogFile) -> list[LoggedCall] | None:
     results = document.get("results")
-    inner = results.get("results") if isinstance(results, Mapping) else results
+    inner = results.get("results") if isinstance(results, dict) else results
     if not isinstance(inner, list):
         return None
     found = [_promptfoo_call(result) for result in mappings(inner)]
@@ -133,7 +130,7 @@ def _read_promptfoo_line(document: Document, file: LogFile) -> list[LoggedCall] 
 def _promptfoo_call(result: Document) -> LoggedCall | None:
     counts = at(result, "response", "tokenUsage") or result.get("tokenUsage")
     failed = error_name(at(result, "response", "error"))
-    if not isinstance(counts, Mapping):
+    if not isinstance(counts, dict):
         counts = {}
     provider = result.get("provider")
     name = text(at(provider, "id")) or text(provider)
@@ -152,7 +149,7 @@ def _promptfoo_call(result: Document) -> LoggedCall | None:
     return LoggedCall(
         provider=vendor or "unknown",
         model=model.rpartition(":")[2] or name,
-        usage=read(inputs, outputs, reasoning=reasoning),
+        counts=read(inputs, outputs, reasoning=reasoning),
         requests=requests if several else 1,
         error_type=failed,
         cache_hit=is_cached,
@@ -166,14 +163,14 @@ def _promptfoo_call(result: Document) -> LoggedCall | None:
 def _read_trajectory(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A trajectory: its responses where it keeps them, else the sum that it ends with."""
     stats = at(document, "info", "model_stats")
-    if not isinstance(stats, Mapping):
+    if not isinstance(stats, dict):
         return None
     calls = []
     for message in mappings(document.get("messages")):
         body = at(message, "extra", "response")
-        if isinstance(body, Mapping):
+        if isinstance(body, dict):
             call = call_in_body(body)
-            if call.usage is not None:
+            if call.counts is not None:
                 call.time = call.time or time_of(at(message, "extra", "timestamp"))
                 calls.append(identify(call, created=body.get("created")))
     if calls:
@@ -186,7 +183,7 @@ def _read_trajectory(document: Document, file: LogFile) -> list[LoggedCall] | No
     return [
         LoggedCall(
             model=_model_of_trajectory(document),
-            usage=sum_of_tokens(sent, received),
+            counts=sum_of_tokens(sent, received),
             requests=requests or None,
         )
     ]

@@ -7,7 +7,6 @@ of models. The response's own usage is preferred where it is there: it says more
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from energy_tracking.logs.formats.base import (
@@ -19,12 +18,10 @@ from energy_tracking.logs.formats.base import (
     keys,
     mappings,
     text,
-    usage_of,
-    whole,
 )
+from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
 from energy_tracking.logs.formats.responses import call_in_body, error_name
-from energy_tracking.logs.logged import NO_TAGS, LoggedCall, time_of
-from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
 
 # A gateway's name of a provider -> ``gen_ai.provider.name``, where they differ.
 PROVIDER_NAMES = {
@@ -74,7 +71,7 @@ def unpacked(value: object) -> Any:
 def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A spend log or a standard logging payload."""
     metadata = unpacked(document.get("metadata"))
-    usage = read_usage(at(metadata, "usage_object"))
+    usage = counts_in(at(metadata, "usage_object"))
     if usage is None:
         counts = (document.get("prompt_tokens"), document.get("completion_tokens"))
         usage = usage_of(*counts) if any(counts) else None
@@ -93,7 +90,7 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
         ),
         model=text(document.get("model")),
         response_id=text(document.get("request_id") or document.get("id")),
-        usage=usage,
+        counts=usage,
         time=time_of(document.get("endTime")),
         session=text(document.get("session_id") or document.get("trace_id")),
         tags={"request_tags": ",".join(map(str, tags))} if isinstance(tags, list) and tags
@@ -109,10 +106,10 @@ NO_REFERENCE = "00000000-0000-0000-0000-000000000000"
 
 def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None:
     body = unpacked(document.get("response_body"))
-    call = call_in_body(body) if isinstance(body, Mapping) else LoggedCall()
-    if call.usage is None:
+    call = call_in_body(body) if isinstance(body, dict) else LoggedCall()
+    if call.counts is None:
         cached = whole(document.get("prompt_cache_read_tokens"))
-        call.usage = usage_of(
+        call.counts = usage_of(
             document.get("prompt_tokens"),
             document.get("completion_tokens"),
             cached=cached,
@@ -122,7 +119,7 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
     status = whole(document.get("response_status"))
     if status is not None and status >= 400:
         call.error_type = error_name(at(body, "error")) or str(status)
-    if call.usage is None and call.error_type is None:
+    if call.counts is None and call.error_type is None:
         return None
     call.provider = provider_named(document.get("provider"))
     call.model = (
@@ -131,7 +128,7 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
     created = document.get("response_created_at") or document.get("request_created_at")
     call.time = call.time or time_of(created)
     properties = unpacked(document.get("request_properties"))
-    if isinstance(properties, Mapping):
+    if isinstance(properties, dict):
         call.tags = {str(name): str(value) for name, value in properties.items()}
         call.session = text(properties.get("Helicone-Session-Id"))
     call.cache_hit = document.get("cache_reference_id") not in (None, "", NO_REFERENCE)
@@ -165,7 +162,7 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
             operation=LANGFUSE_CALLS[kind],
             model=text(named.get("providedmodelname") or named.get("model"))
             or text(named.get("internalmodelid")),
-            usage=usage,
+            counts=usage,
             time=time_of(named.get("endtime") or named.get("starttime")),
             session=text(named.get("sessionid") or named.get("traceid")),
             error_type="error" if failed and usage is None else None,
@@ -176,12 +173,12 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
     ]
 
 
-def _langfuse_usage(named: Document) -> TokenUsage | None:
+def _langfuse_usage(named: Document) -> Counts | None:
     details = unpacked(named.get("usagedetails"))
-    if not isinstance(details, Mapping) or not details:
+    if not isinstance(details, dict) or not details:
         details = unpacked(named.get("usage"))
-    if isinstance(details, Mapping):
-        usage = _disjoint_usage(details) or read_usage(details)
+    if isinstance(details, dict):
+        usage = _disjoint_usage(details) or counts_in(details)
         if usage is not None:
             return usage
     for inputs, outputs in (
@@ -194,7 +191,7 @@ def _langfuse_usage(named: Document) -> TokenUsage | None:
     return None
 
 
-def _disjoint_usage(details: Document) -> TokenUsage | None:
+def _disjoint_usage(details: Document) -> Counts | None:
     """Counts by what they are of; those that share a beginning are parts beside each other.
 
     Source: https://langfuse.com/docs/observability/features/token-and-cost-tracking
@@ -238,7 +235,8 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
         at(outputs, "usage"),
         at(outputs, "llm_output", "usage"),
     )
-    usage = next(filter(None, map(read_usage, filter(None, places))), None)
+    found = (counts_in(place) for place in places if place is not None)
+    usage = next((counts for counts in found if counts is not None), None)
     if usage is None and whole(document.get("total_tokens")):
         usage = usage_of(document.get("prompt_tokens"), document.get("completion_tokens"))
     failed = error_name(document.get("error"))
@@ -254,7 +252,7 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
         or text(at(extra, "invocation_params", "model"))
         or text(at(extra, "invocation_params", "model_name"))
         or text(at(outputs, "llm_output", "model_name")),
-        usage=usage,
+        counts=usage,
         time=time_of(document.get("end_time") or document.get("start_time")),
         session=text(document.get("trace_id")),
         error_type=failed if usage is None else None,

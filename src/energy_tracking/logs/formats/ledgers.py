@@ -24,7 +24,7 @@ def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | N
         operation=text(request.get("operation")) or "chat",
         model=text(document.get("response_model")) or text(request.get("model")),
         response_id=text(document.get("response_id")),
-        usage=_usage(named) if isinstance(named, dict) else None,
+        counts=_usage(named) if isinstance(named, dict) else None,
         measured_energy_joules=joules_from(document.get("measured_energy_joules")),
         error_type=text(document.get("error_type")),
         time=time_of(document.get("timestamp")),

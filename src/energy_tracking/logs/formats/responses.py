@@ -6,9 +6,9 @@ what else is beside it, are its fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from energy_tracking.logs.formats.base import (
     Document,
@@ -18,13 +18,14 @@ from energy_tracking.logs.formats.base import (
     identify,
     keys,
     mappings,
-    sum_in,
     text,
-    usage_of,
 )
-from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.usage.dialects import MAX_TOKENS, TokenUsage, read_usage
+from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+from energy_tracking.usage.dialects import MAX_TOKENS, TokenUsage
 from energy_tracking.usage.payloads import MEASURED_ENERGY, measured_energy_in, usage_in
+
+T = TypeVar("T")
 
 Path = tuple[str, ...]
 """The keys that lead from a document to what is looked for."""
@@ -45,29 +46,29 @@ ERROR_NAME_LENGTH = 64
 _ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
 
 
-def usage_in_body(body: Document) -> TokenUsage | None:
+def usage_in_body(body: Document) -> Counts | None:
     """The token counts of a response's body, of whichever server; None where it has none."""
     raw = body.get("usage")
     if raw is None:
         raw = body.get("usageMetadata") or body.get("usage_metadata") or usage_in(body)
-    usage = None if raw is None else read_usage(raw)
-    if usage is not None and usage.repairs and _has_huge_count(raw):
-        return sum_in(raw)
-    if usage is None:
+    counts = None if raw is None else counts_in(raw)
+    if counts is None:
         for read in _OTHER_USAGES:
-            usage = read(body)
-            if usage is not None:
+            counts = read(body)
+            if counts is not None:
                 break
-    return usage
+    elif isinstance(counts, TokenUsage) and counts.repairs and _has_huge_count(raw):
+        return sum_in(raw)
+    return counts
 
 
 def _has_huge_count(raw: object) -> bool:
     """Whether a usage has a count that no call has."""
-    counts = raw.values() if isinstance(raw, Mapping) else ()
+    counts = raw.values() if isinstance(raw, dict) else ()
     return any(type(count) in (int, float) and count > MAX_TOKENS for count in counts)
 
 
-def _titan_usage(body: Document) -> TokenUsage | None:
+def _titan_usage(body: Document) -> Counts | None:
     # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html
     if "inputTextTokenCount" not in body:
         return None
@@ -76,28 +77,28 @@ def _titan_usage(body: Document) -> TokenUsage | None:
     return usage_of(body["inputTextTokenCount"], outputs)
 
 
-def _llama_usage(body: Document) -> TokenUsage | None:
+def _llama_usage(body: Document) -> Counts | None:
     # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html
     if "generation_token_count" not in body:
         return None
     return usage_of(body.get("prompt_token_count"), body["generation_token_count"])
 
 
-def _ollama_usage(body: Document) -> TokenUsage | None:
+def _ollama_usage(body: Document) -> Counts | None:
     # Source: https://github.com/ollama/ollama/blob/main/docs/api.md
     if "eval_count" not in body and "prompt_eval_count" not in body:
         return None
     return usage_of(body.get("prompt_eval_count", 0), body.get("eval_count", 0))
 
 
-def _bedrock_metrics(body: Document) -> TokenUsage | None:
+def _bedrock_metrics(body: Document) -> Counts | None:
     metrics = at(body, "amazon-bedrock-invocationMetrics")
     return usage_of(at(metrics, "inputTokenCount"), at(metrics, "outputTokenCount"))
 
 
-def _cohere_usage(body: Document) -> TokenUsage | None:
+def _cohere_usage(body: Document) -> Counts | None:
     meta = body.get("meta")
-    return None if not isinstance(meta, Mapping) else read_usage(meta)
+    return None if not isinstance(meta, dict) else counts_in(meta)
 
 
 _OTHER_USAGES = (_titan_usage, _llama_usage, _ollama_usage, _bedrock_metrics, _cohere_usage)
@@ -110,11 +111,10 @@ def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
         body: The response.
         provider: ``gen_ai.provider.name``.
     """
-    usage = usage_in_body(body)
     raw = body.get("usage")
     measured = None
     if not _ENERGY_NAMES.isdisjoint(body) or (
-        isinstance(raw, Mapping) and not _ENERGY_NAMES.isdisjoint(raw)
+        type(raw) is dict and not _ENERGY_NAMES.isdisjoint(raw)
     ):
         measured = measured_energy_in(body)
     return LoggedCall(
@@ -122,7 +122,7 @@ def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
         operation=_operation(body),
         model=text(body.get("model") or body.get("modelVersion") or body.get("model_version")),
         response_id=text(body.get("id") or body.get("responseId") or body.get("response_id")),
-        usage=usage,
+        counts=usage_in_body(body),
         measured_energy_joules=measured,
         time=time_of(created_in(body)),
     )
@@ -140,9 +140,9 @@ def created_in(body: Document) -> Any:
 
 def _operation(body: Document) -> str:
     named = body.get("object")
-    words: Any = (named,) if isinstance(named, str) else body
     if named == "chat.completion":
         return "chat"
+    words: Any = (named,) if isinstance(named, str) else body
     return next((OPERATIONS[word] for word in words if word in OPERATIONS), "chat")
 
 
@@ -150,7 +150,7 @@ def error_name(error: object) -> str | None:
     """What to call an error; None where there is none."""
     if error is None:
         return None
-    if isinstance(error, Mapping):
+    if isinstance(error, dict):
         names = filter(None, (error_name(error.get(name)) for name in ERROR_NAMES))
         return next(names, "error") if error else None
     if type(error) not in (str, int) or error in NO_ERRORS:
@@ -186,37 +186,51 @@ class ResponseAt:
 
     def __call__(self, document: Document, file: LogFile) -> list[LoggedCall] | None:
         """Read one document."""
-        body: Any = document
-        for key in self.body:
-            body = body.get(key) if isinstance(body, Mapping) else None
+        body = _follow(document, self.body)
         error_type = None
         for path in self.errors:
-            error = at(document, *path)
+            error = _follow(document, path)
             if error is not None:
                 error_type = error_name(error)
                 if error_type is not None:
                     break
-        if not isinstance(body, Mapping):
+        if type(body) is not dict:
             if error_type is None or self.needs_usage:
                 return None
             body = {}
         call = call_in_body(body, self.provider)
-        if call.usage is None and self.needs_usage:
+        if call.counts is None and self.needs_usage:
             return None
         call.error_type = error_type
         if self.operation is not None:
             call.operation = self.operation
-        if self.provider == "openai":
+        elif self.provider == "openai":
             call.provider = _provider_by_body(body)
         if call.time is None:
-            call.time = next(
-                filter(None, (time_of(at(document, *one)) for one in self.times)), None
-            )
+            call.time = _first(document, self.times, time_of)
         if call.model is None:
-            models = (text(at(document, *path)) for path in self.models)
-            call.model = next(filter(None, models), None)
-        ids = [at(document, *path) for path in self.ids]
+            call.model = _first(document, self.models, text)
+        ids = [_follow(document, path) for path in self.ids]
         return [identify(call, *ids, created=created_in(body))]
+
+
+def _follow(document: Document, path: Path) -> Any:
+    """What lies at the end of a path of keys; None where it breaks off."""
+    found: Any = document
+    for key in path:
+        if type(found) is not dict:
+            return None
+        found = found.get(key)
+    return found
+
+
+def _first(document: Document, paths: tuple[Path, ...], read: Callable[[object], T]) -> T | None:
+    """The first of several places where there is something to read."""
+    for path in paths:
+        found = read(_follow(document, path))
+        if found is not None:
+            return found
+    return None
 
 
 def _provider_by_body(body: Document) -> str:
@@ -315,7 +329,7 @@ def _read_invocation(document: Document, file: LogFile) -> list[LoggedCall] | No
     inputs, outputs = document.get("input"), document.get("output")
     cached = at(inputs, "cacheReadInputTokenCount")
     written = at(inputs, "cacheWriteInputTokenCount")
-    usage = read_usage(
+    usage = counts_in(
         {
             "inputTokens": at(inputs, "inputTokenCount"),
             "outputTokens": at(outputs, "outputTokenCount") or 0,
@@ -328,7 +342,7 @@ def _read_invocation(document: Document, file: LogFile) -> list[LoggedCall] | No
         provider="aws.bedrock",
         # An ARN of an inference profile ends in its name.
         model=model and model.rpartition("/")[2],
-        usage=usage,
+        counts=usage,
         time=time_of(document.get("timestamp")),
         error_type=error_name(document.get("errorCode")),
     )
@@ -357,6 +371,11 @@ RESPONSES: tuple[LogFormat, ...] = (
 
 RESPONSE = LogFormat(
     name="response",
+    any_of=keys(
+        *("usage", "usageMetadata", "usage_metadata", "x_groq", "choices", "response", "data"),
+        *("meta", "inputTextTokenCount", "generation_token_count", "eval_count"),
+        *("prompt_eval_count", "amazon-bedrock-invocationMetrics"),
+    ),
     read=ResponseAt(
         times=(("timestamp",), ("time",), ("ts",), ("date",), ("start_time",)),
         needs_usage=True,

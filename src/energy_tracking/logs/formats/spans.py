@@ -76,21 +76,21 @@ def _nanoseconds(value: object) -> int:
 
 def _attributes(listed: object) -> Mapping[str, Any]:
     """Attributes by name, out of OTLP's list or an object, nested or not."""
-    if isinstance(listed, Mapping):
+    if isinstance(listed, dict):
         return dict(_flat(listed, ""))
     return {str(entry.get("key")): _plain(entry.get("value")) for entry in mappings(listed)}
 
 
 def _flat(attributes: Mapping[str, Any], prefix: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     for name, value in attributes.items():
-        if isinstance(value, Mapping) and depth < 8:
+        if isinstance(value, dict) and depth < 8:
             yield from _flat(value, f"{prefix}{name}.", depth + 1)
         else:
             yield prefix + str(name), value
 
 
 def _plain(value: object) -> Any:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return value
     for kind, plain in value.items():
         if kind in ("intValue", "int_value"):
@@ -111,7 +111,7 @@ def _whole(value: object) -> Any:
 def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A span as the SDK's console exporter or Phoenix writes it."""
     context = document.get("context")
-    if not isinstance(context, Mapping):
+    if not isinstance(context, dict):
         return None
     attributes = dict(_attributes(document.get("attributes")))
     if isinstance(document.get("span_kind"), str):
@@ -176,7 +176,7 @@ def _call_of(span: _Span) -> LoggedCall | None:
         operation=facts.operation,
         model=facts.model,
         response_id=facts.response_id,
-        usage=facts.usage,
+        counts=facts.usage,
         time=time_of(span.ended) or time_of(span.started),
         session=session or span.trace_id,
         error_type=text(attributes.get("error.type")),

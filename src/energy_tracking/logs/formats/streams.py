@@ -7,21 +7,13 @@ follows is of the stream that is open.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from energy_tracking.logs.formats.base import (
-    Document,
-    LogFile,
-    LogFormat,
-    at,
-    identify,
-    keys,
-    text,
-)
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
+from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.responses import call_in_body, error_name
 from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.usage.dialects import read_usage
 
 OPEN_STREAMS = 1000
 """How many streams may lie mixed in one file."""
@@ -37,7 +29,7 @@ def _read_chunk(document: Document, file: LogFile) -> list[LoggedCall] | None:
     call.operation = "text_completion" if "text" in document["object"] else "chat"
     streams = file.memory.setdefault("chunks", {})
     stream = call.response_id or ""
-    if call.usage is None or not call.tokens:
+    if call.counts is None or not call.tokens:
         # Servers send zeros until they know.
         if stream not in streams:
             streams[stream] = (file.line, False)
@@ -72,11 +64,11 @@ def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] 
     if not isinstance(kind, str) or not kind.startswith("response."):
         return None
     body = document.get("response")
-    if not isinstance(body, Mapping) or not isinstance(body.get("usage"), Mapping):
+    if not isinstance(body, dict) or not isinstance(body.get("usage"), dict):
         return []
     call = call_in_body(body, "openai")
     call.operation = "chat"
-    if call.usage is None:
+    if call.counts is None:
         return []
     call.error_type = error_name(body.get("error"))
     return [identify(call, created=body.get("created_at"))]
@@ -97,14 +89,14 @@ def _read_anthropic_event(document: Document, file: LogFile) -> list[LoggedCall]
     if kind == "message_start":
         ended = _take_anthropic(file)
         message = document.get("message")
-        if isinstance(message, Mapping):
+        if isinstance(message, dict):
             raw = message.get("usage")
-            memory["anthropic"] = (message, dict(raw) if isinstance(raw, Mapping) else {})
+            memory["anthropic"] = (message, dict(raw) if isinstance(raw, dict) else {})
             memory["anthropic line"] = file.line
         return ended
     if kind == "message_delta" and "anthropic" in memory:
         raw = document.get("usage")
-        if isinstance(raw, Mapping):
+        if isinstance(raw, dict):
             # Cumulative; a delta may repeat the input or leave it out.
             known: dict[str, Any] = {name: count for name, count in raw.items() if count}
             memory["anthropic"][1].update(known)
@@ -118,8 +110,8 @@ def _take_anthropic(file: LogFile) -> list[LoggedCall]:
     if message is None:
         return []
     call = call_in_body(message, "anthropic")
-    call.operation, call.usage = "chat", read_usage(raw)
-    if call.usage is None:
+    call.operation, call.counts = "chat", counts_in(raw)
+    if call.counts is None:
         file.leave_out("a stream without token counts")
         return []
     return [identify(call)]
@@ -127,16 +119,16 @@ def _take_anthropic(file: LogFile) -> list[LoggedCall]:
 
 def _read_converse_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """The last event of Bedrock's ConverseStream."""
-    usage = read_usage(at(document, "metadata", "usage"))
+    usage = counts_in(at(document, "metadata", "usage"))
     if usage is None or usage.dialect != "bedrock":
         return None
-    return [LoggedCall(provider="aws.bedrock", usage=usage)]
+    return [LoggedCall(provider="aws.bedrock", counts=usage)]
 
 
 def _read_gemini_chunk(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A response of Gemini or a chunk of it, whose counts grow and whose id stays."""
     call = call_in_body(document)
-    if call.usage is None:
+    if call.counts is None:
         return []
     call.time = call.time or time_of(document.get("createTime"))
     response_id = text(document.get("responseId"))

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from energy_tracking.logs.formats.base import (
-    Document,
-    LogFile,
-    LogFormat,
-    at,
-    keys,
-    mappings,
-    sum_in,
-    sum_of_tokens,
-    text,
-    whole,
-)
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, mappings, text
+from energy_tracking.logs.formats.counts import sum_in, sum_of_tokens, whole
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 
@@ -31,7 +19,7 @@ def _read_batch(document: Document, file: LogFile) -> list[LoggedCall] | None:
         LoggedCall(
             provider="openai",
             model=text(document.get("model")),
-            usage=usage,
+            counts=usage,
             time=time_of(document.get("completed_at") or document.get("created_at")),
             requests=whole(at(document, "request_counts", "completed")),
             grows=True,
@@ -64,7 +52,7 @@ def _usage_result(result: Document) -> LoggedCall | None:
     if "uncached_input_tokens" in result:
         written = at(result, "cache_creation")
         parts = [
-            *(written.values() if isinstance(written, Mapping) else ()),
+            *(written.values() if isinstance(written, dict) else ()),
             *(result.get("uncached_input_tokens"), result.get("cache_read_input_tokens")),
         ]
         inputs = sum(whole(count) or 0 for count in parts)
@@ -72,7 +60,7 @@ def _usage_result(result: Document) -> LoggedCall | None:
             inputs, result.get("output_tokens"), result.get("cache_read_input_tokens")
         )
         return LoggedCall(
-            provider="anthropic", model=text(result.get("model")), usage=usage, requests=None
+            provider="anthropic", model=text(result.get("model")), counts=usage, requests=None
         )
     if "input_tokens" not in result:
         return None
@@ -81,7 +69,7 @@ def _usage_result(result: Document) -> LoggedCall | None:
         provider="openai",
         operation="embeddings" if "embeddings" in kind else "chat",
         model=text(result.get("model")),
-        usage=sum_of_tokens(
+        counts=sum_of_tokens(
             result["input_tokens"],
             result.get("output_tokens", 0),
             result.get("input_cached_tokens", 0),

@@ -10,20 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from energy_tracking.logs.formats.base import (
-    Document,
-    LogFile,
-    LogFormat,
-    at,
-    identify,
-    sum_of_tokens,
-    text,
-    usage_of,
-    whole,
-)
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
+from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.gateways import provider_named
-from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, LoggedCall, time_of
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, LoggedCall, time_of
 
 # What a column is -> its names, in lower case with one underscore for all else, best first.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -137,7 +127,7 @@ def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
         provider=provider_named(read.get("provider")),
         model=text(read.get("model")),
         response_id=text(read.get("id")),
-        usage=_usage(read, inputs or 0, outputs or 0, is_sum=requests != 1),
+        counts=_usage(read, inputs or 0, outputs or 0, is_sum=requests != 1),
         time=time_of(read.get("time")),
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
@@ -147,7 +137,7 @@ def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
     return [identify(call, created=read.get("time"))]
 
 
-def _usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> TokenUsage | None:
+def _usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> Counts | None:
     cached, written = whole(read.get("cached")), whole(read.get("cache_write"))
     beside = whole(read.get("cache_read"))
     if beside is not None:

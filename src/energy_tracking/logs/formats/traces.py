@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, text, usage_of
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, text
+from energy_tracking.logs.formats.counts import usage_of
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 MOONCAKE_BLOCK = 512
@@ -17,7 +18,7 @@ LARGEST_BLOCK_ID = 1 << 31
 def _read_azure(row: Document, file: LogFile) -> list[LoggedCall] | None:
     usage = usage_of(row["ContextTokens"], row["GeneratedTokens"])
     time = time_of(row.get("TIMESTAMP") or row.get("Timestamp"))
-    return [LoggedCall(provider="azure.ai.openai", usage=usage, time=time)]
+    return [LoggedCall(provider="azure.ai.openai", counts=usage, time=time)]
 
 
 class _Blocks:
@@ -50,7 +51,7 @@ def _read_mooncake(row: Document, file: LogFile) -> list[LoggedCall] | None:
     # The last block may be shorter than the others.
     cached = min(blocks.count_leading_seen(ids) * size, inputs)
     usage = usage_of(inputs, row.get("output_length"), cached=cached)
-    return [LoggedCall(usage=usage, time=time_of(row.get("timestamp")))]
+    return [LoggedCall(counts=usage, time=time_of(row.get("timestamp")))]
 
 
 def _read_burst_gpt(row: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -61,7 +62,7 @@ def _read_burst_gpt(row: Document, file: LogFile) -> list[LoggedCall] | None:
         LoggedCall(
             provider="azure.ai.openai",
             model=text(row.get("Model")),
-            usage=usage,
+            counts=usage,
             session=None if session is None else str(session),
             # Failed requests have no response.
             error_type=None if row["Response tokens"] else "failed",

@@ -8,7 +8,6 @@ its message, and the copy with most tokens stands; lines of other types are pass
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from energy_tracking.logs.files import HISTORY_LINE
@@ -20,14 +19,11 @@ from energy_tracking.logs.formats.base import (
     at,
     keys,
     mappings,
-    sum_of_tokens,
     text,
-    usage_of,
-    whole,
 )
+from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.responses import error_name
 from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.usage.dialects import read_usage
 
 # Claude Code.
 
@@ -43,16 +39,16 @@ NO_MODEL = "<synthetic>"
 def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A line with a message of Anthropic's, which its own id identifies."""
     message = document.get("message")
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return None
     raw = message.get("usage")
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         # The question, or the result of a tool.
         return [] if document.get("type") in CLAUDE_LINES or "sessionId" in document else None
     model = text(message.get("model"))
     if model == NO_MODEL:
         return []
-    usage = read_usage(raw)
+    usage = counts_in(raw)
     if usage is None:
         return None
     session = text(document.get("sessionId") or document.get("session_id"))
@@ -61,7 +57,7 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
         provider="anthropic" if model is not None and "claude" in model else "unknown",
         model=model,
         response_id=text(message.get("id")),
-        usage=usage,
+        counts=usage,
         time=time_of(document.get("timestamp")),
         session=session,
         grows=True,
@@ -73,7 +69,7 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
 
 def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | None:
     """What all copies of a message say, however far it had come."""
-    message_id, usage = call.response_id, call.usage
+    message_id, usage = call.response_id, call.counts
     if message_id is not None and len(message_id) >= ENOUGH_TO_BE_UNIQUE:
         return (message_id,)
     named = [one for one in (message_id, *ids) if isinstance(one, str)]
@@ -89,9 +85,9 @@ def _read_claude_line(document: Document, file: LogFile) -> list[LoggedCall] | N
     if kind == "progress" or kind == "agent_progress":
         # A subagent's message, as its own transcript has it, too.
         inner = at(document, "data", "message")
-        if isinstance(inner, Mapping) and isinstance(inner.get("message"), Mapping):
+        if isinstance(inner, dict) and isinstance(inner.get("message"), dict):
             return _read_claude_message({**document, **inner}, file) or []
-    if kind == "stream_event" and isinstance(document.get("event"), Mapping):
+    if kind == "stream_event" and isinstance(document.get("event"), dict):
         return []
     is_ours = kind in CLAUDE_LINES and not document.keys().isdisjoint(_CLAUDE_KEYS)
     return [] if is_ours else None
@@ -108,8 +104,8 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
     time = time_of(document.get("timestamp"))
     by_model = document.get("modelUsage")
     sums = []
-    for model, counts in by_model.items() if isinstance(by_model, Mapping) else ():
-        usage = read_usage(
+    for model, counts in by_model.items() if isinstance(by_model, dict) else ():
+        usage = counts_in(
             {
                 "inputTokens": at(counts, "inputTokens"),
                 "outputTokens": at(counts, "outputTokens"),
@@ -119,13 +115,13 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
         )
         sums.append((model, usage))
     if not sums:
-        sums.append((None, read_usage(document.get("usage"))))
+        sums.append((None, counts_in(document.get("usage"))))
     # Turns are counted, requests are not.
     return [
         LoggedCall(
             provider="anthropic",
             model=model,
-            usage=usage,
+            counts=usage,
             time=time,
             session=session,
             requests=None,
@@ -142,7 +138,7 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
 def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A line of a rollout; a call is where the running total of the session advances."""
     payload = document.get("payload")
-    if not isinstance(payload, Mapping):
+    if not isinstance(payload, dict):
         return None
     memory = file.memory.setdefault("codex", {})
     kind = document.get("type")
@@ -176,7 +172,7 @@ def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
         LoggedCall(
             provider="openai",
             model=text(at(info, "model") or payload.get("model")) or memory.get("model"),
-            usage=usage,
+            counts=usage,
             time=time_of(document.get("timestamp")),
             session=memory.get("session"),
             # A fork may repeat the history with other times: root and counts stay.
@@ -191,7 +187,7 @@ _CODEX_LINES = frozenset(
 
 
 def _codex_counts(counts: object) -> tuple[int, ...] | None:
-    if not isinstance(counts, Mapping):
+    if not isinstance(counts, dict):
         return None
     cached = counts.get("cached_input_tokens") or counts.get("cache_read_input_tokens")
     return (
@@ -219,7 +215,7 @@ def _read_codex_exec(document: Document, file: LogFile) -> list[LoggedCall] | No
     return [
         LoggedCall(
             provider="openai",
-            usage=sum_of_tokens(inputs, outputs, cached, reasoning or None),
+            counts=sum_of_tokens(inputs, outputs, cached, reasoning or None),
             session=thread,
             requests=None,
             identity=None if thread is None else ("codex exec", thread, memory["turns"]),
@@ -256,9 +252,9 @@ def _read_gemini_line(document: Document, file: LogFile) -> list[LoggedCall] | N
 
 def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
     tokens = message.get("tokens")
-    if not isinstance(tokens, Mapping):
+    if not isinstance(tokens, dict):
         return None
-    usage = read_usage(
+    usage = counts_in(
         {
             "promptTokenCount": tokens.get("input"),
             "candidatesTokenCount": tokens.get("output"),
@@ -273,7 +269,7 @@ def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
         operation="generate_content",
         model=text(message.get("model")),
         response_id=None,
-        usage=usage,
+        counts=usage,
         time=time_of(message.get("timestamp")),
         session=session,
         grows=True,
@@ -286,14 +282,14 @@ def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
 def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """What ``gemini --output-format json`` prints: sums by model, with their requests."""
     models = at(document, "stats", "models")
-    if not isinstance(models, Mapping):
+    if not isinstance(models, dict):
         return None
     return [
         LoggedCall(
             provider="gcp.gemini",
             operation="generate_content",
             model=model,
-            usage=sum_of_tokens(
+            counts=sum_of_tokens(
                 (whole(at(counts, "tokens", "prompt")) or 0)
                 + (whole(at(counts, "tokens", "tool")) or 0),
                 (whole(at(counts, "tokens", "candidates")) or 0)
@@ -305,7 +301,7 @@ def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] |
             requests=whole(at(counts, "api", "totalRequests")),
         )
         for model, counts in models.items()
-        if isinstance(at(counts, "tokens"), Mapping)
+        if isinstance(at(counts, "tokens"), dict)
     ]
 
 
@@ -322,7 +318,7 @@ def _read_opencode_message(document: Document, file: LogFile) -> list[LoggedCall
 
 def _read_opencode_part(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """The end of a request, as a part of a message or an event of ``opencode run``."""
-    part = document.get("part") if isinstance(document.get("part"), Mapping) else document
+    part = document.get("part") if isinstance(document.get("part"), dict) else document
     if at(part, "type") != "step-finish":
         return [] if "sessionID" in document else None
     call = _opencode_call(part, at(part, "tokens"), at(part, "messageID"))
@@ -335,7 +331,7 @@ def _read_opencode_export(document: Document, file: LogFile) -> list[LoggedCall]
     calls: list[LoggedCall] = []
     for message in mappings(document.get("messages")):
         info = message.get("info")
-        if not isinstance(info, Mapping) or info.get("role") != "assistant":
+        if not isinstance(info, dict) or info.get("role") != "assistant":
             continue
         steps = [
             part for part in mappings(message.get("parts")) if part.get("type") == "step-finish"
@@ -349,7 +345,7 @@ def _read_opencode_export(document: Document, file: LogFile) -> list[LoggedCall]
 
 
 def _opencode_call(message: Any, tokens: object, identity: object) -> LoggedCall | None:
-    if not isinstance(tokens, Mapping):
+    if not isinstance(tokens, dict):
         return None
     # Input, both caches, output and reasoning are counted apart.
     cached, written = whole(at(tokens, "cache", "read")), whole(at(tokens, "cache", "write"))
@@ -362,7 +358,7 @@ def _opencode_call(message: Any, tokens: object, identity: object) -> LoggedCall
     return LoggedCall(
         provider=text(named) or "unknown",
         model=text(message.get("modelID")),
-        usage=usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning),
+        counts=usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning),
         time=time_of(at(message, "time", "completed") or at(message, "time", "created")),
         session=text(message.get("sessionID")),
         error_type=error_name(at(message, "error", "name")),
@@ -397,7 +393,7 @@ def _read_aider(document: Document, file: LogFile) -> list[LoggedCall] | None:
             cached=_rounded(counts["cached"]),
             written=_rounded(counts["written"]),
         )
-        return [LoggedCall(model=memory.get("model"), usage=usage, time=memory.get("time"))]
+        return [LoggedCall(model=memory.get("model"), counts=usage, time=memory.get("time"))]
     return []
 
 
@@ -414,13 +410,13 @@ def _rounded(number: str | None) -> int | None:
 def _read_aider_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A line of aider's analytics log."""
     facts = document.get("properties")
-    if not isinstance(facts, Mapping):
+    if not isinstance(facts, dict):
         return None
     if document.get("event") != "message_send":
         return []
     usage = usage_of(facts.get("prompt_tokens"), facts.get("completion_tokens"))
     model = text(facts.get("main_model"))
-    return [LoggedCall(model=model, usage=usage, time=time_of(document.get("time")))]
+    return [LoggedCall(model=model, counts=usage, time=time_of(document.get("time")))]
 
 
 TRANSCRIPTS: tuple[LogFormat, ...] = (
