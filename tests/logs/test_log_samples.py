@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from energy_tracking.logs.formats import FORMATS
+from energy_tracking.logs.formats.responses import BATCHES
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
-from log_samples import DATA, FILES, SHARED, SHARED_FILES, Right
+from log_samples import DATA, FILES, SAMPLES, SHARED, SHARED_FILES, Documents, Right
 
 
 def read(*paths: Path | str) -> tuple[list[LoggedCall], ReadReport]:
@@ -58,3 +61,28 @@ def test_a_file_beside_the_checkout_has_its_calls_tokens_and_models(name: str) -
     entries, report = read(path)
     assert shown(entries, report, SHARED_FILES[name]) == SHARED_FILES[name]
     assert not report.unrecognised
+
+
+@pytest.mark.parametrize(("row", "documents", "like"), SAMPLES, ids=[row for row, *_ in SAMPLES])
+def test_a_sample_of_every_format_is_read_rightly(
+    row: str, documents: Documents, like: Right, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(map(json.dumps, documents)), "utf-8")
+    entries, report = read(path)
+    assert shown(entries, report, like) == like
+    assert report.formats[row] > 0
+    assert not report.unrecognised
+
+
+def test_every_row_of_the_table_has_a_sample(tmp_path: Path) -> None:
+    formats = set()
+    for name in FILES:
+        formats |= {row for row, calls in read(DATA / name)[1].formats.items() if calls}
+    formats |= {row for row, *_ in SAMPLES}
+    # Read by tests of their own: a table whose columns the caller names, an aider history.
+    assert {row.name for row in FORMATS} - formats <= BATCH_ROWS | {"columns", "aider"}
+
+
+BATCH_ROWS = {row.name for row in BATCHES}
+"""Their samples are in the tests of back-fill."""

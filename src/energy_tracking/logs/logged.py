@@ -216,6 +216,8 @@ def time_of(value: object) -> datetime | None:
     microseconds or nanoseconds since 1970. A number too small for either counts from the start
     of a trace, which nobody can place.
     """
+    if value is None:
+        return None
     if isinstance(value, str):
         try:
             time = datetime.fromisoformat(value.removesuffix(" UTC").strip())

@@ -118,6 +118,11 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def is_unique(response_id: str | None) -> bool:
+    """Whether a server's id is of one response alone."""
+    return response_id is not None and len(response_id) >= ENOUGH_TO_BE_UNIQUE
+
+
 def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCall:
     """Give a call what every copy of it has in common.
 
@@ -127,7 +132,7 @@ def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCa
         created: When the response was made, as the server wrote it.
     """
     response_id, counts = call.response_id, call.counts
-    if response_id is not None and len(response_id) >= ENOUGH_TO_BE_UNIQUE:
+    if is_unique(response_id):
         call.identity, call.grows = (response_id,), True
         return call
     named = tuple(one for one in (response_id, *ids) if isinstance(one, str | int))

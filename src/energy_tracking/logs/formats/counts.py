@@ -12,6 +12,9 @@ from typing import Any
 from energy_tracking.logs.logged import Counts, PlainCounts
 from energy_tracking.usage.dialects import MAX_TOKENS, TokenUsage, read_usage
 
+LARGEST_COUNT = 10**18
+"""Above this a number is no count of tokens, of however many calls [tokens]."""
+
 # With one of these beside the plain names, the counts have more to say.
 _ODD_CHAT = frozenset(
     {"prompt_token_details", "num_cached_tokens", "cached_tokens", "prompt_cache_hit_tokens"}
@@ -99,14 +102,16 @@ def _checked(
 
 def whole(value: object) -> int | None:
     """A count; None where it is none."""
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return None
+    if type(value) is int:
+        return value if 0 <= value < LARGEST_COUNT else None
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, int | float) and 0 <= value < 1e18 and value == int(value):
+    if isinstance(value, int | float) and 0 <= value < LARGEST_COUNT and value == int(value):
         return int(value)
     return None
 

@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.base import (
     LogFormat,
     at,
     identify,
+    is_unique,
     keys,
     mappings,
     text,
@@ -210,8 +211,12 @@ class ResponseAt:
             call.time = _first(document, self.times, time_of)
         if call.model is None:
             call.model = _first(document, self.models, text)
-        ids = [_follow(document, path) for path in self.ids]
-        return [identify(call, *ids, created=created_in(body))]
+        if is_unique(call.response_id):
+            call.identity, call.grows = (call.response_id,), True
+        else:
+            ids = [_follow(document, path) for path in self.ids]
+            identify(call, *ids, created=created_in(body))
+        return [call]
 
 
 def _follow(document: Document, path: Path) -> Any:
@@ -237,8 +242,10 @@ def _provider_by_body(body: Document) -> str:
     """Whose server wrote a body of OpenAI's shape, where it shows."""
     if "x_groq" in body:
         return "groq"
-    if "prompt_filter_results" in body or "content_filter_results" in (
-        at(body, "choices", 0) or ()
+    choices = body.get("choices")
+    first = choices[0] if type(choices) is list and choices else None
+    if "prompt_filter_results" in body or (
+        type(first) is dict and "content_filter_results" in first
     ):
         return "azure.ai.openai"
     return "openai"

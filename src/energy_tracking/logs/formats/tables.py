@@ -64,6 +64,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "id": ("response_id", "generation_id", "id", "request_id"),
     "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
     "provider": ("provider", "provider_name"),
+    "cache_hit": ("cache_hit", "cachehit", "is_cache_hit", "from_cache", "is_cached"),
     "operation": ("operation", "operation_name"),
 }
 
@@ -132,6 +133,7 @@ def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
     )
+    call.cache_hit = str(read.get("cache_hit")).lower() in ("true", "1")
     if read.get("operation") in ("embeddings", "embedding"):
         call.operation = "embeddings"
     return [identify(call, created=read.get("time"))]
