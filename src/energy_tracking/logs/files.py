@@ -132,8 +132,10 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
 
 def kind_of(head: bytes) -> str:
     """Say what a file holds by its start: a key of ``KINDS``."""
-    start = head.lstrip()
+    start = head.lstrip(b" \t\r\n\x1e")
     first, newline, rest = start.partition(b"\n")
+    if b"\x1e" in head[: len(head) - len(start)]:
+        return "json"
     if start.startswith(b"{"):
         # A line that is whole is the first of many; else the document goes on.
         whole = bool(newline) and decode(first) is not NOT_JSON

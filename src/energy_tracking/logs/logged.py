@@ -24,8 +24,6 @@ LARGEST_OUTPUT = 1_000_000
 
 EARLIEST = 1e8
 """A smaller number of seconds since 1970 counts from the start of a trace instead [s]."""
-# Below this, a number of seconds, or of a thousandth, millionth or billionth of one.
-_EPOCH_UNITS = ((1e11, 1), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
 _LAST_EPOCH = 1e20
 
 
@@ -232,11 +230,19 @@ def time_of(value: object) -> datetime | None:
         return value if isinstance(value, datetime) and value.tzinfo else _in_utc(value)
     if not EARLIEST <= value < _LAST_EPOCH:
         return None
-    unit = next(unit for bound, unit in _EPOCH_UNITS if value < bound)
     try:
-        return datetime.fromtimestamp(value / unit, UTC)
+        return datetime.fromtimestamp(value / _epoch_unit(value), UTC)
     except (OverflowError, OSError, ValueError):
         return None
+
+
+def _epoch_unit(value: float) -> float:
+    """How many units of a time since 1970 a second has, by its size [1]."""
+    if value < 1e11:
+        return 1.0
+    if value < 1e14:
+        return 1e3
+    return 1e6 if value < 1e17 else 1e9
 
 
 def _in_utc(value: object) -> datetime | None:

@@ -12,33 +12,51 @@ if TYPE_CHECKING:
 
 HELD = 10_000
 """How many calls wait for a later copy with more tokens."""
-IN_MEMORY = 200_000
+IN_MEMORY = 50_000
 """How many identities are held in memory; older ones go to a temporary file."""
+FILTER_BITS = 27
+"""The size of the filter in front of the file, as a power of two [bit]: 16 MiB."""
+_MASK = (1 << FILTER_BITS) - 1
 
 
 class Seen:
-    """Identities of calls, by a hash of 63 bits each: the newest in memory, the rest on disk."""
+    """Identities of calls, by a hash of 63 bits each: the newest in memory, the rest on disk.
+
+    A Bloom filter says of most new ones that they are not on disk, without a look at it.
+    """
 
     def __init__(self) -> None:
         """Start with none."""
         self._new: set[int] = set()
         self._stored: sqlite3.Connection | None = None
+        self._filter = bytearray()
 
     def __contains__(self, identity: object) -> bool:
         """Whether the identity was added."""
-        number = _number(identity)
+        return self._has(hash(identity) >> 1)
+
+    def add(self, identity: object) -> bool:
+        """Remember an identity; returns whether it is new."""
+        number = hash(identity) >> 1
+        if self._has(number):
+            return False
+        self._new.add(number)
+        if len(self._new) >= IN_MEMORY:
+            self._store()
+        return True
+
+    def _has(self, number: int) -> bool:
         if number in self._new:
             return True
-        if self._stored is None:
+        if self._stored is None or not self._may_be_stored(number):
             return False
         found = self._stored.execute("SELECT 1 FROM seen WHERE identity = ?", (number,))
         return found.fetchone() is not None
 
-    def add(self, identity: object) -> None:
-        """Remember an identity."""
-        self._new.add(_number(identity))
-        if len(self._new) >= IN_MEMORY:
-            self._store()
+    def _may_be_stored(self, number: int) -> bool:
+        bits = self._filter
+        first, second = number & _MASK, number >> 31 & _MASK
+        return bool(bits[first >> 3] >> (first & 7) & bits[second >> 3] >> (second & 7) & 1)
 
     def _store(self) -> None:
         if self._stored is None:
@@ -46,18 +64,19 @@ class Seen:
 
             # Without a name it is a file that goes with the connection.
             self._stored = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -32000"):
+            for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -16000"):
                 self._stored.execute(f"PRAGMA {pragma}")
             self._stored.execute("CREATE TABLE seen (identity INTEGER PRIMARY KEY)")
+            self._filter = bytearray(1 << FILTER_BITS - 3)
+        bits = self._filter
+        for number in self._new:
+            for place in (number & _MASK, number >> 31 & _MASK):
+                bits[place >> 3] |= 1 << (place & 7)
         self._stored.execute("BEGIN")
         rows = ((number,) for number in sorted(self._new))
         self._stored.executemany("INSERT OR IGNORE INTO seen VALUES (?)", rows)
         self._stored.execute("COMMIT")
         self._new.clear()
-
-
-def _number(identity: object) -> int:
-    return hash(identity) >> 1
 
 
 class Once:
@@ -85,10 +104,9 @@ class Once:
                 # In its place: the order is that of the first copies.
                 self._held[identity] = _keeping_what_is_known(call, held)
             return None
-        if identity in self._seen:
+        if not self._seen.add(identity):
             self._report.repeated += 1
             return None
-        self._seen.add(identity)
         if not call.grows:
             return call
         self._held[identity] = call

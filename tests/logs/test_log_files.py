@@ -1,0 +1,320 @@
+"""A log is read the same however it is packed, encoded and laid out, in memory that stays flat."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking import ConfigurationError, UnreadableLogError
+from energy_tracking.logs.files import find_files
+from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.reading import read_logs
+from log_samples import COMPLETION, DATA
+
+DOCUMENTS: list[dict[str, Any]] = [
+    COMPLETION | {"id": f"chatcmpl-{number:024}", "note": 'a "brace": {[\n\\'}
+    for number in range(3)
+]
+TOKENS = (57, 30)
+
+
+def tokens(calls: list[LoggedCall]) -> tuple[int, int]:
+    return (
+        sum(call.counts.input_tokens for call in calls if call.counts),
+        sum(call.counts.output_tokens for call in calls if call.counts),
+    )
+
+
+def lines(separator: str = "\n") -> str:
+    return separator.join(map(json.dumps, DOCUMENTS))
+
+
+LAYOUTS: dict[str, str] = {
+    "lines": lines() + "\n",
+    "lines without an end": lines(),
+    "lines ending in CRLF": lines("\r\n") + "\r\n",
+    "lines with blank ones": "\n" + lines("\n\n") + "\n\n",
+    "an array": json.dumps(DOCUMENTS),
+    "an indented array": json.dumps(DOCUMENTS, indent=4),
+    "an array of lines": "[\n" + lines(",\n") + "\n]\n",
+    "objects one after the other": lines(""),
+    "indented objects": "\n".join(json.dumps(document, indent=2) for document in DOCUMENTS),
+    "indented objects with CRLF": "\r\n".join(
+        json.dumps(document, indent=2).replace("\n", "\r\n") for document in DOCUMENTS
+    ),
+    "arrays in lines": "\n".join(json.dumps([document]) for document in DOCUMENTS),
+    "a list in an object": json.dumps({"object": "list", "data": DOCUMENTS}),
+    "a record separator": "".join(f"\x1e{json.dumps(document)}\n" for document in DOCUMENTS),
+    "server-sent events": "".join(f"event: x\ndata: {json.dumps(one)}\n\n" for one in DOCUMENTS)
+    + "data: [DONE]\n\n",
+}
+
+Encode = Callable[[str], bytes]
+ENCODINGS: dict[str, Encode] = {
+    "utf-8": str.encode,
+    "utf-8 with a mark": lambda text: codecs.BOM_UTF8 + text.encode(),
+    "utf-16": lambda text: text.encode("utf-16"),
+    "utf-16-be": lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+    "utf-32": lambda text: text.encode("utf-32"),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "gzip in two parts": lambda text: (
+        gzip.compress(text[:700].encode()) + gzip.compress(text[700:].encode())
+    ),
+    "gzip of utf-16": lambda text: gzip.compress(text.encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_in_every_encoding_is_read(layout: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(ENCODINGS[encoding](LAYOUTS[layout]))
+    report = ReadReport()
+    calls = list(read_logs([path], report=report))
+    assert (len(calls), tokens(calls)) == (3, TOKENS)
+    assert not report.unread
+
+
+def test_zstd_is_read_or_what_it_needs_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl.zst"
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        path.write_bytes(zstd.compress(LAYOUTS["lines"].encode()))
+    else:
+        try:
+            import zstandard
+        except ImportError:
+            path.write_bytes(b"\x28\xb5\x2f\xfd")
+            with pytest.raises(ConfigurationError, match=r"needs the package 'zstandard'; inst"):
+                list(read_logs([path]))
+            return
+        path.write_bytes(zstandard.compress(LAYOUTS["lines"].encode()))
+    assert tokens(list(read_logs([path]))) == TOKENS
+
+
+def test_parquet_is_read_or_what_it_needs_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    try:
+        import duckdb
+    except ImportError:
+        path.write_bytes(b"PAR1")
+        with pytest.raises(ConfigurationError, match="pip install 'energy-tracking\\[report\\]'"):
+            list(read_logs([path]))
+        return
+    duckdb.sql(
+        "SELECT 'gpt-4o' AS model, 10 AS prompt_tokens, 20 AS completion_tokens,"
+        " TIMESTAMP '2026-01-02 03:04:05' AS created_at FROM range(5000)"
+    ).write_parquet(str(path))
+    calls = list(read_logs([path]))
+    assert (len(calls), tokens(calls)) == (5000, (50_000, 100_000))
+    assert str(calls[0].time) == "2026-01-02 03:04:05+00:00"
+
+
+def test_an_archive_of_inspect_has_the_calls_of_its_samples_once(tmp_path: Path) -> None:
+    path = tmp_path / "log.eval"
+    log = json.loads((DATA / "inspect_log.json").read_text("utf-8"))
+    samples = log.pop("samples")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("_journal/start.json", json.dumps(log))
+        for sample in samples:
+            archive.writestr(f"samples/{sample['id']}_epoch_1.json", json.dumps(sample))
+        archive.writestr("summaries.json", json.dumps(samples))
+        archive.writestr("header.json", json.dumps(log))
+    calls = list(read_logs([path]))
+    assert (len(calls), tokens(calls)) == (3, (192, 6))
+    assert {call.model for call in calls} == {"openai/gpt-4o-mini"}
+
+
+TABLE = 'model,prompt_tokens,completion_tokens,prompt\ngpt-4o,10,20,"a, b\nc"\no1,1,2,\n'
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8 with a mark", "utf-16", "gzip"])
+def test_a_table_is_read_with_its_delimiter(delimiter: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    text = TABLE.replace('"a, b\nc"', "x").replace(",", delimiter)
+    path.write_bytes(ENCODINGS[encoding](text))
+    calls = list(read_logs([path]))
+    assert (len(calls), tokens(calls)) == (2, (11, 22))
+    assert [call.model for call in calls] == ["gpt-4o", "o1"]
+
+
+def test_a_cell_may_hold_lines_and_a_whole_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(TABLE.replace('c"', "c" * 200_000 + '"'), "utf-8")
+    calls = list(read_logs([path]))
+    assert [(call.model, call.line) for call in calls] == [("gpt-4o", 3), ("o1", 4)]
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("wann,was,rein,raus,cache\n2026-01-02,gpt-4o,10,20,4\n", "utf-8")
+    named = {"input": "rein", "output": "raus", "cached": "cache", "model": "was", "time": "wann"}
+    (call,) = read_logs([path], columns=named)
+    assert (call.model, str(call.time)) == ("gpt-4o", "2026-01-02 00:00:00+00:00")
+    assert call.usage is not None
+    assert (call.usage.input_tokens, call.usage.cached_input_tokens) == (10, 4)
+    assert call.usage.output_tokens == 20
+
+
+def test_a_named_column_may_lie_inside_of_an_object(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps({"llm": {"in": 10, "out": 20}, "m": "gpt-4o"}), "utf-8")
+    (call,) = read_logs([path], columns={"input": "llm.in", "output": "llm.out", "model": "m"})
+    assert (call.model, tokens([call])) == ("gpt-4o", (10, 20))
+
+
+def test_a_column_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="unknown column 'inputs'; did you mean 'input'"):
+        list(read_logs([tmp_path], columns={"inputs": "x"}))
+
+
+def test_folders_and_patterns_lead_to_their_files(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a/one.json", "a/b/two.csv", ".hidden/x.jsonl", "picture.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("", "utf-8")
+    found = [os.path.relpath(path, tmp_path) for path in find_files([tmp_path])]
+    assert found == ["b.jsonl", os.path.join("a", "one.json"), os.path.join("a", "b", "two.csv")]
+    pattern = os.path.join(str(tmp_path), "**", "*.csv")
+    assert list(find_files([pattern])) == [str(tmp_path / "a" / "b" / "two.csv")]
+    for nothing in (tmp_path / "none.jsonl", tmp_path / "*.xyz", tmp_path / ".hidden" / "*.csv"):
+        with pytest.raises(FileNotFoundError):
+            list(find_files([nothing]))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gzip", "utf-16"])
+def test_standard_input_is_read(encoding: str) -> None:
+    code = (
+        "from energy_tracking import read_logs; "
+        "print(sum(call.counts.input_tokens for call in read_logs(['-'])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=ENCODINGS[encoding](LAYOUTS["an indented array"]),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.split() == [b"57"]
+
+
+# What cannot be read.
+
+
+def losses(path: Path, **arguments: Any) -> tuple[int, dict[str, tuple[int, int]], ReadReport]:
+    report = ReadReport()
+    calls = list(read_logs([path], report=report, **arguments))
+    unread = {reason: (one.count, one.line) for reason, one in report.unread.items()}
+    return len(calls), unread, report
+
+
+def test_a_broken_object_among_indented_ones_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    first, second, third = (json.dumps(document, indent=2) for document in DOCUMENTS)
+    path.write_text("\n".join((first, second.replace('"id"', "id", 1), third)), "utf-8")
+    calls, unread, _ = losses(path)
+    assert calls == 2
+    assert unread["not JSON"][1] == first.count("\n") + 2
+
+
+def test_a_line_that_is_cut_off_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    first, second, third = map(json.dumps, DOCUMENTS)
+    path.write_text(f"{first[:100]}\n{second}\n{third[:50]}\n{third}\n{first[:20]}", "utf-8")
+    assert losses(path)[:2] == (2, {"not JSON": (3, 1)})
+
+
+@pytest.mark.parametrize("cut", [1, 100])
+def test_a_packed_file_that_is_cut_off_gives_what_it_has(cut: int, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl.gz"
+    many = "\n".join(json.dumps(COMPLETION | {"id": f"{n:030}"}) for n in range(5000))
+    path.write_bytes(gzip.compress(many.encode())[:-cut])
+    calls, unread, _ = losses(path)
+    assert calls > 1000
+    assert any("the file is damaged" in reason for reason in unread)
+
+
+def test_a_file_of_no_format_names_the_nearest_and_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"run_typ": "llm", "modelInput": {}, "tok_in": 5}\n{"x": 1}\n', "utf-8")
+    calls, unread, report = losses(path)
+    assert (calls, unread) == (0, {"no token counts": (2, 1)})
+    assert report.found_nothing
+    (missing,) = report.unrecognised.values()
+    assert "its first entry has 'run_typ', 'modelInput', 'tok_in'" in missing
+    assert "nearest: 'bedrock-batch' (no error or modelOutput)" in missing
+    assert "--columns input=NAME,output=NAME" in missing
+
+
+def test_strict_reading_stops_at_the_first_loss(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(f'{json.dumps(DOCUMENTS[0])}\n{{"x": 1}}\n', "utf-8")
+    with pytest.raises(UnreadableLogError, match=r"log\.jsonl, line 2: no token counts"):
+        list(read_logs([path], strict=True))
+    path.write_text("x = 1\n", "utf-8")
+    with pytest.raises(UnreadableLogError, match="line 1: not JSON"):
+        list(read_logs([path], strict=True))
+
+
+# Memory.
+
+MEASURE = """
+import resource, sys
+from energy_tracking import read_logs
+calls = 0
+for call in read_logs(sys.argv[1:]):
+    calls += 1
+    if calls == 75_000:
+        early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+late = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(calls, late - early)
+"""
+
+
+def many_lines(file: io.TextIOBase, count: int) -> None:
+    for number in range(count):
+        file.write(json.dumps({"id": f"resp-{number:030}", "model": "gpt-4o", "usage": {
+            "prompt_tokens": 10, "completion_tokens": 20}}) + "\n")  # fmt: skip
+
+
+def many_elements(file: io.TextIOBase, count: int) -> None:
+    file.write("[")
+    for number in range(count):
+        file.write("," * (number > 0) + json.dumps({"ts": 1_741_569_952 + number, "pad": "x" * 200,
+            "model": "gpt-4o", "prompt_tokens": 10, "completion_tokens": 20}))  # fmt: skip
+    file.write("]")
+
+
+def many_rows(file: io.TextIOBase, count: int) -> None:
+    file.write("TIMESTAMP,ContextTokens,GeneratedTokens\n")
+    for number in range(count):
+        file.write(f"2023-11-16 18:17:03.97996{number % 10}0,{number % 5000},{number % 100}\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss differ")
+@pytest.mark.parametrize("write", [many_lines, many_elements, many_rows])
+def test_memory_does_not_grow_with_the_file(
+    write: Callable[[io.TextIOBase, int], None], tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    with path.open("w", encoding="utf-8") as file:
+        write(file, 150_000)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
+    )
+    calls, growth = map(int, done.stdout.split())
+    assert calls == 150_000
+    # [KiB]; the lines are 20,000 and more.
+    assert growth < 6_000
