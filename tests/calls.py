@@ -28,6 +28,13 @@ STREAM = CHAT | {"stream": True}
 RESPONSE: Body = {"model": "gpt-4o", "input": "Capital of Mexico?"}
 EMBED: Body = {"model": "text-embedding-3-small", "input": "Capital of Mexico?"}
 LEGACY: Body = {"model": "gpt-3.5-turbo-instruct", "prompt": "Capital of Mexico?"}
+CHAT_SPAN: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.usage.input_tokens": 120,
+    "gen_ai.usage.output_tokens": 80,
+}
+"""What another instrumentation writes on its span of that chat."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import openai
 import pytest
 
+from calls import CHAT
 from energy_tracking import (
     ConfigurationError,
     EnergyBudgetExceeded,
@@ -39,7 +40,6 @@ from loopback import (
 )
 from observed_calls import Watch
 
-CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 ANSWER = json_reply(chat_completion())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
+from calls import CHAT
 from energy_tracking import (
     EnergyEstimate,
     Session,
@@ -21,11 +22,10 @@ from energy_tracking.calls.totals import EnergyKind, GroupKey
 from energy_tracking.otel.span_processor import EnergySpanProcessor
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry.attributes import ENERGY_ATTRIBUTES
-from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
+from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
 from small_profiles import BARE
 
-CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500}
 NAMES = [
     "energy_tracking.calibrated_energy_joules",

@@ -16,6 +16,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from opentelemetry.sdk.trace import TracerProvider
 
+from calls import CHAT
 from energy_tracking import Session, Tracker, track_energy
 from energy_tracking.calls.counted import (
     RESPONSES_REMEMBERED,
@@ -29,10 +30,6 @@ from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply,
 from observed_calls import Watch
 from own_errors import keep_error
 
-CHAT: dict[str, Any] = {
-    "model": "gpt-4o",
-    "messages": [{"role": "user", "content": "Capital of Mexico?"}],
-}
 _numbers = count()
 
 

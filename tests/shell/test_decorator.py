@@ -24,6 +24,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, StatusCode
 
+from calls import CHAT, STREAM
 from decorated_functions import USAGE, Traced
 from energy_tracking import (
     Session,
@@ -37,7 +38,6 @@ from energy_tracking import (
 from energy_tracking.telemetry.attributes import ENERGY_ATTRIBUTES, ROLLUP_ATTRIBUTES
 from loopback import (
     DONE,
-    Body,
     Flavour,
     Loopback,
     chat_chunks,
@@ -46,9 +46,6 @@ from loopback import (
     response_object,
     sse,
 )
-
-CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
-STREAM = CHAT | {"stream": True}
 
 
 def through(function: Callable[[], Any]) -> Callable[[], Any]:

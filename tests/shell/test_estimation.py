@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from calls import CHAT
 from energy_tracking import (
     CallRecord,
     ConfigurationError,
@@ -22,7 +23,6 @@ from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json
 from small_profiles import BARE
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
-REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 def estimated(
@@ -48,7 +48,7 @@ async def test_the_method_is_chosen_by(
         for method in ("roofline", "reference"):
             client = flavour.client(loopback.base_url)
             wrap_openai(client, method=method, on_record=records.append)
-            await flavour.call(client.chat.completions.create, **REQUEST)
+            await flavour.call(client.chat.completions.create, **CHAT)
         methods = [record.estimate.method for record in records if record.estimate]
         assert methods == ["roofline", "reference"]
 
@@ -179,7 +179,7 @@ async def timed_records(
             on_record=records.append,
         )
         stream = await flavour.call(
-            client.chat.completions.create, **(REQUEST | {"model": model}), stream=True
+            client.chat.completions.create, **(CHAT | {"model": model}), stream=True
         )
         async for _ in flavour.items(stream):
             pass

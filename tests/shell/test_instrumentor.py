@@ -8,18 +8,11 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
+from calls import CHAT, CHAT_SPAN
 from energy_tracking import ConfigurationError, Session
 from energy_tracking.otel.instrumentor import EnergyTrackingInstrumentor
 from energy_tracking.otel.span_processor import EnergySpanProcessor
 from loopback import Flavour, Loopback, chat_completion, json_reply
-
-REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
-CHAT: dict[str, Any] = {
-    "gen_ai.operation.name": "chat",
-    "gen_ai.request.model": "gpt-4o",
-    "gen_ai.usage.input_tokens": 120,
-    "gen_ai.usage.output_tokens": 80,
-}
 
 
 @pytest.fixture
@@ -33,7 +26,7 @@ def ask(loopback: Loopback) -> int:
     """Calls counted for one call of an untracked client."""
     client = Flavour("sync").client(loopback.base_url)
     with Session() as session:
-        client.chat.completions.create(**REQUEST)
+        client.chat.completions.create(**CHAT)
     client.close()
     return session.totals.calls
 
@@ -55,7 +48,7 @@ def test_the_instrumentor_starts_once_and_stops(
         instrumentor.uninstrument()
     assert not instrumentor.is_instrumented_by_opentelemetry
     assert ask(loopback) == 0
-    span = provider.get_tracer("theirs").start_span("theirs", attributes=CHAT)
+    span = provider.get_tracer("theirs").start_span("theirs", attributes=CHAT_SPAN)
     assert "end" not in vars(span)
     span.end()
 

@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from calls import CHAT
 from cassettes import call_exchange
 from energy_tracking.demo.server import (
     Exchange,
@@ -50,10 +51,6 @@ from loopback import (
 )
 
 EXCHANGES = load_exchanges()
-CHAT: dict[str, Any] = {
-    "model": "gpt-4o",
-    "messages": [{"role": "user", "content": "What is the capital of Mexico?"}],
-}
 ASKING = {"stream_options": {"include_usage": True}}
 CHUNKS = chat_chunks("Hello", " world", "!")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from calls import CHAT
 from energy_tracking import CallRecord, Session, wrap_openai
 from energy_tracking.usage.payloads import may_measure
 from loopback import (
@@ -23,7 +24,6 @@ from loopback import (
 )
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
-REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 IN_A_RESPONSE: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ async def test_energy_in_a_last_chunk_without_usage_is_taken(
     loopback.serve(sse(*chat_chunks("Hi", usage=USAGE), last, DONE))
     records: list[CallRecord] = []
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
-    stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+    stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
     _ = [chunk async for chunk in flavour.items(stream)]
     assert [record.measured_energy_joules for record in records] == [5.0]
 
@@ -72,13 +72,13 @@ async def test_a_measured_energy_that_cannot_be_is_left_out_with_the_reason(
     if place == "comment":
         comment = b': energy {"energy_joules": -12}\n\n'
         loopback.serve(sse(*chat_chunks("Hi", usage=USAGE), comment, DONE))
-        stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+        stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
         _ = [chunk async for chunk in flavour.items(stream)]
     else:
         told = {"energy": {"energy_joules": -12}} if place == "body" else {}
         headers = {"x-energy-joules": "-12"} if place == "header" else {}
         loopback.serve(json_reply(chat_completion(usage=USAGE) | told, headers=headers))
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     (record,) = records
     assert (record.status, record.measured_energy_joules) == ("estimated", None)
     name = "energy header" if place == "header" else "energy_joules"
@@ -103,7 +103,7 @@ async def test_energy_the_server_measured_is_taken_with_the_estimate_beside_it(
     records: list[CallRecord] = []
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
     with Session() as session:
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     (record,) = records
     assert (record.status, record.reason) == ("measured", None)
     assert record.total_energy_joules == record.measured_energy_joules == pytest.approx(25)
@@ -140,14 +140,14 @@ async def test_energy_measured_is_told_in_headers(
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
     if way == "stream":
         loopback.serve(sse(*chat_chunks(usage=USAGE), DONE, headers=headers))
-        stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+        stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
         _ = [chunk async for chunk in flavour.items(stream)]
     else:
         loopback.serve(json_reply(chat_completion(usage=USAGE), headers=headers))
         create = client.chat.completions.create
         if way == "raw":
             create = client.chat.completions.with_raw_response.create
-        await flavour.call(create, **REQUEST)
+        await flavour.call(create, **CHAT)
     if joules is None:
         assert [record.status for record in records] == ["estimated"]
     else:
@@ -197,7 +197,7 @@ async def test_energy_measured_is_told_in_comments(
     loopback.serve(sse(*pieces))
     records: list[CallRecord] = []
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
-    request = REQUEST | {"stream": True}
+    request = CHAT | {"stream": True}
     if raw:
         manager = client.chat.completions.with_streaming_response.create(**request)
         async with flavour.entered(manager) as response:
@@ -225,6 +225,6 @@ async def test_measured_energy_that_is_no_amount_is_not_believed(
     records: list[CallRecord] = []
     flavour = Flavour("sync")
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
-    client.chat.completions.create(**REQUEST)
+    client.chat.completions.create(**CHAT)
     assert records[0].status == "estimated"
     client.close()

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from calls import CHAT
 from energy_tracking import CallRecord, Tracker, energy_session, process_session
 from loopback import Flavour, Loopback, chat_completion, error_reply, json_reply
 from observed_calls import Watch
 
-CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 COPIES: dict[str, Callable[[CallRecord], CallRecord]] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,

@@ -17,6 +17,7 @@ from typing import Any
 import openai
 import pytest
 
+from calls import CHAT, STREAM
 from energy_tracking import (
     EnergyBudgetExceeded,
     Session,
@@ -29,7 +30,6 @@ from energy_tracking.units import nanojoules_from_joules
 from loopback import (
     CHAT_USAGE,
     DONE,
-    Body,
     Flavour,
     Loopback,
     chat_chunks,
@@ -39,9 +39,6 @@ from loopback import (
     sse,
 )
 from observed_calls import Watch
-
-CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
-STREAM = CHAT | {"stream": True}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from calls import CHAT
 from energy_tracking import (
     ConfigurationError,
     Session,
@@ -17,10 +18,9 @@ from energy_tracking import (
 )
 from energy_tracking.calls.comparison import CALLS_COMPARED
 from energy_tracking.calls.totals import EnergyKind
-from loopback import CHAT_USAGE, Body, Flavour, Loopback, chat_completion, json_reply
+from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
 
-CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 CACHED = {
     "prompt_tokens": 9000,
     "completion_tokens": 100,

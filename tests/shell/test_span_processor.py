@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from calls import CHAT, CHAT_SPAN
 from energy_tracking import CallRecord, Session, TokenUsage, Tracker, wrap_openai
 from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
 from energy_tracking.telemetry.metrics import ENERGY_METRIC
@@ -24,13 +25,6 @@ from observed_calls import collect
 from own_errors import keep_error
 
 ENERGY = "energy_tracking.total_energy_joules"
-REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
-CHAT: dict[str, Any] = {
-    "gen_ai.operation.name": "chat",
-    "gen_ai.request.model": "gpt-4o",
-    "gen_ai.usage.input_tokens": 120,
-    "gen_ai.usage.output_tokens": 80,
-}
 
 
 class Bench:
@@ -87,10 +81,10 @@ def test_every_dialect_is_read(field: str, name: str) -> None:
 def test_a_raw_usage_tells_what_the_counts_leave_out() -> None:
     raw = {"input_tokens": 20, "cache_read_input_tokens": 100, "output_tokens": 80}
     raw["cache_creation_input_tokens"] = 0
-    facts = span_facts(CHAT | {"gen_ai.usage.raw": json.dumps(raw)})
+    facts = span_facts(CHAT_SPAN | {"gen_ai.usage.raw": json.dumps(raw)})
     assert facts is not None
     assert (facts.usage.input_tokens, facts.usage.cached_input_tokens) == (120, 100)
-    cut_off = span_facts(CHAT | {"gen_ai.usage.raw": json.dumps(raw)[:20]})
+    cut_off = span_facts(CHAT_SPAN | {"gen_ai.usage.raw": json.dumps(raw)[:20]})
     assert cut_off is not None
     assert cut_off.usage.input_tokens == 120
 
@@ -107,7 +101,7 @@ def test_a_raw_usage_tells_what_the_counts_leave_out() -> None:
     ],
 )
 def test_sums_and_empty_spans_stand_for_no_call(attributes: dict[str, Any]) -> None:
-    plain = {name: value for name, value in CHAT.items() if "operation" not in name}
+    plain = {name: value for name, value in CHAT_SPAN.items() if "operation" not in name}
     assert span_facts(plain | attributes) is None
     assert span_facts(plain) is not None
 
@@ -121,7 +115,7 @@ def test_a_span_gets_energy_and_its_session_too(bench: Bench) -> None:
     with Session("inner") as session:
         span = bench.tracer.start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
     # Known at the end only, and outside of the session it belongs to.
-    span.set_attributes(CHAT)
+    span.set_attributes(CHAT_SPAN)
     span.end()
     estimate = Tracker().estimation.estimate(
         "gpt-4o", None, TokenUsage(input_tokens=120, output_tokens=80)
@@ -150,14 +144,14 @@ def test_a_span_gets_energy_and_its_session_too(bench: Bench) -> None:
     ],
 )
 def test_spans_around_a_counted_one_are_not_counted(bench: Bench, outer: dict[str, str]) -> None:
-    sums = {name: value for name, value in CHAT.items() if "operation" not in name}
+    sums = {name: value for name, value in CHAT_SPAN.items() if "operation" not in name}
     with (
         Session() as session,
         bench.tracer.start_as_current_span("outer", attributes=sums | outer),
         bench.tracer.start_as_current_span("between"),
     ):
         for number in range(2):
-            with bench.tracer.start_as_current_span(f"leaf {number}", attributes=CHAT):
+            with bench.tracer.start_as_current_span(f"leaf {number}", attributes=CHAT_SPAN):
                 pass
     energies = bench.energies
     assert energies["leaf 0"] == energies["leaf 1"] > 0
@@ -169,7 +163,7 @@ def test_a_response_is_counted_once_however_many_spans_tell_of_it(bench: Bench) 
     with Session() as session:
         for name in ("first", "second"):
             bench.tracer.start_span(
-                name, attributes=CHAT | {"gen_ai.response.id": f"{bench!r}-1"}
+                name, attributes=CHAT_SPAN | {"gen_ai.response.id": f"{bench!r}-1"}
             ).end()
     assert session.totals.calls == 1
     assert bench.energies["second"] is None
@@ -178,7 +172,7 @@ def test_a_response_is_counted_once_however_many_spans_tell_of_it(bench: Bench) 
 def test_alike_calls_of_one_instrumentation_all_count(bench: Bench) -> None:
     with Session() as session:
         for _ in range(3):
-            bench.tracer.start_span("theirs", attributes=CHAT).end()
+            bench.tracer.start_span("theirs", attributes=CHAT_SPAN).end()
     assert session.totals.calls == 3
 
 
@@ -187,10 +181,10 @@ def test_a_call_of_a_tracked_client_is_not_counted_from_a_span(
 ) -> None:
     loopback.serve(json_reply(chat_completion(id="chatcmpl-doors-1")))
     client = wrap_openai(Flavour("sync").client(loopback.base_url), **bench.arguments)
-    with Session() as session, bench.tracer.start_as_current_span("agent", attributes=CHAT):
-        client.chat.completions.create(**REQUEST)
+    with Session() as session, bench.tracer.start_as_current_span("agent", attributes=CHAT_SPAN):
+        client.chat.completions.create(**CHAT)
         bench.tracer.start_span(
-            "after the fact", attributes=CHAT | {"gen_ai.response.id": "chatcmpl-doors-1"}
+            "after the fact", attributes=CHAT_SPAN | {"gen_ai.response.id": "chatcmpl-doors-1"}
         ).end()
     assert session.totals.calls == 1
     client.close()
@@ -200,7 +194,7 @@ def test_a_call_of_a_tracked_client_is_not_counted_from_a_span(
 def test_settings_hold_for_spans_of_others(settings: dict[str, Any]) -> None:
     bench = Bench(**settings)
     with Session() as session:
-        bench.tracer.start_span("theirs", attributes=CHAT).end()
+        bench.tracer.start_span("theirs", attributes=CHAT_SPAN).end()
     assert bench.energies == {"theirs": None}
     assert session.totals.calls == (0 if "disabled" in settings else 1)
 
@@ -220,7 +214,7 @@ async def test_a_flush_delivers_streams_that_were_dropped(
     client = flavour.client(loopback.base_url)
     wrap_openai(client, include_usage="always", **arguments)
     loopback.serve(sse(*chat_chunks("Hello", "!"), DONE))
-    stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+    stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
     await flavour.next(stream)
     del stream
     await collect()
@@ -234,7 +228,7 @@ async def test_a_flush_delivers_streams_that_were_dropped(
 def test_an_error_of_ours_does_not_keep_a_span_open() -> None:
     errors: list[tuple[str, Exception]] = []
     bench = Bench(on_error=lambda where, error: errors.append((where, error)))
-    span = bench.tracer.start_span("theirs", attributes=CHAT)
+    span = bench.tracer.start_span("theirs", attributes=CHAT_SPAN)
     bench.processor._count = None  # type: ignore[method-assign, assignment]
     span.end()
     assert bench.energies == {"theirs": None}
@@ -242,7 +236,7 @@ def test_an_error_of_ours_does_not_keep_a_span_open() -> None:
 
 
 def test_a_span_is_free_of_us_once_it_has_ended(bench: Bench) -> None:
-    span = bench.tracer.start_span("theirs", attributes=CHAT)
+    span = bench.tracer.start_span("theirs", attributes=CHAT_SPAN)
     end = span.end
     assert "end" in vars(span)
     end()
@@ -256,7 +250,7 @@ def test_the_completion_hook_enriches_open_spans_only(bench: Bench) -> None:
     plain.add_span_processor(SimpleSpanProcessor(bench.exporter))
     hook = EnergyCompletionHook(**bench.arguments)
     # Other tokens than those just counted elsewhere, of which it would be a report.
-    attributes = CHAT | {"gen_ai.usage.output_tokens": 81}
+    attributes = CHAT_SPAN | {"gen_ai.usage.output_tokens": 81}
     span = plain.get_tracer("genai").start_span("theirs", attributes=attributes)
     hook.on_completion(inputs=[], outputs=[], system_instruction=[], span=span, log_record=None)
     span.end()

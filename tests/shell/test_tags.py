@@ -9,6 +9,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from calls import CHAT
 from energy_tracking import ConfigurationError, Session, Tracker, energy_session, track_energy
 from energy_tracking.telemetry.metrics import (
     DURATION_METRIC,
@@ -16,10 +17,9 @@ from energy_tracking.telemetry.metrics import (
     TOKEN_METRIC,
     UNESTIMATED_METRIC,
 )
-from loopback import Body, Flavour, Loopback, chat_completion, json_reply
+from loopback import Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
 
-CHAT: Body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Capital of Mexico?"}]}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 100}
 
 

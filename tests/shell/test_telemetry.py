@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
+from calls import CHAT
 from energy_tracking import (
     CallRecord,
     ConfigurationError,
@@ -47,7 +48,6 @@ from loopback import (
 )
 from own_errors import keep_error
 
-REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
 ALL_ATTRIBUTES: tuple[tables.Attribute[Any], ...] = (
     *tables.REQUEST_ATTRIBUTES,
     *tables.RESPONSE_ATTRIBUTES,
@@ -127,7 +127,7 @@ async def test_a_call_is_one_client_span_with_tokens_and_energy(
     loopback.serve(json_reply(chat_completion(model="gpt-4o-2024-08-06", id="chatcmpl-7")))
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
     with Session("evening") as session:
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     (span,) = telemetry.spans
     assert (span.name, span.kind, span.parent) == ("chat gpt-4o", SpanKind.CLIENT, None)
     assert span.status.status_code is StatusCode.UNSET
@@ -215,7 +215,7 @@ async def test_metrics_sum_up_to_the_session(
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
     with Session() as session:
         for _ in range(3):
-            await flavour.call(client.chat.completions.create, **REQUEST)
+            await flavour.call(client.chat.completions.create, **CHAT)
     energy = telemetry.metric(names.ENERGY_METRIC)
     assert (energy.unit, energy.data.is_monotonic) == ("J", True)
     (point,) = energy.data.data_points
@@ -247,7 +247,7 @@ async def test_a_failed_call_is_an_error_span_and_the_error_is_the_sdks_own(
     loopback.serve(error_reply(429))
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
     with pytest.raises(openai.RateLimitError, match="refused"):
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     (span,) = telemetry.spans
     assert span.status.status_code is StatusCode.ERROR
     attributes = span.attributes or {}
@@ -265,7 +265,7 @@ async def test_an_unknown_model_is_counted_with_its_tokens_and_reason(
     loopback.serve(json_reply(chat_completion(model="house-model-7")))
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
     for _ in range(2):
-        await flavour.call(client.chat.completions.create, **(REQUEST | {"model": "house-model-7"}))
+        await flavour.call(client.chat.completions.create, **(CHAT | {"model": "house-model-7"}))
     attributes = telemetry.spans[-1].attributes or {}
     assert attributes["gen_ai.usage.input_tokens"] == CHAT_USAGE["prompt_tokens"]
     assert attributes["energy_tracking.status"] == "unestimated"
@@ -281,7 +281,7 @@ async def test_a_call_without_tokens_is_counted_as_one_without_energy(
 ) -> None:
     loopback.serve(json_reply(chat_completion("", usage=None)))
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
-    await flavour.call(client.chat.completions.create, **REQUEST)
+    await flavour.call(client.chat.completions.create, **CHAT)
     (point,) = telemetry.metric(names.UNESTIMATED_METRIC).data.data_points
     assert point.value == 1
     assert not {names.ENERGY_METRIC, names.TOKEN_METRIC} & telemetry.metric_names()
@@ -307,7 +307,7 @@ async def test_http_spans_of_the_request_become_children(
     )
     client = flavour.client(loopback.base_url, http_client=http_client)
     wrap_openai(client, **telemetry.arguments)
-    await flavour.call(client.chat.completions.create, **REQUEST)
+    await flavour.call(client.chat.completions.create, **CHAT)
     (span,) = telemetry.spans
     assert current[0].get_span_context() == span.context
     assert not trace.get_current_span().get_span_context().is_valid
@@ -328,7 +328,7 @@ async def test_another_instrumentations_span_is_added_to(
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
     tracer = telemetry.tracer_provider.get_tracer("somebody.else")
     with tracer.start_as_current_span("their span", attributes=theirs):
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     (span,) = telemetry.spans
     attributes = dict(span.attributes or {})
     assert attributes["energy_tracking.total_energy_joules"]
@@ -351,7 +351,7 @@ async def test_each_call_inside_of_one_foreign_span_keeps_its_energy(
     with tracer.start_as_current_span("theirs", attributes=theirs), Session() as session:
         if order == "at once":
             loopback.serve(chunks)
-            streams = [await flavour.call(create, **REQUEST, stream=True) for _ in range(2)]
+            streams = [await flavour.call(create, **CHAT, stream=True) for _ in range(2)]
             for stream in reversed(streams):
                 _ = [chunk async for chunk in flavour.items(stream)]
         else:
@@ -359,8 +359,8 @@ async def test_each_call_inside_of_one_foreign_span_keeps_its_energy(
             whole = json_reply(chat_completion())
             loopback.serve(failed or whole, whole)
             with pytest.raises(openai.BadRequestError) if failed else nullcontext():
-                await flavour.call(create, **REQUEST)
-            await flavour.call(create, **REQUEST)
+                await flavour.call(create, **CHAT)
+            await flavour.call(create, **CHAT)
     ours, outer = telemetry.spans
     assert (ours.name, outer.name) == ("chat gpt-4o", "theirs")
     assert ours.parent == outer.context
@@ -396,7 +396,7 @@ async def test_other_spans_get_a_child_instead(
     wrap_openai(client, spans=setting, **telemetry.arguments)
     tracer = telemetry.tracer_provider.get_tracer("somebody.else")
     with tracer.start_as_current_span("outer", attributes=attributes):
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     ours, outer = telemetry.spans
     assert (ours.name, outer.name) == ("chat gpt-4o", "outer")
     assert ours.parent is not None
@@ -416,7 +416,7 @@ async def test_a_span_that_records_nothing_is_a_parent_like_any_other(
     if theirs == "of another process":
         span = trace.NonRecordingSpan(span.get_span_context())
     with trace.use_span(span), Session() as session:
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     _, ours = telemetry.spans
     assert ours.parent == span.get_span_context()
     assert (ours.attributes or {})["energy_tracking.status"] == "estimated"
@@ -430,7 +430,7 @@ async def test_a_span_that_ended_before_its_stream_is_linked_to(
     wrap_openai(client, include_usage="always", **telemetry.arguments)
     tracer = telemetry.tracer_provider.get_tracer("somebody.else")
     with tracer.start_as_current_span("theirs", attributes={"gen_ai.operation.name": "chat"}):
-        stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+        stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
     async for _ in flavour.items(stream):
         pass
     theirs, ours = telemetry.spans
@@ -450,7 +450,7 @@ async def test_suppressed_calls_count_in_sessions_only(
     token = otel_context.attach(otel_context.set_value(key, True))
     try:
         with Session() as session:
-            await flavour.call(client.chat.completions.create, **REQUEST)
+            await flavour.call(client.chat.completions.create, **CHAT)
     finally:
         otel_context.detach(token)
     assert session.totals.calls == 1
@@ -463,7 +463,7 @@ async def test_without_spans_there_are_still_metrics(
     loopback.serve(json_reply(chat_completion()))
     client = flavour.client(loopback.base_url)
     wrap_openai(client, spans="off", **telemetry.arguments)
-    await flavour.call(client.chat.completions.create, **REQUEST)
+    await flavour.call(client.chat.completions.create, **CHAT)
     assert telemetry.spans == ()
     assert names.ENERGY_METRIC in telemetry.metric_names()
 
@@ -474,7 +474,7 @@ async def test_unsampled_calls_are_measured_all_the_same(
     loopback.serve(json_reply(chat_completion()))
     arguments = telemetry.arguments | {"tracer_provider": TracerProvider(sampler=ALWAYS_OFF)}
     client = wrap_openai(flavour.client(loopback.base_url), **arguments)
-    await flavour.call(client.chat.completions.create, **REQUEST)
+    await flavour.call(client.chat.completions.create, **CHAT)
     assert names.ENERGY_METRIC in telemetry.metric_names()
 
 
@@ -485,7 +485,7 @@ async def test_without_an_sdk_sessions_still_work_and_no_provider_is_set(
     loopback.serve(json_reply(chat_completion()))
     client = wrap_openai(flavour.client(loopback.base_url), on_error=keep_error)
     with Session() as session:
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     assert session.total_energy_wh > 0
     assert (trace.get_tracer_provider(), metrics.get_meter_provider()) == before
 
@@ -500,16 +500,16 @@ async def test_exemplars_point_to_the_span_of_the_call(
     tracer = telemetry.tracer_provider.get_tracer("app")
     if where == "at the top":
         loopback.serve(json_reply(chat_completion()))
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     elif where == "read outside of it":
         loopback.serve(sse(*chat_chunks("Hello", "!"), DONE))
         with tracer.start_as_current_span("parent"):
-            stream = await flavour.call(client.chat.completions.create, **REQUEST, stream=True)
+            stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
         _ = [chunk async for chunk in flavour.items(stream)]
     else:
         loopback.serve(json_reply(chat_completion()))
         with tracer.start_as_current_span("parent"):
-            await flavour.call(client.chat.completions.create, **REQUEST)
+            await flavour.call(client.chat.completions.create, **CHAT)
     # Where we have none, it is the one that the call was made in.
     name = "parent" if where == "no span" else "chat gpt-4o"
     (span,) = [span for span in telemetry.spans if span.name == name]
@@ -537,7 +537,7 @@ async def test_an_exemplar_beside_another_instrumentation_points_to_its_span(
     tracer = telemetry.tracer_provider.get_tracer("somebody.else")
     theirs = {"gen_ai.operation.name": "chat"}
     with tracer.start_as_current_span("theirs", attributes=theirs) as span:
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     (point,) = telemetry.metric(names.ENERGY_METRIC).data.data_points
     assert [each.span_id for each in point.exemplars] == [span.get_span_context().span_id]
 
@@ -556,7 +556,7 @@ async def test_metrics_are_turned_off_alone(
     given: Any = {"metrics": "off"} if setting == "argument" else {}
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments, **given)
     with Session() as session:
-        await flavour.call(client.chat.completions.create, **REQUEST)
+        await flavour.call(client.chat.completions.create, **CHAT)
     assert telemetry.metric_names() == set()
     assert session.totals.calls == 1
     assert "energy_tracking.total_energy_joules" in (telemetry.spans[0].attributes or {})
@@ -580,7 +580,7 @@ async def test_the_range_of_a_span_contains_its_total(
     @track_energy(name="function", **telemetry.arguments)
     async def answer() -> None:
         for _ in range(2):
-            await flavour.call(client.chat.completions.create, **REQUEST)
+            await flavour.call(client.chat.completions.create, **CHAT)
 
     with Session() as session:
         await answer()
@@ -615,7 +615,7 @@ async def test_energy_that_is_no_number_reaches_no_backend(
     loopback.serve(json_reply(chat_completion()))
     records: list[CallRecord] = []
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
-    await flavour.call(client.chat.completions.create, **REQUEST)
+    await flavour.call(client.chat.completions.create, **CHAT)
     (record,) = records
     assert record.estimate is not None
     broken = replace(record.estimate, decode_energy_joules=math.nan)
