@@ -358,3 +358,9 @@ def test_no_tokens_cost_nothing_and_have_no_range() -> None:
     estimate, part = ranged(0, 0)
     assert estimate.total_energy_joules == estimate.total_energy_high_joules == 0
     assert part == (1, 1)
+
+
+def test_what_made_the_range_is_named_widest_first_and_only_where_it_adds_something() -> None:
+    estimate = reference.estimate_request(DENSE, BOARD, input_tokens=10, output_tokens=10)
+    parts = {"both ways": (0.8, 1.5), "downwards": (0.25, 1.0), "nothing": (1.0, 1.0)}
+    assert replace(estimate, range_parts=parts).range_from == ("downwards", "both ways")

@@ -571,7 +571,14 @@ def test_no_tokens_cost_nothing_and_have_no_range() -> None:
     energy = request(input_tokens=0, output_tokens=0, scope="facility")
     assert energy.total_energy_joules == energy.total_flops == 0
     assert energy.total_energy_low_joules == energy.total_energy_high_joules == 0
-    assert all(math.isfinite(end) for ends in energy.range_parts.values() for end in ends)
+    guessed = request(
+        replace(DENSE, num_active_params_low=5e8),
+        serving=SERVING,
+        input_tokens=0,
+        output_tokens=0,
+    )
+    of_energy = ("prefill", "batch", "parameters", "speculative decoding")
+    assert {guessed.range_parts[name] for name in of_energy} == {(1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -816,13 +823,15 @@ def test_the_facility_adds_host_idle_machines_and_cooling() -> None:
     assert low < 0.24 / 0.14 / ratio < high
 
 
-def test_samples_repeat_the_answer_not_the_prompt() -> None:
-    once, ten = request(), request(replace(DENSE, samples=10))
-    assert ten.decode_energy_joules == pytest.approx(10 * once.decode_energy_joules)
-    assert ten.prefill_energy_joules == once.prefill_energy_joules
-    low, high = ten.range_parts["samples"]
-    assert low * ten.total_energy_joules == pytest.approx(once.total_energy_joules)
+@pytest.mark.parametrize("samples", [1.5, 10])
+def test_samples_repeat_the_answer_not_the_prompt(samples: float) -> None:
+    once, often = request(), request(replace(DENSE, samples=samples))
+    assert often.decode_energy_joules == pytest.approx(samples * once.decode_energy_joules)
+    assert often.prefill_energy_joules == once.prefill_energy_joules
+    low, high = often.range_parts["samples"]
+    assert low * often.total_energy_joules == pytest.approx(once.total_energy_joules)
     assert high == 1
+    assert "samples" not in once.range_parts
 
 
 # The constants.

@@ -86,12 +86,11 @@ def list_range_parts(
         )
     if cases.parameters is not None:
         least, largest = (_compute_total(cases, case, energy) for case in cases.parameters)
-        parts["parameters"] = _divide_ends(total, least, largest)
-    if cases.grade_factor > 1:
-        # The shape may be another one even where the size is as said.
-        under, over = parts.get("parameters", (1.0, 1.0))
-        spread = cases.grade_factor
-        parts["parameters"] = (take_smaller(under, 1 / spread), take_larger(over, spread))
+        under, over = _divide_ends(total, least, largest)
+        if (spread := cases.grade_factor) > 1:
+            # The shape may be another one even where the size is as stated.
+            under, over = take_smaller(under, 1 / spread), take_larger(over, spread)
+        parts["parameters"] = (under, over)
     if central.site.samples > 1:
         parts["samples"] = _divide_ends(total, prefill + decode / central.site.samples, total)
     if scope == "facility":
