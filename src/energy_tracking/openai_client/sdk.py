@@ -207,7 +207,12 @@ def _layers_below(layer: Any) -> Iterator[Any]:
 
 
 def calls_method(function: FunctionType, name: str) -> bool:
-    """Whether the code of a function names a method, as ``super().request(...)`` does."""
+    """Whether the code of a function names a method, as ``super().request(...)`` does.
+
+    Args:
+        function: The function, those inside of it included.
+        name: Name of the method.
+    """
     waiting = [function.__code__]
     for code in waiting:
         if name in code.co_names or name in code.co_consts:
@@ -248,7 +253,12 @@ def has_iterator(stream_cls: Any) -> bool:
 
 
 def replace_iterator(stream: Any, around: Callable[[Any], Any]) -> None:
-    """Put something around what a stream iterates over."""
+    """Put something around what a stream iterates over.
+
+    Args:
+        stream: The SDK's stream.
+        around: Takes its iterator and returns the one that replaces it.
+    """
     setattr(stream, ITERATOR.name, around(getattr(stream, ITERATOR.name)))
 
 

@@ -69,7 +69,12 @@ def mark_of(client: object) -> Mark | None:
 
 
 def hand_on(client: object, copied: Any) -> None:
-    """Let a client that was made from another have the same tracker."""
+    """Let a client that was made from another have the same tracker.
+
+    Args:
+        client: The client.
+        copied: The client made from it.
+    """
     mark = mark_of(client)
     if mark is not None:
         vars(copied).setdefault(MARK_ATTRIBUTE, mark)
