@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -50,6 +50,7 @@ from energy_tracking.lifecycle import (
 )
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, naming
+from energy_tracking.telemetry.pipelines import Reported
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.terminal import printable
 from energy_tracking.usage.names import text_of
@@ -151,7 +152,7 @@ class Tracker:
         server_address: str | None = None,
         server_port: int | None = None,
         prompt: object = None,
-        reported_elsewhere: bool = False,
+        wrappers: Iterable[object] = (),
         session: CreditedSession | None = None,
         span: object = None,
     ) -> Call:
@@ -165,12 +166,17 @@ class Tracker:
             server_address: Host the request goes to.
             server_port: Its port.
             prompt: The request's body, looked at only if the server reports no usage.
-            reported_elsewhere: Whether another instrumentation reports the call's tokens.
+            wrappers: What is wrapped around the method that was called; another
+                instrumentation's reports the call.
             session: Credited in place of the current one.
             span: Another instrumentation's span of the call, which the energy is put on.
         """
         close_open_calls_at_exit()
         run_deferred()
+        reported = Reported()
+        if not self.settings.disabled:
+            with self._boundaries("telemetry.reported"):
+                reported = self.telemetry.pipeline.reported_by(wrappers)
         request = CallRequest(
             operation=text_of(operation) or "chat",
             provider=text_of(provider) or "unknown",
@@ -178,7 +184,7 @@ class Tracker:
             stream=stream,
             server_address=text_of(server_address),
             server_port=server_port,
-            reported_elsewhere=reported_elsewhere,
+            reported_elsewhere=reported.anywhere,
         )
         if session is None:
             session = current_session()
@@ -192,7 +198,9 @@ class Tracker:
             telemetry = self.telemetry
             # Span processors have locks, too.
             call.span = (
-                hold_deferred(telemetry.start, request) if span is None else telemetry.onto(span)
+                hold_deferred(telemetry.start, request, reported.here)
+                if span is None
+                else telemetry.onto(span)
             )
         return call
 

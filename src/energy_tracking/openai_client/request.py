@@ -29,7 +29,7 @@ from energy_tracking.errors import EnergyBudgetExceeded
 from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.background import calls_by_response
-from energy_tracking.openai_client.other_instrumentations import is_reported_elsewhere
+from energy_tracking.openai_client.other_instrumentations import wrappers_around
 from energy_tracking.openai_client.responses import DECODED_EXTENSION, follow, read_in_memory
 from energy_tracking.openai_client.stream_usage import ask_for_usage, may_ask_for_usage, port_of
 from energy_tracking.openai_client.streams import watched_stream
@@ -219,7 +219,7 @@ class _RequestInFlight(Activity):
             server_address=target.host,
             server_port=target.port,
             prompt=body,
-            reported_elsewhere=is_reported_elsewhere(self.client, endpoint.path),
+            wrappers=wrappers_around(self.client, endpoint.path),
         )
         if call.span is not None:
             # Known before it is entered: an interrupt may come between.

@@ -82,17 +82,30 @@ class CallSpan:
     Attributes:
         span: The span.
         own: Whether it is ours, and ends with the call.
-        alone: Whether nobody else reports the call's tokens and duration.
+        alone: Whether nobody else reports the call's tokens and duration where our span goes.
+        is_reported: Whether another instrumentation reports the call, there or elsewhere.
+        beside: A span of another instrumentation, in another pipeline, that gets the energy too.
         context: OpenTelemetry's context of the call, with the span in it.
     """
 
-    __slots__ = ("_telemetry", "alone", "context", "own", "span", "started_at")
+    __slots__ = (
+        "_telemetry",
+        "alone",
+        "beside",
+        "context",
+        "is_reported",
+        "own",
+        "span",
+        "started_at",
+    )
 
     def __init__(self, telemetry: Telemetry, span: Span, own: bool, alone: bool) -> None:
         self._telemetry = telemetry
         self.span = span
         self.own = own
         self.alone = alone
+        self.is_reported = not alone
+        self.beside: Span | None = None
         has_span = span.get_span_context().is_valid
         self.context = trace.set_span_in_context(span) if has_span else otel_context.get_current()
         self.started_at = perf_counter()
@@ -101,7 +114,7 @@ class CallSpan:
     def reporter(self) -> str | None:
         """The instrumentation whose span has the energy; None if no other reports the call."""
         if self.own:
-            return None if self.alone else SCOPE
+            return SCOPE if self.is_reported else None
         if not self.span.get_span_context().is_valid:
             return None
         # One that has ended before the call has: its tokens come on a later one.
@@ -195,22 +208,35 @@ class Telemetry:
         if metrics == "on":
             self._metrics = CallMetrics(meter_provider, version, tuple(metric_tags))
 
-    def start(self, request: CallRequest) -> CallSpan | None:
-        """Open a span, or find the one to add to; None where telemetry is suppressed."""
+    def start(self, request: CallRequest, reported_here: bool = False) -> CallSpan | None:
+        """Open a span, or find the one to add to; None where telemetry is suppressed.
+
+        Args:
+            request: The call.
+            reported_here: Whether another instrumentation reports it in our spans' pipeline.
+        """
         current = trace.get_current_span()
         theirs = _is_llm_span(current)
         # Who has a span for the call suppresses others to be the only one with a span, not
         # to be without its energy.
         if _suppressed() and not theirs:
             return None
-        if self._spans in ("auto", "annotate") and theirs:
-            if _claim(current):
-                return CallSpan(self, current, own=False, alone=False)
-            # Another call's energy is on it, or will be. Added up there, neither could be
-            # told from the other; on a span of its own, a sum over spans is still right.
-            return self._start_span(request, alone=False)
-        alone = not (theirs or request.reported_elsewhere)
-        return self._start_own(request, alone)
+        if theirs and not reported_here:
+            # Where our own spans go nowhere, theirs is all there is.
+            pipeline = self.pipeline
+            reported_here = pipeline.is_shared_with(current) or not pipeline.is_live
+        # Another call's energy may be on theirs, or will be. Added up there, neither could be
+        # told from the other; on a span of its own, a sum over spans is still right.
+        adds = theirs and self._spans in ("auto", "annotate") and _claim(current)
+        if adds and (reported_here or self._spans == "annotate"):
+            return CallSpan(self, current, own=False, alone=False)
+        if theirs and self._spans in ("auto", "annotate"):
+            call_span = self._start_span(request, alone=not reported_here)
+        else:
+            call_span = self._start_own(request, alone=not reported_here)
+        call_span.beside = current if adds else None
+        call_span.is_reported = theirs or reported_here or request.reported_elsewhere
+        return call_span
 
     def _start_part(self, whole: CallSpan, request: CallRequest) -> CallSpan:
         # Theirs tells of the call itself: its attributes are not those of the part.
@@ -261,6 +287,9 @@ class Telemetry:
                 attributes,
                 time_ns() - int(late * 1e9) if late > 1e-3 else None,
             )
+            if call_span.beside is not None:
+                attributes = call_attributes(ENERGY_ATTRIBUTES, record, running_total_energy_joules)
+                self._put_onto_theirs(call_span.beside, record, attributes, only_there=True)
         elif self._spans != "off":
             attributes = call_attributes(ENERGY_ATTRIBUTES, record, running_total_energy_joules)
             self._put_onto_theirs(call_span.span, record, attributes)
@@ -289,7 +318,12 @@ class Telemetry:
         span.end(ended_at)
 
     def _put_onto_theirs(
-        self, span: Any, record: CallRecord, attributes: Mapping[str, Any]
+        self,
+        span: Any,
+        record: CallRecord,
+        attributes: Mapping[str, Any],
+        *,
+        only_there: bool = False,
     ) -> None:
         """Put attributes onto another instrumentation's span, when it ends.
 
@@ -297,6 +331,7 @@ class Telemetry:
             span: The span.
             record: The call.
             attributes: Name -> value.
+            only_there: Whether nothing is lost where it has ended or is full.
         """
 
         def put() -> None:
@@ -304,7 +339,7 @@ class Telemetry:
                 room = room_on(span)
                 if span.is_recording() and (room is None or room >= ESSENTIAL):
                     self._placer.put(span, attributes)
-                else:
+                elif not only_there:
                     self._add_linked_span(span, record, attributes)
 
         if limit_of(span) is None or not can_wait_for_end(span):

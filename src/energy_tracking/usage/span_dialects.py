@@ -94,6 +94,9 @@ CALL_KINDS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ),
     ("openinference.span.kind", {"LLM": "chat", "EMBEDDING": "embeddings"}),
     ("traceloop.span.kind", {}),
+    ("langfuse.observation.type", {"generation": "chat", "embedding": "embeddings"}),
+    # MLflow writes its attributes as JSON.
+    ("mlflow.spanType", {'"CHAT_MODEL"': "chat", '"LLM"': "chat", '"EMBEDDING"': "embeddings"}),
     (
         "llm.request.type",
         {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"},
