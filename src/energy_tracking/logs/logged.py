@@ -76,7 +76,8 @@ class LoggedCall:
     error_type: str | None = None
     time: datetime | None = None
     session: str | None = None
-    tags: Mapping[str, str] = NO_TAGS
+    # Python 3.11 takes a mapping proxy, which has no hash there, for a mutable default.
+    tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
     requests: int | None = 1
     identity: tuple[object, ...] | None = None
     grows: bool = False
