@@ -53,7 +53,7 @@ SEAMS: list[tuple[object | str, str]] = [
     ("energy_tracking.openai_client.request", "follow"),
     (HeldCalls, "hold"),
     ("energy_tracking.openai_client.request", "wrappers_around"),
-    ("energy_tracking.openai_client.request", "may_ask_for_usage"),
+    ("energy_tracking.openai_client.request", "plan_usage"),
     ("energy_tracking.openai_client.request", "watched_stream"),
     ("energy_tracking.openai_client.request", "read_in_memory"),
     ("energy_tracking.calls.call", "usage_in"),

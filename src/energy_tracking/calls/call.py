@@ -126,6 +126,7 @@ class Call:
         "status",
         "text_tokens",
         "tools",
+        "usage_remedy",
     )
 
     def __init__(
@@ -160,6 +161,7 @@ class Call:
         self.error_type: str | None = None
         self.retries = 0
         self.asks_for_usage = False
+        self.usage_remedy: str | None = None
         self.first_chunk_at: float | None = None
         self.ended_at: float | None = None
         self.is_delivered = False
@@ -342,6 +344,8 @@ class Call:
             reason: str | None = (
                 f"no usage in the {'stream' if self.request.stream else 'response'}"
             )
+            if self.usage_remedy is not None:
+                reason = f"{reason}: {self.usage_remedy}"
         elif text_tokens and not usage.output_tokens:
             nothing = "output" if usage.input_tokens else "tokens"
             reason = f"usage reports no {nothing} although text was generated"

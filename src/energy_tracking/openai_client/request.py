@@ -31,8 +31,14 @@ from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.background import calls_by_response
 from energy_tracking.openai_client.other_instrumentations import wrappers_around
 from energy_tracking.openai_client.responses import DECODED_EXTENSION, follow, read_in_memory
-from energy_tracking.openai_client.stream_usage import ask_for_usage, may_ask_for_usage, port_of
+from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
 from energy_tracking.openai_client.streams import watched_stream
+from energy_tracking.openai_client.usage_hosts import (
+    UNKNOWN_HOST,
+    learn_engine,
+    port_of,
+    report_unasked,
+)
 from energy_tracking.tracker import Tracker
 from energy_tracking.usage.payloads import (
     TERMINAL_EVENTS,
@@ -182,6 +188,8 @@ class _RequestInFlight(Activity):
         )
         if call is None:
             return
+        if call.usage_remedy is UNKNOWN_HOST:
+            learn_engine(call, headers=response.headers)
         measures = may_measure(call.request.server_address or "")
         if not response.is_closed:
             boundary = self._tracker.boundary("stream.close")
@@ -227,7 +235,9 @@ class _RequestInFlight(Activity):
             self._span.__enter__()
         if stream:
             settings = self._tracker.settings
-            asks = may_ask_for_usage(self.client, endpoint, options, body, kwargs, settings)
+            asks, call.usage_remedy = plan_usage(
+                self.client, endpoint, options, body, kwargs, settings
+            )
             self._watch_stream(options, body, asks=asks)
             call.asks_for_usage = asks
 
@@ -388,6 +398,8 @@ def _observe(call: Call | None, data: Any) -> None:
         return
     if not call.closed:
         call.observe(_unwrap_error(data))
+        if call.usage_remedy is UNKNOWN_HOST:
+            learn_engine(call, data)
     if call.asks_for_usage and data.get("usage", call) is None:
         # Servers send this null only when usage was requested.
         del data["usage"]
@@ -470,6 +482,8 @@ def close_or_hold(call: Call, error: BaseException | None = None) -> None:
         held, too_much = calls_by_response.hold(call)
     finally:
         if not held:
+            if call.usage_remedy is UNKNOWN_HOST and call.text_tokens:
+                report_unasked(call)
             call.close(error)
     if held:
         call.ended_at = None

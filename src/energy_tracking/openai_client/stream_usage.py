@@ -11,26 +11,23 @@ from copy import copy
 from typing import Any
 
 from energy_tracking.openai_client import sdk
-from energy_tracking.settings import Settings, is_among_hosts
+from energy_tracking.openai_client.usage_hosts import UNKNOWN_HOST, takes_usage_option
+from energy_tracking.settings import Settings
 from energy_tracking.usage.payloads import Endpoint
 
-# Hosts known to accept `stream_options.include_usage`.
-USAGE_HOSTS = frozenset({"api.openai.com"})
-# Azure's own endpoints accept it from this version of their API on.
-# Source: https://learn.microsoft.com/azure/ai-services/openai/api-version-deprecation
-AZURE_HOST_SUFFIX = ".openai.azure.com"
-AZURE_USAGE_VERSION = "2024-09-01"
+RAW_RESPONSE = "pass stream_options, since raw responses are not asked for their usage"
+"""What a partial call's reason says where the caller reads the response raw."""
 
 
-def may_ask_for_usage(
+def plan_usage(
     client: Any,
     endpoint: Endpoint,
     options: Any,
     body: Mapping[str, Any],
     kwargs: Mapping[str, Any],
     settings: Settings,
-) -> bool:
-    """Whether a stream is to be asked for its usage.
+) -> tuple[bool, str | None]:
+    """Decide whether a stream is asked for its usage.
 
     Args:
         client: The client that sends the request.
@@ -39,6 +36,9 @@ def may_ask_for_usage(
         body: The request's JSON as it will be sent.
         kwargs: What else the SDK was asked with.
         settings: What the user says.
+
+    Returns:
+        Whether it is, and what the user can do about it where it is not, if anything.
     """
     stream_options = body.get("stream_options", {})
     if (
@@ -51,32 +51,18 @@ def may_ask_for_usage(
         or not sdk.is_sdk_stream(kwargs.get("stream_cls"))
         or not sdk.has_iterator(kwargs["stream_cls"])
     ):
-        return False
+        return False, None
     if settings.include_usage == "always":
-        return True
-    # Raw readers would see the extra chunk, and Azure's "on your data" refuses it.
-    return (
-        not _is_raw(options.headers)
-        and "data_sources" not in body
-        and _host_accepts_usage(client, settings)
-    )
-
-
-def _host_accepts_usage(client: Any, settings: Settings) -> bool:
-    url = client.base_url
-    if url.host in USAGE_HOSTS:
-        return True
-    if is_among_hosts(settings.include_usage_hosts, url.host, port_of(url)):
-        return True
-    version = client.default_query.get("api-version", "")
-    return url.host.endswith(AZURE_HOST_SUFFIX) and (
-        "/openai/v1" in url.path or version >= AZURE_USAGE_VERSION
-    )
-
-
-def port_of(url: Any) -> int:
-    """The port of a client's URL, that of its scheme where it names none."""
-    return url.port or (443 if url.scheme == "https" else 80)
+        return True, None
+    if _is_raw(options.headers):
+        # Its reader would see the extra chunk.
+        return False, RAW_RESPONSE
+    if "data_sources" in body:
+        # Azure's "on your data" refuses the option.
+        return False, None
+    if takes_usage_option(client, settings):
+        return True, None
+    return False, UNKNOWN_HOST
 
 
 def _is_raw(headers: object) -> bool:
