@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
@@ -20,13 +20,15 @@ ASKED = {"include_usage": True}
 Chunk = dict[str, Any]
 
 
-def answer(change: Callable[[Chunk], Chunk] = dict, **headers: str) -> Callable[[Request], Reply]:
+def answer(
+    change: Callable[[Chunk], Chunk] = dict, headers: Mapping[str, str] | None = None
+) -> Callable[[Request], Reply]:
     """A server that sends the usage where it is asked to, and refuses nothing."""
 
     def reply(request: Request) -> Reply:
         told = request.json.get("stream_options") == ASKED
         chunks = chat_chunks("Hello", "!") if told else chat_chunks("Hello", "!", usage=None)
-        return sse(*map(change, chunks), DONE, headers=headers)
+        return sse(*map(change, chunks), DONE, headers=headers or {})
 
     return reply
 
@@ -153,7 +155,7 @@ def as_vllm(chunk: Chunk) -> Chunk:
 ENGINES: dict[str, Callable[[Request], Reply]] = {
     "Ollama": answer(as_ollama),
     "vLLM": answer(as_vllm),
-    "LiteLLM": answer(**{"content-type": "text/event-stream", "x-litellm-version": "1.80.0"}),
+    "LiteLLM": answer(headers={"x-litellm-version": "1.80.0"}),
 }
 
 

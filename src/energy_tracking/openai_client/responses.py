@@ -15,11 +15,11 @@ import json
 import sys
 import weakref
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer
@@ -115,36 +115,87 @@ def _hook_reading(
 ) -> None:
     iter_bytes, aiter_bytes = response.iter_bytes, response.aiter_bytes
 
-    def tracked_iter_bytes(*args: Any, **kwargs: Any) -> Iterator[bytes]:
-        body.being_read = True
-        try:
-            for piece in iter_bytes(*args, **kwargs):
-                with boundary:
-                    body.feed(piece)
-                body.being_read = False
-                yield piece
-                body.being_read = True
-        finally:
-            body.being_read = False
-            if response.is_closed:
-                ended()
+    def end() -> None:
+        if response.is_closed:
+            ended()
 
-    async def tracked_aiter_bytes(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-        body.being_read = True
-        try:
-            async for piece in aiter_bytes(*args, **kwargs):
-                with boundary:
-                    body.feed(piece)
-                body.being_read = False
-                yield piece
-                body.being_read = True
-        finally:
-            body.being_read = False
-            if response.is_closed:
-                ended()
+    def tracked_iter_bytes(*args: Any, **kwargs: Any) -> _Pieces:
+        return _Pieces(iter_bytes(*args, **kwargs), body, end, boundary)
+
+    def tracked_aiter_bytes(*args: Any, **kwargs: Any) -> _Pieces:
+        return _Pieces(aiter_bytes(*args, **kwargs), body, end, boundary)
 
     response.iter_bytes = tracked_iter_bytes
     response.aiter_bytes = tracked_aiter_bytes
+
+
+class _Pieces:
+    """The pieces of a body, sync or async, on their way to the reader.
+
+    Not a generator: the event loop closes each async one by itself when it is dropped, also
+    while another is closing it, and asyncio logs the error.
+    """
+
+    __slots__ = ("_body", "_boundary", "_end", "_pieces")
+
+    def __init__(
+        self,
+        pieces: Any,
+        body: _Body,
+        end: Callable[[], None],
+        boundary: AbstractContextManager[object],
+    ) -> None:
+        self._pieces = pieces
+        self._body = body
+        self._end = end
+        self._boundary = boundary
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        self._body.being_read = True
+        try:
+            piece: bytes = self._pieces.__next__()
+        except BaseException as error:
+            self._stop(error)
+            raise
+        self._feed(piece)
+        return piece
+
+    def close(self) -> None:
+        self._pieces.close()
+        self._end()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._body.being_read = True
+        try:
+            piece: bytes = await self._pieces.__anext__()
+        except BaseException as error:
+            self._stop(error)
+            raise
+        self._feed(piece)
+        return piece
+
+    async def aclose(self) -> None:
+        await self._pieces.aclose()
+        self._end()
+
+    def _feed(self, piece: bytes) -> None:
+        with self._boundary:
+            self._body.feed(piece)
+        self._body.being_read = False
+
+    def _stop(self, error: BaseException) -> None:
+        self._body.being_read = False
+        if isinstance(error, StopIteration | StopAsyncIteration):
+            self._end()
+        else:
+            # Its readers may make another error of it for the caller, and close the response then.
+            self._body.fail(error)
 
 
 class _Body:
@@ -174,6 +225,10 @@ class _Body:
         if DECODED_EXTENSION not in self._extensions:
             self._take(self._piece)
             self._piece = piece
+
+    def fail(self, error: BaseException) -> None:
+        """Note the error that the body ends with, unless its readers raise another."""
+        self._call.error_type = type(error).__qualname__
 
     def read(self) -> None:
         """Tell the call what the body says, unless the SDK has."""

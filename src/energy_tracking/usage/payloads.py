@@ -155,7 +155,7 @@ def endpoint_of(method: str, path: str) -> Endpoint | None:
     """
     if method.lower() != "post":
         return None
-    path = path.split("?", 1)[0].rstrip("/")
+    path = "/" + path.partition("?")[0].strip("/")
     return next((endpoint for endpoint in ENDPOINTS if path.endswith(endpoint.path)), None)
 
 
