@@ -448,6 +448,56 @@ def test_a_connection_left_to_the_garbage_collector_ends_its_calls(watch: Watch)
     assert watch.record.reason == "nothing was read"
 
 
+class Socket:
+    """A socket that is told what comes."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def send(self, message: str) -> None: ...
+    def recv(self) -> str:
+        return self.messages.pop()
+
+    def close(self) -> None: ...
+
+
+NEVER_ENDING: dict[str, Callable[[Socket, int], None]] = {
+    "asked for": lambda socket, number: socket.send(
+        json.dumps({"type": "response.create", "model": "gpt-4o"})
+    ),
+    "begun": lambda socket, number: receive(socket, written(f"resp_{number}")[0]),
+    "begun on lanes of their own": lambda socket, number: receive(
+        socket, written(f"resp_{number}", f"lane {number}")[0]
+    ),
+}
+
+
+def receive(socket: Socket, event: Event) -> None:
+    socket.messages.append(json.dumps(event))
+    socket.recv()
+
+
+@pytest.mark.parametrize("grow", NEVER_ENDING.values(), ids=NEVER_ENDING.keys())
+def test_responses_that_never_end_are_bounded(
+    watch: Watch, grow: Callable[[Socket, int], None]
+) -> None:
+    client = watch.wrap(openai.OpenAI(api_key="none"))
+    manager = type("Manager", (), {})()
+    vars(manager)["_Manager__client"] = client
+    socket = _follow(manager, None, Socket(), is_async=False)
+    count = 3 * sockets.MAX_OPEN
+    for number in range(count):
+        grow(socket, number)
+    assert len(open_calls) == sockets.MAX_OPEN
+    assert len(watch.records) == count - sockets.MAX_OPEN
+    if grow is not NEVER_ENDING["asked for"]:
+        assert watch.records[0].response_id == "resp_0", "the oldest is closed first"
+    socket.close()
+    assert len(watch.records) == count
+    assert open_calls == set()
+    client.close()
+
+
 async def test_a_connection_opened_again_is_followed_on(
     flavour: Flavour, responses: tuple[str, Server], watch: Watch
 ) -> None:

@@ -33,7 +33,7 @@ from energy_tracking.usage.payloads import (
 )
 
 # Module of the SDK that opens sockets -> the operation that such a connection is as a whole,
-# where its model runs all the time and tells seconds, not tokens.
+# where its model runs all the time and reports seconds, not tokens.
 MODULES: dict[str, str | None] = {
     "openai.resources.responses.responses": None,
     "openai.resources.beta.responses.responses": None,
@@ -54,6 +54,9 @@ NESTED = "response.event"
 
 TYPE_CHARACTERS = 256
 """Where in a message its type stands, so that sound need not be parsed to be passed over."""
+
+MAX_OPEN = 128
+"""Calls that stand open on one socket at most [1]; beyond, the oldest is closed as it is."""
 
 _followed: dict[str, ModuleType | None] = {}
 """The modules whose managers are wrapped; None where that waits for a module to be imported."""
@@ -108,8 +111,8 @@ def _follow(manager: Any, operation: str | None, opened: Any, *, is_async: bool)
             if operation is not None:
                 calls.begin_whole(operation)
             _watch(socket, "send", calls.sending, calls.sent, is_async)
-            _watch(socket, "recv", _nothing, calls.received, is_async)
-            _watch(socket, "close", _nothing, calls.closed, is_async)
+            _watch(socket, "recv", _pass_by, calls.received, is_async)
+            _watch(socket, "close", _pass_by, calls.closed, is_async)
             finaliser = weakref.finalize(socket, _end_later, calls)
             finaliser.atexit = False
     return opened
@@ -122,9 +125,14 @@ def _watch(
     after: Callable[[Call | None, Any, BaseException | None], None],
     is_async: bool,
 ) -> None:
-    """Tell of a method's arguments before it runs, and of its result or error after.
+    """Call ``before`` with a method's arguments and ``after`` with its result or error.
 
-    What is begun before is handed on to after.
+    Args:
+        socket: The socket.
+        name: Name of the method.
+        before: Called with the arguments; returns the call that they ask for.
+        after: Called with that call, and the result or the error.
+        is_async: Whether the method is.
     """
     method = getattr(socket, name, None)
     if method is None:
@@ -153,8 +161,8 @@ def _watch(
     setattr(socket, name, watched_async if is_async else watched)
 
 
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Before a method whose arguments tell nothing."""
+def _pass_by(*args: Any, **kwargs: Any) -> None:
+    """Called before a method whose arguments say nothing of a call."""
 
 
 def _end_later(calls: _SocketCalls) -> None:
@@ -222,6 +230,7 @@ class _SocketCalls:
             if call is not None:
                 lane, event_id = text_of(event.get("stream_id")), text_of(event.get("event_id"))
                 self._asked.append((lane, event_id, call))
+                self._make_room()
                 return call
         return None
 
@@ -229,11 +238,7 @@ class _SocketCalls:
         """A message was sent, or could not be."""
         with self._boundary:
             if call is not None and error is not None:
-                # In place: another thread may be adding to it.
-                for asked in self._asked:
-                    if asked[2] is call:
-                        self._asked.remove(asked)
-                        break
+                self._forget(call)
                 call.close(error)
             if _is_closed(error):
                 self.end(error)
@@ -244,7 +249,7 @@ class _SocketCalls:
             if _is_closed(error):
                 self.end(error)
             elif error is None and "audio.delta" not in str(message[:TYPE_CHARACTERS]):
-                self._told(_event_in(message))
+                self._observe_event(_event_in(message))
 
     def closed(self, call: object, result: object, error: BaseException | None) -> None:
         """The caller has closed the connection."""
@@ -266,6 +271,25 @@ class _SocketCalls:
         for call in calls:
             call.close(None if type(error).__name__ == "ConnectionClosedOK" else error)
 
+    def _make_room(self) -> None:
+        """Close the oldest call where too many stand open: a server may never end them."""
+        calls = [*(call for *_, call in self._asked), *self._begun.values()]
+        if len(calls) > MAX_OPEN:
+            oldest = min(calls, key=lambda call: call.started_at)
+            self._forget(oldest)
+            oldest.close()
+
+    def _forget(self, call: Call) -> None:
+        """Take a call out of those that are open."""
+        # In place: another thread may be adding to them.
+        for asked in list(self._asked):
+            if asked[2] is call:
+                self._asked.remove(asked)
+        calls: Any
+        for calls in (self._begun, self._on_lane):
+            for key in [key for key, each in list(calls.items()) if each is call]:
+                calls.pop(key, None)
+
     def _start(self, operation: str, model: str | None, prompt: object) -> Call | None:
         tracker = tracker_of(self._client)
         if tracker is None:
@@ -282,22 +306,22 @@ class _SocketCalls:
         open_calls.add(call)
         return call
 
-    def _told(self, event: Mapping[str, Any]) -> None:
+    def _observe_event(self, event: Mapping[str, Any]) -> None:
         nested = event.get("event") if event.get("type") == NESTED else None
         event = nested if isinstance(nested, Mapping) else event
         kind = event.get("type")
         if not isinstance(kind, str):
             return
         if kind.startswith("session."):
-            self._learn(event)
+            self._read_session(event)
         elif kind == TRANSCRIBED:
-            self._transcribed(event)
+            self._record_transcription(event)
         elif kind == "error":
-            self._refused(event)
+            self._close_refused(event)
         elif kind.startswith("response."):
-            self._respond(kind, event)
+            self._observe_response(kind, event)
 
-    def _learn(self, event: Mapping[str, Any]) -> None:
+    def _read_session(self, event: Mapping[str, Any]) -> None:
         """Which models the session runs, and how long it has."""
         session = event.get("session")
         if isinstance(session, Mapping):
@@ -312,45 +336,44 @@ class _SocketCalls:
             # Sums so far: the last one stands.
             self._whole.observe({"usage": event.get("usage")})
 
-    def _transcribed(self, event: Mapping[str, Any]) -> None:
+    def _record_transcription(self, event: Mapping[str, Any]) -> None:
         call = self._start("transcription", self._transcription_model, None)
         if call is not None:
             call.observe(event)
             call.close()
 
-    def _refused(self, event: Mapping[str, Any]) -> None:
+    def _close_refused(self, event: Mapping[str, Any]) -> None:
         """A message was in error: of ours, the one it names, else the next in line."""
         cause = (mapping_of(event.get("error")) or event).get("event_id")
         for asked in self._asked:
             lane, event_id, call = asked
             if event.get("stream_id") in (None, lane) and cause in (None, event_id):
-                self._asked.remove(asked)
+                self._forget(call)
                 call.error_type = error_code_in(event)
                 call.close()
                 return
 
-    def _respond(self, kind: str, event: Mapping[str, Any]) -> None:
+    def _observe_response(self, kind: str, event: Mapping[str, Any]) -> None:
         lane = text_of(event.get("stream_id"))
         response = event.get("response")
         id = response.get("id") if isinstance(response, Mapping) else event.get("response_id")
         id = text_of(id)
         call = self._begun.get(id) or (None if kind == BEGINS else self._on_lane.get(lane))
         if call is None and (kind == BEGINS or kind in ENDS):
-            call = self._take(lane)
+            call = self._begin_next(lane)
             if call is not None:
                 # A realtime response does not name its model; one of Responses will.
                 call.response_model = self._session_model
                 self._begun[id or object()] = self._on_lane[lane] = call
+                self._make_room()
         if call is None:
             return
         call.observe(event)
         if kind in ENDS:
-            self._begun = {key: begun for key, begun in self._begun.items() if begun is not call}
-            if self._on_lane.get(lane) is call:
-                del self._on_lane[lane]
+            self._forget(call)
             call.close()
 
-    def _take(self, lane: str | None) -> Call | None:
+    def _begin_next(self, lane: str | None) -> Call | None:
         """The call that begins on this lane: the next one asked for, or one nobody did."""
         for asked in self._asked:
             if asked[0] == lane:
