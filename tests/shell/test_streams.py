@@ -222,7 +222,7 @@ ENDINGS: dict[str, tuple[Ending, tuple[Step, ...] | None, str, str | None]] = {
     "closed unread": (close_unread, None, "unread", None),
     "dropped half-read": (drop_half_read, None, "partial", None),
     "dropped unread": (drop_unread, None, "unread", None),
-    "cut off": (cut_off, (CUT,), "partial", "RemoteProtocolError"),
+    "cut off": (cut_off, (CUT,), "partial", "APIConnectionError"),
     "just ended": (read_to_the_end, (), "partial", None),
     "cancelled": (cancelled, (2.0, DONE), "partial", "CancelledError"),
     "timed out": (timed_out, (2.0, DONE), "partial", "CancelledError"),
@@ -266,7 +266,7 @@ async def test_every_ending_is_recorded_once(
     assert attributes["energy_tracking.tokens_estimated"] == "input_tokens,output_tokens"
     assert attributes["energy_tracking.status"] == "partial"
     assert "gen_ai.usage.output_tokens" not in attributes
-    assert record.reason == "no usage in the stream"
+    assert str(record.reason).startswith("no usage in the stream")
     assert session.totals.partial_calls == 1
 
 
