@@ -19,6 +19,7 @@ from typing import Any, TypeVar, Unpack, overload
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.function_totals import FunctionTotals
 from energy_tracking.error_boundary import ErrorBoundary
+from energy_tracking.errors import must_be
 from energy_tracking.function_wrappers import wrap_function
 from energy_tracking.lifecycle import (
     close_open_calls_at_exit,
@@ -80,8 +81,10 @@ def _decorated(function: Any, name: str | None, tracker: Tracker) -> Any:
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(_decorated(function.__func__, name, tracker))
     if inspect.isclass(function) or not callable(function):
-        hint = "decorate its methods" if inspect.isclass(function) else "settings have names"
-        raise TypeError(f"track_energy decorates functions; got {function!r} ({hint})")
+        remedy = "pass settings by name, as in track_energy(gpu='H100')"
+        if inspect.isclass(function):
+            remedy = "decorate its methods"
+        raise TypeError(must_be("the argument of track_energy", "a function", function, remedy))
     if tracker.settings.disabled:
         return function
     title = name or _title(function)

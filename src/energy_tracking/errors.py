@@ -10,7 +10,7 @@
     +-- EnergyBudgetExceeded                the only one that a tracked call can raise
     EnergyTrackingWarning (UserWarning)
 
-A message names the setting, the value and what would be right.
+Every message has one grammar, that of ``must_be``: *name* must be *what*, got *value*; *remedy*.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from difflib import get_close_matches
 
 VALUE_LENGTH = 120
 """Characters of a value that messages show [1]."""
+
+NAMES_LISTED = 12
+"""Names that a message lists [1]; of more it has the nearest."""
 
 
 class EnergyTrackingError(Exception):
@@ -71,7 +74,7 @@ class EnergyBudgetExceeded(EnergyTrackingError):
         self.total_energy_wh = total_energy_wh
 
     def __str__(self) -> str:
-        """For people."""
+        """The session, what it has used, and its budget."""
         return (
             f"session {self.session!r} has used {self.total_energy_wh:.2g} Wh of its budget of "
             f"{self.budget_wh:g} Wh"
@@ -95,29 +98,35 @@ def must_be(name: str, what: str, value: object, remedy: str = "") -> str:
     """The one grammar of messages: *name* must be *what*, got *value*; *remedy*.
 
     Args:
-        name: The argument or setting.
+        name: The argument or setting; empty where the caller puts it before the message.
         what: What it must be.
         value: The value given.
         remedy: What to do.
     """
-    return f"{name} must be {what}, got {shown(value)}" + (f"; {remedy}" if remedy else "")
+    message = f"{name} must be {what}, got {shown(value)}".lstrip()
+    return f"{message}; {remedy}" if remedy else message
 
 
-def not_one_of(what: str, value: object, choices: Iterable[str]) -> str:
-    """Say that a value is not one of the choices, the nearest ones first.
+def not_one_of(name: str, value: object, choices: Iterable[str], what: str = "a known name") -> str:
+    """Say that a value is not one of the choices, and which are nearest.
 
     Args:
-        what: What the value was meant to name, e.g. ``"GPU"``.
+        name: The argument or setting, as in ``must_be``.
         value: The value given.
         choices: All the names that would have been right.
+        what: What they are, where they are too many to be listed.
     """
     names = list(choices)
     by_folded = {name.casefold(): name for name in names}
-    near = get_close_matches(str(value).casefold(), by_folded, n=3, cutoff=0.5)
+    given = (value if isinstance(value, str) else shown(value)).casefold()[:VALUE_LENGTH]
+    near = [by_folded[one] for one in get_close_matches(given, by_folded, n=3, cutoff=0.5)]
+    if len(names) <= NAMES_LISTED:
+        what = f"one of {', '.join(map(repr, names))}"
     if near:
-        hint = "did you mean " + " or ".join(repr(by_folded[name]) for name in near) + "?"
-    elif len(names) <= 12:
-        hint = "known: " + ", ".join(repr(name) for name in names) + "."
+        remedy = f"did you mean {' or '.join(map(repr, near))}?"
+    elif len(names) <= NAMES_LISTED:
+        remedy = ""
     else:
-        hint = f"known: {', '.join(repr(name) for name in names[:12])} and {len(names) - 12} more."
-    return f"unknown {what} {value!r}; {hint}"
+        first = ", ".join(map(repr, names[:NAMES_LISTED]))
+        remedy = f"known are {first} and {len(names) - NAMES_LISTED} more"
+    return must_be(name, what, value, remedy)

@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.error_boundary import ErrorBoundaries
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import (
     CALIBRATED_METHOD,
     Assumptions,
@@ -35,10 +35,11 @@ from energy_tracking.estimator import (
     check_memory_bandwidth,
     estimate_usage,
 )
+from energy_tracking.estimator.serving import check_one_batch
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import get_catalogue, read_profiles
 from energy_tracking.profiles.profile import GpuProfile
-from energy_tracking.settings import SERVING_SETTINGS, Settings, naming
+from energy_tracking.settings import SERVING_SETTINGS, Settings, named, naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage.dialects import TokenUsage
 
@@ -81,7 +82,8 @@ class Estimation:
         self.catalogue = base
         self._boundaries = boundaries or ErrorBoundaries()
         if self.settings.profiles is not None:
-            models, gpus = read_profiles(self.settings.profiles)
+            with naming("profiles"):
+                models, gpus = read_profiles(self.settings.profiles)
             self.catalogue = self.catalogue.extended()
             for model in models:
                 self.catalogue.register_model(model)
@@ -93,10 +95,12 @@ class Estimation:
         self._basis = self._build_basis(self.settings)
         if self._basis.method != CALIBRATED_METHOD and self._basis.calibrated is None:
             for name, value in _select_serving_settings(self.settings).items():
-                raise ConfigurationError(
-                    f"{name} has no effect on GPU {self._basis.gpu.name!r}, got {value!r}; it is "
-                    "for the calibrated number, for which the GPU profile needs a memory_bandwidth"
+                what = f"unset: it has no effect on GPU {self._basis.gpu.name!r}"
+                remedy = (
+                    "it is for the calibrated number, for which the GPU profile needs a "
+                    "memory_bandwidth"
                 )
+                raise ConfigurationError(must_be(named(name), what, value, remedy))
         with naming("model_mapping"):
             self._mapping = self.catalogue.check_mapping(self.settings.model_mapping or {})
         if self.settings.default_model is not None:
@@ -333,10 +337,9 @@ class Estimation:
         method = settings.method
         gpu = self.catalogue.gpu(settings.gpu)
         if method != CALIBRATED_METHOD and settings.scope != "gpu":
-            raise ConfigurationError(
-                f"scope {settings.scope!r} needs method {CALIBRATED_METHOD!r}; {method!r} knows"
-                " the GPU board alone"
-            )
+            what = f"'gpu' with method {method!r}, which knows the GPU board alone"
+            remedy = f"use method {CALIBRATED_METHOD!r}"
+            raise ConfigurationError(must_be(named("scope"), what, settings.scope, remedy))
         assumptions = Assumptions(
             attention_mode=settings.attention_mode,
             serving=_build_serving(settings),
@@ -360,10 +363,9 @@ class Estimation:
         batch = [name for name in ("concurrency_per_gpu", "sequences") if name in changes]
         method = other.method or self.settings.method
         if batch and method != CALIBRATED_METHOD:
-            raise ConfigurationError(
-                f"{batch[0]} has no effect on method {method!r}, which knows no batch, got "
-                f"{changes[batch[0]]!r}; compare with method={CALIBRATED_METHOD!r}"
-            )
+            what = f"unset: it has no effect on method {method!r}, which knows no batch"
+            remedy = f"compare with method={CALIBRATED_METHOD!r}"
+            raise ConfigurationError(must_be(batch[0], what, changes[batch[0]], remedy))
         settings = self.settings
         if batch:
             settings = replace(settings, concurrency_per_gpu=None, sequences=None)
@@ -418,11 +420,8 @@ def _build_serving(settings: Settings) -> ServingProfile:
     Raises:
         ConfigurationError: Both numbers of sequences are given.
     """
-    if settings.concurrency_per_gpu is not None and settings.sequences is not None:
-        raise ConfigurationError(
-            "concurrency_per_gpu and sequences say the same in two ways; give one of them, got "
-            f"{settings.concurrency_per_gpu:g} and {settings.sequences:g}"
-        )
+    with naming("sequences"):
+        check_one_batch(settings.concurrency_per_gpu, settings.sequences)
     given = _select_serving_settings(settings)
     serving = ServingProfile(**given)
     return serving if "concurrency_per_gpu" not in given else serving.with_known_concurrency()
@@ -430,5 +429,5 @@ def _build_serving(settings: Settings) -> ServingProfile:
 
 def _select_serving_settings(settings: Settings) -> dict[str, Any]:
     """The settings about serving that are not left to be assumed."""
-    named = ((name, getattr(settings, name)) for name in SERVING_SETTINGS)
-    return {name: value for name, value in named if value is not None}
+    given = {name: getattr(settings, name) for name in SERVING_SETTINGS}
+    return {name: value for name, value in given.items() if value is not None}

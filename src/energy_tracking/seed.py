@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import reference
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.units import wh_from_joules
@@ -75,9 +75,9 @@ def cloud_inference_energy_estimate_w_model_attributes(
     }
     if inference_wall_time_sec is not None:
         if not 0 < inference_wall_time_sec < float("inf"):
+            what = "a finite number of seconds above 0"
             raise ConfigurationError(
-                "inference_wall_time_sec must be a positive number of seconds; "
-                f"got {inference_wall_time_sec!r}"
+                must_be("inference_wall_time_sec", what, inference_wall_time_sec)
             )
         energy_joules = inference_wall_time_sec * gpu.power_rating
         result |= {

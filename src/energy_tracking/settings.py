@@ -24,9 +24,13 @@ from ipaddress import ip_address
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
-from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, not_one_of
+from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
-from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
+from energy_tracking.estimator.serving import (
+    CURRENT_ENGINE_YEAR,
+    SERVING_BOUNDS,
+    UNBALANCED_ENGINE_YEAR,
+)
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 PREFIX = "ENERGY_TRACKING_"
@@ -66,63 +70,65 @@ class SettingArguments(TypedDict, total=False):
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 
-# Each reads what an argument or a variable gives, and says what it should have been.
+# Each reads what an argument or a variable gives. The message of what it raises begins with
+# "must be"; the setting's name is put before it.
 
 
-def _text(given: object) -> str:
+def _read_text(given: object) -> str:
     if not isinstance(given, str):
-        raise ConfigurationError(f"{given!r} is no text")
+        raise ConfigurationError(must_be("", "a string", given))
     return given
 
 
-def _path(given: object) -> str:
-    return os.fspath(given) if isinstance(given, os.PathLike) else _text(given)
+def _read_path(given: object) -> str:
+    path = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ConfigurationError(must_be("", "a path", given))
+    return path
 
 
-def _flag(given: object) -> bool:
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True}
+_FLAGS |= {"0": False, "false": False, "no": False, "off": False}
+
+
+def _read_flag(given: object) -> bool:
     if isinstance(given, bool):
         return given
-    known = {"1": True, "true": True, "yes": True, "on": True}
-    known |= {"0": False, "false": False, "no": False, "off": False}
-    text = _text(given)
-    if text.lower() not in known:
-        raise ConfigurationError(not_one_of("flag", text, known))
-    return known[text.lower()]
+    if not isinstance(given, str) or given.lower() not in _FLAGS:
+        words = ", ".join(map(repr, _FLAGS))
+        raise ConfigurationError(must_be("", f"True, False or one of {words}", given))
+    return _FLAGS[given.lower()]
 
 
-def _number(given: object) -> float:
-    # A flag would pass for a number, and hide a mistake.
-    if isinstance(given, bool):
-        raise ConfigurationError(f"{given!r} is no number")
-    try:
-        number = float(given)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ConfigurationError(f"{given!r} is no number") from None
-    if not 0 < number < math.inf:
-        raise ConfigurationError(f"{given!r} must be finite and above 0")
-    return number
+def _number_reader(name: str) -> Callable[[object], float]:
+    """A reader of a number, by the name of its bound."""
+    bound = SERVING_BOUNDS[name]
+
+    def read_number(given: object) -> float:
+        number = given
+        if isinstance(given, str):
+            with suppress(ValueError):
+                number = float(given)
+        if not bound.holds(number):
+            raise ConfigurationError(must_be("", bound.text, given))
+        return bound.check("", number)
+
+    return read_number
 
 
-def _whole(given: object) -> int:
-    number = _number(given)
-    if number != int(number):
-        raise ConfigurationError(f"{given!r} must be a whole number")
-    return int(number)
-
-
-def _names(given: object) -> tuple[str, ...]:
+def _read_names(given: object) -> tuple[str, ...]:
     names = given.split(",") if isinstance(given, str) else given
     listed = tuple(names) if isinstance(names, Iterable) else (None,)
     if not all(isinstance(name, str) for name in listed):
-        raise ConfigurationError(f"{given!r} is no list of names; write name,name")
+        raise ConfigurationError(must_be("", "a list of names", given, "write name,name"))
     return tuple(name.strip() for name in listed if name.strip())
 
 
-def _hosts(given: object) -> tuple[str, ...]:
-    return tuple(map(_host, _names(given)))
+def _read_hosts(given: object) -> tuple[str, ...]:
+    return tuple(map(_read_host, _read_names(given)))
 
 
-def _host(name: str) -> str:
+def _read_host(name: str) -> str:
     """A host, or a host and a port, as ``is_among_hosts`` compares them."""
     is_url = name.lower().startswith(("http://", "https://"))
     # `urlsplit` passes over most of what is wrong.
@@ -131,16 +137,14 @@ def _host(name: str) -> str:
             return ip_address(name.strip("[]") if name.endswith("]") else name).compressed
         with suppress(ValueError):
             url = urlsplit(name if is_url else f"//{name}")
-            host, port = _named_host(url.hostname or ""), url.port
+            host, port = _parse_host_name(url.hostname or ""), url.port
             if port != 0:
-                return host if port is None else _with_port(host, port)
-    raise ConfigurationError(
-        f"{name!r} must be a host, host:port or URL, such as llm.example.org, localhost:8000 or"
-        " http://localhost:8000/v1"
-    )
+                return host if port is None else _join_port(host, port)
+    example = "llm.example.org, localhost:8000 or http://localhost:8000/v1"
+    raise ConfigurationError(must_be("", f"a host, host:port or URL, such as {example}", name))
 
 
-def _named_host(host: str) -> str:
+def _parse_host_name(host: str) -> str:
     """A host by its address or name, in small letters of any script, as HTTP clients have it.
 
     Raises:
@@ -154,7 +158,7 @@ def _named_host(host: str) -> str:
     return host.encode("ascii").decode("idna")
 
 
-def _with_port(host: str, port: int) -> str:
+def _join_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -166,27 +170,26 @@ def is_among_hosts(hosts: Iterable[str], host: str, port: int) -> bool:
         host: Host of a client's URL.
         port: Its port, the scheme's own where it names none.
     """
-    return host in hosts or _with_port(host, port) in hosts
+    return host in hosts or _join_port(host, port) in hosts
 
 
-def _pairs(given: object) -> dict[str, str]:
+def _read_pairs(given: object) -> dict[str, str]:
     pairs = given
     if isinstance(given, str):
-        parted = [pair.partition("=") for pair in _names(given)]
+        parted = [pair.partition("=") for pair in _read_names(given)]
         pairs = {name.strip(): profile.strip() for name, _, profile in parted}
     if not isinstance(pairs, Mapping) or not all(
         part and isinstance(part, str) for pair in pairs.items() for part in pair
     ):
-        raise ConfigurationError(
-            f"{given!r} is no list of pairs; write model=profile,model=profile"
-        )
+        remedy = "write model=profile,model=profile"
+        raise ConfigurationError(must_be("", "pairs of model and profile", given, remedy))
     return dict(pairs)
 
 
 def _setting(
     default: Any,
     doc: str,
-    read: Callable[[object], Any] = _text,
+    read: Callable[[object], Any] = _read_text,
     choices: Iterable[str] = (),
     is_of_serving: bool = False,
 ) -> Any:
@@ -195,7 +198,7 @@ def _setting(
 
 
 def _serving_setting(
-    doc: str, read: Callable[[object], Any] = _text, choices: Iterable[str] = ()
+    doc: str, read: Callable[[object], Any] = _read_text, choices: Iterable[str] = ()
 ) -> Any:
     """A setting about how the models are served, of which the seed's formula knows nothing."""
     return _setting(None, f"for the calibrated number: {doc}", read, choices, is_of_serving=True)
@@ -227,18 +230,20 @@ class Settings:
         "sequences decoded together, divided by the GPUs that hold the model, taken as known;"
         " unset: 32 for a model of 70e9 parameters, more for smaller and fewer for larger ones,"
         " and a range of a factor of 32 either way",
-        _number,
+        _number_reader("concurrency_per_gpu"),
     )
     sequences: float | None = _serving_setting(
         "sequences decoded together on all GPUs that hold the model, in place of"
         " `concurrency_per_gpu`",
-        _number,
+        _number_reader("sequences"),
     )
     num_gpus: float | None = _serving_setting(
-        "GPUs that hold one copy of the model; unset: as many as its weights need", _number
+        "GPUs that hold one copy of the model; unset: as many as its weights need",
+        _number_reader("num_gpus"),
     )
     weight_bytes: float | None = _serving_setting(
-        "bytes per weight as served; unset: those of `weight_format`", _number
+        "bytes per weight as served; unset: those of `weight_format`",
+        _number_reader("weight_bytes"),
     )
     weight_format: str | None = _serving_setting(
         "format of the weights as served; unset: the one the model is shipped in, FP8 for closed"
@@ -248,24 +253,24 @@ class Settings:
     expert_parallel: int | None = _serving_setting(
         "GPUs that the experts of a mixture are spread over, each expert whole on one; unset: all"
         " that hold the model. For engines of 2025 or before, whose busiest GPU sets the pace",
-        _whole,
+        _number_reader("expert_parallel"),
     )
     engine_year: int | None = _serving_setting(
         "year of the serving engine's release: up to 2025 (vLLM 0.11) experts were not balanced and"
         " narrow weights cost more, up to 2024 (vLLM 0.5) the GPU waited for its scheduler; unset:"
         " 2026",
-        _whole,
+        _number_reader("engine_year"),
     )
     speculative: bool | None = _serving_setting(
         "whether a draft model or head proposes tokens (speculative decoding, multi-token"
         " prediction); unset: not known, which widens the range",
-        _flag,
+        _read_flag,
     )
     timing_evidence: bool = _setting(
         False,
         "let the speed of a stream narrow the concurrency of `roofline`: for open models, on a"
         " GPU that `gpu` names",
-        _flag,
+        _read_flag,
     )
     include_usage: str = _setting(
         "auto",
@@ -276,13 +281,13 @@ class Settings:
     include_usage_hosts: tuple[str, ...] = _setting(
         (),
         "further hosts that accept `stream_options.include_usage`: host, host:port or URL",
-        _hosts,
+        _read_hosts,
     )
     default_model: str | None = _setting(None, "profile for models no rule matches")
     model_mapping: Mapping[str, str] | None = _setting(
-        None, "model or deployment name to profile", _pairs
+        None, "model or deployment name to profile", _read_pairs
     )
-    profiles: str | None = _setting(None, "TOML file with more model and GPU profiles", _path)
+    profiles: str | None = _setting(None, "TOML file with more model and GPU profiles", _read_path)
     spans: str = _setting(
         "auto",
         "where energy goes: onto another instrumentation's span where one is open and on our"
@@ -297,15 +302,15 @@ class Settings:
     metric_tags: tuple[str, ...] = _setting(
         (),
         "tags of sessions that metrics carry too; each distinct value adds a time series",
-        _names,
+        _read_names,
     )
     ledger: str | None = _setting(
-        None, "file to which every call is appended as a line of JSON, without its text", _path
+        None, "file to which every call is appended as a line of JSON, without its text", _read_path
     )
     summary: bool = _setting(
-        False, "print a table of all calls of the process to stderr when it ends", _flag
+        False, "print a table of all calls of the process to stderr when it ends", _read_flag
     )
-    disabled: bool = _setting(False, "track nothing", _flag)
+    disabled: bool = _setting(False, "track nothing", _read_flag)
 
     @classmethod
     def load(
@@ -322,8 +327,7 @@ class Settings:
 
         Raises:
             ConfigurationError: A value is not one of its choices, cannot be read, or has no
-                effect on the method; the message names the argument or the environment
-                variable.
+                effect beside the others.
         """
         environ = os.environ if environ is None else environ
         known = {variable(setting.name) for setting in fields(cls)}
@@ -332,46 +336,67 @@ class Settings:
                 message = not_one_of("environment variable", name, known)
                 warnings.warn(message, EnergyTrackingWarning, stacklevel=4)
         values: dict[str, Any] = {}
-        origins: dict[str, str] = {}
         for setting in fields(cls):
             given: object = arguments.get(setting.name)
-            text = environ.get(variable(setting.name), "").strip()
+            if given is None:
+                given = environ.get(variable(setting.name), "").strip() or None
             if given is not None:
-                origins[setting.name] = setting.name
-            elif text:
-                origins[setting.name], given = variable(setting.name), text
-            if setting.name in origins:
-                values[setting.name] = _read(origins[setting.name], setting.metadata, given)
-        if values.get("method") == CALIBRATED_METHOD and "attention_mode" in values:
-            raise ConfigurationError(
-                f"{origins['attention_mode']} has no effect on method {CALIBRATED_METHOD!r}, got "
-                f"{values['attention_mode']!r}; leave it unset, or use method 'reference'"
-            )
-        if values.get("metrics") == "off" and values.get("metric_tags"):
-            raise ConfigurationError(
-                f"{origins['metric_tags']} has no effect while {origins['metrics']} is 'off', got "
-                f"{values['metric_tags']!r}; leave it unset, or use 'on'"
-            )
-        if values.get("timing_evidence") and "gpu" not in values:
-            raise ConfigurationError(
-                f"{origins['timing_evidence']} needs to know the GPU, got True with gpu "
-                f"({variable('gpu')}) not set: on a GPU that is assumed, speed is no evidence"
-            )
-        year = values.get("engine_year", CURRENT_ENGINE_YEAR)
-        if "expert_parallel" in values and year > UNBALANCED_ENGINE_YEAR:
-            raise ConfigurationError(
-                f"{origins['expert_parallel']} has no effect on an engine of {year}, which"
-                f" balances its experts, got {values['expert_parallel']!r}; leave it unset, or"
-                f" set engine_year ({variable('engine_year')}) to {UNBALANCED_ENGINE_YEAR}"
-                " or before"
-            )
-        gpus = values.get("num_gpus", math.inf)
-        if values.get("expert_parallel", 0) > gpus:
-            raise ConfigurationError(
-                f"{origins['expert_parallel']} must be at most {origins['num_gpus']}, {gpus:g},"
-                f" got {values['expert_parallel']!r}"
-            )
+                values[setting.name] = _read_setting(setting.name, setting.metadata, given)
+        _check_together(values)
         return cls(**values)
+
+
+def _read_setting(name: str, metadata: Mapping[str, Any], given: object) -> Any:
+    """The value of a setting.
+
+    Args:
+        name: The setting.
+        metadata: Its field's.
+        given: What the argument or the variable gives.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is none of the choices.
+    """
+    with naming(name):
+        value = metadata["read"](given)
+        if metadata["choices"] and value not in metadata["choices"]:
+            raise ConfigurationError(not_one_of("", value, metadata["choices"]))
+    return value
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    """Check that every setting given has an effect beside the others.
+
+    Raises:
+        ConfigurationError: One has none.
+    """
+    if values.get("method") == CALIBRATED_METHOD and "attention_mode" in values:
+        what = f"unset: it has no effect on method {CALIBRATED_METHOD!r}"
+        remedy = "leave it unset, or use method 'reference'"
+        raise ConfigurationError(
+            must_be(named("attention_mode"), what, values["attention_mode"], remedy)
+        )
+    if values.get("metrics") == "off" and values.get("metric_tags"):
+        what = f"unset: it has no effect while {named('metrics')} is 'off'"
+        remedy = "leave it unset, or use 'on'"
+        raise ConfigurationError(must_be(named("metric_tags"), what, values["metric_tags"], remedy))
+    if values.get("timing_evidence") and "gpu" not in values:
+        what = f"False where {named('gpu')} is not set: on an assumed GPU, speed is no evidence"
+        remedy = "name the GPU, or leave it unset"
+        raise ConfigurationError(must_be(named("timing_evidence"), what, True, remedy))
+    if "expert_parallel" not in values:
+        return
+    experts, year = values["expert_parallel"], values.get("engine_year", CURRENT_ENGINE_YEAR)
+    if year > UNBALANCED_ENGINE_YEAR:
+        what = f"unset: it has no effect on an engine of {year}, which balances its experts"
+        remedy = (
+            f"leave it unset, or set {named('engine_year')} to {UNBALANCED_ENGINE_YEAR} or before"
+        )
+        raise ConfigurationError(must_be(named("expert_parallel"), what, experts, remedy))
+    gpus = values.get("num_gpus", math.inf)
+    if experts > gpus:
+        what = f"at most {named('num_gpus')}, {gpus:g}"
+        raise ConfigurationError(must_be(named("expert_parallel"), what, experts))
 
 
 SERVING_SETTINGS = tuple(
@@ -385,18 +410,27 @@ def variable(setting: str) -> str:
     return PREFIX + setting.upper()
 
 
+def named(setting: str) -> str:
+    """A setting and its variable, as messages name it."""
+    return f"{setting} ({variable(setting)})"
+
+
 @contextmanager
 def naming(setting: str) -> Iterator[None]:
-    """Name a setting, and its variable, in what goes wrong with its value.
+    """Name a setting, and its variable, as what must be otherwise.
 
     Raises:
-        ConfigurationError: The block raised one; this one has the name before its message.
+        ConfigurationError: The block raises one; of its kind, about the setting.
     """
     try:
         yield
     except ConfigurationError as error:
-        joint = " " if str(error).startswith("must ") else ": "
-        raise type(error)(f"{setting} ({variable(setting)}){joint}{error}") from None
+        subject, verb, rule = str(error).partition("must be ")
+        if not verb:
+            raise type(error)(f"{named(setting)}: {error}") from None
+        # One item of a setting keeps its place: `model_mapping['ours']`.
+        item = subject.strip().removeprefix(setting) if subject.startswith(setting) else ""
+        raise type(error)(f"{named(setting)}{item} {verb}{rule}") from None
 
 
 def settings_rows() -> list[tuple[str, str, str, str]]:
@@ -406,16 +440,6 @@ def settings_rows() -> list[tuple[str, str, str, str]]:
         choices = ", ".join(f"`{choice}`" for choice in setting.metadata["choices"])
         meaning = setting.metadata["doc"] + (f" ({choices})" if choices else "")
         default = setting.default
-        shown = "" if default in (None, ()) else str(default)
-        rows.append((setting.name, variable(setting.name), shown, meaning))
+        default_text = "" if default in (None, ()) else str(default)
+        rows.append((setting.name, variable(setting.name), default_text, meaning))
     return rows
-
-
-def _read(name: str, metadata: Mapping[str, Any], given: object) -> Any:
-    try:
-        value = metadata["read"](given)
-        if metadata["choices"] and value not in metadata["choices"]:
-            raise ConfigurationError(not_one_of("value", value, metadata["choices"]))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{name}: {error}") from None
-    return value

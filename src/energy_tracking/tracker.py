@@ -37,7 +37,7 @@ from energy_tracking.calls.session import (
     warn_outside_of_sessions,
 )
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
-from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
+from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import Ledger
 from energy_tracking.lifecycle import (
@@ -236,13 +236,13 @@ class Tracker:
                 has no zone.
         """
         if ended_at is not None and (not isinstance(ended_at, datetime) or ended_at.tzinfo is None):
-            raise ConfigurationError(f"ended_at must be a datetime with its zone, got {ended_at!r}")
+            raise ConfigurationError(must_be("ended_at", "a datetime with its zone", ended_at))
         if measured_energy_joules is not None:
             joules = joules_from(measured_energy_joules)
             if joules is None:
+                what = f"a number from 0 to {MAX_MEASURED:g} J"
                 raise ConfigurationError(
-                    f"measured_energy_joules must be a number from 0 to {MAX_MEASURED:g} J, "
-                    f"got {measured_energy_joules!r}"
+                    must_be("measured_energy_joules", what, measured_energy_joules)
                 )
             measured_energy_joules = joules
         call = self.start(operation=operation, provider=provider, model=model)

@@ -54,11 +54,17 @@ def test_intensities_are_possible_ones() -> None:
     ("arguments", "words"),
     [
         ({}, "nothing is guessed"),
-        ({"region": "DE", "grams_per_kwh": 1}, "nothing is guessed"),
-        ({"region": "Germany"}, "unknown region 'Germany'"),
+        (
+            {"region": "DE", "grams_per_kwh": 1},
+            "grams_per_kwh must be unset beside region",
+        ),
+        ({"region": "Germany"}, "region must be a country .* got 'Germany'"),
         ({"region": "DEU"}, "or 'DE'"),
-        ({"grams_per_kwh": -1}, "at least 0"),
-        ({"grams_per_kwh": float("nan")}, "finite"),
+        ({"grams_per_kwh": -1}, "from 0 to 10000 g CO2e/kWh, got -1"),
+        ({"grams_per_kwh": float("nan")}, "from 0 to 10000 .*, got nan"),
+        ({"grams_per_kwh": 10**400}, "grams_per_kwh must be a number"),
+        ({"grams_per_kwh": "5"}, "got '5'"),
+        ({"region": 5}, "region must be a country .* got 5"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: Any, words: str) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -17,7 +18,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from energy_tracking.errors import ConfigurationError, ProfileError, UnknownGpuError
-from energy_tracking.profiles.files import load_catalogue, load_sources, read_profiles
+from energy_tracking.profiles.files import (
+    load_catalogue,
+    load_sources,
+    read_profiles,
+    register_gpu_profile,
+    register_model_profile,
+)
 from energy_tracking.profiles.model_names import find_readings, fold_name, unify_spelling
 from energy_tracking.profiles.profile import (
     GPU_BOUNDS,
@@ -971,23 +978,44 @@ GPU = USER_FILE[USER_FILE.index("[gpus.RTX-6000]") : USER_FILE.index('[gpus."H10
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("[model.x]", ["unknown key 'model'", "did you mean 'models'"]),
-        ("models = 3", ["models: 3 is not a table"]),
-        ("[models]\nx = 3", ['[models."x"]: 3 is not a table']),
-        ("[families]\nmine = 3", ["[families.mine]: 3 is not a table"]),
+        (
+            "[model.x]",
+            [
+                "key must be one of 'families', 'models', 'gpus', got 'model'",
+                "did you mean 'models'",
+            ],
+        ),
+        ("models = 3", ["models must be a table, got 3"]),
+        ("[models]\nx = 3", ['[models."x"] must be a table, got 3']),
+        ("[families]\nmine = 3", ["[families.mine] must be a table, got 3"]),
         ("[families.mine]\nnum_layer = 3", ["[families.mine]", "'num_layer'", "'num_layers'"]),
         (
             "[models.x]\nnum_active_param = 7e9",
             ['[models."x"]', "'num_active_param'", "did you mean 'num_active_params'"],
         ),
-        ("[models.x]\nnum_active_params = 7e9", ['[models."x"]', "missing num_layers"]),
+        (
+            "[models.x]\nnum_active_params = 7e9",
+            ['[models."x"]', "num_layers, num_attn_heads"],
+        ),
         ('[models.x]\nlike = "gpt-4o-mino"', ["like", "'gpt-4o-mino'", "'gpt-4o-mini'"]),
-        ("[models.x]\nlike = 4", ["like is 4", "must be a text"]),
-        ('[models.x]\nlike = "o1"\nnum_layers = 0', ["num_layers must be above 0, got 0"]),
-        ('[models.x]\nlike = "o1"\nnum_layers = "80"', ["num_layers is '80'", "a number"]),
-        ('[models.x]\nlike = "o1"\nnum_layers = true', ["num_layers is True", "a number"]),
+        ("[models.x]\nlike = 4", ["like must be a string, got 4"]),
+        (
+            '[models.x]\nlike = "o1"\nnum_layers = 0',
+            ["num_layers must be a number from 1 to"],
+        ),
+        (
+            '[models.x]\nlike = "o1"\nnum_layers = "80"',
+            ["num_layers must be a number, got '80'"],
+        ),
+        (
+            '[models.x]\nlike = "o1"\nnum_layers = true',
+            ["num_layers must be a number, got True"],
+        ),
         ('[models.x]\nlike = "o1"\nnum_layers = nan', ["num_layers", "nan"]),
-        ('[models.x]\nlike = "o1"\nnum_layers = { low = 3 }', ["num_layers", "have a value"]),
+        (
+            '[models.x]\nlike = "o1"\nnum_layers = { low = 3 }',
+            ["num_layers must be", "a value, got {'low': 3}"],
+        ),
         (
             '[models.x]\nlike = "o1"\nnum_layers = { value = 3, low = 4 }',
             ["num_layers: value must be at least low, 4, got 3"],
@@ -1001,9 +1029,27 @@ GPU = USER_FILE[USER_FILE.index("[gpus.RTX-6000]") : USER_FILE.index('[gpus."H10
         ('[models.x]\nlike = "o1"\naliases = "y"', ["aliases must be a list of names, got 'y'"]),
         (
             GPU.replace("= 600", "= -600"),
-            ['[gpus."RTX-6000"]', "power_rating must be above 0, got -600"],
+            ['[gpus."RTX-6000"]', "power_rating must be a number from 0.001 to 1e+07 W, got -600"],
         ),
-        (GPU.replace("0.5", "1.5"), ["gpu_prefill_util must be above 0 and at most 1, got 1.5"]),
+        (GPU.replace("= 600", "= 1e308"), ["power_rating must be a number from 0.001 to 1e+07 W"]),
+        (GPU.replace("= 600", f"= 1{'0' * 400}"), ["power_rating must be", "got 1000"]),
+        (
+            GPU.replace("= 600", "= { value = 600, high = inf }"),
+            ["power_rating.high must be a number from 0.001 to 1e+07 W, got inf"],
+        ),
+        (
+            f'{GPU}[gpus."rtx-6000"]\nlike = "H100"',
+            [
+                '[gpus."rtx-6000"]: name and aliases must be names of this profile alone',
+                "'RTX-6000'",
+            ],
+        ),
+        (
+            '[models.x]\nlike = "o1"\naliases = ["y"]\n[models.Y]\nlike = "o1"',
+            ['[models."Y"]', "and not of 'x', got 'Y'"],
+        ),
+        ('[models.x]\nlike = "o1"\nnum_layers = 1979-05-27', ["num_layers must be a number, got"]),
+        (GPU.replace("0.5", "1.5"), ["gpu_prefill_util must be a number from 1e-06 to 1, got 1.5"]),
     ],
 )
 def test_a_mistake_in_a_users_file_is_named_with_its_place(
@@ -1017,14 +1063,31 @@ def test_a_mistake_in_a_users_file_is_named_with_its_place(
 
 
 def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"missing\.toml"):
-        read_profiles(tmp_path / "missing.toml")
+    missing = tmp_path / "missing.toml"
+    with pytest.raises(ConfigurationError) as refused:
+        read_profiles(missing)
+    assert str(refused.value) == (
+        f"profiles must be a TOML file that can be read, got {str(missing)!r}: No such file or "
+        "directory"
+    )
+    with pytest.raises(ConfigurationError, match="nested too deep"):
+        read_profiles(write(tmp_path, f"models = {'[' * 100_000}"))
+    with pytest.raises(ConfigurationError, match="longer than 16,777,216 bytes"):
+        read_profiles(write(tmp_path, "#" * (16 * 2**20 + 1)))
     with pytest.raises(ConfigurationError, match="Expected"):
         read_profiles(write(tmp_path, "[models"))
     broken = tmp_path / "latin.toml"
     broken.write_bytes(b"\xe9")
     with pytest.raises(ConfigurationError, match=r"latin\.toml"):
         read_profiles(broken)
+
+
+@pytest.mark.parametrize("profile", [None, 5, "gpt-4o", object(), CATALOGUE])
+def test_what_is_no_profile_cannot_be_registered(profile: Any) -> None:
+    with pytest.raises(ProfileError, match="profile must be a ModelProfile, got"):
+        register_model_profile(profile)
+    with pytest.raises(ProfileError, match="profile must be a GpuProfile, got"):
+        register_gpu_profile(profile)
 
 
 def test_the_catalogue_is_read_once() -> None:

@@ -202,7 +202,7 @@ def test_an_unsigned_count_below_the_cached_one_is_refused() -> None:
         ({"input_tokens": "many"}, TokenCountError, "got 'many'"),
         ({"input_tokens": np.array([1, -1])}, TokenCountError, "input_tokens"),
         ({"input_tokens": np.array([1, np.inf])}, TokenCountError, "input_tokens"),
-        ({"inference_wall_time_sec": 0}, ConfigurationError, "positive number of seconds"),
+        ({"inference_wall_time_sec": 0}, ConfigurationError, "a finite number of seconds above 0"),
     ],
 )
 def test_bad_input_is_named(arguments: dict[str, Any], error: type[Exception], words: str) -> None:

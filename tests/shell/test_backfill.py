@@ -559,7 +559,7 @@ def test_the_command_writes_only_the_ledger_it_is_told_to(
         (("none.jsonl",), "none.jsonl: No such file"),
         (("empty",), "empty: No file that ends in one of "),
         (("--gpu", "H10O"), "did you mean 'H100'"),
-        (("--model", "gpt-4o-minii"), "unknown model 'gpt-4o-minii'; did you mean 'gpt-4o-mini'"),
+        (("--model", "gpt-4o-minii"), "got 'gpt-4o-minii'; did you mean 'gpt-4o-mini'"),
         (("--ledger", "none/energy.jsonl"), "got 'none/energy.jsonl': No such file"),
     ],
 )

@@ -59,14 +59,20 @@ def test_the_error_is_ours_and_tells_whose_budget_it_was() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"budget_wh": -1}, "at least 0"),
-        ({"budget_wh": float("nan")}, "finite"),
-        ({"budget_wh": float("inf")}, "finite"),
-        ({"budget_wh": True}, "budget_wh: True"),
-        ({"budget_wh": "5"}, "budget_wh: '5'"),
-        ({"budget_wh": 5, "on_exceed": "rise"}, "on_exceed: unknown action 'rise'; did you mean"),
-        ({"budget_wh": 5, "on_exceed": None}, "on_exceed: unknown action None"),
-        ({"budget_wh": 5, "on_exceed": ask}, "is async"),
+        ({"budget_wh": -1}, "budget_wh must be 0 or a number from 1e-12 to 1e.12 Wh, got -1"),
+        ({"budget_wh": float("nan")}, "got nan"),
+        ({"budget_wh": float("inf")}, "got inf"),
+        ({"budget_wh": 1e308}, "got 1e.308"),
+        ({"budget_wh": 1e-320}, "got 1e-320"),
+        ({"budget_wh": 10**400}, "budget_wh must be 0 or a number"),
+        ({"budget_wh": True}, "got True"),
+        ({"budget_wh": "5"}, "got '5'"),
+        (
+            {"budget_wh": 5, "on_exceed": "rise"},
+            "one of 'warn', 'raise', got 'rise'; did you mean",
+        ),
+        ({"budget_wh": 5, "on_exceed": None}, "on_exceed must be one of 'warn', 'raise', got None"),
+        ({"budget_wh": 5, "on_exceed": ask}, "on_exceed must be a function that is not async"),
     ],
 )
 def test_a_wrong_budget_is_refused_at_once(arguments: Any, words: str) -> None:

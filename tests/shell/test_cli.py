@@ -93,7 +93,7 @@ def test_a_receiver_that_is_down_is_said_and_the_demo_still_shown() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("demo", "--gpu", "H1000"), "unknown GPU 'H1000'; did you mean 'H100'"),
+        (("demo", "--gpu", "H1000"), "got 'H1000'; did you mean 'H100'"),
         (("demo", "--method", "referense"), "did you mean 'reference'"),
     ],
 )

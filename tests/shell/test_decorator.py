@@ -411,9 +411,9 @@ def test_nothing_of_a_run_is_kept(traced: Traced, raising: bool) -> None:
     ids=["class", "string", "number", "property"],
 )
 def test_only_functions_are_decorated(decorated: Any) -> None:
-    with pytest.raises(TypeError, match="track_energy decorates functions; got"):
+    with pytest.raises(TypeError, match="argument of track_energy must be a function, got"):
         track_energy(decorated)
-    with pytest.raises(TypeError, match="track_energy decorates functions; got"):
+    with pytest.raises(TypeError, match="argument of track_energy must be a function, got"):
         track_energy(name="x")(decorated)
 
 

@@ -449,7 +449,7 @@ def test_the_command_never_replaces_a_model_that_was_named(
     monkeypatch.setenv("ENERGY_TRACKING_DEFAULT_MODEL", "gpt-4o")
     assert main(["ledger", str(path), "--model", "gpt-4o-minii"]) == 2
     shown = capsys.readouterr()
-    assert "unknown model 'gpt-4o-minii'; did you mean 'gpt-4o-mini'" in shown.err
+    assert "got 'gpt-4o-minii'; did you mean 'gpt-4o-mini'" in shown.err
     assert shown.out == ""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from energy_tracking import ConfigurationError, EnergyTrackingWarning, Tracker
+from energy_tracking.errors import shown
 from energy_tracking.estimator import ATTENTION_MODES, METHODS
 from energy_tracking.settings import (
     INCLUDE_USAGE,
@@ -61,42 +62,61 @@ NEEDED: dict[str, dict[str, Any]] = {
     "expert_parallel": {"engine_year": 2025},
 }
 
-# Setting, a wrong argument, and what the message must say beside its name and the value.
-WRONG: list[tuple[str, Any, str]] = [
-    ("gpu", 100, "no text"),
-    ("method", "referense", "'reference'"),
-    ("attention_mode", "Quadratic", "'quadratic'"),
-    ("scope", "gpus", "'gpu'"),
-    ("concurrency_per_gpu", "many", "no number"),
-    ("concurrency_per_gpu", True, "no number"),
-    ("concurrency_per_gpu", [8], "no number"),
-    ("concurrency_per_gpu", "-1", "above 0"),
-    ("concurrency_per_gpu", "nan", "above 0"),
-    ("sequences", 0, "above 0"),
-    ("num_gpus", 0, "above 0"),
-    ("weight_bytes", math.inf, "finite"),
-    ("weight_format", "fp9", "'fp8'"),
-    ("expert_parallel", 0.5, "whole"),
-    ("engine_year", "last year", "no number"),
-    ("speculative", "perhaps", "unknown flag"),
-    ("timing_evidence", "maybe", "unknown flag"),
-    ("include_usage", "allways", "'always'"),
-    ("include_usage_hosts", 5, "name,name"),
-    ("include_usage_hosts", ["a", 5], "name,name"),
-    ("default_model", ("o1",), "no text"),
-    ("model_mapping", "gpt-4o", "model=profile"),
-    ("model_mapping", "=gpt-4o", "model=profile"),
-    ("model_mapping", {"ours": 4}, "model=profile"),
-    ("model_mapping", ["ours"], "model=profile"),
-    ("profiles", 5, "no text"),
-    ("spans", "of", "'off'"),
-    ("metrics", "of", "'off'"),
-    ("metrics", False, "no text"),
-    ("metric_tags", 5, "name,name"),
-    ("ledger", 5, "no text"),
-    ("summary", "perhaps", "unknown flag"),
-    ("disabled", "nope", "'no'"),
-    ("disabled", 2, "no text"),
+# Setting, a wrong argument, and what the message has between "must be" and ", got", and behind.
+FLAG = "True, False or one of '1', 'true', 'yes', 'on', '0', 'false', 'no', 'off'"
+CONCURRENCY = "a number from 0.001 to 1e+06"
+LIST, PAIRS = "a list of names", "pairs of model and profile"
+WRITE_LIST, WRITE_PAIRS = "; write name,name", "; write model=profile,model=profile"
+HOST = "a host, host:port or URL, such as llm.example.org, localhost:8000 or "
+HOST += "http://localhost:8000/v1"
+WRONG: list[tuple[str, Any, str, str]] = [
+    ("gpu", 5, "a string", ""),
+    ("gpu", True, "a string", ""),
+    ("method", "referense", "one of 'reference', 'roofline'", "; did you mean 'reference'?"),
+    ("attention_mode", "Quadratic", "one of 'quadratic', 'linear'", "; did you mean 'quadratic'?"),
+    ("scope", "gpus", "one of 'gpu', 'facility'", "; did you mean 'gpu'?"),
+    ("scope", "zzz", "one of 'gpu', 'facility'", ""),
+    ("concurrency_per_gpu", "many", CONCURRENCY, ""),
+    ("concurrency_per_gpu", True, CONCURRENCY, ""),
+    ("concurrency_per_gpu", [8], CONCURRENCY, ""),
+    ("concurrency_per_gpu", "-1", CONCURRENCY, ""),
+    ("concurrency_per_gpu", "nan", CONCURRENCY, ""),
+    ("concurrency_per_gpu", 1e308, CONCURRENCY, ""),
+    ("concurrency_per_gpu", "1e-320", CONCURRENCY, ""),
+    ("sequences", 0, "a number from 0.001 to 1e+12", ""),
+    ("num_gpus", 0, "a number from 0.001 to 1e+06", ""),
+    ("num_gpus", 10**80, "a number from 0.001 to 1e+06", ""),
+    ("num_gpus", 10**400, "a number from 0.001 to 1e+06", ""),
+    ("num_gpus", "1" + "0" * 400, "a number from 0.001 to 1e+06", ""),
+    ("weight_bytes", math.inf, "a number from 0.04 to 8 bytes", ""),
+    ("weight_bytes", 100, "a number from 0.04 to 8 bytes", ""),
+    ("weight_format", "fp9", "a known name", "; did you mean 'fp8' or 'fp32' or 'fp16'?"),
+    ("expert_parallel", 0.5, "a whole number from 1 to 1e+06", ""),
+    ("expert_parallel", 1.5, "a whole number from 1 to 1e+06", ""),
+    ("engine_year", "last year", "a whole number from 2020 to 2100", ""),
+    ("engine_year", 1900, "a whole number from 2020 to 2100", ""),
+    ("speculative", "perhaps", FLAG, ""),
+    ("timing_evidence", "maybe", FLAG, ""),
+    ("include_usage", "allways", "one of 'auto', 'always', 'never'", "; did you mean 'always'?"),
+    ("include_usage_hosts", 5, LIST, WRITE_LIST),
+    ("include_usage_hosts", ["a", 5], LIST, WRITE_LIST),
+    ("include_usage_hosts", "a b", HOST, ""),
+    ("default_model", ("o1",), "a string", ""),
+    ("model_mapping", "gpt-4o", PAIRS, WRITE_PAIRS),
+    ("model_mapping", "=gpt-4o", PAIRS, WRITE_PAIRS),
+    ("model_mapping", {"ours": 4}, PAIRS, WRITE_PAIRS),
+    ("model_mapping", ["ours"], PAIRS, WRITE_PAIRS),
+    ("profiles", 5, "a path", ""),
+    ("profiles", "a\0b", "a path", ""),
+    ("spans", "of", "one of 'auto', 'own', 'annotate', 'off'", "; did you mean 'off'?"),
+    ("metrics", "of", "one of 'on', 'off'", "; did you mean 'off'?"),
+    ("metrics", False, "a string", ""),
+    ("metric_tags", 5, LIST, WRITE_LIST),
+    ("ledger", 5, "a path", ""),
+    ("ledger", Path("a\0b"), "a path", ""),
+    ("summary", "perhaps", FLAG, ""),
+    ("disabled", "maybe", FLAG, ""),
+    ("disabled", 2, FLAG, ""),
 ]
 
 
@@ -144,7 +164,7 @@ def test_the_defaults_are_those_documented() -> None:
 def test_expert_parallel_on_an_engine_that_balances_its_experts_is_refused(
     year: dict[str, Any],
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"expert_parallel has no effect.*2026.*got 8"):
+    with pytest.raises(ConfigurationError, match=r"expert_parallel .* has no effect.*2026.*got 8"):
         loaded(expert_parallel=8, **year)
     assert loaded(expert_parallel=8, engine_year=2025).expert_parallel == 8
 
@@ -152,44 +172,111 @@ def test_expert_parallel_on_an_engine_that_balances_its_experts_is_refused(
 def test_experts_spread_over_more_gpus_than_hold_the_model_are_refused() -> None:
     environ = {"ENERGY_TRACKING_NUM_GPUS": "2"}
     with pytest.raises(
-        ConfigurationError, match="expert_parallel must be at most ENERGY_TRACKING_NUM_GPUS, 2, got"
+        ConfigurationError, match=r"must be at most num_gpus \(ENERGY_TRACKING_NUM_GPUS\), 2, got 4"
     ):
         loaded(environ, expert_parallel=4, engine_year=2025)
     assert loaded(environ, expert_parallel=2, engine_year=2025).expert_parallel == 2
 
 
-@pytest.mark.parametrize(("name", "value", "hint"), WRONG)
-def test_a_wrong_argument_is_named(name: str, value: Any, hint: str) -> None:
+@pytest.mark.parametrize(("name", "value", "what", "remedy"), WRONG)
+@pytest.mark.parametrize("how", ["argument", "variable"])
+def test_a_wrong_value_is_explained_in_one_grammar(
+    name: str, value: Any, what: str, remedy: str, how: str
+) -> None:
+    environ = {}
+    arguments = {name: value}
+    if how == "variable":
+        if not isinstance(value, str) or "\0" in value:
+            return
+        environ, arguments = {variable(name): value}, {}
     with pytest.raises(ConfigurationError) as raised:
-        loaded(**{name: value})
-    message = str(raised.value)
-    assert message.startswith(f"{name}: ")
-    assert repr(value) in message
-    assert hint in message
+        loaded(environ, **arguments)
+    assert str(raised.value) == (
+        f"{name} (ENERGY_TRACKING_{name.upper()}) must be {what}, got {shown(value)}{remedy}"
+    )
+    assert len(str(raised.value)) < 600
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "hint"), [row for row in WRONG if isinstance(row[1], str)]
-)
-def test_a_wrong_variable_is_named(name: str, value: str, hint: str) -> None:
+# Arguments, and the message as a whole.
+TOGETHER: list[tuple[dict[str, Any], str]] = [
+    (
+        {"method": "roofline", "attention_mode": "linear"},
+        "attention_mode (ENERGY_TRACKING_ATTENTION_MODE) must be unset: it has no effect on method "
+        "'roofline', got 'linear'; leave it unset, or use method 'reference'",
+    ),
+    (
+        {"timing_evidence": True},
+        "timing_evidence (ENERGY_TRACKING_TIMING_EVIDENCE) must be False where gpu "
+        "(ENERGY_TRACKING_GPU) is not set: on an assumed GPU, speed is no evidence, got True; name "
+        "the GPU, or leave it unset",
+    ),
+    (
+        {"expert_parallel": 8},
+        "expert_parallel (ENERGY_TRACKING_EXPERT_PARALLEL) must be unset: it has no effect on an "
+        "engine of 2026, which balances its experts, got 8; leave it unset, or set engine_year "
+        "(ENERGY_TRACKING_ENGINE_YEAR) to 2025 or before",
+    ),
+    (
+        {"expert_parallel": 4, "engine_year": 2025, "num_gpus": 2},
+        "expert_parallel (ENERGY_TRACKING_EXPERT_PARALLEL) must be at most num_gpus "
+        "(ENERGY_TRACKING_NUM_GPUS), 2, got 4",
+    ),
+    (
+        {"sequences": 64, "concurrency_per_gpu": 8},
+        "sequences (ENERGY_TRACKING_SEQUENCES) must be unset beside concurrency_per_gpu, 8, which "
+        "says the same, got 64.0; give one of them",
+    ),
+    (
+        {"scope": "facility"},
+        "scope (ENERGY_TRACKING_SCOPE) must be 'gpu' with method 'reference', which knows the GPU "
+        "board alone, got 'facility'; use method 'roofline'",
+    ),
+    (
+        {"gpu": "H1000"},
+        "gpu (ENERGY_TRACKING_GPU) must be the name of a GPU profile, got 'H1000'; did you mean "
+        "'H100'",
+    ),
+    (
+        {"default_model": "gpt-4o-mimi"},
+        "default_model (ENERGY_TRACKING_DEFAULT_MODEL) must be the name of a model profile, got "
+        "'gpt-4o-mimi'; did you mean 'gpt-4o-mini'",
+    ),
+    (
+        {"model_mapping": {"ours": "gpt-4o-mimi"}},
+        "model_mapping (ENERGY_TRACKING_MODEL_MAPPING)['ours'] must be the name of a model profile"
+        ", got 'gpt-4o-mimi'; did you mean 'gpt-4o-mini'",
+    ),
+    (
+        {"profiles": "missing.toml"},
+        "profiles (ENERGY_TRACKING_PROFILES) must be a TOML file that can be read, got "
+        "'missing.toml': No such file or directory",
+    ),
+    (
+        {"ledger": "missing/energy.jsonl"},
+        "ledger (ENERGY_TRACKING_LEDGER) must be a regular file that can be appended to, got "
+        "'missing/energy.jsonl': No such file or directory",
+    ),
+    ({"gpus": "H100"}, "setting must be a known name, got 'gpus'; did you mean 'gpu'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), TOGETHER, ids=lambda value: str(value)[:30])
+def test_settings_that_do_not_go_together_are_explained_in_the_same_grammar(
+    arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        loaded({variable(name): value})
-    message = str(raised.value)
-    assert message.startswith(f"ENERGY_TRACKING_{name.upper()}: ")
-    assert repr(value) in message
-    assert hint in message
+        Tracker(**arguments)
+    assert str(raised.value).startswith(message)
 
 
 @pytest.mark.parametrize("mode", ATTENTION_MODES)
 def test_an_attention_mode_is_refused_by_the_method_that_has_none(mode: str) -> None:
-    with pytest.raises(ConfigurationError) as by_argument:
-        loaded(method="roofline", attention_mode=mode)
-    assert str(by_argument.value) == (
-        f"attention_mode has no effect on method 'roofline', got {mode!r}; leave it unset, or "
-        "use method 'reference'"
-    )
-    with pytest.raises(ConfigurationError, match="ENERGY_TRACKING_ATTENTION_MODE has no effect"):
-        loaded({"ENERGY_TRACKING_ATTENTION_MODE": mode}, method="roofline")
+    for environ, arguments in (
+        ({}, {"attention_mode": mode}),
+        ({"ENERGY_TRACKING_ATTENTION_MODE": mode}, {}),
+    ):
+        with pytest.raises(ConfigurationError, match="must be unset: it has no effect on method"):
+            loaded(environ, method="roofline", **arguments)
     assert loaded(attention_mode=mode, method="reference").attention_mode == mode
     assert loaded({"ENERGY_TRACKING_METHOD": "roofline"}).method == "roofline"
 

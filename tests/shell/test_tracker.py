@@ -85,10 +85,22 @@ def test_an_estimate_that_is_not_finite_is_logged_once(
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
-        ("gpu", "H10O", "gpu (ENERGY_TRACKING_GPU): unknown GPU 'H10O'; did you mean 'H100'"),
-        ("default_model", "gpt4o", "default_model (ENERGY_TRACKING_DEFAULT_MODEL): unknown model"),
-        ("model_mapping", {"a": "b"}, "model_mapping (ENERGY_TRACKING_MODEL_MAPPING): "),
-        ("gpus", "H100", "unknown setting 'gpus'; did you mean 'gpu'"),
+        (
+            "gpu",
+            "H10O",
+            "gpu (ENERGY_TRACKING_GPU) must be the name of a GPU profile, got 'H10O'",
+        ),
+        (
+            "default_model",
+            "gpt4o",
+            "default_model (ENERGY_TRACKING_DEFAULT_MODEL) must be the",
+        ),
+        (
+            "model_mapping",
+            {"a": "b"},
+            "model_mapping (ENERGY_TRACKING_MODEL_MAPPING)['a'] must be",
+        ),
+        ("gpus", "H100", "setting must be a known name, got 'gpus'; did you mean 'gpu'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_variable(setting: str, value: Any, words: str) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
+from energy_tracking.bounds import Bound
 from energy_tracking.contexts import Activities, Activity
-from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, not_one_of
+from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
 from energy_tracking.units import (
     joules_from_nanojoules,
     joules_from_wh,
@@ -27,6 +27,9 @@ from energy_tracking.units import (
 
 OnExceed = Literal["warn", "raise"] | Callable[[EnergyBudgetExceeded], object]
 ON_EXCEED = ("warn", "raise")
+
+# Less than a nanojoule, in which energy is counted, is none.
+BUDGET = Bound(1e-12, 1e12, "Wh", or_zero=True)
 
 logger = logging.getLogger("energy_tracking")
 
@@ -40,7 +43,7 @@ class Budget:
     __slots__ = ("_limit_nanojoules", "_on_exceed", "_warned", "budget_wh")
 
     def __init__(self, budget_wh: float, on_exceed: OnExceed) -> None:
-        """Set it.
+        """Set the limit and what happens at it.
 
         Args:
             budget_wh: The energy [Wh]; 0 allows no call.
@@ -48,18 +51,18 @@ class Budget:
                 function is given that error before every further call, and may raise it.
 
         Raises:
-            ConfigurationError: No energy, or nothing that can be done.
+            ConfigurationError: ``budget_wh`` is neither 0 nor a number from a nanojoule to
+                1e12 Wh, or ``on_exceed`` is neither one of the words nor a function that is
+                not async.
         """
-        if (
-            isinstance(budget_wh, bool)
-            or not isinstance(budget_wh, (int, float))
-            or not 0 <= budget_wh < math.inf
-        ):
-            raise ConfigurationError(f"budget_wh: {budget_wh!r} must be finite and at least 0")
+        budget_wh = BUDGET.check("budget_wh", budget_wh)
         if not callable(on_exceed) and on_exceed not in ON_EXCEED:
-            raise ConfigurationError(f"on_exceed: {not_one_of('action', on_exceed, ON_EXCEED)}")
+            raise ConfigurationError(
+                not_one_of("on_exceed", on_exceed, ON_EXCEED) + "; a function may be given too"
+            )
         if inspect.iscoroutinefunction(on_exceed):
-            raise ConfigurationError(f"on_exceed: {on_exceed!r} is async; nobody would await it")
+            what = "a function that is not async: nobody would await it"
+            raise ConfigurationError(must_be("on_exceed", what, on_exceed))
         self.budget_wh = budget_wh
         self._limit_nanojoules = nanojoules_from_joules(joules_from_wh(budget_wh))
         self._on_exceed = on_exceed
@@ -77,7 +80,8 @@ class Budget:
             energy_nanojoules: What the session has used [nJ].
 
         Raises:
-            EnergyBudgetExceeded: The budget is used up, and ``on_exceed`` is ``"raise"``.
+            EnergyBudgetExceeded: The budget is used up and ``on_exceed`` is ``"raise"``, or a
+                function that raises it.
         """
         if energy_nanojoules < self._limit_nanojoules or _telling.current():
             return

@@ -6,12 +6,12 @@ nothing here tries to find out.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from energy_tracking.bounds import Bound
 from energy_tracking.calls.report import two_digits
 from energy_tracking.calls.totals import Totals
-from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.units import kwh_from_joules
 
 # Lifecycle emissions of the electricity generated in a country, mean of the year
@@ -63,6 +63,9 @@ INTENSITIES: dict[str, tuple[int, int]] = {
     "ZA": (730, 2022),
 }
 
+INTENSITY = Bound(0, 1e4, "g CO2e/kWh")
+"""What an intensity may be: burning peat emits a tenth of the most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Carbon:
@@ -86,7 +89,7 @@ class Carbon:
     source: str
 
     def __str__(self) -> str:
-        """For people."""
+        """The emissions, their range, and where the intensity is from."""
         low, high = self.total_carbon_low_grams, self.total_carbon_high_grams
         return (
             f"{two_digits(self.total_carbon_grams)} g CO2e "
@@ -106,19 +109,26 @@ def carbon(
         grams_per_kwh: In place of a region: the intensity of the electricity [g CO2e/kWh].
 
     Raises:
-        ConfigurationError: Neither or both are given, or one that cannot be.
+        ConfigurationError: Neither or both are given, the region is unknown, or the intensity
+            is no number from 0 to 10,000.
     """
-    if (region is None) == (grams_per_kwh is None):
-        raise ConfigurationError("carbon needs a region or an intensity; nothing is guessed")
     source = "as given"
     if region is not None:
-        if region.upper() not in INTENSITIES:
-            raise ConfigurationError(not_one_of("region", region, INTENSITIES))
+        if grams_per_kwh is not None:
+            remedy = "give one of them"
+            both = f"unset beside region, {region!r}"
+            raise ConfigurationError(must_be("grams_per_kwh", both, grams_per_kwh, remedy))
+        if not isinstance(region, str) or region.upper() not in INTENSITIES:
+            what = "a country by its two letters, 'EU' or 'WORLD'"
+            raise ConfigurationError(not_one_of("region", region, INTENSITIES, what))
         grams_per_kwh, year = INTENSITIES[region.upper()]
         source = f"{region.upper()} {year}, {SOURCE}"
-    assert grams_per_kwh is not None
-    if not 0 <= grams_per_kwh < math.inf:
-        raise ConfigurationError(f"grams_per_kwh: {grams_per_kwh!r} must be finite, at least 0")
+    elif grams_per_kwh is None:
+        remedy = "or give grams_per_kwh; nothing is guessed"
+        what = "a country by its two letters, 'EU' or 'WORLD'"
+        raise ConfigurationError(must_be("region", what, region, remedy))
+    else:
+        INTENSITY.check("grams_per_kwh", grams_per_kwh)
     return Carbon(
         kwh_from_joules(totals.total_energy_joules) * grams_per_kwh,
         kwh_from_joules(totals.total_energy_low_joules) * grams_per_kwh,

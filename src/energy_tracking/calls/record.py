@@ -9,13 +9,13 @@ A new fact about calls is a field of ``CallRecord``; one about how a call was as
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
+from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
 from energy_tracking.usage.dialects import TokenUsage
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
@@ -142,8 +142,8 @@ class Alternative:
         sequences: Another number of sequences decoded together on all GPUs [1].
 
     Raises:
-        ConfigurationError: The method or scope is unknown, a number is not above 0, or both
-            numbers are given.
+        ConfigurationError: A name is no string, the method or scope is unknown, a number is out
+            of bounds, or both numbers are given.
     """
 
     model: str | None = None
@@ -155,22 +155,20 @@ class Alternative:
 
     def __post_init__(self) -> None:
         """Check what needs no profiles."""
-        for what, value, choices in (
+        for name, text in (("model", self.model), ("gpu", self.gpu)):
+            if text is not None and not isinstance(text, str):
+                raise ConfigurationError(must_be(name, "a string", text))
+        for name, value, choices in (
             ("method", self.method, METHODS),
             ("scope", self.scope, SCOPES),
         ):
-            if value is not None and value not in choices:
-                raise ConfigurationError(not_one_of(what, value, choices))
+            if value is not None and value not in tuple(choices):
+                raise ConfigurationError(not_one_of(name, value, choices))
         for name in ("concurrency_per_gpu", "sequences"):
             number = getattr(self, name)
-            is_number = isinstance(number, int | float) and not isinstance(number, bool)
-            if number is not None and not (is_number and 0 < number < math.inf):
-                raise ConfigurationError(f"{name} must be finite and above 0, got {number!r}")
-        if self.concurrency_per_gpu is not None and self.sequences is not None:
-            raise ConfigurationError(
-                "concurrency_per_gpu and sequences say the same in two ways; give one of them, "
-                f"got {self.concurrency_per_gpu!r} and {self.sequences!r}"
-            )
+            if number is not None:
+                SERVING_BOUNDS[name].check(name, number)
+        check_one_batch(self.concurrency_per_gpu, self.sequences)
 
     @property
     def changes(self) -> dict[str, str | float]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from energy_tracking.errors import ConfigurationError, TokenCountError, not_one_of
+from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
 from energy_tracking.units import wh_from_joules
 
 ATTENTION_MODES = ("quadratic", "linear")
@@ -133,7 +134,7 @@ def check_attention_mode(attention_mode: str) -> None:
         ConfigurationError: It is neither ``"quadratic"`` nor ``"linear"``.
     """
     if attention_mode not in ATTENTION_MODES:
-        raise ConfigurationError(not_one_of("attention mode", attention_mode, ATTENTION_MODES))
+        raise ConfigurationError(not_one_of("attention_mode", attention_mode, ATTENTION_MODES))
 
 
 def check_token_count(name: str, value: Any) -> None:
@@ -147,13 +148,13 @@ def check_token_count(name: str, value: Any) -> None:
         TokenCountError: Negative, NaN, infinite, or not a number.
     """
     if isinstance(value, (int, float)):
-        good = math.isfinite(value) and value >= 0
+        # Whole numbers may be greater than any float.
+        good = 0 <= value <= sys.float_info.max
     else:
         try:
             good = bool(((value >= 0) & (value < math.inf)).all())
         except (TypeError, AttributeError, ValueError):
-            raise TokenCountError(
-                f"{name} must be a number of tokens or an array of them, got {value!r}"
-            ) from None
+            what = "a number of tokens or an array of them"
+            raise TokenCountError(must_be(name, what, value)) from None
     if not good:
-        raise TokenCountError(f"{name} must be finite and at least 0, got {value!r}")
+        raise TokenCountError(must_be(name, "finite and at least 0", value))

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.bounds import Bound
+from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 CONCURRENCY_PER_GPU = 32.0
@@ -37,6 +39,27 @@ UNBALANCED_ENGINE_YEAR = 2025
 """The last year of engines whose busiest expert GPU set the pace (vLLM 0.11)."""
 
 CURRENT_ENGINE_YEAR = 2026
+
+
+_CONCURRENCY = Bound(1e-3, 1e6)
+# The ends of a range may lie a spread beyond what can be given.
+_CONCURRENCY_END = Bound(1e-9, 1e12)
+SERVING_BOUNDS: Mapping[str, Bound] = MappingProxyType(
+    {
+        "concurrency_per_gpu": _CONCURRENCY,
+        "concurrency_low_energy": _CONCURRENCY_END,
+        "concurrency_high_energy": _CONCURRENCY_END,
+        "sequences": Bound(1e-3, 1e12),
+        "num_gpus": Bound(0.001, 1e6),
+        # From a third of a bit to FP64.
+        "weight_bytes": Bound(0.04, 8, "bytes"),
+        "expert_parallel": Bound(1, 1e6, is_whole=True),
+        "attention_replicas": Bound(1, 1e6, is_whole=True),
+        # The first engines that batch continuously, and the life of this library.
+        "engine_year": Bound(2020, 2100, is_whole=True),
+    }
+)
+"""Every number of a serving profile, and what it may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,23 +107,10 @@ class ServingProfile:
 
     def __post_init__(self) -> None:
         """Check the values together."""
-        for name in (
-            "concurrency_per_gpu",
-            "concurrency_low_energy",
-            "concurrency_high_energy",
-            "sequences",
-            "num_gpus",
-            "weight_bytes",
-            "expert_parallel",
-            "attention_replicas",
-        ):
+        for name, bound in SERVING_BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and not (0 < value < math.inf):
-                raise ConfigurationError(f"{name} must be finite and above 0, got {value!r}")
-        for name in ("expert_parallel", "attention_replicas"):
-            value = getattr(self, name)
-            if value is not None and value != int(value):
-                raise ConfigurationError(f"{name} must be a whole number, got {value!r}")
+            if value is not None:
+                bound.check(name, value)
         if self.weight_format and self.weight_format not in WEIGHT_FORMATS:
             raise ConfigurationError(
                 not_one_of("weight_format", self.weight_format, WEIGHT_FORMATS)
@@ -156,3 +166,18 @@ class ServingProfile:
 
 SERVING = ServingProfile()
 """A busy public API: what is assumed where nobody says otherwise."""
+
+
+def check_one_batch(concurrency_per_gpu: float | None, sequences: float | None) -> None:
+    """Check that the sequences decoded together are given in one way.
+
+    Args:
+        concurrency_per_gpu: Sequences per GPU [1].
+        sequences: Sequences on all GPUs [1].
+
+    Raises:
+        ConfigurationError: Both are given.
+    """
+    if concurrency_per_gpu is not None and sequences is not None:
+        what = f"unset beside concurrency_per_gpu, {concurrency_per_gpu:g}, which says the same"
+        raise ConfigurationError(must_be("sequences", what, sequences, "give one of them"))

@@ -23,7 +23,9 @@ from energy_tracking.errors import (
     ConfigurationError,
     UnknownGpuError,
     UnknownModelError,
+    must_be,
     not_one_of,
+    shown,
 )
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.model_names import (
@@ -211,16 +213,20 @@ class Catalogue:
             UnknownModelError: There is none; says the nearest names, and how to
                 register one.
         """
+        if not isinstance(name, str):
+            raise UnknownModelError(must_be("model", "a string", name))
         profile = self._find_model(fold_name(name))
         if profile is None:
+            what = "the name of a model profile"
+            reason = self.explain_no_profile(name)
             raise UnknownModelError(
                 (
-                    f"model {name!r} has no profile: {reason}."
-                    if (reason := self.explain_no_profile(name))
-                    else not_one_of("model", name, _list_names(self._models))
+                    must_be("model", what, name, f"it has none: {reason}")
+                    if reason
+                    else not_one_of("model", name, _list_names(self._models), what)
                 )
                 + " To use one of your own: register_model_profile(ModelProfile(...)), or a"
-                f" [models.{name!r}] table in a TOML profile file."
+                f" [models.{shown(name)}] table in a TOML profile file."
             )
         return profile
 
@@ -231,12 +237,14 @@ class Catalogue:
             UnknownGpuError: There is none; says the nearest names, and how to
                 register one.
         """
+        if not isinstance(name, str):
+            raise UnknownGpuError(must_be("gpu", "a string", name))
         profile = _find_profile(self._gpus, self._gpu_aliases, _fold_gpu(name))
         if profile is None:
             raise UnknownGpuError(
-                not_one_of("GPU", name, _list_names(self._gpus))
+                not_one_of("gpu", name, _list_names(self._gpus), "the name of a GPU profile")
                 + " To use one of your own: register_gpu_profile(GpuProfile(...)), or a"
-                f" [gpus.{name!r}] table in a TOML profile file."
+                f" [gpus.{shown(name)}] table in a TOML profile file."
             )
         return profile
 
@@ -312,7 +320,8 @@ class Catalogue:
             try:
                 self.model(target)
             except UnknownModelError as error:
-                raise ConfigurationError(f"model mapping {name!r} = {target!r}: {error}") from None
+                _, rule, message = str(error).partition(" must be ")
+                raise ConfigurationError(f"model_mapping[{name!r}]{rule}{message}") from None
         return {fold_name(name): target for name, target in mapping.items()}
 
     def _find_model(self, folded: str) -> ModelProfile | None:

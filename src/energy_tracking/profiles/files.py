@@ -20,16 +20,15 @@ from dataclasses import MISSING, dataclass, fields, replace
 from datetime import date
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from energy_tracking.errors import ConfigurationError, ProfileError, not_one_of
+from energy_tracking.bounds import Bound
+from energy_tracking.errors import ConfigurationError, ProfileError, must_be, not_one_of, shown
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.profile import (
     GPU_BOUNDS,
     MODEL_BOUNDS,
-    Bound,
     GpuProfile,
     ModelProfile,
     Profile,
@@ -37,6 +36,9 @@ from energy_tracking.profiles.profile import (
 )
 
 _P = TypeVar("_P", bound=Profile)
+
+MAX_FILE_BYTES = 16 * 2**20
+"""Longer profile files are refused [byte]: ours are a thousandth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,24 @@ def get_catalogue() -> Catalogue:
 
 
 def register_model_profile(profile: ModelProfile) -> None:
-    """Add a model profile to the process-wide ones; the same name is replaced."""
+    """Add a model profile to the process-wide ones; the same name is replaced.
+
+    Raises:
+        ProfileError: It is no ``ModelProfile``.
+    """
+    if not isinstance(profile, ModelProfile):
+        raise ProfileError(must_be("profile", "a ModelProfile", profile))
     get_catalogue().register_model(profile)
 
 
 def register_gpu_profile(profile: GpuProfile) -> None:
-    """Add a GPU profile to the process-wide ones; the same name is replaced."""
+    """Add a GPU profile to the process-wide ones; the same name is replaced.
+
+    Raises:
+        ProfileError: It is no ``GpuProfile``.
+    """
+    if not isinstance(profile, GpuProfile):
+        raise ProfileError(must_be("profile", "a GpuProfile", profile))
     get_catalogue().register_gpu(profile)
 
 
@@ -130,11 +144,8 @@ def read_profiles(
         ProfileError: A table, key or value is wrong; names file, table, key, value
             and bound.
     """
+    document = _read_document(path)
     where = f"profile file {os.fspath(path)}"
-    try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{where}: {error}") from error
     try:
         _check_table(document, ("families", _MODELS.table, _GPUS.table))
     except ProfileError as error:
@@ -144,6 +155,29 @@ def read_profiles(
         _build_profiles(_MODELS, document, where, builtin.models),
         _build_profiles(_GPUS, document, where, builtin.gpus),
     )
+
+
+def _read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A user's TOML file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, is too long, or is not TOML.
+    """
+    reason: object
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1)
+        if len(text) <= MAX_FILE_BYTES:
+            return tomllib.loads(text.decode("utf-8"))
+        reason = f"it is longer than {MAX_FILE_BYTES:,} bytes"
+    except OSError as error:
+        reason = error.strerror
+    except RecursionError:
+        reason = "it is nested too deep"
+    except ValueError as error:
+        reason = error
+    message = must_be("profiles", "a TOML file that can be read", os.fspath(path))
+    raise ConfigurationError(f"{message}: {reason}")
 
 
 def _read_toml(name: str) -> dict[str, Any]:
@@ -200,6 +234,7 @@ def _build_profiles(
     families = {}
     known = {name.casefold(): p for p in builtin for name in (p.name, *p.aliases)}
     read = []
+    claimed: dict[str, str] = {}
     here = where
     try:
         for name, table in _check_table(document.get("families", {}), what="families").items():
@@ -209,11 +244,31 @@ def _build_profiles(
         for name, table in _check_table(document.get(kind.table, {}), what=kind.table).items():
             here = f'{where}: [{kind.table}."{name}"]'
             profile = _build_profile(kind, name, table, families, known)
+            _claim_names(profile, claimed)
             known[name.casefold()] = profile
             read.append(profile)
     except ProfileError as error:
-        raise ProfileError(f"{here}: {error}") from None
+        joint = " " if str(error).startswith("must ") else ": "
+        raise ProfileError(f"{here}{joint}{error}") from None
     return tuple(read)
+
+
+def _claim_names(profile: Profile, claimed: dict[str, str]) -> None:
+    """Note the names of a profile as its own.
+
+    Args:
+        profile: The profile.
+        claimed: Names in small letters, and whose they are.
+
+    Raises:
+        ProfileError: Another profile of the file has one of them.
+    """
+    for name in {name.casefold(): name for name in (*profile.aliases, profile.name)}.values():
+        if name.casefold() in claimed:
+            owner = claimed[name.casefold()]
+            what = f"names of this profile alone, and not of {shown(owner)}"
+            raise ProfileError(must_be("name and aliases", what, name))
+        claimed[name.casefold()] = profile.name
 
 
 def _read_family(table: object) -> dict[str, Any]:
@@ -236,11 +291,12 @@ def _build_profile(
     table = _check_table(given, ("aliases", *kind.texts, *kind.bounds))
     for key in kind.texts:
         if not isinstance(table.get(key, ""), str):
-            raise ProfileError(f"{key} is {table[key]!r}, must be a text")
+            raise ProfileError(must_be(key, "a string", table[key]))
     like = known.get(table["like"].casefold()) if "like" in table else None
     if like is None and "like" in table:
         names = (profile.name for profile in known.values())
-        raise ProfileError(f"like: {not_one_of(kind.noun, table['like'], dict.fromkeys(names))}")
+        what = f"the name of a {kind.noun} profile"
+        raise ProfileError(not_one_of("like", table["like"], dict.fromkeys(names), what))
     family = table.get("family", "user" if like is None else like.family)
     defaults = families.get(family, {})
     above = defaults if like is None else {"grade": like.grade, "source": like.source}
@@ -295,9 +351,12 @@ def _collect_numbers(
                 provenance[key] = Quantity(**quantity)
             except ProfileError as error:
                 raise ProfileError(f"{key}: {error}") from None
+            for part, end in (("value", key), ("low", f"{key}.low"), ("high", f"{key}.high")):
+                if part in quantity and not kind.bounds[key].holds(quantity[part]):
+                    raise ProfileError(must_be(end, kind.bounds[key].text, quantity[part]))
             values[key] = quantity["value"]
         elif stated:
-            raise ProfileError(f"{key} is {table[key]!r}, must have a value")
+            raise ProfileError(must_be(key, "a number, or a table with a value", table[key]))
     if (active := provenance.get("num_active_params")) is not None:
         ends = {"num_active_params_low": active.low, "num_active_params_high": active.high}
         values.update((key, end) for key, end in ends.items() if key not in table)
@@ -314,17 +373,16 @@ def _check_complete(kind: _Kind[_P], values: Mapping[str, Any]) -> None:
         and field.name not in {"name", *values}
     ]
     if missing:
-        raise ProfileError(f"missing {', '.join(missing)}")
+        raise ProfileError(f"{', '.join(missing)} must be given")
 
 
 def _check_table(given: object, known: tuple[str, ...] = (), what: str = "") -> Mapping[str, Any]:
     """The table as given, if it is one and its keys are known, where any are."""
-    where = f"{what}: " if what else ""
     if not isinstance(given, Mapping):
-        raise ProfileError(f"{where}{given!r} is not a table")
+        raise ProfileError(must_be(what, "a table", given))
     for key in given if known else ():
         if key not in known:
-            raise ProfileError(f"{where}{not_one_of('key', key, known)}")
+            raise ProfileError(not_one_of(f"{what}: key" if what else "key", key, known))
     return given
 
 
@@ -336,5 +394,5 @@ def _expand_number(key: str, given: object) -> Mapping[str, Any]:
     for part in ("value", "low", "high"):
         number = table.get(part, 0)
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ProfileError(f"{key} is {number!r}, must be a number")
+            raise ProfileError(must_be(key, "a number", number))
     return table

@@ -7,15 +7,14 @@ unit, a row of the bounds, and in ``data/`` a value with its source.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from numbers import Real
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
-from energy_tracking.errors import ProfileError, not_one_of
+from energy_tracking.bounds import Bound
+from energy_tracking.errors import ProfileError, must_be, not_one_of, shown
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 GRADES: Final = ("A", "B", "C", "D", "E")
@@ -23,57 +22,54 @@ GRADES: Final = ("A", "B", "C", "D", "E")
 C third-party estimate, D proxy or rule, E no public basis."""
 
 
-class Bound(NamedTuple):
-    """What a number of a profile may be, in words and as a test."""
-
-    text: str
-    holds: Callable[[float], bool]
-    whole: bool = False
-
-
-_POSITIVE = Bound("above 0", lambda value: value > 0)
-_AT_LEAST_ONE = Bound("at least 1", lambda value: value >= 1)
-_SHARE = Bound("above 0 and at most 1", lambda value: 0 < value <= 1)
-_COUNT = Bound("a whole number, 0 or more", lambda value: value >= 0 and value % 1 == 0, True)
-_POSITIVE_COUNT = Bound("a whole number above 0", lambda value: value > 0 and value % 1 == 0, True)
+_COUNT = Bound(1, 1e6)
+_PARAMS = Bound(1, 1e18)
+_WHOLE_COUNT = Bound(0, 1e6, is_whole=True)
+_FLOPS_PER_TOKEN = Bound(1e-3, 1e6, "FLOP")
 
 MODEL_BOUNDS: Final[Mapping[str, Bound]] = MappingProxyType(
     {
-        "num_active_params": _POSITIVE,
-        "num_active_params_low": _POSITIVE,
-        "num_active_params_high": _POSITIVE,
-        "num_total_params": _POSITIVE,
-        "num_layers": _POSITIVE,
-        "num_attn_heads": _POSITIVE,
-        "num_kv_heads": _POSITIVE,
-        "attn_head_dim": _POSITIVE,
-        "hidden_dim": _POSITIVE,
-        "kv_bytes_per_token": _POSITIVE,
-        "num_experts": _COUNT,
-        "num_experts_per_token": _COUNT,
-        "sliding_window": _POSITIVE_COUNT,
-        "num_sliding_layers": _POSITIVE_COUNT,
-        "state_bytes_per_sequence": _POSITIVE,
-        "weight_bytes": _POSITIVE,
-        "flops_per_tkn_factor": _POSITIVE,
-        "flops_per_tkn_factor_attn": _POSITIVE,
-        "reasoning_factor": _POSITIVE,
-        "samples": _AT_LEAST_ONE,
+        "num_active_params": _PARAMS,
+        "num_active_params_low": _PARAMS,
+        "num_active_params_high": _PARAMS,
+        "num_total_params": _PARAMS,
+        "num_layers": _COUNT,
+        "num_attn_heads": _COUNT,
+        "num_kv_heads": _COUNT,
+        "attn_head_dim": _COUNT,
+        "hidden_dim": Bound(1, 1e8),
+        "kv_bytes_per_token": Bound(1e-3, 1e12, "bytes"),
+        "num_experts": _WHOLE_COUNT,
+        "num_experts_per_token": _WHOLE_COUNT,
+        "sliding_window": Bound(1, 1e12, "tokens", is_whole=True),
+        "num_sliding_layers": Bound(1, 1e6, is_whole=True),
+        "state_bytes_per_sequence": Bound(1e-3, 1e15, "bytes"),
+        # From a third of a bit to FP64.
+        "weight_bytes": Bound(0.04, 8, "bytes"),
+        "flops_per_tkn_factor": _FLOPS_PER_TOKEN,
+        "flops_per_tkn_factor_attn": _FLOPS_PER_TOKEN,
+        "reasoning_factor": Bound(1e-3, 1e6),
+        "samples": _COUNT,
     }
 )
 """Every number of a model profile, and what it may be."""
 
+_FLOPS = Bound(1e6, 1e21, "FLOP/s")
+_RATE = Bound(1, 1e18, "bytes/s")
+_SHARE = Bound(1e-6, 1)
+
 GPU_BOUNDS: Final[Mapping[str, Bound]] = MappingProxyType(
     {
-        "peak_flops": _POSITIVE,
-        "peak_flops_sparse": _POSITIVE,
-        "peak_flops_fp8": _POSITIVE,
-        "peak_flops_fp4": _POSITIVE,
-        "memory_bytes": _POSITIVE,
-        "memory_bandwidth": _POSITIVE,
-        "link_bandwidth": _POSITIVE,
-        "link_domain_gpus": _POSITIVE_COUNT,
-        "power_rating": _POSITIVE,
+        "peak_flops": _FLOPS,
+        "peak_flops_sparse": _FLOPS,
+        "peak_flops_fp8": _FLOPS,
+        "peak_flops_fp4": _FLOPS,
+        "memory_bytes": Bound(1, 1e18, "bytes"),
+        "memory_bandwidth": _RATE,
+        "link_bandwidth": _RATE,
+        "link_domain_gpus": Bound(1, 1e6, is_whole=True),
+        # From a microcontroller to a hall of them taken as one.
+        "power_rating": Bound(1e-3, 1e7, "W"),
         "gpu_prefill_util": _SHARE,
         "gpu_decoding_util": _SHARE,
         "power_prefill_util": _SHARE,
@@ -82,11 +78,10 @@ GPU_BOUNDS: Final[Mapping[str, Bound]] = MappingProxyType(
 )
 """Every number of a GPU profile, and what it may be."""
 
+_TEXT_FIELDS: Final = ("source", "corrected", "notes", "weight_format")
+
 MODEL_FAMILIES: Final = ("seed", "closed", "open", "user")
 GPU_FAMILIES: Final = ("seed", "registry", "user")
-
-# The built-in types first: asking the abstract one is ten times slower.
-_NUMBER: Final = (int, float, Real)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +204,11 @@ class ModelProfile:
             )
         if self.weight_format and self.weight_format not in WEIGHT_FORMATS:
             raise ProfileError(
-                f"model profile {self.name!r}: "
-                + not_one_of("weight_format", self.weight_format, WEIGHT_FORMATS)
+                not_one_of(
+                    f"model profile {self.name!r}: weight_format",
+                    self.weight_format,
+                    WEIGHT_FORMATS,
+                )
             )
         _check_order(
             self,
@@ -294,28 +292,31 @@ def _check_profile(
 ) -> None:
     """Check names, grade, family and every number against its bound."""
     if not isinstance(profile.name, str) or not profile.name.strip():
-        raise ProfileError(f"{kind} profile: name must be a non-empty string, got {profile.name!r}")
-    where = f"{kind} profile {profile.name!r}"
+        raise ProfileError(must_be(f"{kind} profile: name", "a non-empty string", profile.name))
+    where = f"{kind} profile {shown(profile.name)}"
     if not isinstance(profile.aliases, tuple | list) or not all(
         isinstance(alias, str) and alias.strip() for alias in profile.aliases
     ):
-        raise ProfileError(f"{where}: aliases must be a list of names, got {profile.aliases!r}")
+        raise ProfileError(must_be(f"{where}: aliases", "a list of names", profile.aliases))
     object.__setattr__(profile, "aliases", tuple(profile.aliases))
-    for what, value, choices in (
+    for name in _TEXT_FIELDS:
+        text = getattr(profile, name, "")
+        if not isinstance(text, str):
+            raise ProfileError(must_be(f"{where}: {name}", "a string", text))
+    for name, value, choices in (
         ("grade", profile.grade, GRADES),
         ("family", profile.family, families),
     ):
         if value not in choices:
-            raise ProfileError(f"{where}: " + not_one_of(what, value, choices))
+            raise ProfileError(not_one_of(f"{where}: {name}", value, choices))
     for name, bound in bounds.items():
         value = getattr(profile, name)
         if value is None and type(profile).__dataclass_fields__[name].default is None:
             continue
-        is_number = isinstance(value, _NUMBER) and not isinstance(value, bool)
-        if not (is_number and math.isfinite(value) and bound.holds(value)):
-            raise ProfileError(f"{where}: {name} must be {bound.text}, got {value!r}")
+        if not bound.holds(value):
+            raise ProfileError(must_be(f"{where}: {name}", bound.text, value))
         # Floats, so that products with arrays of token counts cannot overflow.
-        kind_of_number = int if bound.whole else float
+        kind_of_number = int if bound.is_whole else float
         if type(value) is not kind_of_number:
             object.__setattr__(profile, name, kind_of_number(value))
 

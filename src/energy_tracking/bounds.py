@@ -1,0 +1,69 @@
+"""What a number may be that enters from outside: a setting, an argument, a profile.
+
+Bounds are wide: they refuse what no model, machine or year can have, so that no product of
+numbers inside them overflows, and no sum is spoilt. The one comparison refuses NaN, infinity and
+whole numbers of any length too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from energy_tracking.errors import ConfigurationError, must_be
+
+# The built-in types first: asking the abstract one is ten times slower.
+_NUMBER = (int, float, Real)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The least and the greatest value of a number.
+
+    Attributes:
+        low: The least.
+        high: The greatest.
+        unit: The unit of both; empty for plain numbers.
+        is_whole: Whether only whole numbers are allowed.
+        or_zero: Whether 0 is allowed too.
+    """
+
+    low: float
+    high: float
+    unit: str = ""
+    is_whole: bool = False
+    or_zero: bool = False
+
+    @property
+    def text(self) -> str:
+        """What a number must be, for messages."""
+        zero = "0 or " if self.or_zero else ""
+        noun = "a whole number" if self.is_whole else "a number"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{zero}{noun} from {self.low:g} to {self.high:g}{unit}"
+
+    def holds(self, value: object) -> bool:
+        """Whether a value is such a number."""
+        # A flag would pass for a number, and hide a mistake.
+        if isinstance(value, bool) or not isinstance(value, _NUMBER):
+            return False
+        number: Any = value
+        if not (self.low <= number <= self.high or (self.or_zero and number == 0)):
+            return False
+        return not self.is_whole or bool(number % 1 == 0)
+
+    def check(self, name: str, value: object) -> float:
+        """The value as a float, or an int where only whole numbers are allowed.
+
+        Args:
+            name: The argument or setting, for messages.
+            value: What was given.
+
+        Raises:
+            ConfigurationError: It is no number, or out of bounds.
+        """
+        if not self.holds(value):
+            raise ConfigurationError(must_be(name, self.text, value))
+        number: Any = value
+        return int(number) if self.is_whole else float(number)
