@@ -109,7 +109,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("profiles", 5, "a path", ""),
     ("profiles", "a\0b", "a path", ""),
     ("spans", "of", "one of 'auto', 'own', 'annotate', 'off'", "; did you mean 'off'?"),
-    ("metrics", "of", "one of 'on', 'off'", "; did you mean 'off'?"),
+    ("metrics", "zzz", "one of 'on', 'off'", ""),
     ("metrics", False, "a string", ""),
     ("metric_tags", 5, LIST, WRITE_LIST),
     ("ledger", 5, "a path", ""),
