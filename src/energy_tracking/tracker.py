@@ -59,6 +59,12 @@ from energy_tracking.version import VERSION
 
 logger = logging.getLogger("energy_tracking")
 
+NO_CALLS = (
+    "process: 0 calls were counted. Clients are tracked from instrument_openai(), or from "
+    "wrap_openai(client) for one, on; other calls are counted with Tracker().record()."
+)
+"""Printed at the end of a process in place of a table without rows."""
+
 
 class TrackerArguments(SettingArguments, ProviderArguments, total=False):
     """Everything a tracker can be made with; None means: not given."""
@@ -365,7 +371,15 @@ def print_summary_at_exit() -> None:
 
 def _print_summary() -> None:
     session = process_session()
+    text = str(session) if session.totals.calls else NO_CALLS
     # A program without a console has no stderr.
-    if session.totals.calls and sys.stderr is not None:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(printable(f"{session}\n", sys.stderr))
+    if sys.stderr is None or (text is NO_CALLS and _is_worker_process()):
+        return
+    with suppress(OSError, ValueError):
+        sys.stderr.write(printable(f"{text}\n", sys.stderr))
+
+
+def _is_worker_process() -> bool:
+    """Whether this is a process of a pool, of which many make no call."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None

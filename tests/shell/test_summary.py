@@ -13,7 +13,7 @@ from loopback import DONE, Loopback, chat_chunks, chat_completion, json_reply, s
 CALL = """
 import sys
 from openai import OpenAI
-from energy_tracking import Tracker, track_energy, wrap_openai
+from energy_tracking import Tracker, track_energy, unwrap_openai, wrap_openai
 summary = {"1": True, "0": False}.get(sys.argv[1])
 client = wrap_openai(OpenAI(api_key="none", base_url=sys.argv[2]), summary=summary)
 Tracker(summary=summary)
@@ -74,9 +74,43 @@ def test_the_environment_asks_for_it_and_an_argument_declines(loopback: Loopback
     assert run(loopback, "ask()", "", **disabled)[2] == ""
 
 
-def test_nothing_is_printed_unasked_or_where_nothing_was_called(loopback: Loopback) -> None:
+def test_nothing_is_printed_unasked(loopback: Loopback) -> None:
     assert run(loopback, "ask()", "")[2] == ""
-    assert run(loopback, "", "1")[2] == ""
+    assert run(loopback, "", "")[2] == ""
+
+
+UNTRACKED = """
+unwrap_openai(client)
+messages = [{"role": "user", "content": "Capital of Mexico?"}]
+client.chat.completions.create(model="gpt-4o", messages=messages)
+"""
+
+
+@pytest.mark.parametrize("code", ["", UNTRACKED], ids=["no call", "untracked"])
+@pytest.mark.parametrize("asked", ["argument", "environment"])
+def test_a_process_without_a_counted_call_says_so_and_how_to_count(
+    loopback: Loopback, code: str, asked: str
+) -> None:
+    arguments = ("1", {}) if asked == "argument" else ("", {"ENERGY_TRACKING_SUMMARY": "1"})
+    err = run(loopback, code, arguments[0], **arguments[1])[2]
+    assert err.startswith("process: 0 calls were counted. ")
+    assert err.count("\n") == 1
+    assert "instrument_openai()" in err
+    assert "wrap_openai(client)" in err
+
+
+def test_workers_of_a_pool_without_a_call_say_nothing(loopback: Loopback) -> None:
+    code = """
+import multiprocessing
+worker = multiprocessing.get_context("spawn").Process(target=Tracker, kwargs={"summary": True})
+worker.start()
+worker.join()
+ask()
+"""
+    returncode, _, err = run(loopback, code, "1")
+    assert returncode == 0
+    assert err.startswith("process: 1 call, ")
+    assert err.count("process: ") == 1
 
 
 @pytest.mark.parametrize("code", ["sys.stderr = None", "sys.stderr.close()"])
