@@ -36,6 +36,13 @@ from energy_tracking.usage.payloads import response_facts
 
 logger = logging.getLogger("energy_tracking")
 
+# What to do where something is decorated that is no function.
+_REMEDIES: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (inspect.isclass, "decorate its methods"),
+    (lambda given: hasattr(type(given), "__get__"), "decorate the function below it"),
+    (lambda given: True, "pass a setting by its name, as in @track_energy(gpu='A100')"),
+)
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -73,25 +80,23 @@ def track_energy(
         TypeError: What is decorated is no function.
         ConfigurationError: A setting is wrong.
     """
-    decorate = functools.partial(_decorated, name=name, tracker=Tracker(**arguments))
+    decorate = functools.partial(_decorate, name=name, tracker=Tracker(**arguments))
     return decorate if function is None else decorate(function)
 
 
-def _decorated(function: Any, name: str | None, tracker: Tracker) -> Any:
+def _decorate(function: Any, name: str | None, tracker: Tracker) -> Any:
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(_decorated(function.__func__, name, tracker))
+        return type(function)(_decorate(function.__func__, name, tracker))
     if inspect.isclass(function) or not callable(function):
-        remedy = "pass settings by name, as in track_energy(gpu='H100')"
-        if inspect.isclass(function):
-            remedy = "decorate its methods"
+        remedy = next(text for is_kind, text in _REMEDIES if is_kind(function))
         raise TypeError(must_be("the argument of track_energy", "a function", function, remedy))
     if tracker.settings.disabled:
         return function
-    title = name or _title(function)
-    return wrap_function(function, functools.partial(_Run, title, tracker))
+    start = functools.partial(_Run, name or _find_name(function), tracker)
+    return wrap_function(function, start)
 
 
-def _title(function: Any) -> str:
+def _find_name(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__qualname__", type(function).__qualname__))
@@ -119,7 +124,7 @@ class _Run:
         """A ``with`` block that catches and reports the library's own errors."""
         return self._tracker.boundary(name)
 
-    def returned(self, response: object) -> None:
+    def count_response(self, response: object) -> None:
         """Count a returned response that no tracked client produced."""
         with self._tracker.boundary("decorator.returned"):
             facts = response_facts(response)

@@ -47,7 +47,7 @@ class Run(Protocol):
     def boundary(self, name: str) -> AbstractContextManager[bool | None]:
         """A ``with`` block that catches and reports the library's own errors."""
 
-    def returned(self, response: object) -> None:
+    def count_response(self, response: object) -> None:
         """Count a returned response that no tracked client produced."""
 
     def warn_of_later_calls(self, result: object) -> None:
@@ -184,7 +184,7 @@ def _call_generator(
     except BaseException as error:
         run.end(error)
         raise
-    run.returned(result)
+    run.count_response(result)
     run.end()
     return result
 
@@ -355,7 +355,7 @@ def _end_with(result: Any, run: Run) -> Any:
         elif _follow_inside(result, run) or _follow_future(result, run):
             is_done = False
         else:
-            run.returned(result)
+            run.count_response(result)
             if _is_lazy_iterator(result):
                 run.warn_of_later_calls(result)
     if is_done:

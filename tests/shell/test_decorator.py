@@ -10,6 +10,7 @@ import inspect
 import itertools
 import multiprocessing
 import pickle
+import re
 import threading
 import typing
 import weakref
@@ -406,14 +407,22 @@ def test_nothing_of_a_run_is_kept(traced: Traced, raising: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "decorated",
-    [type("Client", (), {}), "pipeline", 7, property(plain)],
-    ids=["class", "string", "number", "property"],
+    ("decorated", "remedy"),
+    [
+        (type("Client", (), {}), "decorate its methods"),
+        ("pipeline", "pass a setting by its name"),
+        (7, "pass a setting by its name"),
+        (property(plain), "decorate the function below it"),
+        (functools.cached_property(plain), "decorate the function below it"),
+        (functools.singledispatchmethod(plain), "decorate the function below it"),
+    ],
+    ids=lambda given: type(given).__name__,
 )
-def test_only_functions_are_decorated(decorated: Any) -> None:
-    with pytest.raises(TypeError, match="argument of track_energy must be a function, got"):
+def test_only_functions_are_decorated(decorated: Any, remedy: str) -> None:
+    message = re.escape(f"must be a function, got {decorated!r}; {remedy}")
+    with pytest.raises(TypeError, match=message):
         track_energy(decorated)
-    with pytest.raises(TypeError, match="argument of track_energy must be a function, got"):
+    with pytest.raises(TypeError, match=message):
         track_energy(name="x")(decorated)
 
 
