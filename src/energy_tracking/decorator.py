@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,10 +19,12 @@ from typing import Any, TypeVar, Unpack, overload
 
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.function_totals import FunctionTotals
+from energy_tracking.calls.session import process_session
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.errors import must_be
 from energy_tracking.function_wrappers import wrap_function
 from energy_tracking.lifecycle import (
+    client_checks,
     close_open_calls_at_exit,
     defer,
     hold_deferred,
@@ -35,6 +38,11 @@ from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.payloads import response_facts
 
 logger = logging.getLogger("energy_tracking")
+
+_TRACK = (
+    "Call instrument_openai() at the start of the program, or wrap_openai(client) for one client; "
+    "calls of other SDKs are counted with Tracker().record()."
+)
 
 # What to do where something is decorated that is no function.
 _REMEDIES: tuple[tuple[Callable[[Any], bool], str], ...] = (
@@ -111,6 +119,7 @@ class _Run:
         self._totals = FunctionTotals()
         self._span: FunctionSpan | None = None
         self._ended = threading.Lock()
+        self._responses_counted = 0
         with tracker.boundary("decorator.start"):
             self._span = hold_deferred(tracker.telemetry.start_function, name)
 
@@ -137,6 +146,7 @@ class _Run:
                         model=facts.model, usage=facts.usage, response_id=facts.response_id
                     )
                 counted_responses.remember_returned(response, facts)
+                self._responses_counted += 1
 
     def warn_of_later_calls(self, result: object) -> None:
         """Say once that calls made through what the function returned are not in the sum."""
@@ -182,3 +192,26 @@ class _Run:
                 self._totals.call_after_each(None)
                 if self._span is not None:
                     hold_deferred(self._span.end, self._totals.totals, error_type, ended_at)
+                if error_type is None:
+                    self._warn_of_untracked_calls()
+
+    def _warn_of_untracked_calls(self) -> None:
+        """Say once that calls of the function seem to be tracked by nobody.
+
+        A function may well make no call. So it is said only where a call was seen of a client that
+        nobody tracks, which is seen while another one of its class is tracked; and where no client at all
+        is tracked, once per process, if the SDK is loaded and no call was counted in any way.
+        """
+        if self._totals.untracked_calls > self._responses_counted:
+            message = f"{self._name} made calls with an OpenAI client that is not tracked."
+            if is_first(message):
+                logger.warning("%s %s", message, _TRACK)
+        elif (
+            "openai" in sys.modules
+            and not any(is_tracking() for is_tracking in client_checks)
+            and not process_session().totals.calls
+            and is_first(_TRACK)
+        ):
+            logger.warning(
+                "No call of %s was counted, and no OpenAI client is tracked. %s", self._name, _TRACK
+            )

@@ -46,6 +46,9 @@ open_calls: set[Any] = set()
 held_calls: set[Any] = set()
 """Calls whose responses are generated on by a server, to be fetched later."""
 
+client_checks: list[Callable[[], bool]] = []
+"""Each says whether clients of one SDK are tracked now; a module that tracks clients adds one."""
+
 MAX_SAID = 1024
 """Things remembered as said at most [1]; beyond, nothing more is said."""
 

@@ -12,6 +12,7 @@ from energy_tracking.calls.accounts import (
     Account,
     Credit,
     Entrance,
+    current_accounts,
     entered,
     new_inside,
     own_entrances,
@@ -37,6 +38,7 @@ class FunctionAccount(Account):
         """As for every account."""
         super().start_empty()
         self.after_each_call: Callable[[], object] | None = None
+        self.untracked_calls = 0
         self.tokens: deque[tuple[int, int]] = deque(maxlen=CALLS_REMEMBERED)
 
     def credit(self, credit: Credit) -> None:
@@ -46,6 +48,13 @@ class FunctionAccount(Account):
             self.tokens.append(credit.tokens)
         if (after := self.after_each_call) is not None:
             after()
+
+
+def note_untracked_call() -> None:
+    """Note for the functions running here that a client makes a call which nobody tracks."""
+    for account in current_accounts():
+        if isinstance(account, FunctionAccount):
+            account.untracked_calls += 1
 
 
 class FunctionTotals:
@@ -77,6 +86,11 @@ class FunctionTotals:
     def totals(self) -> Totals:
         """Sums over all calls so far."""
         return sum_of(self._account.groups().values())
+
+    @property
+    def untracked_calls(self) -> int:
+        """Calls of clients that nobody tracks, as far as they were seen [1]."""
+        return self._account.untracked_calls
 
     def call_after_each(self, function: Callable[[], object] | None) -> None:
         """From now on, call this after every call that is counted."""

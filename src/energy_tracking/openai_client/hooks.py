@@ -38,10 +38,11 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+from energy_tracking.calls.function_totals import note_untracked_call
 from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.lifecycle import call_after_fork, is_first, open_calls
 from energy_tracking.openai_client import request, sdk
-from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, tracker_of
+from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, mark_of, tracker_of
 
 logger = logging.getLogger("energy_tracking")
 
@@ -65,6 +66,8 @@ def _send(
     if not (is_anybody_tracked() or open_calls):
         # They were left on for a response that has ended since.
         update_hooks()
+    elif mark_of(client) is None and request.is_inference(client, args, kwargs):
+        note_untracked_call()
     return original(client, *args, **kwargs)
 
 

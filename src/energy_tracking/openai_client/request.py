@@ -16,7 +16,7 @@ raised in here by us stays here, apart from the budget's error.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -260,6 +260,21 @@ class _RequestInFlight(Activity):
             else:
                 args = (args[0], asking, *args[2:])
         self.arguments = args, kwargs
+
+
+def is_inference(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a request runs a model, as far as that can be seen.
+
+    Args:
+        client: The client that sends it.
+        args: The arguments of the SDK's ``request``.
+        kwargs: Its keyword arguments.
+    """
+    with suppress(Exception):
+        options = kwargs["options"] if "options" in kwargs else args[1]
+        path = _target_of(client.base_url, options.url).path
+        return endpoint_of(options.method, path) is not None
+    return False
 
 
 _in_flight: Activities[_RequestInFlight] = Activities("energy_tracking.request")

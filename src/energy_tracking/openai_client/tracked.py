@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakSet
 
+from energy_tracking.lifecycle import client_checks
 from energy_tracking.tracker import Tracker
 
 MARK_ATTRIBUTE = "_energy_tracking"
@@ -85,3 +86,6 @@ def is_anybody_tracked() -> bool:
     return _tracker_of_all is not None or any(
         not mark.tracker.settings.disabled for mark in list(_marks)
     )
+
+
+client_checks.append(is_anybody_tracked)
