@@ -1,8 +1,16 @@
 """``@track_energy``: a span and a sum around any function that makes LLM calls.
 
-Plain closures wrap the function, one per kind, so that it stays picklable by name. Its
-kind shows in the function, or else in what it returns: a plain function that returns a
-coroutine or a generator is followed until that has finished.
+Order of events:
+
+1. A call of the function starts a run, which has a span and totals. While code of the function
+   runs, the run is current: tracked calls are children of its span and count in its totals.
+2. ``function_wrappers`` ends the run when the function has ended, and with it the coroutine,
+   generator, task, streaming response or context manager that it returned.
+3. A returned response with a usage, which no tracked client produced, is counted as one call.
+4. The span ends with the sum on it, as soon as the streams begun inside have ended. Where the
+   function's calls seem to be tracked by nobody, a log line says so.
+
+A further sum on the span is a row of ``telemetry.attributes.ROLLUP_ATTRIBUTES``.
 """
 
 from __future__ import annotations
@@ -70,12 +78,15 @@ def track_energy(
     """Track the energy of the LLM calls a function makes.
 
     Opens a span for the function, makes every tracked call inside it a child, and puts
-    their sum onto it. The span ends when the function, and every stream begun inside it,
-    has. A function that itself returns a response with a usage, from a client nobody
-    tracks, is counted as one call.
+    their sum onto it. The span ends when the function has ended, with it every stream begun
+    inside and the generator, task, streaming response or context manager that it returned. A
+    function that itself returns a response with a usage, from a client nobody tracks, is
+    counted as one call.
 
     Works on functions, coroutine functions, generators and async generators, on methods,
-    and above or below ``@staticmethod`` and ``@classmethod``.
+    above or below ``@staticmethod`` and ``@classmethod``, and on other callables, which keep
+    their attributes (``cache_info``, ``delay``). A decorated function is pickled as it was,
+    with its settings; in another process, that one's telemetry providers are used.
 
     Args:
         function: The function, where the decorator is used without parentheses.
@@ -85,7 +96,7 @@ def track_energy(
             tracked client keep that client's settings.
 
     Raises:
-        TypeError: What is decorated is no function.
+        TypeError: What is decorated is a class, or cannot be called.
         ConfigurationError: A setting is wrong.
     """
     decorate = functools.partial(_decorate, name=name, tracker=Tracker(**arguments))
