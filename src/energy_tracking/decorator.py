@@ -210,8 +210,9 @@ class _Run:
         """Say once that calls of the function seem to be tracked by nobody.
 
         A function may well make no call. So it is said only where a call was seen of a client that
-        nobody tracks, which is seen while another one of its class is tracked; and where no client at all
-        is tracked, once per process, if the SDK is loaded and no call was counted in any way.
+        nobody tracks, which is seen while another one of its class is tracked; and where no
+        client at all is tracked, once per process, if the SDK is loaded and no call was counted
+        in any way.
         """
         if self._totals.untracked_calls > self._responses_counted:
             message = f"{self._name} made calls with an OpenAI client that is not tracked."
