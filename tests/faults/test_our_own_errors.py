@@ -6,7 +6,6 @@ import gc
 import logging
 import sys
 import traceback
-from dataclasses import replace
 from typing import Any
 
 import openai
@@ -23,6 +22,7 @@ from energy_tracking.tracker import Tracker
 from energy_tracking.usage.dialects import read_usage
 from loopback import Flavour, Loopback, error_reply
 from observed_calls import Watch
+from small_profiles import unchecked
 
 plain = SHAPES["chat"]
 each_shape = pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_what_is_logged_by_a_handler_that_raises_changes_no_result(
     elif name == "an infinite estimate":
         catalogue = get_catalogue().copy()
         model = catalogue.model("gpt-4o")
-        catalogue.register_model(replace(model, name="endless", num_active_params=1e308))
+        catalogue.register_model(unchecked(model, "endless", num_active_params=1e308))
         endless = Tracker(catalogue=catalogue, on_error=broken)
         record = endless.record(model="endless", usage=usage)
         assert record.reason == "the estimate is not a finite number"

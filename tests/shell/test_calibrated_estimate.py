@@ -24,7 +24,7 @@ from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry.attributes import ENERGY_ATTRIBUTES
 from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
-from small_profiles import BARE
+from small_profiles import BARE, unchecked
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500}
 NAMES = [
@@ -90,8 +90,8 @@ def test_a_call_without_a_profile_has_neither(watch: Watch) -> None:
 def test_an_error_of_the_calibrated_method_leaves_the_seeds_number(watch: Watch) -> None:
     # The formula knows no cache; the physics multiplies these bytes until no float holds them.
     catalogue = get_catalogue().copy()
-    model = replace(catalogue.model("gpt-4o"), name="huge", aliases=(), corrected="")
-    catalogue.register_model(replace(model, kv_bytes_per_token=1e308))
+    model = replace(catalogue.model("gpt-4o"), aliases=(), corrected="")
+    catalogue.register_model(unchecked(model, "huge", kv_bytes_per_token=1e308))
     record = Tracker(**watch.arguments, catalogue=catalogue).record(model="huge", usage=USAGE)
     assert record.estimate is not None
     assert record.status == "estimated"

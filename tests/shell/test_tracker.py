@@ -24,6 +24,7 @@ from energy_tracking import (
 from energy_tracking.estimator import estimate_usage
 from energy_tracking.lifecycle import defer, run_deferred
 from energy_tracking.profiles.files import get_catalogue
+from small_profiles import unchecked
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
@@ -56,7 +57,7 @@ NOT_FINITE = "the estimate is not a finite number"
 
 def test_an_infinite_estimate_is_no_estimate() -> None:
     catalogue = get_catalogue().copy()
-    endless = replace(catalogue.model("gpt-4o"), name="endless", num_active_params=1e308)
+    endless = unchecked(catalogue.model("gpt-4o"), "endless", num_active_params=1e308)
     catalogue.register_model(endless)
     with Session() as session:
         record = Tracker(catalogue=catalogue).record(model="endless", usage=USAGE)
