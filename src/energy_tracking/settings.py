@@ -100,7 +100,7 @@ def _read_flag(given: object) -> bool:
     return _FLAGS[given.lower()]
 
 
-def _number_reader(name: str) -> Callable[[object], float]:
+def _make_number_reader(name: str) -> Callable[[object], float]:
     """A reader of a number, by the name of its bound."""
     bound = SERVING_BOUNDS[name]
 
@@ -230,20 +230,20 @@ class Settings:
         "sequences decoded together, divided by the GPUs that hold the model, taken as known;"
         " unset: 32 for a model of 70e9 parameters, more for smaller and fewer for larger ones,"
         " and a range of a factor of 32 either way",
-        _number_reader("concurrency_per_gpu"),
+        _make_number_reader("concurrency_per_gpu"),
     )
     sequences: float | None = _serving_setting(
         "sequences decoded together on all GPUs that hold the model, in place of"
         " `concurrency_per_gpu`",
-        _number_reader("sequences"),
+        _make_number_reader("sequences"),
     )
     num_gpus: float | None = _serving_setting(
         "GPUs that hold one copy of the model; unset: as many as its weights need",
-        _number_reader("num_gpus"),
+        _make_number_reader("num_gpus"),
     )
     weight_bytes: float | None = _serving_setting(
         "bytes per weight as served; unset: those of `weight_format`",
-        _number_reader("weight_bytes"),
+        _make_number_reader("weight_bytes"),
     )
     weight_format: str | None = _serving_setting(
         "format of the weights as served; unset: the one the model is shipped in, FP8 for closed"
@@ -253,13 +253,13 @@ class Settings:
     expert_parallel: int | None = _serving_setting(
         "GPUs that the experts of a mixture are spread over, each expert whole on one; unset: all"
         " that hold the model. For engines of 2025 or before, whose busiest GPU sets the pace",
-        _number_reader("expert_parallel"),
+        _make_number_reader("expert_parallel"),
     )
     engine_year: int | None = _serving_setting(
         "year of the serving engine's release: up to 2025 (vLLM 0.11) experts were not balanced and"
         " narrow weights cost more, up to 2024 (vLLM 0.5) the GPU waited for its scheduler; unset:"
         " 2026",
-        _number_reader("engine_year"),
+        _make_number_reader("engine_year"),
     )
     speculative: bool | None = _serving_setting(
         "whether a draft model or head proposes tokens (speculative decoding, multi-token"

@@ -77,7 +77,7 @@ def two_digits(value: float) -> str:
 
 def energy_text(energy_wh: float) -> str:
     """Energy [Wh] with the unit that suits it, e.g. ``12 mWh``."""
-    unit, size = _unit_for(energy_wh)
+    unit, size = _choose_unit(energy_wh)
     return f"{two_digits(energy_wh / size)} {unit}"
 
 
@@ -143,14 +143,14 @@ def session_table(
         reasons: Calls by (model, why they are less than fully estimated).
         lost_ledger_lines: Calls that are missing from a ledger [1].
     """
-    blocks = _blocks(groups)
-    lines = [_head(name, sum_of(groups.values()), blocks)]
+    blocks = _build_blocks(groups)
+    lines = [_format_head(name, sum_of(groups.values()), blocks)]
     for block in blocks:
-        (name_title, _, *titles), *rows = _rows(block)
+        (name_title, _, *titles), *rows = _build_rows(block)
         # The legend says what the letters are; a title would be wider than they.
         header = [name_title, "", *titles]
-        lines.append(table(header, _with_short_names(header, rows)))
-    return "\n".join((*lines, *_wrapped(_notes(blocks, reasons, lost_ledger_lines))))
+        lines.append(table(header, _shorten_names(header, rows)))
+    return "\n".join((*lines, *_wrap_notes(_collect_notes(blocks, reasons, lost_ledger_lines))))
 
 
 def session_html(
@@ -171,13 +171,13 @@ def session_html(
     def line(cells: Sequence[str], tag: str) -> str:
         return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
-    blocks = _blocks(groups)
-    head = _head(name, sum_of(groups.values()), blocks)
+    blocks = _build_blocks(groups)
+    head = _format_head(name, sum_of(groups.values()), blocks)
     lines = []
     for block in blocks:
-        header, *rows = _rows(block)
+        header, *rows = _build_rows(block)
         lines += [line(header, "th"), *(line(row, "td") for row in rows)]
-    notes = _notes(blocks, reasons, lost_ledger_lines)
+    notes = _collect_notes(blocks, reasons, lost_ledger_lines)
     noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         f"<table><caption>{escape(head)}</caption>{''.join(lines)}</table>"
@@ -226,11 +226,11 @@ def session_csv(groups: Mapping[GroupKey, Totals]) -> str:
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow((*GroupKey._fields, *Totals().as_dict()))
     for key, totals in sorted(groups.items()):
-        writer.writerow((*map(_as_cell, key), *totals.as_dict().values()))
+        writer.writerow((*map(_escape_cell, key), *totals.as_dict().values()))
     return written.getvalue()
 
 
-def _as_cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     """A text that a spreadsheet shows and does not compute, as it would ``=cmd|...``.
 
     Source: https://owasp.org/www-community/attacks/CSV_Injection
@@ -249,7 +249,7 @@ def kind_sentences(kinds: Iterable[EnergyKind]) -> list[str]:
     return [f"{label}: {meaning}" for kind, (label, meaning) in KINDS.items() if kind in shown]
 
 
-def _wrapped(notes: Iterable[str]) -> list[str]:
+def _wrap_notes(notes: Iterable[str]) -> list[str]:
     """The notes below a table, as lines of a terminal."""
     return [
         line
@@ -258,14 +258,14 @@ def _wrapped(notes: Iterable[str]) -> list[str]:
     ]
 
 
-def _in_order(kinds: Iterable[EnergyKind]) -> list[EnergyKind]:
+def _sort_kinds(kinds: Iterable[EnergyKind]) -> list[EnergyKind]:
     order = list(KINDS)
     return sorted(kinds, key=lambda kind: (order.index(kind) if kind in order else 99, kind))
 
 
-def _blocks(groups: Mapping[GroupKey, Totals]) -> list[_Block]:
+def _build_blocks(groups: Mapping[GroupKey, Totals]) -> list[_Block]:
     """The parts of the table; calls of unknown energy stand in the first."""
-    kinds = _in_order({key.kind for key in groups if key.method != UNKNOWN})
+    kinds = _sort_kinds({key.kind for key in groups if key.method != UNKNOWN})
     kinds_or_none: list[EnergyKind | None] = [*kinds] or [None] * bool(groups)
     blocks: list[_Block] = []
     for kind in kinds_or_none:
@@ -294,28 +294,28 @@ def comparison_text(
         other: Totals by kind in the other way.
     """
     sides = (("as it was", actual), ("compared", other))
-    kinds = [kind for kind in _in_order({*actual, *other}) if kind != CALIBRATED]
+    kinds = [kind for kind in _sort_kinds({*actual, *other}) if kind != CALIBRATED]
     total = sum_of((*actual.values(), *other.values()))
-    unit, size = _unit_for(max(sum_of(side.values()).total_energy_wh for _, side in sides))
+    unit, size = _choose_unit(max(sum_of(side.values()).total_energy_wh for _, side in sides))
     columns = kinds + [CALIBRATED] * bool(total.calibrated_calls)
     rows = []
     for name, sums in sides:
-        own = [_energy_cell(sums.get(kind, Totals()), size) for kind in kinds]
-        beside = [_energy_cell(sum_of(sums.values()), size, calibrated=True)]
+        own = [_format_energy(sums.get(kind, Totals()), size) for kind in kinds]
+        beside = [_format_energy(sum_of(sums.values()), size, calibrated=True)]
         rows.append((name, *own, *beside * (len(columns) - len(kinds))))
     changed = ", ".join(f"{name}={value}" for name, value in changes.items()) or "itself"
-    head = f"{_count(calls, 'call')} compared with {changed}"
+    head = f"{_format_count(calls, 'call')} compared with {changed}"
     if not columns:
         return f"{head}: no call has an estimate"
     lines = [
         *textwrap.wrap(head, WIDTH, subsequent_indent="  "),
         table(("", *(f"{kind_label(kind)} {unit}" for kind in columns)), rows),
-        *_wrapped((*kind_sentences(columns), "in brackets: 90 % range")),
+        *_wrap_notes((*kind_sentences(columns), "in brackets: 90 % range")),
     ]
     return "\n".join(lines)
 
 
-def _head(name: str, total: Totals, blocks: Sequence[_Block]) -> str:
+def _format_head(name: str, total: Totals, blocks: Sequence[_Block]) -> str:
     """The line in sum: calls, and an energy of each kind."""
     qualities = (
         (total.measured_calls, "measured"),
@@ -324,33 +324,33 @@ def _head(name: str, total: Totals, blocks: Sequence[_Block]) -> str:
         (total.failed_calls, "failed"),
     )
     named = ", ".join(f"{calls:,} {quality}" for calls, quality in qualities if calls)
-    calls = _count(total.calls, "call") + (f" ({named})" if named else "")
+    calls = _format_count(total.calls, "call") + (f" ({named})" if named else "")
     energies = [
         f"{energy_text(block.total.total_energy_wh)} {kind_label(block.kind)}"
         for block in blocks
         if block.kind not in (None, CALIBRATED)
     ]
     if total.calibrated_calls:
-        some = total.calibrated_calls != _calls_with_energy(total)
-        over = f" ({_count(total.calibrated_calls, 'call')})" if some else ""
+        some = total.calibrated_calls != _count_calls_with_energy(total)
+        over = f" ({_format_count(total.calibrated_calls, 'call')})" if some else ""
         calibrated = f"{energy_text(total.calibrated_energy_wh)} {kind_label(CALIBRATED)}"
         energies.append(calibrated + over)
     nothing = "energy not known" if total.calls else "0 Wh"
     return f"{name}: {calls}, {', '.join(energies) or nothing}"
 
 
-def _rows(block: _Block) -> list[list[str]]:
+def _build_rows(block: _Block) -> list[list[str]]:
     """The header, a row per group, and their sum where there are several."""
     columns = block.columns
     wh = block.total.total_energy_wh or block.total.calibrated_energy_wh
-    unit, size = _unit_for(wh)
+    unit, size = _choose_unit(wh)
     labels = ["energy" if kind is None else f"{kind_label(kind)} {unit}" for kind in columns]
     rows = [["model", "grade", "calls", "in", "out", *labels]]
     several_gpus = len({key.gpu for key, _ in block.groups} - {UNKNOWN}) > 1
 
     def cells(name: str, grade: str, totals: Totals) -> list[str]:
         counts = (totals.input_tokens, totals.output_tokens)
-        energies = (_energy_cell(totals, size, calibrated=kind == CALIBRATED) for kind in columns)
+        energies = (_format_energy(totals, size, calibrated=kind == CALIBRATED) for kind in columns)
         return [name, grade, f"{totals.calls:,}", *map(count_text, counts), *energies]
 
     for key, totals in block.groups:
@@ -361,34 +361,32 @@ def _rows(block: _Block) -> list[list[str]]:
     return rows
 
 
-def _energy_cell(totals: Totals, size: float, *, calibrated: bool = False) -> str:
+def _format_energy(totals: Totals, size: float, *, calibrated: bool = False) -> str:
     """An energy with its range, in units of ``size`` [Wh]; ``-`` where there is none."""
     if calibrated:
         known = totals.calibrated_calls
         energy = totals.calibrated_energy_wh
         low, high = totals.calibrated_energy_low_wh, totals.calibrated_energy_high_wh
     else:
-        known = _calls_with_energy(totals)
+        known = _count_calls_with_energy(totals)
         energy = totals.total_energy_wh
         low, high = totals.total_energy_low_wh, totals.total_energy_high_wh
     if not known:
         return "-"
-    shown, low_shown, high_shown = (_amount(wh / size) for wh in (energy, low, high))
+    shown, low_shown, high_shown = (_format_amount(wh / size) for wh in (energy, low, high))
     return shown if low == high else f"{shown} ({low_shown}-{high_shown})"
 
 
-def _amount(value: float) -> str:
+def _format_amount(value: float) -> str:
     """A number beside others of its column; what is far below them needs no digits."""
     return "<0.01" if 0 < value < 0.00995 else two_digits(value)
 
 
-def _calls_with_energy(totals: Totals) -> int:
+def _count_calls_with_energy(totals: Totals) -> int:
     return totals.calls - totals.unestimated_calls - totals.failed_calls
 
 
-def _with_short_names(
-    header: Sequence[str], rows: Sequence[Sequence[str]]
-) -> list[tuple[str, ...]]:
+def _shorten_names(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """The rows with names cut in their middle as far as the table is too wide.
 
     Names that would no longer differ stay whole.
@@ -396,18 +394,18 @@ def _with_short_names(
     others = [max(len(line[i]) for line in (header, *rows)) for i in range(1, len(header))]
     room = max(WIDTH - sum(others) - 2 * len(others), LEAST_NAME)
     names = [row[0] for row in rows]
-    short = [name if len(name) <= room else _cut(name, room) for name in names]
+    short = [name if len(name) <= room else _cut_middle(name, room) for name in names]
     if len(set(short)) < len(set(names)):
         short = names
     return [(name, *row[1:]) for name, row in zip(short, rows, strict=True)]
 
 
-def _cut(name: str, length: int) -> str:
+def _cut_middle(name: str, length: int) -> str:
     kept = length - 3
     return f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
 
 
-def _notes(
+def _collect_notes(
     blocks: Sequence[_Block], reasons: Mapping[tuple[str, str], int], lost_ledger_lines: int
 ) -> list[str]:
     """What each number is, what is within it, and what is not known."""
@@ -433,20 +431,22 @@ def _notes(
         said = ", ".join(f"{energy_text(wh)} {what}" for wh, what in parts if wh)
         notes += [f"{label}: {said}"] * bool(said)
     notes += [
-        f"{_count(calls, 'call')} to {model}: {reason}"
+        f"{_format_count(calls, 'call')} to {model}: {reason}"
         for (model, reason), calls in sorted(reasons.items())
     ]
     if lost_ledger_lines:
-        notes.append(f"{_count(lost_ledger_lines, 'call')} missing from the ledger: not written")
+        notes.append(
+            f"{_format_count(lost_ledger_lines, 'call')} missing from the ledger: not written"
+        )
     return notes
 
 
-def _unit_for(energy_wh: float) -> tuple[str, float]:
+def _choose_unit(energy_wh: float) -> tuple[str, float]:
     if energy_wh <= 0:
         return "Wh", 1.0
     shown = float(f"{energy_wh:.2g}")
     return next((unit for unit in _UNITS if shown >= unit[1]), _UNITS[-1])
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

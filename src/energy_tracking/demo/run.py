@@ -81,10 +81,10 @@ def run_demo(
     }
     exchanges = load_exchanges()
     session = _make_calls(exchanges, arguments, telemetry, out)
-    print(_calls_table(exchanges, records), file=out)
+    print(_format_calls(exchanges, records), file=out)
     for name in ("chat o3-mini", "demo"):
         shown_span = next(span for span in telemetry.spans if span.name == name)
-        print(f"\nspan {name!r}\n{_attributes(shown_span)}", file=out)
+        print(f"\nspan {name!r}\n{_format_attributes(shown_span)}", file=out)
     print(f"\nprint(session)\n{session}", file=out)
     if otlp_endpoint is None:
         return True
@@ -174,13 +174,13 @@ def _make_calls(
         @track_energy(name="demo", **arguments)
         def make_calls() -> None:
             for exchange in exchanges:
-                _call(client, exchange)
+                _make_call(client, exchange)
 
         make_calls()
     return session
 
 
-def _call(client: openai.OpenAI, exchange: Exchange) -> None:
+def _make_call(client: openai.OpenAI, exchange: Exchange) -> None:
     method = attrgetter(METHODS[exchange.endpoint])(client)
     try:
         result = method(**exchange.request, extra_headers={EXCHANGE_HEADER: exchange.name})
@@ -191,17 +191,17 @@ def _call(client: openai.OpenAI, exchange: Exchange) -> None:
         pass  # recorded as it was: the table shows it
 
 
-def _calls_table(exchanges: Sequence[Exchange], records: Sequence[CallRecord]) -> str:
+def _format_calls(exchanges: Sequence[Exchange], records: Sequence[CallRecord]) -> str:
     kinds = {key.kind for key in map(group_of, records) if key.method != UNKNOWN}
     own = " or ".join(kind_label(kind) for kind in sorted(kinds)) or "energy"
     beside = ("calibrated",) if any(record.calibrated for record in records) else ()
-    rows = [_row(*pair) for pair in zip(exchanges, records, strict=True)]
+    rows = [_format_row(*pair) for pair in zip(exchanges, records, strict=True)]
     return table(
         ("call", "input", "output", own, *beside), [row[: 4 + len(beside)] for row in rows]
     )
 
 
-def _row(exchange: Exchange, record: CallRecord) -> tuple[str, ...]:
+def _format_row(exchange: Exchange, record: CallRecord) -> tuple[str, ...]:
     usage, estimate, calibrated = record.usage, record.estimate, record.calibrated
     return (
         exchange.name,
@@ -214,8 +214,8 @@ def _row(exchange: Exchange, record: CallRecord) -> tuple[str, ...]:
     )
 
 
-def _attributes(span: ReadableSpan) -> str:
-    shown = {name: _shown(value) for name, value in (span.attributes or {}).items()}
+def _format_attributes(span: ReadableSpan) -> str:
+    shown = {name: _format_value(value) for name, value in (span.attributes or {}).items()}
     width = max(map(len, shown))
     # A long value moves to the left, where it still ends within the terminal.
     return "\n".join(
@@ -224,7 +224,7 @@ def _attributes(span: ReadableSpan) -> str:
     )
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
     return two_digits(value) if value < 1e6 else f"{value:.2g}"

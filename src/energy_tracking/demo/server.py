@@ -157,7 +157,7 @@ class ReplayServer(ThreadingTCPServer):
 
     The reply is the exchange named by the request header ``x-exchange-name``; without
     that header, the first exchange recorded for the same endpoint, model and streaming.
-    As with the real API, a streamed chat tells its usage only if the request asks for
+    As with the real API, a streamed chat reports its usage only if the request asks for
     it by ``stream_options.include_usage``.
 
     Use as a context manager: on leaving it, every connection is closed.
@@ -189,16 +189,16 @@ class ReplayServer(ThreadingTCPServer):
 
     def reply(self, request: Request) -> Reply:
         """Choose the reply to one request."""
-        exchange = next((each for each in self.exchanges if _is_meant(each, request)), None)
+        exchange = next((each for each in self.exchanges if _matches(each, request)), None)
         if exchange is None:
-            return _not_recorded(request)
+            return _describe_missing(request)
         headers = {"content-type": exchange.content_type}
         if not exchange.content_type.startswith("text/event-stream"):
             return Reply(exchange.body.encode(), exchange.status, headers)
         asked = (request.json.get("stream_options") or {}).get("include_usage")
-        events = _events(exchange.body)
+        events = _read_events(exchange.body)
         if not (asked or self.verbatim):
-            events = filter(None, map(_without_usage, events))
+            events = filter(None, map(_remove_usage, events))
         return Reply(map(str.encode, events), exchange.status, headers)
 
     def __enter__(self) -> Self:
@@ -236,7 +236,7 @@ class ReplayServer(ThreadingTCPServer):
             super().handle_error(request, client_address)
 
 
-def _is_meant(exchange: Exchange, request: Request) -> bool:
+def _matches(exchange: Exchange, request: Request) -> bool:
     if name := request.headers.get(EXCHANGE_HEADER):
         return exchange.name == name
     return (
@@ -246,7 +246,7 @@ def _is_meant(exchange: Exchange, request: Request) -> bool:
     )
 
 
-def _not_recorded(request: Request) -> Reply:
+def _describe_missing(request: Request) -> Reply:
     """What the real API says to an unknown model, in its shape."""
     wanted = request.headers.get(EXCHANGE_HEADER) or (
         f"{request.path}, model {request.json.get('model')!r}, "
@@ -261,13 +261,13 @@ def _not_recorded(request: Request) -> Reply:
     return Reply(json.dumps({"error": error}).encode(), 404)
 
 
-def _events(body: str) -> Iterator[str]:
+def _read_events(body: str) -> Iterator[str]:
     """The server-sent events of a stream, each with the blank line that ends it."""
     return filter(None, re.split(r"(?<=\n\n)|(?<=\n\r\n)", body))
 
 
-def _without_usage(event: str) -> str:
-    """A chat event as sent to a caller who did not ask for usage; empty if not sent."""
+def _remove_usage(event: str) -> str:
+    """A chat event for a request that did not ask for usage; empty if it is not sent."""
     if not event.startswith("data: {"):
         return event
     chunk = json.loads(event.removeprefix("data: "))
