@@ -29,8 +29,9 @@ from energy_tracking.errors import EnergyBudgetExceeded
 from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.background import calls_by_response
+from energy_tracking.openai_client.bodies import DECODED_EXTENSION, read_in_memory
 from energy_tracking.openai_client.other_instrumentations import wrappers_around
-from energy_tracking.openai_client.responses import DECODED_EXTENSION, follow, read_in_memory
+from energy_tracking.openai_client.responses import follow
 from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
 from energy_tracking.openai_client.streams import watched_stream
 from energy_tracking.openai_client.usage_hosts import (
@@ -412,7 +413,7 @@ def _observe(call: Call | None, data: Any) -> None:
         counted_responses.note_fetched(data)
         return
     if not call.closed:
-        call.observe(_unwrap_error(data))
+        call.observe(data)
         if call.usage_remedy is UNKNOWN_HOST:
             learn_engine(call, data)
     if call.asks_for_usage and data.get("usage", call) is None:
@@ -442,13 +443,6 @@ def _read_unparsed(observation: Observation | None, kwargs: dict[str, Any]) -> N
 def _read_if_unparsed(response: Any, call: Call) -> None:
     if response.is_closed and DECODED_EXTENSION not in response.extensions:
         read_in_memory(response, call)
-
-
-def _unwrap_error(data: Any) -> Any:
-    """What the server sent: of errors, old versions hand on an event around it."""
-    if isinstance(data, Mapping) and data.get("event") == "error":
-        return data.get("data", data)
-    return data
 
 
 # --- the SDK's arguments -----------------------------------------------------------------
