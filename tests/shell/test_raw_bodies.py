@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from energy_tracking import Session
+from energy_tracking.demo.server import Reply
 from loopback import (
     CHAT_USAGE,
     DONE,
     Body,
     Flavour,
     Loopback,
-    Reply,
     chat_chunks,
     chat_completion,
     gzipped,
