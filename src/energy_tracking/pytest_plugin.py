@@ -41,6 +41,7 @@ from energy_tracking.calls.session import Session, process_session
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
 from energy_tracking.settings import Settings, variable
+from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules, wh_from_joules
 
 NAME = "energy_tracking_of_tests"
@@ -252,11 +253,11 @@ class EnergyOfTests:
         if self._is_worker:
             return
         terminalreporter.section("energy")
-        terminalreporter.write_line(self._verdict, red=self._exceeded)
+        terminalreporter.write_line(with_known_signs(self._verdict), red=self._exceeded)
         for note in self._notes():
-            terminalreporter.write_line(note, yellow=True)
+            terminalreporter.write_line(with_known_signs(note), yellow=True)
         if rows := list(self._rows()):
-            terminalreporter.write_line(table(COLUMNS, rows))
+            terminalreporter.write_line(with_known_signs(table(COLUMNS, rows)))
         if self._failed_write is not None:
             terminalreporter.write_line(
                 f"{self._config.option.energy_markdown}: {self._failed_write.strerror}", red=True

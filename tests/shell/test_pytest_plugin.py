@@ -430,3 +430,20 @@ def test_energies_are_read_as_people_write_them(text: str, value: float) -> None
 def test_what_is_no_energy_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="must be an energy"):
         energy_wh(text)
+
+
+SMALL = """
+from energy_tracking import Tracker
+
+def test_small():
+    Tracker().record(model="gpt-4o-mini", usage={"prompt_tokens": 1, "completion_tokens": 0})
+"""
+
+
+def test_the_report_is_shown_in_a_terminal_without_a_micro_sign(
+    run: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    run.makepyfile(test_small=SMALL)
+    result = ran(run, "--energy-report", "test_small.py")
+    result.stdout.re_match_lines([r"1 LLM call, [\d.]+ uWh \([\d.]+ uWh calibrated\)$"])
