@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TypeVar, Unpack
 
+from energy_tracking.mocks import is_mock
 from energy_tracking.openai_client import hooks, sdk
 from energy_tracking.openai_client.sockets import follow_sockets
 from energy_tracking.openai_client.tracked import set_tracker, set_tracker_of_all
@@ -34,7 +35,7 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
         TypeError: It is not an OpenAI client.
         ConfigurationError: A setting is wrong.
     """
-    if sdk.is_mock(client):
+    if is_mock(client):
         logger.debug("a mock of a client is not tracked: it runs no model")
         return client
     if not sdk.is_client(client):

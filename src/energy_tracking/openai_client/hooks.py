@@ -41,7 +41,9 @@ from typing import Any
 from energy_tracking.calls.function_totals import note_untracked_call
 from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.lifecycle import call_after_fork, is_first, open_calls
+from energy_tracking.mocks import is_mock
 from energy_tracking.openai_client import request, sdk
+from energy_tracking.openai_client.targets import is_inference
 from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, mark_of, tracker_of
 
 logger = logging.getLogger("energy_tracking")
@@ -66,7 +68,7 @@ def _send(
     if not (is_anybody_tracked() or open_calls):
         # They were left on for a response that has ended since.
         update_hooks()
-    elif mark_of(client) is None and request.is_inference(client, args, kwargs):
+    elif mark_of(client) is None and is_inference(client, args, kwargs):
         note_untracked_call()
     return original(client, *args, **kwargs)
 
@@ -207,7 +209,7 @@ def report_bypassed(client: Any) -> None:
         ):
             return
     if is_first(f"{kind.__module__}.{kind.__qualname__} bypasses the hooks"):
-        if sdk.is_mock(method):
+        if is_mock(method):
             logger.debug("%s.request is a mock, whose calls are not tracked", kind.__qualname__)
             return
         warnings.warn(

@@ -16,10 +16,9 @@ raised in here by us stays here, apart from the budget's error.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
@@ -34,10 +33,10 @@ from energy_tracking.openai_client.other_instrumentations import wrappers_around
 from energy_tracking.openai_client.responses import follow
 from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
 from energy_tracking.openai_client.streams import watched_stream
+from energy_tracking.openai_client.targets import target_of
 from energy_tracking.openai_client.usage_hosts import (
     UNKNOWN_HOST,
     learn_engine,
-    port_of,
     report_unasked,
 )
 from energy_tracking.tracker import Tracker
@@ -65,20 +64,6 @@ class Observation(NamedTuple):
 
     call: Call | None
     boundary: ErrorBoundary
-
-
-class _Target(NamedTuple):
-    """Where a request goes: what the SDK makes of a client's URL and a request's.
-
-    Attributes:
-        host: Name or address.
-        port: The one that is named, or that of the scheme.
-        path: The whole path, from the root.
-    """
-
-    host: str
-    port: int
-    path: str
 
 
 class _RequestInFlight(Activity):
@@ -208,7 +193,7 @@ class _RequestInFlight(Activity):
     def _start(self) -> None:
         args, kwargs = self.arguments
         options = kwargs["options"] if "options" in kwargs else args[1]
-        target = _target_of(self.client.base_url, options.url)
+        target = target_of(self.client.base_url, options.url)
         endpoint = endpoint_of(options.method, target.path)
         if endpoint is None:
             self.call = calls_by_response.fetched_by(target.path)
@@ -261,21 +246,6 @@ class _RequestInFlight(Activity):
             else:
                 args = (args[0], asking, *args[2:])
         self.arguments = args, kwargs
-
-
-def is_inference(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a request runs a model, as far as that can be seen.
-
-    Args:
-        client: The client that sends it.
-        args: The arguments of the SDK's ``request``.
-        kwargs: Its keyword arguments.
-    """
-    with suppress(Exception):
-        options = kwargs["options"] if "options" in kwargs else args[1]
-        path = _target_of(client.base_url, options.url).path
-        return endpoint_of(options.method, path) is not None
-    return False
 
 
 _in_flight: Activities[_RequestInFlight] = Activities("energy_tracking.request")
@@ -446,22 +416,6 @@ def _read_if_unparsed(response: Any, call: Call) -> None:
 
 
 # --- the SDK's arguments -----------------------------------------------------------------
-
-
-def _target_of(base_url: Any, url: str) -> _Target:
-    """Where the SDK sends a request.
-
-    Args:
-        base_url: The client's URL.
-        url: That of the request: relative to the client's, with a slash before it or without,
-            or a whole one.
-    """
-    whole = urlsplit(url)
-    if whole.netloc:
-        port = whole.port or (443 if whole.scheme == "https" else 80)
-        return _Target(whole.hostname or "", port, whole.path)
-    path = f"{base_url.path.rstrip('/')}/{whole.path.lstrip('/')}"
-    return _Target(base_url.host, port_of(base_url), path)
 
 
 def _body_of(options: Any) -> Mapping[str, Any]:

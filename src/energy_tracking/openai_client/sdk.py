@@ -221,12 +221,6 @@ def calls_method(function: FunctionType, name: str) -> bool:
     return False
 
 
-def is_mock(value: object) -> bool:
-    """Whether this is a mock of ``unittest.mock``, which runs nothing."""
-    mocks = sys.modules.get("unittest.mock")
-    return mocks is not None and isinstance(value, mocks.NonCallableMock)
-
-
 # --- streams ---------------------------------------------------------------------------
 
 
