@@ -426,7 +426,8 @@ def naming(setting: str) -> Iterator[None]:
         yield
     except ConfigurationError as error:
         subject, verb, rule = str(error).partition("must be ")
-        if not verb:
+        # The place in a file stays: `profile file a.toml: [gpus."x"]: power_rating`.
+        if not verb or ":" in subject:
             raise type(error)(f"{named(setting)}: {error}") from None
         # One item of a setting keeps its place: `model_mapping['ours']`.
         item = subject.strip().removeprefix(setting) if subject.startswith(setting) else ""

@@ -92,6 +92,10 @@ class Tracker:
         for name in arguments:
             if name not in known:
                 raise ConfigurationError(not_one_of("setting", name, sorted(known)))
+        for name in ("on_record", "on_error"):
+            function = arguments.get(name)
+            if function is not None and not callable(function):
+                raise ConfigurationError(must_be(name, "a function", function))
         self.settings = Settings.load(arguments)
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None

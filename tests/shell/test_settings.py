@@ -256,8 +256,21 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
         "ledger (ENERGY_TRACKING_LEDGER) must be a regular file that can be appended to, got "
         "'missing/energy.jsonl': No such file or directory",
     ),
+    ({"on_record": 5}, "on_record must be a function, got 5"),
+    ({"on_error": "log"}, "on_error must be a function, got 'log'"),
     ({"gpus": "H100"}, "setting must be a known name, got 'gpus'; did you mean 'gpu'"),
 ]
+
+
+def test_a_mistake_in_a_file_of_profiles_keeps_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "profiles.toml"
+    path.write_text('[gpus.x]\nlike = "H100"\npower_rating = 1e308\n')
+    with pytest.raises(ConfigurationError) as raised:
+        Tracker(profiles=path)
+    assert str(raised.value) == (
+        f'profiles (ENERGY_TRACKING_PROFILES): profile file {path}: [gpus."x"]: '
+        "power_rating must be a number from 0.001 to 1e+07 W, got 1e+308"
+    )
 
 
 @pytest.mark.parametrize(("arguments", "message"), TOGETHER, ids=lambda value: str(value)[:30])

@@ -38,7 +38,7 @@ from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
 from energy_tracking.calls.report import session_csv, session_html, session_json, session_table
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by_kind
 from energy_tracking.error_boundary import run_every
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.lifecycle import run_deferred
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules
@@ -407,11 +407,17 @@ class Session:
 
 
 def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    """A copy of tags.
+
+    Raises:
+        ConfigurationError: They are no mapping, or a name or value is of another form.
+    """
+    what = "a mapping of names, of letters, digits, '_' and '-', to strings"
+    if not isinstance(tags, Mapping | None):
+        raise ConfigurationError(must_be("tags", what, tags))
     for name, value in (tags or {}).items():
         if not (isinstance(name, str) and TAG_NAME.fullmatch(name) and isinstance(value, str)):
-            raise ConfigurationError(
-                f"tags: {name!r}: {value!r}; a name is letters, digits, '_' and '-', a value text"
-            )
+            raise ConfigurationError(must_be("tags", what, {name: value}))
     return {name: text_of(value) or "" for name, value in (tags or {}).items()}
 
 
