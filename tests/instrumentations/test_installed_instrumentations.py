@@ -23,8 +23,16 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from energy_tracking import Session, TokenUsage, Tracker, instrument_openai, wrap_openai
-from energy_tracking.openai_client.client import uninstrument_openai
+from energy_tracking import (
+    EnergyBudgetExceeded,
+    Session,
+    TokenUsage,
+    Tracker,
+    instrument_openai,
+    uninstrument_openai,
+    unwrap_openai,
+    wrap_openai,
+)
 from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
 from energy_tracking.telemetry.attributes import SCOPE
 from energy_tracking.telemetry.metrics import ENERGY_METRIC, TOKEN_METRIC
@@ -67,6 +75,7 @@ class Bench:
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
     errors: list[tuple[str, Exception]] = field(default_factory=list)
     processor: EnergySpanProcessor = field(default_factory=EnergySpanProcessor)
+    enriches: bool = False
 
     def __post_init__(self) -> None:
         EXPORTER.clear()
@@ -74,6 +83,7 @@ class Bench:
 
     def enrich(self, **settings: Any) -> None:
         """Add a processor of ours, for this test."""
+        self.enriches = True
         self.processor = EnergySpanProcessor(**self.arguments, **settings)
         TRACER_PROVIDER.add_span_processor(self.processor)
 
@@ -147,7 +157,7 @@ def _logfire(bench: Bench, stack: ExitStack) -> None:
         console=False,
         additional_span_processors=[
             SimpleSpanProcessor(EXPORTER),
-            bench.processor,
+            *([bench.processor] if bench.enriches else []),
         ],
     )
     stack.enter_context(local.instrument_openai())
@@ -441,3 +451,104 @@ async def test_another_providers_spans_get_energy_too(
     assert (session.totals.calls, session.totals.input_tokens) == (1, 120)
     assert session.totals.cached_input_tokens == 64
     assert bench.energies == pytest.approx([joules(4321)])
+
+
+# On and off, in any order ---------------------------------------------------------------
+
+ORDERS = [
+    "theirs, ours",
+    "ours, theirs",
+    "theirs, ours, theirs off",
+    "ours, theirs, theirs off",
+    "theirs, theirs off, ours",
+    "theirs, ours, ours off, ours",
+    "ours, theirs, ours off, ours",
+    "theirs, ours, ours off, theirs off, ours",
+    "ours, theirs, ours off, theirs off, ours",
+    "ours, theirs, theirs off, ours off, ours",
+    "wrapped, theirs",
+    "theirs, wrapped",
+    "theirs, wrapped, theirs off",
+    "wrapped, theirs, ours, theirs off",
+]
+
+
+class Switches:
+    """Turns ours and theirs on and off, for a client that was made before."""
+
+    def __init__(self, peer: Peer, bench: Bench, client: Any) -> None:
+        self._theirs = ExitStack()
+        self._peer = peer
+        self._bench = bench
+        self._client = client
+
+    def turn(self, steps: str) -> None:
+        for step in steps.split(", "):
+            if step == "theirs":
+                self._peer.start(self._bench, self._theirs)
+            elif step == "ours":
+                instrument_openai(**self._bench.arguments)
+            elif step == "wrapped":
+                wrap_openai(self._client, **self._bench.arguments)
+            elif step == "ours off":
+                uninstrument_openai()
+            else:
+                self._theirs.close()
+
+    def close(self) -> None:
+        self._theirs.close()
+
+
+@pytest.mark.parametrize("processor", [True, False], ids=["with processor", "without"])
+@pytest.mark.parametrize("order", ORDERS)
+async def test_every_call_is_counted_once_and_held_to_its_budget_in_any_order(
+    peer: Peer, bench: Bench, loopback: Loopback, flavour: Flavour, order: str, processor: bool
+) -> None:
+    base: Any = openai.AsyncOpenAI if flavour.is_async else openai.OpenAI
+
+    class Mine(base):  # type: ignore[misc]
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            return super().request(*args, **kwargs)
+
+    client = Mine(api_key="none", base_url=loopback.base_url)
+    flavour._clients.append(client)
+    clients = [client]
+    if processor:
+        bench.enrich()
+    switches = Switches(peer, bench, client)
+    try:
+        switches.turn(order)
+        if "wrapped" not in order:
+            clients.append(flavour.client(loopback.base_url))
+        # What they have left in place after their end may still open spans of theirs.
+        calls = ("chat",) if "off" in order else ("chat", "chat stream")
+        for one in clients:
+            for call in calls:
+                with Session() as session:
+                    await ask(flavour, loopback, one, call)
+                assert session.totals.calls == 1, call
+            sent = len(loopback.requests)
+            with Session(budget_wh=0, on_exceed="raise"), pytest.raises(EnergyBudgetExceeded):
+                await ask(flavour, loopback, one, "chat")
+            assert len(loopback.requests) == sent
+        assert bench.metric_sum(ENERGY_METRIC) > 0
+        uninstrument_openai()
+        unwrap_openai(client)
+        if not processor:
+            with Session() as session:
+                await ask(flavour, loopback, clients[0], "chat")
+            assert session.totals.calls == 0
+    finally:
+        switches.close()
+
+
+async def test_an_instrumentation_that_comes_later_sees_a_wrapped_client(
+    peer: Peer, bench: Bench, loopback: Loopback, flavour: Flavour
+) -> None:
+    client = wrap_openai(flavour.client(loopback.base_url), **bench.arguments)
+    with ExitStack() as stack, Session() as session:
+        peer.start(bench, stack)
+        await ask(flavour, loopback, client, "chat")
+    scopes = {span.instrumentation_scope.name for span in bench.spans if span.instrumentation_scope}
+    assert scopes - {SCOPE}
+    assert session.totals.calls == 1
