@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import threading
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+import openai
 import pytest
+from openai._base_client import SyncAPIClient
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -28,6 +31,9 @@ from energy_tracking import (
 )
 from energy_tracking.lifecycle import defer
 from energy_tracking.openai_client.background import calls_by_response
+from energy_tracking.openai_client.hooks import HOOKS
+from energy_tracking.openai_client.sdk import COPIES
+from energy_tracking.openai_client.tracked import tracker_of
 from energy_tracking.otel.span_processor import EnergySpanProcessor
 from energy_tracking.profiles.files import get_catalogue
 from faults.in_process_client import in_process_client
@@ -200,3 +206,68 @@ def test_who_holds_a_lock_can_do_everything_that_takes_one(lock: str, watch: Wat
         processor.on_start(span)
         span.end()
     assert len(watch.records) == 1
+
+
+def code_of_the_sdk() -> list[object]:
+    """What is hooked where anything is."""
+    owners = (SyncAPIClient, SyncAPIClient.__bases__[0], openai.OpenAI)
+    return [
+        (vars(owner)[name].__code__, vars(owner)[name].__kwdefaults__)
+        for owner in owners
+        for name in (*HOOKS, *COPIES)
+        if name in vars(owner)
+    ]
+
+
+def instrument_and_undo(watch: Watch, client: Any) -> None:
+    instrument_openai(**watch.arguments)
+    uninstrument_openai()
+
+
+OPPOSITES: dict[str, tuple[Callable[[Watch, Any], object], Callable[[Watch, Any], object]]] = {
+    "unwraps while it is wrapped": (
+        lambda watch, client: watch.wrap(client),
+        lambda watch, client: unwrap_openai(client),
+    ),
+    "wraps while it is unwrapped": (
+        lambda watch, client: unwrap_openai(watch.wrap(client)),
+        lambda watch, client: watch.wrap(client),
+    ),
+    "uninstruments while it instruments": (
+        lambda watch, client: instrument_openai(**watch.arguments),
+        lambda watch, client: uninstrument_openai(),
+    ),
+    "instruments while it uninstruments": (
+        instrument_and_undo,
+        lambda watch, client: instrument_openai(**watch.arguments),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPPOSITES)
+@in_time
+def test_a_handler_in_the_middle_of_tracking_leaves_no_hook_behind(watch: Watch, name: str) -> None:
+    step, opposite = OPPOSITES[name]
+    client = in_process_client(Flavour("sync"), SHAPES["chat"])
+    gc.collect()
+    uninstrument_openai()
+    untouched = code_of_the_sdk()
+
+    def work() -> None:
+        step(watch, client)
+        sys.setprofile(None)
+        # Whoever is tracked now is, and the SDK is hooked exactly if somebody is.
+        is_tracked = tracker_of(client) is not None
+        seen = len(watch.records)
+        client.chat.completions.create(**CHAT)
+        assert len(watch.records) == seen + is_tracked
+        assert (code_of_the_sdk() != untouched) == is_tracked
+        unwrap_openai(client)
+        uninstrument_openai()
+        assert code_of_the_sdk() == untouched
+
+    # To look for all classes of clients takes many instants that are alike.
+    step_size = 31 if "instrument" in name else 3
+    handler = partial(opposite, watch, client)
+    times = at_each_instant(work, handler, within="/openai_client/", step=step_size)
+    assert times > 5
