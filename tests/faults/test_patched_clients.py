@@ -185,6 +185,37 @@ def test_a_mock_of_a_client_is_passed_through_with_one_debug_line(
     assert watch.records == []
 
 
+class FakeClient:
+    """What tests write in place of a client."""
+
+    def __init__(self) -> None:
+        self.chat = SimpleNamespace(completions=SimpleNamespace(create=lambda **_: "done"))
+
+
+@pytest.mark.parametrize(
+    "fake",
+    [FakeClient(), SimpleNamespace(responses=SimpleNamespace(create=lambda: "done"))],
+    ids=["class", "namespace"],
+)
+def test_a_fake_client_is_passed_through_with_one_debug_line(
+    fake: Any, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="energy_tracking")
+    before = dict(vars(fake))
+    assert watch.wrap(fake) is fake
+    assert vars(fake) == before
+    (line,) = caplog.records
+    assert (line.levelname, type(fake).__name__ in line.message) == ("DEBUG", True)
+
+
+@pytest.mark.parametrize("attribute", ["_client", "client", "base_url"])
+def test_a_client_of_another_sdk_is_refused(watch: Watch, attribute: str) -> None:
+    other = FakeClient()
+    setattr(other, attribute, object())
+    with pytest.raises(TypeError, match="wrap_openai"):
+        watch.wrap(other)
+
+
 def test_all_clients_are_tracked_while_the_sdks_class_is_replaced_by_a_mock(
     loopback: Loopback, watch: Watch
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TypeVar, Unpack
 
-from energy_tracking.mocks import is_mock
+from energy_tracking.mocks import is_fake_client, is_mock, note_passed_through
 from energy_tracking.openai_client import hooks, sdk
 from energy_tracking.openai_client.sockets import follow_sockets
 from energy_tracking.openai_client.tracked import set_tracker, set_tracker_of_all
@@ -28,7 +28,7 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
     settings.
 
     Args:
-        client: The client. A mock of one is returned as it is.
+        client: The client. A mock or a fake of one is returned as it is.
         **arguments: Settings, see the README's table, and what ``Tracker`` takes.
 
     Raises:
@@ -39,6 +39,9 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
         logger.debug("a mock of a client is not tracked: it runs no model")
         return client
     if not sdk.is_client(client):
+        if is_fake_client(client):
+            note_passed_through("wrap_openai", client)
+            return client
         raise TypeError(
             "wrap_openai takes an OpenAI, AsyncOpenAI, AzureOpenAI or AsyncAzureOpenAI client; "
             f"got {client!r}"
