@@ -13,22 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_tracking.usage.payloads import (
-    ENDPOINTS,
-    USAGE_PATHS,
-    endpoint_of,
-    identity_in,
+from energy_tracking.usage.endpoints import ENDPOINTS, endpoint_of, provider_of
+from energy_tracking.usage.measured_energy import (
     joules_from,
     measured_energy_in,
     measured_energy_in_headers,
-    provider_of,
     refused_energy_in,
-    response_facts,
-    tool_usage_in,
-    unwrap_event,
-    usage_in,
 )
+from energy_tracking.usage.payloads import identity_in, response_facts, tool_usage_in
 from energy_tracking.usage.text import count_prompt, generated_tokens
+from energy_tracking.usage.usage_paths import USAGE_PATHS, unwrap_event, usage_in
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2}
 

@@ -1,4 +1,4 @@
-"""Where each API keeps what we read: endpoint, provider, id, model, usage and text.
+"""What a decoded body or event says beside its usage: id, model, status, errors, tools.
 
 Everything here works on decoded JSON, before any SDK builds its models: new fields
 survive old SDKs, and the tokens are known even where the SDK goes on to raise.
@@ -6,88 +6,33 @@ survive old SDKs, and the tokens are known even where the SDK goes on to raise.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import lru_cache
-from numbers import Real
 from typing import Any
 
-from energy_tracking.units import joules_from_wh
+# Importable from here, too, until every importer names their home.
+from energy_tracking.usage.endpoints import ENDPOINTS as ENDPOINTS
+from energy_tracking.usage.endpoints import Endpoint as Endpoint
+from energy_tracking.usage.endpoints import endpoint_of as endpoint_of
+from energy_tracking.usage.endpoints import provider_of as provider_of
+from energy_tracking.usage.measured_energy import MAX_MEASURED as MAX_MEASURED
+from energy_tracking.usage.measured_energy import MEASURED_ENERGY as MEASURED_ENERGY
+from energy_tracking.usage.measured_energy import (
+    has_refused_energy_header as has_refused_energy_header,
+)
+from energy_tracking.usage.measured_energy import joules_from as joules_from
+from energy_tracking.usage.measured_energy import may_measure as may_measure
+from energy_tracking.usage.measured_energy import measured_energy_in as measured_energy_in
+from energy_tracking.usage.measured_energy import (
+    measured_energy_in_headers as measured_energy_in_headers,
+)
+from energy_tracking.usage.measured_energy import refused_energy_in as refused_energy_in
+from energy_tracking.usage.measured_energy import tells_energy as tells_energy
 from energy_tracking.usage.names import text_of as text_of
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One way to ask for inference.
-
-    Attributes:
-        path: How the request's path ends.
-        operation: ``gen_ai.operation.name`` of the GenAI semantic conventions.
-        stream_options: Whether the endpoint knows ``stream_options.include_usage``.
-    """
-
-    path: str
-    operation: str
-    stream_options: bool = False
-
-
-# A POST to one of these runs inference and is counted. Everything else fetches, lists or
-# manages what already ran, and is not. Nor is what a server runs by itself: agents'
-# sessions, assistants' threads, evals, graders, batches and training. None of their requests
-# is a call; an agent's session tells a usage, but a sum so far, which OpenAI calls best-effort.
-# A longer path stands before the one it ends in.
-ENDPOINTS = (
-    Endpoint("/chat/completions", "chat", stream_options=True),
-    Endpoint("/completions", "text_completion", stream_options=True),
-    Endpoint("/responses/compact", "chat"),
-    Endpoint("/responses", "chat"),
-    Endpoint("/decisions", "chat"),
-    Endpoint("/embeddings", "embeddings"),
-    Endpoint("/images/generations", "image_generation"),
-    Endpoint("/images/edits", "image_generation"),
-    Endpoint("/images/variations", "image_generation"),
-    Endpoint("/videos", "video_generation"),
-    Endpoint("/videos/edits", "video_generation"),
-    Endpoint("/videos/extensions", "video_generation"),
-    Endpoint("/remix", "video_generation"),  # of /videos/{id}
-    Endpoint("/audio/transcriptions", "transcription"),
-    Endpoint("/audio/translations", "transcription"),
-    Endpoint("/audio/speech", "speech"),
-    Endpoint("/moderations", "moderation"),
-)
-
-# Host, the end of it, or a pattern of it, to `gen_ai.provider.name`. The convention names the
-# provider the client believes to talk to, so an unlisted host stays with the library's own.
-PROVIDERS = {
-    "openai.azure.com": "azure.ai.openai",
-    "cognitiveservices.azure.com": "azure.ai.openai",
-    "services.ai.azure.com": "azure.ai.inference",
-    "api.x.ai": "x_ai",
-    "api.groq.com": "groq",
-    "api.deepseek.com": "deepseek",
-    "api.mistral.ai": "mistral_ai",
-    "api.perplexity.ai": "perplexity",
-    "api.cohere.com": "cohere",
-    "api.anthropic.com": "anthropic",
-    "generativelanguage.googleapis.com": "gcp.gemini",
-    "aiplatform.googleapis.com": "gcp.vertex_ai",
-    # The region stands in the middle; other services of Amazon's may serve a user's own model.
-    "bedrock-runtime.*.amazonaws.com": "aws.bedrock",
-    "bedrock-mantle.*.api.aws": "aws.bedrock",
-}
-
-# Where a usage may lie in a body or a stream event, most common first.
-USAGE_PATHS: tuple[tuple[str | int, ...], ...] = (
-    ("usage",),
-    ("response", "usage"),  # Responses API stream events
-    ("x_groq", "usage"),
-    ("choices", 0, "usage"),  # Moonshot
-    ("data", "usage"),  # of gateways that wrap a response
-)
+from energy_tracking.usage.usage_paths import USAGE_PATHS as USAGE_PATHS
+from energy_tracking.usage.usage_paths import unwrap_event as unwrap_event
+from energy_tracking.usage.usage_paths import usage_in as usage_in
 
 UNFINISHED = frozenset({"queued", "in_progress"})
 """Statuses of a response that is still being generated."""
@@ -102,202 +47,7 @@ TERMINAL_EVENTS = {
     "error": "failed",
 }
 
-# Names under which servers that measure report the energy of the request itself, in the
-# body or its usage, plainly or inside an `energy` object, and joules in one of each.
-MEASURED_ENERGY = {
-    "energy_joules": 1.0,
-    "total_energy_joules": 1.0,
-    "total_joules": 1.0,
-    "joules": 1.0,
-    "energy_wh": joules_from_wh(1.0),
-    "total_energy_wh": joules_from_wh(1.0),
-    "watt_hours": joules_from_wh(1.0),
-    "wh": joules_from_wh(1.0),
-    "energy_kwh": joules_from_wh(1000.0),
-    "kwh": joules_from_wh(1000.0),
-}
-
-MAX_MEASURED = 1e12
-"""Above this a number is no energy of one call [J]: a large power plant needs 15 minutes."""
-
-# What makes the top of a body or event worth a look.
-_ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
-
-# Hosts, or the ends of them, known to tell nothing they have measured.
-UNMEASURED_HOSTS = (
-    "api.openai.com",
-    ".openai.azure.com",
-    ".cognitiveservices.azure.com",
-    ".services.ai.azure.com",
-)
-# A header whose name holds "joules" tells the energy of the request, unless it also holds
-# one of these.
-NOT_OF_THE_REQUEST = (
-    *(b"per-", b"limit", b"remaining", b"budget"),
-    *(b"nano", b"micro", b"milli", b"kilo", b"mega", b"giga"),
-    # Sums over requests.
-    *(b"cumul", b"accum", b"aggregat", b"lifetime", b"running", b"overall"),
-    *(b"session", b"since", b"uptime"),
-)
-# One whose name holds this may be such a sum, too: it is taken for the request's own where the
-# parts that it is made of stand beside it.
-SUM_OF_PARTS = b"total"
-
 IMAGE_TOOL = "image_generation"
-
-
-def endpoint_of(method: str, path: str) -> Endpoint | None:
-    """The inference endpoint a request goes to; None if it runs no inference.
-
-    Args:
-        method: HTTP method.
-        path: Path of the request, or its URL.
-    """
-    if method.lower() != "post":
-        return None
-    path = "/" + path.partition("?")[0].strip("/")
-    return next((endpoint for endpoint in ENDPOINTS if path.endswith(endpoint.path)), None)
-
-
-@lru_cache(maxsize=256)
-def provider_of(host: str, default: str) -> str:
-    """``gen_ai.provider.name`` of a host.
-
-    Args:
-        host: Host name.
-        default: The name where the host is not listed.
-    """
-    return next(
-        (
-            provider
-            for known, provider in PROVIDERS.items()
-            if fnmatchcase(host, known) or host.endswith(("." + known, "-" + known))
-        ),
-        default,
-    )
-
-
-def usage_in(data: Mapping[str, Any]) -> object | None:
-    """The raw usage object in a body or event, or None."""
-    for path in USAGE_PATHS:
-        found: Any = data
-        for key in path:
-            try:
-                found = found[key]
-            except (KeyError, IndexError, TypeError):
-                found = None
-                break
-        if found is not None:
-            return found  # type: ignore[no-any-return]
-    # Of llama.cpp's server, which counts in it whether a usage was asked for or not.
-    timings = data.get("timings")
-    has_counts = isinstance(timings, Mapping) and type(timings.get("predicted_n")) is int
-    return timings if has_counts else None
-
-
-def unwrap_event(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a server sent: the SDK hands some events on inside of another, with their name."""
-    inner = data.get("data")
-    return inner if isinstance(inner, Mapping) and isinstance(data.get("event"), str) else data
-
-
-def joules_from(value: object, unit_joules: float = 1.0) -> float | None:
-    """A number that enters from outside, as the energy of a call [J].
-
-    Every such number comes through here: of a user, a body, a header, a file.
-
-    Args:
-        value: What was given.
-        unit_joules: Joules in one of its unit.
-
-    Returns:
-        The energy; None where it is no number, or none from 0 to ``MAX_MEASURED``.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return None
-    try:
-        joules = float(value) * unit_joules
-    except OverflowError:
-        return None
-    return joules if 0 <= joules <= MAX_MEASURED else None
-
-
-def tells_energy(data: Mapping[str, Any]) -> bool:
-    """Whether a body or event may tell an energy although it tells no usage."""
-    return "response" in data or not _ENERGY_NAMES.isdisjoint(data)
-
-
-def measured_energy_in(data: Mapping[str, Any]) -> float | None:
-    """Energy [J] that the server itself measured for the request, or None.
-
-    A zero is of a server that has measured nothing.
-    """
-    amounts = (joules_from(value, unit_joules) for _, value, unit_joules in _energies_in(data))
-    return next(filter(None, amounts), None)
-
-
-def refused_energy_in(data: Mapping[str, Any]) -> str | None:
-    """The name of an energy that cannot be that of the request, or None."""
-    return next(
-        (
-            name
-            for name, value, unit_joules in _energies_in(data)
-            if value is not None and joules_from(value, unit_joules) is None
-        ),
-        None,
-    )
-
-
-def _energies_in(data: Mapping[str, Any]) -> Iterator[tuple[str, object, float]]:
-    """What a body or event tells of energy: name, value, and joules in one of its unit."""
-    for holder in (data, usage_in(data), data.get("response")):
-        if isinstance(holder, Mapping):
-            for place in (holder.get("energy"), holder):
-                if isinstance(place, Mapping):
-                    for name, unit_joules in MEASURED_ENERGY.items():
-                        if name in place:
-                            yield name, place[name], unit_joules
-
-
-def may_measure(host: str) -> bool:
-    """Whether a server may tell energy that it measured, outside of a response's body."""
-    return not host.endswith(UNMEASURED_HOSTS)
-
-
-def measured_energy_in_headers(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    """Energy [J] of the request by a response's headers, as they came, or None.
-
-    Of several, the largest: parts of it may stand beside their sum.
-    """
-    told = _energy_headers(headers)
-    amounts = [joules for name, joules in told if joules and SUM_OF_PARTS not in name]
-    parts = math.fsum(amounts)
-    amounts += [
-        joules
-        for name, joules in told
-        if joules and SUM_OF_PARTS in name and math.isclose(joules, parts, rel_tol=0.01)
-    ]
-    return max(amounts, default=None)
-
-
-def has_refused_energy_header(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a header by whose name it is the energy of the request cannot be that."""
-    return any(joules is None for _, joules in _energy_headers(headers))
-
-
-def _energy_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, float | None]]:
-    """The headers that tell the energy of the request [J], or of several; None: it cannot be."""
-    told: list[tuple[bytes, float | None]] = []
-    for name, value in headers:
-        lower = name.lower()
-        if b"joules" in lower:
-            lower = lower.replace(b"_", b"-")
-            if not any(word in lower for word in NOT_OF_THE_REQUEST):
-                joules = None
-                with suppress(ValueError):
-                    joules = joules_from(float(value))
-                told.append((lower, joules))
-    return told
 
 
 def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
@@ -343,10 +93,10 @@ def tool_usage_in(data: Mapping[str, Any]) -> tuple[ToolUsage, ...]:
     drawn = mapping_of(mapping_of(body.get("tool_usage")).get("image_gen"))
     if drawn:
         # The usage names no model; the tool, as the response repeats it, does.
-        tools = (mapping_of(tool) for tool in _list(body.get("tools")))
+        tools = (mapping_of(tool) for tool in _list_of(body.get("tools")))
         models = (text_of(tool.get("model")) for tool in tools if tool.get("type") == IMAGE_TOOL)
         found.append(ToolUsage("image_generation", next(models, None), drawn))
-    for holder in (body, *_list(body.get("output"))):
+    for holder in (body, *_list_of(body.get("output"))):
         authored = mapping_of(mapping_of(holder).get("svg_usage"))
         if authored:
             found.append(ToolUsage("image_generation", text_of(authored.get("model")), authored))
@@ -359,7 +109,7 @@ def mapping_of(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _list(value: object) -> list[Any]:
+def _list_of(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
@@ -371,16 +121,17 @@ NO_RESPONSES = frozenset(
         *("conversation", "eval", "usage", "organization"),
     }
 )
+
 _WORDS = re.compile("[a-z]+")
 
 
 def created_in(data: Mapping[str, Any]) -> float | None:
     """When a response was made, by its body or an event of it [s since the epoch], or None."""
     inner = data.get("response")
-    return _created(inner if isinstance(inner, Mapping) else data)
+    return _creation_time_of(inner if isinstance(inner, Mapping) else data)
 
 
-def _created(body: object) -> float | None:
+def _creation_time_of(body: object) -> float | None:
     created = _first_of(body, ("created", "created_at"))
     if not isinstance(created, int | float) or isinstance(created, bool):
         return None
@@ -416,7 +167,7 @@ def response_facts(response: object) -> ResponseFacts | None:
         usage,
         text_of(_first_of(response, ("model", "model_version", "modelVersion"))),
         text_of(_first_of(response, ("id", "response_id", "responseId"))),
-        _created(response),
+        _creation_time_of(response),
     )
 
 

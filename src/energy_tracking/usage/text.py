@@ -175,7 +175,7 @@ def _item_tokens(item: object) -> float:
 
 
 def _streamed_item_tokens(event: str, item: Mapping[str, Any]) -> float:
-    """What an event tells of an item that deltas do not."""
+    """What an event says of an item that deltas do not."""
     if event == "response.output_item.added":
         return _call_overhead(item) + tokens_in(_characters(item.get("name"), OUTPUT_KEYS))
     if event == "response.output_item.done" and item.get("type") not in STREAMED_ITEMS:

@@ -1,0 +1,162 @@
+"""Energy that a server has measured itself, in a body, an event or a header.
+
+Every number that enters from outside as an energy goes through ``joules_from``. Servers name it
+as they like: a new name is a row in ``MEASURED_ENERGY``, with its unit. What may be a sum over
+requests is left out: of a header, its name alone says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from numbers import Real
+from typing import Any
+
+from energy_tracking.units import joules_from_wh
+from energy_tracking.usage.usage_paths import usage_in
+
+# Names under which servers that measure report the energy of the request itself, in the
+# body or its usage, plainly or inside an `energy` object, and joules in one of each.
+MEASURED_ENERGY = {
+    "energy_joules": 1.0,
+    "total_energy_joules": 1.0,
+    "total_joules": 1.0,
+    "joules": 1.0,
+    "energy_wh": joules_from_wh(1.0),
+    "total_energy_wh": joules_from_wh(1.0),
+    "watt_hours": joules_from_wh(1.0),
+    "wh": joules_from_wh(1.0),
+    "energy_kwh": joules_from_wh(1000.0),
+    "kwh": joules_from_wh(1000.0),
+}
+
+MAX_MEASURED = 1e12
+"""Larger numbers, in any unit, cannot be one request's energy [J]: it is what a large power plant
+delivers in 15 minutes."""
+
+# What makes the top of a body or event worth a look.
+_ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
+
+# Hosts or host suffixes known not to report measured energy.
+UNMEASURED_HOSTS = (
+    "api.openai.com",
+    ".openai.azure.com",
+    ".cognitiveservices.azure.com",
+    ".services.ai.azure.com",
+)
+
+# A header whose name holds "joules" is the energy of the request, unless it also holds one of
+# these.
+NOT_OF_THE_REQUEST = (
+    *(b"per-", b"limit", b"remaining", b"budget"),
+    *(b"nano", b"micro", b"milli", b"kilo", b"mega", b"giga"),
+    # Sums over requests.
+    *(b"cumul", b"accum", b"aggregat", b"lifetime", b"running", b"overall"),
+    *(b"session", b"since", b"uptime"),
+)
+
+# One whose name holds this may be such a sum, too: it is taken for the request's own where the
+# parts that it is made of stand beside it.
+SUM_OF_PARTS = b"total"
+
+
+def joules_from(value: object, unit_joules: float = 1.0) -> float | None:
+    """A number that enters from outside, as the energy of a call [J].
+
+    Every such number comes through here: of a user, a body, a header, a file.
+
+    Args:
+        value: What was given.
+        unit_joules: Joules in one of its unit.
+
+    Returns:
+        The energy; None where it is no number, or none from 0 to ``MAX_MEASURED``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        joules = float(value) * unit_joules
+    except OverflowError:
+        return None
+    return joules if 0 <= joules <= MAX_MEASURED else None
+
+
+def tells_energy(data: Mapping[str, Any]) -> bool:
+    """Whether a body or event may report an energy although it reports no usage."""
+    return "response" in data or not _ENERGY_NAMES.isdisjoint(data)
+
+
+def measured_energy_in(data: Mapping[str, Any]) -> float | None:
+    """Energy [J] that the server itself measured for the request, or None.
+
+    A server that reports zero has measured nothing.
+    """
+    amounts = (joules_from(value, unit_joules) for _, value, unit_joules in _list_energies(data))
+    return next(filter(None, amounts), None)
+
+
+def refused_energy_in(data: Mapping[str, Any]) -> str | None:
+    """The name of an energy that cannot be that of the request, or None."""
+    return next(
+        (
+            name
+            for name, value, unit_joules in _list_energies(data)
+            if value is not None and joules_from(value, unit_joules) is None
+        ),
+        None,
+    )
+
+
+def _list_energies(data: Mapping[str, Any]) -> Iterator[tuple[str, object, float]]:
+    """Each energy in a body or event: name, value, and joules in one of its unit."""
+    for holder in (data, usage_in(data), data.get("response")):
+        if isinstance(holder, Mapping):
+            for place in (holder.get("energy"), holder):
+                if isinstance(place, Mapping):
+                    for name, unit_joules in MEASURED_ENERGY.items():
+                        if name in place:
+                            yield name, place[name], unit_joules
+
+
+def may_measure(host: str) -> bool:
+    """Whether a server may report measured energy outside of a response's body."""
+    return not host.endswith(UNMEASURED_HOSTS)
+
+
+def measured_energy_in_headers(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """Energy [J] of the request by a response's headers, as they came, or None.
+
+    Of several, the largest: parts of it may stand beside their sum.
+    """
+    reported = _read_energy_headers(headers)
+    amounts = [joules for name, joules in reported if joules and SUM_OF_PARTS not in name]
+    parts = math.fsum(amounts)
+    amounts += [
+        joules
+        for name, joules in reported
+        if joules and SUM_OF_PARTS in name and math.isclose(joules, parts, rel_tol=0.01)
+    ]
+    return max(amounts, default=None)
+
+
+def has_refused_energy_header(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a header is named as the energy of the request and its value cannot be one."""
+    return any(joules is None for _, joules in _read_energy_headers(headers))
+
+
+def _read_energy_headers(
+    headers: Iterable[tuple[bytes, bytes]],
+) -> list[tuple[bytes, float | None]]:
+    """Headers named as an energy, and their value [J]; None where it cannot be one."""
+    reported: list[tuple[bytes, float | None]] = []
+    for name, value in headers:
+        lower = name.lower()
+        if b"joules" in lower:
+            lower = lower.replace(b"_", b"-")
+            if not any(word in lower for word in NOT_OF_THE_REQUEST):
+                joules = None
+                with suppress(ValueError):
+                    joules = joules_from(float(value))
+                reported.append((lower, joules))
+    return reported
