@@ -1,0 +1,305 @@
+"""A call that is there twice counts once: in a file, across files, and across runs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking import (
+    ConfigurationError,
+    EnergyTrackingWarning,
+    Totals,
+    Tracker,
+    energy_session,
+    read_ledger,
+    record_log,
+)
+from energy_tracking.cli.main import main
+from energy_tracking.logs import once
+from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.reading import read_logs
+from log_samples import COMPLETION, DATA, FILES, SAMPLES, chunk, exported, genai, span
+
+
+def write(path: Path, *documents: Any) -> Path:
+    path.write_text("".join(json.dumps(document) + "\n" for document in documents), "utf-8")
+    return path
+
+
+def read(*paths: Path) -> tuple[list[LoggedCall], ReadReport]:
+    report = ReadReport()
+    return list(read_logs(paths, report=report)), report
+
+
+def tokens(calls: list[LoggedCall]) -> tuple[int, int]:
+    usages = [call.usage for call in calls if call.usage is not None]
+    return (
+        sum(usage.input_tokens for usage in usages),
+        sum(usage.output_tokens for usage in usages),
+    )
+
+
+def claude(output: int, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "assistant", "timestamp": "2026-01-02T03:04:05Z", "requestId": "req_1",
+        "message": {"id": "msg_01XFDUDYJgAACzvnptvVoYEL", "model": "claude-opus-4-6",
+                    "usage": {"input_tokens": 3, "cache_read_input_tokens": 7,
+                              "output_tokens": output}},
+    } | more  # fmt: skip
+
+
+@pytest.mark.parametrize("outputs", [(2, 2, 310), (310, 2), (2, 310, 310)])
+def test_of_growing_copies_the_one_with_most_tokens_counts(
+    outputs: tuple[int, ...], tmp_path: Path
+) -> None:
+    calls, report = read(write(tmp_path / "a.jsonl", *map(claude, outputs)))
+    assert (tokens(calls), report.calls) == ((10, 310), 1)
+    assert report.repeated == len(outputs) - 1
+
+
+def test_a_history_copied_into_a_resumed_session_counts_once(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.jsonl", claude(2, sessionId="a"))
+    second = write(
+        tmp_path / "b.jsonl",
+        claude(310, sessionId="b"),
+        claude(5, sessionId="b", message={
+            "id": "msg_02", "model": "claude-opus-4-6",
+            "usage": {"input_tokens": 1, "output_tokens": 5}}),
+    )  # fmt: skip
+    calls, _ = read(first, second)
+    assert tokens(calls) == (11, 315)
+    assert calls[0].session == "b"
+
+
+def test_a_response_counts_once_whichever_logs_have_it(tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / "response.jsonl", COMPLETION),
+        write(tmp_path / "batch.jsonl", {"id": "batch_req_1", "custom_id": "1", "error": None,
+              "response": {"status_code": 200, "body": COMPLETION}}),
+        write(tmp_path / "stream.jsonl", chunk("", COMPLETION["usage"])),
+        write(tmp_path / "spans.jsonl",
+              exported(span("chat", "a", **genai(19, 10, **{
+                  "gen_ai.response.id": COMPLETION["id"]})))),
+        write(tmp_path / "gateway.jsonl", {
+            "request_id": COMPLETION["id"], "call_type": "acompletion", "model": "gpt-4o",
+            "startTime": "2025-01-24 09:20:46", "prompt_tokens": 19, "completion_tokens": 10}),
+    ]  # fmt: skip
+    calls, report = read(*files)
+    assert (tokens(calls), report.repeated) == ((19, 10), 4)
+
+
+def test_an_id_that_a_server_gives_again_is_of_another_call(tmp_path: Path) -> None:
+    # Ollama draws its ids from 999.
+    calls, _ = read(
+        write(
+            tmp_path / "a.jsonl",
+            COMPLETION | {"id": "chatcmpl-7", "created": 1_741_569_952},
+            COMPLETION | {"id": "chatcmpl-7", "created": 1_741_569_953},
+        )
+    )
+    assert len(calls) == 2
+
+
+def codex(session: str, root: str | None, *totals: int) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = [{"type": "session_meta", "payload": {"id": session}}]
+    if root is not None:
+        lines.append({"type": "session_meta", "payload": {"id": root}})
+    before = 0
+    for total in totals:
+        counts = {"input_tokens": total, "output_tokens": 1}
+        last = {"input_tokens": total - before, "output_tokens": 1}
+        info = {"total_token_usage": counts, "last_token_usage": last}
+        lines.append({"type": "event_msg", "timestamp": f"2026-01-02T03:04:{len(lines):02}Z",
+                      "payload": {"type": "token_count", "info": info}})  # fmt: skip
+        before = total
+    return lines
+
+
+def test_the_history_of_a_codex_fork_counts_once(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.jsonl", *codex("a", None, 100, 250))
+    fork = write(tmp_path / "b.jsonl", *codex("b", "a", 100, 250, 600))
+    other = write(tmp_path / "c.jsonl", *codex("c", None, 100))
+    calls, report = read(first, fork, other)
+    assert [call.counts and call.counts.input_tokens for call in calls] == [100, 150, 350, 100]
+    assert report.repeated == 2
+
+
+@pytest.mark.parametrize("name", [name for name, like in FILES.items() if like.calls])
+def test_a_copy_of_a_file_adds_nothing(name: str, tmp_path: Path) -> None:
+    whole = read(DATA / name)[0]
+    copies = [tmp_path / f"copy-{name}", tmp_path / f"{name}.gz"]
+    shutil.copy(DATA / name, copies[0])
+    content = (DATA / name).read_bytes()
+    copies[1].write_bytes(content if name.endswith(".gz") else gzip.compress(content))
+    calls, _ = read(DATA / name, *copies)
+    assert tokens(calls) == tokens(whole)
+
+
+def test_what_a_grown_copy_of_a_table_has_more_is_added(tmp_path: Path) -> None:
+    rows = (DATA / "azure_trace.csv").read_text("utf-8").splitlines(keepends=True)
+    early, late = tmp_path / "early.csv", tmp_path / "late.csv"
+    early.write_text("".join(rows[:10]), "utf-8")
+    late.write_text("".join(rows), "utf-8")
+    assert len(read(early, late)[0]) == 20
+    # Rows that look the same are calls of their own.
+    early.write_text(rows[0] + rows[1] * 3, "utf-8")
+    assert len(read(early)[0]) == 3
+
+
+def test_identities_beyond_memory_are_known_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "IN_MEMORY", 50)
+    monkeypatch.setattr(once, "HELD", 10)
+    many = [COMPLETION | {"id": f"chatcmpl-{number:024}"} for number in range(1000)]
+    calls, report = read(write(tmp_path / "a.jsonl", *many, *many))
+    assert (len(calls), report.repeated) == (1000, 1000)
+    assert [call.response_id for call in calls] == [one["id"] for one in many]
+
+
+# With a ledger.
+
+
+def test_every_call_keeps_its_own_time_in_the_ledger(tmp_path: Path) -> None:
+    ledger = tmp_path / "energy.jsonl"
+    record_log(DATA / "azure_trace.csv", ledger=ledger, default_model="gpt-4o")
+    times = [entry.recorded_at for entry in read_ledger(ledger)]
+    assert times[0] == datetime(2023, 11, 16, 18, 17, 3, 979960, tzinfo=UTC)
+    assert times == sorted(times)
+    assert {time.date().isoformat() for time in times} == {"2023-11-16"}
+    # What was recorded as it ended has the time of its line.
+    Tracker(ledger=ledger).record(
+        model="gpt-4o", usage={"prompt_tokens": 1, "completion_tokens": 1}
+    )
+    *_, last = read_ledger(ledger)
+    assert (last.record.ended_at, last.recorded_at.year >= 2025) == (None, True)
+
+
+def test_the_end_of_a_call_needs_its_zone() -> None:
+    with pytest.raises(ConfigurationError, match="ended_at must be a datetime with its zone"):
+        Tracker().record(model="gpt-4o", usage=None, ended_at=datetime(2026, 1, 2))
+
+
+def sums(ledger: Path) -> Totals:
+    totals = Totals()
+    for entry in read_ledger(ledger):
+        totals.add(entry.record)
+    return totals
+
+
+SOURCES = [name for name, like in FILES.items() if like.calls]
+
+
+@pytest.mark.filterwarnings("ignore::energy_tracking.EnergyTrackingWarning")
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_same_file_into_the_same_ledger_adds_nothing(name: str, tmp_path: Path) -> None:
+    ledger = tmp_path / "energy.jsonl"
+    first = record_log(DATA / name, ledger=ledger)
+    before = ledger.read_bytes()
+    assert record_log(DATA / name, ledger=ledger) == Totals()
+    assert ledger.read_bytes() == before
+    assert sums(ledger) == first
+    assert (first.calls, first.input_tokens) == (FILES[name].calls, FILES[name].tokens[0])
+
+
+@pytest.mark.filterwarnings("ignore::energy_tracking.EnergyTrackingWarning")
+def test_a_run_that_was_interrupted_ends_with_the_same_totals(tmp_path: Path) -> None:
+    files = [DATA / name for name in SOURCES]
+    whole, ledger = tmp_path / "whole.jsonl", tmp_path / "energy.jsonl"
+    record_log(*files, ledger=whole)
+
+    left = iter(range(17))
+
+    def interrupt(record: object) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record_log(*files, ledger=ledger, on_record=interrupt)
+    assert 0 < sums(ledger).calls < sums(whole).calls
+    record_log(*files, ledger=ledger)
+    assert sums(ledger) == sums(whole)
+
+
+@pytest.mark.filterwarnings("ignore::energy_tracking.EnergyTrackingWarning")
+def test_live_tracking_back_fill_and_its_ledger_agree(tmp_path: Path) -> None:
+    ledger = tmp_path / "energy.jsonl"
+    files = [DATA / name for name in SOURCES]
+    totals = record_log(*files, ledger=ledger, default_model="gpt-4o")
+    tracker = Tracker(default_model="gpt-4o")
+    with energy_session() as session:
+        for call in read_logs(files):
+            if call.is_call:
+                tracker.record(model=call.model, usage=call.usage, error_type=call.error_type)
+    assert session.totals == totals
+    assert sums(ledger) == totals
+    # The ledger is a log, too.
+    assert record_log(ledger, default_model="gpt-4o") == totals
+
+
+def test_a_ledger_of_live_calls_is_not_given_their_log(tmp_path: Path) -> None:
+    ledger = tmp_path / "energy.jsonl"
+    Tracker(ledger=ledger).record(
+        model=COMPLETION["model"], usage=COMPLETION["usage"], response_id=COMPLETION["id"]
+    )
+    path = write(tmp_path / "log.jsonl", COMPLETION, COMPLETION | {"id": "chatcmpl-" + "0" * 24})
+    assert record_log(path, ledger=ledger).calls == 1
+
+
+# The command.
+
+
+def test_the_command_says_what_was_counted_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = next(documents for row, documents, _ in SAMPLES if row == "litellm")
+    path = write(tmp_path / "log.jsonl", *gateway, COMPLETION, COMPLETION)
+    assert main(["backfill", str(path), str(DATA / "openai_usage_page.json")]) == 0
+    shown = capsys.readouterr()
+    assert ": 2 calls, " in shown.out
+    assert shown.err.splitlines() == [
+        "energy-tracking: 1 sum left out, as a sum is no call: 1 over 470 requests",
+        "energy-tracking: 1 answer from a cache: no model ran, 0 J",
+        "energy-tracking: 1 copy of calls that were counted already left out",
+    ]
+    ledger = str(tmp_path / "energy.jsonl")
+    assert main(["backfill", str(path), "--ledger", ledger]) == 0
+    capsys.readouterr()
+    assert main(["backfill", str(path), "--ledger", ledger]) == 0
+    assert (
+        "energy-tracking: 2 calls left out that the ledger has already" in capsys.readouterr().err
+    )
+
+
+def test_the_command_fails_where_nothing_was_recognised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "log.jsonl", {"tok_in": 10, "tok_out": 20, "llm": "gpt-4o"})
+    assert main(["backfill", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert ": 0 calls, " in shown.out
+    assert "nothing recognised; its first entry has 'tok_in', 'tok_out', 'llm'; " in shown.err
+    columns = "input=tok_in,output=tok_out,model=llm"
+    assert main(["backfill", str(path), "--columns", columns]) == 0
+    shown = capsys.readouterr()
+    assert (": 1 call, " in shown.out, shown.err) == (True, "")
+    assert main(["backfill", str(path), "--columns", "tok_in"]) == 2
+    assert "--columns must be pairs such as input=NAME,output=NAME" in capsys.readouterr().err
+    assert main(["backfill", str(path), "--strict"]) == 2
+    assert "log.jsonl, line 1: no token counts" in capsys.readouterr().err
+
+
+def test_record_log_warns_of_sums_and_of_what_it_cannot_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", COMPLETION, {"x": 1})
+    with pytest.warns(EnergyTrackingWarning) as caught:
+        assert record_log(path, DATA / "swe_agent.traj").calls == 1
+    assert [str(warning.message) for warning in caught] == [
+        f"{path}: 1 entry left out: no token counts (first: line 2)",
+        "1 sum left out, as a sum is no call: 1 over 12 requests",
+    ]
