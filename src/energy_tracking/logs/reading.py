@@ -128,7 +128,7 @@ class _Reading:
             counts.input_tokens > LARGEST_INPUT or counts.output_tokens > LARGEST_OUTPUT
         ):  # fmt: skip
             call.requests = None
-        if call.identity is None:
+        if call.identity is None or not _is_hashable(call.identity):
             call.identity = (numbering.number(call),)
         admitted = self._once.admit(call)
         return None if admitted is None else self._count(admitted)
@@ -177,6 +177,15 @@ class _Numbering:
 
 
 _ROW = Struct("<dqq")
+
+
+def _is_hashable(identity: tuple[object, ...]) -> bool:
+    """Whether ids are what ids can be; a damaged log may have lists in their place."""
+    try:
+        hash(identity)
+    except TypeError:
+        return False
+    return True
 
 
 class _Entries:

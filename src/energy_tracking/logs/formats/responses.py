@@ -58,9 +58,8 @@ def usage_in_body(body: Document) -> Counts | None:
             counts = read(body)
             if counts is not None:
                 break
-    elif isinstance(counts, TokenUsage) and counts.repairs and _has_huge_count(raw):
-        return sum_in(raw)
-    return counts
+    is_odd = counts is None or (isinstance(counts, TokenUsage) and bool(counts.repairs))
+    return sum_in(raw) if is_odd and _has_huge_count(raw) else counts
 
 
 def _has_huge_count(raw: object) -> bool:

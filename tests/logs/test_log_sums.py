@@ -1,0 +1,127 @@
+"""A sum over several requests is no call: it has its requests, its mean and its own range."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking import Tracker
+from energy_tracking.estimation import Estimation
+from energy_tracking.logs.logged import LoggedCall, PlainCounts
+from energy_tracking.logs.reading import read_logs
+from energy_tracking.logs.sum_energy import SPREAD, estimate_sum
+from energy_tracking.settings import Settings
+from log_samples import DATA, SHARED
+
+
+def estimation(method: str = "reference") -> Estimation:
+    return Estimation(Settings.load({"method": method}))
+
+
+def one(path: Path) -> LoggedCall:
+    (call,) = read_logs([path])
+    return call
+
+
+def write(path: Path, document: Any) -> Path:
+    path.write_text(json.dumps(document), "utf-8")
+    return path
+
+
+def joules(usage: dict[str, int], model: str = "gpt-4o-mini") -> float:
+    energy = Tracker().record(model=model, usage=usage).total_energy_joules
+    assert energy is not None
+    return energy
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 50_000_000, "completion_tokens": 2_000_000},
+        {"prompt_tokens": 5_000_000_000, "completion_tokens": 10},
+        {"prompt_tokens": 10, "completion_tokens": 5_000_000},
+        {"input_tokens": 7_000_000_000, "output_tokens": 9_000_000_000},
+    ],
+)
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_more_tokens_than_any_model_takes_are_no_call(
+    usage: dict[str, int], is_nested: bool, tmp_path: Path
+) -> None:
+    document = {"usage": usage} if is_nested else usage
+    call = one(write(tmp_path / "log.json", {"model": "gpt-4o"} | document))
+    assert (call.is_call, call.requests) == (False, None)
+    assert call.usage is not None
+    assert [call.usage.input_tokens, call.usage.output_tokens] == list(usage.values())
+    assert estimate_sum(call, estimation()) is None
+
+
+def test_the_largest_context_there_is_is_a_call(tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 10_000_000, "completion_tokens": 128_000}
+    assert one(write(tmp_path / "log.json", {"model": "llama-4-scout"} | usage)).is_call
+
+
+def test_a_sum_has_the_energy_of_its_requests_at_their_mean() -> None:
+    # 470 requests, 141,201 and 9,756 tokens: 300.43 and 20.76 each.
+    estimate = estimate_sum(one(DATA / "openai_usage_page.json"), estimation())
+    assert estimate is not None
+    assert estimate.requests == 470
+    least = 470 * joules({"prompt_tokens": 300, "completion_tokens": 20})
+    most = 470 * joules({"prompt_tokens": 301, "completion_tokens": 21})
+    assert least < estimate.total_energy_joules < most
+
+
+def test_a_sum_of_equal_requests_has_the_energy_of_each(tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 500}
+    row = {"model": "gpt-4o-mini", "requests": 7} | {name: 7 * n for name, n in usage.items()}
+    estimate = estimate_sum(one(write(tmp_path / "log.json", row)), estimation())
+    assert estimate is not None
+    assert estimate.total_energy_joules == pytest.approx(7 * joules(usage), rel=1e-12)
+
+
+def test_the_range_of_a_sum_has_room_for_the_spread_of_lengths() -> None:
+    estimate = estimate_sum(one(DATA / "openai_usage_page.json"), estimation())
+    assert estimate is not None
+    mean = estimate.mean
+    low = estimate.total_energy_low_joules / estimate.total_energy_joules
+    high = estimate.total_energy_high_joules / estimate.total_energy_joules
+    own = mean.total_energy_joules
+    assert low == pytest.approx(mean.total_energy_low_joules / own * SPREAD[0], rel=0.03)
+    assert high == pytest.approx(mean.total_energy_high_joules / own * SPREAD[1], rel=0.03)
+
+
+TRACES = [
+    "azure2023_AzureLLMInferenceTrace_code.csv",
+    "azure2023_AzureLLMInferenceTrace_conv.csv",
+    "mooncake_conversation_trace.jsonl",
+]
+
+
+@pytest.mark.skipif(
+    not (SHARED / "traces").exists(), reason="needs the request traces of ../shared/traces"
+)
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+@pytest.mark.parametrize("trace", TRACES)
+def test_real_requests_lie_in_the_spread_around_their_mean(trace: str, method: str) -> None:
+    calls = [call for call, _ in zip(read_logs([SHARED / "traces" / trace]), range(500))]  # noqa: B905
+    estimator = estimation(method)
+
+    def total(*entries: LoggedCall) -> float:
+        found = (estimator.estimate("gpt-4o-mini", None, call.usage) for call in entries)  # type: ignore[arg-type]
+        return sum(one.estimate.total_energy_joules for one in found if one.estimate)
+
+    counts = [call.counts for call in calls if isinstance(call.counts, PlainCounts)]
+    whole = LoggedCall(
+        model="gpt-4o-mini",
+        requests=len(counts),
+        counts=counts[0]._replace(
+            input_tokens=sum(one.input_tokens for one in counts),
+            cached_input_tokens=sum(one.cached_input_tokens for one in counts),
+            output_tokens=sum(one.output_tokens for one in counts),
+        ),
+    )
+    estimate = estimate_sum(whole, estimator)
+    assert estimate is not None
+    assert SPREAD[0] <= total(*calls) / estimate.total_energy_joules <= SPREAD[1]
