@@ -58,8 +58,7 @@ def record_log(
 
     Raises:
         OSError: A file cannot be read, or a path leads to none.
-        ConfigurationError: A setting or column is wrong, a profile is unknown, or a package is
-            missing that a file needs.
+        ConfigurationError: A setting or column is wrong, or a profile is unknown.
         UnreadableLogError: Reading is strict, and an entry cannot be read.
     """
     tracker = Tracker(**arguments | {"spans": "off"})
@@ -104,7 +103,7 @@ class Backfill:
 
         Raises:
             OSError: A file cannot be read, or a path leads to none.
-            ConfigurationError: A column is wrong, or a package is missing.
+            ConfigurationError: A column is wrong.
             UnreadableLogError: Reading is strict, and an entry cannot be read.
         """
         for call in self.calls(paths):

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
-from energy_tracking.errors import ConfigurationError
 from energy_tracking.logs.decoding import NOT_JSON, decode, iterate_documents
 
 STANDARD_INPUT = "-"
@@ -52,8 +51,8 @@ _BOMS = (
 )
 
 
-class DamagedFileError(Exception):
-    """A file ends too early, or cannot be unpacked."""
+class UnreadableFileError(Exception):
+    """A file ends too early, cannot be unpacked, or needs a package that is missing."""
 
 
 def find_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
@@ -97,8 +96,8 @@ def read_documents(path: str) -> Documents:
 
     Raises:
         OSError: The file cannot be read.
-        DamagedFileError: It ends too early, or cannot be unpacked.
-        ConfigurationError: A package is missing that this kind of file needs.
+        UnreadableFileError: It ends too early, cannot be unpacked, or needs a package that is
+            missing.
     """
     with ExitStack() as opened:
         if path == STANDARD_INPUT:
@@ -108,9 +107,9 @@ def read_documents(path: str) -> Documents:
         try:
             yield from _documents_of(stream, path)
         except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-            raise DamagedFileError(f"the file is damaged: {error}") from error
+            raise UnreadableFileError(f"the file is damaged: {error}") from error
         except (UnicodeError, csv.Error, NotImplementedError) as error:
-            raise DamagedFileError(f"the file cannot be decoded: {error}") from error
+            raise UnreadableFileError(f"the file cannot be decoded: {error}") from error
 
 
 def _documents_of(stream: BinaryIO, path: str) -> Documents:
@@ -150,6 +149,7 @@ def kind_of(head: bytes) -> str:
     return "table" if not has_objects and delimiter_of(first) else "json lines"
 
 
+_EVENT_FIELDS = frozenset({b"", b"event", b"id", b"retry"})
 _EVENT = re.compile(rb"(?:data|event|id|retry)?:[ \t]?")
 _HISTORY = re.compile(rb"^(?:# aider chat started at|> Tokens: \S+ sent)", re.MULTILINE)
 _NAME = re.compile(r"[^\W\d][\w .:()/#%-]*")
@@ -178,10 +178,13 @@ def _json_lines(stream: BinaryIO) -> Documents:
 
 def _server_sent_events(stream: BinaryIO) -> Documents:
     for number, line in enumerate(stream, 1):
-        name, _, data = line.partition(b":")
+        name, separator, data = line.partition(b":")
         data = data.strip()
-        if name == b"data" and data and data != b"[DONE]":
-            yield number, decode(data)
+        if name == b"data":
+            if data and data != b"[DONE]":
+                yield number, decode(data)
+        elif not (separator and name in _EVENT_FIELDS) and not line.isspace():
+            yield number, decode(line)
 
 
 def _history(stream: BinaryIO) -> Documents:
@@ -243,14 +246,14 @@ def _zstd(stream: BinaryIO, path: str) -> Documents:
         try:
             import zstandard
         except ImportError:
-            raise ConfigurationError(_needs(path, "zstandard")) from None
+            raise UnreadableFileError(_needs("zstandard")) from None
         decompressor = zstandard.ZstdDecompressor()
         opened = decompressor.stream_reader(stream, read_across_frames=True)
         errors = zstandard.ZstdError
     try:
         yield from _documents_of(io.BufferedReader(opened), path)
     except errors as error:
-        raise DamagedFileError(f"the file is damaged: {error}") from error
+        raise UnreadableFileError(f"the file is damaged: {error}") from error
 
 
 def _zip(stream: BinaryIO, path: str) -> Documents:
@@ -270,14 +273,14 @@ def _parquet(stream: BinaryIO, path: str) -> Documents:
     try:
         import duckdb
     except ImportError:
-        raise ConfigurationError(_needs(path, "duckdb")) from None
+        raise UnreadableFileError(_needs("duckdb")) from None
     if not os.path.isfile(path):
-        raise ConfigurationError(f"{path}: Parquet must be a file of its own; unpack it first")
+        raise UnreadableFileError("Parquet must be a file of its own; unpack it first")
     with duckdb.connect() as connection:
         try:
             result = connection.execute("SELECT * FROM read_parquet(?)", [glob.escape(path)])
         except duckdb.Error as error:
-            raise DamagedFileError(f"the file is damaged: {error}") from error
+            raise UnreadableFileError(f"the file is damaged: {error}") from error
         names = [column[0] for column in result.description or ()]
         number = 0
         while rows := result.fetchmany(PARQUET_ROWS):
@@ -286,8 +289,8 @@ def _parquet(stream: BinaryIO, path: str) -> Documents:
                 yield number, dict(zip(names, row, strict=True))
 
 
-def _needs(path: str, package: str) -> str:
-    return f"{path}: needs the package {package!r}; install: pip install 'energy-tracking[report]'"
+def _needs(package: str) -> str:
+    return f"it needs the package {package!r}; install: pip install 'energy-tracking[report]'"
 
 
 _PACKED: tuple[tuple[bytes, Callable[[BinaryIO, str], Documents]], ...] = (

@@ -16,7 +16,7 @@ from typing import Any
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.logs.decoding import NOT_JSON
-from energy_tracking.logs.files import DamagedFileError, find_files, read_documents
+from energy_tracking.logs.files import UnreadableFileError, find_files, read_documents
 from energy_tracking.logs.formats import (
     FORMATS,
     LogFile,
@@ -59,7 +59,7 @@ def read_logs(
 
     Raises:
         OSError: A file cannot be read, or a path leads to none.
-        ConfigurationError: A column is named that there is none of, or a package is missing.
+        ConfigurationError: A column is named that there is none of.
         UnreadableLogError: Reading is strict, and an entry cannot be read.
     """
     for name in columns or ():
@@ -102,7 +102,7 @@ class _Reading:
                     admitted = self._admit(call, file, numbering)
                     if admitted is not None:
                         yield admitted
-        except DamagedFileError as error:
+        except UnreadableFileError as error:
             file.leave_out(str(error))
         for row in FORMATS:
             if row.finish is not None:
