@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -76,6 +77,108 @@ def test_every_dialect_is_read(field: str, name: str) -> None:
     assert getattr(facts.usage, field) == told
     assert (facts.usage.input_tokens, facts.usage.output_tokens) == (120, 80)
     assert facts.usage.repairs == ()
+
+
+# What instrumentations that run beside each other put on one span: the first of each is right.
+PRECEDENCE: list[tuple[str, list[str]]] = [
+    (
+        "input_tokens",
+        [
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.prompt_tokens",
+            "llm.token_count.prompt",
+            "llm.usage.prompt_tokens",
+        ],
+    ),
+    (
+        "output_tokens",
+        [
+            "gen_ai.usage.output_tokens",
+            "gen_ai.usage.completion_tokens",
+            "llm.token_count.completion",
+            "llm.usage.completion_tokens",
+        ],
+    ),
+    (
+        "cached_input_tokens",
+        [
+            "gen_ai.usage.cache_read.input_tokens",
+            "gen_ai.usage.cache_read_input_tokens",
+            "gen_ai.usage.details.cache_read_tokens",
+            "llm.token_count.prompt_details.cache_read",
+        ],
+    ),
+    (
+        "reasoning_tokens",
+        [
+            "gen_ai.usage.reasoning.output_tokens",
+            "gen_ai.usage.reasoning_tokens",
+            "gen_ai.usage.details.reasoning_tokens",
+            "llm.token_count.completion_details.reasoning",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize(("field", "names"), PRECEDENCE)
+def test_of_several_counts_on_one_span_the_most_reliable_is_read(
+    field: str, names: list[str], is_reversed: bool
+) -> None:
+    others = {
+        other[0]: count
+        for key, other in PRECEDENCE
+        if key != field
+        for count in [{"input_tokens": 900, "output_tokens": 900}.get(key)]
+        if count is not None
+    }
+    for first, expected in enumerate(names):
+        values = {name: 100 + names.index(name) for name in names[first:]}
+        given = dict(reversed(values.items())) if is_reversed else values
+        facts = span_facts({"gen_ai.operation.name": "chat"} | others | given)
+        assert facts is not None
+        assert getattr(facts.usage, field) == 100 + names.index(expected)
+
+
+@pytest.mark.parametrize(
+    ("fact", "better", "worse"),
+    [
+        ("request_model", "gen_ai.request.model", "llm.request.model"),
+        ("response_model", "gen_ai.response.model", "llm.model_name"),
+        ("response_model", "llm.model_name", "embedding.model_name"),
+        ("provider", "gen_ai.provider.name", "gen_ai.system"),
+        ("provider", "gen_ai.system", "llm.provider"),
+        ("provider", "llm.provider", "llm.system"),
+    ],
+)
+def test_of_several_names_on_one_span_the_most_reliable_is_read(
+    fact: str, better: str, worse: str
+) -> None:
+    counts = {name: value for name, value in CHAT_SPAN.items() if "usage" in name}
+    for attributes in ({better: "better", worse: "worse"}, {worse: "worse", better: "better"}):
+        facts = span_facts(counts | attributes)
+        assert facts is not None
+        assert getattr(facts, fact) == "better"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "operation"),
+    [
+        ({"gen_ai.operation.name": "invoke_agent", "openinference.span.kind": "LLM"}, None),
+        ({"gen_ai.operation.name": "embeddings", "openinference.span.kind": "LLM"}, "embeddings"),
+        ({"openinference.span.kind": "CHAIN", "llm.request.type": "chat"}, None),
+        ({"traceloop.span.kind": "workflow", "llm.request.type": "chat"}, None),
+        ({"langfuse.observation.type": "generation"}, "chat"),
+        ({"langfuse.observation.type": "agent"}, None),
+        ({"mlflow.spanType": '"EMBEDDING"'}, "embeddings"),
+    ],
+)
+def test_of_several_kinds_on_one_span_the_most_reliable_decides(
+    attributes: dict[str, str], operation: str | None
+) -> None:
+    counts = {name: value for name, value in CHAT_SPAN.items() if "usage" in name}
+    facts = span_facts(counts | attributes)
+    assert (facts and facts.operation) == operation
 
 
 def test_a_raw_usage_tells_what_the_counts_leave_out() -> None:
@@ -167,6 +270,42 @@ def test_a_response_is_counted_once_however_many_spans_tell_of_it(bench: Bench) 
             ).end()
     assert session.totals.calls == 1
     assert bench.energies["second"] is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "response_id", "calls"),
+    [(0, None, 1), (1.2, None, 2), (0, "7", 1), (1.2, "7", 1), (2.3, "7", 2)],
+)
+def test_a_report_of_a_call_comes_within_a_time(
+    bench: Bench, seconds: float, response_id: str | None, calls: int
+) -> None:
+    output = 1000 + int(seconds * 10) + (response_id is None)
+    attributes = CHAT_SPAN | {"gen_ai.usage.output_tokens": output}
+    if response_id is not None:
+        attributes["gen_ai.response.id"] = response_id
+    with Session() as session:
+        bench.tracer.start_span("first", attributes=attributes).end()
+        time.sleep(seconds)
+        another = bench.tracer_provider.get_tracer("another.instrumentation")
+        another.start_span("second", attributes=attributes).end()
+    assert session.totals.calls == calls
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"gen_ai.usage.input_tokens": 121},
+        {"gen_ai.usage.output_tokens": 778},
+        {"gen_ai.request.model": "gpt-4o-mini"},
+    ],
+)
+def test_another_model_or_count_is_no_report(bench: Bench, other: dict[str, Any]) -> None:
+    attributes = CHAT_SPAN | {"gen_ai.usage.output_tokens": 777}
+    with Session() as session:
+        bench.tracer.start_span("first", attributes=attributes).end()
+        another = bench.tracer_provider.get_tracer("another.instrumentation")
+        another.start_span("second", attributes=attributes | other).end()
+    assert session.totals.calls == 2
 
 
 def test_alike_calls_of_one_instrumentation_all_count(bench: Bench) -> None:
