@@ -134,6 +134,23 @@ async def test_the_error_of_a_stream_is_the_one_that_the_caller_saw(
     await flavour.call(stream.close)
 
 
+@pytest.mark.parametrize("last", [[], [DONE]], ids=["without a last event", "with it"])
+@pytest.mark.parametrize("way", ["read", "raw"])
+async def test_a_stream_that_is_read_to_its_end_has_no_error(
+    flavour: Flavour, loopback: Loopback, watch: Watch, last: list[Any], way: str
+) -> None:
+    loopback.serve(sse(*chat_chunks("Hello", "!"), *last))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    if way == "raw":
+        create = client.chat.completions.with_streaming_response.create
+        async with flavour.entered(create(**STREAM)) as response:
+            _ = [line async for line in flavour.items(response.iter_lines())]
+    else:
+        stream = await flavour.call(client.chat.completions.create, **STREAM)
+        _ = [chunk async for chunk in flavour.items(stream)]
+    assert (watch.record.status, watch.record.error_type) == ("estimated", None)
+
+
 # --- which SDK it is made with ------------------------------------------------------------
 
 ANEW = """

@@ -190,8 +190,10 @@ class _Pieces:
 
 
 def _is_of_the_call(error: BaseException | None) -> bool:
-    if error is None or isinstance(error, CancelledError):
-        return error is not None
+    if error is None or isinstance(error, StopIteration | StopAsyncIteration):
+        return False
+    if isinstance(error, CancelledError):
+        return True
     # The traceback reaches from here inwards: its first frame is who is closing.
     frame = error.__traceback__
     closing = frame and frame.tb_frame.f_globals.get("__name__", "")
