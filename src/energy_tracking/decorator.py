@@ -40,6 +40,7 @@ from energy_tracking.lifecycle import (
     open_calls,
     run_deferred,
 )
+from energy_tracking.settings import document_settings
 from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
@@ -68,6 +69,7 @@ def track_energy(function: Function, /) -> Function: ...
 def track_energy(
     function: None = None, /, *, name: str | None = None, **arguments: Unpack[TrackerArguments]
 ) -> Callable[[Function], Function]: ...
+@document_settings
 def track_energy(
     function: Callable[..., Any] | None = None,
     /,
@@ -91,7 +93,7 @@ def track_energy(
     Args:
         function: The function, where the decorator is used without parentheses.
         name: Name of the span; the function's qualified name by default.
-        **arguments: Settings, see the README's table, and what ``Tracker`` takes. They
+        **arguments: The settings below, and what ``Tracker`` takes. They
             hold for the function's own span and for returned responses; calls of a
             tracked client keep that client's settings.
 

@@ -20,8 +20,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from functools import cache
+from inspect import cleandoc
 from ipaddress import ip_address
-from typing import Any, TypedDict
+from textwrap import fill
+from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
@@ -399,6 +402,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise ConfigurationError(must_be(named("expert_parallel"), what, experts))
 
 
+Documented = TypeVar("Documented")
+
 SERVING_SETTINGS = tuple(
     setting.name for setting in fields(Settings) if setting.metadata["is_of_serving"]
 )
@@ -444,3 +449,21 @@ def settings_rows() -> list[tuple[str, str, str, str]]:
         default_text = "" if default in (None, ()) else str(default)
         rows.append((setting.name, variable(setting.name), default_text, meaning))
     return rows
+
+
+def document_settings(documented: Documented) -> Documented:
+    """Add every setting to the docstring of what takes them, for ``help()``."""
+    if documented.__doc__:  # python -OO has none
+        documented.__doc__ = f"{cleandoc(documented.__doc__)}\n\nSettings:\n{_settings_text()}"
+    return documented
+
+
+@cache
+def _settings_text() -> str:
+    """The settings as paragraphs: argument, environment variable, meaning, default."""
+    paragraphs = []
+    for name, in_environment, default, meaning in settings_rows():
+        text = f"{name} ({in_environment}): {meaning.replace('`', '')}"
+        text += f"; default: {default}" if default else ""
+        paragraphs.append(fill(text, 88, initial_indent="    ", subsequent_indent=" " * 8))
+    return "\n".join(paragraphs) + "\n"

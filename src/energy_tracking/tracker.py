@@ -49,7 +49,7 @@ from energy_tracking.lifecycle import (
     run_deferred,
 )
 from energy_tracking.profiles.catalogue import Catalogue
-from energy_tracking.settings import SettingArguments, Settings, naming
+from energy_tracking.settings import SettingArguments, Settings, document_settings, naming
 from energy_tracking.telemetry.pipelines import Reported
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.terminal import printable
@@ -74,11 +74,12 @@ class TrackerArguments(SettingArguments, ProviderArguments, total=False):
     on_error: ErrorHandler | None
 
 
+@document_settings
 class Tracker:
     """Estimates each call and delivers its record to session, span, ledger and sink.
 
     Args:
-        **arguments: Settings, and ``catalogue`` (profiles in place of the process-wide
+        **arguments: The settings below, and ``catalogue`` (profiles in place of the process-wide
             ones), ``tracer_provider``, ``meter_provider`` (in place of the global ones),
             ``on_record`` (called with every record), ``on_error`` (called with errors
             inside the library; by default each kind is logged once).

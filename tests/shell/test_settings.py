@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pydoc
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,14 @@ from typing import Any
 
 import pytest
 
-from energy_tracking import ConfigurationError, EnergyTrackingWarning, Tracker
+from energy_tracking import (
+    ConfigurationError,
+    EnergyTrackingWarning,
+    Tracker,
+    instrument_openai,
+    track_energy,
+    wrap_openai,
+)
 from energy_tracking.errors import shown
 from energy_tracking.estimator import ATTENTION_MODES, METHODS
 from energy_tracking.settings import (
@@ -389,3 +397,12 @@ print(ours, sorted(heavy))
         check=True,
     )
     assert (done.stdout.strip(), done.stderr) == ("[] []", "")
+
+
+@pytest.mark.parametrize("takes_settings", [Tracker, wrap_openai, instrument_openai, track_energy])
+def test_help_lists_every_setting_with_variable_meaning_and_default(takes_settings: Any) -> None:
+    text = " ".join(pydoc.plain(pydoc.render_doc(takes_settings)).split())
+    text = text.replace(" | ", " ")
+    for name, in_environment, default, meaning in settings_rows():
+        said = f"{name} ({in_environment}): {meaning.replace('`', '')}"
+        assert said + (f"; default: {default}" if default else "") in text

@@ -13,6 +13,7 @@ from energy_tracking.mocks import is_fake_client, is_mock, note_passed_through
 from energy_tracking.openai_client import hooks, sdk
 from energy_tracking.openai_client.sockets import follow_sockets
 from energy_tracking.openai_client.tracked import set_tracker, set_tracker_of_all
+from energy_tracking.settings import document_settings
 from energy_tracking.tracker import Tracker, TrackerArguments
 
 logger = logging.getLogger("energy_tracking")
@@ -20,6 +21,7 @@ logger = logging.getLogger("energy_tracking")
 ClientT = TypeVar("ClientT")
 
 
+@document_settings
 def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> ClientT:
     """Track every call of this client; returns the same client.
 
@@ -29,7 +31,7 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
 
     Args:
         client: The client. A mock or a fake of one is returned as it is.
-        **arguments: Settings, see the README's table, and what ``Tracker`` takes.
+        **arguments: The settings below, and what ``Tracker`` takes.
 
     Raises:
         TypeError: It is not an OpenAI client.
@@ -66,6 +68,7 @@ def unwrap_openai(client: ClientT) -> ClientT:
     return client
 
 
+@document_settings
 def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
     """Track every OpenAI client of this process, made before or after.
 
@@ -73,7 +76,7 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
     replaces the settings. It is also needed again where a program has imported openai anew.
 
     Args:
-        **arguments: Settings, see the README's table, and what ``Tracker`` takes.
+        **arguments: The settings below, and what ``Tracker`` takes.
 
     Raises:
         ConfigurationError: A setting is wrong.

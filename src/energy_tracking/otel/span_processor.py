@@ -81,7 +81,7 @@ class SpanEnricher:
         """Make a tracker for the calls of other instrumentations' spans.
 
         Args:
-            **arguments: Settings, see the README's table, and what ``Tracker`` takes.
+            **arguments: The settings of ``help(energy_tracking.Tracker)``, and what it takes.
 
         Raises:
             ConfigurationError: A setting is wrong.
