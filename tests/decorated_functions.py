@@ -7,6 +7,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from counts import the_only
 from energy_tracking import Tracker, track_energy
 from observed_calls import Watch
 
@@ -38,7 +39,7 @@ class Traced:
     @property
     def rollup(self) -> dict[str, Any]:
         """What the only function's span says of its calls."""
-        (span,) = self.functions
+        span = the_only(self.functions)
         prefix = "energy_tracking.rollup."
         attributes = dict(span.attributes or {})
         return {key.removeprefix(prefix): attributes[key] for key in attributes if prefix in key}

@@ -1,4 +1,4 @@
-"""What a tracked client tells, caught."""
+"""Records, spans and errors of tracked clients, kept for a test to look at."""
 
 from __future__ import annotations
 
@@ -60,14 +60,16 @@ class Watch:
     @property
     def record(self) -> CallRecord:
         """The only record."""
-        (record,) = self.records
-        return record
+        records = self.records
+        assert len(records) == 1, (records, self.errors)
+        return records[0]
 
     @property
     def attributes(self) -> dict[str, Any]:
         """The attributes of the only span."""
-        (span,) = self.spans
-        return dict(span.attributes or {})
+        spans = self.spans
+        assert len(spans) == 1, ([span.name for span in spans], self.records, self.errors)
+        return dict(spans[0].attributes or {})
 
 
 async def collect() -> None:

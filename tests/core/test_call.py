@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from counts import the_only
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord, CallRequest, Outcome
 from energy_tracking.estimator import estimate_usage
@@ -40,8 +41,7 @@ def closed_after(*data: object, stream: bool = True, error: BaseException | None
     for each in data:
         call.observe(each)
     call.close(error)
-    (record,) = records
-    return record
+    return the_only(records)
 
 
 def text(content: str) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def test_what_a_prompt_holds_beside_text_is_said_where_it_had_to_be_counted() ->
     call, records = new_call(prompt={"messages": [{"role": "user", "content": [image]}]})
     call.observe({"choices": [{"message": {"content": "x" * 43}}]})
     call.close()
-    (record,) = records
+    record = the_only(records)
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.input_image_tokens) == (772, 765)
     assert record.reason == "no usage in the response; an image is taken for 765 tokens"
@@ -258,7 +258,7 @@ def test_a_prompt_that_cannot_be_read_loses_no_call() -> None:
     call, records = new_call(prompt=Unreadable())
     call.observe({"choices": [{"message": {"content": "x" * 43}}]})
     call.close()
-    (record,) = records
+    record = the_only(records)
     assert (record.status, record.usage) == ("unestimated", None)
     assert record.reason == "the tokens cannot be read: RuntimeError"
 

@@ -22,6 +22,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from calls import SHAPES, Shape, attribute
+from counts import the_only
 from energy_tracking import (
     Session,
     instrument_openai,
@@ -199,7 +200,7 @@ async def test_a_call_in_flight_is_counted_by_who_saw_it_start(
         await _started(loopback)
         take(during)
         gate.set()
-        (answer,) = await asking
+        answer = the_only(await asking)
         assert answer.usage.total_tokens == 200
     else:
         loopback.serve(sse(FIRST, gate, *REST, DONE))

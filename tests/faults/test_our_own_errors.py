@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from calls import CHAT, SHAPES, Shape
+from counts import the_only
 from energy_tracking import CallRecord, Session, error_boundary, process_session, wrap_openai
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.estimation import Estimation
@@ -109,7 +110,7 @@ async def test_a_failing_sink_or_provider_of_the_user_is_not_the_callers_trouble
     loopback.serve(plain.answer)
     client = wrap_openai(flavour.client(loopback.base_url), **arguments)
     before = process_session().totals.calls
-    (answer,) = await plain.ask(flavour, client)
+    answer = the_only(await plain.ask(flavour, client))
     assert answer.usage.total_tokens == 200
     assert process_session().totals.calls == before + 1
     assert [type(error) for _, error in errors] == [OurError]

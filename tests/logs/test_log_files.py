@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from counts import the_only
 from energy_tracking import ConfigurationError, UnreadableLogError
 from energy_tracking.logs.files import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport
@@ -164,7 +165,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("wann,was,rein,raus,cache\n2026-01-02,gpt-4o,10,20,4\n", "utf-8")
     named = {"input": "rein", "output": "raus", "cached": "cache", "model": "was", "time": "wann"}
-    (call,) = read_logs([path], columns=named)
+    call = the_only(read_logs([path], columns=named))
     assert (call.model, str(call.time)) == ("gpt-4o", "2026-01-02 00:00:00+00:00")
     assert call.usage is not None
     assert (call.usage.input_tokens, call.usage.cached_input_tokens) == (10, 4)
@@ -174,7 +175,9 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
 def test_a_named_column_may_lie_inside_of_an_object(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps({"llm": {"in": 10, "out": 20}, "m": "gpt-4o"}), "utf-8")
-    (call,) = read_logs([path], columns={"input": "llm.in", "output": "llm.out", "model": "m"})
+    call = the_only(
+        read_logs([path], columns={"input": "llm.in", "output": "llm.out", "model": "m"})
+    )
     assert (call.model, tokens([call])) == ("gpt-4o", (10, 20))
 
 
@@ -254,7 +257,7 @@ def test_a_file_of_no_format_names_the_nearest_and_what_is_missing(tmp_path: Pat
     calls, unread, report = losses(path)
     assert (calls, unread) == (0, {"no token counts": (2, 1)})
     assert report.found_nothing
-    (missing,) = report.unrecognised.values()
+    missing = the_only(report.unrecognised.values())
     assert "its first entry has 'run_typ', 'modelInput', 'tok_in'" in missing
     assert "nearest: 'bedrock-batch' (no error or modelOutput)" in missing
     assert "--columns input=NAME,output=NAME" in missing

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from counts import the_only
 from energy_tracking import (
     CallRecord,
     ConfigurationError,
@@ -430,9 +431,9 @@ def test_the_ledger_the_sink_and_the_metrics_are_told_and_no_span_is_made(
     assert {record.session for record in read} == {"nightly"}
     assert "Hello!" not in ledger.read_text("utf-8")
     told = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]
-    (scope,) = told["resource_metrics"][0]["scope_metrics"]
+    scope = the_only(told["resource_metrics"][0]["scope_metrics"])
     metrics = {metric["name"]: metric["data"]["data_points"] for metric in scope["metrics"]}
-    (energy,) = metrics["energy_tracking.client.energy"]
+    energy = the_only(metrics["energy_tracking.client.energy"])
     assert energy["value"] == pytest.approx(totals.total_energy_joules)
 
 

@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from calls import CHAT
+from counts import the_only
 from energy_tracking import (
     ConfigurationError,
     EnergyBudgetExceeded,
@@ -215,7 +216,7 @@ async def test_a_warning_is_given_once_and_calls_go_on(
         await ask(flavour, client)
         await ask(flavour, client)
     assert session.totals.calls == 3
-    (message,) = caplog.messages
+    message = the_only(caplog.messages)
     assert message.startswith("session 'warned' has used ")
 
 

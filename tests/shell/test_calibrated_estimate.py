@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from calls import CHAT
+from counts import the_only
 from energy_tracking import (
     EnergyEstimate,
     Session,
@@ -220,7 +221,7 @@ def test_a_ledger_keeps_the_calibrated_number_and_what_it_assumed(
     path = tmp_path / "energy.jsonl"
     tracker = Tracker(**watch.arguments, ledger=path)
     record = tracker.record(model="gpt-4o", usage=USAGE)
-    (entry,) = read_ledger(path)
+    entry = the_only(read_ledger(path))
     assert entry.record.calibrated == record.calibrated
     assert entry.record.calibrated is not None
     assert entry.record.calibrated.assumed["weight_format"] == "fp8"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from counts import the_only
 from energy_tracking import Tracker, energy_session
 from energy_tracking.terminal import printable, with_known_signs
 
@@ -65,7 +66,7 @@ def test_a_ledger_is_shown_in_any_encoding(ledger: Path, encoding: str, format: 
     assert (shown.returncode, shown.stderr) == (0, b"")
     text = shown.stdout.decode(encoding)
     if format == "json":
-        (group,) = json.loads(text)["groups"]
+        group = the_only(json.loads(text)["groups"])
         assert group["model"] == "größe-🔎"
     else:
         assert r"\U0001f50e" in text

@@ -26,6 +26,7 @@ from openai.types.chat import ChatCompletion
 from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, StatusCode
 
 from calls import CHAT, STREAM
+from counts import the_only
 from decorated_functions import USAGE, Traced
 from energy_tracking import (
     Session,
@@ -121,10 +122,10 @@ async def test_calls_inside_are_children_and_add_up(
     with energy_session("around") as session:
         result = await flavour.call(function)
         if not isinstance(result, str):
-            (result,) = [item async for item in flavour.items(result)]
+            result = the_only([item async for item in flavour.items(result)])
         assert current_session() == session
     assert result == "done"
-    (span,) = traced.functions
+    span = the_only(traced.functions)
     assert len(traced.leaves) == 2
     for leaf in traced.leaves:
         assert leaf.parent is not None

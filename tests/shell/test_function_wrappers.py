@@ -24,6 +24,7 @@ from unittest.mock import AsyncMock, MagicMock, create_autospec
 import pytest
 from openai.types.chat import ChatCompletion
 
+from counts import the_only
 from decorated_functions import USAGE, Traced
 from energy_tracking import (
     Tracker,
@@ -40,7 +41,7 @@ from loopback import chat_completion
 def assert_rolled_up(traced: Traced, calls: int) -> None:
     """The only function's span is the parent of all its calls and holds their number."""
     assert traced.rollup["calls"] == calls
-    (span,) = traced.functions
+    span = the_only(traced.functions)
     parents = [leaf.parent and leaf.parent.span_id for leaf in traced.leaves]
     assert parents == [span.context.span_id] * calls
 
@@ -432,7 +433,7 @@ def test_an_iterator_is_left_alone_and_that_its_calls_are_missing_is_said_once(
     function = traced.decorate(start)
     returned = [function(), function()]
     assert all(ours is theirs for ours, theirs in zip(returned, made, strict=True))
-    (record,) = caplog.records
+    record = the_only(caplog.records)
     assert record.levelname == "WARNING"
     assert f"start_{kind} returned a {type(made[0]).__name__}: " in record.getMessage()
     next(returned[0])

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
+from counts import the_only
 from energy_tracking import Session, Tracker, wrap_openai
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import record_log
@@ -88,7 +89,7 @@ async def test_hostile_names_of_a_response_harm_no_output(
     assert all(line.isprintable() for line in table.splitlines())
     assert not any(line.startswith("forged") for line in table.splitlines())
     assert len(list(csv.reader(StringIO(session.to_csv())))) == 2
-    (entry,) = read_ledger(ledger)
+    entry = the_only(read_ledger(ledger))
     assert (entry.record.response_model, entry.record.response_id) == (SHOWN, SHOWN)
     json.loads(session.to_json())["groups"][0]["model"].encode("utf-8")
 
@@ -157,6 +158,6 @@ def test_hostile_names_in_a_ledger_are_read_as_those_of_a_server(tmp_path: Path)
     line |= {"response_model": NAME, "response_id": NAME}
     line["request"]["model"] = NAME
     path.write_text(json.dumps(line) + "\n", "utf-8")
-    (entry,) = read_ledger(path)
+    entry = the_only(read_ledger(path))
     record = entry.record
     assert {record.response_model, record.response_id, record.request.model} == {SHOWN}

@@ -19,6 +19,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from counts import the_only
 from energy_tracking import (
     CallRecord,
     ConfigurationError,
@@ -107,12 +108,12 @@ async def test_what_is_read_is_what_was_recorded(
 
 def test_every_token_count_is_kept(tracker: Tracker, path: Path, watch: Watch) -> None:
     tracker.record(model="gpt-4o", usage=CHAT_USAGE)
-    (entry,) = entries(path)
+    entry = the_only(entries(path))
     assert entry.record.usage == watch.record.usage
     assert entry.record.usage is not None
     assert entry.record.usage.cached_input_tokens == 64
     assert entry.record.usage.reasoning_tokens == 32
-    (line,) = map(json.loads, path.read_text().splitlines())
+    line = the_only(map(json.loads, path.read_text().splitlines()))
     assert line["usage"].keys() <= {field.name for field in fields(TokenUsage)}
     assert (line["model"], line["estimate"]["gpu"]) == ("gpt-4o", "H100")
     assert line["total_energy_joules"] == watch.record.total_energy_joules
@@ -377,7 +378,7 @@ def test_a_call_without_a_profile_gets_its_energy_once_there_is_one(
 ) -> None:
     tracker.record(model="house-7b", usage=USAGE)
     assert (watch.record.status, watch.record.estimate) == ("unestimated", None)
-    (entry,) = entries(path)
+    entry = the_only(entries(path))
     known = Tracker(**watch.arguments | {"model_mapping": {"house-7b": "gpt-4o-mini"}})
     again = known.estimation.estimate_again(entry.record)
     assert (again.status, again.reason, again.model_match) == ("estimated", None, "mapping")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from counts import the_only
 from energy_tracking import EnergyTrackingWarning, Totals, Tracker, read_ledger, record_log
 from energy_tracking.calls.totals import grouped
 from energy_tracking.cli.main import main
@@ -96,7 +97,7 @@ def test_a_line_with_a_field_of_another_type_or_size_is_left_out_and_said(
     with pytest.warns(EnergyTrackingWarning) as caught:
         records = [entry.record for entry in read_ledger(path)]
     assert [record.total_energy_joules for record in records] == [5.0, 5.0]
-    (warning,) = caught
+    warning = the_only(caught)
     said = str(warning.message)
     assert said.startswith(f"{path}: 1 unreadable line left out (2): line 2")
     if value != "1" + "0" * 400:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from counts import the_only
 from energy_tracking import (
     ConfigurationError,
     EnergyTrackingWarning,
@@ -64,12 +65,12 @@ def test_an_outage_is_logged_when_it_begins_and_with_its_lines_when_it_ends(
         begin_outage(path)
         caplog.clear()
         record(tracker, lost)
-        (begun,) = caplog.messages
+        begun = the_only(caplog.messages)
         assert f"{str(path)!r} cannot be written: Is a directory" in begun
         end_outage(path)
         caplog.clear()
         record(tracker, 2)
-        (ended,) = caplog.messages
+        ended = the_only(caplog.messages)
         calls = "1 call is" if lost == 1 else f"{lost} calls are"
         assert f"can be written again; {calls} missing from it (Is a directory)" in ended
     assert len(list(read_ledger(path))) == 2

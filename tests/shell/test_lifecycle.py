@@ -18,6 +18,7 @@ import openai
 import pytest
 
 import energy_tracking
+from counts import the_only
 from energy_tracking import read_ledger
 from energy_tracking.lifecycle import SETTLE_SECONDS
 from loopback import DONE, Loopback, chat_chunks, sse
@@ -50,7 +51,7 @@ def test_an_idle_service_reports_a_dropped_stream_by_itself(
         while not watch._exporter.get_finished_spans() and time.monotonic() < deadline:
             time.sleep(0.02)
     assert len(watch._records) == 1
-    (span,) = watch._exporter.get_finished_spans()
+    span = the_only(watch._exporter.get_finished_spans())
     assert (span.attributes or {})["energy_tracking.status"] == "partial"
 
 

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from calls import CHAT
 from cassettes import call_exchange
+from counts import the_only
 from energy_tracking.demo.server import (
     Exchange,
     ReplayServer,
@@ -140,7 +141,7 @@ async def test_what_is_not_recorded_is_a_404_in_the_shape_of_the_api(
 async def test_the_server_keeps_what_it_was_sent(loopback: Loopback, flavour: Flavour) -> None:
     client = flavour.client(loopback.base_url)
     await flavour.call(client.chat.completions.create, **CHAT, extra_query={"a": "b"})
-    (request,) = loopback.requests
+    request = the_only(loopback.requests)
     assert (request.method, request.path) == ("POST", "/v1/chat/completions")
     assert request.json == CHAT
     assert request.headers["authorization"] == "Bearer none"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from calls import CHAT
+from counts import the_only
 from energy_tracking import CallRecord, Session, wrap_openai
 from energy_tracking.usage.payloads import may_measure
 from loopback import (
@@ -79,7 +80,7 @@ async def test_a_measured_energy_that_cannot_be_is_left_out_with_the_reason(
         headers = {"x-energy-joules": "-12"} if place == "header" else {}
         loopback.serve(json_reply(chat_completion(usage=USAGE) | told, headers=headers))
         await flavour.call(client.chat.completions.create, **CHAT)
-    (record,) = records
+    record = the_only(records)
     assert (record.status, record.measured_energy_joules) == ("estimated", None)
     name = "energy header" if place == "header" else "energy_joules"
     assert record.reason == f"the server's {name} is not an energy"
@@ -104,7 +105,7 @@ async def test_energy_the_server_measured_is_taken_with_the_estimate_beside_it(
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
     with Session() as session:
         await flavour.call(client.chat.completions.create, **CHAT)
-    (record,) = records
+    record = the_only(records)
     assert (record.status, record.reason) == ("measured", None)
     assert record.total_energy_joules == record.measured_energy_joules == pytest.approx(25)
     assert record.estimate is not None

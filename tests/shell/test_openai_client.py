@@ -20,6 +20,7 @@ from openai._base_client import AsyncAPIClient, SyncAPIClient
 from pydantic import BaseModel
 
 from calls import CHAT, CHAT_STREAM, EMBED, SHAPES, STREAM, Shape
+from counts import the_only
 from energy_tracking import (
     Session,
     Tracker,
@@ -75,21 +76,30 @@ async def test_a_call_is_recorded_once(
     with Session("here") as session:
         await shape.ask(flavour, client)
     record, attributes = watch.record, watch.attributes
-    assert record.usage is not None
-    assert (record.usage.input_tokens, record.usage.output_tokens) == shape.tokens
-    assert record.status == "estimated"
-    assert record.request.operation == attributes["gen_ai.operation.name"] == shape.operation
-    assert attributes["gen_ai.usage.input_tokens"] == shape.tokens[0]
-    assert attributes["gen_ai.usage.output_tokens"] == shape.tokens[1]
-    assert attributes["gen_ai.request.model"] == shape.request["model"]
-    assert attributes["gen_ai.provider.name"] == "openai"
-    assert attributes["server.port"] == urlsplit(loopback.base_url).port
-    assert session.totals.calls == 1
-    assert record.estimate is not None
+    assert record.usage is not None, record
+    assert record.estimate is not None, record
     joules = record.estimate.total_energy_joules
-    assert attributes["energy_tracking.total_energy_joules"] == joules
+    input_tokens, output_tokens = shape.tokens
+    expected = {
+        "gen_ai.operation.name": shape.operation,
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": shape.request["model"],
+        "gen_ai.usage.input_tokens": input_tokens,
+        "gen_ai.usage.output_tokens": output_tokens,
+        "server.port": urlsplit(loopback.base_url).port,
+        "energy_tracking.session.name": "here",
+        "energy_tracking.status": "estimated",
+        "energy_tracking.total_energy_joules": joules,
+    }
+    assert {name: attributes.get(name) for name in expected} == expected
+    assert (
+        record.status,
+        record.request.operation,
+        record.usage.input_tokens,
+        record.usage.output_tokens,
+    ) == ("estimated", shape.operation, *shape.tokens)
+    assert session.totals.calls == 1
     assert session.total_energy_joules == pytest.approx(joules, abs=1e-9)
-    assert attributes["energy_tracking.session.name"] == "here"
 
 
 @each_shape
@@ -886,7 +896,7 @@ async def test_an_answer_that_is_no_json_is_counted(
     flavour: Flavour, loopback: Loopback, watch: Watch, answer: Answer
 ) -> None:
     loopback.serve(answer)
-    (text,) = await plain.ask(flavour, watch.wrap(flavour.client(loopback.base_url)))
+    text = the_only(await plain.ask(flavour, watch.wrap(flavour.client(loopback.base_url))))
     assert text in ("<html>busy</html>", "")
     assert watch.record.status == "unestimated"
 

@@ -18,6 +18,7 @@ import openai
 import pytest
 
 from calls import CHAT, STREAM
+from counts import the_only
 from energy_tracking import (
     EnergyBudgetExceeded,
     Session,
@@ -402,7 +403,7 @@ def test_leaving_a_session_settles_what_was_dropped_inside(
             next(stream)
             del stream
             gc.collect()
-        (span,) = watch._exporter.get_finished_spans()
+        span = the_only(watch._exporter.get_finished_spans())
     assert (span.attributes or {})["energy_tracking.status"] == "partial"
     assert calls(session) == [1]
 

@@ -13,6 +13,7 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import TracerProvider
 
+from counts import the_only
 from energy_tracking import (
     Session,
     Tracker,
@@ -184,7 +185,7 @@ def test_a_call_outside_of_an_open_session_is_said_once_with_the_remedy(
     with energy_session("said once"), ThreadPoolExecutor(1) as pool:
         for _ in range(3):
             pool.submit(count_one).result()
-    (message,) = messages(caplog)
+    message = the_only(messages(caplog))
     assert "'said once'" in message
     assert "session.run" in message
     assert "session.attach" in message

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from counts import the_only
 from energy_tracking import EnergySpanProcessor, energy_session, track_energy, wrap_openai
 from energy_tracking.telemetry.attributes import MOST_IMPORTANT, most_important_first
 from loopback import (
@@ -46,7 +47,7 @@ class Limited:
         return self.exporter.get_finished_spans()
 
     def attributes(self, name: str) -> dict[str, Any]:
-        (attributes,) = [span.attributes or {} for span in self.spans if span.name == name]
+        attributes = the_only(span.attributes or {} for span in self.spans if span.name == name)
         return dict(attributes)
 
     @property
@@ -102,7 +103,7 @@ async def test_what_matters_survives_a_small_limit_on_our_own_span(
         assert attributes["gen_ai.usage.output_tokens"] == 80
         assert len(attributes) == 16
         assert list(attributes)[-1] == ENERGY
-    (said,) = [each.getMessage() for each in caplog.records if each.name == "energy_tracking"]
+    said = the_only(each.getMessage() for each in caplog.records if each.name == "energy_tracking")
     assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in said
     assert "energy_tracking.grade" in said
 

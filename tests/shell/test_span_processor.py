@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from calls import CHAT, CHAT_SPAN
+from counts import the_only
 from energy_tracking import CallRecord, Session, TokenUsage, Tracker, wrap_openai
 from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
 from energy_tracking.telemetry.metrics import ENERGY_METRIC
@@ -226,7 +227,7 @@ def test_a_span_gets_energy_and_its_session_too(bench: Bench) -> None:
     assert estimate.estimate is not None
     expected = estimate.estimate.total_energy_joules
     assert bench.energies == {"theirs": pytest.approx(expected)}
-    (ended,) = bench.exporter.get_finished_spans()
+    ended = the_only(bench.exporter.get_finished_spans())
     assert ended.attributes is not None
     assert ended.attributes["energy_tracking.session.name"] == "inner"
     assert session.total_energy_joules == pytest.approx(expected, abs=1e-8)

@@ -20,6 +20,7 @@ import pytest
 from pydantic import BaseModel
 
 import energy_tracking
+from counts import the_only
 from energy_tracking import CallRecord, Session, process_session
 from energy_tracking.lifecycle import close_open_calls, open_calls, run_deferred
 from loopback import (
@@ -443,7 +444,7 @@ async def test_a_stream_dropped_late_is_as_long_as_it_was_open(
     time.sleep(0.2)
     run_deferred()
     assert watch.record.duration_seconds <= dropped - started
-    (span,) = watch.spans
+    span = the_only(watch.spans)
     assert span.end_time is not None
     assert span.start_time is not None
     assert (span.end_time - span.start_time) / 1e9 == pytest.approx(

@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from calls import CHAT
+from counts import the_only
 from energy_tracking import ConfigurationError, Session, Tracker, energy_session, track_energy
 from energy_tracking.telemetry.metrics import (
     DURATION_METRIC,
@@ -102,7 +103,7 @@ def test_metrics_carry_only_the_tags_that_are_allowed(watch: Watch) -> None:
     for name in (ENERGY_METRIC, TOKEN_METRIC, UNESTIMATED_METRIC):
         assert {tuple(tags.items()) for tags, _ in found[name]} <= {(("team", "search"),), ()}
         assert ({"team": "search"}) in [tags for tags, _ in found[name]]
-    (tagged,) = [point for tags, point in found[ENERGY_METRIC] if tags]
+    tagged = the_only(point for tags, point in found[ENERGY_METRIC] if tags)
     assert tagged.value == pytest.approx(session.total_energy_joules, abs=1e-8)
     assert tags_of(watch.spans[0].attributes) == {"team": "search", "request": "r-17"}
 

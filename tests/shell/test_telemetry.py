@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from calls import CHAT
+from counts import the_only
 from energy_tracking import (
     CallRecord,
     ConfigurationError,
@@ -128,7 +129,7 @@ async def test_a_call_is_one_client_span_with_tokens_and_energy(
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
     with Session("evening") as session:
         await flavour.call(client.chat.completions.create, **CHAT)
-    (span,) = telemetry.spans
+    span = the_only(telemetry.spans)
     assert (span.name, span.kind, span.parent) == ("chat gpt-4o", SpanKind.CLIENT, None)
     assert span.status.status_code is StatusCode.UNSET
     attributes = dict(span.attributes or {})
@@ -218,7 +219,7 @@ async def test_metrics_sum_up_to_the_session(
             await flavour.call(client.chat.completions.create, **CHAT)
     energy = telemetry.metric(names.ENERGY_METRIC)
     assert (energy.unit, energy.data.is_monotonic) == ("J", True)
-    (point,) = energy.data.data_points
+    point = the_only(energy.data.data_points)
     assert point.value == pytest.approx(session.total_energy_joules, abs=1e-8)
     assert set(point.attributes) == {
         "gen_ai.operation.name",
@@ -231,7 +232,7 @@ async def test_metrics_sum_up_to_the_session(
     }
     per_call = telemetry.metric(names.ENERGY_PER_CALL_METRIC)
     assert per_call.unit == "J"
-    (point,) = per_call.data.data_points
+    point = the_only(per_call.data.data_points)
     assert (point.count, point.explicit_bounds) == (3, names.ENERGY_BUCKETS)
     tokens = telemetry.metric(names.TOKEN_METRIC)
     assert tokens.unit == "{token}"
@@ -248,7 +249,7 @@ async def test_a_failed_call_is_an_error_span_and_the_error_is_the_sdks_own(
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
     with pytest.raises(openai.RateLimitError, match="refused"):
         await flavour.call(client.chat.completions.create, **CHAT)
-    (span,) = telemetry.spans
+    span = the_only(telemetry.spans)
     assert span.status.status_code is StatusCode.ERROR
     attributes = span.attributes or {}
     assert attributes["error.type"] == "RateLimitError"
@@ -271,7 +272,7 @@ async def test_an_unknown_model_is_counted_with_its_tokens_and_reason(
     assert attributes["energy_tracking.status"] == "unestimated"
     assert attributes["energy_tracking.reason"] == "no energy profile for this model"
     assert "energy_tracking.total_energy_joules" not in attributes
-    (point,) = telemetry.metric(names.UNESTIMATED_METRIC).data.data_points
+    point = the_only(telemetry.metric(names.UNESTIMATED_METRIC).data.data_points)
     assert point.value == 2
     assert [record.message.count("house-model-7") for record in caplog.records] == [1]
 
@@ -282,7 +283,7 @@ async def test_a_call_without_tokens_is_counted_as_one_without_energy(
     loopback.serve(json_reply(chat_completion("", usage=None)))
     client = wrap_openai(flavour.client(loopback.base_url), **telemetry.arguments)
     await flavour.call(client.chat.completions.create, **CHAT)
-    (point,) = telemetry.metric(names.UNESTIMATED_METRIC).data.data_points
+    point = the_only(telemetry.metric(names.UNESTIMATED_METRIC).data.data_points)
     assert point.value == 1
     assert not {names.ENERGY_METRIC, names.TOKEN_METRIC} & telemetry.metric_names()
 
@@ -308,7 +309,7 @@ async def test_http_spans_of_the_request_become_children(
     client = flavour.client(loopback.base_url, http_client=http_client)
     wrap_openai(client, **telemetry.arguments)
     await flavour.call(client.chat.completions.create, **CHAT)
-    (span,) = telemetry.spans
+    span = the_only(telemetry.spans)
     assert current[0].get_span_context() == span.context
     assert not trace.get_current_span().get_span_context().is_valid
 
@@ -329,7 +330,7 @@ async def test_another_instrumentations_span_is_added_to(
     tracer = telemetry.tracer_provider.get_tracer("somebody.else")
     with tracer.start_as_current_span("their span", attributes=theirs):
         await flavour.call(client.chat.completions.create, **CHAT)
-    (span,) = telemetry.spans
+    span = the_only(telemetry.spans)
     attributes = dict(span.attributes or {})
     assert attributes["energy_tracking.total_energy_joules"]
     assert not [name for name in attributes if name.startswith("gen_ai.") and name not in theirs]
@@ -512,7 +513,7 @@ async def test_exemplars_point_to_the_span_of_the_call(
             await flavour.call(client.chat.completions.create, **CHAT)
     # Where we have none, it is the one that the call was made in.
     name = "parent" if where == "no span" else "chat gpt-4o"
-    (span,) = [span for span in telemetry.spans if span.name == name]
+    span = the_only(span for span in telemetry.spans if span.name == name)
     assert span.context is not None
     expected = {(span.context.trace_id, span.context.span_id)}
     data = telemetry.reader.get_metrics_data()
@@ -538,7 +539,7 @@ async def test_an_exemplar_beside_another_instrumentation_points_to_its_span(
     theirs = {"gen_ai.operation.name": "chat"}
     with tracer.start_as_current_span("theirs", attributes=theirs) as span:
         await flavour.call(client.chat.completions.create, **CHAT)
-    (point,) = telemetry.metric(names.ENERGY_METRIC).data.data_points
+    point = the_only(telemetry.metric(names.ENERGY_METRIC).data.data_points)
     assert [each.span_id for each in point.exemplars] == [span.get_span_context().span_id]
 
 
@@ -616,7 +617,7 @@ async def test_energy_that_is_no_number_reaches_no_backend(
     records: list[CallRecord] = []
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
     await flavour.call(client.chat.completions.create, **CHAT)
-    (record,) = records
+    record = the_only(records)
     assert record.estimate is not None
     broken = replace(record.estimate, decode_energy_joules=math.nan)
     adapter = Adapter("auto", telemetry.tracer_provider, telemetry.meter_provider)

@@ -8,6 +8,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from counts import the_only
 from energy_tracking import Session
 from loopback import (
     RESPONSE_USAGE,
@@ -135,7 +136,7 @@ async def test_below_a_span_of_another_instrumentation_the_part_has_its_own(
     call, drawn = watch.records
     assert theirs.attributes is not None  # type: ignore[attr-defined]
     assert theirs.attributes["energy_tracking.total_energy_joules"] == call.total_energy_joules  # type: ignore[attr-defined]
-    (span,) = watch.spans
+    span = the_only(watch.spans)
     assert span.parent == theirs.get_span_context()
     assert span.attributes is not None
     assert span.attributes["energy_tracking.total_energy_joules"] == drawn.total_energy_joules

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from counts import the_only
 from energy_tracking import (
     CallRecord,
     ConfigurationError,
@@ -78,7 +79,7 @@ def test_an_estimate_that_is_not_finite_is_logged_once(
         reasons = {tracker.record(model="gpt-4o", usage=USAGE).reason for _ in range(3)}
     assert reasons == {NOT_FINITE}
     assert (session.totals.unestimated_calls, session.total_energy_joules) == (3, 0.0)
-    (logged,) = caplog.records
+    logged = the_only(caplog.records)
     assert logged.exc_info is not None
     assert f"{joules} J for model 'gpt-4o' on GPU 'H100'" in str(logged.exc_info[1])
 
