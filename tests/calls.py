@@ -1,6 +1,6 @@
 """Ways to call a client that between them go through all of the library.
 
-One of each API, plain and streamed, with what the server answers and the tokens it tells.
+One of each API, plain and streamed, with what the server answers and the tokens it reports.
 """
 
 from __future__ import annotations

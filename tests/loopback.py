@@ -130,7 +130,7 @@ def json_reply(
 
 
 def error_reply(status: int, message: str = "refused", **fields: str | None) -> Reply:
-    """An error as the API tells it; the SDK, where it retries, retries at once."""
+    """An error as the API states it; the SDK, where it retries, retries at once."""
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
     # The SDK takes "retry-after: 0" for no answer and waits half a second.
     headers = {"retry-after": "0", "retry-after-ms": "1"}
@@ -235,15 +235,15 @@ def chat_chunks(
 ) -> list[Body]:
     """The chunks of a streamed chat, one per piece of text, between first and last.
 
-    With usage, a further chunk without choices tells it, and every other has null;
+    With usage, a further chunk without choices states it, and every other has null;
     ``usage=None`` is the stream of a caller who did not ask.
     """
-    first, *_, finish, told = _recorded_events("chat-stream-gpt-4o")
+    first, *_, finish, last = _recorded_events("chat-stream-gpt-4o")
     finish["choices"][0]["finish_reason"] = finish_reason
     deltas = [first["choices"][0] | {"delta": {"content": piece}} for piece in pieces or ["Hello!"]]
     chunks = [first, *({**first, "choices": [delta]} for delta in deltas), finish]
     if usage is not None:
-        return [chunk | {"id": id, "model": model} for chunk in [*chunks, told | {"usage": usage}]]
+        return [chunk | {"id": id, "model": model} for chunk in [*chunks, last | {"usage": usage}]]
     return [_without_absent_usage(chunk | {"id": id, "model": model}) for chunk in chunks]
 
 
@@ -273,7 +273,7 @@ def response_events(
     Args:
         pieces: The text.
         model: Name of the model that answers.
-        usage: What the last event tells.
+        usage: What the last event states.
         id: Id of the response.
         status: How it ends: completed, incomplete or failed.
     """
@@ -340,7 +340,7 @@ class Flavour:
         return self.name == "async"
 
     def client(self, base_url: str, **options: Any) -> Any:
-        """A client for this server, without retries unless told; closed with the test."""
+        """A client for this server, without retries unless asked for; closed with the test."""
         kind: type[Any] = openai.AsyncOpenAI if self.is_async else openai.OpenAI
         client = kind(**{"api_key": "none", "base_url": base_url, "max_retries": 0} | options)
         self._clients.append(client)

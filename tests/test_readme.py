@@ -1,4 +1,4 @@
-"""The README tells the truth: its tables, its output, its code, its commands."""
+"""The README is true: its tables, its output, its code, its commands."""
 
 from __future__ import annotations
 

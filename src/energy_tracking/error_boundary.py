@@ -14,7 +14,7 @@ from types import TracebackType
 logger = logging.getLogger("energy_tracking")
 
 ErrorHandler = Callable[[str, Exception], object]
-"""Told where in the library an error happened, and the error."""
+"""Called with where in the library an error happened, and the error."""
 
 
 class ErrorBoundaries:

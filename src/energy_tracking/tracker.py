@@ -257,7 +257,7 @@ class Tracker:
                 )
             measured_energy_joules = joules
         call = self.start(operation=operation, provider=provider, model=model)
-        # There was a response, if only one that tells nothing. Nobody timed it.
+        # There was a response, if only one that states nothing. Nobody timed it.
         call.observe(None)
         call.ended_at = call.started_at
         call.raw_usage = usage

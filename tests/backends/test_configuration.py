@@ -118,5 +118,5 @@ def test_every_address_is_of_the_loopback() -> None:
         for target in static["targets"]
     ]
     assert all(target.startswith("127.0.0.1:") for target in scraped)
-    # What the Collector exposes is what Prometheus is told to scrape.
+    # What the Collector exposes is what Prometheus is configured to scrape.
     assert collector["exporters"]["prometheus"]["endpoint"] in scraped

@@ -155,7 +155,7 @@ def ecologits_shipped(point: Point, constants: RooflineConstants) -> Prediction:
 
 
 def ecologits_known(point: Point, constants: RooflineConstants) -> Prediction:
-    """EcoLogits, told the batch and the number of GPUs."""
+    """EcoLogits, given the batch and the number of GPUs."""
     return _ecologits(point, point.batch, point.serving.num_gpus or 1)
 
 
@@ -289,10 +289,10 @@ def report(measured: Measured, results: dict[str, Result], *, left_out: bool) ->
 
     lines.extend(["", "roofline against EcoLogits, error by GPU"])
     for label, rows in slices(measured)["GPU"].items():
-        known, told = results["roofline, batch known"], results["EcoLogits, batch and GPUs"]
+        known, given = results["roofline, batch known"], results["EcoLogits, batch and GPUs"]
         blind, shipped = results["roofline, batch unknown"], results["EcoLogits, as shipped"]
         lines.append(
-            f"  {label:18s} batch known {known.factor(rows):.2f} against {told.factor(rows):.2f}"
+            f"  {label:18s} batch known {known.factor(rows):.2f} against {given.factor(rows):.2f}"
             f"   batch unknown {blind.factor(rows):.2f} against {shipped.factor(rows):.2f}"
         )
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/memory.py [--records 1000000] [--calls 20000]
 
-Records are told to a tracker directly; calls, plain and streamed, go through the real SDK
+Records are given to a tracker directly; calls, plain and streamed, go through the real SDK
 over a transport that answers in the process. Both with spans and metrics of the
 OpenTelemetry SDK, which keeps none of the spans. Printed is the memory before and after
 each, once the first tenth has warmed every cache up.

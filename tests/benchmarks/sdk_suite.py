@@ -36,7 +36,7 @@ SHOWN = 40
 
 
 class Plugin:
-    """Notes the outcome of every test and, where told to, instruments the SDK."""
+    """Notes the outcome of every test and, where asked to, instruments the SDK."""
 
     def __init__(self, report: Path, instrument: bool) -> None:
         self._report = report
@@ -68,8 +68,8 @@ class Plugin:
 
     def pytest_sessionfinish(self) -> None:
         """Write everything noted."""
-        told = {"outcomes": self._outcomes, "records": self._records, "errors": self._errors}
-        self._report.write_text(json.dumps(told), "utf-8")
+        outcome = {"outcomes": self._outcomes, "records": self._records, "errors": self._errors}
+        self._report.write_text(json.dumps(outcome), "utf-8")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -105,16 +105,16 @@ def run_suite(tree: Path, arguments: list[str], *, instrument: bool) -> dict[str
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
         if not report.exists():
             raise SystemExit(f"pytest did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        told: dict[str, Outcomes] = json.loads(report.read_text("utf-8"))
-        return told
+        outcome: dict[str, Outcomes] = json.loads(report.read_text("utf-8"))
+        return outcome
 
 
 def main(path: str, *arguments: str) -> int:
     """Run the suite without and with instrumentation; 1 if any outcome differs."""
     tree = Path(path).resolve()
     without = run_suite(tree, list(arguments), instrument=False)["outcomes"]
-    told = run_suite(tree, list(arguments), instrument=True)
-    tracked = told["outcomes"]
+    suite = run_suite(tree, list(arguments), instrument=True)
+    tracked = suite["outcomes"]
     suspects = differing = difference(without, tracked)
     if suspects:
         # Some tests of the SDK depend on timing: what differs must do so again, alone.
@@ -123,8 +123,10 @@ def main(path: str, *arguments: str) -> int:
     for name, outcomes in (("without", without), ("with", tracked)):
         counted = ", ".join(f"{n} {kind}" for kind, n in sorted(Counter(outcomes.values()).items()))
         print(f"{name:8} {len(outcomes)} tests: {counted}")
-    print(f"{told['records']} calls recorded, {sum(map(int, told['errors'].values()))} own errors")
-    for error, times in told["errors"].items():
+    print(
+        f"{suite['records']} calls recorded, {sum(map(int, suite['errors'].values()))} own errors"
+    )
+    for error, times in suite["errors"].items():
         print(f"  {times} x {error}")
     not_passed = Counter(
         test.partition("::")[0]

@@ -368,17 +368,17 @@ def test_no_cell_of_csv_is_a_formula(start: str) -> None:
 
 
 def test_json_has_all_digits_and_reads_back() -> None:
-    told = json.loads(session_json("nightly \u2028", {"team": "größe"}, GROUPS, REASONS))
-    assert (told["name"], told["tags"]) == ("nightly \u2028", {"team": "größe"})
-    assert [list(group) for group in told["groups"]] == [NAMES, NAMES]
-    assert told["groups"][1]["input_tokens"] == told["totals"]["input_tokens"] == 1000
-    assert told["totals"]["calls"] == 2
-    assert [list(one) for one in told["sums"]] == [["method", "scope", *SUMS]] * 2
-    assert [(one["method"], one["scope"], one["calls"]) for one in told["sums"]] == [
+    shown = json.loads(session_json("nightly \u2028", {"team": "größe"}, GROUPS, REASONS))
+    assert (shown["name"], shown["tags"]) == ("nightly \u2028", {"team": "größe"})
+    assert [list(group) for group in shown["groups"]] == [NAMES, NAMES]
+    assert shown["groups"][1]["input_tokens"] == shown["totals"]["input_tokens"] == 1000
+    assert shown["totals"]["calls"] == 2
+    assert [list(one) for one in shown["sums"]] == [["method", "scope", *SUMS]] * 2
+    assert [(one["method"], one["scope"], one["calls"]) for one in shown["sums"]] == [
         ("-", "-", 1),
         ("reference", "gpu", 1),
     ]
-    assert told["reasons"] == [
+    assert shown["reasons"] == [
         {"model": 'a,"b"\n<script>', "reason": "no <b>profile</b>", "calls": 1}
     ]
 

@@ -273,7 +273,7 @@ def each_interrupt(work: Callable[[], object]) -> Iterator[tuple[CodeType, int]]
     assert instant > 3
 
 
-# A generator that is collected is resumed too, where nobody can be told of an error.
+# A generator that is collected is resumed too, where an error reaches nobody.
 unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 

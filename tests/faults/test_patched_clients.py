@@ -100,11 +100,11 @@ async def test_a_patched_client_is_tracked_once_and_its_patch_goes_on_working(
     result = await shape.ask(flavour, client)
     assert result[-1].usage.total_tokens == 200
     assert seen
-    told = [
+    recorded = [
         record.usage and (record.usage.input_tokens, record.usage.output_tokens)
         for record in watch.records
     ]
-    assert told == [shape.tokens]
+    assert recorded == [shape.tokens]
     unwrap_openai(client)
     uninstrument_openai()
     counted = len(watch.records)

@@ -85,12 +85,12 @@ class Model:
     Attributes:
         says: In turn, a text or the arguments of a call of the first tool; the last stays.
         requests: Bodies it was asked with.
-        told: Tokens it told, one for each inference; None where it was not to tell.
+        reported: Tokens it reported, one for each inference; None where it was not asked to.
     """
 
     says: tuple[str | Body, ...]
     requests: list[Body] = field(default_factory=list)
-    told: list[Tokens | None] = field(default_factory=list)
+    reported: list[Tokens | None] = field(default_factory=list)
     _number: count[int] = field(default_factory=lambda: count(1))
 
     def __call__(self, request: Request) -> Reply:
@@ -100,15 +100,15 @@ class Model:
         self.requests.append(asked)
         tokens = (100 * number, 7 * number, 10 * number + 1, number)
         if request.path.endswith("/embeddings"):
-            self.told.append((100 * number, 0, 0, None))
+            self.reported.append((100 * number, 0, 0, None))
             return json_reply(embedding(tokens=100 * number))
         streamed = bool(asked.get("stream"))
         if request.path.endswith("/responses"):
-            self.told.append(tokens)
-            told = _usage(tokens, "input_tokens", "output_tokens")
-            return _responses_reply(asked, said, told, streamed)
+            self.reported.append(tokens)
+            reported = _usage(tokens, "input_tokens", "output_tokens")
+            return _responses_reply(asked, said, reported, streamed)
         asks = not streamed or (asked.get("stream_options") or {}).get("include_usage")
-        self.told.append(tokens if asks else None)
+        self.reported.append(tokens if asks else None)
         usage = _usage(tokens, "prompt_tokens", "completion_tokens") if asks else None
         return _chat_reply(asked, said, usage, streamed)
 
@@ -558,8 +558,8 @@ def test_each_inference_is_one_record_and_the_framework_never_notices(
     if tracking.include_usage == "auto":
         assert model.requests == untracked.requests
     else:
-        assert None not in model.told
-    assert sorted(map(_tokens, records), key=str) == sorted(model.told, key=str)
+        assert None not in model.reported
+    assert sorted(map(_tokens, records), key=str) == sorted(model.reported, key=str)
 
 
 def _untracked(client: Any) -> Any:
@@ -567,7 +567,7 @@ def _untracked(client: Any) -> Any:
 
 
 def _tokens(record: CallRecord) -> Tokens | None:
-    """What a record tells of the tokens; None where it had to estimate them."""
+    """What a record has of the tokens; None where it had to estimate them."""
     usage = record.usage
     assert usage is not None
     if usage.estimated:

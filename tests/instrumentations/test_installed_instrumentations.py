@@ -70,7 +70,7 @@ TRACER_PROVIDER.add_span_processor(SimpleSpanProcessor(EXPORTER))
 
 @dataclass
 class Bench:
-    """Providers, and what they were told."""
+    """Providers, and what they received."""
 
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
     errors: list[tuple[str, Exception]] = field(default_factory=list)
@@ -172,7 +172,7 @@ class Peer:
         start: Starts it.
         calls: The calls it has spans with tokens for.
         claims: The calls it has spans for, where these are more.
-        cached: Whether it tells of cached tokens.
+        cached: Whether it reports cached tokens.
     """
 
     module: str
@@ -314,7 +314,7 @@ async def test_their_spans_get_the_energy_once(
     assert session.totals.calls == len(peer.calls)
     assert session.total_energy_joules == pytest.approx(sum(bench.energies), abs=1e-7)
     assert bench.metric_sum(ENERGY_METRIC) == pytest.approx(sum(bench.energies))
-    # Theirs to tell.
+    # Theirs to report.
     assert bench.metric_sum(TOKEN_METRIC) == 0
 
 
@@ -347,7 +347,7 @@ async def test_beside_a_tracked_client_every_call_is_counted_once(
                 if set(COUNTS) & set(span.attributes or {})
             ]
             scopes = {span.instrumentation_scope.name for span in with_tokens}  # type: ignore[union-attr]
-            # Our own span tells the tokens where nobody else does.
+            # Our own span has the tokens where nobody else reports them.
             assert scopes != {SCOPE} if call in peer.claims + peer.calls else scopes <= {SCOPE}, (
                 call
             )
@@ -356,13 +356,13 @@ async def test_beside_a_tracked_client_every_call_is_counted_once(
     expected = sum(map(joules, outputs))
     assert session.total_energy_joules == pytest.approx(expected, abs=1e-7)
     assert bench.metric_sum(ENERGY_METRIC) == pytest.approx(expected)
-    # Where they tell of the tokens, ours do not.
-    told = [
+    # Where they report the tokens, ours do not.
+    reported = [
         output
         for call, output in zip(CALLS, outputs, strict=True)
         if call not in peer.claims + peer.calls
     ]
-    assert bench.metric_sum(TOKEN_METRIC) == sum(120 + output for output in told)
+    assert bench.metric_sum(TOKEN_METRIC) == sum(120 + output for output in reported)
 
 
 @pytest.mark.parametrize("names", [("openllmetry", "openinference"), ("logfire", "openllmetry")])

@@ -188,8 +188,8 @@ def write(tmp_path: Path) -> Write:
 
     def write(*lines: object, name: str = "output.jsonl") -> Path:
         path = tmp_path / name
-        told = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
-        path.write_bytes(b"".join(line + b"\n" for line in told))
+        found = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+        path.write_bytes(b"".join(line + b"\n" for line in found))
         return path
 
     return write
@@ -325,7 +325,7 @@ def test_a_response_that_is_there_twice_counts_once(write: Write) -> None:
 
 def test_what_differs_counts_each(write: Write) -> None:
     lines = [
-        # Batches may be told by the same custom_ids, and embeddings have no id.
+        # Batches may share custom_ids, and embeddings have no id.
         in_batch(embedding(), 1),
         in_batch(embedding(), 1) | {"id": "batch_req_2"},
         # Servers may give an id again.
@@ -378,8 +378,8 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
 PLACES = {word for row in FORMATS for word in (*row.keys, *row.any_of)}
-TOLD = ("usage", "model", "id", "object", "energy", "joules", "input_tokens", "output_tokens")
-WORDS = st.sampled_from([*sorted(PLACES), *TOLD])
+STATED = ("usage", "model", "id", "object", "energy", "joules", "input_tokens", "output_tokens")
+WORDS = st.sampled_from([*sorted(PLACES), *STATED])
 LINES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
@@ -408,7 +408,7 @@ def test_no_garbage_raises_or_costs_a_good_line(write: Write, lines: list[bytes]
     assert totals.total_energy_wh > 0.2295
 
 
-# Who is told.
+# What receives the records.
 
 
 def test_the_ledger_the_sink_and_the_metrics_are_told_and_no_span_is_made(
@@ -430,8 +430,8 @@ def test_the_ledger_the_sink_and_the_metrics_are_told_and_no_span_is_made(
     assert added_up(read) == totals
     assert {record.session for record in read} == {"nightly"}
     assert "Hello!" not in ledger.read_text("utf-8")
-    told = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]
-    scope = the_only(told["resource_metrics"][0]["scope_metrics"])
+    found = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]
+    scope = the_only(found["resource_metrics"][0]["scope_metrics"])
     metrics = {metric["name"]: metric["data"]["data_points"] for metric in scope["metrics"]}
     energy = the_only(metrics["energy_tracking.client.energy"])
     assert energy["value"] == pytest.approx(totals.total_energy_joules)
@@ -520,14 +520,14 @@ def test_the_command_estimates_by_another_method_gpu_or_model(
 ) -> None:
     output, _ = outputs
     by_roofline = record_log(output, method="roofline", gpu="A100")
-    told = as_json(capsys, output, "--method", "roofline", "--gpu", "A100")
-    assert told["totals"] == by_roofline.as_dict()
+    found = as_json(capsys, output, "--method", "roofline", "--gpu", "A100")
+    assert found["totals"] == by_roofline.as_dict()
     with energy_session() as as_mini:
         for usage in (SEED_USAGE, CHAT_USAGE):
             Tracker().record(model="gpt-4o-mini", usage=usage)
-    told = as_json(capsys, output, "--model", "gpt-4o-mini")
-    assert told["name"] == f"{output}, as gpt-4o-mini"
-    assert told["totals"] == as_mini.totals.as_dict()
+    found = as_json(capsys, output, "--model", "gpt-4o-mini")
+    assert found["name"] == f"{output}, as gpt-4o-mini"
+    assert found["totals"] == as_mini.totals.as_dict()
 
 
 def test_the_command_writes_only_the_ledger_it_is_told_to(
@@ -550,8 +550,8 @@ def test_the_command_writes_only_the_ledger_it_is_told_to(
     names = [entry.record.session for entry in read]
     assert names == [str(outputs[0]), str(outputs[0]), str(outputs[1])]
     assert main(["ledger", str(ledger), "--format", "json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["totals"] == as_json(capsys, *outputs)["totals"]
+    found = json.loads(capsys.readouterr().out)
+    assert found["totals"] == as_json(capsys, *outputs)["totals"]
 
 
 @pytest.mark.parametrize(

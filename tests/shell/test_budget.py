@@ -225,11 +225,11 @@ async def test_a_function_is_told_before_every_further_call_and_may_refuse_it(
 ) -> None:
     loopback.serve(ANSWER)
     client = watch.wrap(flavour.client(loopback.base_url))
-    told: list[EnergyBudgetExceeded] = []
+    received: list[EnergyBudgetExceeded] = []
 
     def decide(exceeded: EnergyBudgetExceeded) -> None:
-        told.append(exceeded)
-        if len(told) > 1:
+        received.append(exceeded)
+        if len(received) > 1:
             raise exceeded
 
     with energy_session("asked", budget_wh=1e-9, on_exceed=decide) as session:
@@ -237,7 +237,7 @@ async def test_a_function_is_told_before_every_further_call_and_may_refuse_it(
         await ask(flavour, client)
         with pytest.raises(EnergyBudgetExceeded) as raised:
             await ask(flavour, client)
-    assert (len(told), raised.value) == (2, told[1])
+    assert (len(received), raised.value) == (2, received[1])
     assert session.totals.calls == 2
 
 

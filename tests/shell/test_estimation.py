@@ -82,9 +82,9 @@ def test_a_known_concurrency_narrows_the_range() -> None:
         return result.total_energy_high_joules / result.total_energy_low_joules
 
     blind = estimated(method="roofline")
-    told = estimated(method="roofline", sequences=blind.assumed["sequences"])
-    assert told.total_energy_joules == blind.total_energy_joules
-    assert width(told) < width(blind) / 2
+    known = estimated(method="roofline", sequences=blind.assumed["sequences"])
+    assert known.total_energy_joules == blind.total_energy_joules
+    assert width(known) < width(blind) / 2
 
 
 def test_the_facility_scope_multiplies_all_of_it() -> None:

@@ -146,7 +146,7 @@ def new_http() -> bool:
 
 VECTOR = base64.b64encode(struct.pack("2f", 0.25, -0.5)).decode()
 AS_TEXT = embedding() | {"data": [{"object": "embedding", "index": 0, "embedding": VECTOR}]}
-TOLD = {
+DRAWN = {
     "input_tokens": 30,
     "output_tokens": 1056,
     "total_tokens": 1086,
@@ -186,11 +186,11 @@ HEARS = sse(
 )
 DRAWS = sse(
     {"type": "image_generation.partial_image", "b64_json": "AAAA", "partial_image_index": 0},
-    {"type": "image_generation.completed", "b64_json": "AAAA", "usage": TOLD},
+    {"type": "image_generation.completed", "b64_json": "AAAA", "usage": DRAWN},
 )
 EDITS = sse(
     {"type": "image_edit.partial_image", "b64_json": "AAAA", "partial_image_index": 0},
-    {"type": "image_edit.completed", "b64_json": "AAAA", "usage": TOLD},
+    {"type": "image_edit.completed", "b64_json": "AAAA", "usage": DRAWN},
 )
 
 
@@ -202,7 +202,7 @@ class Way:
         name: What it is called in the table.
         ask: Makes the call and reads what there is to read.
         answer: What the server answers.
-        tokens: Input and output tokens told; None where the API tells none.
+        tokens: Input and output tokens reported; None where the API reports none.
         operation: Name of the operation on the span.
         estimated: Whether the tokens are estimated from text.
     """
@@ -277,14 +277,14 @@ WAYS = [
         json_reply(embedding()), (4, 0), "embeddings"),
     Way("embeddings raw", raw("embeddings.create", **EMBED), json_reply(AS_TEXT), (4, 0),
         "embeddings"),
-    Way("images generate", plain("images.generate", **IMAGE), json_reply(PICTURE | {"usage": TOLD}),
-        (30, 1056), "image_generation"),
-    Way("images generate, untold", plain("images.generate", **IMAGE), json_reply(PICTURE), None,
+    Way("images generate", plain("images.generate", **IMAGE),
+        json_reply(PICTURE | {"usage": DRAWN}), (30, 1056), "image_generation"),
+    Way("images generate, no usage", plain("images.generate", **IMAGE), json_reply(PICTURE), None,
         "image_generation"),
     Way("images generate stream", streamed("images.generate", **IMAGE, stream=True), DRAWS,
         (30, 1056), "image_generation"),
     Way("images edit", plain("images.edit", **IMAGE, image=("a.png", b"PNG")),
-        json_reply(PICTURE | {"usage": TOLD}), (30, 1056), "image_generation"),
+        json_reply(PICTURE | {"usage": DRAWN}), (30, 1056), "image_generation"),
     Way("images edit stream",
         streamed("images.edit", **IMAGE, image=("a.png", b"PNG"), stream=True), EDITS,
         (30, 1056), "image_generation"),
@@ -346,7 +346,7 @@ async def test_every_way_to_call_is_counted_once(
         )
 
 
-# Requests that run nothing: the tokens they tell were counted when they were generated.
+# Requests that run nothing: the tokens they report were counted when they were generated.
 FETCHES: dict[str, tuple[Ask, str]] = {
     "retrieve": (plain("responses.retrieve", response_id="resp_1"), "responses/resp_1"),
     "raw retrieve": (raw("responses.retrieve", response_id="resp_1"), "responses/resp_1"),

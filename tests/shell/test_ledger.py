@@ -366,11 +366,11 @@ def test_another_method_or_gpu_gives_what_it_would_have_given(
     assert json.loads(printed(str(path), "--format", "json"))["totals"] == (
         by_reference.totals.as_dict()
     )
-    told = json.loads(
+    printed_sums = json.loads(
         printed(str(path), "--format", "json", "--method", "roofline", "--gpu", "A100")
     )
-    assert told["totals"] == by_roofline.totals.as_dict()
-    assert told["reasons"][0]["model"] == "nobody-knows-it"
+    assert printed_sums["totals"] == by_roofline.totals.as_dict()
+    assert printed_sums["reasons"][0]["model"] == "nobody-knows-it"
 
 
 def test_a_call_without_a_profile_gets_its_energy_once_there_is_one(
@@ -459,12 +459,12 @@ def test_the_command_adds_up_no_two_methods(tracker: Tracker, watch: Watch, path
     Tracker(**watch.arguments, ledger=path, method="roofline", scope="facility").record(
         model="gpt-4o", usage=USAGE
     )
-    told = json.loads(printed(str(path), "--format", "json"))
-    assert [(one["method"], one["scope"], one["calls"]) for one in told["sums"]] == [
+    printed_sums = json.loads(printed(str(path), "--format", "json"))
+    assert [(one["method"], one["scope"], one["calls"]) for one in printed_sums["sums"]] == [
         ("reference", "gpu", 1),
         ("roofline", "facility", 1),
     ]
-    assert [(row["method"], row["scope"], row["grade"]) for row in told["groups"]] == [
+    assert [(row["method"], row["scope"], row["grade"]) for row in printed_sums["groups"]] == [
         ("reference", "gpu", "C"),
         ("roofline", "facility", "C"),
     ]

@@ -108,7 +108,7 @@ def test_an_exchange_is_found_by_endpoint_model_and_streaming(exchange: Exchange
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         ({}, False),
         ({"stream_options": None}, False),
@@ -118,15 +118,15 @@ def test_an_exchange_is_found_by_endpoint_model_and_streaming(exchange: Exchange
 )
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-mini"])
 async def test_a_streamed_chat_tells_its_usage_only_if_asked(
-    loopback: Loopback, flavour: Flavour, model: str, options: Body, told: bool
+    loopback: Loopback, flavour: Flavour, model: str, options: Body, reported: bool
 ) -> None:
     recorded = next(e for e in EXCHANGES if e.name == f"chat-stream-{model}")
     client = flavour.client(loopback.base_url)
     chunks = await stream_chat(flavour, client, extra_body={"model": model}, **options)
-    assert [bool(chunk.choices) for chunk in chunks] == [True] * 10 + [False] * told
-    assert ["usage" in chunk.model_fields_set for chunk in chunks] == [told] * len(chunks)
+    assert [bool(chunk.choices) for chunk in chunks] == [True] * 10 + [False] * reported
+    assert ["usage" in chunk.model_fields_set for chunk in chunks] == [reported] * len(chunks)
     usage = chunks[-1].usage
-    assert (usage and usage.to_dict()) == (recorded.usage if told else None)
+    assert (usage and usage.to_dict()) == (recorded.usage if reported else None)
 
 
 async def test_what_is_not_recorded_is_a_404_in_the_shape_of_the_api(

@@ -35,14 +35,14 @@ IN_A_RESPONSE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("told", IN_A_RESPONSE.values(), ids=IN_A_RESPONSE.keys())
+@pytest.mark.parametrize("stated", IN_A_RESPONSE.values(), ids=IN_A_RESPONSE.keys())
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 async def test_energy_measured_for_a_response_is_the_same_plain_and_streamed(
-    flavour: Flavour, loopback: Loopback, told: dict[str, Any], stream: bool
+    flavour: Flavour, loopback: Loopback, stated: dict[str, Any], stream: bool
 ) -> None:
     events = response_events("Mexico ", "City")
-    events[-1]["response"] |= told
-    loopback.serve(sse(*events) if stream else json_reply(response_object() | told))
+    events[-1]["response"] |= stated
+    loopback.serve(sse(*events) if stream else json_reply(response_object() | stated))
     records: list[CallRecord] = []
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
     request = {"model": "gpt-4o", "input": "Capital of Mexico?", "stream": stream}
@@ -76,9 +76,9 @@ async def test_a_measured_energy_that_cannot_be_is_left_out_with_the_reason(
         stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
         _ = [chunk async for chunk in flavour.items(stream)]
     else:
-        told = {"energy": {"energy_joules": -12}} if place == "body" else {}
+        stated = {"energy": {"energy_joules": -12}} if place == "body" else {}
         headers = {"x-energy-joules": "-12"} if place == "header" else {}
-        loopback.serve(json_reply(chat_completion(usage=USAGE) | told, headers=headers))
+        loopback.serve(json_reply(chat_completion(usage=USAGE) | stated, headers=headers))
         await flavour.call(client.chat.completions.create, **CHAT)
     record = the_only(records)
     assert (record.status, record.measured_energy_joules) == ("estimated", None)
@@ -87,7 +87,7 @@ async def test_a_measured_energy_that_cannot_be_is_left_out_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "stated",
     [
         {"energy": {"energy_joules": 25.0}},
         {"energy": {"energy_wh": 25 / 3600}},
@@ -98,9 +98,9 @@ async def test_a_measured_energy_that_cannot_be_is_left_out_with_the_reason(
     ],
 )
 async def test_energy_the_server_measured_is_taken_with_the_estimate_beside_it(
-    told: dict[str, Any], loopback: Loopback, flavour: Flavour
+    stated: dict[str, Any], loopback: Loopback, flavour: Flavour
 ) -> None:
-    loopback.serve(json_reply(chat_completion(usage=USAGE) | told))
+    loopback.serve(json_reply(chat_completion(usage=USAGE) | stated))
     records: list[CallRecord] = []
     client = wrap_openai(flavour.client(loopback.base_url), on_record=records.append)
     with Session() as session:

@@ -1,4 +1,4 @@
-"""A tracked OpenAI client tells of every call once, and its caller never notices."""
+"""Every call of a tracked OpenAI client is recorded once, and its caller never notices."""
 
 from __future__ import annotations
 
@@ -653,11 +653,11 @@ async def test_the_stream_asked_for_usage_is_the_stream_the_caller_would_have_go
 async def test_only_the_chunk_without_choices_is_swallowed(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
-    first, one, two, finish, told = chat_chunks("one", "two")
+    first, one, two, finish, last = chat_chunks("one", "two")
     late = {**two, "choices": [{**two["choices"][0], "index": 1}]}
     filtered = {**first, "choices": [], "usage": None, "prompt_filter_results": []}
     early = {**finish, "usage": CHAT_USAGE | {"completion_tokens": 1}}
-    loopback.serve(sse(filtered, first, one, early, late, told, DONE))
+    loopback.serve(sse(filtered, first, one, early, late, last, DONE))
     client = watch.wrap(flavour.client(loopback.base_url), include_usage="always")
     stream = await flavour.call(client.chat.completions.create, **STREAM, n=2)
     chunks = [chunk async for chunk in flavour.items(stream)]

@@ -1,4 +1,4 @@
-"""The pytest plugin tells the energy of a run and holds it to a budget, if it is asked to."""
+"""The pytest plugin reports the energy of a run and holds it to a budget, if it is asked to."""
 
 from __future__ import annotations
 

@@ -530,7 +530,7 @@ def test_a_generator_collected_while_a_lock_is_held_takes_none(
     client.close()
 
 
-# What a session tells.
+# What a session shows.
 
 
 def test_a_session_tells_models_gpus_and_reasons(watch: Watch) -> None:
@@ -582,9 +582,9 @@ def test_a_session_is_told_to_machines_and_notebooks(tracker: Tracker) -> None:
     with energy_session("<nightly>", tags={"team": "search"}) as session:
         count_one(tracker)
         count_one(tracker, model="o1")
-    told = json.loads(session.to_json())
-    assert (told["name"], told["tags"]) == ("<nightly>", {"team": "search"})
-    assert told["totals"] == session.totals.as_dict()
+    shown = json.loads(session.to_json())
+    assert (shown["name"], shown["tags"]) == ("<nightly>", {"team": "search"})
+    assert shown["totals"] == session.totals.as_dict()
     assert session.to_csv().splitlines()[1].startswith("gpt-4o,H100,reference,gpu,C,1,")
     assert "&lt;nightly&gt;: 2 calls" in session._repr_html_()
 

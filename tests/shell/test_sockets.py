@@ -192,11 +192,11 @@ async def test_what_nobody_asked_for_and_what_was_heard_count_too(
     client = watch.wrap(server.client(flavour))
     async with flavour.entered(connect(client, path, model="gpt-realtime")) as connection:
         await events_to(flavour, connection, "response.done")
-    told = [
+    recorded = [
         (record.request.operation, record.model, record.usage and record.usage.output_tokens)
         for record in watch.records
     ]
-    assert told == [
+    assert recorded == [
         ("transcription", "gpt-4o-transcribe", 9),
         ("chat", "gpt-realtime-2025-08-28", 121),
     ]
@@ -449,7 +449,7 @@ def test_a_connection_left_to_the_garbage_collector_ends_its_calls(watch: Watch)
 
 
 class Socket:
-    """A socket that is told what comes."""
+    """A socket that is given what comes."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []

@@ -72,10 +72,10 @@ def test_every_dialect_is_read(field: str, name: str) -> None:
         for count in [{"input_tokens": 120, "output_tokens": 80, "total_tokens": 200}.get(key)]
         if count is not None
     }
-    told = {"input_tokens": 120, "output_tokens": 80, "total_tokens": 200}.get(field, 32)
-    facts = span_facts(attributes | {name: told})
+    stated = {"input_tokens": 120, "output_tokens": 80, "total_tokens": 200}.get(field, 32)
+    facts = span_facts(attributes | {name: stated})
     assert facts is not None
-    assert getattr(facts.usage, field) == told
+    assert getattr(facts.usage, field) == stated
     assert (facts.usage.input_tokens, facts.usage.output_tokens) == (120, 80)
     assert facts.usage.repairs == ()
 
@@ -416,9 +416,9 @@ def count_two():
     usage = {"prompt_tokens": 10, "completion_tokens": 5}
     Tracker().record(model="gpt-4o", usage=usage, response_id="one")
     for response_id in ("one", "two"):
-        told = {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 5}
-        told |= {"gen_ai.request.model": "gpt-4o", "gen_ai.response.id": response_id}
-        spans.start_span("theirs", attributes=told).end()
+        stated = {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 5}
+        stated |= {"gen_ai.request.model": "gpt-4o", "gen_ai.response.id": response_id}
+        spans.start_span("theirs", attributes=stated).end()
     return process_session().totals.calls
 
 def hold():

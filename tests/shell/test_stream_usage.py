@@ -26,8 +26,8 @@ def answer(
     """A server that sends the usage where it is asked to, and refuses nothing."""
 
     def reply(request: Request) -> Reply:
-        told = request.json.get("stream_options") == ASKED
-        chunks = chat_chunks("Hello", "!") if told else chat_chunks("Hello", "!", usage=None)
+        is_asked = request.json.get("stream_options") == ASKED
+        chunks = chat_chunks("Hello", "!") if is_asked else chat_chunks("Hello", "!", usage=None)
         return sse(*map(change, chunks), DONE, headers=headers or {})
 
     return reply

@@ -484,7 +484,7 @@ async def test_a_stream_without_text_is_not_estimated(
 DELTAS: dict[str, tuple[Body, int]] = {
     "content": ({"content": "x" * 43}, 10),
     "reasoning": ({"reasoning_content": "x" * 43}, 10),
-    "reasoning told twice": ({"reasoning_content": "x" * 43, "reasoning": "x" * 43}, 10),
+    "reasoning under two names": ({"reasoning_content": "x" * 43, "reasoning": "x" * 43}, 10),
     "refusal": ({"refusal": "x" * 43}, 10),
     "a tool call": ({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 43}}]}, 10),
 }
@@ -544,8 +544,8 @@ async def test_usage_in_every_chunk_is_not_added_up(
 async def test_a_usage_told_twice_is_counted_once(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
-    *chunks, told = chat_chunks(*TEXT)
-    loopback.serve(sse(*chunks, told, told, DONE))
+    *chunks, last = chat_chunks(*TEXT)
+    loopback.serve(sse(*chunks, last, last, DONE))
     await read_to_the_end(flavour, watch.wrap(flavour.client(loopback.base_url)), APIS["chat"])
     assert watch.record.usage is not None
     assert watch.record.usage.output_tokens == 80

@@ -67,7 +67,7 @@ class Given(ProviderArguments, total=False):
 
 @dataclass
 class Telemetry:
-    """Providers of a test, and what they have been told."""
+    """Providers of a test, and what they have received."""
 
     tracer_provider: TracerProvider
     meter_provider: MeterProvider
@@ -373,7 +373,7 @@ async def test_each_call_inside_of_one_foreign_span_keeps_its_energy(
         "estimated",
         "unestimated" if order == "the first fails" else "estimated",
     ]
-    # Their span tells the tokens of both.
+    # Their span has the tokens of both.
     assert not {name for name in attributes[0] if name.startswith("gen_ai.usage")}
 
 

@@ -57,10 +57,10 @@ async def ask(flavour: Flavour, client: Any, stream: bool) -> None:
 async def test_a_picture_drawn_for_a_response_is_a_record_below_it(
     flavour: Flavour, loopback: Loopback, watch: Watch, stream: bool
 ) -> None:
-    told = {"tool_usage": tool_usage(DRAWN), "tools": TOOLS}
+    stated = {"tool_usage": tool_usage(DRAWN), "tools": TOOLS}
     events = response_events()
-    events[-1]["response"] |= told
-    loopback.serve(sse(*events) if stream else json_reply(response_object() | told))
+    events[-1]["response"] |= stated
+    loopback.serve(sse(*events) if stream else json_reply(response_object() | stated))
     client = watch.wrap(flavour.client(loopback.base_url))
     with Session("here", tags={"team": "search"}) as session:
         await ask(flavour, client, stream)
@@ -84,8 +84,8 @@ async def test_a_picture_drawn_for_a_response_is_a_record_below_it(
 async def test_a_tool_that_was_offered_and_not_used_is_nothing(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
-    for told in (tool_usage(UNUSED), {"image_gen": None}, {}, None, 7):
-        loopback.serve(json_reply(response_object() | {"tool_usage": told, "tools": TOOLS}))
+    for stated in (tool_usage(UNUSED), {"image_gen": None}, {}, None, 7):
+        loopback.serve(json_reply(response_object() | {"tool_usage": stated, "tools": TOOLS}))
         await ask(flavour, watch.wrap(flavour.client(loopback.base_url)), stream=False)
     assert [record.request.operation for record in watch.records] == ["chat"] * 5
 
@@ -122,8 +122,8 @@ async def test_the_model_that_authored_a_drawing_is_estimated(
 async def test_below_a_span_of_another_instrumentation_the_part_has_its_own(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
-    told = {"tool_usage": tool_usage(AUTHORED), "tools": [TOOLS[1] | {"model": "gpt-4o"}]}
-    loopback.serve(json_reply(response_object() | told))
+    stated = {"tool_usage": tool_usage(AUTHORED), "tools": [TOOLS[1] | {"model": "gpt-4o"}]}
+    loopback.serve(json_reply(response_object() | stated))
     client = watch.wrap(flavour.client(loopback.base_url))
     theirs = (
         TracerProvider()
@@ -140,5 +140,5 @@ async def test_below_a_span_of_another_instrumentation_the_part_has_its_own(
     assert span.parent == theirs.get_span_context()
     assert span.attributes is not None
     assert span.attributes["energy_tracking.total_energy_joules"] == drawn.total_energy_joules
-    # Whether they tell of the tool's tokens is not known; ours never repeat them.
+    # Whether they report the tool's tokens is not known; ours never repeat them.
     assert "gen_ai.usage.output_tokens" not in span.attributes

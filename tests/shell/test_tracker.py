@@ -31,10 +31,10 @@ USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
 
 def test_a_sink_that_reads_totals_loses_nothing_of_what_finalisers_left() -> None:
-    told: list[float] = []
+    seen: list[float] = []
 
     def sink(record: CallRecord) -> None:
-        told.append(process_session().total_energy_wh)
+        seen.append(process_session().total_energy_wh)
 
     tracker = Tracker(on_record=sink)
     calls = [
@@ -44,7 +44,7 @@ def test_a_sink_that_reads_totals_loses_nothing_of_what_finalisers_left() -> Non
         call.raw_usage = USAGE
         defer(call.close)
     run_deferred()
-    assert len(told) == 1500
+    assert len(seen) == 1500
 
 
 def test_a_call_nobody_named_a_model_for_takes_the_default() -> None:

@@ -1,4 +1,4 @@
-"""What type checkers are told of: a tracked client is of the very type it was.
+"""What type checkers see: a tracked client is of the very type it was.
 
 The type checker that runs over the tests is what checks most of this; running it checks that
 the objects agree.

@@ -34,7 +34,7 @@ BUDGET = Bound(1e-12, 1e12, "Wh", or_zero=True)
 logger = logging.getLogger("energy_tracking")
 
 # Calls that a user's function makes about a budget are not asked for that budget again.
-_telling: Activities[Activity] = Activities("energy_tracking.budget")
+_calling: Activities[Activity] = Activities("energy_tracking.budget")
 
 
 class Budget:
@@ -83,7 +83,7 @@ class Budget:
             EnergyBudgetExceeded: The budget is used up and ``on_exceed`` is ``"raise"``, or a
                 function that raises it.
         """
-        if energy_nanojoules < self._limit_nanojoules or _telling.current():
+        if energy_nanojoules < self._limit_nanojoules or _calling.current():
             return
         total_energy_wh = wh_from_joules(joules_from_nanojoules(energy_nanojoules))
         exceeded = EnergyBudgetExceeded(session, self.budget_wh, total_energy_wh)
@@ -95,9 +95,9 @@ class Budget:
                 if self._warned.acquire(blocking=False):
                     logger.warning("%s; its calls go on", exceeded)
             return
-        telling = Activity()
+        calling = Activity()
         try:
-            _telling.enter(telling)
+            _calling.enter(calling)
             self._on_exceed(exceeded)
         finally:
-            telling.over = True
+            calling.over = True

@@ -1,6 +1,6 @@
 """One call's life: started, fed with what the server sends, closed once.
 
-A call is told of every body and stream event and keeps only what cannot be found out
+A call is shown every body and stream event and keeps only what cannot be found out
 later. Closing it, by whichever of the many ways a call can end comes first, hands it to
 its tracker exactly once; every other close is a no-op.
 
@@ -228,7 +228,7 @@ class Call:
             self.status = status or self.status
 
     def observe_energy(self, data: Mapping[str, Any]) -> None:
-        """Take in the energy that the server has measured, if this tells of it."""
+        """Take in the energy that the server has measured, if this states one."""
         measured = measured_energy_in(data)
         if measured is not None:
             self.measured_energy_joules = measured
@@ -265,7 +265,7 @@ class Call:
         self.close()
 
     def abandon(self) -> None:
-        """End the call without telling anybody: it is another process's."""
+        """End the call without delivering it: it is another process's."""
         self._latch.acquire(blocking=False)
 
     def record(self, estimate: Estimate) -> CallRecord:
@@ -313,7 +313,7 @@ class Call:
         )
 
     def _energy_reason(self) -> str | None:
-        """Why the energy is an estimate although the server tells of one."""
+        """Why the energy is an estimate although the server states one."""
         if self.refused_energy is None or self.measured_energy_joules is not None:
             return None
         return f"the server's {self.refused_energy} is not an energy"

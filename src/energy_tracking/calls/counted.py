@@ -1,8 +1,8 @@
 """The responses counted last, so that none is counted a second time.
 
-One memory for the whole process, bounded by number and, as every name is, by length. It is told of
-every call that any tracker counts, and of every response that a tracked client only fetched.
-Asked it is by two:
+One memory for the whole process, bounded by number and, as every name is, by length. It is
+given every call that any tracker counts, and every response that a tracked client only fetched.
+Two ask it:
 
 - a decorated function that returns a response (``has``): it may come from a pool's thread, from
   a cache, or from another function;

@@ -112,7 +112,7 @@ class Session:
             tags: Put on the spans of the calls inside; those of an inner session win.
 
         Raises:
-            ConfigurationError: A budget or tag that cannot be.
+            ConfigurationError: The budget or a tag is invalid.
         """
         budget = None if budget_wh is None else Budget(budget_wh, on_exceed)
         self._account = Account(text_of(name) or "session", budget, _checked_tags(tags))
@@ -259,7 +259,8 @@ class Session:
                 [g CO2e/kWh].
 
         Raises:
-            ConfigurationError: Neither or both are given, or one that cannot be.
+            ConfigurationError: Neither or both are given, the region is unknown, or the
+                intensity is negative or not finite.
         """
         return carbon(self.totals, region=region, grams_per_kwh=grams_per_kwh)
 

@@ -29,7 +29,7 @@ MEASURED = "measured"
 """The method of an energy that the server measured itself."""
 
 MAX_GROUPS = 500
-"""Groups, and reasons, that are told apart by their model; what comes later joins `OTHER`."""
+"""Groups, and reasons, that are kept apart by their model; what comes later joins `OTHER`."""
 
 OTHER = "other models"
 """Stands for the models of the calls beyond ``MAX_GROUPS``: a server may name one per call."""

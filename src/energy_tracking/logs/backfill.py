@@ -41,7 +41,7 @@ def record_log(
     tables. A call that is there twice, in one file or in two, counts once. A request that
     failed is a failed call. A sum over several requests is no call, and is left out.
 
-    The current session, the metrics, the ledger and ``on_record`` are told as by
+    The current session, the metrics, the ledger and ``on_record`` receive the calls as by
     ``Tracker.record``, each call with the time at which it ran. No spans are made. A call that
     the ledger has already is left out. A warning at the end says what could not be read.
 

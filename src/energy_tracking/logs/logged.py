@@ -59,7 +59,7 @@ class LoggedCall:
         tags: What the log says of it beside, by name.
         requests: 1: a call. More: a sum over that many. None: over an unknown number.
         identity: What every other copy of this call says too; None where the log has nothing
-            that would tell one call from the next.
+            that would distinguish one call from the next.
         grows: Copies may be of an unfinished call: the one with most tokens stands.
         cache_hit: A gateway or evaluation answered from its own cache: no model ran.
         format: Name of the row of the table of formats that read it.

@@ -1,4 +1,4 @@
-"""How a response that is read bit by bit tells its call that it has ended.
+"""Detect the end of a streamed response and close its call.
 
 The HTTP response is followed, not the SDK's stream object: raw readers, helpers and plain
 iteration all end in closing it, and the caller keeps the very object the SDK made. A
@@ -29,7 +29,7 @@ from energy_tracking.openai_client.bodies import Body
 _READERS = frozenset({"openai", "httpx", "httpx2", "energy_tracking"})
 
 Finish = Callable[[Call, "BaseException | None"], None]
-"""Told once or more that a call's response has ended, and by what error."""
+"""Called at least once when a response ends, with the error, if any."""
 
 
 def follow(
@@ -47,7 +47,7 @@ def follow(
         call: The call it belongs to.
         finish: What to do then.
         boundary: Keeps our own errors away from the response's reader.
-        measures: Whether the server may tell of energy in comments between its events.
+        measures: Whether the server may state energy in comments between its events.
     """
     later = partial(_finish_later, call, finish)
     finaliser = weakref.finalize(response, later)

@@ -19,7 +19,7 @@ KEY = "energy_tracking.session"
 
 @contextmanager
 def session_to_baggage() -> Iterator[None]:
-    """Tell the services called inside the name of the current session.
+    """Send the name of the current session to the services called inside.
 
     For requests to services of your own: an instrumented HTTP client sends baggage to
     whatever host it calls, a model's provider included.

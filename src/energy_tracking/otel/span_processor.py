@@ -3,10 +3,10 @@
 Two ways in, for spans of other libraries' instrumentations:
 
 - ``EnergySpanProcessor``, for every span of a tracer provider. The OpenTelemetry SDK freezes
-  a span's attributes before it tells processors of the end, so the processor wraps the
+  a span's attributes before it calls the processors' ``on_end``, so the processor wraps the
   ``end`` of each span as it starts.
 - ``EnergyCompletionHook``, for the instrumentations built on OpenTelemetry's GenAI
-  utilities, which are told ``OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK=energy_tracking``.
+  utilities, with ``OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK=energy_tracking``.
 
 One call may be on several spans, and seen by a tracked client as well. It is counted once:
 
@@ -112,7 +112,7 @@ class SpanEnricher:
             return
         elif not (_is_counted(span, facts) or watched.has_counted_call):
             self._count(span, facts, watched)
-        # Also where it was covered: the spans around it tell of the same call.
+        # Also where it was covered: the spans around it describe the same call.
         watched.is_counted()
 
     def _count(self, span: Any, facts: SpanFacts, watched: _Watched) -> None:
@@ -137,7 +137,7 @@ def _is_counted(span: Any, facts: SpanFacts) -> bool:
 
 
 def _close_if_open(span: Any, facts: SpanFacts) -> None:
-    """Settle the stream of a tracked client whose tokens are told of before it has ended."""
+    """Settle the stream of a tracked client whose tokens are reported before it has ended."""
     span_id = span.get_span_context().span_id
     for call in list(open_calls):
         theirs: Any = call.span
@@ -151,7 +151,7 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
 
     Add it to a tracer provider, best before the exporters' processors: a flush of the provider
     then exports the calls that this one delivers first. Sessions, metrics and
-    ``on_record`` are told of these calls as of those of a tracked client. Calls that a
+    ``on_record`` receive these calls like those of a tracked client. Calls that a
     tracked client has counted are not counted again; calls passed to ``Tracker.record``
     with the ``response_id`` that the span has are not either.
 

@@ -226,7 +226,7 @@ class Telemetry:
             pipeline = self.pipeline
             reported_here = pipeline.is_shared_with(current) or not pipeline.is_live
         # Another call's energy may be on theirs, or will be. Added up there, neither could be
-        # told from the other; on a span of its own, a sum over spans is still right.
+        # separated again; on a span of its own, a sum over spans is still right.
         adds = theirs and self._spans in ("auto", "annotate") and _claim(current)
         if adds and (reported_here or self._spans == "annotate"):
             return CallSpan(self, current, own=False, alone=False)
@@ -239,7 +239,7 @@ class Telemetry:
         return call_span
 
     def _start_part(self, whole: CallSpan, request: CallRequest) -> CallSpan:
-        # Theirs tells of the call itself: its attributes are not those of the part.
+        # The other instrumentation's span describes the whole call, not this part.
         return self._start_own(request, whole.alone, trace.set_span_in_context(whole.span))
 
     def _start_own(
@@ -380,7 +380,7 @@ def _claim(span: Span) -> bool:
         # In one step: calls may start at the same time.
         return vars(span).setdefault(_CLAIM, mark) is mark
     except TypeError:
-        # A span without attributes of Python's is told from no other: it is as before.
+        # A span without attributes of Python's cannot be marked: it is as before.
         return True
 
 
