@@ -21,28 +21,7 @@ MOST_LINES = 500
 TABLES = {"profiles/model_names.py", "telemetry/attributes.py"}
 """Modules that are tables of data, which may be longer."""
 
-NOT_YET = {
-    "calls/session.py",
-    "cli/main.py",
-    "error_boundary.py",
-    "logs/formats/base.py",
-    "logs/formats/evaluations.py",
-    "logs/formats/gateways.py",
-    "logs/formats/responses.py",
-    "logs/logged.py",
-    "openai_client/client.py",
-    "pytest_plugin.py",
-    "telemetry/spans.py",
-    "tracker.py",
-    "usage/payloads.py",
-}
-"""Modules that are being rewritten, and are left out until then."""
-
-FILES = [
-    path
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if path.relative_to(PACKAGE).as_posix() not in NOT_YET
-]
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 class Function(NamedTuple):

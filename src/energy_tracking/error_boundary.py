@@ -39,6 +39,12 @@ class ErrorBoundary:
     __slots__ = ("_handler", "_name")
 
     def __init__(self, name: str, handler: ErrorHandler) -> None:
+        """Hand errors to this handler.
+
+        Args:
+            name: What happens inside.
+            handler: Called with the name and the error.
+        """
         self._name = name
         self._handler = handler
 

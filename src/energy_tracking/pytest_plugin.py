@@ -146,7 +146,11 @@ class EnergyOfTests:
     """Adds up one run. Each worker of pytest-xdist has one too, which only sends its energy."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Track every OpenAI client from now on."""
+        """Track every OpenAI client from now on.
+
+        Raises:
+            pytest.UsageError: A setting in the environment is wrong.
+        """
         self._config = config
         self._is_worker = hasattr(config, "workerinput")
         self._budget_wh: float | None = config.option.energy_budget

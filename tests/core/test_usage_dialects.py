@@ -867,3 +867,10 @@ def test_all_usage_in_the_recorded_exchanges_is_read_without_repair() -> None:
         outcomes[how] += 1
     sys.stdout.write(f"\nusage in recorded exchanges: {dict(outcomes)}\n")
     assert outcomes == {"unrepaired": 673}
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "input_tokens"])
+def test_a_total_alone_is_the_input_where_the_counts_beside_it_are_empty(name: str) -> None:
+    usage = read_usage({name: None, "total_tokens": 7})
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.dialect) == (7, 0, "total-only")

@@ -17,7 +17,9 @@ from energy_tracking import (
     energy_session,
 )
 from energy_tracking.calls.comparison import CALLS_COMPARED
+from energy_tracking.calls.record import Alternative
 from energy_tracking.calls.totals import EnergyKind
+from energy_tracking.usage.dialects import TokenUsage
 from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
 
@@ -229,3 +231,12 @@ def test_a_long_session_compares_its_last_calls(watch: Watch) -> None:
     compared = session.compare(model="gpt-4o")
     assert (compared.calls, session.totals.calls) == (1000, 1001)
     assert compared.factor == 1
+
+
+def test_an_unknown_model_has_a_reason_in_every_other_way_too(watch: Watch) -> None:
+    estimation = Tracker(**watch.arguments).estimation
+    usage = TokenUsage(input_tokens=10, output_tokens=5)
+    other = Alternative(gpu="A100")
+    named = estimation.estimate_as("nobody-knows-it", None, usage, other)
+    assert (named.estimate, named.reason) == (None, "no energy profile for this model")
+    assert estimation.estimate_as(None, None, usage, other).reason == "the model is not named"

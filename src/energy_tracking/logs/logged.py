@@ -1,4 +1,9 @@
-"""What a log says of one call, and what reading logs has found and left out."""
+"""What a log says of one call, and what reading logs has found and left out.
+
+A reader of a format gives a ``LoggedCall`` for each entry; what is no call, or cannot be read, it
+counts in the ``ReadReport`` with the reason, so that nothing is left out silently. A new fact
+about logged calls is a field of the first; a new reason to leave one out, of the second.
+"""
 
 from __future__ import annotations
 

@@ -100,6 +100,14 @@ class CallSpan:
     )
 
     def __init__(self, telemetry: Telemetry, span: Span, own: bool, alone: bool) -> None:
+        """Start the clock of the call.
+
+        Args:
+            telemetry: Writes the record on the span when the call ends.
+            span: The span.
+            own: Whether it is ours, and ends with the call.
+            alone: Whether nobody else reports the call where our span goes.
+        """
         self._telemetry = telemetry
         self.span = span
         self.own = own
@@ -147,6 +155,12 @@ class FunctionSpan:
     __slots__ = ("_placer", "_span")
 
     def __init__(self, span: Span, placer: Placer) -> None:
+        """Hold the span of a run that starts.
+
+        Args:
+            span: The span.
+            placer: Puts the roll-up onto it, as much as fits.
+        """
         self._span = span
         self._placer = placer
 

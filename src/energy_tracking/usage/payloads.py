@@ -2,6 +2,8 @@
 
 Everything here works on decoded JSON, before any SDK builds its models: new fields
 survive old SDKs, and the tokens are known even where the SDK goes on to raise.
+
+A new endpoint, provider or shape is a row of the tables below (``ENDPOINTS``, ``PROVIDERS`` ...).
 """
 
 from __future__ import annotations

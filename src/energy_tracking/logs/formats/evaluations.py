@@ -1,4 +1,9 @@
-"""Results of evaluations and of agents under evaluation: inspect, promptfoo, SWE-agent."""
+"""Results of evaluations and of agents under evaluation: inspect, promptfoo, SWE-agent.
+
+A log of an evaluation holds many calls in one document, and often the sum of them beside the
+calls: the calls count, the sum does not. A new format is a row of ``EVALUATIONS``, with the source
+of what it says, and a sample in the tests.
+"""
 
 from __future__ import annotations
 

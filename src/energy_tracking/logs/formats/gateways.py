@@ -2,6 +2,8 @@
 
 They keep counts of their own beside the response, and answers from their own cache beside those
 of models. The response's own usage is preferred where it is there: it says more.
+
+A new format is a row of ``GATEWAYS``, with the source of what it says, and a sample in the tests.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 ``ResponseAt`` is the reader of all rows that keep one response at one place; which place, and
 what else is beside it, are its fields.
+
+A new format is a row of ``RESPONSES`` or ``BATCHES``, with the source of what it says, and a
+sample in the tests.
 """
 
 from __future__ import annotations
