@@ -36,6 +36,7 @@ from energy_tracking.calls.session import (
     process_session,
     warn_outside_of_sessions,
 )
+from energy_tracking.calls.tool_usage import bounded_parts
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
 from energy_tracking.estimation import Estimation
@@ -333,7 +334,8 @@ class Tracker:
                 raise
 
     def _deliver_tools(self, call: Call, record: CallRecord) -> None:
-        run_every([partial(self._deliver_tool_usage, call, tool) for tool in call.tools])
+        parts = bounded_parts(call.tools)
+        run_every([partial(self._deliver_tool_usage, call, part) for part in parts])
 
     def _deliver_tool_usage(self, call: Call, tool: ToolUsage) -> None:
         """Count what another model did for a call, whose usage says nothing of it."""

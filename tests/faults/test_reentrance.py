@@ -202,7 +202,7 @@ def test_who_holds_a_lock_can_do_everything_that_takes_one(lock: str, watch: Wat
         uninstrument_openai()
         print_session()
         register_model_profile(get_catalogue().model("gpt-4o"))
-        calls_by_response.fetched_by("/responses/resp_1")
+        calls_by_response.fetched_by("/responses/resp_1", ("localhost", 80))
         processor.on_start(span)
         span.end()
     assert len(watch.records) == 1

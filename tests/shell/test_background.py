@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -228,6 +230,74 @@ async def test_a_late_finaliser_of_one_call_lets_go_of_no_other(
     calls_by_response.hold(settled)
     await flavour.call(client.responses.retrieve, "resp_1")
     assert [record.status for record in watch.records] == ["estimated", "estimated"]
+
+
+@pytest.mark.parametrize("fetched_first", [0, 1])
+async def test_of_two_servers_with_one_id_each_answers_for_its_own_call(
+    flavour: Flavour, loopback: Loopback, watch: Watch, fetched_first: int
+) -> None:
+    with Loopback() as other:
+        clients = []
+        for server, tokens in ((loopback, 80), (other, 90)):
+            server.serve(body("queued"), endpoint="responses")
+            usage = RESPONSE_USAGE | {"output_tokens": tokens, "total_tokens": 120 + tokens}
+            finished = response_object(id="resp_1", status="completed", usage=usage)
+            server.serve(json_reply(finished), endpoint="responses/resp_1")
+            clients.append(watch.wrap(flavour.client(server.base_url)))
+            await start(flavour, clients[-1])
+        if fetched_first:
+            clients.reverse()
+        for client in clients:
+            await flavour.call(client.responses.retrieve, "resp_1")
+        counted = [record.usage.output_tokens for record in watch.records if record.usage]
+        assert counted == ([90, 80] if fetched_first else [80, 90])
+        await flavour.aclose()
+
+
+async def test_of_two_calls_under_one_id_none_is_lost(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    loopback.serve(body("completed"), endpoint="responses/resp_1")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    for _ in range(2):
+        await start(flavour, client)
+    for number in range(1, 3):
+        await flavour.call(client.responses.retrieve, "resp_1")
+        assert [record.status for record in watch.records] == ["estimated"] * number
+    assert held_calls == set()
+
+
+async def test_a_held_call_lasts_until_it_is_found_finished(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    loopback.serve(body("completed"), endpoint="responses/resp_1")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    await start(flavour, client)
+    started = time.monotonic()
+    await asyncio.sleep(0.3)
+    await flavour.call(client.responses.retrieve, "resp_1")
+    assert watch.record.duration_seconds >= 0.3
+    assert watch.record.duration_seconds <= time.monotonic() - started + 10
+
+
+async def test_a_held_call_keeps_the_count_of_its_prompt_alone(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    queued = response_object("", id="resp_1", status="queued", usage=None)
+    finished = response_object("Mexico City", id="resp_1", status="completed", usage=None)
+    loopback.serve(json_reply(queued), endpoint="responses")
+    loopback.serve(json_reply(finished), endpoint="responses/resp_1")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    question = "Capital? " * 1000
+    await flavour.call(client.responses.create, **REQUEST | {"input": question})
+    (call,) = held_calls
+    assert call.prompt is None
+    await flavour.call(client.responses.retrieve, "resp_1")
+    assert watch.record.usage is not None
+    assert watch.record.status == "partial"
+    assert watch.record.usage.input_tokens == pytest.approx(len(question) / 4.3, rel=0.01)
 
 
 async def test_of_too_many_the_oldest_is_closed_as_far_as_it_is_known(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -42,7 +42,13 @@ from energy_tracking.usage.payloads import (
     unwrap_event,
     usage_in,
 )
-from energy_tracking.usage.text import TEXT, count_prompt, generated_tokens, whole_tokens
+from energy_tracking.usage.text import (
+    TEXT,
+    PromptTokens,
+    count_prompt,
+    generated_tokens,
+    whole_tokens,
+)
 
 OWN_REPORT = "energy_tracking"
 """The reporter of a call that has no span, and that another instrumentation may report yet."""
@@ -103,12 +109,14 @@ class Call:
     __slots__ = (
         "_deliver",
         "_latch",
+        "_prompt_tokens",
         "asks_for_usage",
         "created",
         "ended_at",
         "error_type",
         "final_record",
         "first_chunk_at",
+        "is_background",
         "is_delivered",
         "log_identity",
         "logged_end",
@@ -148,6 +156,8 @@ class Call:
         self.request = request
         self.session = session
         self.prompt = prompt
+        self.is_background = isinstance(prompt, Mapping) and prompt.get("background") is True
+        self._prompt_tokens: PromptTokens | None = None
         self.span: CallSpan | None = None
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
@@ -264,6 +274,14 @@ class Call:
             self.error_type = "CancelledError"
         self.close()
 
+    def forget_prompt(self) -> None:
+        """Keep the number of its tokens alone: the call may be open for hours."""
+        if self.prompt is not None:
+            # Nobody knows yet whether they are needed; what goes wrong is theirs to say.
+            with suppress(Exception):
+                self._prompt_tokens = count_prompt(self.prompt)
+            self.prompt = None
+
     def abandon(self) -> None:
         """End the call without delivering it: it is another process's."""
         self._latch.acquire(blocking=False)
@@ -279,7 +297,16 @@ class Call:
 
     def record_without_tokens(self, error: Exception) -> CallRecord:
         """A record where building a better one has failed: the call is counted all the same."""
-        return self._build_record(None, Outcome(), f"failed to read it: {type(error).__qualname__}")
+        return CallRecord(
+            request=self.request,
+            status=status_of(None, None, self.measured_energy_joules),
+            reason=f"reading the call failed with {type(error).__qualname__}",
+            response_model=text_of(self.response_model),
+            response_id=text_of(self.response_id),
+            measured_energy_joules=self.measured_energy_joules,
+            error_type=text_of(self.error_type),
+            session=PROCESS if self.session is None else self.session.name,
+        )
 
     def _build_record(
         self, usage: TokenUsage | None, outcome: Outcome, reason: str | None
@@ -367,7 +394,7 @@ class Call:
         """
         counts: dict[str, Any] = {}
         if not usage.input_tokens:
-            prompt = count_prompt(self.prompt)
+            prompt = self._prompt_tokens or count_prompt(self.prompt)
             tokens = whole_tokens(prompt.text_tokens) + prompt.image_tokens
             if tokens or usage.dialect == TEXT:
                 counts = {"input_tokens": tokens, "input_image_tokens": prompt.image_tokens}

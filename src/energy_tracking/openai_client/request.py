@@ -40,6 +40,7 @@ from energy_tracking.openai_client.usage_hosts import (
     report_unasked,
 )
 from energy_tracking.tracker import Tracker
+from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import (
     TERMINAL_EVENTS,
     endpoint_of,
@@ -196,7 +197,8 @@ class _RequestInFlight(Activity):
         target = target_of(self.client.base_url, options.url)
         endpoint = endpoint_of(options.method, target.path)
         if endpoint is None:
-            self.call = calls_by_response.fetched_by(target.path)
+            url = self.client.base_url
+            self.call = calls_by_response.fetched_by(target.path, (text_of(url.host), port_of(url)))
             self._is_fetch = self.call is not None
             return
         self._refusal = self._tracker.over_budget()
@@ -449,7 +451,9 @@ def close_or_hold(call: Call, error: BaseException | None = None) -> None:
                 report_unasked(call)
             call.close(error)
     if held:
+        # It goes on: the end of the fetch that finds it finished is its end.
         call.ended_at = None
+        call.forget_prompt()
         open_calls.discard(call)
     if too_much is not None:
         too_much.close()

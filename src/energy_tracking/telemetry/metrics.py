@@ -6,11 +6,13 @@ A new metric is a row of ``METRICS`` and a line in ``CallMetrics.record``.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Meter, MeterProvider, get_meter
+from opentelemetry.metrics import Meter, MeterProvider, get_meter, get_meter_provider
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.telemetry.attributes import SCHEMA_URL, SCOPE, TAG_PREFIX
@@ -73,6 +75,29 @@ METRICS = (
 )
 
 
+# Providers keep every meter and instrument for good, and there may be a tracker per request.
+_instruments: WeakKeyDictionary[MeterProvider, dict[str, Any]] = WeakKeyDictionary()
+
+
+def _instruments_of(provider: MeterProvider, version: str) -> dict[str, Any]:
+    """The instruments of a provider, made once.
+
+    Args:
+        provider: The provider.
+        version: Version of this library, for the instrumentation scope.
+    """
+    try:
+        known = _instruments.get(provider)
+    except TypeError:  # it cannot be referred to weakly
+        known = None
+    if known is None:
+        meter = get_meter(SCOPE, version, provider, SCHEMA_URL)
+        known = {metric.name: metric.create(meter) for metric in METRICS}
+        with suppress(TypeError):
+            known = _instruments.setdefault(provider, known)
+    return known
+
+
 class CallMetrics:
     """The instruments of a meter provider, and what a call adds to them."""
 
@@ -86,9 +111,8 @@ class CallMetrics:
             version: Version of this library, for the instrumentation scope.
             tags: Tags of sessions that the metrics carry too.
         """
-        meter = get_meter(SCOPE, version or "", meter_provider, SCHEMA_URL)
         self._tags = tags
-        self._instruments = {metric.name: metric.create(meter) for metric in METRICS}
+        self._instruments = _instruments_of(meter_provider or get_meter_provider(), version or "")
 
     def record(self, record: CallRecord, context: Context, tokens_and_duration: bool) -> None:
         """Add a call.
