@@ -62,6 +62,8 @@ def follow(
         for name in ("close", "aclose", "iter_bytes", "aiter_bytes"):
             vars(response).pop(name, None)
         error = sys.exception()
+        if isinstance(error, StopIteration | StopAsyncIteration):
+            error = None  # it was read to its end
         if isinstance(error, GeneratorExit):
             # Perhaps the garbage collector closing a generator: no locks here.
             later()
