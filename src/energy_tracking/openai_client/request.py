@@ -197,8 +197,8 @@ class _RequestInFlight(Activity):
         target = target_of(self.client.base_url, options.url)
         endpoint = endpoint_of(options.method, target.path)
         if endpoint is None:
-            url = self.client.base_url
-            self.call = calls_by_response.fetched_by(target.path, (text_of(url.host), port_of(url)))
+            server = text_of(target.host), target.port
+            self.call = calls_by_response.fetched_by(target.path, server)
             self._is_fetch = self.call is not None
             return
         self._refusal = self._tracker.over_budget()
