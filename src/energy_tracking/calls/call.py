@@ -108,6 +108,7 @@ class Call:
 
     __slots__ = (
         "_deliver",
+        "_is_background",
         "_latch",
         "_prompt_tokens",
         "asks_for_usage",
@@ -116,7 +117,6 @@ class Call:
         "error_type",
         "final_record",
         "first_chunk_at",
-        "is_background",
         "is_delivered",
         "log_identity",
         "logged_end",
@@ -156,7 +156,7 @@ class Call:
         self.request = request
         self.session = session
         self.prompt = prompt
-        self.is_background = isinstance(prompt, Mapping) and prompt.get("background") is True
+        self._is_background = False
         self._prompt_tokens: PromptTokens | None = None
         self.span: CallSpan | None = None
         self.raw_usage: object = None
@@ -188,6 +188,13 @@ class Call:
         if self.span is None:
             return OWN_REPORT if self.request.reported_elsewhere else None
         return self.span.reporter
+
+    @property
+    def is_background(self) -> bool:
+        """Whether the response may be generated on after the request has been answered."""
+        prompt = self.prompt
+        asked = isinstance(prompt, Mapping) and prompt.get("background") is True
+        return self._is_background or asked
 
     @property
     def observed(self) -> bool:
@@ -276,6 +283,7 @@ class Call:
 
     def forget_prompt(self) -> None:
         """Keep the number of its tokens alone: the call may be open for hours."""
+        self._is_background = self.is_background
         if self.prompt is not None:
             # Nobody knows yet whether they are needed; what goes wrong is theirs to say.
             with suppress(Exception):
