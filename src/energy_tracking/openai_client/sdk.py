@@ -40,9 +40,6 @@ RAW_RESPONSE_HEADER = "x-stainless-raw-response"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
 """How often the SDK had sent a request before [1]."""
 
-READERS = frozenset({SDK, "httpx", "httpx2", "energy_tracking"})
-"""Packages that read responses: what is raised while they do is an error of the call."""
-
 
 @dataclass(frozen=True, slots=True)
 class PrivateName:
