@@ -462,11 +462,13 @@ SAMPLES: list[tuple[str, Documents, Right]] = [
     (
         "promptfoo-line",
         [
-            {"promptIdx": 0, "testIdx": 0, "provider": {"id": "openai:chat:gpt-4o-mini"},
+            {"promptIdx": 0, "testIdx": 0, "provider": {"id": name},
              "response": {"tokenUsage": {"total": 44, "prompt": 43, "completion": 1}},
              "success": True}
+            for name in ("openai:chat:gpt-4o-mini", "ollama:chat:llama3.1:8b",
+                         "bedrock:amazon.nova-pro-v1:0")
         ],
-        right(1, (43, 1), "gpt-4o-mini"),
+        right(3, (129, 3), "gpt-4o-mini", "llama3.1:8b", "amazon.nova-pro-v1:0"),
     ),
     (
         "swe-agent",
@@ -741,6 +743,12 @@ SAMPLES: list[tuple[str, Documents, Right]] = [
                             "completion_tokens": 20, "total_tokens": 30, "cost": 0.1}},
         ],
         right(1, (10, 20), "gpt-4o", first="2025-03-10T01:25:52+00:00"),
+    ),
+    (
+        "openai-batch",
+        [{"id": "b1", "custom_id": "1", "error": None, "response": {
+            "status_code": 200, "body": COMPLETION | {"model": "mistral-small-2503"}}}],
+        right(1, (19, 10), "mistral-small-2503", cached=4, reasoning=6, provider="mistral_ai"),
     ),
     (
         "bedrock-invocation-log",

@@ -172,6 +172,13 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert call.usage.output_tokens == 20
 
 
+def test_names_of_columns_may_be_any_words(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("Tokens' Ein;Tokens + Aus;Größe (€)\n10;20;1\n", "utf-8")
+    (call,) = read_logs([path], columns={"input": "Tokens' Ein", "output": "Tokens + Aus"})
+    assert tokens([call]) == (10, 20)
+
+
 def test_a_named_column_may_lie_inside_of_an_object(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps({"llm": {"in": 10, "out": 20}, "m": "gpt-4o"}), "utf-8")

@@ -152,7 +152,7 @@ def kind_of(head: bytes) -> str:
 _EVENT_FIELDS = frozenset({b"", b"event", b"id", b"retry"})
 _EVENT = re.compile(rb"(?:data|event|id|retry)?:[ \t]?")
 _HISTORY = re.compile(rb"^(?:# aider chat started at|> Tokens: \S+ sent)", re.MULTILINE)
-_NAME = re.compile(r"[^\W\d][\w .:()/#%-]*")
+_NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}""")
 
 
 def delimiter_of(header: bytes) -> str | None:

@@ -147,19 +147,34 @@ def _promptfoo_call(result: Document) -> LoggedCall | None:
     if not is_cached and inputs is None and outputs is None and failed is None:
         return None
     result_id = text(result.get("id"))
-    vendor, _, model = (name or "").partition(":")
+    vendor, model = _vendor_and_model(name or "")
     reasoning = at(counts, "completionDetails", "reasoning")
     several = requests is not None and requests > 1
     read: Any = sum_of_tokens if several else usage_of
     return LoggedCall(
         provider=vendor or "unknown",
-        model=model.rpartition(":")[2] or name,
+        model=model or name,
         counts=read(inputs, outputs, reasoning=reasoning),
         requests=requests if several else 1,
         error_type=failed,
         cache_hit=is_cached,
         identity=None if result_id is None else ("promptfoo", result_id),
     )
+
+
+# What may stand between a provider and its model: ``openai:chat:gpt-4o``.
+PROMPTFOO_APIS = frozenset(
+    {"chat", "completion", "completions", "responses", "messages", "embedding", "embeddings"}
+    | {"image", "moderation", "realtime", "assistant", "text", "language"}
+)
+
+
+def _vendor_and_model(provider_id: str) -> tuple[str, str]:
+    """The two out of the id of a provider; the model may have colons of its own."""
+    vendor, *rest = provider_id.split(":")
+    if len(rest) > 1 and rest[0] in PROMPTFOO_APIS:
+        del rest[0]
+    return vendor, ":".join(rest)
 
 
 # SWE-agent and mini-SWE-agent.

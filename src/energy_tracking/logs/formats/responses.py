@@ -42,6 +42,12 @@ OPERATIONS = {
     "data": "image_generation",
 }
 
+# Mistral's batches look like OpenAI's, but for their models.
+MISTRAL_MODELS = (
+    *("mistral-", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-", "voxtral-"),
+    *("open-mistral-", "open-mixtral-"),
+)
+
 # Where an error says what it is, the most exact first.
 ERROR_NAMES = ("error", "status", "code", "errorCode", "type")
 NO_ERRORS = frozenset({"", "succeeded", *range(200, 300)})
@@ -244,6 +250,9 @@ def _provider_by_body(body: Document) -> str:
     """Whose server wrote a body of OpenAI's shape, where it shows."""
     if "x_groq" in body:
         return "groq"
+    model = body.get("model")
+    if isinstance(model, str) and model.startswith(MISTRAL_MODELS):
+        return "mistral_ai"
     choices = body.get("choices")
     first = choices[0] if type(choices) is list and choices else None
     if "prompt_filter_results" in body or (
