@@ -176,6 +176,8 @@ KEYS = st.sampled_from(
         *("usage", "response", "choices", "delta", "message", "content", "output", "text"),
         *("id", "model", "status", "tool_calls", "function", "arguments", "data", "type"),
         *("tool_usage", "image_gen", "svg_usage", "tools", "total_tokens"),
+        *("item", "messages", "input", "prompt", "role", "parameters", "properties", "enum"),
+        *("response_format", "json_schema", "schema", "function_call", "format", "image_url"),
     ]
 )
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
@@ -187,6 +189,9 @@ ANYTHING = st.recursive(
 @given(st.dictionaries(KEYS, ANYTHING, max_size=6))
 def test_no_body_of_any_shape_makes_reading_it_raise(data: dict[str, Any]) -> None:
     usage_in(data)
+    assert generated_tokens({"type": "response.output_item.done", "item": data}) >= 0
+    assert generated_tokens({"type": "response.output_item.added", "item": data}) >= 0
+    assert count_prompt({"tools": [data], "input": [data], "functions": [data]}).text_tokens >= 0
     assert all(part is None or isinstance(part, str) for part in identity_in(data))
     assert generated_tokens(data) >= 0
     assert count_prompt(data).text_tokens >= 0

@@ -74,7 +74,7 @@ STORED = {"previous_response_id": "earlier turns", "conversation": "earlier turn
 
 HOSTED_TOOLS = "hosted tools"
 
-FUNCTION_TYPES = frozenset({None, "function", "custom"})
+FUNCTION_TYPES = frozenset({"None", "function", "custom"})
 
 # Keys whose values are text, or hold some.
 PROMPT_KEYS = frozenset(
@@ -178,7 +178,7 @@ def _streamed_item_tokens(event: str, item: Mapping[str, Any]) -> float:
     """What an event says of an item that deltas do not."""
     if event == "response.output_item.added":
         return _call_overhead(item) + tokens_in(_characters(item.get("name"), OUTPUT_KEYS))
-    if event == "response.output_item.done" and item.get("type") not in STREAMED_ITEMS:
+    if event == "response.output_item.done" and str(item.get("type")) not in STREAMED_ITEMS:
         unnamed = {key: value for key, value in item.items() if key != "name"}
         return tokens_in(_characters(unnamed, OUTPUT_KEYS))
     return 0
@@ -348,10 +348,9 @@ def _count_tools(holders: Iterable[object], counted: PromptTokens) -> None:
         if isinstance(tool, list | tuple):
             stack.extend(tool)
         elif isinstance(tool, Mapping):
-            kind = tool.get("type")
             if isinstance(tool.get("tools"), list):
                 stack.append(tool["tools"])  # a namespace
-            elif kind is None or kind in FUNCTION_TYPES or "parameters" in tool:
+            elif str(tool.get("type")) in FUNCTION_TYPES or "parameters" in tool:
                 tokens += _function_tokens(tool)
             else:
                 counted.uncounted.add(HOSTED_TOOLS)
