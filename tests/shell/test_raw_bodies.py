@@ -54,7 +54,7 @@ def check(watch: Watch) -> None:
     assert usage is not None
     assert usage.input_tokens == CHAT_USAGE["prompt_tokens"]
     assert usage.output_tokens == CHAT_USAGE["completion_tokens"]
-    assert watch.record.status == "estimated"
+    assert (watch.record.status, watch.record.error_type) == ("estimated", None)
     assert watch.record.response_model == "gpt-4o-2024-08-06"
 
 
