@@ -41,7 +41,8 @@ from energy_tracking.profiles.files import register_gpu_profile, register_model_
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.seed import cloud_inference_energy_estimate_w_model_attributes
 from energy_tracking.tracker import Tracker
-from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.version import VERSION as __version__
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ from energy_tracking.profiles.files import get_catalogue, read_profiles
 from energy_tracking.profiles.profile import GpuProfile
 from energy_tracking.settings import SERVING_SETTINGS, Settings, named, naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 logger = logging.getLogger("energy_tracking")
 

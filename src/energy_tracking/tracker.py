@@ -54,8 +54,9 @@ from energy_tracking.settings import SettingArguments, Settings, document_settin
 from energy_tracking.telemetry.pipelines import Reported
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.terminal import printable
+from energy_tracking.usage.measured_energy import MAX_MEASURED, joules_from
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.payloads import MAX_MEASURED, ToolUsage, joules_from
+from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
 
 logger = logging.getLogger("energy_tracking")

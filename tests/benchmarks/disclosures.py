@@ -36,7 +36,7 @@ from typing import NamedTuple
 from energy_tracking.estimator import Assumptions, estimate_usage
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.units import wh_from_joules
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 DISCLOSURES = Path(__file__).with_name("disclosures.csv")
 

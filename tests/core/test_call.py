@@ -12,7 +12,7 @@ from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord, CallRequest, Outcome
 from energy_tracking.estimator import estimate_usage
 from energy_tracking.lifecycle import defer, run_deferred
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 from small_profiles import BOARD, DENSE
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

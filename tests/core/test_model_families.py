@@ -12,7 +12,7 @@ from energy_tracking.estimator.deployment import CLOSED_FAMILIES
 from energy_tracking.estimator.serving import SERVING
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import ModelProfile
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 CATALOGUE = load_catalogue()
 

@@ -31,7 +31,7 @@ from energy_tracking.estimator.roofline.work import Work, compute_experts_read, 
 from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 from small_profiles import BOARD, DENSE, H100, MIXTURE, ROUND, TWO_GPUS, build_model, request
 
 tokens = st.integers(min_value=0, max_value=200_000)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals, group_of, grouped, sum_of, sums_by_kind
 from energy_tracking.estimator import EnergyEstimate
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 REQUEST = CallRequest(operation="chat", provider="openai", model="gpt-4o")
 USAGE = TokenUsage(input_tokens=120, cached_input_tokens=64, output_tokens=80, reasoning_tokens=32)

@@ -10,7 +10,7 @@ import pytest
 from calls import CHAT
 from counts import the_only
 from energy_tracking import CallRecord, Session, wrap_openai
-from energy_tracking.usage.payloads import may_measure
+from energy_tracking.usage.measured_energy import may_measure
 from loopback import (
     DONE,
     RESPONSE_USAGE,

@@ -21,7 +21,7 @@ from energy_tracking import Session, wrap_openai
 from energy_tracking.openai_client.other_instrumentations import METHODS, wrappers_around
 from energy_tracking.telemetry.metrics import TOKEN_METRIC
 from energy_tracking.telemetry.pipelines import Pipeline
-from energy_tracking.usage.payloads import ENDPOINTS
+from energy_tracking.usage.endpoints import ENDPOINTS
 from loopback import Flavour, Loopback, chat_completion, json_reply
 from own_errors import keep_error
 

@@ -19,7 +19,7 @@ from energy_tracking import (
 from energy_tracking.calls.comparison import CALLS_COMPARED
 from energy_tracking.calls.record import Alternative
 from energy_tracking.calls.totals import EnergyKind
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
 

@@ -27,7 +27,12 @@ from energy_tracking.calls.record import (
     status_of,
 )
 from energy_tracking.lifecycle import defer
-from energy_tracking.usage.dialects import TokenUsage, read_usage, reports_tokens
+from energy_tracking.usage.dialects import read_usage, reports_tokens
+from energy_tracking.usage.measured_energy import (
+    measured_energy_in,
+    refused_energy_in,
+    tells_energy,
+)
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import (
     UNFINISHED,
@@ -35,12 +40,7 @@ from energy_tracking.usage.payloads import (
     created_in,
     error_code_in,
     identity_in,
-    measured_energy_in,
-    refused_energy_in,
-    tells_energy,
     tool_usage_in,
-    unwrap_event,
-    usage_in,
 )
 from energy_tracking.usage.text import (
     TEXT,
@@ -49,6 +49,8 @@ from energy_tracking.usage.text import (
     generated_tokens,
     whole_tokens,
 )
+from energy_tracking.usage.token_usage import TokenUsage
+from energy_tracking.usage.usage_paths import unwrap_event, usage_in
 
 OWN_REPORT = "energy_tracking"
 """The reporter of a call that has no span, and that another instrumentation may report yet."""

@@ -21,7 +21,7 @@ from energy_tracking.calls.report import comparison_text
 from energy_tracking.calls.totals import EnergyKind, Totals, grouped, sum_of, sums_by_kind
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.terminal import with_known_signs
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 CALLS_COMPARED = 1000
 """How many calls back a session can be compared."""

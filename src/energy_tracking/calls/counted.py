@@ -33,8 +33,10 @@ from time import perf_counter
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.lifecycle import call_after_fork
-from energy_tracking.usage.dialects import TokenUsage, read_usage
-from energy_tracking.usage.payloads import ResponseFacts, created_in, identity_in, usage_in
+from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.payloads import ResponseFacts, created_in, identity_in
+from energy_tracking.usage.token_usage import TokenUsage
+from energy_tracking.usage.usage_paths import usage_in
 
 RESPONSES_REMEMBERED = 2_000
 """How many responses back one is recognised by its id, or as the same object."""

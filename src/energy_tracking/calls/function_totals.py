@@ -22,8 +22,8 @@ from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
 from energy_tracking.lifecycle import run_deferred
-from energy_tracking.usage.dialects import TokenUsage
 from energy_tracking.usage.payloads import ResponseFacts
+from energy_tracking.usage.token_usage import TokenUsage
 
 CALLS_REMEMBERED = 1000
 """How many calls back the tokens of a run are known, one call's each."""

@@ -16,7 +16,7 @@ from typing import Literal
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
 

@@ -9,7 +9,7 @@ import re
 
 from energy_tracking.estimator.estimate import GRADE_FACTORS
 from energy_tracking.profiles.profile import ModelProfile
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 Part = tuple[float, float]
 

@@ -18,7 +18,7 @@ from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, SERVING, ServingProfile
 from energy_tracking.estimator.timing_evidence import find_reason_against, update_serving
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 CALIBRATED_METHOD = roofline.METHOD
 """The method whose estimate stands beside that of ``reference``."""

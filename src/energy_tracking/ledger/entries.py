@@ -21,8 +21,8 @@ from energy_tracking.calls.record import CallRecord
 from energy_tracking.errors import shown
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.ledger.lines import LineError, read_lines
+from energy_tracking.usage.measured_energy import MAX_MEASURED
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.payloads import MAX_MEASURED
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 FORMAT = 1

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import NamedTuple
 
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 

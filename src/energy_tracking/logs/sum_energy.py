@@ -14,7 +14,7 @@ from itertools import product
 from energy_tracking.estimation import Estimation
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.logs.logged import LoggedCall
-from energy_tracking.usage.dialects import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage
 
 SPREAD = (0.99, 1.68)
 """Energy of real requests over that of as many of their mean length [1]: the least, and the most.

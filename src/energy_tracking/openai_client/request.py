@@ -40,14 +40,14 @@ from energy_tracking.openai_client.usage_hosts import (
     report_unasked,
 )
 from energy_tracking.tracker import Tracker
-from energy_tracking.usage.names import text_of
-from energy_tracking.usage.payloads import (
-    TERMINAL_EVENTS,
-    endpoint_of,
+from energy_tracking.usage.endpoints import endpoint_of
+from energy_tracking.usage.measured_energy import (
     has_refused_energy_header,
     may_measure,
     measured_energy_in_headers,
 )
+from energy_tracking.usage.names import text_of
+from energy_tracking.usage.payloads import TERMINAL_EVENTS
 
 OBSERVATION_EXTENSION = "energy_tracking.observation"
 

@@ -20,7 +20,7 @@ from typing import Any, get_origin
 
 from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.lifecycle import is_first
-from energy_tracking.usage.payloads import provider_of
+from energy_tracking.usage.endpoints import provider_of
 
 SDK = "openai"
 CLIENTS = ("OpenAI", "AsyncOpenAI")

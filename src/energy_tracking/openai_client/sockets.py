@@ -25,12 +25,8 @@ from energy_tracking.lifecycle import defer, open_calls
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.tracked import tracker_of
 from energy_tracking.tracker import Tracker
-from energy_tracking.usage.payloads import (
-    TERMINAL_EVENTS,
-    error_code_in,
-    mapping_of,
-    text_of,
-)
+from energy_tracking.usage.names import text_of
+from energy_tracking.usage.payloads import TERMINAL_EVENTS, error_code_in, mapping_of
 
 # Module of the SDK that opens sockets -> the operation that such a connection is as a whole,
 # where its model runs all the time and reports seconds, not tokens.

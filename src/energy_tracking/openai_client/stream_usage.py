@@ -13,7 +13,7 @@ from typing import Any
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.usage_hosts import UNKNOWN_HOST, takes_usage_option
 from energy_tracking.settings import Settings
-from energy_tracking.usage.payloads import Endpoint
+from energy_tracking.usage.endpoints import Endpoint
 
 RAW_RESPONSE = "pass stream_options, since raw responses are not asked for their usage"
 """What a partial call's reason says where the caller reads the response raw."""

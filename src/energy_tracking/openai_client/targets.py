@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from energy_tracking.openai_client.usage_hosts import port_of
-from energy_tracking.usage.payloads import endpoint_of
+from energy_tracking.usage.endpoints import endpoint_of
 
 
 class Target(NamedTuple):

@@ -13,9 +13,7 @@ from functools import partial
 from numbers import Integral, Real
 
 from energy_tracking.usage.reconciling import BESIDE_INPUT, Convention, reconcile_counts
-from energy_tracking.usage.token_usage import MAX_TOKENS as MAX_TOKENS
-from energy_tracking.usage.token_usage import WHOLE_OF as WHOLE_OF
-from energy_tracking.usage.token_usage import TokenUsage as TokenUsage
+from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 Shape = Mapping[str, "str | Shape"]
 

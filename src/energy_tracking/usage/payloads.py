@@ -13,28 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Importable from here, too, until every importer names their home.
-from energy_tracking.usage.endpoints import ENDPOINTS as ENDPOINTS
-from energy_tracking.usage.endpoints import Endpoint as Endpoint
-from energy_tracking.usage.endpoints import endpoint_of as endpoint_of
-from energy_tracking.usage.endpoints import provider_of as provider_of
-from energy_tracking.usage.measured_energy import MAX_MEASURED as MAX_MEASURED
-from energy_tracking.usage.measured_energy import MEASURED_ENERGY as MEASURED_ENERGY
-from energy_tracking.usage.measured_energy import (
-    has_refused_energy_header as has_refused_energy_header,
-)
-from energy_tracking.usage.measured_energy import joules_from as joules_from
-from energy_tracking.usage.measured_energy import may_measure as may_measure
-from energy_tracking.usage.measured_energy import measured_energy_in as measured_energy_in
-from energy_tracking.usage.measured_energy import (
-    measured_energy_in_headers as measured_energy_in_headers,
-)
-from energy_tracking.usage.measured_energy import refused_energy_in as refused_energy_in
-from energy_tracking.usage.measured_energy import tells_energy as tells_energy
-from energy_tracking.usage.names import text_of as text_of
-from energy_tracking.usage.usage_paths import USAGE_PATHS as USAGE_PATHS
-from energy_tracking.usage.usage_paths import unwrap_event as unwrap_event
-from energy_tracking.usage.usage_paths import usage_in as usage_in
+from energy_tracking.usage.names import text_of
 
 UNFINISHED = frozenset({"queued", "in_progress"})
 """Statuses of a response that is still being generated."""

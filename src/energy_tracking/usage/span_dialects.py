@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from energy_tracking.usage.dialects import TokenUsage, read_usage
+from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
+from energy_tracking.usage.token_usage import TokenUsage
 
 LLM_OPERATIONS = frozenset(
     {"chat", "text_completion", "embeddings", "generate_content", "image_generation"}

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from energy_tracking.logs.logged import Counts, PlainCounts
-from energy_tracking.usage.dialects import MAX_TOKENS, TokenUsage, read_usage
+from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
 
 LARGEST_COUNT = 10**18
 """Above this a number is no count of tokens, of however many calls [tokens]."""

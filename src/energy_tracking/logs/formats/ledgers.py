@@ -7,8 +7,8 @@ from typing import Any
 
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
 from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.usage.dialects import TokenUsage
-from energy_tracking.usage.payloads import joules_from
+from energy_tracking.usage.measured_energy import joules_from
+from energy_tracking.usage.token_usage import TokenUsage
 
 _COUNTS = frozenset(field.name for field in fields(TokenUsage) if "tokens" in field.name)
 

@@ -26,8 +26,9 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
-from energy_tracking.usage.dialects import MAX_TOKENS, TokenUsage
-from energy_tracking.usage.payloads import MEASURED_ENERGY, measured_energy_in, usage_in
+from energy_tracking.usage.measured_energy import MEASURED_ENERGY, measured_energy_in
+from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
+from energy_tracking.usage.usage_paths import usage_in
 
 T = TypeVar("T")
 
