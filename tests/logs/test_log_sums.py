@@ -58,6 +58,26 @@ def test_more_tokens_than_any_model_takes_are_no_call(
     assert estimate_sum(call, estimation()) is None
 
 
+@pytest.mark.parametrize(
+    ("row", "requests"),
+    [
+        ({"usage": {"prompt_tokens": 3000, "completion_tokens": 200}, "requests": 900}, 900),
+        ({"input_tokens": 3000, "output_tokens": 200, "num_model_requests": 5}, 5),
+        ({"prompt_tokens": 3000, "completion_tokens": 200, "api_requests": 12}, 12),
+        # Anthropic's console: a row per day and model, whose requests nobody counted.
+        ({"usage_date_utc": "2025-08-01", "usage_input_tokens_no_cache": 2900,
+          "usage_input_tokens_cache_read": 100, "usage_output_tokens": 200}, None),
+    ],
+)  # fmt: skip
+def test_a_row_that_counts_its_requests_is_a_sum(
+    row: dict[str, Any], requests: int | None, tmp_path: Path
+) -> None:
+    call = one(write(tmp_path / "log.json", {"model": "gpt-4o"} | row))
+    assert (call.is_call, call.requests) == (False, requests)
+    assert call.counts is not None
+    assert (call.counts.input_tokens, call.counts.output_tokens) == (3000, 200)
+
+
 def test_the_largest_context_there_is_is_a_call(tmp_path: Path) -> None:
     usage = {"prompt_tokens": 10_000_000, "completion_tokens": 128_000}
     assert one(write(tmp_path / "log.json", {"model": "llama-4-scout"} | usage)).is_call

@@ -24,7 +24,7 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
-from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of
+from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 from energy_tracking.usage.measured_energy import MEASURED_ENERGY, measured_energy_in
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
@@ -388,6 +388,29 @@ RESPONSES: tuple[LogFormat, ...] = (
 )
 """Where a response is one of several things in a document."""
 
+# How many requests a usage is of, where it is of several.
+REQUEST_COUNTS = (
+    *("requests", "num_requests", "n_requests", "request_count", "num_model_requests"),
+    *("total_requests", "api_requests", "api_calls", "call_count", "num_calls"),
+)
+_REQUEST_COUNTS = frozenset(REQUEST_COUNTS)
+
+_read_response = ResponseAt(
+    times=(("timestamp",), ("time",), ("ts",), ("date",), ("start_time",)),
+    needs_usage=True,
+)
+
+
+def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A response, or a sum with the number of its requests beside it."""
+    calls = _read_response(document, file)
+    if calls and not _REQUEST_COUNTS.isdisjoint(document):
+        counted = (whole(document.get(name)) for name in REQUEST_COUNTS)
+        requests = next((count for count in counted if count is not None), 1)
+        calls[0].requests = requests if requests > 1 else calls[0].requests
+    return calls
+
+
 RESPONSE = LogFormat(
     name="response",
     any_of=keys(
@@ -395,9 +418,6 @@ RESPONSE = LogFormat(
         *("meta", "inputTextTokenCount", "generation_token_count", "eval_count"),
         *("prompt_eval_count", "amazon-bedrock-invocationMetrics"),
     ),
-    read=ResponseAt(
-        times=(("timestamp",), ("time",), ("ts",), ("date",), ("start_time",)),
-        needs_usage=True,
-    ),
+    read=_read_response_or_sum,
 )
 """A response as it came, or anything with a usage."""

@@ -61,6 +61,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
         *("endtime", "starttime", "date", "start_time_iso", "usage_date_utc", "starting_at", "day"),
     ),
+    # What a table of sums per day has, and one of calls has not.
+    "day": ("usage_date_utc", "usage_date", "starting_at", "day"),
     "id": ("response_id", "generation_id", "id", "request_id"),
     "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
     "provider": ("provider", "provider_name"),
@@ -122,6 +124,8 @@ def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
     if inputs is None and outputs is None:
         return None
     requests = whole(read.get("requests")) if "requests" in read else 1
+    if "requests" not in read and "day" in read:
+        requests = None
     if requests == 0:
         return []
     call = LoggedCall(
