@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from energy_tracking.logs.formats.aider import AIDER
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
@@ -33,6 +34,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *BATCHES,
     *STREAMS,
     *TRANSCRIPTS,
+    *AIDER,
     *RESPONSES,
     RESPONSE,
     KNOWN_COLUMNS,
