@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 import energy_tracking
 from energy_tracking import Session
 from energy_tracking.calls.call import Call
-from energy_tracking.lifecycle import close_open_calls, held_calls, open_calls
+from energy_tracking.lifecycle import close_open_calls, held_calls, open_calls, run_deferred
 from energy_tracking.openai_client.background import calls_by_response
 from loopback import (
     RESPONSE_USAGE,
@@ -280,6 +281,25 @@ async def test_a_held_call_lasts_until_it_is_found_finished(
     await flavour.call(client.responses.retrieve, "resp_1")
     assert watch.record.duration_seconds >= 0.3
     assert watch.record.duration_seconds <= time.monotonic() - started + 10
+
+
+def test_a_held_call_whose_stream_was_dropped_lasts_until_it_is_found_finished(
+    loopback: Loopback, watch: Watch
+) -> None:
+    events = response_events("Mexico ", "City")
+    loopback.serve(sse(*events[: len(events) // 2]), endpoint="responses")
+    loopback.serve(body("completed"), endpoint="responses/resp_1")
+    client: Any = watch.wrap(openai.OpenAI(api_key="none", base_url=loopback.base_url))
+    stream = client.responses.create(**REQUEST, stream=True)
+    next(iter(stream))
+    del stream
+    gc.collect()
+    run_deferred()  # its end, as the finaliser saw it, is not the end of the call
+    assert len(held_calls) == 1, watch.records
+    (held,) = held_calls
+    before = time.perf_counter()
+    client.responses.retrieve("resp_1")
+    assert watch.record.duration_seconds > before - held.started_at
 
 
 async def test_a_held_call_keeps_the_count_of_its_prompt_alone(
