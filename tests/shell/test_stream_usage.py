@@ -66,7 +66,13 @@ KNOWN: list[tuple[str, dict[str, str]]] = [
     ("http://api.deepseek.com", {}),
     ("http://api.x.ai/v1", {}),
     ("http://api.sambanova.ai/v1", {}),
-    ("http://integrate.api.nvidia.com/v1", {}),
+    ("http://us-east-1.api.x.ai/v1", {}),
+    ("http://api.together.ai/v1", {}),
+    ("http://api.together.xyz/v1", {}),
+    ("http://api.fireworks.ai/inference/v1", {}),
+    ("http://api.moonshot.ai/v1", {}),
+    ("http://dashscope-intl.aliyuncs.com/compatible-mode/v1", {}),
+    ("http://mine.cn-beijing.maas.aliyuncs.com/compatible-mode/v1", {}),
     ("http://localhost:11434/v1", {}),
     ("http://gpu.example.org:11434/v1", {}),
 ]
@@ -78,6 +84,10 @@ UNKNOWN: list[tuple[str, dict[str, str]]] = [
     ("http://localhost:8000/v1", {}),
     # It refuses what it does not know, and sends the usage unasked.
     ("http://api.mistral.ai/v1", {}),
+    # Some of their models refuse it.
+    ("http://integrate.api.nvidia.com/v1", {}),
+    ("http://mine.cloud.databricks.com/serving-endpoints", {}),
+    ("http://api.x.ai.example.org/v1", {}),
     # Its models are served by an API that refuses the option.
     ("http://mine.services.ai.azure.com/models", {}),
     ("http://mine.openai.azure.com", {"api_version": "2024-06-01"}),
@@ -148,13 +158,15 @@ def as_ollama(chunk: Chunk) -> Chunk:
     return chunk | {"system_fingerprint": "fp_ollama"}
 
 
-def as_vllm(chunk: Chunk) -> Chunk:
-    return chunk | {"choices": [choice | {"stop_reason": None} for choice in chunk["choices"]]}
+def with_choices(key: str) -> Callable[[Chunk], Chunk]:
+    """An engine that adds a key of its own to each choice."""
+    return lambda chunk: chunk | {"choices": [each | {key: None} for each in chunk["choices"]]}
 
 
 ENGINES: dict[str, Callable[[Request], Reply]] = {
     "Ollama": answer(as_ollama),
-    "vLLM": answer(as_vllm),
+    "vLLM": answer(with_choices("stop_reason")),
+    "SGLang": answer(with_choices("matched_stop")),
     "LiteLLM": answer(headers={"x-litellm-version": "1.80.0"}),
 }
 

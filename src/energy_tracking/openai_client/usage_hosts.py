@@ -2,11 +2,19 @@
 
 A server that does not know the option may refuse the request, so that nobody else is asked. A
 service is known by its host, an engine that people run themselves by how it has answered before.
-A new service is a row of ``USAGE_HOSTS``, with the page that says so.
+A new service is a row of ``USAGE_HOSTS``, with the page, SDK or maintained client that shows it;
+a new engine is a row of ``CHOICE_KEYS``, if it marks its choices.
 
-Not listed, on purpose: Mistral, which refuses the option and sends the usage unasked
-(https://github.com/TabbyML/tabby/pull/4082), and the models of Azure's inference API, which refuse
-it (https://github.com/BerriAI/litellm/issues/9800).
+Not listed, on purpose:
+- Mistral refuses the option and sends the usage unasked
+  (https://github.com/TabbyML/tabby/pull/4082).
+- The models of Azure's inference API refuse it (https://github.com/BerriAI/litellm/issues/9800).
+- NVIDIA's host takes it for some models; those for images refuse it (``_stream`` of
+  https://github.com/langchain-ai/langchain-nvidia/tree/main/libs/ai-endpoints), and requests
+  have hung (https://github.com/HKUDS/DeepTutor/pull/420).
+- Databricks refuses it for models of Bedrock (https://github.com/anomalyco/opencode/issues/4698).
+- llama.cpp's server needs no question: its ``timings`` are read as the usage.
+- Gemini's host, Hugging Face's router, Perplexity and LM Studio: no page that says so was found.
 """
 
 from __future__ import annotations
@@ -22,28 +30,45 @@ from energy_tracking.settings import Settings, is_among_hosts
 
 logger = logging.getLogger("energy_tracking")
 
+DASHSCOPE_SDK = "dashscope 2.0.2: v2/protocols/openai.py, v2/_config.py"
+
 # Host, or the end of one that begins with a dot -> its source.
 USAGE_HOSTS = {
-    "api.openai.com": "https://platform.openai.com/docs/api-reference/chat/create",
-    # The regions, such as eu and us: https://platform.openai.com/docs/guides/your-data
-    ".api.openai.com": "https://platform.openai.com/docs/api-reference/chat/create",
+    "api.openai.com": "https://github.com/openai/openai-node/pull/829",
+    # The regions, such as eu and us.
+    ".api.openai.com": "https://developers.openai.com/api/docs/guides/data-residency",
+    # It has no effect there: the usage always comes.
     "openrouter.ai": "https://openrouter.ai/docs/client-sdks/python/components/chatstreamoptions",
-    "api.groq.com": "https://console.groq.com/docs/api-reference#chat-create",
-    "api.deepseek.com": "https://api-docs.deepseek.com/api/create-chat-completion",
-    "api.x.ai": "https://docs.x.ai/docs/api-reference#chat-completions",
-    "api.cerebras.ai": "https://inference-docs.cerebras.ai/api-reference/chat-completions",
-    "api.sambanova.ai": "https://docs.sambanova.ai/cloud/api-reference/endpoints/chat",
+    # Refused until 2024 (https://github.com/vercel/ai/pull/1578), then taken.
+    "api.groq.com": "https://github.com/withceleste/celeste-python/pull/351",
+    "api.deepseek.com": "https://github.com/vercel/ai/tree/main/packages/deepseek/src/chat",
+    "api.x.ai": "https://github.com/langchain-ai/langchain/pull/34531",
+    # The regions, such as us-east-1.
+    ".api.x.ai": "https://docs.x.ai/developers/regions",
+    "api.cerebras.ai": "https://github.com/Cerebras/cerebras-cloud-sdk-python",
+    "api.sambanova.ai": "https://github.com/sambanova/sambanova-python",
     "api.friendli.ai": "https://github.com/friendliai/friendli-python/tree/main/docs/models",
-    "integrate.api.nvidia.com": "https://docs.nvidia.com/nim/large-language-models/latest/",
-    "dashscope.aliyuncs.com": "https://help.aliyun.com/zh/model-studio/qwen-api-reference",
-    "dashscope-intl.aliyuncs.com": "https://www.alibabacloud.com/help/en/model-studio/",
+    "api.together.ai": "https://github.com/vercel/ai/pull/17986",
+    "api.together.xyz": "https://github.com/vercel/ai/pull/17986",
+    "api.fireworks.ai": "https://github.com/langchain-ai/langchain/pull/36977",
+    "api.moonshot.ai": "https://github.com/vercel/ai/tree/main/packages/moonshotai/src",
+    "api.moonshot.cn": "https://github.com/earendil-works/pi/tree/main/packages/ai/src/providers",
+    "api.z.ai": "https://github.com/BerriAI/litellm/tree/main/litellm/llms/zai/chat",
+    "inference.baseten.co": "https://github.com/BerriAI/litellm/tree/main/litellm/llms/baseten",
+    # DashScope, and the gateways of its workspaces. Its SDK asks on every one of them.
+    "dashscope.aliyuncs.com": DASHSCOPE_SDK,
+    "dashscope-intl.aliyuncs.com": DASHSCOPE_SDK,
+    "cn-hongkong.dashscope.aliyuncs.com": DASHSCOPE_SDK,
+    ".maas.aliyuncs.com": DASHSCOPE_SDK,
     "ollama.com": "https://docs.ollama.com/api/openai-compatibility",
 }
 OLLAMA_PORT = 11434
 """Where Ollama listens [1], see https://docs.ollama.com/api/openai-compatibility."""
 
-# The end of an Azure host. They take the option from this version of their API on.
-# Source: https://learn.microsoft.com/azure/ai-services/openai/api-version-deprecation
+# The end of an Azure host. They take the option from this version of their API on: 2024-08-01
+# names it without taking it (https://github.com/Azure/azure-rest-api-specs/issues/30810),
+# 2024-09-01 takes it (https://github.com/openai/openai-python/issues/2296), and so does
+# 2024-10-21 (https://github.com/griptape-ai/griptape/issues/1640).
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 AZURE_PATH = "/openai"
 AZURE_USAGE_VERSION = "2024-09-01"
@@ -106,14 +131,18 @@ def learn_engine(call: Call, data: Any = None, headers: Any = ()) -> None:
 
 
 # Source: https://docs.litellm.ai/docs/proxy/response_headers
+# It takes the option for all its models (https://docs.litellm.ai/docs/completion/usage). An older
+# one hands it on to Azure's inference API, see above.
 LITELLM_HEADERS = "x-litellm-"
 
 # Source: https://github.com/ollama/ollama/blob/main/openai/openai.go
 OLLAMA_FINGERPRINT = "fp_ollama"
 
-# Of a choice, beside OpenAI's `finish_reason`. Source: ChatCompletionResponseStreamChoice in
-# https://github.com/vllm-project/vllm/tree/main/vllm/entrypoints/openai
-VLLM_KEY = "stop_reason"
+# Of a choice, beside OpenAI's `finish_reason` -> the engine. Sources:
+# ChatCompletionResponseStreamChoice and ChatCompletionRequest in
+# https://github.com/vllm-project/vllm/blob/main/vllm/entrypoints/openai/chat_completion/protocol.py
+# https://github.com/sgl-project/sglang/blob/main/python/sglang/srt/entrypoints/openai/protocol.py
+CHOICE_KEYS = {"stop_reason": "vLLM", "matched_stop": "SGLang"}
 
 
 def _engine_in(data: Any) -> str | None:
@@ -123,7 +152,9 @@ def _engine_in(data: Any) -> str | None:
         return "Ollama"
     choices = data.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
-    return "vLLM" if isinstance(first, Mapping) and VLLM_KEY in first else None
+    if not isinstance(first, Mapping):
+        return None
+    return next((engine for key, engine in CHOICE_KEYS.items() if key in first), None)
 
 
 def report_unasked(call: Call) -> None:
