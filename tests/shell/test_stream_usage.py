@@ -189,3 +189,16 @@ async def test_an_engine_known_by_its_first_answer_is_asked_from_then_on(
     assert [record.status for record in watch.records] == ["partial", "estimated"]
     assert f"{engine} answers at {host}:8000" in caplog.text
     assert usage_hosts._engines == {(host, 8000): engine}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://integrate.api.nvidia.com/v1", "http://mine.cloud.databricks.com/endpoints"]
+)
+async def test_a_host_with_several_engines_is_not_known_by_the_answer_of_one(
+    flavour: Flavour, loopback: Loopback, watch: Watch, url: str
+) -> None:
+    loopback.serve(ENGINES["vLLM"])
+    client = watch.wrap(client_of(loopback, flavour, url))
+    for _ in range(2):
+        assert await read_stream(flavour, client) == "Hello!"
+    assert ["stream_options" in request.json for request in loopback.requests] == [False, False]

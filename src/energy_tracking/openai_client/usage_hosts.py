@@ -82,6 +82,16 @@ UNKNOWN_HOST = (
 MAX_ENGINES = 256
 """Servers whose engine is remembered at most [1]."""
 
+MIXED_HOSTS = (
+    "api.mistral.ai",
+    "integrate.api.nvidia.com",
+    "router.huggingface.co",
+    ".databricks.com",
+    ".azuredatabricks.net",
+)
+"""Ends of hosts with servers of several kinds behind them: the answer of one says nothing of the
+next, see above."""
+
 _engines: dict[tuple[str, int], str] = {}
 
 
@@ -122,6 +132,8 @@ def learn_engine(call: Call, data: Any = None, headers: Any = ()) -> None:
         data: A body or event of its response.
         headers: The names of the response's headers.
     """
+    if (call.request.server_address or "").endswith(MIXED_HOSTS):
+        return
     engine = _engine_in(data) or next(
         ("LiteLLM" for name in headers if name.lower().startswith(LITELLM_HEADERS)), None
     )
