@@ -129,7 +129,7 @@ class _Run:
     def __init__(self, name: str, tracker: Tracker) -> None:
         self._name = name
         self._tracker = tracker
-        self._totals = FunctionTotals()
+        self._totals = FunctionTotals(name)
         self._span: FunctionSpan | None = None
         self._ended = threading.Lock()
         self._responses_counted = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 import sys
 import threading
@@ -203,6 +205,101 @@ def test_nothing_is_said_where_calls_are_in_a_session_or_none_is_open(
     in_a_thread(count_one)
     with process_session():
         in_a_thread(count_one)
+    assert messages(caplog) == []
+
+
+@track_energy(spans="off")
+def fan_out() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            pool.submit(count_one).result()
+            pool.submit(current_session().run, count_one).result()
+
+
+def test_calls_in_threads_of_a_function_are_said_once_with_the_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "energy_tracking")
+    fan_out()
+    fan_out()
+    message = the_only(messages(caplog))
+    assert "function 'fan_out'" in message
+    assert "current_session().run" in message
+
+
+def in_a_session_of_its_own() -> None:
+    with energy_session("of its own"):
+        count_one()
+
+
+@track_energy(spans="off")
+def in_a_function_of_its_own() -> None:
+    count_one()
+
+
+@pytest.mark.parametrize("work", [in_a_session_of_its_own, in_a_function_of_its_own])
+def test_calls_in_sessions_of_threads_are_said_of_what_the_program_is_in(
+    caplog: pytest.LogCaptureFixture, work: Callable[[], None]
+) -> None:
+    caplog.set_level(logging.WARNING, "energy_tracking")
+    name = f"around {work.__name__}"
+    with energy_session(name, budget_wh=1.0) as session:
+        in_a_thread(work)
+        in_a_thread(work)
+        assert f"outside of session {name!r}" in the_only(messages(caplog))
+        in_a_thread(functools.partial(session.run, work))
+        work()
+    assert calls(session) == [2]
+    with energy_session(f"carried to {work.__name__}") as session:
+        in_a_thread(functools.partial(session.run, work))
+    assert calls(session) == [1]
+    assert len(messages(caplog)) == 1
+
+
+@pytest.mark.parametrize("work", [in_a_session_of_its_own, in_a_function_of_its_own])
+def test_requests_of_a_server_are_no_business_of_one_another(
+    caplog: pytest.LogCaptureFixture, work: Callable[[], None]
+) -> None:
+    caplog.set_level(logging.WARNING, "energy_tracking")
+    begun, done = threading.Event(), threading.Event()
+
+    def handle_slowly() -> None:
+        with energy_session(f"request during {work.__name__}"):
+            begun.set()
+            assert done.wait(30)
+            count_one()
+
+    async def serve() -> None:
+        with energy_session(f"request on the loop during {work.__name__}"):
+            await asyncio.to_thread(count_one)
+            await asyncio.get_running_loop().run_in_executor(None, work)
+
+    slow = threading.Thread(target=handle_slowly)
+    slow.start()
+    assert begun.wait(30)
+    in_a_thread(work)
+    asyncio.run(serve())
+    done.set()
+    slow.join()
+    assert messages(caplog) == []
+
+
+def test_a_call_in_a_task_beside_a_function_is_not_said_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "energy_tracking")
+
+    @track_energy(spans="off")
+    async def beside() -> None:
+        await asyncio.sleep(0.01)
+
+    async def serve() -> None:
+        task = asyncio.create_task(beside())
+        await asyncio.sleep(0)
+        count_one()
+        await task
+
+    asyncio.run(serve())
     assert messages(caplog) == []
 
 

@@ -19,6 +19,7 @@ The law:
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -191,10 +192,19 @@ class Entrance:
         abandoned: Whether it counts nowhere any more.
         left: Whether its block has ended.
         thread: The thread of that block.
+        is_of_program: Whether that is the main thread, outside of an event loop.
         carried: It in OpenTelemetry's context.
     """
 
-    __slots__ = ("abandoned", "account", "carried", "left", "thread", "token")
+    __slots__ = (
+        "abandoned",
+        "account",
+        "carried",
+        "is_of_program",
+        "left",
+        "thread",
+        "token",
+    )
 
     def __init__(self, account: Account) -> None:
         """An entrance to an account, not yet gone through."""
@@ -204,10 +214,18 @@ class Entrance:
         self.abandoned = False
         self.left = False
         self.thread = 0
+        self.is_of_program = False
+
+    def note_thread(self) -> None:
+        """Note where its block begins."""
+        self.thread = threading.get_ident()
+        self.is_of_program = (
+            self.thread == threading.main_thread().ident and not _is_in_event_loop()
+        )
 
     def enter(self) -> None:
         """Make it the innermost one here."""
-        self.thread = threading.get_ident()
+        self.note_thread()
         self.carried = Carried((self, *entrances_here()))
         self.token = _here.set((self, *_here.get()))
         self.carried.__enter__()
@@ -230,6 +248,12 @@ class Entrance:
         return self.token is not None and restore(self.token)
 
 
+def _is_in_event_loop() -> bool:
+    """Whether this thread runs an event loop, of which asyncio knows."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
 # Innermost first.
 _here: ContextVar[tuple[Entrance, ...]] = ContextVar("energy_tracking.session", default=())
 _accounts: WeakSet[Account] = WeakSet()
@@ -237,7 +261,7 @@ process_account = Account(PROCESS)
 """The account around all others."""
 
 open_accounts: set[Account] = set()
-"""Accounts of sessions that are entered somewhere in the process."""
+"""Accounts of sessions that are entered, and of functions that run, somewhere in the process."""
 
 
 def entrances_here() -> tuple[Entrance, ...]:
@@ -257,10 +281,10 @@ def entrances_here() -> tuple[Entrance, ...]:
 def entered(entrances: tuple[Entrance, ...]) -> Iterator[None]:
     """A ``with`` block inside these entrances, the innermost first."""
     token, carried = None, None
-    thread = threading.get_ident()
     try:
         for one in entrances:
-            one.left, one.thread = False, thread
+            one.left = False
+            one.note_thread()
         carried = Carried((*entrances, *entrances_here()))
         token = _here.set((*entrances, *_here.get()))
         carried.__enter__()

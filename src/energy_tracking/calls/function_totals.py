@@ -15,6 +15,7 @@ from energy_tracking.calls.accounts import (
     current_accounts,
     entered,
     new_inside,
+    open_accounts,
     own_entrances,
 )
 from energy_tracking.calls.call import CreditedSession
@@ -62,9 +63,13 @@ class FunctionTotals:
 
     __slots__ = ("_account", "_inside", "_started_at")
 
-    def __init__(self) -> None:
-        """Start at zero."""
-        self._account = FunctionAccount("")
+    def __init__(self, name: str) -> None:
+        """Start at zero.
+
+        Args:
+            name: Name of the function, for messages.
+        """
+        self._account = FunctionAccount(name)
         self._inside: tuple[Entrance, ...] = (Entrance(self._account),)
         self._started_at = perf_counter()
 
@@ -77,9 +82,12 @@ class FunctionTotals:
         """
         around = own_entrances()
         with entered(self._inside):
+            self._account.entrances = list(self._inside)
+            open_accounts.add(self._account)
             try:
                 yield
             finally:
+                open_accounts.discard(self._account)
                 self._inside = new_inside(around)
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -53,7 +54,7 @@ logger = logging.getLogger("energy_tracking")
 TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 SESSIONS_WARNED_OF = 100
-"""Names of sessions that calls outside of them are logged for at most."""
+"""Sessions and functions that calls outside of them are logged for at most, by their names [1]."""
 
 _warned_of: set[str] = set()
 
@@ -442,22 +443,52 @@ def current_session() -> Session:
 
 
 def warn_outside_of_sessions() -> None:
-    """Log that a call counts in no session although one is open, where that is so.
+    """Log that a call does not count in what is open elsewhere, where it seems to belong to it.
 
-    Once for each name of a session, of which a bounded number is said.
+    Once for each name of a session or function, of which a bounded number is said. The rule:
+
+    ================================  ====================================================
+    the call is in                    it is said of
+    ================================  ====================================================
+    no session and no function        any session that is open, any function that runs in
+                                      another thread: in its own, tasks follow it
+    sessions or functions of its own  a session or function of the main thread, outside of
+                                      event loops: it is around all that the program does.
+                                      Others, of the requests of a server, are no business
+                                      of one another
+    ================================  ====================================================
     """
-    if current_accounts() != (process_account,):
-        return
+    inside, thread = current_accounts(), threading.get_ident()
+    is_outside = inside == (process_account,)
     for account in tuple(open_accounts):
-        if account is not process_account and account.name not in _warned_of:
-            if len(_warned_of) < SESSIONS_WARNED_OF:
-                _warned_of.add(account.name)
-                logger.warning(
-                    "a call is made outside of every session while session %r is open elsewhere "
-                    "in this process; it counts for the process alone. If it belongs to the "
-                    "session, carry that into its thread: start the work with "
-                    "session.run(function, ...), or make the calls inside `with session.attach():`."
-                    " This is said once for a session.",
-                    account.name,
-                )
+        what = f"{'session' if account.is_session else 'function'} {account.name!r}"
+        if account in inside or what in _warned_of:
+            continue
+        places = tuple(account.entrances)
+        if is_outside:
+            is_missed = account.is_session or all(one.thread != thread for one in places)
+        else:
+            is_missed = any(one.is_of_program and one.thread != thread for one in places)
+        if is_missed:
+            _warn_of(what, "session" if account.is_session else "current_session()")
             return
+
+
+def _warn_of(what: str, session: str) -> None:
+    """Say how calls in another thread come into what is open elsewhere.
+
+    Args:
+        what: The session or function, as messages name it.
+        session: How the program finds the session to carry.
+    """
+    if len(_warned_of) < SESSIONS_WARNED_OF:
+        _warned_of.add(what)
+        logger.warning(
+            "a call is made outside of %s, which is open elsewhere in this process, and does not "
+            "count in it. If it belongs to it, carry that into its thread: start the work with "
+            "%s.run, looked up inside of it, as in pool.submit(%s.run, function, ...), or make "
+            "the calls inside `with session.attach():`. This is said once for each name.",
+            what,
+            session,
+            session,
+        )
