@@ -267,14 +267,17 @@ class Spans:
         provider.add_span_processor(EnergySpanProcessor(on_error=keep_error))
         self._provider = provider
 
-    def report(self, response_id: str, output_tokens: int, scope: str = "theirs") -> None:
+    def report(
+        self, response_id: str, output_tokens: int, scope: str = "theirs", **changes: Any
+    ) -> None:
         attributes: Any = {
             "gen_ai.operation.name": "chat",
             "gen_ai.request.model": "gpt-4o",
             "gen_ai.response.id": response_id,
-            "gen_ai.usage.input_tokens": 120,
+            "gen_ai.usage.input_tokens": 4321,
             "gen_ai.usage.output_tokens": output_tokens,
         }
+        attributes |= {name.replace("__", "."): value for name, value in changes.items()}
         self._provider.get_tracer(scope).start_span("chat", attributes=attributes).end()
 
 
@@ -294,6 +297,28 @@ def test_a_call_on_two_spans_counts_once(scopes: tuple[str, str], length: int) -
         for scope in scopes:
             spans.report(response_id, 80, scope)
     assert session.totals.calls == 1
+
+
+@pytest.mark.parametrize("scopes", [("one", "other"), ("one", "one")])
+@pytest.mark.parametrize(
+    ("other", "calls"),
+    [
+        ({"gen_ai__usage__output_tokens": 81}, 2),
+        ({"gen_ai__usage__input_tokens": 4322}, 2),
+        ({"gen_ai__request__model": "gpt-4o-mini"}, 2),
+        ({"gen_ai__request__model": "openai/gpt-4o-2024-08-06"}, 1),
+        ({"gen_ai__usage__input_tokens": 0}, 1),
+    ],
+)
+@pytest.mark.parametrize("length", [12, UNIQUE_ID_LENGTH])
+def test_a_span_with_a_known_id_is_a_repeat_if_model_and_tokens_agree(
+    length: int, other: dict[str, Any], calls: int, scopes: tuple[str, str]
+) -> None:
+    response_id, spans = new_id(length), Spans()
+    with Session() as session:
+        spans.report(response_id, 80, scopes[0])
+        spans.report(response_id, 80, scopes[1], **other)
+    assert session.totals.calls == calls
 
 
 # Bounds.

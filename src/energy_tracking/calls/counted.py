@@ -10,7 +10,8 @@ Two ask it:
 
 The law:
 
-1. A long id is one of a kind: whoever has it is that response.
+1. A long id is one of a kind: a returned object that has it is that response. Of a span with
+   it, model and tokens must agree as well, as far as both sides know them.
 2. A short one may be used again (Ollama draws from 0 to 998): it is that response if model,
    tokens and, where both say it, the time of creation agree; on a span, which does not say that,
    within ``REPEAT_SECONDS``.
@@ -23,6 +24,7 @@ What finds the record of a response later on belongs into ``CountedResponse``.
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections import OrderedDict, deque
@@ -50,6 +52,9 @@ REPORT_SECONDS = 1.0
 """How long after a call a report of it without its id may come, on a span of its own [s]."""
 ITEMS_FETCHED = 1_000
 """Items of one listing that are remembered at most."""
+
+# As in gpt-4o-2024-08-06, gpt-4-0613, claude-sonnet-4@20250514, mistral-small-latest.
+_DATE = re.compile(r"[-@](\d{4}-?\d{2}-?\d{2}|\d{4}|latest)$")
 
 
 @dataclass(slots=True)
@@ -84,6 +89,22 @@ class CountedResponse:
         named = {model for model in models if model is not None}
         same_model = not (named and self.models) or not named.isdisjoint(self.models)
         return same_model and self.tokens in (None, tokens)
+
+    def may_be(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
+        """Whether a report with this one's id may be one of it.
+
+        A report may name the model that was asked for or the one that answered, and may lack a
+        count, which is then zero.
+
+        Args:
+            models: Names of the model in the report.
+            tokens: Input and output tokens in the report [1].
+        """
+        named = {_family(model) for model in models if model is not None}
+        known = {_family(model) for model in self.models}
+        same_model = not (named and known) or not named.isdisjoint(known)
+        counts = zip(self.tokens or (0, 0), tokens, strict=True)
+        return same_model and all(one == other or 0 in (one, other) for one, other in counts)
 
 
 class CountedResponses:
@@ -209,7 +230,7 @@ class CountedResponses:
             counted = None if response_id is None else self._by_id.get(response_id)
             if counted is not None and response_id is not None:
                 is_recent = now - counted.at < REPEAT_SECONDS
-                if _is_unique(response_id) or (is_recent and counted.agrees_with(models, tokens)):
+                if counted.may_be(models, tokens) and (is_recent or _is_unique(response_id)):
                     return True
             # A copy: a signal handler may make a call in between.
             for one in tuple(self._latest):
@@ -239,6 +260,11 @@ def _exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
     if usage is None or usage.estimated:
         return None
     return usage.input_tokens, usage.output_tokens
+
+
+def _family(model: str) -> str:
+    """A model's name without the provider in front of it and the date behind it."""
+    return _DATE.sub("", model.lower().rpartition("/")[2])
 
 
 def _is_unique(response_id: str) -> bool:
