@@ -5,7 +5,9 @@ the process that the user started, alone, reports.
 
 Order of events:
 
-1. ``pytest_configure`` tracks every client and reads the process totals.
+1. ``pytest_configure`` tracks every client and reads the process totals. A test that calls
+   ``uninstrument_openai`` ends that: each test begins by tracking them again, and the report
+   names the first one that ended it. Settings that the program has tracked them with stay.
 2. A test's energy is what the process totals grow by from the start of its protocol to the end
    of its teardown, in whatever thread or event loop its calls are made. Fixtures count with
    it; one that several tests share counts with the test that sets it up and with the one that
@@ -40,6 +42,7 @@ from energy_tracking.calls.report import energy_text, table
 from energy_tracking.calls.session import Session, process_session
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
+from energy_tracking.openai_client.tracked import is_everybody_tracked
 from energy_tracking.settings import Settings, variable
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules, wh_from_joules
@@ -165,13 +168,24 @@ class EnergyOfTests:
         # By process, the last totals that it has sent.
         self._elsewhere: dict[str, _Spending] = {}
         self._workers_not_heard: dict[str, None] = {}
+        # Tests after which clients were not tracked any more.
+        self._untracked_after: dict[str, None] = {}
         self._has_openai = find_spec("openai") is not None
         try:
             self._is_disabled = Settings.load({}).disabled
-            if self._has_openai:
-                instrument_openai()
+            self._track()
         except ConfigurationError as error:
             raise pytest.UsageError(str(error)) from None
+
+    @property
+    def _is_tracking(self) -> bool:
+        """Whether all is as it should be; where nothing can be tracked, it is."""
+        return not self._has_openai or self._is_disabled or is_everybody_tracked()
+
+    def _track(self) -> None:
+        """Track every client, unless the program does, with settings of its own."""
+        if not self._is_tracking:
+            instrument_openai()
 
     def pytest_unconfigure(self) -> None:
         """Leave the clients as they were."""
@@ -182,6 +196,7 @@ class EnergyOfTests:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Measure each test from here; its session names it on the spans of its calls."""
         self._test = _Meter()
+        self._track()
         with Session(item.nodeid):
             return (yield)
 
@@ -197,6 +212,7 @@ class EnergyOfTests:
                 "process": self._process,
                 "test": list(astuple(spent)),
                 "total": list(astuple(self._run.read())),
+                "is_tracking": self._is_tracking,
             }
             if spent.calls:
                 properties = [(name, read(spent)) for name, read in PROPERTIES]
@@ -208,6 +224,8 @@ class EnergyOfTests:
         sent: dict[str, Any] | None = getattr(report, "energy_tracking", None)
         if sent is None:
             return
+        if not sent["is_tracking"]:
+            self._untracked_after[report.nodeid] = None
         spent = _Spending(*sent["test"])
         if spent.calls:
             self._tests[report.nodeid] = self._tests.get(report.nodeid, _Spending()) + spent
@@ -308,6 +326,13 @@ class EnergyOfTests:
             yield f"{variable('disabled')} is set: no client was tracked; unset it"
         if unestimated := self._total.unestimated_calls:
             yield f"the energy of {unestimated:,} of these calls is unknown and counts as 0"
+        if self._untracked_after:
+            first, *others = self._untracked_after
+            yield (
+                f"uninstrument_openai() was called in {first}"
+                f"{f' and {len(others):,} more tests' if others else ''}: calls after it, until "
+                "the next test, are not counted; leave it out"
+            )
         if self._workers_not_heard:
             yield (
                 f"no final report from {', '.join(self._workers_not_heard)}: calls after the last "

@@ -303,6 +303,58 @@ def test_calls_of_tests_in_forked_children_are_added_up(run: pytest.Pytester) ->
     }
 
 
+UNTRACKING = """
+from energy_tracking import instrument_openai, uninstrument_openai
+
+@pytest.fixture
+def tracked():
+    instrument_openai(gpu="A100")
+    yield
+    uninstrument_openai()
+
+def test_its_own(tracked):
+    ask()
+
+def test_after():
+    ask()
+"""
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [[], pytest.param(["-p", "xdist", "-n", "1"], marks=needs_xdist)],
+    ids=["one process", "a worker"],
+)
+def test_calls_after_a_test_that_ends_tracking_count_and_the_report_names_it(
+    run: pytest.Pytester, workers: list[str]
+) -> None:
+    run.makepyfile(test_it=TESTS.partition("def test_one")[0] + UNTRACKING)
+    result = ran(run, "--energy-report", *workers)
+    assert calls_by_row(result) == {"test_it.py::test_its_own": 1, "test_it.py::test_after": 1}
+    result.stdout.fnmatch_lines(["*uninstrument_openai() was called in test_it.py::test_its_own:*"])
+
+
+OWN_SETTINGS = """
+from energy_tracking import instrument_openai
+
+gpus = []
+instrument_openai(gpu="A100", on_record=lambda record: gpus.append(record.estimate.gpu))
+"""
+
+
+def test_settings_that_the_program_tracks_with_stay(run: pytest.Pytester) -> None:
+    run.makeconftest(OWN_SETTINGS)
+    asks = TESTS.partition("@pytest.fixture")[0]
+    run.makepyfile(
+        test_it=asks + "from conftest import gpus\n"
+        "def test_first():\n    ask()\n    assert 'A100' in gpus[-1]\n"
+        "def test_second():\n    ask()\n    assert len(gpus) == 2\n"
+    )
+    result = ran(run, "--energy-report")
+    result.assert_outcomes(passed=2)
+    assert "uninstrument_openai" not in result.stdout.str()
+
+
 def test_markdown_is_appended_and_a_failing_file_fails_no_run(run: pytest.Pytester) -> None:
     Path("summary.md").write_text("# CI\n\n")
     assert ran(run, "--energy-markdown=summary.md").ret == 0

@@ -81,6 +81,11 @@ def hand_on(client: object, copied: Any) -> None:
         vars(copied).setdefault(MARK_ATTRIBUTE, mark)
 
 
+def is_everybody_tracked() -> bool:
+    """Whether there is a tracker for the clients that have none of their own."""
+    return _tracker_of_all is not None
+
+
 def is_anybody_tracked() -> bool:
     """Whether there is a tracker for any client, present or to come."""
     return _tracker_of_all is not None or any(
