@@ -68,6 +68,31 @@ def test_the_demo_follows_the_gpu(demo: subprocess.CompletedProcess[str]) -> Non
     assert energy(other.stdout) == energy(by_environment.stdout) != energy(demo.stdout)
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"ENERGY_TRACKING_DISABLED": "1", "ENERGY_TRACKING_SPANS": "annotate"},
+        {"ENERGY_TRACKING_SPANS": "off", "ENERGY_TRACKING_METRICS": "off"},
+        {"http_proxy": "http://127.0.0.1:9", "OTEL_TRACES_SAMPLER": "always_off"},
+    ],
+)
+def test_the_demo_shows_all_of_it_whatever_is_turned_off_elsewhere(
+    demo: subprocess.CompletedProcess[str], environment: dict[str, str]
+) -> None:
+    done = run("demo", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == demo.stdout.count("\n")
+
+
+def test_the_demo_says_in_a_line_that_it_needs_the_sdk() -> None:
+    done = run("demo", OTEL_SDK_DISABLED="true")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "energy-tracking: OTEL_SDK_DISABLED must be unset, got 'true'; "
+        "the demo shows spans, which it stops\n"
+    )
+
+
 def test_the_demo_sends_spans_and_metrics_over_otlp() -> None:
     with OtlpReceiver() as receiver:
         done = run("demo", "--otlp", receiver.endpoint)

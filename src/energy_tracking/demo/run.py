@@ -10,6 +10,7 @@ then print a table of the calls, two spans and the session. A new call is a file
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from operator import attrgetter
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import openai
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     MetricExportResult,
@@ -27,6 +29,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.report import WIDTH, energy_text, kind_label, table, two_digits
@@ -34,6 +37,7 @@ from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import UNKNOWN, group_of
 from energy_tracking.decorator import track_energy
 from energy_tracking.demo.server import EXCHANGE_HEADER, Exchange, ReplayServer, load_exchanges
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.openai_client.client import wrap_openai
 from energy_tracking.tracker import TrackerArguments
 
@@ -69,12 +73,24 @@ def run_demo(
 
     Returns:
         Whether the telemetry could be sent, where it was to be.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or OpenTelemetry's SDK is disabled.
     """
+    # As the SDK reads it.
+    if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
+        given = os.environ[OTEL_SDK_DISABLED]
+        remedy = "the demo shows spans, which it stops"
+        raise ConfigurationError(must_be(OTEL_SDK_DISABLED, "unset", given, remedy))
     telemetry = _Telemetry(otlp_endpoint)
     records: list[CallRecord] = []
     arguments: TrackerArguments = {
         "gpu": gpu,
         "method": method,
+        # What is shown here is all of it, whatever the user's settings turn off elsewhere.
+        "disabled": False,
+        "spans": "own",
+        "metrics": "on",
         "tracer_provider": telemetry.tracers,
         "meter_provider": telemetry.meters,
         "on_record": records.append,
@@ -107,7 +123,7 @@ class _Telemetry:
 
     def __init__(self, otlp_endpoint: str | None) -> None:
         resource = Resource.create({"service.name": "energy-tracking-demo"})
-        self.tracers = TracerProvider(resource=resource)
+        self.tracers = TracerProvider(ALWAYS_ON, resource)
         self.spans: list[ReadableSpan] = []
         self.tracers.add_span_processor(SimpleSpanProcessor(_Collect(self.spans)))
         self._span_sender: _Sender | None = None
@@ -161,7 +177,13 @@ def _make_calls(
         server = stack.enter_context(ReplayServer(exchanges))
         session = stack.enter_context(Session("demo"))
         client = stack.enter_context(
-            openai.OpenAI(base_url=server.base_url, api_key="none-needed", max_retries=0)
+            openai.OpenAI(
+                base_url=server.base_url,
+                api_key="none-needed",
+                max_retries=0,
+                # No proxy of the environment's: it is not to be asked for this machine.
+                http_client=openai.DefaultHttpxClient(trust_env=False),
+            )
         )
         # The stand-in server knows `include_usage`, as api.openai.com does.
         wrap_openai(client, **(arguments | {"include_usage_hosts": ["127.0.0.1"]}))
