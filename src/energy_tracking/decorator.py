@@ -29,7 +29,7 @@ from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.function_totals import FunctionTotals
 from energy_tracking.calls.session import process_session
 from energy_tracking.error_boundary import ErrorBoundary
-from energy_tracking.errors import must_be
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.function_wrappers import wrap_function
 from energy_tracking.lifecycle import (
     client_checks,
@@ -99,8 +99,10 @@ def track_energy(
 
     Raises:
         TypeError: What is decorated is a class, or cannot be called.
-        ConfigurationError: A setting is wrong.
+        ConfigurationError: The name or a setting is wrong.
     """
+    if not isinstance(name, str | None):
+        raise ConfigurationError(must_be("name", "a string", name))
     decorate = functools.partial(_decorate, name=name, tracker=Tracker(**arguments))
     return decorate if function is None else decorate(function)
 

@@ -107,6 +107,11 @@ def must_be(name: str, what: str, value: object, remedy: str = "") -> str:
     return f"{message}; {remedy}" if remedy else message
 
 
+def with_sentence(message: str, sentence: str) -> str:
+    """A message, ended, and a further sentence."""
+    return f"{message}{'' if message.endswith(('?', '.')) else '.'} {sentence}"
+
+
 def not_one_of(name: str, value: object, choices: Iterable[str], what: str = "a known name") -> str:
     """Say that a value is not one of the choices, and which are nearest.
 

@@ -85,9 +85,11 @@ def _read_text(given: object) -> str:
 
 def _read_path(given: object) -> str:
     path = os.fspath(given) if isinstance(given, os.PathLike) else given
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise ConfigurationError(must_be("", "a path", given))
-    return path
+    if isinstance(path, str) and path and "\0" not in path:
+        with suppress(UnicodeEncodeError):  # a lone surrogate, which no file's name can have
+            os.fsencode(path)
+            return path
+    raise ConfigurationError(must_be("", "a path", given))
 
 
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True}
@@ -361,10 +363,11 @@ def _read_setting(name: str, metadata: Mapping[str, Any], given: object) -> Any:
         ConfigurationError: It cannot be read, or is none of the choices.
     """
     with naming(name):
-        value = metadata["read"](given)
-        if metadata["choices"] and value not in metadata["choices"]:
-            raise ConfigurationError(not_one_of("", value, metadata["choices"]))
-    return value
+        if not metadata["choices"]:
+            return metadata["read"](given)
+        if not isinstance(given, str) or given not in metadata["choices"]:
+            raise ConfigurationError(not_one_of("", given, metadata["choices"]))
+    return given
 
 
 def _check_together(values: Mapping[str, Any]) -> None:

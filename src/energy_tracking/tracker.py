@@ -76,6 +76,21 @@ class TrackerArguments(SettingArguments, ProviderArguments, total=False):
     on_error: ErrorHandler | None
 
 
+def _has_method(name: str) -> Callable[[object], bool]:
+    """Whether an object, and not a class, has a method, whatever library it comes from."""
+    return lambda given: callable(getattr(given, name, None)) and not isinstance(given, type)
+
+
+# Argument, what it must be, and whether an object is one.
+_KINDS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("on_record", "a function", callable),
+    ("on_error", "a function", callable),
+    ("catalogue", "a Catalogue", lambda given: isinstance(given, Catalogue)),
+    ("tracer_provider", "a TracerProvider", _has_method("get_tracer")),
+    ("meter_provider", "a MeterProvider", _has_method("get_meter")),
+)
+
+
 @document_settings
 class Tracker:
     """Estimates each call and delivers its record to session, span, ledger and sink.
@@ -95,10 +110,10 @@ class Tracker:
         for name in arguments:
             if name not in known:
                 raise ConfigurationError(not_one_of("setting", name, sorted(known)))
-        for name in ("on_record", "on_error"):
-            function = arguments.get(name)
-            if function is not None and not callable(function):
-                raise ConfigurationError(must_be(name, "a function", function))
+        for name, what, is_one in _KINDS:
+            given = arguments.get(name)
+            if given is not None and not is_one(given):
+                raise ConfigurationError(must_be(name, what, given))
         self.settings = Settings.load(arguments)
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None

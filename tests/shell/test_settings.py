@@ -17,6 +17,7 @@ import pytest
 from energy_tracking import (
     ConfigurationError,
     EnergyTrackingWarning,
+    Session,
     Tracker,
     instrument_openai,
     track_energy,
@@ -118,9 +119,13 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("profiles", "a\0b", "a path", ""),
     ("spans", "of", "one of 'auto', 'own', 'annotate', 'off'", "; did you mean 'off'?"),
     ("metrics", "zzz", "one of 'on', 'off'", ""),
-    ("metrics", False, "a string", ""),
+    ("metrics", False, "one of 'on', 'off'", ""),
+    ("spans", ["own"], "one of 'auto', 'own', 'annotate', 'off'", "; did you mean 'own'?"),
+    ("include_usage", True, "one of 'auto', 'always', 'never'", ""),
     ("metric_tags", 5, LIST, WRITE_LIST),
     ("ledger", 5, "a path", ""),
+    ("ledger", "\ud800x", "a path", ""),
+    ("profiles", Path("\ud800x"), "a path", ""),
     ("ledger", Path("a\0b"), "a path", ""),
     ("summary", "perhaps", FLAG, ""),
     ("disabled", "maybe", FLAG, ""),
@@ -184,6 +189,25 @@ def test_experts_spread_over_more_gpus_than_hold_the_model_are_refused() -> None
     ):
         loaded(environ, expert_parallel=4, engine_year=2025)
     assert loaded(environ, expert_parallel=2, engine_year=2025).expert_parallel == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "end"),
+    [
+        ("gpu", "H1000", "?"),
+        ("gpu", "~~~", " more."),
+        ("default_model", "gpt-4o-mimi", "?"),
+        ("default_model", "~~~", " more."),
+    ],
+)
+def test_how_to_use_a_profile_of_ones_own_is_a_sentence_of_its_own(
+    name: str, value: str, end: str
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Tracker(**{name: value})
+    before, _, remedy = str(raised.value).partition(" To use one of your own: ")
+    assert before.endswith(end)
+    assert remedy.endswith(" TOML profile file.")
 
 
 @pytest.mark.parametrize(("name", "value", "what", "remedy"), WRONG)
@@ -265,6 +289,11 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
         "'missing/energy.jsonl': No such file or directory",
     ),
     ({"on_record": 5}, "on_record must be a function, got 5"),
+    ({"catalogue": 5}, "catalogue must be a Catalogue, got 5"),
+    ({"catalogue": ""}, "catalogue must be a Catalogue, got ''"),
+    ({"tracer_provider": 5}, "tracer_provider must be a TracerProvider, got 5"),
+    ({"tracer_provider": int}, "tracer_provider must be a TracerProvider, got <class 'int'>"),
+    ({"meter_provider": "x"}, "meter_provider must be a MeterProvider, got 'x'"),
     ({"on_error": "log"}, "on_error must be a function, got 'log'"),
     ({"gpus": "H100"}, "setting must be a known name, got 'gpus'; did you mean 'gpu'"),
 ]
@@ -300,6 +329,13 @@ def test_an_attention_mode_is_refused_by_the_method_that_has_none(mode: str) -> 
             loaded(environ, method="roofline", **arguments)
     assert loaded(attention_mode=mode, method="reference").attention_mode == mode
     assert loaded({"ENERGY_TRACKING_METHOD": "roofline"}).method == "roofline"
+
+
+@pytest.mark.parametrize("make", [Session, lambda name: track_energy(name=name)])
+def test_a_name_that_is_no_string_is_refused(make: Any) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        make(5)
+    assert str(raised.value) == "name must be a string, got 5"
 
 
 def test_settings_of_serving_say_that_they_are_for_the_calibrated_number() -> None:

@@ -17,7 +17,13 @@ from typing import Literal
 
 from energy_tracking.bounds import Bound
 from energy_tracking.contexts import Activities, Activity
-from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
+from energy_tracking.errors import (
+    ConfigurationError,
+    EnergyBudgetExceeded,
+    must_be,
+    not_one_of,
+    with_sentence,
+)
 from energy_tracking.units import (
     joules_from_nanojoules,
     joules_from_wh,
@@ -58,7 +64,10 @@ class Budget:
         budget_wh = BUDGET.check("budget_wh", budget_wh)
         if not callable(on_exceed) and on_exceed not in ON_EXCEED:
             raise ConfigurationError(
-                not_one_of("on_exceed", on_exceed, ON_EXCEED) + "; a function may be given too"
+                with_sentence(
+                    not_one_of("on_exceed", on_exceed, ON_EXCEED),
+                    "A function may be given too.",
+                )
             )
         if inspect.iscoroutinefunction(on_exceed):
             what = "a function that is not async: nobody would await it"

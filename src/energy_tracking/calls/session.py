@@ -113,8 +113,10 @@ class Session:
             tags: Put on the spans of the calls inside; those of an inner session win.
 
         Raises:
-            ConfigurationError: The budget or a tag is invalid.
+            ConfigurationError: The name, the budget or a tag is invalid.
         """
+        if not isinstance(name, str):
+            raise ConfigurationError(must_be("name", "a string", name))
         budget = None if budget_wh is None else Budget(budget_wh, on_exceed)
         self._account = Account(text_of(name) or "session", budget, _checked_tags(tags))
         self._is_place = False

@@ -26,6 +26,7 @@ from energy_tracking.errors import (
     must_be,
     not_one_of,
     shown,
+    with_sentence,
 )
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.model_names import (
@@ -220,13 +221,13 @@ class Catalogue:
             what = "the name of a model profile"
             reason = self.explain_no_profile(name)
             raise UnknownModelError(
-                (
+                with_sentence(
                     must_be("model", what, name, f"it has none: {reason}")
                     if reason
-                    else not_one_of("model", name, _list_names(self._models), what)
+                    else not_one_of("model", name, _list_names(self._models), what),
+                    "To use one of your own: register_model_profile(ModelProfile(...)), or a"
+                    f" [models.{shown(name)}] table in a TOML profile file.",
                 )
-                + " To use one of your own: register_model_profile(ModelProfile(...)), or a"
-                f" [models.{shown(name)}] table in a TOML profile file."
             )
         return profile
 
@@ -242,9 +243,11 @@ class Catalogue:
         profile = _find_profile(self._gpus, self._gpu_aliases, _fold_gpu(name))
         if profile is None:
             raise UnknownGpuError(
-                not_one_of("gpu", name, _list_names(self._gpus), "the name of a GPU profile")
-                + " To use one of your own: register_gpu_profile(GpuProfile(...)), or a"
-                f" [gpus.{shown(name)}] table in a TOML profile file."
+                with_sentence(
+                    not_one_of("gpu", name, _list_names(self._gpus), "the name of a GPU profile"),
+                    "To use one of your own: register_gpu_profile(GpuProfile(...)), or a"
+                    f" [gpus.{shown(name)}] table in a TOML profile file.",
+                )
             )
         return profile
 
