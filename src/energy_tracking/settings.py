@@ -27,6 +27,7 @@ from textwrap import fill
 from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
+from energy_tracking.calls.session import TAG_NAME
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
 from energy_tracking.estimator.serving import (
@@ -178,6 +179,15 @@ def is_among_hosts(hosts: Iterable[str], host: str, port: int) -> bool:
     return host in hosts or _join_port(host, port) in hosts
 
 
+def _read_tags(given: object) -> tuple[str, ...]:
+    names = _read_names(given)
+    for name in names:
+        if not TAG_NAME.fullmatch(name):
+            what = "names of tags, of letters, digits, '_' and '-', a letter first"
+            raise ConfigurationError(must_be("", what, name))
+    return names
+
+
 def _read_pairs(given: object) -> dict[str, str]:
     pairs = given
     if isinstance(given, str):
@@ -307,7 +317,7 @@ class Settings:
     metric_tags: tuple[str, ...] = _setting(
         (),
         "tags of sessions that metrics carry too; each distinct value adds a time series",
-        _read_names,
+        _read_tags,
     )
     ledger: str | None = _setting(
         None, "file to which every call is appended as a line of JSON, without its text", _read_path

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -74,6 +74,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 # Setting, a wrong argument, and what the message has between "must be" and ", got", and behind.
 FLAG = "True, False or one of '1', 'true', 'yes', 'on', '0', 'false', 'no', 'off'"
 CONCURRENCY = "a number from 0.001 to 1e+06"
+TAGS = "names of tags, of letters, digits, '_' and '-', a letter first"
 LIST, PAIRS = "a list of names", "pairs of model and profile"
 WRITE_LIST, WRITE_PAIRS = "; write name,name", "; write model=profile,model=profile"
 HOST = "a host, host:port or URL, such as llm.example.org, localhost:8000 or "
@@ -123,6 +124,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("spans", ["own"], "one of 'auto', 'own', 'annotate', 'off'", "; did you mean 'own'?"),
     ("include_usage", True, "one of 'auto', 'always', 'never'", ""),
     ("metric_tags", 5, LIST, WRITE_LIST),
+    ("metric_tags", "a.b", TAGS, ""),
+    ("metric_tags", "1a", TAGS, ""),
     ("ledger", 5, "a path", ""),
     ("ledger", "\ud800x", "a path", ""),
     ("profiles", Path("\ud800x"), "a path", ""),
@@ -204,7 +207,7 @@ def test_how_to_use_a_profile_of_ones_own_is_a_sentence_of_its_own(
     name: str, value: str, end: str
 ) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        Tracker(**{name: value})
+        Tracker(**cast(SettingArguments, {name: value}))
     before, _, remedy = str(raised.value).partition(" To use one of your own: ")
     assert before.endswith(end)
     assert remedy.endswith(" TOML profile file.")
