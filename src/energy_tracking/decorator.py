@@ -169,12 +169,17 @@ class _Run:
             # It is the stream of one of them.
             return
         message = (
-            f"{self._name} returned a {type(result).__name__}: LLM calls that are made while it is "
-            f"read are not part of {self._name} in traces and sums. Return a generator instead, or "
-            "read it inside of the function."
+            f"{self._name} returned a {type(result).__name__}: its span did not wait for it, and "
+            "LLM calls that are made while it is read, awaited or runs are not part of "
+            f"{self._name} in traces and sums. Return a generator, coroutine or future instead, or "
+            "finish it inside of the function."
         )
         if is_first(message):
             logger.warning(message)
+
+    def start_another(self) -> _Run:
+        """Start another run of the same function."""
+        return _Run(self._name, self._tracker)
 
     def end(self, error: BaseException | None = None, ended_at: int | None = None) -> None:
         """End the span with the sum on it, as soon as the streams begun inside have ended.

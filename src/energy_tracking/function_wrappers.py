@@ -16,7 +16,9 @@ What a function returns may call later. Then the run lasts on, in this order of 
 2. a response or context manager that holds a generator (``HOLDERS``) keeps its identity, and the
    generator inside is followed as in 1;
 3. a task or future ends the run when it is done;
-4. any other iterator is returned as it is, and a log line says that its calls are not added up.
+4. of a tuple or list, each item is followed as in 1 to 3, and the run ends with the last;
+5. any other iterator, iterable that is no container, awaitable or running thread is returned as it
+   is, and a log line says that its calls are not added up.
 
 A further kind of function is a row in ``KINDS``; a further holder is a row in ``HOLDERS``.
 """
@@ -27,6 +29,7 @@ import copy
 import functools
 import inspect
 import sys
+import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
@@ -52,6 +55,9 @@ class Run(Protocol):
 
     def warn_of_later_calls(self, result: object) -> None:
         """Say once that calls made through this object are not in the run."""
+
+    def start_another(self) -> Run:
+        """Start another run of the same function."""
 
     def end(self, error: BaseException | None = None) -> None:
         """End the run, as soon as the streams begun inside have ended."""
@@ -337,6 +343,12 @@ HOLDERS = (
 
 _LAZY_BUILTINS = ("map", "filter", "zip", "enumerate")
 
+_QUIET_PACKAGES = {"pydantic", "openai"}
+"""Whose objects are read without LLM calls: fields of models, pages of lists."""
+
+_PLAIN = {str, bytes, int, float, bool, type(None), dict}
+"""Types of items that call nothing, of which long lists consist."""
+
 
 def _end_with(result: Any, run: Run) -> Any:
     """End a run with what the function returned, now or when that is done.
@@ -344,23 +356,88 @@ def _end_with(result: Any, run: Run) -> Any:
     Returns:
         The result, or the coroutine or generator that stands for it.
     """
-    is_double = is_mock(result)
-    for kind in KINDS:
-        if kind.is_result(result) and not is_double:
-            return _follow(result, kind, run)
-    is_done = True
+    returned, is_done = result, True
     with run.boundary("decorator.returned"):
-        if is_double:
+        if is_mock(result):
             note_passed_through("track_energy", result)
-        elif _follow_inside(result, run) or _follow_future(result, run):
-            is_done = False
+        elif type(result) in (tuple, list):
+            returned, is_done = _follow_each(result, run), False
+        elif (followed := _follow_one(result, run)) is not None:
+            returned, is_done = followed, False
         else:
             run.count_response(result)
-            if _is_lazy_iterator(result):
+            if _may_call_later(result):
                 run.warn_of_later_calls(result)
     if is_done:
         run.end()
+    return returned
+
+
+def _follow_one(result: Any, run: Run) -> Any:
+    """Let a run last until this is done, if it is of a kind that can be followed.
+
+    Returns:
+        What stands for it, or None.
+    """
+    for kind in KINDS:
+        if kind.is_result(result):
+            return _follow(result, kind, run)
+    is_followed = _follow_inside(result, run) or _follow_future(result, run)
+    return result if is_followed else None
+
+
+def _follow_each(result: Any, run: Run) -> Any:
+    """End a run when everything is done that a tuple or list holds, as ``return gen(), 200`` does.
+
+    Returns:
+        The same list, or the tuple; another one where something else stands for an item.
+    """
+    pending: set[_Part] = set()
+    function = _Part(run, pending)
+    items = list(result)
+    for place, item in enumerate(items):
+        if type(item) in _PLAIN or is_mock(item):
+            continue
+        part = _Part(run, pending)
+        followed = _follow_one(item, part)
+        if followed is not None:
+            items[place] = followed
+            continue
+        pending.discard(part)
+        if _may_call_later(item):
+            run.warn_of_later_calls(item)
+    function.end()
+    if all(ours is theirs for ours, theirs in zip(items, result, strict=True)):
+        return result
+    if type(result) is tuple:
+        return tuple(items)
+    result[:] = items
     return result
+
+
+class _Part:
+    """A run, as one of several things sees it that were returned together: it ends with the last.
+
+    Ends may come at once from several threads; to end a run twice is to end it once.
+    """
+
+    def __init__(self, run: Run, pending: set[_Part]) -> None:
+        self._run = run
+        self._pending = pending
+        pending.add(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
+
+    def end(self, error: BaseException | None = None) -> None:
+        self._pending.discard(self)
+        if not self._pending:
+            self._run.end(error)
+
+    def end_later(self) -> None:
+        self._pending.discard(self)
+        if not self._pending:
+            self._run.end_later()
 
 
 def _follow(result: Any, kind: _Kind, run: Run) -> Any:
@@ -374,15 +451,31 @@ def _follow(result: Any, kind: _Kind, run: Run) -> Any:
 
 def _follow_inside(result: Any, run: Run) -> bool:
     """Follow the generator that a streaming response or a context manager holds, if it does."""
-    packages = {each.__module__.partition(".")[0] for each in type(result).__mro__}
+    packages = _packages_of(type(result))
     for package, attribute in HOLDERS:
         if package in packages:
             held = getattr(result, attribute, None)
             for kind in KINDS:
                 if kind.is_result(held):
                     setattr(result, attribute, _follow(held, kind, run))
+                    _follow_again(result, kind, run)
                     return True
     return False
+
+
+def _follow_again(result: Any, kind: _Kind, run: Run) -> None:
+    """Give each call of what this context manager decorates, ``@manage()``, a run of its own.
+
+    For each, contextlib calls the function anew that the manager was made by.
+    """
+
+    def start() -> Run:
+        # Of the manager that was called, and never entered.
+        run.end()
+        return run.start_another()
+
+    if hasattr(result, "_recreate_cm") and kind.is_function(getattr(result, "func", None)):
+        result.func = kind.wrap(result.func, start)
 
 
 def _follow_future(result: Any, run: Run) -> bool:
@@ -395,14 +488,24 @@ def _follow_future(result: Any, run: Run) -> bool:
     return True
 
 
-def _is_lazy_iterator(result: Any) -> bool:
-    """Whether an iterator may call something; those of containers do not.
+def _may_call_later(result: Any) -> bool:
+    """Whether something that cannot be followed may call when it is read, awaited or runs.
 
-    What can be closed is a file, a cursor or the stream of one response.
+    Containers call nothing. What can be closed is a file, a cursor or the stream of one response.
     """
     kind = type(result)
-    if not (hasattr(kind, "__next__") or hasattr(kind, "__anext__")):
-        return False
+    if isinstance(result, threading.Thread):
+        return result.is_alive()
     if kind.__module__ == "builtins":
         return kind.__name__ in _LAZY_BUILTINS
-    return not (hasattr(kind, "close") or hasattr(kind, "aclose"))
+    if not _packages_of(kind).isdisjoint(_QUIET_PACKAGES):
+        return False
+    if hasattr(kind, "close") or hasattr(kind, "aclose"):
+        return False
+    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__", "__aiter__")):
+        return True
+    return hasattr(kind, "__iter__") and not hasattr(kind, "__len__")
+
+
+def _packages_of(kind: type) -> set[str]:
+    return {each.__module__.partition(".")[0] for each in kind.__mro__}

@@ -13,6 +13,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import threading
 import typing
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -410,6 +411,131 @@ class Lazy:
 
     async def __anext__(self) -> None:
         self.ask()
+
+
+class Awaitable:
+    """Something of a class of its own that is awaited."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self.ask = ask
+
+    def __await__(self) -> Generator[None, None, None]:
+        self.ask()
+        yield
+
+
+class Iterable:
+    """Something that is read, and is no container."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self.ask = ask
+
+    def __iter__(self) -> Iterator[None]:
+        yield self.ask()
+
+
+class AsyncIterable:
+    """The same, read in a coroutine."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self.ask = ask
+
+    async def __aiter__(self) -> AsyncIterator[None]:
+        yield self.ask()
+
+
+WITHOUT_WAITING = (Awaitable, Iterable, AsyncIterable)
+
+
+@pytest.mark.parametrize("inside", [None, tuple, list])
+@pytest.mark.parametrize("kind", [*WITHOUT_WAITING, threading.Thread])
+def test_what_the_span_does_not_wait_for_is_said_once(
+    traced: Traced, caplog: pytest.LogCaptureFixture, kind: type, inside: Any
+) -> None:
+    done = threading.Event()
+    made = threading.Thread(target=done.wait) if kind is threading.Thread else kind(print)
+    if isinstance(made, threading.Thread):
+        made.start()
+
+    def start() -> Any:
+        return made if inside is None else inside([made, 200])
+
+    start.__qualname__ = f"start_{kind.__name__}_{inside}"
+    returned = [traced.decorate(start)(), traced.decorate(start)()]
+    done.set()
+    assert returned == [start(), start()]
+    message = the_only(caplog.records).getMessage()
+    assert f"returned a {kind.__name__}: its span did not wait for it" in message
+    assert len(traced.functions) == 2
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_the_span_waits_for_all_that_a_tuple_or_list_holds(
+    traced: Traced, kind: Callable[[Any], Any], count: int
+) -> None:
+    def generate() -> Iterator[str]:
+        traced.count_one()
+        yield "done"
+
+    async def ask() -> None:
+        await asyncio.sleep(0)
+        traced.count_one()
+
+    @traced.decorate
+    def start() -> Any:
+        made = [generate() for _ in range(count)]
+        return kind([*made, asyncio.create_task(ask()), 200])
+
+    returned = start()
+    assert type(returned) is kind
+    *generators, task, status = returned
+    assert status == 200
+    for generator in generators:
+        assert traced.functions == []
+        assert inspect.isgenerator(generator)
+        assert list(generator) == ["done"]
+    assert traced.functions == []
+    await task
+    assert_rolled_up(traced, count + 1)
+
+
+def test_the_span_waits_for_a_list_of_futures_and_ends_with_one_that_is_dropped(
+    traced: Traced,
+) -> None:
+    futures: list[Future[None]] = [Future(), Future()]
+    assert traced.decorate(lambda: futures)() is futures
+    for future in futures:
+        assert traced.functions == []
+        future.set_result(None)
+    assert len(traced.functions) == 1
+    traced.decorate(lambda: (each for each in [1]))()
+    traced.decorate(lambda: ((each for each in [1]), 200))()
+    gc.collect()
+    run_deferred()
+    assert len(traced.functions) == 3
+
+
+def test_each_call_of_what_a_context_manager_decorates_is_inside_of_a_span(
+    traced: Traced,
+) -> None:
+    @traced.decorate
+    @contextlib.contextmanager
+    def manage() -> Iterator[None]:
+        traced.count_one()
+        yield
+        traced.count_one()
+
+    decorated: Callable[[], None] = manage()(lambda: None)
+    for number in (1, 2):
+        decorated()
+        spans = {span.context.span_id for span in traced.functions}
+        parents = [leaf.parent and leaf.parent.span_id for leaf in traced.leaves]
+        assert len(parents) == 2 * number
+        assert set(parents) <= spans
+        assert len(set(parents)) == number
+        # One more of the call that made the decorator.
+        assert len(spans) == number + 1
 
 
 LAZY: dict[str, Callable[[Callable[[], None]], Any]] = {
