@@ -159,6 +159,66 @@ def test_a_usage_of_nothing_at_the_end_takes_nothing_away(empty: dict[str, Any])
     assert (record.status, record.reason) == ("estimated", None)
 
 
+GOOD = {"prompt_tokens": 120, "completion_tokens": 80, "total_tokens": 200}
+
+
+@pytest.mark.parametrize(
+    "less",
+    [
+        {"prompt_tokens": 120, "completion_tokens": 0, "total_tokens": 120},
+        {"prompt_tokens": 120, "completion_tokens": None, "total_tokens": None},
+        {"prompt_tokens": 0, "completion_tokens": 1, "total_tokens": 1},
+        {"prompt": 0, "completion": 1, "total_tokens": 200},
+        {"prompt_tokens": 120, "completions_tokens": 80},
+        {"promt_tokens": 120, "completion_tokens": 80, "total_tokens": 200},
+        {"completion_tokens": 80},
+        {"prompt_tokens": "1", "completion_tokens": "2"},
+        {"cost": 0.1},
+        GOOD,
+    ],
+)
+def test_a_usage_that_says_less_does_not_replace_a_better_one(less: dict[str, Any]) -> None:
+    cached = GOOD | {"prompt_tokens_details": {"cached_tokens": 64}}
+    record = closed_after({"usage": cached}, text("x"), {"usage": less})
+    usage = record.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens) == (120, 80, 64)
+    assert (record.status, record.reason) == ("estimated", None)
+
+
+def test_the_same_counts_with_more_details_replace_those_with_fewer() -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 64}}
+    record = closed_after({"usage": GOOD}, {"usage": GOOD | details})
+    assert record.usage.cached_input_tokens == 64
+
+
+def test_sums_so_far_grow_to_the_last_one() -> None:
+    events = [
+        {"usage": {"prompt_tokens": 120, "completion_tokens": n, "total_tokens": 120 + n}}
+        for n in range(50)
+    ]
+    assert closed_after(*events).usage.output_tokens == 49
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("empty", [{}, ZEROS, {"cost": 0.1}, None])
+@pytest.mark.parametrize(
+    ("beside", "counts"),
+    [
+        ({"x_groq": {"usage": GOOD}}, (120, 80)),
+        ({"choices": [{"delta": {}, "usage": GOOD}]}, (120, 80)),
+        ({"choices": [{"delta": {}}, {"delta": {}, "usage": GOOD}]}, (120, 80)),
+        ({"choices": [{"delta": {}, "usage": ZEROS}, {"usage": GOOD}]}, (120, 80)),
+        ({"timings": {"cache_n": 90, "prompt_n": 10, "predicted_n": 33}}, (100, 33)),
+    ],
+)
+def test_a_usage_without_tokens_hides_none_that_has_some(
+    beside: dict[str, Any], counts: tuple[int, int], empty: dict[str, Any] | None, stream: bool
+) -> None:
+    record = closed_after(text("x"), {"usage": empty} | beside, stream=stream)
+    assert (record.usage.input_tokens, record.usage.output_tokens) == counts
+    assert (record.status, record.reason) == ("estimated", None)
+
+
 @pytest.mark.parametrize("at_last", [True, False])
 def test_zeros_are_not_believed_beside_text(at_last: bool) -> None:
     events = [text("x" * 43), {"usage": ZEROS}]

@@ -27,7 +27,7 @@ from energy_tracking.calls.record import (
     status_of,
 )
 from energy_tracking.lifecycle import defer
-from energy_tracking.usage.dialects import read_usage, reports_tokens
+from energy_tracking.usage.dialects import is_lower, read_usage, reports_tokens
 from energy_tracking.usage.measured_energy import (
     measured_energy_in,
     refused_energy_in,
@@ -216,9 +216,12 @@ class Call:
             return
         data = unwrap_event(data)
         usage = usage_in(data)
-        if usage is not None and (self.raw_usage is None or reports_tokens(usage)):
+        if usage is not None and (
+            self.raw_usage is None
+            or (reports_tokens(usage) and not is_lower(usage, self.raw_usage))
+        ):
             # The last one stands: servers that report continuously report sums so far. Some
-            # end with one of zeros.
+            # end with zeros, or with a part of what they have reported.
             self.raw_usage = usage
         if usage is not None or "svg_usage" in data:
             self.tools = tool_usage_in(data) or self.tools

@@ -271,6 +271,41 @@ def reports_tokens(usage: object) -> bool:
     return counts is not None and counts.input_tokens + counts.output_tokens > 0
 
 
+def is_lower(usage: object, earlier: object) -> bool:
+    """Whether a usage says less than an earlier one of the same call; never raises.
+
+    Servers that report continuously report sums so far, which grow. With the same sum, more
+    details say more, and a usage without a fault.
+
+    Args:
+        usage: The later usage, of any provider.
+        earlier: The earlier one.
+    """
+    if _has_grown(usage, earlier):
+        return False  # most of them: no need to read the rest of every chunk's
+    after, before = read_usage(usage), read_usage(earlier)
+    if after is None or before is None:
+        return after is None
+    growth = after.input_tokens + after.output_tokens - before.input_tokens - before.output_tokens
+    if growth < 0 or after.output_tokens < before.output_tokens:
+        return True
+    has_lost = after.cached_input_tokens < before.cached_input_tokens or (
+        after.fault is not None and before.fault is None
+    )
+    return growth == 0 and has_lost
+
+
+def _has_grown(usage: object, earlier: object) -> bool:
+    """Whether the counts of two usages in OpenAI's names are larger in the later one."""
+    if type(usage) is not dict or type(earlier) is not dict:
+        return False
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    pairs = [(usage.get(name), earlier.get(name)) for name in names]
+    if any(type(after) is not int or type(before) is not int for after, before in pairs):
+        return False
+    return pairs[2][0] > pairs[2][1] and all(after >= before > 0 for after, before in pairs)
+
+
 _ABSENT = object()
 
 

@@ -14,7 +14,7 @@ from numbers import Real
 from typing import Any
 
 from energy_tracking.units import joules_from_wh
-from energy_tracking.usage.usage_paths import usage_in
+from energy_tracking.usage.usage_paths import usages_in
 
 # Names under which servers that measure report the energy of the request itself, in the
 # body or its usage, plainly or inside an `energy` object, and joules in one of each.
@@ -110,7 +110,7 @@ def refused_energy_in(data: Mapping[str, Any]) -> str | None:
 
 def _list_energies(data: Mapping[str, Any]) -> Iterator[tuple[str, object, float]]:
     """Each energy in a body or event: name, value, and joules in one of its unit."""
-    for holder in (data, usage_in(data), data.get("response")):
+    for holder in (data, *usages_in(data), data.get("response")):
         if isinstance(holder, Mapping):
             for place in (holder.get("energy"), holder):
                 if isinstance(place, Mapping):

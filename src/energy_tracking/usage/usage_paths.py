@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from energy_tracking.usage.dialects import reports_tokens
+
+EVERY = "*"
+"""In a path: every item of a list, the first with tokens first."""
+
 # Where a usage may lie in a body or a stream event, most common first.
-USAGE_PATHS: tuple[tuple[str | int, ...], ...] = (
+USAGE_PATHS: tuple[tuple[str, ...], ...] = (
     ("usage",),
     ("response", "usage"),  # Responses API stream events
     ("x_groq", "usage"),
-    ("choices", 0, "usage"),  # Moonshot
+    ("choices", EVERY, "usage"),  # Moonshot
     ("data", "usage"),  # of gateways that wrap a response
 )
 
 
 def usage_in(data: Mapping[str, Any]) -> object | None:
-    """The raw usage object in a body or event, or None."""
+    """The raw usage object in a body or event, or None; one with tokens before one of none."""
+    without_tokens = None
+    for usage in usages_in(data):
+        if reports_tokens(usage):
+            return usage
+        if without_tokens is None:
+            without_tokens = usage
+    return without_tokens
+
+
+def usages_in(data: Mapping[str, Any]) -> Iterator[object]:
+    """Every raw usage object in a body or event, the most usual place first."""
     for path in USAGE_PATHS:
-        found: Any = data
-        for key in path:
-            try:
-                found = found[key]
-            except (KeyError, IndexError, TypeError):
-                found = None
-                break
-        if found is not None:
-            return found  # type: ignore[no-any-return]
+        yield from _values_at(data, path)
     # Of llama.cpp's server, which counts in it whether a usage was asked for or not.
     timings = data.get("timings")
-    has_counts = isinstance(timings, Mapping) and type(timings.get("predicted_n")) is int
-    return timings if has_counts else None
+    if isinstance(timings, Mapping) and type(timings.get("predicted_n")) is int:
+        yield timings
+
+
+def _values_at(data: object, path: tuple[str, ...]) -> Iterator[object]:
+    """What lies at the end of a path, unless it is null."""
+    if not path:
+        if data is not None:
+            yield data
+    elif path[0] == EVERY:
+        for item in data if isinstance(data, list) else ():
+            yield from _values_at(item, path[1:])
+    elif isinstance(data, Mapping):
+        yield from _values_at(data.get(path[0]), path[1:])
 
 
 def unwrap_event(data: Mapping[str, Any]) -> Mapping[str, Any]:
