@@ -22,7 +22,7 @@ from energy_tracking.usage.measured_energy import (
 )
 from energy_tracking.usage.payloads import identity_in, response_facts, tool_usage_in
 from energy_tracking.usage.text import count_prompt, generated_tokens
-from energy_tracking.usage.usage_paths import USAGE_PATHS, unwrap_event, usage_in
+from energy_tracking.usage.usage_paths import EVERY, USAGE_PATHS, unwrap_event, usage_in
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2}
 
@@ -101,10 +101,10 @@ def test_the_provider_is_known_by_its_host(host: str, provider: str) -> None:
 
 
 @pytest.mark.parametrize("path", USAGE_PATHS, ids=str)
-def test_a_usage_is_found_wherever_it_may_lie(path: tuple[str | int, ...]) -> None:
+def test_a_usage_is_found_wherever_it_may_lie(path: tuple[str, ...]) -> None:
     body: Any = USAGE
     for key in reversed(path):
-        body = [body] if isinstance(key, int) else {key: body}
+        body = [None, {}, body] if key == EVERY else {key: body}
     assert usage_in(body) is USAGE
 
 
