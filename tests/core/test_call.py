@@ -257,6 +257,39 @@ def test_a_missing_count_is_said_where_no_prompt_is_known() -> None:
     assert records[0].reason == "usage: The input count is missing; read as 0."
 
 
+@pytest.mark.parametrize(
+    ("usage", "counts", "said"),
+    [
+        ({"prompt_tokens": 100, "completions": 10, "total_tokens": 110}, (100, 10),
+         "usage: The output count is missing; read as 10."),
+        ({"prompt_tokens": 100, "completions": 10}, (100, 0),
+         "usage: The output count is missing; read as 0."),
+        ({"prompts": 100, "completions": 10, "total_tokens": 110}, (110, 0),
+         "usage: only a total of 110 can be read; taken for the input"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_output_count_is_said(
+    usage: dict[str, Any], counts: tuple[int, int], said: str
+) -> None:
+    record = closed_after({"usage": usage})
+    assert (record.usage.input_tokens, record.usage.output_tokens) == counts
+    assert (record.status, record.reason) == ("estimated", said)
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 7, "total_tokens": 7}, {"prompt_tokens": 7},
+                                   {"total_tokens": 7}])  # fmt: skip
+def test_embeddings_lack_no_output(usage: dict[str, Any]) -> None:
+    records: list[CallRecord] = []
+    request = CallRequest(operation="embeddings", provider="openai", model="m")
+    call = Call(request, lambda call: records.append(call.record(estimate)))
+    call.observe({"usage": usage})
+    call.close()
+    record = the_only(records)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (7, 0)
+    assert (record.status, record.reason) == ("estimated", None)
+
+
 def test_what_is_left_of_the_total_is_a_count_and_said() -> None:
     usage = {"promt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     record = closed_after({"usage": usage})

@@ -27,7 +27,12 @@ from energy_tracking.calls.record import (
     status_of,
 )
 from energy_tracking.lifecycle import defer
-from energy_tracking.usage.dialects import is_lower, read_usage, reports_tokens
+from energy_tracking.usage.dialects import (
+    is_lower,
+    output_fault,
+    read_usage,
+    reports_tokens,
+)
 from energy_tracking.usage.measured_energy import (
     measured_energy_in,
     refused_energy_in,
@@ -51,6 +56,9 @@ from energy_tracking.usage.text import (
 )
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import unwrap_event, usage_in
+
+WITHOUT_OUTPUT = frozenset({"embeddings", "moderation"})
+"""Operations that generate nothing: their usage has an input alone."""
 
 OWN_REPORT = "energy_tracking"
 """The reporter of a call that has no span, and that another instrumentation may report yet."""
@@ -390,7 +398,8 @@ class Call:
             nothing = "output" if usage.input_tokens else "tokens"
             reason = f"usage reports no {nothing} although text was generated"
         else:
-            reason = usage.fault
+            generates = self.request.operation not in WITHOUT_OUTPUT
+            reason = output_fault(usage) if generates else usage.fault
             if usage.input_tokens or not usage.output_tokens:
                 return usage, reason
         return self._add_text_tokens(usage, text_tokens, reason)

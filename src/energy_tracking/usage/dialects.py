@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
 
-from energy_tracking.usage.reconciling import BESIDE_INPUT, Convention, reconcile_counts
+from energy_tracking.usage.reconciling import (
+    BESIDE_INPUT,
+    PARTLY_COUNTED,
+    Convention,
+    reconcile_counts,
+)
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 Shape = Mapping[str, "str | Shape"]
@@ -26,14 +31,17 @@ class Dialect(Convention):
         name: What the row is called.
         keys: Any one of these at the top marks the dialect.
         shape: The usage as the server nests it, and at each leaf the field of
-            ``TokenUsage`` that is found there, or ``BESIDE_INPUT``; if two leaves name one
-            field, the first with a count wins. Inside of a list a key is the ``modality``
-            of an entry.
+            ``TokenUsage`` that is found there, ``BESIDE_INPUT`` or ``PARTLY_COUNTED``; if two
+            leaves name one field, the first with a count wins. Inside of a list a key is the
+            ``modality`` of an entry.
+        is_input_only: It reports what has no output: a chat's usage that is read by it has
+            lost its output count.
     """
 
     name: str
     keys: frozenset[str]
     shape: Shape
+    is_input_only: bool = False
 
 
 DIALECTS: tuple[Dialect, ...] = (
@@ -65,6 +73,7 @@ DIALECTS: tuple[Dialect, ...] = (
             "cache_read_input_tokens": "cached_input_tokens",
             "cache_creation_input_tokens": "cache_write_input_tokens",
             "reasoning_tokens": "reasoning_tokens",
+            "prompt_audio_seconds": PARTLY_COUNTED,  # Mistral
         },
         total_rules=True,
     ),
@@ -227,6 +236,8 @@ DIALECTS: tuple[Dialect, ...] = (
         keys=frozenset({"prompt_tokens"}),
         shape={"prompt_tokens": "input_tokens", "total_tokens": "total_tokens"},
         needs_output=False,
+        total_rules=True,
+        is_input_only=True,
     ),
     # Voyage's embeddings: a total of the input alone.
     Dialect(
@@ -235,8 +246,24 @@ DIALECTS: tuple[Dialect, ...] = (
         shape={"total_tokens": "total_tokens"},
         needs_input=False,
         needs_output=False,
+        is_input_only=True,
     ),
 )
+
+_INPUT_ONLY = frozenset(dialect.name for dialect in DIALECTS if dialect.is_input_only)
+
+
+def output_fault(usage: TokenUsage) -> str | None:
+    """Why the output of a call that generates may be wrong, where its usage has no output count."""
+    if usage.fault is not None:
+        return usage.fault
+    if usage.dialect not in _INPUT_ONLY:
+        return None
+    if usage.dialect == "total-only":
+        return f"usage: only a total of {usage.total_tokens} can be read; taken for the input"
+    if usage.total_tokens == usage.input_tokens:
+        return None  # nothing was generated
+    return "usage: The output count is missing; read as 0."
 
 
 def read_usage(usage: object) -> TokenUsage | None:

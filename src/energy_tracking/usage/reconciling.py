@@ -6,7 +6,8 @@ stand inside the count of the whole, or beside it. The law, in this order:
 1. Where the total is input plus output as the dialect means them, the dialect is right.
 2. Else, where some other placement of the parts makes the total add up, that one is right.
 3. Else the dialect is right, except that a part greater than its whole stands beside it.
-4. A total that is still too high is right only in dialects whose output may be too low.
+4. A total that is still too high is right only in dialects whose output may be too low; what
+   it has more is output, unless the input is zero, or leaves out parts of the prompt.
 5. At last, parts are cut to their wholes. A token that is said to be both read from a cache
    and written to it was read.
 """
@@ -20,6 +21,9 @@ from energy_tracking.usage.token_usage import MISSING, WHOLE_OF, TokenUsage
 
 BESIDE_INPUT = "beside_input"
 """Name among the counts: prompt tokens that a server keeps out of its input count."""
+
+PARTLY_COUNTED = "partly_counted"
+"""Name among the counts: above zero where a prompt has parts that its input count leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,8 @@ class _Placement(NamedTuple):
     cached: bool = False
     written: bool = False
     reasoning: bool = False
+    same: bool = False
+    """Outside, the tokens written to the cache and those read from it are the same."""
 
 
 _PLACEMENTS = (
@@ -59,6 +65,8 @@ _PLACEMENTS = (
     _Placement(written=True),
     _Placement(cached=True, reasoning=True),
     _Placement(written=True, reasoning=True),
+    _Placement(cached=True, written=True, same=True),
+    _Placement(cached=True, written=True, reasoning=True, same=True),
 )
 """Every way to place the parts, the likelier of two with the same total first."""
 
@@ -76,8 +84,10 @@ def reconcile_counts(
     """
     beside_input = found.pop(BESIDE_INPUT, 0)
     cache_outside, reasoning_outside = convention.cache_outside, convention.reasoning_outside
-    usual = _Placement(cache_outside, cache_outside, reasoning_outside)
-    _fill_missing(found, convention, beside_input + sum(_outside(found, usual)), repairs)
+    # Two counts that are equal to the token are one, reported twice.
+    same = found.get("cached_input_tokens") == found.get("cache_write_input_tokens")
+    usual = _Placement(cache_outside, cache_outside, reasoning_outside, same)
+    _fill_missing(found, convention, beside_input, usual, repairs)
     found["input_tokens"] += beside_input
     placement = _place_parts(found, usual)
     beside = _outside(found, placement)
@@ -90,10 +100,20 @@ def reconcile_counts(
 
 
 def _fill_missing(
-    found: dict[str, int], convention: Convention, beside: int, repairs: list[str]
+    found: dict[str, int],
+    convention: Convention,
+    beside_input: int,
+    usual: _Placement,
+    repairs: list[str],
 ) -> None:
     """Give input and output a count: the rest of the total, or 0."""
-    unassigned = found.get("total_tokens", 0) - beside
+    outputs = found.get("output_tokens")
+    if outputs is not None and found.get("reasoning_tokens", 0) > outputs:
+        usual = usual._replace(reasoning=True)
+    unassigned = found.get("total_tokens", 0) - beside_input - sum(_outside(found, usual))
+    if found.get("input_tokens") == 0 and unassigned > (outputs or 0):
+        # No call is without a prompt: the rest of the total is that, and not more output.
+        del found["input_tokens"]
     for name, other, is_needed in (
         ("input", "output", convention.needs_input),
         ("output", "input", convention.needs_output),
@@ -101,18 +121,17 @@ def _fill_missing(
         key = f"{name}_tokens"
         if key not in found:
             rest = max(0, unassigned - found.get(f"{other}_tokens", 0))
-            found[key] = rest if is_needed or name == "input" else 0
-            if is_needed:
+            is_fault = is_needed or (convention.total_rules and name == "output" and rest > 0)
+            found[key] = rest if is_fault or name == "input" else 0
+            if is_fault:
                 repairs.append(f"The {name} {MISSING}; read as {found[key]}.")
 
 
 def _outside(found: dict[str, int], placement: _Placement) -> tuple[int, int]:
     """Tokens that stand beside input and output."""
-    beside_input = 0
-    if placement.cached:
-        beside_input = found.get("cached_input_tokens", 0)
-    if placement.written:
-        beside_input += found.get("cache_write_input_tokens", 0)
+    cached = found.get("cached_input_tokens", 0) if placement.cached else 0
+    written = found.get("cache_write_input_tokens", 0) if placement.written else 0
+    beside_input = max(cached, written) if placement.same else cached + written
     return beside_input, found.get("reasoning_tokens", 0) if placement.reasoning else 0
 
 
@@ -164,13 +183,14 @@ def _describe_moves(found: dict[str, int], usual: _Placement, placement: _Placem
 def _check_total(found: dict[str, int], convention: Convention, repairs: list[str]) -> None:
     total = found.get("total_tokens")
     counted = found["input_tokens"] + found["output_tokens"]
+    raised = "input" if found.pop(PARTLY_COUNTED, 0) else "output"
     if total is None or total == counted:
         return
     if total > counted and convention.total_rules:
-        found["output_tokens"] += total - counted
+        found[f"{raised}_tokens"] += total - counted
         repairs.append(
             f"The total has {total - counted} tokens beside input and output; "
-            f"output raised to {found['output_tokens']}."
+            f"{raised} raised to {found[f'{raised}_tokens']}."
         )
     else:
         repairs.append(f"The total is {total}, input and output are {counted}; kept.")
