@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
 from energy_tracking.usage.reconciling import (
     BESIDE_INPUT,
@@ -327,7 +328,7 @@ def _has_grown(usage: object, earlier: object) -> bool:
     if type(usage) is not dict or type(earlier) is not dict:
         return False
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    pairs = [(usage.get(name), earlier.get(name)) for name in names]
+    pairs: list[tuple[Any, Any]] = [(usage.get(name), earlier.get(name)) for name in names]
     if any(type(after) is not int or type(before) is not int for after, before in pairs):
         return False
     return pairs[2][0] > pairs[2][1] and all(after >= before > 0 for after, before in pairs)
