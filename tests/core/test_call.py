@@ -132,6 +132,25 @@ def test_text_stands_in_for_a_usage_that_never_came() -> None:
     assert (record.status, record.reason) == ("partial", "no usage in the stream")
 
 
+def tool_call_piece(**call: Any) -> dict[str, Any]:
+    function = {"name": "get_weather", "arguments": "abcd"}
+    return {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": function} | call]}}]}
+
+
+@pytest.mark.parametrize("place", [{"index": 0}, {"index": 0, "id": "a"}, {"id": "a"}])
+def test_a_tool_name_in_every_piece_of_a_call_is_counted_once(place: dict[str, Any]) -> None:
+    record = closed_after(*[tool_call_piece(**place)] * 100)
+    # 11 for the call, 11 characters of its name and 400 of its arguments.
+    assert record.usage.output_tokens == round(11 + 411 / 4.3)
+
+
+@pytest.mark.parametrize("places", [({"index": 0}, {"index": 1}), ({"id": "a"}, {"id": "b"}),
+                                    ({}, {})])  # fmt: skip
+def test_calls_of_the_same_tool_are_counted_each(places: tuple[dict[str, Any], ...]) -> None:
+    record = closed_after(*(tool_call_piece(**place) for place in places))
+    assert record.usage.output_tokens == round(2 * (11 + 15 / 4.3))
+
+
 def test_an_output_of_zero_is_not_believed_beside_text() -> None:
     record = closed_after(text("x" * 43), {"usage": USAGE | {"completion_tokens": 0,
                                                             "total_tokens": 10}})  # fmt: skip

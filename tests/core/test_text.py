@@ -50,6 +50,29 @@ GENERATED: list[tuple[dict[str, Any], float]] = [
     (choice(delta={"reasoning_content": HALF, "content": REST}), 10),
     (choice(delta={"reasoning": TEN}), 10),
     (choice(delta={"reasoning_content": TEN, "reasoning": TEN}), 10),
+    # Reasoning under other keys, in parts, and under several at once.
+    *(
+        (choice(**{place: {key: value}}), 10)
+        for place in ("delta", "message")
+        for key, value in (
+            ("reasoning_text", TEN),
+            ("thinking", TEN),
+            ("reasoning_details", [{"type": "reasoning.text", "text": TEN, "signature": TEN}]),
+            ("reasoning_details", [{"type": "reasoning.summary", "summary": TEN}]),
+            ("thinking_blocks", [{"type": "thinking", "thinking": TEN, "signature": TEN}]),
+            (
+                "content",
+                [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": HALF}]},
+                    {"type": "text", "text": REST},
+                ],
+            ),
+            ("audio", {"id": "a", "transcript": TEN, "data": "A" * 9999}),
+        )
+    ),
+    (choice(delta={"reasoning": TEN, "reasoning_details": [{"text": TEN}]}), 10),
+    (choice(delta={"reasoning_content": HALF, "refusal": REST}), 10),
+    (choice(delta={"reasoning": "", "thinking": TEN, "reasoning_details": []}), 10),
     ({"choices": [{"delta": {"content": HALF}}, {"delta": {"content": REST}}]}, 10),
     (choice(delta={"content": None, "role": "assistant"}), 0),
     (choice(delta=None, finish_reason="stop"), 0),
@@ -170,6 +193,12 @@ PROMPTS: list[tuple[object, float]] = [
     ({"input": [{"type": "function_call", "call_id": "x", "name": HALF, "arguments": REST}]},
      CALL + 10 + REPLY),
     ({"input": [{"type": "custom_tool_call", "name": HALF, "input": REST}]}, CALL + 10 + REPLY),
+    ({"input": "", "instructions": [{"role": "developer", "content": TEN}]},
+     2 * MESSAGE + 10),
+    ({"prompt": HALF, "suffix": REST}, 10),
+    # Documents of Cohere and vLLM: [{"text":"..."}] has 13 characters around its text.
+    ({"messages": [user(HALF)], "documents": [{"text": "x" * 9}]},
+     MESSAGE + REPLY + (21 + 9 + 13) / 4.3),
     # Legacy completions have no messages; a caller may tokenise.
     ({"prompt": TEN, "model": "gpt-4o", "user": "me"}, 10),
     ({"prompt": [HALF, REST]}, 10),
@@ -190,6 +219,20 @@ PROMPTS: list[tuple[object, float]] = [
     (
         {"functions": [function(parameters={"properties": {"inner": SCHEMA}})]},
         FUNCTION + 3 + 3 + 11 / 4.3 + PROPERTIES + AFTER,
+    ),
+    # Other keys of schemas: names and types as above, a constant as JSON.
+    (
+        {"functions": [function(parameters={"patternProperties": SCHEMA["properties"]})]},
+        FUNCTION + PROPERTIES + AFTER,
+    ),
+    (
+        {"functions": [function(parameters={"prefixItems": [{"type": "string",
+                       "title": "x" * 15, "description": "x" * 22}]})]},
+        FUNCTION + 10 + AFTER,
+    ),
+    (
+        {"functions": [function(parameters={"anyOf": [{"const": "x" * 41}]})]},
+        FUNCTION + 10 + AFTER,
     ),
     # What an answer is to look like is read as JSON: {"type":"string"} has 17 characters.
     (
@@ -229,6 +272,9 @@ BESIDE_TEXT: list[tuple[dict[str, Any], int, str]] = [
     ({"messages": [user([image(), image()])]}, 1530, "; an image is taken for 765 tokens"),
     ({"messages": [user([image(detail="low")])]}, 85, "; an image is taken for 765 tokens"),
     ({"input": [user([{"type": "input_image", "image_url": "data:", "detail": "low"}])]}, 85,
+     "; an image is taken for 765 tokens"),
+    ({"input": [{"type": "computer_call_output", "call_id": "x", "output":
+                 {"type": "computer_screenshot", "image_url": "data:" + "A" * 9999}}]}, 765,
      "; an image is taken for 765 tokens"),
     ({"messages": [user([{"type": "input_audio", "input_audio": {"data": "A" * 9999}}])]}, 0,
      "; not counted: audio"),

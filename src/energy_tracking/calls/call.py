@@ -120,6 +120,7 @@ class Call:
         "_deliver",
         "_is_background",
         "_latch",
+        "_named_tool_calls",
         "_prompt_tokens",
         "asks_for_usage",
         "created",
@@ -173,6 +174,7 @@ class Call:
         self.measured_energy_joules: float | None = None
         self.refused_energy: str | None = None
         self.text_tokens = 0.0
+        self._named_tool_calls: set[object] = set()
         self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
         self.created: float | None = None
@@ -239,7 +241,7 @@ class Call:
             # A whole body, which polling shows again with more text in it.
             self.text_tokens = max(self.text_tokens, generated_tokens(data))
         else:
-            self.text_tokens += generated_tokens(data)
+            self.text_tokens += generated_tokens(data, self._named_tool_calls)
         is_error = data.get("type") == "error"
         if is_error:
             self.error_type = error_code_in(data)

@@ -61,6 +61,7 @@ MEDIA = {
     "image_url": IMAGE,
     "input_image": IMAGE,
     "image": IMAGE,
+    "computer_screenshot": IMAGE,
     "input_audio": "audio",
     "audio": "audio",
     "input_file": "files",
@@ -83,17 +84,28 @@ PROMPT_KEYS = frozenset(
 )
 OUTPUT_KEYS = frozenset(
     {"content", "text", "arguments", "summary", "refusal", "input", "name", "code", "action"}
-    | {"operation", "queries"}
+    | {"operation", "queries", "thinking", "transcript"}
 )
 # Of these, those whose values are generated as JSON, if they are not strings.
 JSON_KEYS = frozenset({"arguments", "action", "operation"})
 
-_TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "text")
+# Keys of a message in a choice, or of a piece of one. Servers repeat the same reasoning under
+# several names: the first that has text is counted.
+_ANSWER_KEYS = ("content", "refusal", "text", "audio")
+_REASONING_KEYS = (
+    *("reasoning_content", "reasoning", "reasoning_text", "thinking"),
+    *("reasoning_details", "thinking_blocks"),
+)
 
 # Items of a response whose text is streamed; the others come as a whole, when they are done.
 STREAMED_ITEMS = frozenset(
     {"message", "reasoning", "function_call", "custom_tool_call", "mcp_call"}
     | {"code_interpreter_call"}
+)
+
+# Keys of a JSON schema whose values are schemas, too.
+_SUBSCHEMA_KEYS = frozenset(
+    {"items", "prefixItems", "anyOf", "oneOf", "allOf", "additionalProperties"}
 )
 
 NUMBER_CHARACTERS = 3
@@ -114,15 +126,20 @@ def whole_tokens(tokens: float) -> int:
 # What was generated.
 
 
-def generated_tokens(data: Mapping[str, Any]) -> float:
+def generated_tokens(data: Mapping[str, Any], named: set[object] | None = None) -> float:
     """About how many tokens of text and tool calls a body or a stream event holds [tokens].
 
     Chat and legacy completions keep it in ``choices`` (a ``delta`` while streaming),
     Responses events in ``delta``, Responses bodies in ``output``.
+
+    Args:
+        data: The body or event.
+        named: The tool calls whose names the stream has shown already, which are not counted
+            again; those of ``data`` are added.
     """
     choices = data.get("choices")
     if isinstance(choices, list):
-        return sum(_choice_tokens(choice) for choice in choices)
+        return sum(_choice_tokens(choice, named) for choice in choices)
     delta = data.get("delta")
     if isinstance(delta, str):
         # Audio comes base64-encoded; its transcript has events of its own.
@@ -136,25 +153,34 @@ def generated_tokens(data: Mapping[str, Any]) -> float:
     return 0
 
 
-def _choice_tokens(choice: object) -> float:
+def _choice_tokens(choice: object, named: set[object] | None) -> float:
     if not isinstance(choice, Mapping):
         return 0
     characters = len(choice["text"]) if isinstance(choice.get("text"), str) else 0
     message = choice.get("delta") or choice.get("message")
     if not isinstance(message, Mapping):
         return tokens_in(characters)
-    for key in _TEXT_KEYS:
-        text = message.get(key)
-        if text and isinstance(text, str):
-            characters += len(text)
-            if key == "reasoning_content":
-                break  # some servers repeat the same text under "reasoning"
+    characters += sum(_text_characters(message.get(key)) for key in _ANSWER_KEYS)
+    reasoning = (_text_characters(message.get(key)) for key in _REASONING_KEYS)
+    characters += next(filter(None, reasoning), 0)
     calls = message.get("tool_calls") or message.get("function_call")
-    return tokens_in(characters) + (_calls_tokens(calls) if calls else 0)
+    if not calls:
+        return tokens_in(characters)
+    is_piece = named is not None and bool(choice.get("delta"))
+    return tokens_in(characters) + _calls_tokens(
+        calls, choice.get("index"), named if is_piece else None
+    )
 
 
-def _calls_tokens(calls: object) -> float:
-    """Tool calls, or pieces of them: the first piece of a call has its name."""
+def _text_characters(value: object) -> int:
+    """Characters of a text, or of the parts that one is given in."""
+    if isinstance(value, str):
+        return len(value)
+    return _characters(value, OUTPUT_KEYS) if value else 0
+
+
+def _calls_tokens(calls: object, choice: object, named: set[object] | None) -> float:
+    """Tool calls, or pieces of them: the first piece of a call has its name, or all have."""
     tokens = 0.0
     for call in calls if isinstance(calls, list) else [calls]:
         if isinstance(call, Mapping):
@@ -163,11 +189,30 @@ def _calls_tokens(calls: object) -> float:
                 name = called.get("name")
                 given = called.get("arguments") or called.get("input")
                 characters = len(given) if isinstance(given, str) else _json_characters(given)
-                if name and isinstance(name, str):
+                if name and isinstance(name, str) and _is_new(call, calls, choice, named):
                     characters += len(name)
                     tokens += TOKENS_PER_TOOL_CALL
                 tokens += tokens_in(characters)
     return tokens
+
+
+def _is_new(
+    call: Mapping[str, Any], calls: object, choice: object, named: set[object] | None
+) -> bool:
+    """Whether a call, or a piece of one, is the first that names it."""
+    if named is None:
+        return True
+    # The legacy `function_call` is the only one of its choice.
+    place = call.get("index", call.get("id")) if isinstance(calls, list) else 0
+    if place is None:
+        return True
+    called = call.get("function") or call.get("custom") or call
+    # Some servers give the same index to all calls, each of which comes whole.
+    key = (str(choice), str(place), called["name"])
+    if key in named:
+        return False
+    named.add(key)
+    return True
 
 
 def _item_tokens(item: object) -> float:
@@ -272,9 +317,13 @@ def count_prompt(body: object) -> PromptTokens:
     _count_items(body.get("messages"), counted)
     _count_items(body.get("input"), counted)
     _count_items(body.get("prompt"), counted)
+    _count_items(body.get("suffix"), counted)
+    # Of Cohere and vLLM, whose templates show the model each field.
+    counted.text_tokens += tokens_in(_json_characters(body.get("documents")))
     instructions = body.get("instructions")
     if isinstance(instructions, str) and instructions:
-        counted.text_tokens += TOKENS_PER_MESSAGE + tokens_in(len(instructions))
+        counted.text_tokens += TOKENS_PER_MESSAGE
+    _count_items(instructions, counted)
     # One message without a role of its own.
     if isinstance(body.get("input"), str):
         counted.text_tokens += TOKENS_PER_MESSAGE
@@ -380,23 +429,21 @@ def _schema_tokens(schema: object) -> float:
         if isinstance(part, list | tuple):
             stack.extend(part)
         elif isinstance(part, Mapping):
-            properties = part.get("properties")
-            if isinstance(properties, Mapping) and properties:
-                names = sum(len(str(name)) for name in properties)
-                tokens += TOKENS_PER_PROPERTIES + TOKENS_PER_PROPERTY * len(properties)
-                tokens += tokens_in(names)
-                stack.extend(properties.values())
+            for key in ("properties", "patternProperties"):
+                properties = part.get(key)
+                if isinstance(properties, Mapping) and properties:
+                    names = sum(len(str(name)) for name in properties)
+                    tokens += TOKENS_PER_PROPERTIES + TOKENS_PER_PROPERTY * len(properties)
+                    tokens += tokens_in(names)
+                    stack.extend(properties.values())
             if part is not schema:
-                tokens += tokens_in(_length(part, "type", "description"))
+                tokens += tokens_in(_length(part, "type", "title", "description"))
+            tokens += tokens_in(_json_characters(part.get("const")))
             choices = part.get("enum")
             if isinstance(choices, list) and choices:
                 tokens += TOKENS_PER_ENUM + TOKENS_PER_CHOICE * len(choices)
                 tokens += tokens_in(_characters(choices, frozenset()))
-            stack.extend(
-                below
-                for key, below in part.items()
-                if key in ("items", "anyOf", "oneOf", "allOf", "additionalProperties")
-            )
+            stack.extend(below for key, below in part.items() if key in _SUBSCHEMA_KEYS)
             for key in ("$defs", "definitions"):
                 if isinstance(part.get(key), Mapping):
                     stack.extend(part[key].values())
