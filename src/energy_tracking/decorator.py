@@ -155,7 +155,10 @@ class _Run:
             usage = None if facts is None else read_usage(facts.usage)
             if facts is None or usage is None:
                 return
-            if not self._totals.has_counted(response, facts, usage):
+            if self._totals.has_counted(response, facts, usage):
+                # It may come back, from a cache or a function around, after the run it is of.
+                counted_responses.remember_object(response)
+            else:
                 with self.current():
                     self._tracker.record(
                         model=facts.model, usage=facts.usage, response_id=facts.response_id

@@ -24,9 +24,18 @@ from energy_tracking.calls.counted import (
     CountedResponses,
     counted_responses,
 )
+from energy_tracking.calls.session import process_session
 from energy_tracking.otel.span_processor import EnergySpanProcessor
 from energy_tracking.usage.payloads import response_facts
-from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply, response_object
+from loopback import (
+    CHAT_USAGE,
+    Flavour,
+    Loopback,
+    chat_completion,
+    embedding,
+    json_reply,
+    response_object,
+)
 from observed_calls import Watch
 from own_errors import keep_error
 
@@ -239,6 +248,101 @@ def test_a_frameworks_result_adds_nothing_to_the_calls_it_made(result: str) -> N
     with Session() as session:
         agent()
     assert session.totals.calls == len(CALLS)
+
+
+class Message:
+    """A framework's message, made of a client's response."""
+
+    def __init__(self, response: Any, identity: str | None, origin: str | None) -> None:
+        self.id = identity
+        usage = response.usage
+        self.usage_metadata = {
+            "input_tokens": usage.prompt_tokens,
+            "output_tokens": usage.completion_tokens,
+        }
+        self.response_metadata = {"id": origin, "model_name": response.model}
+
+
+@pytest.mark.parametrize("origin", [True, False])
+@pytest.mark.parametrize("identity", ["lc_run--019b2f4e-aaaa-bbbb", None])
+@pytest.mark.parametrize(
+    "place", ["a cache", "a pool", "a function in a pool", "the sum of a pool"]
+)
+def test_a_frameworks_message_is_counted_once(
+    loopback: Loopback, watch: Watch, place: str, identity: str | None, origin: bool
+) -> None:
+    tokens = {"prompt_tokens": 1000 + next(_numbers), "completion_tokens": 7, "total_tokens": 0}
+    loopback.serve(lambda _: json_reply(chat_completion(id=new_id(), usage=tokens)))
+    client = watch.wrap(openai.OpenAI(api_key="none", base_url=loopback.base_url))
+    create: Callable[..., Any] = client.chat.completions.create
+
+    def ask() -> Any:
+        response = create(**CHAT)
+        own_id = None if identity is None else f"{identity}{next(_numbers)}"
+        return Message(response, own_id, response.id if origin else None)
+
+    def in_pool(function: Callable[[], Any]) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(function).result()
+
+    def add_up() -> Any:
+        counts = [tuple(in_pool(ask).usage_metadata.values()) for _ in range(3)]
+        return SimpleNamespace(id=identity, usage=usage(*counts))
+
+    places: dict[str, tuple[Callable[[], Any], int]] = {
+        "a cache": (functools.lru_cache(ask), 1),
+        "a pool": (lambda: in_pool(ask), 3),
+        "a function in a pool": (lambda: in_pool(track_energy(ask)), 3),
+        "the sum of a pool": (add_up, 9),
+    }
+    function, calls = places[place]
+    decorated, before = track_energy(function), process_session().totals.calls
+    with client:
+        for _ in range(3):
+            decorated()
+    assert process_session().totals.calls == before + calls
+    assert len(watch.records) == calls
+    watch.every_call_has_a_span = False
+
+
+@pytest.mark.parametrize("inside", ["a pool", "a cache"])
+def test_a_dict_without_an_id_is_counted_once(inside: str) -> None:
+    @track_energy
+    @functools.lru_cache
+    def ask() -> Any:
+        return {"usage": CHAT_USAGE, "model": "gpt-4o"}
+
+    @track_energy
+    def around() -> Any:
+        if inside == "a cache":
+            return ask()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(ask).result()
+
+    before = process_session().totals.calls
+    for _ in range(3):
+        around()
+    assert process_session().totals.calls == before + 1
+
+
+@pytest.mark.parametrize("form", ["the object", "a dump of it", "parts of it"])
+def test_a_tracked_clients_response_without_an_id_is_not_counted_again(
+    loopback: Loopback, watch: Watch, form: str
+) -> None:
+    tokens = {"prompt_tokens": 5000 + next(_numbers), "total_tokens": 0}
+    loopback.serve(json_reply(embedding() | {"usage": tokens}))
+    client = watch.wrap(openai.OpenAI(api_key="none", base_url=loopback.base_url))
+    with client:
+        found: Any = client.embeddings.create(model="text-embedding-3-small", input="x")
+    forms = {
+        "the object": found,
+        "a dump of it": found.model_dump(),
+        "parts of it": SimpleNamespace(usage=found.usage, model=found.model),
+    }
+    with Session() as session:
+        track_energy(lambda: forms[form])()
+    assert session.totals.calls == 0
+    assert len(watch.records) == 1
 
 
 def test_another_providers_response_is_counted_beside_tracked_calls() -> None:

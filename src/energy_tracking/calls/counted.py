@@ -44,6 +44,8 @@ RESPONSES_REMEMBERED = 2_000
 """How many responses back one is recognised by its id, or as the same object."""
 REPORTS_REMEMBERED = 100
 """How many calls back one is recognised by its tokens."""
+DICTS_REMEMBERED = 32
+"""How many dicts back one is recognised as the same object: they are kept alive."""
 UNIQUE_ID_LENGTH = 20
 """From this length on an id is taken to be one of a kind [characters]."""
 REPEAT_SECONDS = 2.0
@@ -90,6 +92,10 @@ class CountedResponse:
         same_model = not (named and self.models) or not named.isdisjoint(self.models)
         return same_model and self.tokens in (None, tokens)
 
+    def is_of_the_time(self, created: float | None) -> bool:
+        """Whether it was made at this time [s since the epoch], as far as both are known."""
+        return None in (self.created, created) or self.created == created
+
     def may_be(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
         """Whether a report with this one's id may be one of it.
 
@@ -120,6 +126,7 @@ class CountedResponses:
         self._by_id: OrderedDict[str, CountedResponse] = OrderedDict()
         self._latest: deque[CountedResponse] = deque(maxlen=REPORTS_REMEMBERED)
         self._objects: OrderedDict[int, weakref.ref[object]] = OrderedDict()
+        self._dicts: deque[object] = deque(maxlen=DICTS_REMEMBERED)
 
     def remember(self, call: Call, record: CallRecord) -> None:
         """Remember a call that a tracker counts.
@@ -152,10 +159,18 @@ class CountedResponses:
             counted = self._by_id.get(facts.response_id or "")
             if counted is not None:
                 counted.created = facts.created
+        self.remember_object(response)
+
+    def remember_object(self, response: object) -> None:
+        """Remember an object whose call was counted, not keeping it alive unless it is a dict."""
+        with self._lock:
             try:
                 self._objects[id(response)] = weakref.ref(response)
             except TypeError:
-                return  # a dict, say: without an id it is known by nothing
+                # Vectors and images, which are large, are left out.
+                if isinstance(response, dict) and "data" not in response:
+                    self._dicts.append(response)
+                return
             if len(self._objects) > RESPONSES_REMEMBERED:
                 self._objects.popitem(last=False)
 
@@ -186,28 +201,49 @@ class CountedResponses:
             facts: What it says of itself.
             usage: Its tokens.
             since: Without an id it may be that of a tracked client's call counted after
-                this, by ``perf_counter`` [s].
+                this, by ``perf_counter`` [s], or of an earlier one that had no id either.
         """
         tokens = usage.input_tokens, usage.output_tokens
         with self._lock:
             known = self._objects.get(id(response))
             if known is not None and known() is response:
                 return True
-            if facts.response_id is None:
-                return any(
-                    one.is_of_a_client
-                    and one.at >= since
-                    and one.tokens == tokens
-                    and one.agrees_with((facts.model,), tokens)
-                    for one in tuple(self._latest)
-                )
-            counted = self._by_id.get(facts.response_id)
-            if counted is None:
-                return False
-            if _is_unique(facts.response_id):
+            if any(one is response for one in tuple(self._dicts)):
                 return True
-            same_time = None in (counted.created, facts.created) or counted.created == facts.created
-            return same_time and counted.agrees_with((facts.model,), tokens)
+            ids = [one for one in (facts.response_id, facts.origin_id) if one is not None]
+            if any(self._has_id(one, facts, tokens) for one in ids):
+                return True
+            return not ids and any(
+                one.is_of_a_client
+                and (one.at >= since or one.response_id is None)
+                and one.tokens == tokens
+                and one.is_of_the_time(facts.created)
+                and one.agrees_with((facts.model,), tokens)
+                for one in tuple(self._latest)
+            )
+
+    def _has_id(self, response_id: str, facts: ResponseFacts, tokens: tuple[int, int]) -> bool:
+        counted = self._by_id.get(response_id)
+        if counted is None or _is_unique(response_id):
+            return counted is not None
+        return counted.is_of_the_time(facts.created) and counted.agrees_with((facts.model,), tokens)
+
+    def tokens_since(self, since: float, model: str | None) -> list[tuple[int, int]]:
+        """Tokens of the calls of tracked clients, whichever thread made them, the last first.
+
+        Args:
+            since: When the first of them was counted, by ``perf_counter`` [s].
+            model: The model, if it is known.
+        """
+        with self._lock:
+            return [
+                one.tokens
+                for one in tuple(self._latest)
+                if one.is_of_a_client
+                and one.at >= since
+                and one.tokens is not None
+                and one.agrees_with((model,), one.tokens)
+            ]
 
     def covers(
         self,

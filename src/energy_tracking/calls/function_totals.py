@@ -116,7 +116,8 @@ class FunctionTotals:
                                           thread, or when it was returned before
         a response that was only fetched  was counted where it was made, or not at all
         tokens of one call of the run,    is a framework's form of it, which may have an id
-        or of several in a row            of its own, or the sum of an agent's calls
+        or of several in a row            of its own, or the sum of an agent's calls; also of
+                                          tracked clients in other threads meanwhile
         no id, and calls in the run       is a framework's own result, whatever it adds up
         ================================  ================================================
 
@@ -131,7 +132,10 @@ class FunctionTotals:
         counted = list(self._account.tokens)
         if counted and facts.response_id is None:
             return True
-        return _is_sum_in_a_row((usage.input_tokens, usage.output_tokens), counted)
+        tokens = usage.input_tokens, usage.output_tokens
+        # Of threads that the run is not carried into, too.
+        anywhere = counted_responses.tokens_since(self._started_at, facts.model)
+        return _is_sum_in_a_row(tokens, counted) or _is_sum_in_a_row(tokens, anywhere)
 
 
 def _is_sum_in_a_row(tokens: tuple[int, int], counted: list[tuple[int, int]]) -> bool:

@@ -152,9 +152,13 @@ class _RequestInFlight(Activity):
     def read_result(self, result: object) -> None:
         """Read the result where the SDK's inner methods are not hooked, or no longer are."""
         call = self.call
-        if call is None or self._is_bound:
+        if call is None:
             return
         with self._tracker.boundary("openai.result"):
+            if not self._is_streamed:
+                counted_responses.remember_object(result)
+            if self._is_bound:
+                return
             for name in ("response", "http_response"):
                 response = getattr(result, name, None)
                 if hasattr(response, "extensions"):

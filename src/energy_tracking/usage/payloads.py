@@ -130,6 +130,7 @@ class ResponseFacts:
         usage: The usage.
         model: The model.
         response_id: Its id.
+        origin_id: Id of the response that a framework's object was made of.
         created: When it was made [s since the epoch].
     """
 
@@ -137,6 +138,7 @@ class ResponseFacts:
     model: str | None
     response_id: str | None
     created: float | None = None
+    origin_id: str | None = None
 
 
 def response_facts(response: object) -> ResponseFacts | None:
@@ -144,11 +146,15 @@ def response_facts(response: object) -> ResponseFacts | None:
     usage = _first_of(response, ("usage", "usage_metadata", "usageMetadata"))
     if usage is None or callable(usage) or not _is_response(response):
         return None
+    # LangChain's messages name there what the server has said.
+    origin = mapping_of(_first_of(response, ("response_metadata",)))
     return ResponseFacts(
         usage,
-        text_of(_first_of(response, ("model", "model_version", "modelVersion"))),
+        text_of(_first_of(response, ("model", "model_version", "modelVersion")))
+        or text_of(_first_of(origin, ("model_name", "model"))),
         text_of(_first_of(response, ("id", "response_id", "responseId"))),
         _creation_time_of(response),
+        text_of(origin.get("id")),
     )
 
 
