@@ -165,6 +165,11 @@ def call_at_exit(function: Callable[[], object]) -> None:
                     register(sys.modules[module])
 
 
+def forget_at_exit(function: Callable[[], object]) -> None:
+    """Do not call a function at the end that ``call_at_exit`` was given."""
+    _at_exit.pop(function, None)
+
+
 def _register_finaliser(util: Any) -> None:
     """At the end of a worker of multiprocessing, which runs no exit functions."""
     if sys.modules["multiprocessing.process"].parent_process() is not None:
@@ -197,9 +202,10 @@ def _end_process() -> None:
     # No thread settles from now on: it would be stopped in the middle of a delivery.
     _is_settling.acquire(timeout=END_SECONDS)
     close_open_calls()
-    functions = list(_at_exit)
-    _at_exit.clear()
-    for function in functions:
+    # One may be forgotten by one before it.
+    while _at_exit:
+        function = next(iter(_at_exit))
+        del _at_exit[function]
         function()
 
 

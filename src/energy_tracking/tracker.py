@@ -44,6 +44,7 @@ from energy_tracking.ledger import Ledger
 from energy_tracking.lifecycle import (
     call_at_exit,
     close_open_calls_at_exit,
+    forget_at_exit,
     held_calls,
     hold_deferred,
     open_calls,
@@ -389,16 +390,23 @@ _DELIVERIES: tuple[tuple[str, Callable[[Tracker, Call, CallRecord], None]], ...]
 
 def print_summary_at_exit() -> None:
     """See to it that the totals of the process are printed when it ends, once."""
-    call_at_exit(_print_summary)
+    call_at_exit(print_summary)
 
 
-def _print_summary() -> None:
+def print_summary(no_calls: str = NO_CALLS) -> None:
+    """Print the totals of the process, and not again at its end.
+
+    Args:
+        no_calls: Printed in place of a table without rows.
+    """
+    forget_at_exit(print_summary)
     session = process_session()
-    text = str(session) if session.totals.calls else NO_CALLS
+    has_calls = session.totals.calls > 0
     # A program without a console has no stderr.
-    if sys.stderr is None or (text is NO_CALLS and _is_worker_process()):
+    if sys.stderr is None or (not has_calls and _is_worker_process()):
         return
     with suppress(OSError, ValueError):
+        text = str(session) if has_calls else no_calls
         sys.stderr.write(printable(f"{text}\n", sys.stderr))
 
 

@@ -95,6 +95,30 @@ def test_wrong_commands_are_explained(
     assert words in done.stderr
 
 
+def test_a_program_without_a_call_is_not_said_to_lack_tracking(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text("print('hi')")
+    done = run(loopback, tmp_path, "program.py", ENERGY_TRACKING_SUMMARY="1")
+    assert (done.returncode, done.stdout) == (0, "hi\n")
+    assert done.stderr == (
+        "process: 0 calls were counted: this program made no call through openai.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["-m", "absent_module"], "cannot run 'absent_module'"), (["bad.py"], "SyntaxError")],
+)
+def test_of_a_program_that_never_started_no_calls_are_counted(
+    loopback: Loopback, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    (tmp_path / "bad.py").write_text("(")
+    done = run(loopback, tmp_path, *arguments)
+    assert words in done.stderr
+    assert "calls" not in done.stderr
+
+
 def test_settings_of_the_environment_hold(loopback: Loopback, tmp_path: Path) -> None:
     loopback.serve(json_reply(chat_completion()))
     (tmp_path / "program.py").write_text(PROGRAM)

@@ -16,8 +16,12 @@ from types import ModuleType, TracebackType
 
 from energy_tracking.cli.output import OutputError, is_reader_gone, print_error
 from energy_tracking.errors import ConfigurationError
+from energy_tracking.lifecycle import call_at_exit, forget_at_exit
 from energy_tracking.openai_client.client import instrument_openai
-from energy_tracking.tracker import print_summary_at_exit
+from energy_tracking.tracker import print_summary
+
+NO_CALLS = "process: 0 calls were counted: this program made no call through openai."
+"""Printed where the program has ended without one."""
 
 # The modules between the command and the program's first line.
 _STARTERS = (__name__, "runpy", "importlib._bootstrap", "importlib._bootstrap_external")
@@ -48,7 +52,9 @@ def run_program(program: Sequence[str], *, as_module: bool = False) -> int:
         instrument_openai()
     except ModuleNotFoundError as error:
         print_error(f"no OpenAI call is tracked: {error}")
-    print_summary_at_exit()
+    # Also where the setting asks for the summary: it is printed once.
+    forget_at_exit(print_summary)
+    call_at_exit(_print_sum)
     sys.argv = list(program)
     start = _run_module if as_module else _run_script
     try:
@@ -58,6 +64,8 @@ def run_program(program: Sequence[str], *, as_module: bool = False) -> int:
     except BaseException as error:
         # As Python itself prints it: without the frames of the command.
         traceback = _traceback_of_program(error)
+        if traceback is None:  # it never started
+            forget_at_exit(_print_sum)
         if traceback is None and isinstance(error, OSError | ImportError):
             raise ConfigurationError(f"cannot run {program[0]!r}: {error}") from None
         if isinstance(error, BrokenPipeError) and is_reader_gone():
@@ -66,6 +74,10 @@ def run_program(program: Sequence[str], *, as_module: bool = False) -> int:
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
     return 0
+
+
+def _print_sum() -> None:
+    print_summary(NO_CALLS)
 
 
 def _run_script(path: str) -> None:
