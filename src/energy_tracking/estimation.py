@@ -37,7 +37,7 @@ from energy_tracking.estimator import (
 )
 from energy_tracking.estimator.serving import check_one_batch
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
-from energy_tracking.profiles.files import get_catalogue, read_profiles
+from energy_tracking.profiles.files import extend_catalogue, get_catalogue
 from energy_tracking.profiles.profile import GpuProfile
 from energy_tracking.settings import SERVING_SETTINGS, Settings, named, naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
@@ -83,12 +83,7 @@ class Estimation:
         self._boundaries = boundaries or ErrorBoundaries()
         if self.settings.profiles is not None:
             with naming("profiles"):
-                models, gpus = read_profiles(self.settings.profiles)
-            self.catalogue = self.catalogue.extended()
-            for model in models:
-                self.catalogue.register_model(model)
-            for gpu in gpus:
-                self.catalogue.register_gpu(gpu)
+                self.catalogue = extend_catalogue(base, self.settings.profiles)
         with naming("gpu"):
             self.catalogue.gpu(self.settings.gpu)
         self._gpus = self.catalogue.gpus_by_name

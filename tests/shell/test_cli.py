@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,28 @@ def test_wrong_options_are_explained(
 ) -> None:
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "table", "like"), [("models", "models", "gpt-4o"), ("gpus", "gpus", "H100")]
+)
+def test_profiles_of_ones_own_are_listed_too(
+    command: str,
+    table: str,
+    like: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "profiles.toml"
+    monkeypatch.setenv("ENERGY_TRACKING_PROFILES", str(path))
+    assert main([command]) == 2
+    assert "must be a TOML file that can be read" in capsys.readouterr().err
+    path.write_text(f'[{table}.our-own]\nlike = "{like}"\n')
+    assert main([command]) == 0
+    printed = capsys.readouterr().out
+    assert "our-own" in printed
+    assert like in printed
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,9 @@ from energy_tracking.errors import ConfigurationError, UnreadableLogError
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import Backfill, check_files
-from energy_tracking.profiles.files import get_catalogue
-from energy_tracking.settings import Settings, settings_rows
+from energy_tracking.profiles.catalogue import Catalogue
+from energy_tracking.profiles.files import extend_catalogue, get_catalogue
+from energy_tracking.settings import Settings, naming, settings_rows
 from energy_tracking.tracker import Tracker
 from energy_tracking.version import VERSION
 
@@ -294,6 +295,19 @@ def _print_groups(name: str, sums: Groups, options: argparse.Namespace, output: 
         print(session_table(name, sums.groups, sums.reasons), file=output)
 
 
+def _load_profiles() -> Catalogue:
+    """The profiles shipped, and those of the user's file, where a setting names one.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or the file cannot be read.
+    """
+    path = Settings.load({}).profiles
+    if path is None:
+        return get_catalogue()
+    with naming("profiles"):
+        return extend_catalogue(get_catalogue(), path)
+
+
 def _list_models(options: argparse.Namespace, output: Output) -> int:
     rows = [
         (
@@ -303,7 +317,7 @@ def _list_models(options: argparse.Namespace, output: Output) -> int:
             model.grade,
             model.source,
         )
-        for model in get_catalogue().models
+        for model in _load_profiles().models
     ]
     print(table(("model", "active 1e9", "total 1e9", "grade", "source"), rows), file=output)
     return DONE
@@ -312,7 +326,7 @@ def _list_models(options: argparse.Namespace, output: Output) -> int:
 def _list_gpus(options: argparse.Namespace, output: Output) -> int:
     rows = [
         (gpu.name, f"{gpu.peak_flops / 1e12:g}", f"{gpu.power_rating:g}", gpu.grade, gpu.source)
-        for gpu in get_catalogue().gpus
+        for gpu in _load_profiles().gpus
     ]
     print(table(("gpu", "peak TFLOP/s", "power W", "grade", "source"), rows), file=output)
     return DONE

@@ -157,6 +157,25 @@ def read_profiles(
     )
 
 
+def extend_catalogue(base: Catalogue, path: str | os.PathLike[str]) -> Catalogue:
+    """A catalogue, with the profiles of a user's TOML file before its own.
+
+    Args:
+        base: The catalogue; it stays as it is.
+        path: The file.
+
+    Raises:
+        ConfigurationError: As ``read_profiles``.
+    """
+    models, gpus = read_profiles(path)
+    extended = base.extended()
+    for model in models:
+        extended.register_model(model)
+    for gpu in gpus:
+        extended.register_gpu(gpu)
+    return extended
+
+
 def _read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A user's TOML file.
 
