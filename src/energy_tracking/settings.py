@@ -89,7 +89,7 @@ def _read_path(given: object) -> str:
     if isinstance(path, str) and path and "\0" not in path:
         with suppress(UnicodeEncodeError):  # a lone surrogate, which no file's name can have
             os.fsencode(path)
-            return path
+            return os.path.expanduser(path)
     raise ConfigurationError(must_be("", "a path", given))
 
 

@@ -25,6 +25,7 @@ from energy_tracking import (
     ConfigurationError,
     EnergyTrackingWarning,
     LedgerEntry,
+    Session,
     TokenUsage,
     Totals,
     Tracker,
@@ -435,6 +436,28 @@ def test_the_command_says_what_it_could_not_read(
     assert "1 unreadable line left out (2)" in shown.err
     assert main(["ledger", str(path.with_name("none.jsonl"))]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_the_command_says_that_a_session_is_not_there(
+    tracker: Tracker, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Session("nightly"):
+        tracker.record(model="gpt-4o", usage=USAGE)
+    assert main(["ledger", str(path), "--session", "nightli"]) == 1
+    said = "--session must be one of 'nightly', got 'nightli'; did you mean 'nightly'?"
+    assert said in capsys.readouterr().err
+    path.write_text("{\n")
+    assert main(["ledger", str(path)]) == 1
+    assert "1 unreadable line left out" in capsys.readouterr().err
+
+
+def test_a_ledger_may_be_named_from_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Tracker(ledger="~/energy.jsonl").record(model="gpt-4o", usage=USAGE)
+    assert (tmp_path / "energy.jsonl").exists()
+    assert main(["ledger", "~/energy.jsonl"]) == 0
 
 
 @pytest.mark.parametrize("lines", [0, 1])

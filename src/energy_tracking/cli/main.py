@@ -6,8 +6,8 @@ How it ends:
 status  what happened
 ======  =======================================================================================
 0       all was done
-1       the output could not be written, the demo could not send its telemetry, or the files of
-        ``backfill`` hold no call
+1       the output could not be written, the demo could not send its telemetry, or the ledger, its
+        session or the files of ``backfill`` hold no call
 2       a mistake in the command or a setting, or a file that cannot be read or written
 130     Ctrl-C
 141     the reader of the output has gone, as of ``energy-tracking models | head -1``
@@ -21,6 +21,7 @@ function that prints to an ``Output`` and returns a status.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,7 +41,7 @@ from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Groups
 from energy_tracking.cli.output import Output, OutputError, discard_output, print_error, write_error
 from energy_tracking.cli.run import run_program
-from energy_tracking.errors import ConfigurationError, UnreadableLogError
+from energy_tracking.errors import ConfigurationError, UnreadableLogError, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import Backfill, check_files
@@ -183,12 +184,26 @@ def _sum_ledger(options: argparse.Namespace, output: Output) -> int:
         estimation = Estimation(Settings.load({"method": options.method, "gpu": options.gpu}))
         if options.model is not None:
             estimation.find_model(options.model)
-    records = (
-        estimation.estimate_again(entry.record, options.model) if estimation else entry.record
-        for entry in read_ledger(options.path)
-        if options.session in (None, entry.record.session)
-    )
-    return _print_sum(options.session or options.path, records, options, output)
+    sessions: set[str] = set()
+
+    def read_records() -> Iterator[CallRecord]:
+        for entry in read_ledger(os.path.expanduser(options.path)):
+            sessions.add(entry.record.session)
+            if options.session in (None, entry.record.session):
+                yield (
+                    estimation.estimate_again(entry.record, options.model)
+                    if estimation is not None
+                    else entry.record
+                )
+
+    status = _print_sum(options.session or options.path, read_records(), options, output)
+    if not sessions:
+        return NOTHING_FOUND
+    if options.session is not None and options.session not in sessions:
+        names = sorted(sessions)
+        print_error(not_one_of("--session", options.session, names, "a session of the ledger"))
+        return NOTHING_FOUND
+    return status
 
 
 def _sum_files(options: argparse.Namespace, output: Output) -> int:
