@@ -44,6 +44,7 @@ from energy_tracking.settings import document_settings
 from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import response_facts
 
 logger = logging.getLogger("energy_tracking")
@@ -115,7 +116,7 @@ def _decorate(function: Any, name: str | None, tracker: Tracker) -> Any:
         raise TypeError(must_be("the argument of track_energy", "a function", function, remedy))
     if tracker.settings.disabled:
         return function
-    start = functools.partial(_Run, name or _find_name(function), tracker)
+    start = functools.partial(_Run, text_of(name) or _find_name(function), tracker)
     return wrap_function(function, start)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum
 from io import StringIO
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from counts import the_only
-from energy_tracking import Session, Tracker, wrap_openai
+from energy_tracking import Session, Tracker, track_energy, wrap_openai
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import record_log
+from energy_tracking.profiles.files import get_catalogue
 from loopback import Flavour, Loopback, chat_chunks, chat_completion, error_reply, json_reply, sse
+from observed_calls import Watch
 
 NAME = "gpt\ud800-4o\nforged  A  1  \x1b[2J\u202e"
 SHOWN = "gpt?-4o?forged  A  1  ?[2J?"
@@ -161,3 +164,26 @@ def test_hostile_names_in_a_ledger_are_read_as_those_of_a_server(tmp_path: Path)
     entry = the_only(read_ledger(path))
     record = entry.record
     assert {record.response_model, record.response_id, record.request.model} == {SHOWN}
+
+
+class PlainModel(Enum):
+    """An enum that people write without ``str``."""
+
+    HOUSE = "house"
+
+
+class HouseModel(str, Enum):  # noqa: UP042  # people write it so
+    HOUSE = "house"
+
+
+@pytest.mark.parametrize("member", [PlainModel.HOUSE, HouseModel.HOUSE])
+def test_a_member_of_an_enum_names_spans_and_profiles_by_its_value(
+    watch: Watch, member: Any
+) -> None:
+    watch.every_call_has_a_span = False
+    track_energy(name=member, **watch.arguments)(lambda: None)()
+    model = replace(get_catalogue().model("llama-3.1-8b"), name=member, aliases=(member,))
+    gpu = replace(get_catalogue().gpu("A100"), name=member, aliases=(member,))
+    texts = [watch.spans[0].name, model.name, *model.aliases, gpu.name, *gpu.aliases]
+    assert texts == ["house"] * 5
+    assert {type(text) for text in texts} == {str}

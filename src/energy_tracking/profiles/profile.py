@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -291,14 +292,18 @@ def _check_profile(
     profile: Profile, kind: str, bounds: Mapping[str, Bound], families: tuple[str, ...]
 ) -> None:
     """Check names, grade, family and every number against its bound."""
+    for name in ("name", "grade", "family", *_TEXT_FIELDS):
+        if hasattr(profile, name):
+            object.__setattr__(profile, name, _plain_text(getattr(profile, name)))
     if not isinstance(profile.name, str) or not profile.name.strip():
         raise ProfileError(must_be(f"{kind} profile: name", "a non-empty string", profile.name))
     where = f"{kind} profile {shown(profile.name)}"
-    if not isinstance(profile.aliases, tuple | list) or not all(
-        isinstance(alias, str) and alias.strip() for alias in profile.aliases
-    ):
+    if not isinstance(profile.aliases, tuple | list):
         raise ProfileError(must_be(f"{where}: aliases", "a list of names", profile.aliases))
-    object.__setattr__(profile, "aliases", tuple(profile.aliases))
+    aliases = tuple(map(_plain_text, profile.aliases))
+    if not all(isinstance(alias, str) and alias.strip() for alias in aliases):
+        raise ProfileError(must_be(f"{where}: aliases", "a list of names", profile.aliases))
+    object.__setattr__(profile, "aliases", aliases)
     for name in _TEXT_FIELDS:
         text = getattr(profile, name, "")
         if not isinstance(text, str):
@@ -319,6 +324,16 @@ def _check_profile(
         kind_of_number = int if bound.is_whole else float
         if type(value) is not kind_of_number:
             object.__setattr__(profile, name, kind_of_number(value))
+
+
+def _plain_text(value: object) -> object:
+    """A text of a subclass, as the members of an enum are, as a plain one."""
+    if type(value) is str:
+        return value
+    if isinstance(value, Enum):
+        value = value.value
+    # Not `str(value)`, which a subclass may have changed.
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 def _check_order(profile: Profile, kind: str, *chains: tuple[str, ...]) -> None:
