@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import openai
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -116,6 +117,31 @@ async def test_the_smallest_limits_still_hold_energy_and_status(
     client = wrap_openai(flavour.client(loopback.base_url), **bench.arguments)
     await flavour.call(client.chat.completions.create, **REQUEST)
     assert set(bench.attributes("chat gpt-4o")) == {ENERGY, STATUS}
+
+
+class Theirs(SpanProcessor):
+    """Another processor, which puts attributes on every span that starts."""
+
+    def on_start(self, span: Any, parent_context: object = None) -> None:
+        span.set_attributes({"app.one": 1, "app.two": 2, "app.three": 3})
+
+
+@pytest.mark.parametrize("limit", range(4, 16))
+@pytest.mark.parametrize("theirs", [False, True], ids=["alone", "beside"])
+def test_the_model_outlives_the_operation_the_provider_and_the_server(
+    loopback: Loopback, limit: int, theirs: bool
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    bench = Limited(limit)
+    if theirs:
+        bench.provider.add_span_processor(Theirs())
+    with openai.OpenAI(api_key="none", base_url=loopback.base_url) as client:
+        wrap_openai(client, **bench.arguments)
+        client.chat.completions.create(**REQUEST)
+    kept = bench.attributes("chat gpt-4o")
+    order = ["gen_ai.request.model", "gen_ai.operation.name", "gen_ai.provider.name"]
+    held = [name in kept for name in (*order, "server.address", "server.port")]
+    assert held == sorted(held, reverse=True)
 
 
 async def test_a_failed_call_keeps_its_error_and_reason(

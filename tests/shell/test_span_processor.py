@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from typing import Any
 
+import openai
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -451,3 +453,23 @@ def test_a_forked_child_waits_for_no_lock_and_remembers_its_own_calls() -> None:
         check=False,
     )
     assert (done.stdout.split(), done.stderr) == (["2", "2"], "")
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
+def test_a_flush_exports_a_dropped_stream_of_whichever_provider_the_processor_is_on(
+    loopback: Loopback, is_first: bool
+) -> None:
+    exporter = InMemorySpanExporter()
+    batches = BatchSpanProcessor(exporter, schedule_delay_millis=60_000)
+    # Without a provider of its own: it is on another one than the global one.
+    ours = EnergySpanProcessor(on_error=keep_error)
+    provider = TracerProvider()
+    for processor in (ours, batches) if is_first else (batches, ours):
+        provider.add_span_processor(processor)
+    loopback.serve(sse(*chat_chunks("Hello", "!"), DONE))
+    with openai.OpenAI(api_key="none", base_url=loopback.base_url) as client:
+        wrap_openai(client, tracer_provider=provider, on_error=keep_error)
+        next(iter(client.chat.completions.create(stream=True, **CHAT)))
+        gc.collect()
+        assert provider.force_flush()
+    assert [span.name for span in exporter.get_finished_spans()] == ["chat gpt-4o"]

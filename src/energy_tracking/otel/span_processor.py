@@ -26,13 +26,14 @@ from __future__ import annotations
 from functools import partial
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.session import current_session
 from energy_tracking.lifecycle import open_calls, run_deferred
 from energy_tracking.openai_client.request import is_sending
+from energy_tracking.telemetry.pipelines import Pipeline
 from energy_tracking.telemetry.placing import BeforeEnd
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
@@ -88,6 +89,8 @@ class SpanEnricher:
         """
         self.tracker = Tracker(**arguments)
         self.enabled = not self.tracker.settings.disabled
+        # What the spans that were seen to start are handed to when they end.
+        self._pipelines: WeakSet[Any] = WeakSet()
 
     def _enrich_safely(self, span: Any, watched: _Watched) -> None:
         with self.tracker.boundary("enrich.end"):
@@ -173,6 +176,10 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
                 self._watch(span)
 
     def _watch(self, span: Any) -> None:
+        # Private to the SDK: its processors are not given their provider.
+        pipeline = getattr(span, "_span_processor", None)
+        if pipeline is not None and pipeline not in self._pipelines:
+            self._pipelines.add(pipeline)
         parent = span.parent
         around = None if parent is None else _watched.get(parent.span_id)
         # Another processor of ours, of another provider setup, may watch it already.
@@ -203,7 +210,10 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
         # Those that were added before this one have been flushed already, without these spans.
         is_flushed = True
         with self.tracker.boundary("enrich.flush"):
-            for processor in self.tracker.telemetry.pipeline.processors:
+            pipelines = [self.tracker.telemetry.pipeline, *map(Pipeline, self._pipelines)]
+            # Each once, also where both are the same.
+            processors = {id(each): each for pipe in pipelines for each in pipe.processors}
+            for processor in processors.values():
                 is_flushed = processor.force_flush(timeout_millis) is not False and is_flushed
         return is_flushed
 

@@ -108,9 +108,12 @@ def _read_beside_measured(name: str) -> Read:
     return read
 
 
+# A span of ours starts with these, the most important last: a small limit drops the oldest.
 REQUEST_ATTRIBUTES: tuple[Attribute[CallRequest], ...] = (
+    Attribute("server.port", "1", "port", lambda request: request.server_port),
+    Attribute("server.address", "", "host", lambda request: request.server_address),
     Attribute(
-        "gen_ai.operation.name", "", "`chat`, `embeddings`, …", lambda request: request.operation
+        "gen_ai.request.stream", "", "only when streamed", lambda request: request.stream or None
     ),
     Attribute(
         "gen_ai.provider.name",
@@ -118,12 +121,10 @@ REQUEST_ATTRIBUTES: tuple[Attribute[CallRequest], ...] = (
         "`openai`, `azure.ai.openai`, …",
         lambda request: request.provider,
     ),
-    Attribute("gen_ai.request.model", "", "model asked for", lambda request: request.model),
     Attribute(
-        "gen_ai.request.stream", "", "only when streamed", lambda request: request.stream or None
+        "gen_ai.operation.name", "", "`chat`, `embeddings`, …", lambda request: request.operation
     ),
-    Attribute("server.address", "", "host", lambda request: request.server_address),
-    Attribute("server.port", "1", "port", lambda request: request.server_port),
+    Attribute("gen_ai.request.model", "", "model asked for", lambda request: request.model),
 )
 RESPONSE_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
     Attribute(
