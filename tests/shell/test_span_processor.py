@@ -374,7 +374,7 @@ def test_an_error_of_ours_does_not_keep_a_span_open() -> None:
     bench.processor._count = None  # type: ignore[method-assign, assignment]
     span.end()
     assert bench.energies == {"theirs": None}
-    assert [where for where, _ in errors] == ["enrich.end"]
+    assert [where for where, _ in errors] == ["span_processor.end"]
 
 
 def test_a_span_is_free_of_us_once_it_has_ended(bench: Bench) -> None:

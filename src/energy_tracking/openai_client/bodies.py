@@ -170,7 +170,7 @@ class Body:
         Args:
             call: The call whose response it is.
             response: The HTTP response.
-            measures: Whether the server may tell of energy in comments between its events.
+            measures: Whether the server may report energy in comments between its events.
         """
         self._call = call
         # Not the response: the call must not keep it from being collected.
@@ -269,7 +269,7 @@ def _find_usage(text: bytes) -> Mapping[str, Any] | None:
 
 
 class _Comments:
-    """Finds the energy that a server tells in comments, which the SDK drops.
+    """Finds the energy that a server reports in comments, which the SDK drops.
 
     As in ``: energy {"energy_joules": 12.3}``; however the stream is cut into pieces.
     """

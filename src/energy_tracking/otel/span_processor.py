@@ -59,7 +59,7 @@ class _Watched:
         self.in_request = in_request
         self.has_counted_call = False
 
-    def is_counted(self) -> None:
+    def mark_counted(self) -> None:
         """Have the spans around this one known."""
         around = self.around
         while around is not None and not around.has_counted_call:
@@ -93,7 +93,7 @@ class SpanEnricher:
         self._pipelines: WeakSet[Any] = WeakSet()
 
     def _enrich_safely(self, span: Any, watched: _Watched) -> None:
-        with self.tracker.boundary("enrich.end"):
+        with self.tracker.boundary("span_processor.end"):
             if span.is_recording():
                 self.enrich(span, watched)
 
@@ -110,13 +110,13 @@ class SpanEnricher:
             _close_if_open(span, facts)
             attributes = span.attributes or {}
         if "energy_tracking.status" in attributes:
-            watched.is_counted()
+            watched.mark_counted()
         elif facts is None or watched.in_request:
             return
         elif not (_is_counted(span, facts) or watched.has_counted_call):
             self._count(span, facts, watched)
         # Also where it was covered: the spans around it describe the same call.
-        watched.is_counted()
+        watched.mark_counted()
 
     def _count(self, span: Any, facts: SpanFacts, watched: _Watched) -> None:
         call = self.tracker.start(
@@ -172,7 +172,7 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
             parent_context: The context it starts in.
         """
         if self.enabled:
-            with self.tracker.boundary("enrich.start"):
+            with self.tracker.boundary("span_processor.start"):
                 self._watch(span)
 
     def _watch(self, span: Any) -> None:
@@ -209,7 +209,7 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
         self._deliver_pending()
         # Those that were added before this one have been flushed already, without these spans.
         is_flushed = True
-        with self.tracker.boundary("enrich.flush"):
+        with self.tracker.boundary("span_processor.flush"):
             pipelines = [self.tracker.telemetry.pipeline, *map(Pipeline, self._pipelines)]
             # Each once, also where both are the same.
             processors = {id(each): each for pipe in pipelines for each in pipe.processors}
@@ -218,7 +218,7 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
         return is_flushed
 
     def _deliver_pending(self) -> None:
-        with self.tracker.boundary("enrich.flush"):
+        with self.tracker.boundary("span_processor.flush"):
             run_deferred()
 
 
@@ -236,7 +236,7 @@ class EnergyCompletionHook(SpanEnricher):
             span: The span, still recording.
             completion: What else the utilities pass; not looked at.
         """
-        with self.tracker.boundary("enrich.completion"):
+        with self.tracker.boundary("span_processor.completion"):
             if self.enabled and span is not None and span.is_recording():
                 watched = _watched.get(span.get_span_context().span_id)
                 if watched is None:

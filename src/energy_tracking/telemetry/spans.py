@@ -1,4 +1,4 @@
-"""Spans and metrics of calls and decorated functions, by OpenTelemetry.
+"""Spans of calls and decorated functions, by OpenTelemetry.
 
 The providers are the application's own, global or given; none is ever set here. Where no
 SDK is configured every call below is a no-op of the OpenTelemetry API.
