@@ -102,7 +102,7 @@ def track_energy(
         TypeError: What is decorated is a class, or cannot be called.
         ConfigurationError: The name or a setting is wrong.
     """
-    if not isinstance(name, str | None):
+    if not isinstance(name, str | None) and text_of(name) is None:
         raise ConfigurationError(must_be("name", "a string", name))
     decorate = functools.partial(_decorate, name=name, tracker=Tracker(**arguments))
     return decorate if function is None else decorate(function)
