@@ -66,8 +66,11 @@ def expected_attributes(usage: Mapping[str, Any]) -> dict[str, int | None]:
     }
 
 
-# Its server reports an output of none beside the text it sends: that count is not believed.
-DISBELIEVED = {("9190e330977b0b31", "gen_ai.usage.output_tokens")}
+# Its server reports no tokens at all beside the text it sends: those counts are not believed.
+DISBELIEVED = {
+    ("9190e330977b0b31", "gen_ai.usage.input_tokens"),
+    ("9190e330977b0b31", "gen_ai.usage.output_tokens"),
+}
 
 # How the exchanges are read. No usage among them is rejected, none has to be repaired; the
 # 59 have text and no usage that says how much, and two are in the background, never fetched.

@@ -18,7 +18,7 @@ import pytest
 from calls import CHAT, EMBED, SHAPES
 from energy_tracking import instrument_openai, unwrap_openai
 from energy_tracking.demo.server import Reply
-from energy_tracking.openai_client import responses
+from energy_tracking.openai_client import bodies
 from loopback import Flavour, Loopback, chat_completion, embedding, error_reply, json_reply
 from observed_calls import Watch
 
@@ -164,7 +164,7 @@ async def test_a_huge_body_is_parsed_by_the_sdk_alone(
     flavour: Flavour, loopback: Loopback, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[object] = []
-    monkeypatch.setattr(responses, "json", SimpleNamespace(loads=parsed.append))
+    monkeypatch.setattr(bodies, "json", SimpleNamespace(loads=parsed.append))
     loopback.serve(json_reply(embedding([0.25] * 10_000)))
     client = watch.wrap(flavour.client(loopback.base_url))
     await flavour.call(client.embeddings.create, **EMBED, encoding_format="float")

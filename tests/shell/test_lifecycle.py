@@ -85,7 +85,11 @@ from energy_tracking import wrap_openai
 kept = []
 
 def ask(number):
-    client = wrap_openai(openai.OpenAI(api_key="none", base_url=sys.argv[1]), ledger=sys.argv[2])
+    client = wrap_openai(
+        openai.OpenAI(api_key="none", base_url=sys.argv[1]),
+        ledger=sys.argv[2],
+        include_usage_hosts=["127.0.0.1"],
+    )
     streams = [
         client.chat.completions.create(
             model="gpt-4o", messages=[{"role": "user", "content": "Hi"}], stream=True
