@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partialmethod
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -13,10 +14,12 @@ from openai._base_client import AsyncAPIClient, SyncAPIClient
 
 from calls import SHAPES, Shape, attribute
 from energy_tracking import (
+    EnergyTrackingWarning,
     instrument_openai,
     uninstrument_openai,
     unwrap_openai,
 )
+from energy_tracking.openai_client import hooks
 from faults.in_process_client import in_process_client
 from loopback import Flavour, Loopback
 from observed_calls import Watch
@@ -154,6 +157,86 @@ async def test_a_wrapper_over_ours_on_the_class_does_not_count_twice(
     finally:
         setattr(owner, name, was)
     assert watch.records[0].usage is not None
+
+
+def held_in_a_global(original: Any) -> Any:
+    scope: dict[str, Any] = {"original": original}
+    exec("def request(self, *a, **k): return original(self, *a, **k)", scope)
+    return scope["request"]
+
+
+def held_in_a_class(original: Any) -> Any:
+    class Holder:
+        kept = original
+
+    def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return Holder.kept(self, *args, **kwargs)
+
+    return request
+
+
+def held_in_a_dict(original: Any) -> Any:
+    kept = {"original": original}
+
+    def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return kept["original"](self, *args, **kwargs)
+
+    return request
+
+
+def held_in_a_default(original: Any) -> Any:
+    return lambda self, *a, kept=original, **k: kept(self, *a, **k)
+
+
+def held_in_a_partial_method(original: Any) -> Any:
+    return partialmethod(lambda self, *a, kept, **k: kept(self, *a, **k), kept=original)
+
+
+def held_in_a_mock(original: Any) -> Any:
+    return mock.create_autospec(original, side_effect=original)
+
+
+HOLDERS = [value for name, value in list(globals().items()) if name.startswith("held_in_")]
+
+
+@pytest.mark.parametrize("hold", HOLDERS, ids=lambda hold: hold.__name__)
+@pytest.mark.parametrize("owner", ["base", "client"])
+async def test_the_sdks_function_is_found_wherever_a_replacement_of_the_class_keeps_it(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    hold: Callable[[Any], Any],
+    owner: str,
+) -> None:
+    loopback.serve(SHAPES["chat"].answer)
+    client = flavour.client(loopback.base_url)
+    kind: Any = type(client)
+    if owner == "base":
+        kind = AsyncAPIClient if flavour.is_async else SyncAPIClient
+    # In a process of ours that function may have been found by another test.
+    monkeypatch.setattr(hooks, "_hooked", {})
+    with monkeypatch.context() as replaced:
+        replaced.setattr(kind, "request", hold(kind.request))
+        instrument_openai(**watch.arguments)
+        await SHAPES["chat"].ask(flavour, client)
+        assert len(watch.records) == 1
+    await SHAPES["chat"].ask(flavour, client)
+    assert len(watch.records) == 2
+    uninstrument_openai()
+
+
+def test_a_replacement_of_the_class_that_calls_nothing_is_named_once(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SyncAPIClient, "request", lambda self, *a, **k: "canned")
+    with pytest.warns(EnergyTrackingWarning) as said:
+        instrument_openai(**watch.arguments)
+    (line,) = said
+    assert "its method request does not call that of openai's client" in str(line.message)
+    answer: Any = openai.OpenAI(api_key="none").models.retrieve("gpt-4o")
+    assert answer == "canned"
+    assert watch.records == []
 
 
 async def test_a_client_whose_resources_are_mocked_runs_nothing(

@@ -151,7 +151,7 @@ _hooked: dict[FunctionType, HookedFunction] = {}
 def hook_client_class(client_class: type) -> None:
     """Prepare the hooks on the functions that clients of a class go through."""
     for name, (hook, async_hook, argument) in HOOKS.items():
-        function = sdk.sdk_function(client_class, name, argument)
+        function = sdk.sdk_function(client_class, name, argument, _hooked)
         if function is None or function.__closure__:
             _report_missing(client_class, name)
         else:
@@ -184,12 +184,14 @@ def update_hooks() -> None:
 
 
 def _report_missing(client_class: type, name: str) -> None:
+    owner = sdk.owner_of(client_class, name)
     if name in UNHOOKED:
         UNHOOKED[name].report_missing()
-    elif is_first(f"no {name} of {client_class.__qualname__}"):
+    elif is_first(f"no {name} of {(owner or client_class).__qualname__}"):
         warnings.warn(
-            f"calls of {client_class.__qualname__} are not tracked: this version of openai has no "
-            f"function {name}(options=...) to be hooked",
+            f"calls of {client_class.__qualname__} are not tracked: openai's own function "
+            f"{name}(options=...) was not found; call instrument_openai() before others replace "
+            "it, or, where this version of openai has none, install another one",
             EnergyTrackingWarning,
             stacklevel=4,
         )
@@ -203,12 +205,18 @@ def report_bypassed(client: Any) -> None:
     """
     method = getattr(client, sdk.REQUEST, None)
     kind = client if isinstance(client, type) else type(client)
+    function = sdk.sdk_function(kind, sdk.REQUEST, None, _hooked)
+    if function not in _hooked:
+        return  # It was said that there is none.
+    if any(held is function for held in sdk.held_by(inspect.getattr_static(client, sdk.REQUEST))):
+        return
     for layer in sdk.layers_of(method):
         if isinstance(layer, FunctionType) and (
             layer in _hooked or sdk.calls_method(layer, sdk.REQUEST)
         ):
             return
-    if is_first(f"{kind.__module__}.{kind.__qualname__} bypasses the hooks"):
+    replaced_in = next((each for each in kind.__mro__ if sdk.REQUEST in vars(each)), kind)
+    if is_first(f"{replaced_in.__module__}.{replaced_in.__qualname__} bypasses the hooks"):
         if is_mock(method):
             logger.debug("%s.request is a mock, whose calls are not tracked", kind.__qualname__)
             return

@@ -9,13 +9,17 @@ To use another one, add a row, a function here that uses it, and an entry to
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from functools import partial, partialmethod
+from itertools import islice
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_origin
 
 from energy_tracking.errors import EnergyTrackingWarning
@@ -159,21 +163,62 @@ def client_classes() -> list[type]:
     return found
 
 
-def sdk_function(client_class: type, name: str, keyword: str | None = None) -> FunctionType | None:
+def owner_of(client_class: type, name: str) -> type | None:
+    """The class of the SDK whose method those of a client's subclasses lead to.
+
+    Args:
+        client_class: Class of the client.
+        name: Name of the method.
+    """
+    owners = [kind for kind in client_class.__mro__ if name in vars(kind)]
+    return owners[-1] if owners else None
+
+
+def sdk_function(
+    client_class: type, name: str, keyword: str | None, known: Iterable[FunctionType]
+) -> FunctionType | None:
     """The function of the SDK that is a client's method, under whatever others put around it.
+
+    A replacement may keep the SDK's function anywhere: in a global, a class, a mock. Where it is
+    in none of the usual places, it is looked for among all objects of the process.
 
     Args:
         client_class: Class of the client.
         name: Name of the method.
         keyword: An argument that it must take by this name.
+        known: Functions that were found before.
     """
-    definitions = [vars(kind)[name] for kind in client_class.__mro__ if name in vars(kind)]
-    # The last is that of the base, which those of subclasses lead to.
-    for layer in layers_of(definitions[-1]) if definitions else ():
+    owner = owner_of(client_class, name)
+    if owner is None:
+        return None
+    module = vars(sys.modules.get(owner.__module__, owner))
+
+    def is_it(found: object) -> bool:
         # The globals of a function are its own; `functools.wraps` copies all else.
-        if isinstance(layer, FunctionType) and _is_of_sdk(layer.__globals__.get("__name__")):
-            return layer if keyword is None or _takes(layer, keyword) else None
+        return (
+            isinstance(found, FunctionType)
+            and found.__globals__ is module
+            and found.__qualname__ == f"{owner.__qualname__}.{name}"
+        )
+
+    places: tuple[Callable[[], Iterable[Any]], ...] = (
+        lambda: [
+            layer
+            for layer in layers_of(vars(owner)[name])
+            if isinstance(layer, FunctionType) and _is_of_sdk(layer.__globals__.get("__name__"))
+        ],
+        lambda: filter(is_it, known),
+        # The typing module keeps the overloads, which stand above the function itself.
+        lambda: sorted(filter(is_it, gc.get_objects()), key=_line_of, reverse=True),
+    )
+    for place in places:
+        for function in place():
+            return function if keyword is None or _takes(function, keyword) else None
     return None
+
+
+def _line_of(function: FunctionType) -> int:
+    return function.__code__.co_firstlineno
 
 
 def _takes(function: Callable[..., Any], keyword: str) -> bool:
@@ -182,14 +227,33 @@ def _takes(function: Callable[..., Any], keyword: str) -> bool:
 
 def layers_of(method: object) -> list[Any]:
     """A method and every function that it wraps or holds, outermost first."""
-    layers: list[Any] = []
-    waiting = [method]
-    while waiting:
-        layer = waiting.pop(0)
-        if not any(layer is each for each in layers):
-            layers.append(layer)
-            waiting += _layers_below(layer)
-    return layers
+    return _follow(method, _layers_below)
+
+
+def held_by(method: object) -> list[Any]:
+    """A method, and what it may call: the nearest of what is held or named in its code."""
+    return _follow(method, _values_of)
+
+
+MAX_FOLLOWED = 1000
+"""How many objects are looked at from a method on [1]."""
+
+
+def _follow(start: object, step: Callable[[Any], Iterable[Any]]) -> list[Any]:
+    """An object and those that are reached from it, nearest first.
+
+    Args:
+        start: The object.
+        step: The objects that are next to one.
+    """
+    found = {id(start): start}
+    waiting = deque([start])
+    while waiting and len(found) < MAX_FOLLOWED:
+        for each in islice(step(waiting.popleft()), MAX_FOLLOWED):
+            if id(each) not in found:
+                found[id(each)] = each
+                waiting.append(each)
+    return list(found.values())
 
 
 def _layers_below(layer: Any) -> Iterator[Any]:
@@ -197,10 +261,41 @@ def _layers_below(layer: Any) -> Iterator[Any]:
         if hasattr(layer, name):
             yield getattr(layer, name)
     if isinstance(layer, FunctionType):
-        for cell in layer.__closure__ or ():
-            with suppress(ValueError):  # not filled yet
-                if callable(cell.cell_contents):
-                    yield cell.cell_contents
+        yield from filter(callable, _cells_of(layer))
+
+
+def _values_of(holder: Any) -> Iterator[Any]:
+    # Any object of the program may be among them, and may refuse to be looked at.
+    with suppress(Exception):
+        if isinstance(holder, FunctionType):
+            yield from _cells_of(holder)
+            yield from holder.__defaults__ or ()
+            yield from (holder.__kwdefaults__ or {}).values()
+            yield from vars(holder).values()
+            for code in _codes_of(holder):
+                names = holder.__globals__.keys() & set(code.co_names)
+                yield from map(holder.__globals__.__getitem__, names)
+        elif isinstance(holder, partial | partialmethod):
+            yield from (holder.func, *holder.args, *holder.keywords.values())
+        elif isinstance(holder, dict | list | tuple):
+            yield from holder.values() if isinstance(holder, dict) else holder
+        elif not isinstance(holder, ModuleType) and not _is_of_sdk(holder.__module__):
+            yield from vars(holder).values()
+        yield from _layers_below(holder)
+
+
+def _cells_of(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # not filled yet
+            yield cell.cell_contents
+
+
+def _codes_of(function: FunctionType) -> list[CodeType]:
+    """The code of a function, and of those inside of it."""
+    return _follow(
+        function.__code__,
+        lambda code: (inner for inner in code.co_consts if isinstance(inner, CodeType)),
+    )
 
 
 def calls_method(function: FunctionType, name: str) -> bool:
@@ -210,12 +305,7 @@ def calls_method(function: FunctionType, name: str) -> bool:
         function: The function, those inside of it included.
         name: Name of the method.
     """
-    waiting = [function.__code__]
-    for code in waiting:
-        if name in code.co_names or name in code.co_consts:
-            return True
-        waiting += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
-    return False
+    return any(name in code.co_names or name in code.co_consts for code in _codes_of(function))
 
 
 # --- streams ---------------------------------------------------------------------------
