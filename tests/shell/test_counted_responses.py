@@ -170,6 +170,11 @@ NOT_GENERATED: dict[str, Callable[[], Any]] = {
         "object": "organization.usage.completions.result",
         "usage": CHAT_USAGE,
     },
+    "a deleted completion": lambda: {"object": "chat.completion.deleted", "usage": CHAT_USAGE},
+    "counted input": lambda: {"object": "response.input_tokens", "usage": CHAT_USAGE},
+    "a vector store": lambda: {"object": "vector_store", "usage": CHAT_USAGE},
+    "a page of no kind": lambda: {"data": [{}], "has_more": False, "usage": CHAT_USAGE},
+    "a quota": lambda: {"limit": 1000, "usage": CHAT_USAGE},
     "a batch of messages": lambda: {"type": "message_batch", "id": "b", "usage": CHAT_USAGE},
 }
 
@@ -179,6 +184,27 @@ def test_what_has_a_usage_and_was_not_generated_is_no_call(kind: str) -> None:
     with Session() as session:
         track_energy(NOT_GENERATED[kind])()
     assert session.totals.calls == 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"object": "chat.completion"},
+        {"object": "text_completion"},
+        {"object": "response"},
+        {"object": "realtime.response"},
+        {"object": "response.compaction"},
+        {"type": "message"},
+        {"type": "ai"},
+        {"model": "gpt-4o", "limit": 3},
+        {"text": "Mexico City"},
+        {},
+    ],
+)
+def test_what_may_be_a_response_is_a_call(kind: dict[str, Any]) -> None:
+    with Session() as session:
+        track_energy(lambda: {"usage": CHAT_USAGE} | kind)()
+    assert session.totals.calls == 1
 
 
 def test_a_list_of_embeddings_is_a_response() -> None:

@@ -103,6 +103,20 @@ NO_RESPONSES = frozenset(
     }
 )
 
+# How the `object` of a response ends, whichever endpoint it is of: "chat.completion",
+# "text_completion", "realtime.response", "response.compaction". One that ends in another word
+# is none: "chat.completion.deleted", "response.input_tokens", "vector_store".
+RESPONSE_ENDINGS = frozenset(
+    {
+        *("completion", "completions", "chunk", "response", "compaction", "edit", "generation"),
+        *("embedding", "embeddings", "image", "images", "video", "speech", "transcription"),
+        *("translation", "moderation", "rerank", "score", "message"),
+    }
+)
+
+# Fields of something that has no kind and names no model, by which it is a listing or an account.
+NO_RESPONSE_FIELDS = ("has_more", "next_page", "limit", "quota")
+
 _WORDS = re.compile("[a-z]+")
 
 
@@ -160,9 +174,16 @@ def response_facts(response: object) -> ResponseFacts | None:
 
 def _is_response(response: object) -> bool:
     """Whether an object that has a usage is one generated response, by its own account."""
-    kind = text_of(_first_of(response, ("object", "type")))
-    if kind is None or NO_RESPONSES.isdisjoint(_WORDS.findall(kind.lower())):
-        return True
+    stated = text_of(_first_of(response, ("object",)))
+    kind = stated or text_of(_first_of(response, ("type",)))
+    if kind is None:
+        # Of a dict alone: an object of a framework may have an attribute of any name.
+        if not isinstance(response, Mapping) or response.get("model") is not None:
+            return True
+        return not any(name in response for name in NO_RESPONSE_FIELDS)
+    words = _WORDS.findall(kind.lower())
+    if NO_RESPONSES.isdisjoint(words):
+        return stated is None or not words or words[-1] in RESPONSE_ENDINGS
     # Embeddings come as a list of vectors.
     items = _first_of(response, ("data",))
     first = items[0] if isinstance(items, list) and items else None
