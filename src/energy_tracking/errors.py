@@ -108,7 +108,12 @@ def must_be(name: str, what: str, value: object, remedy: str = "") -> str:
 
 
 def with_sentence(message: str, sentence: str) -> str:
-    """A message, ended, and a further sentence."""
+    """A message, ended, and a further sentence.
+
+    Args:
+        message: The message.
+        sentence: What comes behind it.
+    """
     return f"{message}{'' if message.endswith(('?', '.')) else '.'} {sentence}"
 
 

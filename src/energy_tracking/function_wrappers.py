@@ -38,6 +38,7 @@ from typing import Any, NamedTuple, Protocol
 
 import wrapt
 
+from energy_tracking.evaluated_signatures import set_evaluated_signature
 from energy_tracking.mocks import is_mock, note_passed_through
 
 
@@ -81,43 +82,8 @@ def wrap_function(function: Callable[..., Any], start: Start) -> Callable[..., A
     closure = _wrap_by_kind(function, start)
     wrapper = FunctionType(closure.__code__, function.__globals__, closure=closure.__closure__)
     functools.update_wrapper(wrapper, function)
-    _set_evaluated_signature(wrapper, function)
+    set_evaluated_signature(wrapper, function)
     return wrapper
-
-
-def _set_evaluated_signature(wrapper: Any, function: FunctionType) -> None:
-    """Give a wrapper the signature of its function with annotations that are no text any more.
-
-    An annotation that cannot be evaluated yet, a class defined further down, stays as it is.
-    """
-    try:
-        signature = inspect.signature(function)
-    except Exception:
-        # What computes an annotation may raise anything, at any later time, too.
-        return
-    parameters = signature.parameters.values()
-    annotations = [signature.return_annotation, *(each.annotation for each in parameters)]
-    if not any(isinstance(annotation, str) for annotation in annotations):
-        return
-    namespace = inspect.unwrap(function).__globals__
-    type_parameters = {each.__name__: each for each in getattr(function, "__type_params__", ())}
-    returned, *evaluated = (_evaluate(each, namespace, type_parameters) for each in annotations)
-    wrapper.__signature__ = signature.replace(
-        parameters=[
-            parameter.replace(annotation=annotation)
-            for parameter, annotation in zip(parameters, evaluated, strict=True)
-        ],
-        return_annotation=returned,
-    )
-
-
-def _evaluate(annotation: Any, namespace: dict[str, Any], type_parameters: dict[str, Any]) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, namespace, type_parameters)
-    except Exception:
-        return annotation
 
 
 # What calls each kind of function, inside a run.
