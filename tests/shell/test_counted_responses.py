@@ -143,7 +143,7 @@ def test_ids_that_are_used_again_are_told_apart_by_their_time() -> None:
     @track_energy
     def ask(number: int) -> Any:
         return {
-            **chat_completion(id=f"chatcmpl-{draw.randrange(999)}"),
+            **chat_completion(id=f"again-{draw.randrange(999)}"),
             "created": 1.7e9 + number,
         }
 
