@@ -44,6 +44,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(autouse=True)
+def _no_response_of_another_test_is_remembered() -> None:
+    from energy_tracking.calls.counted import counted_responses
+
+    counted_responses.begin_anew()
+
+
+@pytest.fixture(autouse=True)
 def _nothing_of_ours_goes_wrong_unseen() -> Iterator[None]:
     yield
     raise_kept()
