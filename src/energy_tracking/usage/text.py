@@ -14,7 +14,7 @@ A new kind of item is a key in one of the sets below; a new kind of medium a row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -189,26 +189,28 @@ def _calls_tokens(calls: object, choice: object, named: set[object] | None) -> f
                 name = called.get("name")
                 given = called.get("arguments") or called.get("input")
                 characters = len(given) if isinstance(given, str) else _json_characters(given)
-                if name and isinstance(name, str) and _is_new(call, calls, choice, named):
+                # The legacy `function_call` is the only one of its choice.
+                place = call.get("index", call.get("id")) if isinstance(calls, list) else 0
+                if name and isinstance(name, str) and _is_new(name, place, choice, named):
                     characters += len(name)
                     tokens += TOKENS_PER_TOOL_CALL
                 tokens += tokens_in(characters)
     return tokens
 
 
-def _is_new(
-    call: Mapping[str, Any], calls: object, choice: object, named: set[object] | None
-) -> bool:
-    """Whether a call, or a piece of one, is the first that names it."""
-    if named is None:
+def _is_new(name: str, place: object, choice: object, named: set[object] | None) -> bool:
+    """Whether a call, or a piece of one, is the first that names it.
+
+    Args:
+        name: The name.
+        place: The call's index or id in its choice.
+        choice: Index of the choice.
+        named: The calls that were named before; None where each comes whole.
+    """
+    if named is None or place is None:
         return True
-    # The legacy `function_call` is the only one of its choice.
-    place = call.get("index", call.get("id")) if isinstance(calls, list) else 0
-    if place is None:
-        return True
-    called = call.get("function") or call.get("custom") or call
     # Some servers give the same index to all calls, each of which comes whole.
-    key = (str(choice), str(place), called["name"])
+    key = (str(choice), str(place), name)
     if key in named:
         return False
     named.add(key)
@@ -237,14 +239,19 @@ def _is_call(item: Mapping[Any, Any]) -> bool:
     return "arguments" in item or str(item.get("type")).endswith("_call")
 
 
+def _pop_parts(stack: list[Any]) -> Iterator[Any]:
+    """What is on a stack or put on it meanwhile, the last first: bounded, and of any depth."""
+    for _ in range(MAX_PARTS):
+        if not stack:
+            return
+        yield stack.pop()
+
+
 def _characters(value: object, keys: frozenset[str]) -> int:
     """Characters of the strings below a value, descending only into the given keys."""
     characters = 0
     stack = [value]
-    for _ in range(MAX_PARTS):
-        if not stack:
-            break
-        part = stack.pop()
+    for part in _pop_parts(stack):
         if isinstance(part, str):
             characters += len(part)
         elif isinstance(part, list | tuple):
@@ -264,10 +271,7 @@ def _json_characters(value: object) -> int:
         return 0
     characters = 0
     stack = [value]
-    for _ in range(MAX_PARTS):
-        if not stack:
-            break
-        part = stack.pop()
+    for part in _pop_parts(stack):
         if isinstance(part, str):
             characters += len(part) + 2
         elif isinstance(part, Mapping):
@@ -342,10 +346,7 @@ def count_prompt(body: object) -> PromptTokens:
 def _count_items(items: object, counted: PromptTokens) -> None:
     """Messages, items, texts or numbers of tokens, and everything below them."""
     stack = [items]
-    for _ in range(MAX_PARTS):
-        if not stack:
-            break
-        part = stack.pop()
+    for part in _pop_parts(stack):
         if isinstance(part, str):
             counted.text_tokens += tokens_in(len(part))
         elif isinstance(part, list | tuple):
@@ -390,10 +391,7 @@ def _count_tools(holders: Iterable[object], counted: PromptTokens) -> None:
     """Definitions of functions, of whatever depth; of hosted tools little is known."""
     tokens = 0.0
     stack = list(holders)
-    for _ in range(MAX_PARTS):
-        if not stack:
-            break
-        tool = stack.pop()
+    for tool in _pop_parts(stack):
         if isinstance(tool, list | tuple):
             stack.extend(tool)
         elif isinstance(tool, Mapping):
@@ -422,10 +420,7 @@ def _schema_tokens(schema: object) -> float:
     """A JSON schema as OpenAI shows it to the model: as types, not as JSON."""
     tokens = 0.0
     stack = [schema]
-    for _ in range(MAX_PARTS):
-        if not stack:
-            break
-        part = stack.pop()
+    for part in _pop_parts(stack):
         if isinstance(part, list | tuple):
             stack.extend(part)
         elif isinstance(part, Mapping):
