@@ -64,9 +64,11 @@ def read_lines(
     bad = _BadLines()
     try:
         with open(path, "rb") as file:
-            for number, line in _numbered_lines(file, max_bytes):
+            for number, line in number_lines(file, max_bytes):
                 if line is None:
                     bad.add(number, LineError(f"is longer than {max_bytes:,} bytes"))
+                    continue
+                if not (line := line.strip()):
                     continue
                 for piece in _split_glued(line, start):
                     try:
@@ -98,17 +100,24 @@ def _split_glued(line: bytes, start: bytes | None) -> list[bytes]:
     return [line]
 
 
-def _numbered_lines(file: BinaryIO, max_bytes: int) -> Iterator[tuple[int, bytes | None]]:
-    """The lines that are not empty, each with its number; None for one that is too long."""
+def number_lines(
+    file: BinaryIO, max_bytes: int = MAX_LINE_BYTES
+) -> Iterator[tuple[int, bytes | None]]:
+    """The lines, each with its number; None for one that is too long.
+
+    Args:
+        file: The file.
+        max_bytes: How long a line may be [byte].
+    """
     number = 0
     while line := file.readline(max_bytes + 1):
         number += 1
-        if len(line) > max_bytes:
-            while line and not line.endswith(b"\n"):
-                line = file.readline(2**16)
-            yield number, None
-        elif line := line.strip():
+        if len(line) <= max_bytes:
             yield number, line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(2**16)
+        yield number, None
 
 
 def _read_object(line: bytes, read: Callable[[dict[str, Any]], T | None]) -> T:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
-from energy_tracking.ledger.lines import MAX_LINE_BYTES
+from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, iterate_documents
 
 STANDARD_INPUT = "-"
@@ -171,25 +171,19 @@ def delimiter_of(header: bytes) -> str | None:
 # The kinds.
 
 
-def _number_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The lines, each with its number; of one that is too long its start, which is no JSON."""
-    number = 0
-    while line := stream.readline(MAX_LINE_BYTES):
-        number += 1
-        is_cut = len(line) == MAX_LINE_BYTES and not line.endswith(b"\n")
-        yield number, line
-        while is_cut and (rest := stream.readline(HEAD)):
-            is_cut = not rest.endswith(b"\n")
-
-
 def _json_lines(stream: BinaryIO) -> Documents:
-    for number, line in _number_lines(stream):
-        if not line.isspace():
+    for number, line in number_lines(stream):
+        if line is None:
+            yield number, NOT_JSON
+        elif not line.isspace():
             yield number, decode(line)
 
 
 def _server_sent_events(stream: BinaryIO) -> Documents:
-    for number, line in _number_lines(stream):
+    for number, line in number_lines(stream):
+        if line is None:
+            yield number, NOT_JSON
+            continue
         name, separator, data = line.partition(b":")
         data = data.strip()
         if name == b"data":
@@ -200,8 +194,8 @@ def _server_sent_events(stream: BinaryIO) -> Documents:
 
 
 def _history(stream: BinaryIO) -> Documents:
-    for number, line in _number_lines(stream):
-        if line.startswith((b"> ", b"# ")):
+    for number, line in number_lines(stream):
+        if line is not None and line.startswith((b"> ", b"# ")):
             yield number, {HISTORY_LINE: line.decode("utf-8", "replace").strip()}
 
 
