@@ -20,12 +20,12 @@ from calls import CHAT
 from energy_tracking import Session, Tracker, track_energy
 from energy_tracking.calls.counted import (
     RESPONSES_REMEMBERED,
-    UNIQUE_ID_LENGTH,
     CountedResponses,
     counted_responses,
 )
 from energy_tracking.calls.session import process_session
 from energy_tracking.otel.span_processor import EnergySpanProcessor
+from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 from energy_tracking.usage.payloads import response_facts
 from loopback import (
     CHAT_USAGE,

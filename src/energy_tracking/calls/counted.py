@@ -36,6 +36,7 @@ from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.names import is_unique_id
 from energy_tracking.usage.payloads import ResponseFacts, created_in, identity_in
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import usage_in
@@ -46,8 +47,6 @@ REPORTS_REMEMBERED = 100
 """How many calls back one is recognised by its tokens."""
 DICTS_REMEMBERED = 32
 """How many dicts back one is recognised as the same object: they are kept alive."""
-UNIQUE_ID_LENGTH = 20
-"""From this length on an id is taken to be one of a kind [characters]."""
 REPEAT_SECONDS = 2.0
 """How long after a call a span with its id, which is not one of a kind, may repeat it [s]."""
 REPORT_SECONDS = 1.0
@@ -224,7 +223,7 @@ class CountedResponses:
 
     def _has_id(self, response_id: str, facts: ResponseFacts, tokens: tuple[int, int]) -> bool:
         counted = self._by_id.get(response_id)
-        if counted is None or _is_unique(response_id):
+        if counted is None or is_unique_id(response_id):
             return counted is not None
         return counted.is_of_the_time(facts.created) and counted.agrees_with((facts.model,), tokens)
 
@@ -266,7 +265,7 @@ class CountedResponses:
             counted = None if response_id is None else self._by_id.get(response_id)
             if counted is not None and response_id is not None:
                 is_recent = now - counted.at < REPEAT_SECONDS
-                if counted.may_be(models, tokens) and (is_recent or _is_unique(response_id)):
+                if counted.may_be(models, tokens) and (is_recent or is_unique_id(response_id)):
                     return True
             # A copy: a signal handler may make a call in between.
             for one in tuple(self._latest):
@@ -301,10 +300,6 @@ def _exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
 def _family(model: str) -> str:
     """A model's name without the provider in front of it and the date behind it."""
     return _DATE.sub("", model.lower().rpartition("/")[2])
-
-
-def _is_unique(response_id: str) -> bool:
-    return len(response_id) >= UNIQUE_ID_LENGTH
 
 
 counted_responses = CountedResponses()

@@ -15,6 +15,12 @@ that two names never become one: ids of gateways are long and differ at their en
 
 DIGEST_BYTES = 8
 
+UNIQUE_ID_LENGTH = 20
+"""A response's id of this length or more [characters] is taken to be of that one alone.
+
+Ollama draws its ids from 999: https://github.com/ollama/ollama/pull/15089
+"""
+
 REPLACEMENT = "?"
 """What stands for a character that cannot be printed: control characters, line ends, marks that
 turn the direction of writing, and lone surrogates, which no encoding takes."""
@@ -38,6 +44,11 @@ def text_of(value: object) -> str | None:
     if not text.isprintable():
         text = "".join(each if each.isprintable() else REPLACEMENT for each in text)
     return text or None
+
+
+def is_unique_id(response_id: str | None) -> bool:
+    """Whether a server's id is of one response alone."""
+    return response_id is not None and len(response_id) >= UNIQUE_ID_LENGTH
 
 
 def _clip(text: str) -> str:

@@ -8,14 +8,9 @@ from typing import Any
 
 from energy_tracking.errors import UnreadableLogError
 from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.usage.names import is_unique_id
 
 Document = dict[str, Any]
-
-ENOUGH_TO_BE_UNIQUE = 20
-"""A server's id of this length or more [characters] is of one response alone.
-
-Ollama draws its ids from 999: https://github.com/ollama/ollama/pull/15089
-"""
 
 
 @dataclass(slots=True)
@@ -118,11 +113,6 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def is_unique(response_id: str | None) -> bool:
-    """Whether a server's id is of one response alone."""
-    return response_id is not None and len(response_id) >= ENOUGH_TO_BE_UNIQUE
-
-
 def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCall:
     """Give a call what every copy of it has in common.
 
@@ -132,7 +122,7 @@ def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCa
         created: When the response was made, as the server wrote it.
     """
     response_id, counts = call.response_id, call.counts
-    if is_unique(response_id):
+    if is_unique_id(response_id):
         call.identity, call.grows = (response_id,), True
         return call
     named = tuple(one for one in (response_id, *ids) if isinstance(one, str | int))

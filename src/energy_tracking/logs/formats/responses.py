@@ -19,7 +19,6 @@ from energy_tracking.logs.formats.base import (
     LogFormat,
     at,
     identify,
-    is_unique,
     keys,
     mappings,
     text,
@@ -27,6 +26,7 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 from energy_tracking.usage.measured_energy import MEASURED_ENERGY, measured_energy_in
+from energy_tracking.usage.names import is_unique_id
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
 from energy_tracking.usage.usage_paths import usage_in
 
@@ -220,7 +220,7 @@ class ResponseAt:
             call.time = _first(document, self.times, time_of)
         if call.model is None:
             call.model = _first(document, self.models, text)
-        if is_unique(call.response_id):
+        if is_unique_id(call.response_id):
             call.identity, call.grows = (call.response_id,), True
         else:
             ids = [_follow(document, path) for path in self.ids]

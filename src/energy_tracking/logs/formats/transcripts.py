@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from energy_tracking.logs.formats.base import (
-    ENOUGH_TO_BE_UNIQUE,
     Document,
     LogFile,
     LogFormat,
@@ -22,6 +21,7 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.responses import error_name
 from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.names import is_unique_id
 
 # Claude Code.
 
@@ -68,7 +68,7 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
 def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | None:
     """What all copies of a message say, however far it had come."""
     message_id, usage = call.response_id, call.counts
-    if message_id is not None and len(message_id) >= ENOUGH_TO_BE_UNIQUE:
+    if is_unique_id(message_id):
         return (message_id,)
     named = [one for one in (message_id, *ids) if isinstance(one, str)]
     if not named or usage is None:
