@@ -169,7 +169,7 @@ class _Run:
 
     def warn_of_later_calls(self, result: object) -> None:
         """Say once that calls made through what the function returned are not in the sum."""
-        if any(self._totals.cover(call.session) for call in list(open_calls)):
+        if self._has_open_calls():
             # It is the stream of one of them.
             return
         message = (
@@ -210,7 +210,7 @@ class _Run:
 
     def _end_if_settled(self, error_type: str | None, ended_at: int | None) -> None:
         with self._tracker.boundary("decorator.end"):
-            if any(self._totals.cover(call.session) for call in list(open_calls)):
+            if self._has_open_calls():
                 return
             if self._ended.acquire(blocking=False):
                 self._totals.call_after_each(None)
@@ -218,6 +218,10 @@ class _Run:
                     hold_deferred(self._span.end, self._totals.totals, error_type, ended_at)
                 if error_type is None:
                     self._warn_of_untracked_calls()
+
+    def _has_open_calls(self) -> bool:
+        """Whether the response of a call of this run is still being read."""
+        return any(self._totals.cover(call.session) for call in list(open_calls))
 
     def _warn_of_untracked_calls(self) -> None:
         """Say once that calls of the function seem to be tracked by nobody.

@@ -75,8 +75,6 @@ COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time"
 
 _OTHER = re.compile(r"[^a-z0-9]+")
 
-Columns = Mapping[str, "str | tuple[str, ...]"]
-
 
 def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     """Find out what the columns of a table are; None where none is a count of tokens.
