@@ -196,7 +196,7 @@ def sdk_function(
     def is_it(found: object) -> bool:
         # The globals of a function are its own; `functools.wraps` copies all else.
         return (
-            isinstance(found, FunctionType)
+            type(found) is FunctionType  # which asks nothing of any object of the program
             and found.__globals__ is module
             and found.__qualname__ == f"{owner.__qualname__}.{name}"
         )
@@ -225,12 +225,12 @@ def _takes(function: Callable[..., Any], keyword: str) -> bool:
     return keyword in inspect.signature(function).parameters
 
 
-def layers_of(method: object) -> list[Any]:
+def layers_of(method: object) -> Iterator[Any]:
     """A method and every function that it wraps or holds, outermost first."""
     return _follow(method, _layers_below)
 
 
-def held_by(method: object) -> list[Any]:
+def held_by(method: object) -> Iterator[Any]:
     """A method, and what it may call: the nearest of what is held or named in its code."""
     return _follow(method, _values_of)
 
@@ -239,21 +239,22 @@ MAX_FOLLOWED = 1000
 """How many objects are looked at from a method on [1]."""
 
 
-def _follow(start: object, step: Callable[[Any], Iterable[Any]]) -> list[Any]:
+def _follow(start: object, step: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
     """An object and those that are reached from it, nearest first.
 
     Args:
         start: The object.
         step: The objects that are next to one.
     """
-    found = {id(start): start}
+    found = {id(start): start}  # which keeps each alive, so that its id stays its own
     waiting = deque([start])
+    yield start
     while waiting and len(found) < MAX_FOLLOWED:
         for each in islice(step(waiting.popleft()), MAX_FOLLOWED):
             if id(each) not in found:
                 found[id(each)] = each
                 waiting.append(each)
-    return list(found.values())
+                yield each
 
 
 def _layers_below(layer: Any) -> Iterator[Any]:
@@ -290,7 +291,7 @@ def _cells_of(function: FunctionType) -> Iterator[Any]:
             yield cell.cell_contents
 
 
-def _codes_of(function: FunctionType) -> list[CodeType]:
+def _codes_of(function: FunctionType) -> Iterator[CodeType]:
     """The code of a function, and of those inside of it."""
     return _follow(
         function.__code__,
