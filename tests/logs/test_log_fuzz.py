@@ -141,6 +141,8 @@ DETAILS = st.dictionaries(
         max_size=2,
     ),
 )
+@example({"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 0.0}, {})
+@example({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2.0}, {})
 def test_plain_counts_are_those_of_the_dialects(
     counts: dict[str, Any], details: dict[str, Any]
 ) -> None:

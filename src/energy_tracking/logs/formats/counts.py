@@ -57,8 +57,10 @@ def plain_counts(raw: dict[str, Any]) -> PlainCounts | None:
         return _checked(inputs, outputs, cached, 0, reasoning, total, "openai-chat")
     if "cache_read_input_tokens" in raw or "cache_creation_input_tokens" in raw:
         inputs, outputs = raw.get("input_tokens"), raw.get("output_tokens")
-        cached = raw.get("cache_read_input_tokens") or 0
-        written = raw.get("cache_creation_input_tokens") or 0
+        cached, written = (
+            0 if count is None else count
+            for count in map(raw.get, ("cache_read_input_tokens", "cache_creation_input_tokens"))
+        )
         if not _ODD_ANTHROPIC.isdisjoint(raw) or not (
             type(inputs) is type(cached) is type(written) is int
         ):
