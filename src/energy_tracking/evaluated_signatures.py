@@ -31,7 +31,9 @@ def set_evaluated_signature(wrapper: Any, function: FunctionType) -> None:
         return
     namespace = inspect.unwrap(function).__globals__
     type_parameters = {each.__name__: each for each in getattr(function, "__type_params__", ())}
-    returned, *evaluated = (_evaluate(each, namespace, type_parameters) for each in annotations)
+    returned, *evaluated = (
+        _evaluate_annotation(each, namespace, type_parameters) for each in annotations
+    )
     wrapper.__signature__ = signature.replace(
         parameters=[
             parameter.replace(annotation=annotation)
@@ -41,7 +43,9 @@ def set_evaluated_signature(wrapper: Any, function: FunctionType) -> None:
     )
 
 
-def _evaluate(annotation: Any, namespace: dict[str, Any], type_parameters: dict[str, Any]) -> Any:
+def _evaluate_annotation(
+    annotation: Any, namespace: dict[str, Any], type_parameters: dict[str, Any]
+) -> Any:
     if not isinstance(annotation, str):
         return annotation
     try:

@@ -21,7 +21,7 @@ Order of events:
 5. ``pytest_runtestloop`` holds the sum to the budget; the report is written at the end.
 
 A further number per test is a field of ``_Spending``; it then needs a column in ``COLUMNS`` and
-``_rows``, and a row in ``PROPERTIES`` to be in JUnit files.
+``_list_rows``, and a row in ``PROPERTIES`` to be in JUnit files.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class EnergyOfTests:
         self._has_openai = find_spec("openai") is not None
         try:
             self._is_disabled = Settings.load({}).disabled
-            self._track()
+            self._track_clients()
         except ConfigurationError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -182,7 +182,7 @@ class EnergyOfTests:
         """Whether all is as it should be; where nothing can be tracked, it is."""
         return not self._has_openai or self._is_disabled or is_everybody_tracked()
 
-    def _track(self) -> None:
+    def _track_clients(self) -> None:
         """Track every client, unless the program does, with settings of its own."""
         if not self._is_tracking:
             instrument_openai()
@@ -196,7 +196,7 @@ class EnergyOfTests:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Measure each test from here; its session names it on the spans of its calls."""
         self._test = _Meter()
-        self._track()
+        self._track_clients()
         with Session(item.nodeid):
             return (yield)
 
@@ -209,7 +209,7 @@ class EnergyOfTests:
         if call.when == "teardown":
             spent = self._test.read()
             report.energy_tracking = {  # type: ignore[attr-defined]
-                "process": self._process,
+                "process": self._describe_process,
                 "test": list(astuple(spent)),
                 "total": list(astuple(self._run.read())),
                 "is_tracking": self._is_tracking,
@@ -229,7 +229,7 @@ class EnergyOfTests:
         spent = _Spending(*sent["test"])
         if spent.calls:
             self._tests[report.nodeid] = self._tests.get(report.nodeid, _Spending()) + spent
-        if sent["process"] == self._process:
+        if sent["process"] == self._describe_process:
             # Not where the report is made: what reruns tests may drop that of an attempt, and
             # the next one then carries the energy of both.
             self._test.subtract(spent)
@@ -240,7 +240,7 @@ class EnergyOfTests:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Fail a run that has used more than its budget."""
         result = yield
-        if self._exceeded:
+        if self._is_exceeded:
             session.testsfailed += 1
         return result
 
@@ -249,7 +249,7 @@ class EnergyOfTests:
         """Send a worker's final totals, or write the Markdown, after all fixtures have ended."""
         if self._is_worker:
             total = list(astuple(self._run.read()))
-            self._config.workeroutput[NAME] = [self._process, total]  # type: ignore[attr-defined]
+            self._config.workeroutput[NAME] = [self._describe_process, total]  # type: ignore[attr-defined]
         elif self._markdown is not None:
             try:
                 with self._markdown.open("a", encoding="utf-8") as file:
@@ -275,10 +275,10 @@ class EnergyOfTests:
         if self._is_worker:
             return
         terminalreporter.section("energy")
-        terminalreporter.write_line(with_known_signs(self._verdict), red=self._exceeded)
-        for note in self._notes():
+        terminalreporter.write_line(with_known_signs(self._format_verdict), red=self._is_exceeded)
+        for note in self._list_notes():
             terminalreporter.write_line(with_known_signs(note), yellow=True)
-        if rows := list(self._rows()):
+        if rows := list(self._list_rows()):
             terminalreporter.write_line(with_known_signs(table(COLUMNS, rows)))
         if self._failed_write is not None:
             terminalreporter.write_line(
@@ -286,27 +286,27 @@ class EnergyOfTests:
             )
 
     @property
-    def _process(self) -> str:
+    def _describe_process(self) -> str:
         """A name of this process that no other one of the run has."""
         return f"{self._token}-{os.getpid()}"
 
     @property
-    def _total(self) -> _Spending:
+    def _total_spending(self) -> _Spending:
         """The whole run, calls outside of tests included."""
         return sum(self._elsewhere.values(), self._run.read())
 
     @property
-    def _exceeded(self) -> bool:
+    def _is_exceeded(self) -> bool:
         # A worker knows of its own tests alone.
         return (
             not self._is_worker
             and self._budget_wh is not None
-            and self._total.total_energy_wh > self._budget_wh
+            and self._total_spending.total_energy_wh > self._budget_wh
         )
 
     @property
-    def _verdict(self) -> str:
-        total = self._total
+    def _format_verdict(self) -> str:
+        total = self._total_spending
         text = f"{total.calls:,} LLM call{'' if total.calls == 1 else 's'}"
         text += f", {energy_text(total.total_energy_wh)}"
         if total.calibrated_energy_nanojoules:
@@ -314,17 +314,17 @@ class EnergyOfTests:
         if self._budget_wh is None:
             return text
         return (
-            f"{text}: {'over' if self._exceeded else 'within'} the budget of "
+            f"{text}: {'over' if self._is_exceeded else 'within'} the budget of "
             f"{energy_text(self._budget_wh)}"
         )
 
-    def _notes(self) -> Iterator[str]:
+    def _list_notes(self) -> Iterator[str]:
         """Reasons why the energy of the run is not complete."""
         if not self._has_openai:
             yield "the openai package is not installed here: no client could be tracked"
         elif self._is_disabled:
             yield f"{variable('disabled')} is set: no client was tracked; unset it"
-        if unestimated := self._total.unestimated_calls:
+        if unestimated := self._total_spending.unestimated_calls:
             yield f"the energy of {unestimated:,} of these calls is unknown and counts as 0"
         if self._untracked_after:
             first, *others = self._untracked_after
@@ -339,7 +339,7 @@ class EnergyOfTests:
                 "test that ended there are not counted"
             )
 
-    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
+    def _list_rows(self) -> Iterator[tuple[str, str, str, str]]:
         """The most expensive tests, the other ones in sum, and calls of no test."""
         ranked = sorted(
             self._tests.items(), key=lambda test: (-test[1].total_energy_nanojoules, test[0])
@@ -347,7 +347,7 @@ class EnergyOfTests:
         shown, rest = ranked[:TESTS_SHOWN], dict(ranked[TESTS_SHOWN:])
         if rest:
             shown.append((f"{len(rest)} more", sum(rest.values(), _Spending())))
-        outside = self._total - sum(self._tests.values(), _Spending())
+        outside = self._total_spending - sum(self._tests.values(), _Spending())
         if outside.calls:
             shown.append((OUTSIDE_TESTS, outside))
         for name, spent in shown:
@@ -360,10 +360,15 @@ class EnergyOfTests:
             )
 
     def _render_markdown(self) -> str:
-        lines = ["### Energy of the tests", "", f"{'❌ ' * self._exceeded}{self._verdict}", ""]
-        for note in self._notes():
+        lines = [
+            "### Energy of the tests",
+            "",
+            f"{'❌ ' * self._is_exceeded}{self._format_verdict}",
+            "",
+        ]
+        for note in self._list_notes():
             lines += [f"⚠️ {note}", ""]
-        if rows := list(self._rows()):
+        if rows := list(self._list_rows()):
             lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---:|---:|"]
             for nodeid, *cells in rows:
                 name = nodeid.replace("|", "\\|").replace("`", "'")

@@ -201,7 +201,7 @@ def _read_pairs(given: object) -> dict[str, str]:
     return dict(pairs)
 
 
-def _setting(
+def _setting_field(
     default: Any,
     doc: str,
     read: Callable[[object], Any] = _read_text,
@@ -216,26 +216,28 @@ def _serving_setting(
     doc: str, read: Callable[[object], Any] = _read_text, choices: Iterable[str] = ()
 ) -> Any:
     """A setting about how the models are served, of which the seed's formula knows nothing."""
-    return _setting(None, f"for the calibrated number: {doc}", read, choices, is_of_serving=True)
+    return _setting_field(
+        None, f"for the calibrated number: {doc}", read, choices, is_of_serving=True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a tracker estimates and reports. Each field's metadata documents it."""
 
-    gpu: str = _setting("H100", "GPU profile the calls are assumed to run on")
-    method: str = _setting(
+    gpu: str = _setting_field("H100", "GPU profile the calls are assumed to run on")
+    method: str = _setting_field(
         "reference",
         "estimator: the project's seed formula with the calibrated number beside it, or the"
         " calibrated number alone",
         choices=METHODS,
     )
-    attention_mode: str = _setting(
+    attention_mode: str = _setting_field(
         "quadratic",
         "attention term of the `reference` formula; refused with `roofline`, which has none",
         choices=ATTENTION_MODES,
     )
-    scope: str = _setting(
+    scope: str = _setting_field(
         "gpu",
         "what `roofline` counts: the GPU boards, or the whole facility; `reference`, and the"
         " calibrated number beside it, count the boards",
@@ -281,51 +283,53 @@ class Settings:
         " prediction); unset: not known, which widens the range",
         _read_flag,
     )
-    timing_evidence: bool = _setting(
+    timing_evidence: bool = _setting_field(
         False,
         "let the speed of a stream narrow the concurrency of `roofline`: for open models, on a"
         " GPU that `gpu` names",
         _read_flag,
     )
-    include_usage: str = _setting(
+    include_usage: str = _setting_field(
         "auto",
         "ask chat streams for their usage where the caller left it open: on hosts known to"
         " accept it, on every host, or on none",
         choices=INCLUDE_USAGE,
     )
-    include_usage_hosts: tuple[str, ...] = _setting(
+    include_usage_hosts: tuple[str, ...] = _setting_field(
         (),
         "further hosts that accept `stream_options.include_usage`: host, host:port or URL",
         _read_hosts,
     )
-    default_model: str | None = _setting(None, "profile for models no rule matches")
-    model_mapping: Mapping[str, str] | None = _setting(
+    default_model: str | None = _setting_field(None, "profile for models no rule matches")
+    model_mapping: Mapping[str, str] | None = _setting_field(
         None, "model or deployment name to profile", _read_pairs
     )
-    profiles: str | None = _setting(None, "TOML file with more model and GPU profiles", _read_path)
-    spans: str = _setting(
+    profiles: str | None = _setting_field(
+        None, "TOML file with more model and GPU profiles", _read_path
+    )
+    spans: str = _setting_field(
         "auto",
         "where energy goes: onto another instrumentation's span where one is open and on our"
         " own otherwise, always our own, only others', or no spans",
         choices=SPANS,
     )
-    metrics: str = _setting(
+    metrics: str = _setting_field(
         "on",
         "whether metrics are recorded; off where somebody else makes metrics of the spans",
         choices=METRICS,
     )
-    metric_tags: tuple[str, ...] = _setting(
+    metric_tags: tuple[str, ...] = _setting_field(
         (),
         "tags of sessions that metrics carry too; each distinct value adds a time series",
         _read_tags,
     )
-    ledger: str | None = _setting(
+    ledger: str | None = _setting_field(
         None, "file to which every call is appended as a line of JSON, without its text", _read_path
     )
-    summary: bool = _setting(
+    summary: bool = _setting_field(
         False, "print a table of all calls of the process to stderr when it ends", _read_flag
     )
-    disabled: bool = _setting(False, "track nothing", _read_flag)
+    disabled: bool = _setting_field(False, "track nothing", _read_flag)
 
     @classmethod
     def load(

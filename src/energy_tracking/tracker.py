@@ -8,7 +8,7 @@ start      ``Tracker.start``      in the session that is current, with a span of
 observe    ``calls.call``         takes in bodies and stream events; keeps what cannot be
                                   found out later
 close      ``calls.call``         ends it, once, by whichever of its endings comes first
-deliver    ``Tracker._deliver``   hands its record to all who want it, in the order of
+deliver    ``Tracker._deliver_call``   hands its record to all who want it, in the order of
                                   ``_DELIVERIES``: a new receiver is a row there
 =========  =====================  ==========================================================
 
@@ -285,21 +285,21 @@ class Tracker:
         if ended_at is not None:
             call.logged_end = ended_at.astimezone(UTC).isoformat()
         call.log_identity = log_identity
-        return hold_deferred(self._deliver, call)
+        return hold_deferred(self._deliver_call, call)
 
     def _deliver_safely(self, call: Call) -> None:
         with self._boundaries("deliver"):
-            hold_deferred(self._deliver, call)
+            hold_deferred(self._deliver_call, call)
 
-    def _deliver(self, call: Call) -> CallRecord:
+    def _deliver_call(self, call: Call) -> CallRecord:
         """Deliver the record of a call that has ended, to everybody although an interrupt comes."""
-        run_every((partial(self._record_once, call), *self._deliveries(call)))
+        run_every((partial(self._record_once, call), *self._iterate_deliveries(call)))
         record = self._record_once(call)
         # The caller may keep the response, and that the call.
         call.prompt = call.final_record = None
         return record
 
-    def _deliveries(self, call: Call) -> Iterator[Callable[[], None]]:
+    def _iterate_deliveries(self, call: Call) -> Iterator[Callable[[], None]]:
         for name, deliver in () if self.settings.disabled else _DELIVERIES:
             yield partial(self._deliver_within, name, deliver, call)
 
@@ -322,7 +322,7 @@ class Tracker:
                 call.final_record = call.record_without_tokens(error)
         return call.final_record
 
-    def _remember(self, call: Call, record: CallRecord) -> None:
+    def _remember_response(self, call: Call, record: CallRecord) -> None:
         counted_responses.remember(call, record)
 
     def _credit_session(self, call: Call, record: CallRecord) -> None:
@@ -379,7 +379,7 @@ def _make_tracker(arguments: TrackerArguments) -> Tracker:
 # Boundary, and what is done in it. The session comes before the span, which shows the running
 # total that this call is part of.
 _DELIVERIES: tuple[tuple[str, Callable[[Tracker, Call, CallRecord], None]], ...] = (
-    ("counted", Tracker._remember),
+    ("counted", Tracker._remember_response),
     ("session", Tracker._credit_session),
     ("telemetry.end", Tracker._end_span),
     ("ledger", Tracker._write_line),

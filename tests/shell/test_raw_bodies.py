@@ -1,4 +1,4 @@
-"""What a caller reads raw, past the SDK's decoding, tells its usage all the same."""
+"""What a caller reads raw, past the SDK's decoding, has its usage read all the same."""
 
 from __future__ import annotations
 

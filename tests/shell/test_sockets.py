@@ -26,7 +26,7 @@ from energy_tracking import (
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import close_open_calls, open_calls
 from energy_tracking.openai_client import sdk, sockets
-from energy_tracking.openai_client.sockets import MODULES, _follow
+from energy_tracking.openai_client.sockets import MODULES, _follow_connection
 from energy_tracking.tracker import Tracker
 from loopback import RESPONSE_USAGE, Flavour
 from observed_calls import Watch
@@ -441,7 +441,7 @@ def test_a_connection_left_to_the_garbage_collector_ends_its_calls(watch: Watch)
     client = watch.wrap(openai.OpenAI(api_key="none"))
     manager = type("Manager", (), {})()
     vars(manager)["_Manager__client"] = client
-    socket = _follow(manager, None, Socket(), is_async=False)
+    socket = _follow_connection(manager, None, Socket(), is_async=False)
     socket.send(json.dumps({"type": "response.create", "model": "gpt-4o"}))
     del socket
     gc.collect()
@@ -484,7 +484,7 @@ def test_responses_that_never_end_are_bounded(
     client = watch.wrap(openai.OpenAI(api_key="none"))
     manager = type("Manager", (), {})()
     vars(manager)["_Manager__client"] = client
-    socket = _follow(manager, None, Socket(), is_async=False)
+    socket = _follow_connection(manager, None, Socket(), is_async=False)
     count = 3 * sockets.MAX_OPEN
     for number in range(count):
         grow(socket, number)
@@ -559,7 +559,7 @@ SEAMS: list[tuple[object, str]] = [
     (Tracker, "over_budget"),
     (Call, "observe"),
     (sockets, "_event_in"),
-    (sockets, "_watch"),
+    (sockets, "_watch_methods"),
     (sockets, "_SocketCalls"),
     (sdk, "provider_of_client"),
 ]

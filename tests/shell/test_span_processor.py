@@ -371,7 +371,7 @@ def test_an_error_of_ours_does_not_keep_a_span_open() -> None:
     errors: list[tuple[str, Exception]] = []
     bench = Bench(on_error=lambda where, error: errors.append((where, error)))
     span = bench.tracer.start_span("theirs", attributes=CHAT_SPAN)
-    bench.processor._count = None  # type: ignore[method-assign, assignment]
+    bench.processor._count_span = None  # type: ignore[method-assign, assignment]
     span.end()
     assert bench.energies == {"theirs": None}
     assert [where for where, _ in errors] == ["span_processor.end"]

@@ -34,9 +34,9 @@ from energy_tracking.usage.dialects import (
     reports_tokens,
 )
 from energy_tracking.usage.measured_energy import (
+    implausible_energy_in,
+    may_hold_energy,
     measured_energy_in,
-    refused_energy_in,
-    tells_energy,
 )
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import (
@@ -128,13 +128,13 @@ class Call:
         "error_type",
         "final_record",
         "first_chunk_at",
+        "implausible_energy",
         "is_delivered",
         "log_identity",
         "logged_end",
         "measured_energy_joules",
         "prompt",
         "raw_usage",
-        "refused_energy",
         "request",
         "response_id",
         "response_model",
@@ -172,7 +172,7 @@ class Call:
         self.span: CallSpan | None = None
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
-        self.refused_energy: str | None = None
+        self.implausible_energy: str | None = None
         self.text_tokens = 0.0
         self._named_tool_calls: set[object] = set()
         self.tools: tuple[ToolUsage, ...] = ()
@@ -235,7 +235,7 @@ class Call:
             self.raw_usage = usage
         if usage is not None or "svg_usage" in data:
             self.tools = tool_usage_in(data) or self.tools
-        if usage is not None or tells_energy(data):
+        if usage is not None or may_hold_energy(data):
             self.observe_energy(data)
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
@@ -264,8 +264,8 @@ class Call:
         measured = measured_energy_in(data)
         if measured is not None:
             self.measured_energy_joules = measured
-        elif (refused := refused_energy_in(data)) is not None:
-            self.refused_energy = refused
+        elif (named := implausible_energy_in(data)) is not None:
+            self.implausible_energy = named
 
     def close(self, error: BaseException | None = None) -> None:
         """End the call, once; a later close changes nothing."""
@@ -364,9 +364,9 @@ class Call:
 
     def _energy_reason(self) -> str | None:
         """Why the energy is an estimate although the server states one."""
-        if self.refused_energy is None or self.measured_energy_joules is not None:
+        if self.implausible_energy is None or self.measured_energy_joules is not None:
             return None
-        return f"the server's {self.refused_energy} is not an energy"
+        return f"the server's {self.implausible_energy} is not an energy"
 
     def _tokens_per_second(self, usage: TokenUsage) -> float | None:
         """Rate of the visible output [tokens/s]; None if it was not streamed, or too short."""

@@ -105,8 +105,8 @@ class CountedResponse:
             models: Names of the model in the report.
             tokens: Input and output tokens in the report [1].
         """
-        named = {_family(model) for model in models if model is not None}
-        known = {_family(model) for model in self.models}
+        named = {_family_of(model) for model in models if model is not None}
+        known = {_family_of(model) for model in self.models}
         same_model = not (named and known) or not named.isdisjoint(known)
         counts = zip(self.tokens or (0, 0), tokens, strict=True)
         return same_model and all(one == other or 0 in (one, other) for one, other in counts)
@@ -145,7 +145,7 @@ class CountedResponses:
             counted.reporters.add(call.reporter)
         with self._lock:
             self._latest.appendleft(counted)
-            self._put(counted)
+            self._put_response(counted)
 
     def remember_returned(self, response: object, facts: ResponseFacts) -> None:
         """Remember a response that was counted when a function returned it.
@@ -188,7 +188,9 @@ class CountedResponses:
                 models = frozenset(() if model is None else (model,))
                 tokens = _exact_tokens(read_usage(usage))
                 with self._lock:
-                    self._put(CountedResponse(response_id, models, tokens, created_in(body)))
+                    self._put_response(
+                        CountedResponse(response_id, models, tokens, created_in(body))
+                    )
 
     def has(
         self, response: object, facts: ResponseFacts, usage: TokenUsage, *, since: float
@@ -281,7 +283,7 @@ class CountedResponses:
                     return True
             return False
 
-    def _put(self, counted: CountedResponse) -> None:
+    def _put_response(self, counted: CountedResponse) -> None:
         if counted.response_id is None:
             return
         self._by_id[counted.response_id] = counted
@@ -297,7 +299,7 @@ def _exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
     return usage.input_tokens, usage.output_tokens
 
 
-def _family(model: str) -> str:
+def _family_of(model: str) -> str:
     """A model's name without the provider in front of it and the date behind it."""
     return _DATE.sub("", model.lower().rpartition("/")[2])
 

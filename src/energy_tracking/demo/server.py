@@ -189,7 +189,7 @@ class ReplayServer(ThreadingTCPServer):
 
     def reply(self, request: Request) -> Reply:
         """Choose the reply to one request."""
-        exchange = next((each for each in self.exchanges if _matches(each, request)), None)
+        exchange = next((each for each in self.exchanges if _matches_request(each, request)), None)
         if exchange is None:
             return _describe_missing(request)
         headers = {"content-type": exchange.content_type}
@@ -236,7 +236,7 @@ class ReplayServer(ThreadingTCPServer):
             super().handle_error(request, client_address)
 
 
-def _matches(exchange: Exchange, request: Request) -> bool:
+def _matches_request(exchange: Exchange, request: Request) -> bool:
     if name := request.headers.get(EXCHANGE_HEADER):
         return exchange.name == name
     return (

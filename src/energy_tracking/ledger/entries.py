@@ -157,7 +157,7 @@ def _read_field(given: Mapping[str, Any], name: str, hint: Any, where: str = "")
         raise LineError(f"{where}{name} must be given")
     value = given[name]
     try:
-        return _convert(value, hint, name, f"{where}{name}.")
+        return _convert_value(value, hint, name, f"{where}{name}.")
     except _WrongValue as wrong:
         raise LineError(f"{where}{name} must be {wrong}", shown(value)) from None
 
@@ -166,7 +166,7 @@ class _WrongValue(Exception):
     """A value is not what its type asks for; the message is what it must be."""
 
 
-def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
+def _convert_value(value: Any, hint: Any, name: str, where: str) -> Any:
     """A value of JSON as one of a type.
 
     Args:
@@ -185,7 +185,7 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
         # The text of several kinds is the last one: `float | str` holds numbers and names.
         kinds = [kind for kind in arguments if kind is not NoneType]
         kind = str if str in kinds and isinstance(value, str) else kinds[0]
-        return _convert(value, kind, name, where)
+        return _convert_value(value, kind, name, where)
     if hint is Any:
         return value
     if origin is Literal:
@@ -199,7 +199,7 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
             raise _WrongValue("an object")
         if origin is Mapping:
             return {
-                text_of(key) or "": _convert(one, arguments[1], name, where)
+                text_of(key) or "": _convert_value(one, arguments[1], name, where)
                 for key, one in value.items()
             }
         return _build_record(hint, value, where)
@@ -218,7 +218,9 @@ def _convert_list(value: Any, kinds: tuple[Any, ...], name: str, where: str) -> 
     if not isinstance(value, list) or not (is_open or len(value) == len(kinds)):
         raise _WrongValue("a list" if is_open else f"a list of {len(kinds)}")
     every = kinds[:1] * len(value) if is_open else kinds
-    return tuple(_convert(one, kind, name, where) for one, kind in zip(value, every, strict=True))
+    return tuple(
+        _convert_value(one, kind, name, where) for one, kind in zip(value, every, strict=True)
+    )
 
 
 def _convert_number(value: Any, kind: type, name: str) -> int | float:

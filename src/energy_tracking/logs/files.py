@@ -117,7 +117,7 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
     head = stream.read(HEAD)
     for magic, unpack in _PACKED:
         if head.startswith(magic):
-            yield from unpack(_rejoin(head, stream), path)
+            yield from unpack(_rejoin_head(head, stream), path)
             return
     encoding = next((name for bom, name in _BOMS if head.startswith(bom)), None)
     if encoding is None and head[1:2] == b"\0" and head[:1] in b"{[":
@@ -125,9 +125,9 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
     if encoding == "utf-8":
         head = head[len(codecs.BOM_UTF8) :]
     elif encoding is not None:
-        stream = _buffer(_recode(_chunks(head, stream), encoding))
+        stream = _buffer_pieces(_recode_pieces(_iterate_chunks(head, stream), encoding))
         head = stream.read(HEAD)
-    yield from KINDS[kind_of(head)](_rejoin(head, stream))
+    yield from KINDS[kind_of(head)](_rejoin_head(head, stream))
 
 
 def kind_of(head: bytes) -> str:
@@ -171,7 +171,7 @@ def delimiter_of(header: bytes) -> str | None:
 # The kinds.
 
 
-def _json_lines(stream: BinaryIO) -> Documents:
+def _read_json_lines(stream: BinaryIO) -> Documents:
     for number, line in number_lines(stream):
         if line is None:
             yield number, NOT_JSON
@@ -179,7 +179,7 @@ def _json_lines(stream: BinaryIO) -> Documents:
             yield number, decode(line)
 
 
-def _server_sent_events(stream: BinaryIO) -> Documents:
+def _read_server_sent_events(stream: BinaryIO) -> Documents:
     for number, line in number_lines(stream):
         if line is None:
             yield number, NOT_JSON
@@ -193,13 +193,13 @@ def _server_sent_events(stream: BinaryIO) -> Documents:
             yield number, decode(line)
 
 
-def _history(stream: BinaryIO) -> Documents:
+def _read_history(stream: BinaryIO) -> Documents:
     for number, line in number_lines(stream):
         if line is not None and line.startswith((b"> ", b"# ")):
             yield number, {HISTORY_LINE: line.decode("utf-8", "replace").strip()}
 
 
-def _table(stream: BinaryIO) -> Documents:
+def _read_table(stream: BinaryIO) -> Documents:
     text = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
     # A cell may hold a whole conversation. The limit is one of the process.
     limit = csv.field_size_limit(sys.maxsize)
@@ -212,14 +212,14 @@ def _table(stream: BinaryIO) -> Documents:
         rows = csv.reader(text, delimiter=delimiter)
         for row in rows:
             if row:
-                yield rows.line_num + 1, dict(zip(names, map(_cell, row), strict=False))
+                yield rows.line_num + 1, dict(zip(names, map(_parse_cell, row), strict=False))
     finally:
         csv.field_size_limit(limit)
         # Or it would close the stream, which is not its own.
         text.detach()
 
 
-def _cell(text: str) -> str | int | None:
+def _parse_cell(text: str) -> str | int | None:
     """A cell, as JSON would have it: a whole number, nothing, or text."""
     if text.isascii() and text.isdigit() and len(text) < 20:
         return int(text)
@@ -227,22 +227,22 @@ def _cell(text: str) -> str | int | None:
 
 
 KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
-    "json lines": _json_lines,
+    "json lines": _read_json_lines,
     "json": iterate_documents,
-    "server-sent events": _server_sent_events,
-    "history": _history,
-    "table": _table,
+    "server-sent events": _read_server_sent_events,
+    "history": _read_history,
+    "table": _read_table,
 }
 
 
 # How they are packed.
 
 
-def _gzip(stream: BinaryIO, path: str) -> Documents:
+def _unpack_gzip(stream: BinaryIO, path: str) -> Documents:
     yield from _documents_of(gzip.GzipFile(fileobj=stream), path)  # type: ignore[arg-type]
 
 
-def _zstd(stream: BinaryIO, path: str) -> Documents:
+def _unpack_zstd(stream: BinaryIO, path: str) -> Documents:
     opened: Any
     if sys.version_info >= (3, 14):
         from compression import zstd
@@ -252,7 +252,7 @@ def _zstd(stream: BinaryIO, path: str) -> Documents:
         try:
             import zstandard
         except ImportError:
-            raise UnreadableFileError(_needs("zstandard")) from None
+            raise UnreadableFileError(_name_missing_package("zstandard")) from None
         decompressor = zstandard.ZstdDecompressor()
         opened = decompressor.stream_reader(stream, read_across_frames=True)
         errors = zstandard.ZstdError
@@ -262,7 +262,7 @@ def _zstd(stream: BinaryIO, path: str) -> Documents:
         raise UnreadableFileError(f"the file is damaged: {error}") from error
 
 
-def _zip(stream: BinaryIO, path: str) -> Documents:
+def _unpack_zip(stream: BinaryIO, path: str) -> Documents:
     """The members of an archive, one after the other; of inspect's, the samples alone."""
     with zipfile.ZipFile(stream if stream.seekable() else io.BytesIO(stream.read())) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
@@ -275,11 +275,11 @@ def _zip(stream: BinaryIO, path: str) -> Documents:
                     yield from _documents_of(member, path)  # type: ignore[arg-type]
 
 
-def _parquet(stream: BinaryIO, path: str) -> Documents:
+def _read_parquet(stream: BinaryIO, path: str) -> Documents:
     try:
         import duckdb
     except ImportError:
-        raise UnreadableFileError(_needs("duckdb")) from None
+        raise UnreadableFileError(_name_missing_package("duckdb")) from None
     if not os.path.isfile(path):
         raise UnreadableFileError("Parquet must be a file of its own; unpack it first")
     with duckdb.connect() as connection:
@@ -295,15 +295,15 @@ def _parquet(stream: BinaryIO, path: str) -> Documents:
                 yield number, dict(zip(names, row, strict=True))
 
 
-def _needs(package: str) -> str:
+def _name_missing_package(package: str) -> str:
     return f"it needs the package {package!r}; install: pip install 'energy-tracking[report]'"
 
 
 _PACKED: tuple[tuple[bytes, Callable[[BinaryIO, str], Documents]], ...] = (
-    (b"\x1f\x8b", _gzip),
-    (b"\x28\xb5\x2f\xfd", _zstd),
-    (b"PK\x03\x04", _zip),
-    (b"PAR1", _parquet),
+    (b"\x1f\x8b", _unpack_gzip),
+    (b"\x28\xb5\x2f\xfd", _unpack_zstd),
+    (b"PK\x03\x04", _unpack_zip),
+    (b"PAR1", _read_parquet),
 )
 
 
@@ -328,17 +328,17 @@ class _Chunks(io.RawIOBase):
         return count
 
 
-def _buffer(pieces: Iterator[bytes]) -> BinaryIO:
+def _buffer_pieces(pieces: Iterator[bytes]) -> BinaryIO:
     return io.BufferedReader(_Chunks(pieces), HEAD)
 
 
-def _chunks(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
+def _iterate_chunks(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
     yield head
     while piece := stream.read(HEAD):
         yield piece
 
 
-def _rejoin(head: bytes, stream: BinaryIO) -> BinaryIO:
+def _rejoin_head(head: bytes, stream: BinaryIO) -> BinaryIO:
     """A stream from its start again, after its head was read."""
     if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
         try:
@@ -347,10 +347,10 @@ def _rejoin(head: bytes, stream: BinaryIO) -> BinaryIO:
             pass
         else:
             return stream
-    return _buffer(_chunks(head, stream))
+    return _buffer_pieces(_iterate_chunks(head, stream))
 
 
-def _recode(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+def _recode_pieces(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     for piece in pieces:
         yield decoder.decode(piece).encode("utf-8", "replace")

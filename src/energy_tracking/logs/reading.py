@@ -99,7 +99,7 @@ class _Reading:
             for line, document in read_documents(path):
                 file.line = line
                 for call in entries.calls_in(document):
-                    admitted = self._admit(call, file, numbering)
+                    admitted = self._admit_call(call, file, numbering)
                     if admitted is not None:
                         yield admitted
         except UnreadableFileError as error:
@@ -109,7 +109,7 @@ class _Reading:
                 for call in row.finish(file):
                     call.format = row.name
                     report.formats[row.name] += 1
-                    admitted = self._admit(call, file, numbering)
+                    admitted = self._admit_call(call, file, numbering)
                     if admitted is not None:
                         yield admitted
         if not entries.recognised and file.line:
@@ -117,7 +117,9 @@ class _Reading:
             if self._strict:
                 file.leave_out(report.unrecognised[path])
 
-    def _admit(self, call: LoggedCall, file: LogFile, numbering: _Numbering) -> LoggedCall | None:
+    def _admit_call(
+        self, call: LoggedCall, file: LogFile, numbering: _Numbering
+    ) -> LoggedCall | None:
         """Take in a call that was read; returns one that is settled, or None."""
         counts = call.counts
         call.file, call.line = file.path, file.line
@@ -131,9 +133,9 @@ class _Reading:
         if call.identity is None or not _is_hashable(call.identity):
             call.identity = (numbering.number(call),)
         admitted = self._once.admit(call)
-        return None if admitted is None else self._count(admitted)
+        return None if admitted is None else self._count_reason(admitted)
 
-    def _count(self, call: LoggedCall) -> LoggedCall | None:
+    def _count_reason(self, call: LoggedCall) -> LoggedCall | None:
         """Count a settled call; None where the ledger has it already."""
         report = self._report
         if self._known and call.key in self._known:
@@ -150,7 +152,7 @@ class _Reading:
     def finish(self) -> Iterator[LoggedCall]:
         """Let the calls through that waited for a later copy."""
         for call in self._once.finish():
-            settled = self._count(call)
+            settled = self._count_reason(call)
             if settled is not None:
                 yield settled
 

@@ -187,7 +187,7 @@ class Body:
         if self._comments is not None:
             self._comments.feed(piece)
         if DECODED_EXTENSION not in self._extensions:
-            self._take(self._piece)
+            self._take_piece(self._piece)
             self._piece = piece
 
     def fail(self, error: BaseException) -> None:
@@ -198,14 +198,14 @@ class Body:
         """Pass what the body says to the call, unless the SDK has."""
         if DECODED_EXTENSION in self._extensions:
             return
-        self._take(self._piece)
+        self._take_piece(self._piece)
         self._piece = b""
         if self._events is not None:
             self._events.end()
         else:
             read_body(self._kept.take(), self._call)
 
-    def _take(self, piece: bytes) -> None:
+    def _take_piece(self, piece: bytes) -> None:
         if self._events is not None:
             self._events.feed(piece)
         else:
@@ -292,14 +292,14 @@ class _Comments:
             end = piece.find(b"\n", start + 1)
             if end < 0:
                 break
-            self._read(piece[start + 2 : end])
+            self._read_body(piece[start + 2 : end])
             start = piece.find(b"\n:", end)
         ended = piece.rfind(b"\n")
         if ended >= 0 or self._line is not None:
             line = piece[ended + 1 : ended + 1 + MAX_COMMENT_BYTES]
             self._line = line if not line or line.startswith(b":") else None
 
-    def _read(self, comment: bytes) -> None:
+    def _read_body(self, comment: bytes) -> None:
         start = comment.find(b"{")
         if start >= 0 and (b"joules" in comment or b"energy" in comment):
             with suppress(*_MISTAKES):

@@ -42,7 +42,7 @@ from energy_tracking.openai_client.usage_hosts import (
 from energy_tracking.tracker import Tracker
 from energy_tracking.usage.endpoints import endpoint_of
 from energy_tracking.usage.measured_energy import (
-    has_refused_energy_header,
+    has_implausible_energy_header,
     may_measure,
     measured_energy_in_headers,
 )
@@ -99,7 +99,7 @@ class _RequestInFlight(Activity):
         self._is_bound = False
         self._is_streamed = False
         self._is_ended = False
-        self._refusal: EnergyBudgetExceeded | None = None
+        self._exceeded: EnergyBudgetExceeded | None = None
         self._span: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> _RequestInFlight:
@@ -110,8 +110,8 @@ class _RequestInFlight(Activity):
         """
         with self._tracker.boundary("openai.request"):
             self._start()
-        if self._refusal is not None:
-            raise self._refusal
+        if self._exceeded is not None:
+            raise self._exceeded
         # Also without a call: a request made inside another one is not part of that.
         _in_flight.enter(self)
         return self
@@ -192,8 +192,8 @@ class _RequestInFlight(Activity):
             measured = measured_energy_in_headers(headers)
             if measured is not None:
                 call.measured_energy_joules = measured
-            elif has_refused_energy_header(headers):
-                call.refused_energy = "energy header"
+            elif has_implausible_energy_header(headers):
+                call.implausible_energy = "energy header"
 
     def _start(self) -> None:
         args, kwargs = self.arguments
@@ -205,8 +205,8 @@ class _RequestInFlight(Activity):
             self.call = calls_by_response.fetched_by(target.path, server)
             self._is_fetch = self.call is not None
             return
-        self._refusal = self._tracker.over_budget()
-        if self._refusal is not None:
+        self._exceeded = self._tracker.over_budget()
+        if self._exceeded is not None:
             return
         body = _body_of(options)
         model = body.get("model")

@@ -63,7 +63,7 @@ class PrivateName:
         """State once that this version of the SDK does not have it."""
         if is_first(f"openai has no {self.name}"):
             warnings.warn(
-                f"openai {_version()} has no {self.owner}.{self.name}, so {self.without}; "
+                f"openai {_sdk_version()} has no {self.owner}.{self.name}, so {self.without}; "
                 "please report this version to the authors of energy_tracking",
                 EnergyTrackingWarning,
                 stacklevel=2,
@@ -144,7 +144,7 @@ def _is_of_sdk(module: object) -> bool:
     return str(module).partition(".")[0] == SDK
 
 
-def _version() -> str:
+def _sdk_version() -> str:
     return str(getattr(sys.modules.get(SDK), "VERSION", "?"))
 
 
@@ -213,7 +213,7 @@ def sdk_function(
     )
     for place in places:
         for function in place():
-            return function if keyword is None or _takes(function, keyword) else None
+            return function if keyword is None or _takes_argument(function, keyword) else None
     return None
 
 
@@ -221,25 +221,25 @@ def _line_of(function: FunctionType) -> int:
     return function.__code__.co_firstlineno
 
 
-def _takes(function: Callable[..., Any], keyword: str) -> bool:
+def _takes_argument(function: Callable[..., Any], keyword: str) -> bool:
     return keyword in inspect.signature(function).parameters
 
 
 def layers_of(method: object) -> Iterator[Any]:
     """A method and every function that it wraps or holds, outermost first."""
-    return _follow(method, _layers_below)
+    return _follow_from(method, _layers_below)
 
 
 def held_by(method: object) -> Iterator[Any]:
     """A method, and what it may call: the nearest of what is held or named in its code."""
-    return _follow(method, _values_of)
+    return _follow_from(method, _values_of)
 
 
 MAX_FOLLOWED = 1000
 """How many objects are looked at from a method on [1]."""
 
 
-def _follow(start: object, step: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
+def _follow_from(start: object, step: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
     """An object and those that are reached from it, nearest first.
 
     Args:
@@ -293,7 +293,7 @@ def _cells_of(function: FunctionType) -> Iterator[Any]:
 
 def _codes_of(function: FunctionType) -> Iterator[CodeType]:
     """The code of a function, and of those inside of it."""
-    return _follow(
+    return _follow_from(
         function.__code__,
         lambda code: (inner for inner in code.co_consts if isinstance(inner, CodeType)),
     )
@@ -348,7 +348,7 @@ def leaves_failed_streams_open() -> bool:
     """Whether a stream whose server sent an error is closed by nobody but its user."""
     # Found by running 1.66 and 3.57; the versions between close theirs at the latest when they
     # are collected.
-    return _version() < "3"
+    return _sdk_version() < "3"
 
 
 def is_error_sent_by_server(error: BaseException) -> bool:
@@ -369,7 +369,7 @@ def socket_methods(manager: type) -> tuple[str, ...]:
     """
     if OPEN_SOCKET.name in vars(manager):
         return (OPEN_SOCKET.name,)
-    if _takes(manager, "on_reconnecting"):
+    if _takes_argument(manager, "on_reconnecting"):
         OPEN_SOCKET.report_missing()
     return tuple(name for name in ("__enter__", "__aenter__", "enter") if name in vars(manager))
 
@@ -391,6 +391,6 @@ def client_and_model_of(manager: Any) -> tuple[Any, Any]:
     if SOCKET_CLIENT.name not in private:
         SOCKET_CLIENT.report_missing()
     # Not every kind of connection is opened for a model.
-    if SOCKET_MODEL.name not in private and _takes(type(manager), "model"):
+    if SOCKET_MODEL.name not in private and _takes_argument(type(manager), "model"):
         SOCKET_MODEL.report_missing()
     return private.get(SOCKET_CLIENT.name), private.get(SOCKET_MODEL.name)

@@ -81,7 +81,7 @@ def _wrap_managers(module: ModuleType) -> None:
         operation = MODULES[module.__name__]
         if hasattr(opened, "__await__"):
             return _follow_async(manager, operation, opened)
-        return _follow(manager, operation, opened, is_async=False)
+        return _follow_connection(manager, operation, opened, is_async=False)
 
     for name, manager in list(vars(module).items()):
         if name.endswith("ConnectionManager") and isinstance(manager, type):
@@ -91,10 +91,10 @@ def _wrap_managers(module: ModuleType) -> None:
 
 
 async def _follow_async(manager: Any, operation: str | None, opening: Any) -> Any:
-    return _follow(manager, operation, await opening, is_async=True)
+    return _follow_connection(manager, operation, await opening, is_async=True)
 
 
-def _follow(manager: Any, operation: str | None, opened: Any, *, is_async: bool) -> Any:
+def _follow_connection(manager: Any, operation: str | None, opened: Any, *, is_async: bool) -> Any:
     """Follow what a manager has opened, a socket or a connection over one; returns it."""
     client, model = sdk.client_and_model_of(manager)
     tracker = tracker_of(client)
@@ -106,15 +106,15 @@ def _follow(manager: Any, operation: str | None, opened: Any, *, is_async: bool)
             calls = _SocketCalls(tracker, client, model)
             if operation is not None:
                 calls.begin_whole(operation)
-            _watch(socket, "send", calls.sending, calls.sent, is_async)
-            _watch(socket, "recv", _pass_by, calls.received, is_async)
-            _watch(socket, "close", _pass_by, calls.closed, is_async)
+            _watch_methods(socket, "send", calls.sending, calls.sent, is_async)
+            _watch_methods(socket, "recv", _pass_by, calls.received, is_async)
+            _watch_methods(socket, "close", _pass_by, calls.closed, is_async)
             finaliser = weakref.finalize(socket, _end_later, calls)
             finaliser.atexit = False
     return opened
 
 
-def _watch(
+def _watch_methods(
     socket: Any,
     name: str,
     before: Callable[..., Call | None],
@@ -210,16 +210,16 @@ class _SocketCalls:
             EnergyBudgetExceeded: It asks for a response, and a budget allows no more.
         """
         event: Mapping[str, Any] = {}
-        refusal = None
+        exceeded = None
         with self._boundary:
             event = _event_in(message, ASKS)
             tracker = tracker_of(self._client)
             if event.get("type") == ASKS and tracker is not None:
-                refusal = tracker.over_budget()
+                exceeded = tracker.over_budget()
         if event.get("type") != ASKS:
             return None
-        if refusal is not None:
-            raise refusal
+        if exceeded is not None:
+            raise exceeded
         with self._boundary:
             body = mapping_of(event.get("response")) or event
             call = self._start("chat", text_of(body.get("model")) or self._model, body)
@@ -234,7 +234,7 @@ class _SocketCalls:
         """A message was sent, or could not be."""
         with self._boundary:
             if call is not None and error is not None:
-                self._forget(call)
+                self._forget_response(call)
                 call.close(error)
             if _is_closed(error):
                 self.end(error)
@@ -272,10 +272,10 @@ class _SocketCalls:
         calls = [*(call for *_, call in self._asked), *self._begun.values()]
         if len(calls) > MAX_OPEN:
             oldest = min(calls, key=lambda call: call.started_at)
-            self._forget(oldest)
+            self._forget_response(oldest)
             oldest.close()
 
-    def _forget(self, call: Call) -> None:
+    def _forget_response(self, call: Call) -> None:
         """Take a call out of those that are open."""
         # In place: another thread may be adding to them.
         for asked in list(self._asked):
@@ -313,7 +313,7 @@ class _SocketCalls:
         elif kind == TRANSCRIBED:
             self._record_transcription(event)
         elif kind == "error":
-            self._close_refused(event)
+            self._close_failed(event)
         elif kind.startswith("response."):
             self._observe_response(kind, event)
 
@@ -338,13 +338,13 @@ class _SocketCalls:
             call.observe(event)
             call.close()
 
-    def _close_refused(self, event: Mapping[str, Any]) -> None:
+    def _close_failed(self, event: Mapping[str, Any]) -> None:
         """A message was in error: of ours, the one it names, else the next in line."""
         cause = (mapping_of(event.get("error")) or event).get("event_id")
         for asked in self._asked:
             lane, event_id, call = asked
             if event.get("stream_id") in (None, lane) and cause in (None, event_id):
-                self._forget(call)
+                self._forget_response(call)
                 call.error_type = error_code_in(event)
                 call.close()
                 return
@@ -366,7 +366,7 @@ class _SocketCalls:
             return
         call.observe(event)
         if kind in ENDS:
-            self._forget(call)
+            self._forget_response(call)
             call.close()
 
     def _begin_next(self, lane: str | None) -> Call | None:

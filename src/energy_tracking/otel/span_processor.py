@@ -114,11 +114,11 @@ class SpanEnricher:
         elif facts is None or watched.in_request:
             return
         elif not (_is_counted(span, facts) or watched.has_counted_call):
-            self._count(span, facts, watched)
+            self._count_span(span, facts, watched)
         # Also where it was covered: the spans around it describe the same call.
         watched.mark_counted()
 
-    def _count(self, span: Any, facts: SpanFacts, watched: _Watched) -> None:
+    def _count_span(self, span: Any, facts: SpanFacts, watched: _Watched) -> None:
         call = self.tracker.start(
             operation=facts.operation,
             provider=facts.provider or "unknown",
@@ -173,9 +173,9 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
         """
         if self.enabled:
             with self.tracker.boundary("span_processor.start"):
-                self._watch(span)
+                self._watch_span(span)
 
-    def _watch(self, span: Any) -> None:
+    def _watch_span(self, span: Any) -> None:
         # Private to the SDK: its processors are not given their provider.
         pipeline = getattr(span, "_span_processor", None)
         if pipeline is not None and pipeline not in self._pipelines:

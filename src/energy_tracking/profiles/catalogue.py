@@ -173,13 +173,13 @@ class Catalogue:
         Names that led to the profile replaced lead to the new one; so do those that led to
         a profile whose name is one of its aliases.
         """
-        self._register(profile)
+        self._register_profile(profile)
 
     def register_gpu(self, profile: GpuProfile) -> None:
         """Add a GPU profile, in place of one with the same name; aliases as for models."""
-        self._register(profile)
+        self._register_profile(profile)
 
-    def _register(self, profile: Profile) -> None:
+    def _register_profile(self, profile: Profile) -> None:
         with _registering:
             self._own = (*self._own, profile)
             self._put_profiles((profile,))
@@ -291,7 +291,7 @@ class Catalogue:
                 return None if mapped is None else ModelMatch(mapped, "mapping")
         found = self._resolved.get(name, _UNSEEN)
         if found is _UNSEEN:
-            found = self._resolve(name)
+            found = self._resolve_name(name)
         if isinstance(found, ModelMatch):
             return found
         if default is None or (found is not None and not found.is_text_model):
@@ -303,7 +303,7 @@ class Catalogue:
         """Why a known model name has no profile, None if it has or is not known."""
         found = self._resolved.get(name, _UNSEEN)
         if found is _UNSEEN:
-            found = self._resolve(name)
+            found = self._resolve_name(name)
         return found.reason if isinstance(found, NoProfile) else None
 
     def check_mapping(self, mapping: Mapping[str, str]) -> dict[str, str]:
@@ -330,7 +330,7 @@ class Catalogue:
     def _find_model(self, folded: str) -> ModelProfile | None:
         return _find_profile(self._models, self._model_aliases, folded)
 
-    def _resolve(self, name: str | None) -> ModelMatch | NoProfile | None:
+    def _resolve_name(self, name: str | None) -> ModelMatch | NoProfile | None:
         """What the rules say of a name, kept for the next time."""
         # Taken first: if a registration comes between, the answer goes to the old one.
         resolved = self._resolved

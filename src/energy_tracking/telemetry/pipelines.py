@@ -63,7 +63,10 @@ class Pipeline:
     @property
     def is_live(self) -> bool:
         """Whether our spans go anywhere: the tracer is not OpenTelemetry's that does nothing."""
-        return bool(_parts_of(self._tracer)) or _package_of(_real(self._tracer)) != "opentelemetry"
+        return (
+            bool(_parts_of(self._tracer))
+            or _package_of(_unwrap_proxy(self._tracer)) != "opentelemetry"
+        )
 
     @property
     def processors(self) -> list[Any]:
@@ -85,8 +88,8 @@ class Pipeline:
         if ours or theirs:
             return not ours.keys().isdisjoint(theirs)
         # Not of OpenTelemetry's SDK, such as ddtrace's: all of a package go to one place.
-        package = _package_of(_real(self._tracer))
-        return package == _package_of(_real(other)) and package != "opentelemetry"
+        package = _package_of(_unwrap_proxy(self._tracer))
+        return package == _package_of(_unwrap_proxy(other)) and package != "opentelemetry"
 
     def reported_by(self, wrappers: Iterable[object]) -> Reported:
         """Whether the wrappers around a method report its calls.
@@ -104,13 +107,13 @@ class Pipeline:
             if theirs:
                 anywhere = True
                 here = here or any(self.is_shared_with(each) for each in theirs)
-            elif module.startswith(UNSEEN) or package in self._packages():
+            elif module.startswith(UNSEEN) or package in self._packages_of():
                 anywhere = here = True
         return Reported(anywhere, here)
 
-    def _packages(self) -> set[str]:
+    def _packages_of(self) -> set[str]:
         """The packages whose tracer, processors or exporters our spans go through."""
-        parts = [_real(self._tracer), *_parts_of(self._tracer).values()]
+        parts = [_unwrap_proxy(self._tracer), *_parts_of(self._tracer).values()]
         return {_package_of(part) for part in parts} - {"opentelemetry", "energy_tracking"}
 
     def _tracers_in(self, wrapper: object) -> list[object]:
@@ -122,7 +125,7 @@ class Pipeline:
             return _tracers_in(wrapper)
 
 
-def _real(tracer: Any) -> Any:
+def _unwrap_proxy(tracer: Any) -> Any:
     """The tracer that one of the API stands for until a global provider is set."""
     return getattr(tracer, "_tracer", tracer) if _package_of(tracer) == "opentelemetry" else tracer
 
@@ -130,7 +133,7 @@ def _real(tracer: Any) -> Any:
 def _parts_of(tracer: object) -> dict[int, Any]:
     """Processors and exporters behind a tracer or span, by identity."""
     found: dict[int, Any] = {}
-    ahead = [_real(tracer)]
+    ahead = [_unwrap_proxy(tracer)]
     while ahead and len(found) < MAX_OBJECTS:
         for name, value in _variables_of(ahead.pop(0)).items():
             if name in ("tracer", "span"):

@@ -233,7 +233,7 @@ class Telemetry:
         theirs = _is_llm_span(current)
         # Who has a span for the call suppresses others to be the only one with a span, not
         # to be without its energy.
-        if _suppressed() and not theirs:
+        if _is_suppressed() and not theirs:
             return None
         if theirs and not reported_here:
             # Where our own spans go nowhere, theirs is all there is.
@@ -241,7 +241,7 @@ class Telemetry:
             reported_here = pipeline.is_shared_with(current) or not pipeline.is_live
         # Another call's energy may be on theirs, or will be. Added up there, neither could be
         # separated again; on a span of its own, a sum over spans is still right.
-        adds = theirs and self._spans in ("auto", "annotate") and _claim(current)
+        adds = theirs and self._spans in ("auto", "annotate") and _claim_span(current)
         if adds and (reported_here or self._spans == "annotate"):
             return CallSpan(self, current, own=False, alone=False)
         if theirs and self._spans in ("auto", "annotate"):
@@ -281,7 +281,7 @@ class Telemetry:
 
     def start_function(self, name: str) -> FunctionSpan:
         """Open the span of a decorated function."""
-        own = self._spans in ("auto", "own") and not _suppressed()
+        own = self._spans in ("auto", "own") and not _is_suppressed()
         span = self._tracer.start_span(name) if own else INVALID_SPAN
         return FunctionSpan(span, self._placer)
 
@@ -387,7 +387,7 @@ def _name(request: CallRequest) -> str:
     return f"{request.operation} {request.model}" if request.model else request.operation
 
 
-def _claim(span: Span) -> bool:
+def _claim_span(span: Span) -> bool:
     """Take another instrumentation's span for one call; False where another call has it."""
     mark = object()
     try:
@@ -404,7 +404,7 @@ def scope_of(span: Any) -> str:
     return str(getattr(scope, "name", ""))
 
 
-def _suppressed() -> bool:
+def _is_suppressed() -> bool:
     return any(otel_context.get_value(key) for key in _SUPPRESSION_KEYS)
 
 

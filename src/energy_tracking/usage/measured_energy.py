@@ -82,7 +82,7 @@ def joules_from(value: object, unit_joules: float = 1.0) -> float | None:
     return joules if 0 <= joules <= MAX_MEASURED else None
 
 
-def tells_energy(data: Mapping[str, Any]) -> bool:
+def may_hold_energy(data: Mapping[str, Any]) -> bool:
     """Whether a body or event may report an energy although it reports no usage."""
     return "response" in data or not _ENERGY_NAMES.isdisjoint(data)
 
@@ -96,7 +96,7 @@ def measured_energy_in(data: Mapping[str, Any]) -> float | None:
     return next(filter(None, amounts), None)
 
 
-def refused_energy_in(data: Mapping[str, Any]) -> str | None:
+def implausible_energy_in(data: Mapping[str, Any]) -> str | None:
     """The name of an energy that cannot be that of the request, or None."""
     return next(
         (
@@ -140,7 +140,7 @@ def measured_energy_in_headers(headers: Iterable[tuple[bytes, bytes]]) -> float 
     return max(amounts, default=None)
 
 
-def has_refused_energy_header(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def has_implausible_energy_header(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a header is named as the energy of the request and its value cannot be one."""
     return any(joules is None for _, joules in _read_energy_headers(headers))
 

@@ -40,7 +40,7 @@ def text_of(value: object) -> str | None:
     # Not `str(value)`, which a subclass may have changed.
     text = str.__str__(value).strip()
     if len(text) > MAX_CHARACTERS:
-        text = _clip(text)
+        text = _clip_text(text)
     if not text.isprintable():
         text = "".join(each if each.isprintable() else REPLACEMENT for each in text)
     return text or None
@@ -51,7 +51,7 @@ def is_unique_id(response_id: str | None) -> bool:
     return response_id is not None and len(response_id) >= UNIQUE_ID_LENGTH
 
 
-def _clip(text: str) -> str:
+def _clip_text(text: str) -> str:
     from hashlib import blake2b  # rarely needed, and not light
 
     whole = text.encode("utf-8", "surrogatepass")

@@ -140,20 +140,20 @@ def stands_for_a_call(attributes: Attributes) -> bool:
     """Whether an open span, whose tokens are not known yet, stands for one LLM call."""
     says_its_kind = any(attributes.get(name) is not None for name, _ in CALL_KINDS)
     is_about_genai = says_its_kind or any(name in attributes for name in SYSTEMS)
-    return is_about_genai and _operation(attributes) is not None
+    return is_about_genai and _operation_of(attributes) is not None
 
 
 def span_facts(attributes: Attributes) -> SpanFacts | None:
     """The call a span stands for; None where it stands for none, or has no tokens."""
     if not any(name in attributes for name in COUNTS):
         return None
-    operation = _operation(attributes)
+    operation = _operation_of(attributes)
     if operation is None:
         return None
-    usage = _usage(attributes, operation)
+    usage = _usage_in(attributes, operation)
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
-    facts = {name: _first(attributes, names) for name, names in FACT_ATTRIBUTES.items()}
+    facts = {name: _first_of(attributes, names) for name, names in FACT_ATTRIBUTES.items()}
     texts = {name: text_of(value) for name, value in facts.items()}
     if texts["response_id"] is None:
         body_id = _BODY_ID.match(str(attributes.get(RESPONSE_BODY, ""))[:200])
@@ -161,7 +161,7 @@ def span_facts(attributes: Attributes) -> SpanFacts | None:
     return SpanFacts(operation, usage, **texts)
 
 
-def _operation(attributes: Attributes) -> str | None:
+def _operation_of(attributes: Attributes) -> str | None:
     """The operation of the call a span stands for; None where it stands for none."""
     for name, operations in CALL_KINDS:
         value = attributes.get(name)
@@ -170,7 +170,7 @@ def _operation(attributes: Attributes) -> str | None:
     return "chat"
 
 
-def _usage(attributes: Attributes, operation: str) -> TokenUsage | None:
+def _usage_in(attributes: Attributes, operation: str) -> TokenUsage | None:
     raw = attributes.get(RAW_USAGE)
     if isinstance(raw, str):
         try:
@@ -179,11 +179,11 @@ def _usage(attributes: Attributes, operation: str) -> TokenUsage | None:
             usage = None
         if usage is not None:
             return usage
-    counts = {name: _first(attributes, names) for name, names in USAGE_ATTRIBUTES.items()}
+    counts = {name: _first_of(attributes, names) for name, names in USAGE_ATTRIBUTES.items()}
     if operation == "embeddings" and counts["output_tokens"] is None:
         counts["output_tokens"] = 0
     return read_usage({name: count for name, count in counts.items() if count is not None})
 
 
-def _first(attributes: Attributes, names: tuple[str, ...]) -> Any:
+def _first_of(attributes: Attributes, names: tuple[str, ...]) -> Any:
     return next((attributes[name] for name in names if attributes.get(name) is not None), None)

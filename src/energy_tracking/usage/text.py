@@ -176,7 +176,7 @@ def _text_characters(value: object) -> int:
     """Characters of a text, or of the parts that one is given in."""
     if isinstance(value, str):
         return len(value)
-    return _characters(value, OUTPUT_KEYS) if value else 0
+    return _count_characters(value, OUTPUT_KEYS) if value else 0
 
 
 def _calls_tokens(calls: object, choice: object, named: set[object] | None) -> float:
@@ -218,16 +218,16 @@ def _is_new(name: str, place: object, choice: object, named: set[object] | None)
 
 
 def _item_tokens(item: object) -> float:
-    return _call_overhead(item) + tokens_in(_characters(item, OUTPUT_KEYS))
+    return _call_overhead(item) + tokens_in(_count_characters(item, OUTPUT_KEYS))
 
 
 def _streamed_item_tokens(event: str, item: Mapping[str, Any]) -> float:
     """What an event says of an item that deltas do not."""
     if event == "response.output_item.added":
-        return _call_overhead(item) + tokens_in(_characters(item.get("name"), OUTPUT_KEYS))
+        return _call_overhead(item) + tokens_in(_count_characters(item.get("name"), OUTPUT_KEYS))
     if event == "response.output_item.done" and str(item.get("type")) not in STREAMED_ITEMS:
         unnamed = {key: value for key, value in item.items() if key != "name"}
-        return tokens_in(_characters(unnamed, OUTPUT_KEYS))
+        return tokens_in(_count_characters(unnamed, OUTPUT_KEYS))
     return 0
 
 
@@ -247,7 +247,7 @@ def _pop_parts(stack: list[Any]) -> Iterator[Any]:
         yield stack.pop()
 
 
-def _characters(value: object, keys: frozenset[str]) -> int:
+def _count_characters(value: object, keys: frozenset[str]) -> int:
     """Characters of the strings below a value, descending only into the given keys."""
     characters = 0
     stack = [value]
@@ -409,7 +409,7 @@ def _function_tokens(tool: Mapping[Any, Any]) -> float:
     function = tool.get("function") or tool.get("custom") or tool
     if not isinstance(function, Mapping):
         return 0
-    tokens = TOKENS_PER_FUNCTION + tokens_in(_length(function, "name", "description"))
+    tokens = TOKENS_PER_FUNCTION + tokens_in(_length_of(function, "name", "description"))
     grammar = function.get("format")
     if isinstance(grammar, Mapping):
         tokens += tokens_in(_json_characters(grammar))
@@ -432,12 +432,12 @@ def _schema_tokens(schema: object) -> float:
                     tokens += tokens_in(names)
                     stack.extend(properties.values())
             if part is not schema:
-                tokens += tokens_in(_length(part, "type", "title", "description"))
+                tokens += tokens_in(_length_of(part, "type", "title", "description"))
             tokens += tokens_in(_json_characters(part.get("const")))
             choices = part.get("enum")
             if isinstance(choices, list) and choices:
                 tokens += TOKENS_PER_ENUM + TOKENS_PER_CHOICE * len(choices)
-                tokens += tokens_in(_characters(choices, frozenset()))
+                tokens += tokens_in(_count_characters(choices, frozenset()))
             stack.extend(below for key, below in part.items() if key in _SUBSCHEMA_KEYS)
             for key in ("$defs", "definitions"):
                 if isinstance(part.get(key), Mapping):
@@ -451,9 +451,9 @@ def _count_format(holder: object, counted: PromptTokens) -> None:
         inner = holder.get(key) if isinstance(holder, Mapping) else None
         holder = inner if isinstance(inner, Mapping) else holder
     if isinstance(holder, Mapping) and isinstance(holder.get("schema"), Mapping):
-        characters = _json_characters(holder["schema"]) + _length(holder, "name", "description")
+        characters = _json_characters(holder["schema"]) + _length_of(holder, "name", "description")
         counted.text_tokens += tokens_in(characters)
 
 
-def _length(holder: Mapping[Any, Any], *names: str) -> int:
+def _length_of(holder: Mapping[Any, Any], *names: str) -> int:
     return sum(len(text) for name in names if isinstance(text := holder.get(name), str))

@@ -28,16 +28,16 @@ def _read_aider(document: Document, file: LogFile) -> list[LoggedCall] | None:
         memory["model"] = named["model"]
     elif counts := _AIDER_TOKENS.match(line):
         usage = usage_of(
-            _rounded(counts["sent"]),
-            _rounded(counts["received"]),
-            cached=_rounded(counts["cached"]),
-            written=_rounded(counts["written"]),
+            _parse_rounded(counts["sent"]),
+            _parse_rounded(counts["received"]),
+            cached=_parse_rounded(counts["cached"]),
+            written=_parse_rounded(counts["written"]),
         )
         return [LoggedCall(model=memory.get("model"), counts=usage, time=memory.get("time"))]
     return []
 
 
-def _rounded(number: str | None) -> int | None:
+def _parse_rounded(number: str | None) -> int | None:
     if number is None:
         return None
     unit = {"k": 1e3, "M": 1e6}.get(number[-1], 1.0)

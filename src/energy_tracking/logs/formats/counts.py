@@ -52,9 +52,9 @@ def plain_counts(raw: dict[str, Any]) -> PlainCounts | None:
         inputs, total = raw.get("prompt_tokens"), raw.get("total_tokens")
         if not _ODD_CHAT.isdisjoint(raw):
             return None
-        cached = _only(raw.get("prompt_tokens_details"), "cached_tokens")
-        reasoning = _only(raw.get("completion_tokens_details"), "reasoning_tokens")
-        return _checked(inputs, outputs, cached, 0, reasoning, total, "openai-chat")
+        cached = _only_count(raw.get("prompt_tokens_details"), "cached_tokens")
+        reasoning = _only_count(raw.get("completion_tokens_details"), "reasoning_tokens")
+        return _check_counts(inputs, outputs, cached, 0, reasoning, total, "openai-chat")
     if "cache_read_input_tokens" in raw or "cache_creation_input_tokens" in raw:
         inputs, outputs = raw.get("input_tokens"), raw.get("output_tokens")
         cached, written = (
@@ -67,13 +67,13 @@ def plain_counts(raw: dict[str, Any]) -> PlainCounts | None:
             return None
         if min(inputs, cached, written) < 0:
             return None
-        return _checked(
+        return _check_counts(
             inputs + cached + written, outputs, cached, written, None, None, "anthropic"
         )
     return None
 
 
-def _only(details: object, name: str) -> int | None:
+def _only_count(details: object, name: str) -> int | None:
     """A count among details, where no other is above 0; -1 where one is."""
     if details is None:
         return None
@@ -85,7 +85,7 @@ def _only(details: object, name: str) -> int | None:
     return details.get(name)
 
 
-def _checked(
+def _check_counts(
     inputs: Any, outputs: Any, cached: Any, written: int, reasoning: Any, total: Any, dialect: str
 ) -> PlainCounts | None:
     if cached is None:
@@ -142,7 +142,9 @@ def usage_of(
         return None
     if type(input_tokens) is type(output_tokens) is int and total is None:
         plain = (
-            _checked(input_tokens, output_tokens, cached, written or 0, reasoning, None, "flat")
+            _check_counts(
+                input_tokens, output_tokens, cached, written or 0, reasoning, None, "flat"
+            )
             if written is None or type(written) is int
             else None
         )

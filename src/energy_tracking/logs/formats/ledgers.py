@@ -24,7 +24,7 @@ def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | N
         operation=text(request.get("operation")) or "chat",
         model=text(document.get("response_model")) or text(request.get("model")),
         response_id=text(document.get("response_id")),
-        counts=_usage(named) if isinstance(named, dict) else None,
+        counts=_read_usage(named) if isinstance(named, dict) else None,
         measured_energy_joules=joules_from(document.get("measured_energy_joules")),
         error_type=text(document.get("error_type")),
         time=time_of(document.get("timestamp")),
@@ -41,7 +41,7 @@ def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | N
     return [identify(call, at(document, "pid"), created=document.get("timestamp"))]
 
 
-def _usage(named: dict[str, Any]) -> TokenUsage:
+def _read_usage(named: dict[str, Any]) -> TokenUsage:
     counts = {name: named[name] for name in _COUNTS if type(named.get(name)) is int}
     return TokenUsage(**counts, dialect=str(named.get("dialect", "")))
 

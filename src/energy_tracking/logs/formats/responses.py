@@ -129,16 +129,16 @@ def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
         measured = measured_energy_in(body)
     return LoggedCall(
         provider=provider,
-        operation=_operation(body),
+        operation=_operation_of(body),
         model=text(body.get("model") or body.get("modelVersion") or body.get("model_version")),
         response_id=text(body.get("id") or body.get("responseId") or body.get("response_id")),
         counts=usage_in_body(body),
         measured_energy_joules=measured,
-        time=time_of(created_in(body)),
+        time=time_of(stated_time_in(body)),
     )
 
 
-def created_in(body: Document) -> Any:
+def stated_time_in(body: Document) -> Any:
     """When a response was made, as the server wrote it."""
     return (
         body.get("completed_at")
@@ -148,7 +148,7 @@ def created_in(body: Document) -> Any:
     )
 
 
-def _operation(body: Document) -> str:
+def _operation_of(body: Document) -> str:
     named = body.get("object")
     if named == "chat.completion":
         return "chat"
@@ -196,10 +196,10 @@ class ResponseAt:
 
     def __call__(self, document: Document, file: LogFile) -> list[LoggedCall] | None:
         """Read one document."""
-        body = _follow(document, self.body)
+        body = _follow_path(document, self.body)
         error_type = None
         for path in self.errors:
-            error = _follow(document, path)
+            error = _follow_path(document, path)
             if error is not None:
                 error_type = error_name(error)
                 if error_type is not None:
@@ -217,18 +217,18 @@ class ResponseAt:
         elif self.provider == "openai":
             call.provider = _provider_by_body(body)
         if call.time is None:
-            call.time = _first(document, self.times, time_of)
+            call.time = _first_found(document, self.times, time_of)
         if call.model is None:
-            call.model = _first(document, self.models, text)
+            call.model = _first_found(document, self.models, text)
         if is_unique_id(call.response_id):
             call.identity, call.grows = (call.response_id,), True
         else:
-            ids = [_follow(document, path) for path in self.ids]
-            identify(call, *ids, created=created_in(body))
+            ids = [_follow_path(document, path) for path in self.ids]
+            identify(call, *ids, created=stated_time_in(body))
         return [call]
 
 
-def _follow(document: Document, path: Path) -> Any:
+def _follow_path(document: Document, path: Path) -> Any:
     """What lies at the end of a path of keys; None where it breaks off."""
     found: Any = document
     for key in path:
@@ -238,10 +238,12 @@ def _follow(document: Document, path: Path) -> Any:
     return found
 
 
-def _first(document: Document, paths: tuple[Path, ...], read: Callable[[object], T]) -> T | None:
+def _first_found(
+    document: Document, paths: tuple[Path, ...], read: Callable[[object], T]
+) -> T | None:
     """The first of several places where there is something to read."""
     for path in paths:
-        found = read(_follow(document, path))
+        found = read(_follow_path(document, path))
         if found is not None:
             return found
     return None

@@ -60,13 +60,15 @@ def _otlp_span(span: Document) -> _Span:
         span_id=text(span.get("spanId") or span.get("span_id")),
         trace_id=text(span.get("traceId") or span.get("trace_id")),
         parent_id=text(span.get("parentSpanId") or span.get("parent_span_id")),
-        ended=_nanoseconds(span.get("endTimeUnixNano") or span.get("end_time_unix_nano")),
-        started=_nanoseconds(span.get("startTimeUnixNano") or span.get("start_time_unix_nano")),
-        attributes=_attributes(span.get("attributes")),
+        ended=_parse_nanoseconds(span.get("endTimeUnixNano") or span.get("end_time_unix_nano")),
+        started=_parse_nanoseconds(
+            span.get("startTimeUnixNano") or span.get("start_time_unix_nano")
+        ),
+        attributes=_attributes_of(span.get("attributes")),
     )
 
 
-def _nanoseconds(value: object) -> int:
+def _parse_nanoseconds(value: object) -> int:
     """A time in OTLP's JSON, where it is a text [ns]; 0 where it is none."""
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]
@@ -74,33 +76,35 @@ def _nanoseconds(value: object) -> int:
         return 0
 
 
-def _attributes(listed: object) -> Mapping[str, Any]:
+def _attributes_of(listed: object) -> Mapping[str, Any]:
     """Attributes by name, out of OTLP's list or an object, nested or not."""
     if isinstance(listed, dict):
-        return dict(_flat(listed, ""))
-    return {str(entry.get("key")): _plain(entry.get("value")) for entry in mappings(listed)}
+        return dict(_flatten(listed, ""))
+    return {str(entry.get("key")): _value_of(entry.get("value")) for entry in mappings(listed)}
 
 
-def _flat(attributes: Mapping[str, Any], prefix: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _flatten(
+    attributes: Mapping[str, Any], prefix: str, depth: int = 0
+) -> Iterator[tuple[str, Any]]:
     for name, value in attributes.items():
         if isinstance(value, dict) and depth < 8:
-            yield from _flat(value, f"{prefix}{name}.", depth + 1)
+            yield from _flatten(value, f"{prefix}{name}.", depth + 1)
         else:
             yield prefix + str(name), value
 
 
-def _plain(value: object) -> Any:
+def _value_of(value: object) -> Any:
     if not isinstance(value, dict):
         return value
     for kind, plain in value.items():
         if kind in ("intValue", "int_value"):
-            return _whole(plain)
+            return _whole_number(plain)
         if kind.startswith(("string", "double", "bool")):
             return plain
     return None
 
 
-def _whole(value: object) -> Any:
+def _whole_number(value: object) -> Any:
     """An integer of OTLP's, which JSON has as text."""
     try:
         return int(value)  # type: ignore[call-overload]
@@ -113,7 +117,7 @@ def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     context = document.get("context")
     if not isinstance(context, dict):
         return None
-    attributes = dict(_attributes(document.get("attributes")))
+    attributes = dict(_attributes_of(document.get("attributes")))
     if isinstance(document.get("span_kind"), str):
         attributes.setdefault("openinference.span.kind", document["span_kind"])
     span = _Span(

@@ -95,13 +95,13 @@ def _read_given(row: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row whose columns the caller has named."""
     if not file.columns:
         return None
-    read = {what: _value(row, name) for what, name in file.columns.items()}
+    read = {what: _value_of(row, name) for what, name in file.columns.items()}
     if read.get("input") is None and read.get("output") is None:
         return None
     return _calls_of(read)
 
 
-def _value(row: Document, name: str) -> Any:
+def _value_of(row: Document, name: str) -> Any:
     return row[name] if name in row else at(row, *name.split("."))
 
 
@@ -130,7 +130,7 @@ def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
         provider=provider_named(read.get("provider")),
         model=text(read.get("model")),
         response_id=text(read.get("id")),
-        counts=_usage(read, inputs or 0, outputs or 0, is_sum=requests != 1),
+        counts=_read_usage(read, inputs or 0, outputs or 0, is_sum=requests != 1),
         time=time_of(read.get("time")),
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
@@ -141,7 +141,7 @@ def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
     return [identify(call, created=read.get("time"))]
 
 
-def _usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> Counts | None:
+def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> Counts | None:
     cached, written = whole(read.get("cached")), whole(read.get("cache_write"))
     beside = whole(read.get("cache_read"))
     if beside is not None:
