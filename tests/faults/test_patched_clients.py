@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import partialmethod
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from unittest import mock
 
 import openai
 import pytest
+import wrapt
 from openai._base_client import AsyncAPIClient, SyncAPIClient
 
 from calls import SHAPES, Shape, attribute
@@ -252,8 +254,8 @@ async def test_a_client_whose_resources_are_mocked_runs_nothing(
 
 @pytest.mark.parametrize(
     "client",
-    [mock.MagicMock(), mock.create_autospec(openai.OpenAI, instance=True)],
-    ids=["mock", "with the spec of a client"],
+    [mock.MagicMock(), mock.create_autospec(openai.OpenAI, instance=True), mock.sentinel.client],
+    ids=["mock", "with the spec of a client", "sentinel"],
 )
 def test_a_mock_of_a_client_is_passed_through_with_one_debug_line(
     client: Any, watch: Watch, caplog: pytest.LogCaptureFixture
@@ -263,40 +265,177 @@ def test_a_mock_of_a_client_is_passed_through_with_one_debug_line(
     assert [(line.levelname, line.message) for line in caplog.records] == [
         ("DEBUG", "a mock of a client is not tracked: it runs no model")
     ]
-    client.get("/models", cast_to=object)
     assert unwrap_openai(client) is client
     assert watch.records == []
+
+
+def done(**request: Any) -> str:
+    return "done"
 
 
 class FakeClient:
     """What tests write in place of a client."""
 
     def __init__(self) -> None:
-        self.chat = SimpleNamespace(completions=SimpleNamespace(create=lambda **_: "done"))
+        self.chat = SimpleNamespace(completions=SimpleNamespace(create=done))
+
+
+class FakeClientOfSlots:
+    """The same, in a class that takes no further attributes."""
+
+    __slots__ = ("responses",)
+
+    def __init__(self) -> None:
+        self.responses = SimpleNamespace(parse=done)
+
+
+EMBEDDINGS = SimpleNamespace(create=done)
 
 
 @pytest.mark.parametrize(
     "fake",
-    [FakeClient(), SimpleNamespace(responses=SimpleNamespace(create=lambda: "done"))],
-    ids=["class", "namespace"],
+    [
+        FakeClient(),
+        FakeClientOfSlots(),
+        SimpleNamespace(responses=SimpleNamespace(create=done)),
+        SimpleNamespace(images=SimpleNamespace(generate=done)),
+        SimpleNamespace(audio=SimpleNamespace(transcriptions=SimpleNamespace(create=done))),
+        SimpleNamespace(embeddings=EMBEDDINGS, base_url="http://fake"),
+        SimpleNamespace(embeddings=EMBEDDINGS, client=None, _client=object()),
+        SimpleNamespace(embeddings=EMBEDDINGS, client=mock.Mock()),
+        SimpleNamespace(embeddings=SimpleNamespace(create=mock.Mock()), request=mock.Mock()),
+    ],
+    ids=lambda fake: f"{type(fake).__name__} {','.join(dir(fake)[-3:])}",
 )
 def test_a_fake_client_is_passed_through_with_one_debug_line(
     fake: Any, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", logger="energy_tracking")
-    before = dict(vars(fake))
+    before = dict(getattr(fake, "__dict__", {}))
     assert watch.wrap(fake) is fake
-    assert vars(fake) == before
+    assert getattr(fake, "__dict__", {}) == before
     (line,) = caplog.records
     assert (line.levelname, type(fake).__name__ in line.message) == ("DEBUG", True)
+    assert unwrap_openai(fake) is fake
 
 
-@pytest.mark.parametrize("attribute", ["_client", "client", "base_url"])
-def test_a_client_of_another_sdk_is_refused(watch: Watch, attribute: str) -> None:
-    other = FakeClient()
-    setattr(other, attribute, object())
-    with pytest.raises(TypeError, match="wrap_openai"):
-        watch.wrap(other)
+def of_another_sdk() -> Any:
+    """As the clients of SDKs modelled on this one are: it sends requests by itself."""
+    other: Any = FakeClient()
+    other.request = done
+    return other
+
+
+def of_an_installed_package() -> Any:
+    return type("Client", (FakeClient,), {"__module__": "pytest"})()
+
+
+def around_an_http_client() -> Any:
+    other: Any = FakeClient()
+    other.session = http_client()
+    return other
+
+
+def http_client() -> Any:
+    return openai.OpenAI(api_key="none")._client
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        of_another_sdk,
+        of_an_installed_package,
+        around_an_http_client,
+        http_client,
+        lambda: openai,
+        lambda: openai.OpenAI,
+        lambda: FakeClient,
+        lambda: 5,
+        lambda: None,
+    ],
+    ids=[
+        "another SDK's",
+        "installed",
+        "with http",
+        "http",
+        "module",
+        "class",
+        "fake class",
+        "5",
+        "",
+    ],
+)
+def test_what_is_neither_a_client_nor_a_fake_is_refused(
+    watch: Watch, make: Callable[[], Any]
+) -> None:
+    given = make()
+    with pytest.raises(TypeError) as refused:
+        watch.wrap(given)
+    assert str(refused.value) == (
+        "client must be an OpenAI, AsyncOpenAI, AzureOpenAI or AsyncAzureOpenAI client, "
+        f"got {given!r}"
+    )
+
+
+class Delegating:
+    """As tracing and caching libraries put around a client."""
+
+    def __init__(self, client: Any) -> None:
+        self._wrapped = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+
+class Pretending(Delegating):
+    """The same, which says that it is of the client's class."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self._wrapped)
+
+
+def wrapping_mock(client: Any) -> Any:
+    return mock.Mock(wraps=client)
+
+
+class OfSlots:
+    """A client's chat alone, in a class that takes no further attributes."""
+
+    __slots__ = ("chat",)
+
+    def __init__(self, client: Any) -> None:
+        self.chat = client.chat
+
+
+class OwnMethods:
+    """Methods of its own that call those of the client it holds."""
+
+    def __init__(self, client: Any) -> None:
+        self.inner = client
+        self.chat = SimpleNamespace(completions=SimpleNamespace(create=self.create))
+
+    def create(self, **request: Any) -> Any:
+        return self.inner.chat.completions.create(**request)
+
+
+PROXIES = [wrapt.ObjectProxy, weakref.proxy, wrapping_mock, Delegating, Pretending, OfSlots]
+
+
+@pytest.mark.parametrize("proxy", [*PROXIES, OwnMethods], ids=lambda proxy: proxy.__name__)
+async def test_a_client_behind_a_proxy_is_tracked(
+    flavour: Flavour, loopback: Loopback, watch: Watch, proxy: Callable[[Any], Any]
+) -> None:
+    loopback.serve(SHAPES["chat"].answer)
+    client = flavour.client(loopback.base_url)
+    proxied = proxy(client)
+    assert watch.wrap(proxied) is proxied
+    await SHAPES["chat"].ask(flavour, proxied)
+    await SHAPES["chat"].ask(flavour, client)
+    assert len(watch.records) == 2
+    unwrap_openai(proxied)
+    await SHAPES["chat"].ask(flavour, proxied)
+    assert len(watch.records) == 2
 
 
 def test_all_clients_are_tracked_while_the_sdks_class_is_replaced_by_a_mock(

@@ -130,7 +130,7 @@ def test_wrapping_gives_back_the_client_itself(flavour: Flavour, watch: Watch) -
 
 @pytest.mark.parametrize("not_a_client", [None, object(), openai.OpenAI, "client"])
 def test_wrapping_something_else_says_what_it_takes(not_a_client: object) -> None:
-    with pytest.raises(TypeError, match="wrap_openai takes an OpenAI"):
+    with pytest.raises(TypeError, match="client must be an OpenAI, "):
         wrap_openai(not_a_client)
 
 

@@ -18,6 +18,7 @@ from energy_tracking import *
 client = OpenAI(api_key="none", base_url=sys.argv[1])
 other = OpenAI(api_key="none", base_url=sys.argv[1])
 later = AsyncOpenAI(api_key="none", base_url=sys.argv[1])
+another = AsyncOpenAI(api_key="none", base_url=sys.argv[1])
 chat = dict(model="gpt-4o", messages=[{"role": "user", "content": "Capital of Mexico?"}])
 
 @track_energy
@@ -93,14 +94,19 @@ def test_where_no_client_is_tracked_it_is_said_once(
     ("call", "name"),
     [
         ("ask(); ask()", "ask"),
-        ("wrap_openai(AsyncOpenAI(api_key='none')); asyncio.run(ask_once())", "ask_later"),
+        ("asyncio.run(ask_once())", "ask_later"),
         ("list(generate())", "generate"),
     ],
 )
+@pytest.mark.parametrize(
+    "track",
+    ["wrap_openai(other); other.chat.completions.create(**chat)", "wrap_openai(another)"],
+    ids=["sync", "async"],
+)
 def test_where_another_client_is_tracked_each_function_is_named_once(
-    loopback: Loopback, call: str, name: str
+    loopback: Loopback, track: str, call: str, name: str
 ) -> None:
-    (line,) = run(loopback, f"wrap_openai(other); other.chat.completions.create(**chat); {call}")
+    (line,) = run(loopback, f"{track}; {call}")
     assert line.startswith(UNTRACKED.format(name))
     assert "instrument_openai()" in line
 

@@ -30,41 +30,46 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
     settings.
 
     Args:
-        client: The client. A mock or a fake of one is returned as it is.
+        client: The client, or a proxy of one. A mock or a fake of one is returned as it is.
         **arguments: The settings below, and what ``Tracker`` takes.
 
     Raises:
         TypeError: It is not an OpenAI client.
         ConfigurationError: A setting is wrong.
     """
-    if is_mock(client):
-        logger.debug("a mock of a client is not tracked: it runs no model")
-        return client
-    if not sdk.is_client(client):
+    found = sdk.find_client(client)
+    if found is None:
+        if is_mock(client):
+            logger.debug("a mock of a client is not tracked: it runs no model")
+            return client
         if is_fake_client(client):
             note_passed_through("wrap_openai", client)
             return client
         raise TypeError(
-            "wrap_openai takes an OpenAI, AsyncOpenAI, AzureOpenAI or AsyncAzureOpenAI client; "
+            "client must be an OpenAI, AsyncOpenAI, AzureOpenAI or AsyncAzureOpenAI client, "
             f"got {client!r}"
         )
     tracker = Tracker(**arguments)
     with hooks.changing:
-        set_tracker(client, tracker)
+        set_tracker(found, tracker)
         if not tracker.settings.disabled:
-            hooks.hook_client_class(type(client))
+            # Clients of the other kind have hooks too, which see the calls that nobody tracks.
+            for kind in {type(found), *sdk.client_bases()}:
+                hooks.hook_client_class(kind)
             follow_sockets()
         hooks.update_hooks()
     if not tracker.settings.disabled:
-        hooks.report_bypassed(client)
+        hooks.report_bypassed(found)
     return client
 
 
 def unwrap_openai(client: ClientT) -> ClientT:
     """Stop tracking this client; calls under way are still recorded."""
-    with hooks.changing:
-        set_tracker(client, None)
-        hooks.update_hooks()
+    found = sdk.find_client(client)
+    if found is not None:
+        with hooks.changing:
+            set_tracker(found, None)
+            hooks.update_hooks()
     return client
 
 

@@ -24,6 +24,7 @@ from typing import Any, get_origin
 
 from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.lifecycle import is_first
+from energy_tracking.mocks import attributes_of, client_methods_of, is_mock
 from energy_tracking.usage.endpoints import provider_of
 
 SDK = "openai"
@@ -119,6 +120,24 @@ def is_client(client: object) -> bool:
     return _is_of_class(type(client), CLIENTS)
 
 
+def find_client(given: object) -> Any:
+    """The client of the SDK that this is, or that it stands for; None where it is neither.
+
+    A proxy may say of itself what it likes: what counts is the client that its methods are of,
+    or that it holds beside them.
+    """
+    holders = [given]
+    if not is_mock(given):
+        if is_client(given):
+            return given
+        methods = list(client_methods_of(given))
+        if not methods:
+            return None
+        holders = [*(getattr(method, "__self__", None) for method in methods), given]
+    held = (each for holder in holders for each in attributes_of(holder).values())
+    return next(filter(is_client, held), None)
+
+
 def is_azure_client(client: object) -> bool:
     """Whether this is a client for Azure, wherever it sends its requests."""
     return _is_of_class(type(client), AZURE_CLIENTS)
@@ -146,6 +165,14 @@ def _is_of_sdk(module: object) -> bool:
 
 def _sdk_version() -> str:
     return str(getattr(sys.modules.get(SDK), "VERSION", "?"))
+
+
+def client_bases() -> list[type]:
+    """The SDK's two kinds of clients, without one that a test has replaced."""
+    import openai
+
+    kinds = [getattr(openai, name, None) for name in CLIENTS]
+    return [kind for kind in kinds if isinstance(kind, type) and _is_of_class(kind, CLIENTS)]
 
 
 def client_classes() -> list[type]:
