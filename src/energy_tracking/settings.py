@@ -320,7 +320,8 @@ class Settings:
     )
     metric_tags: tuple[str, ...] = _setting_field(
         (),
-        "tags of sessions that metrics carry too; each distinct value adds a time series",
+        "tags of sessions that metrics carry too; each distinct value adds a time series, up to"
+        " 500",
         _read_tags,
     )
     ledger: str | None = _setting_field(

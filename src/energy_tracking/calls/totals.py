@@ -13,14 +13,16 @@ A new sum is a field of ``Totals``, a line in ``Totals.add``, and a property in 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from operator import add, attrgetter
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.units import joules_from_nanojoules, nanojoules_from_joules, wh_from_joules
+
+KeyT = TypeVar("KeyT")
 
 UNKNOWN = "-"
 """What stands in a group's key for what is not known, or does not apply."""
@@ -367,7 +369,7 @@ def bounded_group(known: Mapping[GroupKey, object], key: GroupKey) -> GroupKey:
         known: The groups there are.
         key: The group by its model.
     """
-    return key if key in known or len(known) < MAX_GROUPS else key._replace(model=OTHER)
+    return bounded_key(known, key, key._replace(model=OTHER))
 
 
 def bounded_reason(
@@ -379,10 +381,24 @@ def bounded_reason(
         known: The rows there are.
         reason: The model, and why less is known than could be.
     """
-    if reason in known or len(known) < MAX_GROUPS:
-        return reason
-    others = (OTHER, reason[1])
-    return others if others in known or len(known) < 2 * MAX_GROUPS else (OTHER, "other reasons")
+    return bounded_key(known, reason, (OTHER, reason[1]), (OTHER, "other reasons"))
+
+
+def bounded_key(known: Collection[KeyT], *keys: KeyT) -> KeyT:
+    """The first of these keys that is known, or that there is room for.
+
+    Args:
+        known: The keys there are.
+        keys: The key of one's own, for which there is room up to ``MAX_GROUPS``; those that are
+            shared with ever more others, for each of which there is room for half as many again;
+            at last one that is always taken, since there are few of its kind.
+    """
+    room = MAX_GROUPS
+    for key in keys[:-1]:
+        if key in known or len(known) < room:
+            return key
+        room += MAX_GROUPS // 2
+    return keys[-1]
 
 
 def sums_by_kind(groups: Mapping[GroupKey, Totals]) -> dict[EnergyKind, Totals]:

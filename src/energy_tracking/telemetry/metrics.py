@@ -1,10 +1,17 @@
 """The metrics of calls: a table of instruments, and the recording of one call.
 
-A new metric is a row of ``METRICS`` and a line in ``CallMetrics.record``.
+Every distinct set of attributes makes a time series that lasts as long as the process, and the
+names in it are chosen by servers and users. So a provider's metrics keep ``MAX_GROUPS`` sets
+apart, as a session keeps its groups; the names of later ones join ``other models`` and the like
+(``_JOINED``). That is less than the 2,000 from which on OpenTelemetry's SDK drops all attributes.
+
+A new metric is a row of ``METRICS`` and a line in ``CallMetrics.record``; an attribute whose
+values others choose needs its word in ``_JOINED``.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +22,10 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider, get_meter, get_meter_provider
 
 from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key
 from energy_tracking.telemetry.attributes import SCHEMA_URL, SCOPE, TAG_PREFIX
+
+logger = logging.getLogger("energy_tracking")
 
 ENERGY_METRIC = "energy_tracking.client.energy"
 ENERGY_PER_CALL_METRIC = "energy_tracking.client.operation.energy"
@@ -75,11 +85,60 @@ METRICS = (
 )
 
 
+_MODELS = ("gen_ai.request.model", "gen_ai.response.model")
+# Attribute -> what stands for its values beyond the limit, for every one that others choose.
+# `_OTHER` is the convention's own word.
+_JOINED = {**dict.fromkeys(_MODELS, OTHER), "error.type": "_OTHER"}
+_JOINED_TAG = "other values"
+# What is left of a call where even the rest is of too many kinds.
+_JOINED_ALL = {"gen_ai.operation.name": "other", "gen_ai.provider.name": "other"}
+
+Attributes = dict[str, Any]
+_Key = tuple[tuple[str, Any], ...]
+
+
+class _Instruments:
+    """The instruments of one provider, and the sets of attributes that they have recorded.
+
+    Attributes:
+        by_name: The instruments.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        """Make them all."""
+        self.by_name = {metric.name: metric.create(meter) for metric in METRICS}
+        self._known: set[_Key] = set()
+        self._has_joined = False
+
+    def bound(self, attributes: Attributes) -> Attributes:
+        """The attributes of a call, or those that it shares where there are too many sets."""
+        own = tuple(attributes.items())
+        if own in self._known:
+            return attributes
+        joined = attributes | {
+            name: _JOINED.get(name, _JOINED_TAG)
+            for name in attributes
+            if name in _JOINED or name.startswith(TAG_PREFIX)
+        }
+        shared = tuple(joined.items())
+        key = bounded_key(self._known, own, shared, tuple((joined | _JOINED_ALL).items()))
+        self._known.add(key)
+        if key is not own and not self._has_joined:
+            self._has_joined = True
+            logger.warning(
+                "metrics: calls differ in more than %s sets of model, error and tag; further ones "
+                "are recorded as %r and the like. Sessions and spans have their names.",
+                MAX_GROUPS,
+                OTHER,
+            )
+        return dict(key)
+
+
 # Providers keep every meter and instrument for good, and there may be a tracker per request.
-_instruments: WeakKeyDictionary[MeterProvider, dict[str, Any]] = WeakKeyDictionary()
+_instruments: WeakKeyDictionary[MeterProvider, _Instruments] = WeakKeyDictionary()
 
 
-def _instruments_of(provider: MeterProvider, version: str) -> dict[str, Any]:
+def _instruments_of(provider: MeterProvider, version: str) -> _Instruments:
     """The instruments of a provider, made once.
 
     Args:
@@ -91,8 +150,7 @@ def _instruments_of(provider: MeterProvider, version: str) -> dict[str, Any]:
     except TypeError:  # it cannot be referred to weakly
         known = None
     if known is None:
-        meter = get_meter(SCOPE, version, provider, SCHEMA_URL)
-        known = {metric.name: metric.create(meter) for metric in METRICS}
+        known = _Instruments(get_meter(SCOPE, version, provider, SCHEMA_URL))
         with suppress(TypeError):
             known = _instruments.setdefault(provider, known)
     return known
@@ -122,51 +180,89 @@ class CallMetrics:
             context: The context of the call, whose span exemplars point to.
             tokens_and_duration: Whether nobody else reports these two.
         """
-        common = self._common_attributes(record)
-        self._record_energy(record, context, common)
+        every = self._instruments.bound(_read_attributes(record, self._tags))
+        common = _without(every, (*_OF_ENERGY, *_OF_DURATION))
+        self._record_energy(record, context, common, _without(every, _OF_DURATION))
         if tokens_and_duration:
-            self._record_tokens_and_duration(record, context, common)
+            self._record_tokens_and_duration(record, context, common, _without(every, _OF_ENERGY))
 
-    def _common_attributes(self, record: CallRecord) -> dict[str, Any]:
-        request = record.request
-        common: dict[str, Any] = {
-            "gen_ai.operation.name": request.operation,
-            "gen_ai.provider.name": request.provider,
-        }
-        if request.model is not None:
-            common["gen_ai.request.model"] = request.model
-        if record.response_model is not None:
-            common["gen_ai.response.model"] = record.response_model
-        if self._tags:
-            tags = record.tags
-            common |= {TAG_PREFIX + name: tags[name] for name in self._tags if name in tags}
-        return common
+    def _record_energy(
+        self, record: CallRecord, context: Context, common: Attributes, attributes: Attributes
+    ) -> None:
+        """Add the energy of a call, or the call where that is not known.
 
-    def _record_energy(self, record: CallRecord, context: Context, common: dict[str, Any]) -> None:
+        Args:
+            record: The call.
+            context: Its context.
+            common: What every metric of the call has.
+            attributes: What those of energy have.
+        """
         joules = record.total_energy_joules
+        by_name = self._instruments.by_name
         if joules is not None and math.isfinite(joules):
-            attributes = common | {"energy_tracking.status": record.status}
-            if record.estimate is not None:
-                attributes["energy_tracking.gpu"] = record.estimate.gpu
-                attributes["energy_tracking.method"] = record.estimate.method
-            self._instruments[ENERGY_METRIC].add(joules, attributes, context)
-            self._instruments[ENERGY_PER_CALL_METRIC].record(joules, attributes, context)
+            by_name[ENERGY_METRIC].add(joules, attributes, context)
+            by_name[ENERGY_PER_CALL_METRIC].record(joules, attributes, context)
         elif record.usage is not None or record.error_type is None:
             # A call that raised and used nothing known is in the duration's `error.type`.
-            self._instruments[UNESTIMATED_METRIC].add(1, common, context)
+            by_name[UNESTIMATED_METRIC].add(1, common, context)
 
     def _record_tokens_and_duration(
-        self, record: CallRecord, context: Context, common: dict[str, Any]
+        self, record: CallRecord, context: Context, common: Attributes, attributes: Attributes
     ) -> None:
+        """Add the tokens and the time of a call, as far as they are known.
+
+        Args:
+            record: The call.
+            context: Its context.
+            common: What every metric of the call has.
+            attributes: What that of its time has.
+        """
+        by_name = self._instruments.by_name
         if record.duration_seconds:
-            error = {} if record.error_type is None else {"error.type": record.error_type}
-            self._instruments[DURATION_METRIC].record(
-                record.duration_seconds, common | error, context
-            )
+            by_name[DURATION_METRIC].record(record.duration_seconds, attributes, context)
         if record.usage is None:
             return
         for kind, count in (("input", "input_tokens"), ("output", "output_tokens")):
             if count not in record.usage.estimated:
                 tokens = getattr(record.usage, count)
-                attributes = common | {"gen_ai.token.type": kind}
-                self._instruments[TOKEN_METRIC].record(tokens, attributes, context)
+                by_name[TOKEN_METRIC].record(tokens, common | {"gen_ai.token.type": kind}, context)
+
+
+_OF_ENERGY = ("energy_tracking.status", "energy_tracking.gpu", "energy_tracking.method")
+"""Attributes that the metrics of energy have alone."""
+
+_OF_DURATION = ("error.type",)
+"""That of the time has alone."""
+
+
+def _read_attributes(record: CallRecord, tags: tuple[str, ...]) -> Attributes:
+    """Everything that any metric says of a call.
+
+    Args:
+        record: The call.
+        tags: Tags of sessions that metrics carry.
+    """
+    request, estimate = record.request, record.estimate
+    attributes: Attributes = {
+        "gen_ai.operation.name": request.operation,
+        "gen_ai.provider.name": request.provider,
+        "energy_tracking.status": record.status,
+    }
+    if request.model is not None:
+        attributes["gen_ai.request.model"] = request.model
+    if record.response_model is not None:
+        attributes["gen_ai.response.model"] = record.response_model
+    if estimate is not None:
+        attributes["energy_tracking.gpu"] = estimate.gpu
+        attributes["energy_tracking.method"] = estimate.method
+    if record.error_type is not None:
+        attributes["error.type"] = record.error_type
+    if tags:
+        given = record.tags
+        attributes |= {TAG_PREFIX + name: given[name] for name in tags if name in given}
+    return attributes
+
+
+def _without(attributes: Attributes, names: tuple[str, ...]) -> Attributes:
+    """The attributes but these."""
+    return {name: value for name, value in attributes.items() if name not in names}
