@@ -123,7 +123,8 @@ def _decorate(function: Any, name: str | None, tracker: Tracker) -> Any:
 def _find_name(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
+    name = getattr(function, "__qualname__", None)
+    return text_of(name) or text_of(type(function).__qualname__) or "function"
 
 
 class _Run:
@@ -194,7 +195,7 @@ class _Run:
         """
         # Of the error, its kind alone: its traceback holds the function's streams, and to
         # wait for them while keeping it would be to wait for ever.
-        error_type = None if error is None else type(error).__qualname__
+        error_type = None if error is None else text_of(type(error).__qualname__)
         with self._tracker.boundary("decorator.end"):
             run_deferred()
             end = functools.partial(self._end_if_settled, error_type, ended_at)

@@ -41,6 +41,7 @@ from energy_tracking.profiles.files import extend_catalogue, get_catalogue
 from energy_tracking.profiles.profile import GpuProfile
 from energy_tracking.settings import SERVING_SETTINGS, Settings, named, naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
+from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import TokenUsage
 
 logger = logging.getLogger("energy_tracking")
@@ -194,7 +195,8 @@ class Estimation:
         return replace(
             record,
             status=status_of(usage, outcome.estimate, measured),
-            reason=outcome.reason or (record.reason if usage.estimated else None),
+            reason=text_of(outcome.reason, MAX_SENTENCE)
+            or (record.reason if usage.estimated else None),
             estimate=outcome.estimate,
             calibrated=outcome.calibrated,
             cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,

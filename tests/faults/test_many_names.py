@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from energy_tracking import Session, Tracker
+from energy_tracking.calls.report import REASONS_SHOWN
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER
 from loopback import CHAT_USAGE
 from own_errors import keep_error
@@ -140,3 +141,18 @@ def test_metrics_of_names_without_end_take_no_memory(series: Series) -> None:
     tracemalloc.stop()
     # Beside what is remembered of the last responses.
     assert grown < 600 * CALLS, f"{grown / CALLS:.0f} bytes for each"
+
+
+def test_reasons_without_end_are_few_lines_for_people_and_lose_no_call() -> None:
+    tracker = Tracker(on_error=keep_error)
+    with Session() as session:
+        for number in range(CALLS):
+            # Only one count can be read: the reason says what the other is taken for.
+            usage = {"completion_tokens": 1, "total_tokens": 2 + number}
+            tracker.record(model="gpt-4o", usage=usage)
+        tracker.record(model="no-such-model", usage=CHAT_USAGE)
+    assert sum(session.reasons.values()) == CALLS + 1
+    assert len(session.reasons) <= 2 * MAX_GROUPS
+    assert len(str(session).splitlines()) < 4 * REASONS_SHOWN
+    assert "other reasons" in str(session)
+    assert session._repr_html_().count("<li>") < 2 * REASONS_SHOWN

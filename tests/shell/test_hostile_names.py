@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from enum import Enum
 from io import StringIO
 from pathlib import Path
@@ -15,10 +15,12 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
 from counts import the_only
-from energy_tracking import Session, Tracker, track_energy, wrap_openai
+from energy_tracking import CallRecord, Session, Tracker, track_energy, wrap_openai
+from energy_tracking.calls.call import Call
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import record_log
 from energy_tracking.profiles.files import get_catalogue
+from energy_tracking.usage.names import MAX_CHARACTERS, MAX_SENTENCE
 from loopback import Flavour, Loopback, chat_chunks, chat_completion, error_reply, json_reply, sse
 from observed_calls import Watch
 
@@ -187,3 +189,82 @@ def test_a_member_of_an_enum_names_spans_and_profiles_by_its_value(
     texts = [watch.spans[0].name, model.name, *model.aliases, gpu.name, *gpu.aliases]
     assert texts == ["house"] * 5
     assert {type(text) for text in texts} == {str}
+
+
+HOSTILE_ERROR: Any = type(NAME.replace("\ud800", "") * 1000, (RuntimeError,), {})
+"""An error of a class that somebody has named."""
+
+
+def _texts(record: CallRecord) -> Iterator[str]:
+    """Every text in a record."""
+    rows: list[Any] = [asdict(record)]
+    while rows:
+        row = rows.pop()
+        if isinstance(row, dict):
+            rows += [*row, *row.values()]
+        elif isinstance(row, list | tuple):
+            rows += row
+        elif isinstance(row, str):
+            yield row
+
+
+def _fail(call: Call) -> None:
+    call.close(HOSTILE_ERROR())
+
+
+def _fail_with_a_code(call: Call) -> None:
+    call.observe({"type": "error", "error": {"code": NAME * 1000}})
+    call.close()
+
+
+def _end_with_a_status(call: Call) -> None:
+    call.observe({"object": "response", "status": NAME * 1000, "id": NAME * 1000})
+    call.close()
+
+
+def _be_unreadable(call: Call) -> None:
+    class Unreadable(dict[str, Any]):
+        def get(self, *arguments: object) -> Any:
+            raise HOSTILE_ERROR
+
+    call.prompt = Unreadable(model="gpt-4o")
+    call.observe({"choices": [{"delta": {"content": "Hello"}}]})
+    call.close()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [_fail, _fail_with_a_code, _end_with_a_status, _be_unreadable],
+    ids=lambda end: end.__name__,
+)
+def test_every_text_of_a_record_is_short_printable_and_read_back_as_it_is(
+    end: Callable[[Call], None], watch: Watch, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    tracker = Tracker(ledger=str(ledger), **watch.arguments)
+    with Session(NAME * 1000, tags={"team": NAME * 1000}) as session:
+        end(tracker.start(operation=NAME, provider=NAME, model=NAME * 1000))
+    assert watch.record.reason is not None
+    for text in _texts(watch.record):
+        assert text.isprintable(), text
+        assert len(text) <= MAX_SENTENCE, text
+    assert the_only(read_ledger(ledger)).record == watch.record
+    for value in watch.attributes.values():
+        assert not isinstance(value, str) or (value.isprintable() and len(value) <= MAX_SENTENCE)
+    assert all(line.isprintable() for line in str(session).splitlines())
+
+
+def test_a_decorated_function_and_its_error_have_names_as_every_text(watch: Watch) -> None:
+    watch.every_call_has_a_span = False
+
+    def work() -> None:
+        raise HOSTILE_ERROR
+
+    work.__qualname__ = NAME.replace("\ud800", "") * 1000
+    with pytest.raises(RuntimeError):
+        track_energy(**watch.arguments)(work)()
+    (span,) = watch.spans
+    for text in (span.name, dict(span.attributes or {})["error.type"]):
+        assert isinstance(text, str)
+        assert text.isprintable()
+        assert len(text) <= MAX_CHARACTERS

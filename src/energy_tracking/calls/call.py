@@ -38,7 +38,7 @@ from energy_tracking.usage.measured_energy import (
     may_hold_energy,
     measured_energy_in,
 )
-from energy_tracking.usage.names import text_of
+from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.payloads import (
     UNFINISHED,
     ToolUsage,
@@ -323,7 +323,9 @@ class Call:
         return CallRecord(
             request=self.request,
             status=status_of(None, None, self.measured_energy_joules),
-            reason=f"reading the call failed with {type(error).__qualname__}",
+            reason=text_of(
+                f"reading the call failed with {type(error).__qualname__}", MAX_SENTENCE
+            ),
             response_model=text_of(self.response_model),
             response_id=text_of(self.response_id),
             measured_energy_joules=self.measured_energy_joules,
@@ -339,7 +341,7 @@ class Call:
         return CallRecord(
             request=self.request,
             status=status_of(usage, outcome.estimate, self.measured_energy_joules),
-            reason=reason,
+            reason=text_of(reason, MAX_SENTENCE),
             # Whichever door they came through.
             response_model=text_of(self.response_model),
             response_id=text_of(self.response_id),
@@ -359,7 +361,7 @@ class Call:
             session=PROCESS if self.session is None else self.session.name,
             tags={} if self.session is None else dict(self.session.tags),
             ended_at=self.logged_end,
-            log_identity=self.log_identity,
+            log_identity=text_of(self.log_identity),
         )
 
     def _energy_reason(self) -> str | None:

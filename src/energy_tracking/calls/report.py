@@ -36,6 +36,9 @@ WIDTH = 80
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """What a cell begins with that a spreadsheet takes for a formula."""
 
+REASONS_SHOWN = 20
+"""Reasons that people see in a session [1], of the most calls; JSON has all that are kept."""
+
 LEAST_NAME = 12
 """Names are not shortened below this many characters."""
 
@@ -430,10 +433,15 @@ def _collect_notes(
         )
         said = ", ".join(f"{energy_text(wh)} {what}" for wh, what in parts if wh)
         notes += [f"{label}: {said}"] * bool(said)
+    ranked = sorted(reasons.items(), key=lambda row: (-row[1], row[0]))
+    shown, others = ranked[:REASONS_SHOWN], ranked[REASONS_SHOWN:]
     notes += [
         f"{_format_count(calls, 'call')} to {model}: {reason}"
-        for (model, reason), calls in sorted(reasons.items())
+        for (model, reason), calls in sorted(shown)
     ]
+    if others:
+        calls = sum(calls for _, calls in others)
+        notes.append(f"{_format_count(calls, 'call')} for {len(others):,} other reasons")
     if lost_ledger_lines:
         notes.append(
             f"{_format_count(lost_ledger_lines, 'call')} missing from the ledger: not written"

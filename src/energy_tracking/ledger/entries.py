@@ -22,7 +22,7 @@ from energy_tracking.errors import shown
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.ledger.lines import LineError, read_lines
 from energy_tracking.usage.measured_energy import MAX_MEASURED
-from energy_tracking.usage.names import text_of
+from energy_tracking.usage.names import MAX_CHARACTERS, MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 FORMAT = 1
@@ -207,8 +207,13 @@ def _convert_value(value: Any, hint: Any, name: str, where: str) -> Any:
         return _convert_number(value, hint, name)
     if type(value) is not hint:
         raise _WrongValue(_TYPE_NAMES[hint])
-    return (text_of(value) or "") if hint is str else value
+    if hint is not str:
+        return value
+    return text_of(value, MAX_SENTENCE if name in _SENTENCES else MAX_CHARACTERS) or ""
 
+
+_SENTENCES = ("reason", "repairs")
+"""Fields of text that are longer than names."""
 
 _TYPE_NAMES = {str: "a string", bool: "true or false"}
 
