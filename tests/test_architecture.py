@@ -27,6 +27,7 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     assert "energy_tracking" in loaded
     assert not loaded & {"openai", "numpy", "httpx", "httpx2", "opentelemetry.sdk"}
     assert not loaded & {"orjson", "duckdb", "zstandard", "energy_tracking.logs"}
+    assert not loaded & {"click", "rich", "matplotlib"}
 
 
 def test_a_main_door_that_needs_the_sdk_loads_it_when_it_is_opened() -> None:
@@ -50,6 +51,7 @@ MAY_IMPORT = {
     "wrapt": {"openai_client", "function_wrappers"},
     "tomllib": {"profiles"},
     "pytest": {"pytest_plugin"},
+    "click": {"cli"},
     "orjson": {"logs"},
     "compression": {"logs"},
     "duckdb": {"logs"},

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TextIO
 
 # What our own texts have beside ASCII, and what stands for it where an encoding lacks it.
 _SIGNS = {"µ": "u", "…": "...", "–": "-", "—": "-", "×": "x", "≈": "~", "’": "'"}
+
+# What moves the cursor, changes colours or the direction of writing, or ends a line elsewhere
+# than we do. A tab and a line feed are left: tables and help have them.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def without_controls(text: str) -> str:
+    """The text with escapes for characters that a terminal obeys, line feeds apart."""
+    return _CONTROLS.sub(lambda found: _escape(found[0]), text)
+
+
+def one_line(text: str) -> str:
+    """The same for a name of somebody else's or a message: line feeds are escaped too."""
+    return without_controls(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escape(character: str) -> str:
+    return (
+        character.encode("ascii", "backslashreplace").decode()
+        if ord(character) > 127
+        else (repr(character)[1:-1])
+    )
 
 
 def with_known_signs(text: str, stream: TextIO | None = None) -> str:

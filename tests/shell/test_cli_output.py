@@ -165,20 +165,28 @@ def test_errors_that_nobody_reads_change_no_status() -> None:
 # Ctrl-C.
 
 
-def interrupted(process: subprocess.Popen[bytes], until: Path) -> tuple[int, str, str]:
-    """How a process ends that is interrupted once it has made a file."""
+def interrupted(
+    process: subprocess.Popen[bytes], until: Path, number: int = signal.SIGINT
+) -> tuple[int, str, str]:
+    """How a process ends that gets a signal once it has made a file."""
     started = time.monotonic()
     while not until.exists() and time.monotonic() < started + 30:
         time.sleep(0.02)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
     return process.returncode, out.decode(), err.decode()
 
 
+SIGNALS = [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)]
+
+
 @posix
+@pytest.mark.parametrize(("name", "expected"), SIGNALS)
 @pytest.mark.parametrize("command", ["ledger", "backfill"])
-def test_ctrl_c_shows_what_was_summed_up(command: str, ledger: Path, tmp_path: Path) -> None:
+def test_a_signal_that_ends_a_read_shows_what_was_summed_up(
+    command: str, name: str, expected: int, ledger: Path, tmp_path: Path
+) -> None:
     pipe, ready = tmp_path / "pipe", tmp_path / "ready"
     os.mkfifo(pipe)
     line = ledger.read_bytes()
@@ -197,12 +205,49 @@ def test_ctrl_c_shows_what_was_summed_up(command: str, ledger: Path, tmp_path: P
         written.flush()
         time.sleep(0.3)
         ready.touch()
-        status, out, err = interrupted(process, ready)
-    assert status == 130, err
+        status, out, err = interrupted(process, ready, getattr(signal, name))
+    assert status == expected, err
     assert re.match(rf"{pipe}, not to the end: [\d,]+ calls?, ", out)
     assert "Traceback" not in err
     if command == "ledger":
         assert err.startswith(f"energy-tracking: {pipe}: 1 unreadable line left out (2): line 2 is")
+
+
+@posix
+@pytest.mark.parametrize("milliseconds", [60, 120, 250, 400])
+def test_ctrl_c_while_the_command_starts_is_quiet(milliseconds: int, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # From its first line on: before that Python itself is starting.
+    code = f"import os; os.write(1, b'!'); {ENTRY}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "ledger", str(pipe)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b"!"
+    time.sleep(milliseconds / 1000)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, b"")
+
+
+@posix
+def test_a_signal_that_is_ignored_stays_ignored(ledger: Path) -> None:
+    code = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {ENTRY}"
+    code = code.replace(
+        "sys.exit(main())",
+        "s = main(); assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN; sys.exit(s)",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "ledger", str(ledger)],
+        env=environment(),
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 PROGRAM = """
@@ -237,7 +282,84 @@ def test_a_program_whose_reader_has_gone_ends_quietly(tmp_path: Path) -> None:
     assert in_shell(f"$E run {tmp_path}/program.py | head -1") == (141, no_call)
 
 
+# What others have named.
+
+HOSTILE = "\x1b[31mred\x1b[0m\x07\u202egnp"
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+@posix
+@pytest.mark.parametrize("format", ["table", "csv", "json"])
+@pytest.mark.parametrize("command", ["ledger", "backfill"])
+def test_no_name_of_a_file_or_model_reaches_the_terminal_as_a_command(
+    command: str, format: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{HOSTILE}\nsum 9 calls"
+    answer = {"id": "1", "model": HOSTILE, "usage": USAGE}
+    if command == "backfill":
+        path.write_text(json.dumps(answer) + "\n{\n{}\n", "utf-8")
+    else:
+        Tracker(ledger=path).record(model=HOSTILE, usage=USAGE)
+        with path.open("a", encoding="utf-8") as lines:
+            lines.write("{\n")
+    shown = run(command, str(path), "--format", format)
+    for text in (shown.stdout.decode(), shown.stderr.decode()):
+        assert not CONTROLS.search(text), text
+        assert not [line for line in text.splitlines() if line.startswith("sum 9 calls")]
+    assert b"left out" in shown.stderr
+    if format == "json":
+        json.loads(shown.stdout)
+
+
+@posix
+@pytest.mark.parametrize("command", ["models", "gpus", "ledger /dev/null --gpu H100"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[models."\\u001b[31mred"]\nlike = "gpt-4o"\n',
+        '[gpus."\\u001b[31mred"]\nlike = "H100"\npower_rating = -1\n',
+        '[gpus."\\u001b[31mred"]\nlike = "H100"\nsource = "\\u001b[31mred"\n',
+        '[models.a]\nlike = "gpt-4o"\n"\\u001b[31mred" = 1\n',
+        '["\\u001b[31mred"]\n',
+    ],
+)
+def test_no_name_in_a_profile_file_reaches_the_terminal_as_a_command(
+    text: str, command: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "profiles.toml"
+    path.write_text(text, "utf-8")
+    shown = run(*command.split(), ENERGY_TRACKING_PROFILES=str(path))
+    assert b"\x1b" not in shown.stdout + shown.stderr
+    assert b"Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["models"], ["gpus"], ["settings"], ["--help"], ["ledger", "--help"]]
+)
+def test_lists_and_help_fit_80_columns(command: list[str]) -> None:
+    shown = run(*command, COLUMNS="200")
+    assert shown.returncode == 0
+    assert [line for line in shown.stdout.decode().splitlines() if len(line) > 80] == []
+
+
 # Mistakes.
+
+
+def test_a_variable_that_is_no_setting_is_said_on_one_line_with_the_nearest(ledger: Path) -> None:
+    done = run("ledger", str(ledger), "--gpu", "H100", ENERGY_TRACKING_GUP="H200")
+    assert done.returncode == 0
+    err = done.stderr.decode()
+    assert err.startswith("energy-tracking: environment variable must be a known name, got")
+    assert "did you mean 'ENERGY_TRACKING_GPU'" in err.splitlines()[0]
+
+
+def test_without_the_extra_the_command_says_in_a_line_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise ModuleNotFoundError('no', name='click')")
+    path = ":".join([str(tmp_path), *sys.path])
+    done = run("models", PYTHONPATH=path)
+    message = "the command needs the package 'click'; install it with: pip install"
+    assert done.stderr.decode() == f"energy-tracking: {message} 'energy-tracking[cli]'\n"
+    assert (done.returncode, done.stdout) == (2, b"")
 
 
 @pytest.mark.parametrize(
@@ -254,8 +376,14 @@ def test_a_program_whose_reader_has_gone_ends_quietly(tmp_path: Path) -> None:
         (["run", "absent.py"], "there is no script"),
         (["run"], "nothing to run"),
         (["demo", "--gpu", "H1000"], "did you mean 'H100'"),
-        (["nothing"], "invalid choice"),
-        ([], "required: COMMAND"),
+        (["nothing"], "COMMAND must be one of"),
+        (["modles"], "got 'modles'; did you mean 'models'"),
+        (["demo", "--gup", "H100"], "got '--gup'; did you mean '--gpu'"),
+        (["ledger", "x", "--format", "tabel"], "got 'tabel'; did you mean 'table'"),
+        (["ledger"], "PATH must be given; see: energy-tracking ledger --help"),
+        (["backfill"], "PATH... must be given"),
+        (["demo", "--gpu"], "requires an argument"),
+        ([], "COMMAND must be given"),
     ],
 )
 def test_a_mistake_is_explained_without_a_traceback(

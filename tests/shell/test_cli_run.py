@@ -80,7 +80,7 @@ def test_the_sum_is_printed_and_the_exit_kept_however_it_ends(
     [
         ([], {}, "nothing to run"),
         (["absent.py"], {}, "there is no script 'absent.py'"),
-        (["-c"], {"ENERGY_TRACKING_GPU": "H1000"}, "unrecognized arguments: -c"),
+        (["-c"], {"ENERGY_TRACKING_GPU": "H1000"}, "option of energy-tracking run must be"),
     ],
 )
 def test_wrong_commands_are_explained(

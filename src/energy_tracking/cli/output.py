@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-from energy_tracking.terminal import is_encodable, printable
+from energy_tracking.terminal import is_encodable, one_line, printable, without_controls
 
 
 class OutputError(Exception):
@@ -39,7 +39,7 @@ class Output:
         self.encoding: str | None = getattr(self._stream, "encoding", None)
 
     def write(self, text: str) -> int:
-        """Write a text, with escapes for what the encoding lacks.
+        """Write a text, with escapes for what the encoding lacks and what a terminal obeys.
 
         Raises:
             OutputError: It cannot be written.
@@ -47,7 +47,7 @@ class Output:
         if self._stream is None:
             raise OutputError(OSError(errno.EBADF, os.strerror(errno.EBADF)))
         try:
-            return self._stream.write(printable(text, self._stream))
+            return self._stream.write(printable(without_controls(text), self._stream))
         except (OSError, ValueError) as error:
             raise OutputError(error) from None
 
@@ -57,8 +57,9 @@ class Output:
         Raises:
             OutputError: It cannot be written.
         """
-        if self.encoding is not None and not is_encodable(text, self.encoding):
-            text = json.dumps(json.loads(text), indent=2)
+        is_plain = self.encoding is None or is_encodable(text, self.encoding)
+        if not is_plain or without_controls(text) != text:
+            text = json.dumps(json.loads(text), indent=2).replace("\x7f", "\\u007f")
         self.write(f"{text}\n")
 
     def flush(self) -> None:
@@ -92,13 +93,13 @@ def is_reader_gone() -> bool:
 
 
 def print_error(message: object) -> None:
-    """Print a message to standard error."""
-    write_error(f"energy-tracking: {message}\n")
+    """Print a message to standard error, on one line."""
+    write_error(f"energy-tracking: {one_line(str(message))}\n")
 
 
 def write_error(text: str) -> None:
     """Write a text to standard error, if there is one that takes it."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            sys.stderr.write(printable(text, sys.stderr))
+            sys.stderr.write(printable(without_controls(text), sys.stderr))
             sys.stderr.flush()

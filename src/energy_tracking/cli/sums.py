@@ -1,0 +1,210 @@
+"""The commands that add calls up: ``ledger``, and ``backfill`` from files into one."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import click
+
+from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.report import session_csv, session_json, session_table
+from energy_tracking.calls.session import Session
+from energy_tracking.calls.totals import Groups
+from energy_tracking.cli.commands import OneOf, command, read_pairs
+from energy_tracking.cli.interruption import stopped_by_signals
+from energy_tracking.cli.main import DONE, NOTHING_FOUND
+from energy_tracking.cli.output import Output, print_error
+from energy_tracking.errors import ConfigurationError, UnreadableLogError, not_one_of
+from energy_tracking.estimation import Estimation
+from energy_tracking.ledger import read_ledger
+from energy_tracking.logs.backfill import Backfill, check_files
+from energy_tracking.settings import Settings
+from energy_tracking.terminal import one_line
+from energy_tracking.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How a sum is shown: options of both commands."""
+
+    output: Output
+    model: str | None
+    format: str
+
+
+def _sum_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = (
+        click.option("--method", metavar="NAME", help="Estimate every call by this method."),
+        click.option("--gpu", metavar="NAME", help="Estimate every call on this GPU."),
+        click.option("--model", metavar="NAME", help="Estimate as if this model had answered."),
+        click.option(
+            "--format",
+            type=OneOf(("table", "json", "csv")),
+            default="table",
+            metavar="table|json|csv",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@command("ledger")
+@click.argument("path", metavar="PATH")
+@click.option("--session", metavar="NAME", help="Only the calls of this session.")
+@_sum_options
+@click.pass_obj
+def ledger(
+    output: Output,
+    path: str,
+    session: str | None,
+    method: str | None,
+    gpu: str | None,
+    model: str | None,
+    format: str,
+) -> int:
+    """Sum up a ledger, the file that ENERGY_TRACKING_LEDGER names."""
+    estimation = None
+    if (method, gpu, model) != (None, None, None):
+        estimation = Estimation(Settings.load({"method": method, "gpu": gpu}))
+        if model is not None:
+            estimation.find_model(model)
+    sessions: set[str] = set()
+
+    def read_records() -> Iterator[CallRecord]:
+        for entry in read_ledger(os.path.expanduser(path)):
+            sessions.add(entry.record.session)
+            if session in (None, entry.record.session):
+                yield (
+                    estimation.estimate_again(entry.record, model)
+                    if estimation is not None
+                    else entry.record
+                )
+
+    status = _print_sum(session or path, read_records(), _Shown(output, model, format))
+    if not sessions:
+        return NOTHING_FOUND
+    if session is not None and session not in sessions:
+        names = sorted(sessions)
+        print_error(not_one_of("--session", session, names, "a session of the ledger"))
+        return NOTHING_FOUND
+    return status
+
+
+@command("backfill")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--ledger", metavar="PATH", help="Append every call to this ledger.")
+@click.option(
+    "--columns",
+    metavar="input=NAME,output=NAME",
+    multiple=True,
+    help="The columns of a table that is not recognised; also cached, reasoning, model, time, id, "
+    "session, requests, provider.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first entry that cannot be read.")
+@_sum_options
+@click.pass_obj
+def backfill(
+    output: Output,
+    paths: tuple[str, ...],
+    ledger: str | None,
+    columns: tuple[str, ...],
+    strict: bool,
+    method: str | None,
+    gpu: str | None,
+    model: str | None,
+    format: str,
+) -> int:
+    """Sum up the calls in files, and append each to a ledger once.
+
+    PATH is a file, a folder, a quoted pattern, or - for standard input: batches, transcripts,
+    traces, exports, tables.
+    """
+    errors: list[Exception] = []
+    # As for a ledger: without one named here, none is opened.
+    tracker = Tracker(
+        method=method,
+        gpu=gpu,
+        ledger=ledger,
+        disabled=ledger is None,
+        summary=False,
+        spans="off",
+        on_error=lambda where, error: errors.append(error),
+    )
+    named = read_pairs("--columns", columns, "input=NAME,output=NAME")
+    filled = Backfill(tracker, columns=named, strict=strict)
+
+    def read_records() -> Iterator[CallRecord]:
+        # Validate first: a retry would write the same calls to the ledger twice.
+        if model is not None:
+            tracker.estimation.find_model(model)
+        check_files(paths)
+        for file, calls in groupby(filled.calls(paths), key=attrgetter("file")):
+            with Session(file):
+                for call in calls:
+                    record = filled.record(call)
+                    # Stop at the first: a ledger that takes no line takes no later one either.
+                    if errors:
+                        raise errors[0]
+                    yield record
+
+    records: Iterable[CallRecord] = read_records()
+    if model is not None:
+        # To be shown only: the ledger keeps what has been.
+        records = (tracker.estimation.estimate_again(record, model) for record in records)
+    try:
+        status = _print_sum(", ".join(paths), records, _Shown(output, model, format))
+    finally:
+        for remark in filled.report.remarks():
+            print_error(remark)
+    return NOTHING_FOUND if filled.report.found_nothing else status
+
+
+def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
+    """Print the totals of calls, and on standard error what could not be read.
+
+    Args:
+        name: What they are called.
+        records: The calls.
+        shown: How to print them.
+
+    Raises:
+        ConfigurationError: A file cannot be read or written; what was summed up is printed.
+        UnreadableLogError: Reading is strict, and an entry cannot be read; likewise.
+        KeyboardInterrupt: Somebody interrupts, or a signal asks for the end; likewise.
+    """
+    sums = Groups()
+    failure: OSError | UnreadableLogError | KeyboardInterrupt | None = None
+    with warnings.catch_warnings(record=True) as caught, stopped_by_signals():
+        warnings.simplefilter("always")
+        try:
+            for record in records:
+                sums.add(record)
+        except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
+            failure = error
+    for warning in caught:
+        print_error(warning.message)
+    if shown.model is not None:
+        name += f", as {shown.model}"
+    if failure is None or sums.groups:
+        _print_groups(name if failure is None else f"{name}, not to the end", sums, shown)
+    if isinstance(failure, OSError):
+        raise ConfigurationError(f"{failure.filename or name}: {failure.strerror}")
+    if failure is not None:
+        raise failure
+    return DONE
+
+
+def _print_groups(name: str, sums: Groups, shown: _Shown) -> None:
+    if shown.format == "csv":
+        shown.output.write(session_csv(sums.groups))
+    elif shown.format == "json":
+        shown.output.write_json(session_json(name, {}, sums.groups, sums.reasons))
+    else:
+        print(session_table(one_line(name), sums.groups, sums.reasons), file=shown.output)
