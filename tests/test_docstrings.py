@@ -53,6 +53,9 @@ def public_functions(path: Path) -> Iterator[Function]:
                 marks = {ast.unparse(mark).rpartition(".")[2] for mark in node.decorator_list}
                 if (node.name.startswith("_") and node.name != "__init__") or "overload" in marks:
                     continue
+                # The docstring of a command is its help, and so is that of each of its options.
+                if any(ast.unparse(mark).startswith("command(") for mark in node.decorator_list):
+                    continue
                 own = ast.get_docstring(node) or ""
                 more = docs if node.name == "__init__" else ""
                 yield Function(f"{name}:{node.lineno} {owner}{node.name}", node, own + more)
