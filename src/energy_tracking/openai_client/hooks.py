@@ -10,12 +10,18 @@ the SDK, which no client replaces:
                             before the SDK can raise over them: the call is fed
 ==========================  ===========================================================
 
+Two more are hooked: the ``__init__`` of all clients, to look at a class of clients that is new,
+and the methods that make a client from a client.
+
 A hook goes *inside* of such a function: its code is exchanged for a line that calls the hook,
 which calls a function of the original code. The function itself stays what and where it is. So
 a call reaches the hook whoever has put what around the function, before us or after, on which
 class or client, and has taken it off again or not: other instrumentations keep the function
 they found, and call that one (Logfire, OpenInference). And it reaches the hook once, below all
 of theirs, where their span is the current one.
+
+What ``inspect`` shows of a hooked function is the SDK's own: signature, file and source. In a
+traceback the hook is a line in the SDK's file, at the ``def`` of the function.
 
 The law:
 
@@ -35,8 +41,9 @@ import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
+from weakref import WeakSet
 
 from energy_tracking.calls.function_totals import note_untracked_call
 from energy_tracking.errors import EnergyTrackingWarning
@@ -73,6 +80,20 @@ def _send(
     return original(client, *args, **kwargs)
 
 
+def _make_client(
+    original: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    original(client, *args, **kwargs)
+    kind = type(client)
+    if kind not in _seen_classes and tracker_of(client) is not None:
+        _seen_classes.add(kind)
+        try:
+            report_bypassed(kind)
+        except EnergyTrackingWarning as said:
+            # Where warnings are errors: the client is to be made nevertheless.
+            logger.warning("%s", said)
+
+
 def _copy_client(
     original: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -93,6 +114,9 @@ HOOKS: dict[str, tuple[Hook, Hook, str]] = {
 }
 UNHOOKED = {row.name: row for row in (sdk.PROCESS_RESPONSE, sdk.PROCESS_DATA)}
 """Private names of methods, for what is said where they are missing."""
+
+_seen_classes: WeakSet[type] = WeakSet()
+"""Classes of the clients that were made while all are tracked."""
 
 HOOK_ARGUMENT = "energy_tracking_hook"
 
@@ -126,7 +150,9 @@ class HookedFunction:
         self._hook = partial(hook, original)
         self._signature = inspect.signature(function)
         is_async = inspect.iscoroutinefunction(function)
-        self._hooked_code = (_await_hook if is_async else _call_hook).__code__
+        self._hooked_code = _in_place_of(
+            self._code, (_await_hook if is_async else _call_hook).__code__
+        )
 
     def put_on(self) -> None:
         """Have the hook called from now on."""
@@ -145,6 +171,27 @@ class HookedFunction:
             vars(function).pop("__signature__", None)
 
 
+def _in_place_of(code: CodeType, hook: CodeType) -> CodeType:
+    """The code of a hook as if it stood at the first line of the code that it replaces.
+
+    Args:
+        code: The code that is replaced.
+        hook: The code of the hook.
+    """
+    units = len(hook.co_code) // 2
+    return hook.replace(
+        co_filename=code.co_filename,
+        co_firstlineno=code.co_firstlineno,
+        co_name=code.co_name,
+        co_qualname=code.co_qualname,
+        # Entries for up to eight units of code each, which are on the first line, without columns.
+        # Source: https://github.com/python/cpython/blob/3.11/Objects/locations.md
+        co_linetable=b"".join(
+            bytes([0x80 | 13 << 3 | min(8, units - start) - 1, 0]) for start in range(0, units, 8)
+        ),
+    )
+
+
 _hooked: dict[FunctionType, HookedFunction] = {}
 
 
@@ -156,6 +203,9 @@ def hook_client_class(client_class: type) -> None:
             _report_missing(client_class, name)
         else:
             _prepare(function, async_hook if inspect.iscoroutinefunction(function) else hook)
+    made_by = sdk.sdk_function(client_class, "__init__", None, _hooked)
+    if made_by is not None and not made_by.__closure__:
+        _prepare(made_by, _make_client)
     for kind in client_class.__mro__:
         for name in sdk.COPIES:
             function = vars(kind).get(name)

@@ -197,7 +197,8 @@ def owner_of(client_class: type, name: str) -> type | None:
         client_class: Class of the client.
         name: Name of the method.
     """
-    owners = [kind for kind in client_class.__mro__ if name in vars(kind)]
+    # ``object`` has an ``__init__``, too.
+    owners = [kind for kind in client_class.__mro__[:-1] if name in vars(kind)]
     return owners[-1] if owners else None
 
 
