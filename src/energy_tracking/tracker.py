@@ -47,6 +47,7 @@ from energy_tracking.lifecycle import (
     forget_at_exit,
     held_calls,
     hold_deferred,
+    is_first,
     open_calls,
     run_deferred,
 )
@@ -55,6 +56,7 @@ from energy_tracking.settings import SettingArguments, Settings, document_settin
 from energy_tracking.telemetry.pipelines import Reported
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.terminal import printable
+from energy_tracking.usage.dialects import wrong_kind_of
 from energy_tracking.usage.measured_energy import MAX_MEASURED, joules_from
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import ToolUsage
@@ -325,6 +327,18 @@ class Tracker:
     def _remember_response(self, call: Call, record: CallRecord) -> None:
         counted_responses.remember(call, record)
 
+    def _log_wrong_usage(self, call: Call, record: CallRecord) -> None:
+        """Say once per server that what it sends as usage cannot be one."""
+        what = None if record.reason is None else wrong_kind_of(call.raw_usage)
+        if what is not None:
+            host, port = record.request.server_address, record.request.server_port
+            server = record.request.provider if host is None else f"{host}:{port}"
+            message = f"the usage in a response of {server} is {what}, not an object"
+            if is_first(message):
+                logger.warning(
+                    "%s: its tokens cannot be read. This is logged once per server.", message
+                )
+
     def _credit_session(self, call: Call, record: CallRecord) -> None:
         if call.session is not None:
             call.session.add(record, self.estimation.estimate_as)
@@ -380,6 +394,7 @@ def _make_tracker(arguments: TrackerArguments) -> Tracker:
 # total that this call is part of.
 _DELIVERIES: tuple[tuple[str, Callable[[Tracker, Call, CallRecord], None]], ...] = (
     ("counted", Tracker._remember_response),
+    ("usage", Tracker._log_wrong_usage),
     ("session", Tracker._credit_session),
     ("telemetry.end", Tracker._end_span),
     ("ledger", Tracker._write_line),

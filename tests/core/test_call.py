@@ -402,12 +402,26 @@ def test_the_rate_of_a_stream_is_that_of_its_visible_tokens(
     assert rates == [rate]
 
 
+WRONG_USAGES: list[tuple[object, str]] = [
+    ("many", "a string"),
+    ("", "a string"),
+    ([1], "a list"),
+    ([], "a list"),
+    (5, "a number"),
+    (0.5, "a number"),
+    (True, "a boolean"),
+    (False, "a boolean"),
+]
 REASONS: list[tuple[tuple[object, ...], BaseException | None, str]] = [
     ((), None, "nothing was read"),
     ((None,), None, "no usage in the response"),
     (({"choices": []},), None, "no usage in the response"),
     (({"usage": {"seconds": 3}},), None, "no token counts in the usage"),
-    (({"usage": "many"},), None, "no token counts in the usage"),
+    (({"usage": {}},), None, "no token counts in the usage"),
+    *(
+        (({"usage": usage},), None, f"usage is {what}, not an object")
+        for usage, what in WRONG_USAGES
+    ),
     ((), TimeoutError(), "failed with TimeoutError"),
     (({"choices": []},), ValueError(), "failed with ValueError"),
 ]
@@ -420,6 +434,20 @@ def test_a_call_without_tokens_says_why(
     record = closed_after(*data, error=error)
     assert (record.status, record.usage, record.estimate) == ("unestimated", None, None)
     assert record.reason == reason
+
+
+@pytest.mark.parametrize(("usage", "what"), WRONG_USAGES)
+@pytest.mark.parametrize("place", ["usage", "response"])
+def test_a_usage_of_a_wrong_kind_beside_text_is_named(usage: object, what: str, place: str) -> None:
+    body = {"usage": usage}
+    record = closed_after(text("x" * 43), body if place == "usage" else {"response": body})
+    assert (record.status, record.reason) == ("partial", f"usage is {what}, not an object")
+
+
+def test_a_usage_of_a_wrong_kind_gives_way_to_a_right_one() -> None:
+    for bodies in ([{"usage": [1]}, {"usage": USAGE}], [{"usage": USAGE}, {"usage": "many"}]):
+        record = closed_after(text("x"), *bodies)
+        assert (record.usage.output_tokens, record.reason) == (5, None)
 
 
 def test_tokens_outlive_the_error_that_came_after_them() -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import openai
@@ -883,6 +883,30 @@ async def test_a_text_without_a_usage_is_partial(
     assert watch.record.usage is not None
     assert (watch.record.usage.output_tokens, watch.record.status) == (10, "partial")
     assert watch.record.reason == "no usage in the response"
+
+
+@pytest.mark.parametrize("usage", ["many", [1], 5, True])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_usage_of_a_wrong_kind_is_said_in_the_record_and_once_in_the_log(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    caplog: pytest.LogCaptureFixture,
+    usage: object,
+    stream: bool,
+) -> None:
+    whole = json_reply(chat_completion("x" * 43) | {"usage": usage})
+    for _ in range(2):
+        loopback.serve(sse(*chat_chunks("x" * 43, usage=cast(Any, usage))) if stream else whole)
+        client = watch.wrap(flavour.client(loopback.base_url))
+        answer = await flavour.call(
+            client.chat.completions.create, model="gpt-4o", messages=[], stream=stream
+        )
+        if stream:
+            _ = [chunk async for chunk in flavour.items(answer)]
+    for record in watch.records:
+        assert (record.status, str(record.reason)[:11]) == ("partial", "usage is a ")
+    assert sum("usage in a response" in message for message in caplog.messages) == 1
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from energy_tracking.calls.record import (
 )
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
+    explain_no_counts,
     is_lower,
     output_fault,
     read_usage,
@@ -393,9 +394,10 @@ class Call:
             return None, self._missing_reason()
         if usage is None:
             usage = TokenUsage(dialect=TEXT)
-            reason: str | None = (
-                f"no usage in the {'stream' if self.request.stream else 'response'}"
-            )
+            if self.raw_usage is not None:
+                reason: str | None = explain_no_counts(self.raw_usage)
+            else:
+                reason = f"no usage in the {'stream' if self.request.stream else 'response'}"
             if self.usage_remedy is not None:
                 reason = f"{reason}: {self.usage_remedy}"
         elif text_tokens and not usage.output_tokens:
@@ -437,5 +439,5 @@ class Call:
         if self.status in UNFINISHED:
             return f"still {self.status} when last seen"
         if self.raw_usage is not None:
-            return "no token counts in the usage"
+            return explain_no_counts(self.raw_usage)
         return "no usage in the response" if self.observed else "nothing was read"

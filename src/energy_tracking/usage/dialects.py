@@ -267,6 +267,26 @@ def output_fault(usage: TokenUsage) -> str | None:
     return "usage: The output count is missing; read as 0."
 
 
+# What a usage is that holds no counts by name, whatever its server means by it.
+_WRONG_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "a boolean"),
+    ((int, float), "a number"),
+    ((str, bytes), "a string"),
+    ((list, tuple, set, frozenset), "a list"),
+)
+
+
+def wrong_kind_of(usage: object) -> str | None:
+    """What a usage is that cannot hold counts, as in "a list"; None where it could."""
+    return next((what for kind, what in _WRONG_KINDS if isinstance(usage, kind)), None)
+
+
+def explain_no_counts(usage: object) -> str:
+    """Why no counts can be read out of a usage."""
+    what = wrong_kind_of(usage)
+    return "no token counts in the usage" if what is None else f"usage is {what}, not an object"
+
+
 def read_usage(usage: object) -> TokenUsage | None:
     """Read the token counts of any provider's ``usage``; never raises.
 
