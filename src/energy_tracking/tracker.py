@@ -30,7 +30,7 @@ from typing import Any, Self, Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
 from energy_tracking.calls.counted import counted_responses
-from energy_tracking.calls.record import CallRecord, CallRequest
+from energy_tracking.calls.record import CallRecord, CallRequest, is_past
 from energy_tracking.calls.session import (
     current_session,
     process_session,
@@ -264,10 +264,12 @@ class Tracker:
 
         Raises:
             ConfigurationError: The measured energy is not a number from 0 to 1e12 J, or the end
-                has no zone.
+                is not past, or has no zone.
         """
-        if ended_at is not None and (not isinstance(ended_at, datetime) or ended_at.tzinfo is None):
-            raise ConfigurationError(must_be("ended_at", "a datetime with its zone", ended_at))
+        if ended_at is not None and not (isinstance(ended_at, datetime) and is_past(ended_at)):
+            raise ConfigurationError(
+                must_be("ended_at", "a datetime with its zone, in the past", ended_at)
+            )
         if measured_energy_joules is not None:
             joules = joules_from(measured_energy_joules)
             if joules is None:

@@ -181,9 +181,10 @@ def test_every_call_keeps_its_own_time_in_the_ledger(tmp_path: Path) -> None:
     assert (last.record.ended_at, last.recorded_at.year >= 2025) == (None, True)
 
 
-def test_the_end_of_a_call_needs_its_zone() -> None:
-    with pytest.raises(ConfigurationError, match="ended_at must be a datetime with its zone"):
-        Tracker().record(model="gpt-4o", usage=None, ended_at=datetime(2026, 1, 2))
+def test_the_end_of_a_call_is_past_and_has_its_zone() -> None:
+    for time in (datetime(2026, 1, 2), datetime(2999, 1, 1, tzinfo=UTC)):
+        with pytest.raises(ConfigurationError, match="ended_at must be a datetime with its zone"):
+            Tracker().record(model="gpt-4o", usage=None, ended_at=time)
 
 
 def sums(ledger: Path) -> Totals:
@@ -303,3 +304,14 @@ def test_record_log_warns_of_sums_and_of_what_it_cannot_read(tmp_path: Path) -> 
         f"{path}: 1 entry left out: no token counts (first: line 2)",
         "1 sum left out, as a sum is no call: 1 over 12 requests",
     ]
+
+
+def test_a_logged_call_of_a_time_to_come_is_counted_and_read_back(tmp_path: Path) -> None:
+    log, ledger = tmp_path / "log.jsonl", tmp_path / "ledger.jsonl"
+    body = {"id": "r", "model": "gpt-4o", "object": "chat.completion", "created": 32_503_680_000}
+    log.write_text(
+        json.dumps(body | {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}) + "\n", "utf-8"
+    )
+    with pytest.warns(EnergyTrackingWarning, match="ended at 3000-01-01"):
+        assert record_log(log, ledger=ledger).calls == 1
+    assert len(list(read_ledger(ledger))) == 1

@@ -56,37 +56,55 @@ def line(path: Path) -> Callable[..., str]:
 
 # Field, and values that it cannot have, as JSON writes them.
 WRONG: list[tuple[str, list[str]]] = [
-    ("ledger", ['"1"', "true", "2", "1.0", "null", "-1", "[]"]),
-    ("timestamp", ["5", "null", '"yesterday"', '"2026-01-01T00:00:00"', "{}"]),
-    ("pid", ['"5"', "-1", "1.5", "true", "1e400", "1" + "0" * 400]),
+    ("ledger", ['"1"', "true", "2", "1.0", "null", "-1", "0", "[]"]),
+    (
+        "timestamp",
+        [
+            *("5", "null", '"yesterday"', '"2026-01-01T00:00:00"', "{}", '"2999-01-01T00:00:00Z"'),
+            *('"1960-01-01T00:00:00Z"', '"0001-01-01T00:00:00+14:00"', "[]", "true", '""'),
+            '"9999-12-31T23:59:59-14:00"',
+        ],
+    ),
+    ("ended_at", ["5", '"yesterday"', '"2026-01-01T00:00:00Z"']),
+    ("pid", ['"5"', "-1", "1.5", "true", "1e400", "1" + "0" * 400, "1e15"]),
     ("session", ["5", "null", "{}"]),
-    ("tags", ["5", "null", '["team"]', '{"team": 5}', '{"team": {}}']),
+    ("tags", ["5", "null", '["team"]', '{"team": 5}', '{"team": {}}', '{"": "a"}', '{"a b": "a"}']),
     ("request", ["5", "null", "[]", '"chat"']),
     ("request.operation", ["5", "null", "[]"]),
     ("request.provider", ["{}"]),
     ("request.model", ["5", "{}"]),
     ("request.stream", ["1", '"true"', "null"]),
-    ("request.server_port", ['"443"', "-1", "true", "0.5"]),
-    ("status", ['"great"', "5", "null", "[]", "{}", '"estimated"']),
+    ("request.server_port", ['"443"', "-1", "true", "0.5", "65536"]),
+    ("status", ['"great"', "5", "null", "[]", "{}", '"estimated"', '"partial"', '"unestimated"']),
+    ("total_energy_joules", ['"5"', "6", "-5", "null", "true", "NaN", "1e400"]),
     ("reason", ["5", "[]"]),
     ("response_model", ["5", "{}"]),
     ("measured_energy_joules", ['"aaaa"', "-1", "NaN", "Infinity", "1e400", "1e13", "true", "{}"]),
     ("cache_avoided_energy_joules", ['"aaaa"', "NaN", "-1e13", "1e400", "false", "[1]"]),
     ("duration_seconds", ['"1"', "-1", "NaN", "1e400", "null"]),
-    ("retries", ["1.5", "-1", '"1"', "null"]),
+    ("retries", ["1.5", "-1", '"1"', "null", "1" + "0" * 12]),
     ("usage", ["5", '"aaaa"', "[]"]),
     ("usage.input_tokens", ['"aaaa"', "-1", "1.5", "NaN", "true", "1e400", "1" + "0" * 30, "3"]),
     ("usage.cached_input_tokens", ['"4"', "11", "null"]),
     ("usage.reasoning_tokens", ["101", '"1"', "{}"]),
-    ("usage.estimated", ['"input_tokens"', "[5]", "{}"]),
+    ("usage.estimated", ['"input_tokens"', "[5]", "{}", '["tokens"]']),
     ("estimate", ["5", "[]", "{}"]),
     ("estimate.gpu", ["5", "null"]),
+    ("estimate.method", ['"guess"', '"Reference"', '""', "5"]),
+    ("estimate.scope", ['"rack"', '"GPU"', "null"]),
+    ("estimate.grade", ['"F"', '"a"', '""', "1"]),
+    ("estimate.reasoning_energy_joules", ["1e9", "-1"]),
     ("estimate.total_flops", ['"aaaa"', "NaN", "-1", "1e300", "true"]),
     ("estimate.decode_energy_joules", ['"aaaa"', "NaN", "-1", "1e13", "null"]),
-    ("estimate.total_energy_low_joules", ['"aaaa"', "{}", "1e400"]),
-    ("estimate.range_parts", ["5", '{"a": 1}', '{"a": [1]}', '{"a": [0, 1]}', '{"a": [1, "2"]}']),
+    ("estimate.total_energy_low_joules", ['"aaaa"', "{}", "1e400", "1e9", "-1"]),
+    ("estimate.total_energy_high_joules", ['"aaaa"', "0", "1e-9", "null"]),
+    (
+        "estimate.range_parts",
+        ["5", '{"a": 1}', '{"a": [1]}', '{"a": [0, 1]}', '{"a": [1, "2"]}', '{"a": [2, 1]}'],
+    ),
     ("calibrated.assumed", ["5", '{"num_gpus": []}', '{"num_gpus": NaN}', '{"num_gpus": true}']),
-    ("calibrated.total_energy_high_joules", ['"aaaa"', "true"]),
+    ("calibrated.total_energy_high_joules", ['"aaaa"', "true", "0"]),
+    ("calibrated.method", ['"reference"', '"guess"']),
 ]
 
 
@@ -103,6 +121,29 @@ def test_a_line_with_a_field_of_another_type_or_size_is_left_out_and_said(
     assert said.startswith(f"{path}: 1 unreadable line left out (2): line 2")
     if value != "1" + "0" * 400:
         assert where.rpartition(".")[2] in said, said
+
+
+# What was recorded, and a status that the line then contradicts.
+CONTRADICTED: list[tuple[dict[str, Any], str]] = [
+    ({"model": "gpt-4o", "usage": USAGE}, "partial"),
+    ({"model": "gpt-4o", "usage": USAGE}, "unestimated"),
+    ({"model": "gpt-4o", "usage": USAGE}, "measured"),
+    ({"model": "no-such-model", "usage": USAGE}, "estimated"),
+    ({"model": "gpt-4o", "usage": None}, "partial"),
+    ({"model": "gpt-4o", "usage": None, "error_type": "TimeoutError"}, "measured"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status"), CONTRADICTED)
+def test_a_status_that_the_line_contradicts_is_left_out_and_said(
+    path: Path, arguments: dict[str, Any], status: str
+) -> None:
+    Tracker(ledger=path).record(**arguments)
+    document = json.loads(path.read_text())
+    with path.open("a") as file:
+        file.write(json.dumps(document | {"status": status}) + "\n")
+    with pytest.warns(EnergyTrackingWarning, match=rf"left out \(2\).*status.*got '{status}'"):
+        assert the_only(read_ledger(path)).record.status == document["status"]
 
 
 @pytest.mark.parametrize(

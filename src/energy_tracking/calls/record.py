@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
@@ -183,6 +184,15 @@ Estimate = Callable[["str | None", "str | None", TokenUsage, "float | None"], Ou
 
 EstimateAs = Callable[["str | None", "str | None", TokenUsage, Alternative], Outcome]
 """Requested model, model that answered, tokens, the other way -> outcome."""
+
+
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOCKS_DIFFER = timedelta(days=1)
+
+
+def is_past(time: datetime) -> bool:
+    """Whether a call may have ended at a time, give or take what two clocks differ by."""
+    return time.tzinfo is not None and _EARLIEST <= time <= datetime.now(UTC) + _CLOCKS_DIFFER
 
 
 def status_of(

@@ -3,13 +3,15 @@
 A file is not trusted: one text in the place of a number would spoil every sum, or fill the
 memory. What a field may hold follows from the annotations of the dataclasses, so that a
 new field is checked without a line here; `_BOUNDS` has the bounds that
-follow from its name.
+follow from its name. What fields may hold beside each other are the rows of `_RULES`: each holds
+of every line that the library writes, so a line that breaks one was written or changed by
+something else.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
@@ -17,9 +19,11 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.record import CallRecord, is_past, status_of
+from energy_tracking.calls.session import TAG_NAME
 from energy_tracking.errors import shown
-from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
+from energy_tracking.estimator.estimate import GRADE_FACTORS
 from energy_tracking.ledger.lines import LineError, read_lines
 from energy_tracking.usage.measured_energy import MAX_MEASURED
 from energy_tracking.usage.names import MAX_CHARACTERS, MAX_SENTENCE, text_of
@@ -30,6 +34,9 @@ FORMAT = 1
 
 MAX_LINE_BYTES = 2**20
 """No line of a ledger is longer [byte]."""
+
+_ROUNDING = 1e-9
+"""What a sum may be off by, relative to it [1]."""
 
 LINE_START = b'{"ledger":'
 
@@ -83,25 +90,41 @@ def _read_entry(line: dict[str, Any]) -> LedgerEntry:
         if name not in line:
             raise LineError(f"{name} must be given")
     record = _build_record(CallRecord, line)
-    if (record.status == "measured") != (record.measured_energy_joules is not None):
-        raise LineError(
-            "status must be 'measured' where there is a measured energy, and only there"
-        )
+    stated = line.get("total_energy_joules")
+    if "total_energy_joules" in line and not _is_total(stated, record.total_energy_joules):
+        what = "the measured energy, or the sum of the estimate's prefill and decode"
+        raise LineError(f"total_energy_joules must be {what}", shown(stated))
     recorded_at = _read_time(_read_field(line, "timestamp", str))
+    if record.ended_at not in (None, line["timestamp"]):
+        raise LineError("ended_at must be the timestamp", shown(record.ended_at))
     return LedgerEntry(record, recorded_at, _read_field(line, "pid", int))
 
 
+def _is_total(stated: object, total: float | None) -> bool:
+    """Whether what a line states as the energy of its call is that [J]."""
+    if stated is None or total is None:
+        return stated is total
+    return (
+        type(stated) in (int, float) and _is_at_most(stated, total) and _is_at_most(total, stated)
+    )
+
+
+def _is_at_most(one: Any, other: Any) -> bool:
+    """Whether a sum is at most another one, but for rounding."""
+    return bool(one <= other + _ROUNDING * abs(other))
+
+
 def _read_time(text: str) -> datetime:
-    """A point in time.
+    """A point in time that has been.
 
     Raises:
-        LineError: The text is no ISO 8601 time, or has no zone.
+        LineError: The text is no ISO 8601 time, has no zone, or is not past.
     """
     with suppress(ValueError):
         time = datetime.fromisoformat(text)
-        if time.tzinfo is not None:
+        if is_past(time):
             return time
-    raise LineError("timestamp must be a time in ISO 8601 with its zone", shown(text))
+    raise LineError("timestamp must be a past time in ISO 8601 with its zone", shown(text))
 
 
 def _build_record(kind: type[T], given: Mapping[str, Any], where: str = "") -> T:
@@ -120,11 +143,9 @@ def _build_record(kind: type[T], given: Mapping[str, Any], where: str = "") -> T
         if is_required or name in given:
             values[name] = _read_field(given, name, hint, where)
     record = kind(**values)
-    if isinstance(record, TokenUsage):
-        for part, whole in WHOLE_OF.items():
-            count = getattr(record, part) or 0
-            if count > getattr(record, whole):
-                raise LineError(f"{where}{part} must be at most {whole}", str(count))
+    for name, what, holds in _RULES.get(kind, ()):
+        if not holds(record):
+            raise LineError(f"{where}{name} must be {what}", shown(getattr(record, name)))
     return record
 
 
@@ -238,6 +259,90 @@ def _convert_number(value: Any, kind: type, name: str) -> int | float:
     return value  # type: ignore[no-any-return]
 
 
+def _make_part_rule(part: str, whole: str) -> _Rule:
+    """The row of a count that is within another one."""
+    return (
+        part,
+        f"at most {whole}",
+        lambda usage: (getattr(usage, part) or 0) <= getattr(usage, whole),
+    )
+
+
+def _make_choice_rule(name: str, choices: Iterable[str]) -> _Rule:
+    """The row of a field that has one of a few names."""
+    names = tuple(choices)
+    what = f"one of {', '.join(map(repr, names))}"
+    return name, what, lambda record: getattr(record, name) in names
+
+
+_Rule = tuple[str, str, Callable[[Any], bool]]
+_RULES: dict[type, tuple[_Rule, ...]] = {
+    TokenUsage: (
+        *(_make_part_rule(part, whole) for part, whole in WHOLE_OF.items()),
+        (
+            "estimated",
+            "names of counts",
+            lambda usage: {*usage.estimated} <= {"input_tokens", "output_tokens"},
+        ),
+    ),
+    EnergyEstimate: (
+        _make_choice_rule("method", METHODS),
+        _make_choice_rule("scope", SCOPES),
+        _make_choice_rule("grade", GRADE_FACTORS),
+        (
+            "reasoning_energy_joules",
+            "at most decode_energy_joules",
+            lambda estimate: _is_at_most(
+                estimate.reasoning_energy_joules or 0, estimate.decode_energy_joules
+            ),
+        ),
+        (
+            "total_energy_low_joules",
+            "at most the sum of prefill and decode",
+            lambda estimate: _is_at_most(
+                estimate.total_energy_low_joules, estimate.total_energy_joules
+            ),
+        ),
+        (
+            "total_energy_high_joules",
+            "at least the sum of prefill and decode",
+            lambda estimate: _is_at_most(
+                estimate.total_energy_joules, estimate.total_energy_high_joules
+            ),
+        ),
+        (
+            "range_parts",
+            "pairs of a low and a high factor",
+            lambda estimate: all(low <= high for low, high in estimate.range_parts.values()),
+        ),
+    ),
+    CallRecord: (
+        (
+            "status",
+            "'measured' where an energy was measured, else 'unestimated' without an estimate, else "
+            "'partial' where tokens were estimated, else 'estimated'",
+            lambda record: (
+                record.status
+                == status_of(record.usage, record.estimate, record.measured_energy_joules)
+            ),
+        ),
+        (
+            "calibrated",
+            f"an estimate of method {CALIBRATED_METHOD!r} beside another",
+            lambda record: (
+                record.calibrated is None
+                or (record.estimate is not None and record.calibrated.method == CALIBRATED_METHOD)
+            ),
+        ),
+        (
+            "tags",
+            "names of letters, digits, '_' and '-', to strings",
+            lambda record: all(map(TAG_NAME.fullmatch, record.tags)),
+        ),
+    ),
+}
+"""What fields must be beside each other: field, what it must be, whether it is that."""
+
 _BOUNDS: dict[str, tuple[float, float]] = {
     # What a cache avoids may be less than nothing, by how an estimate is rounded.
     "avoided_energy_joules": (-MAX_MEASURED, MAX_MEASURED),
@@ -247,6 +352,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "_flops": (0, 1e40),
     # Factors, of which none is nothing.
     "range_parts": (1e-9, 1e9),
+    "server_port": (0, 65_535),
+    "pid": (0, 2**32),
+    "retries": (0, 1e6),
+    "ledger": (1, 1e15),
     "": (0, 1e15),
 }
 """What a number may be, by the end of its field's name; the first row that fits holds."""

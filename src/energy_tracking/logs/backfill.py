@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Unpack
 
-from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.record import CallRecord, is_past
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning
+from energy_tracking.lifecycle import is_first
 from energy_tracking.logs.decoding import decode
 from energy_tracking.logs.files import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport
@@ -127,6 +128,12 @@ class Backfill:
 
     def record(self, call: LoggedCall) -> CallRecord:
         """Count one call, in the current session."""
+        ended_at = call.time
+        if ended_at is not None and not is_past(ended_at):
+            if is_first("a logged call of a time to come"):
+                message = f"a logged call ended at {ended_at}, which is not past: it is counted now"
+                warnings.warn(message, EnergyTrackingWarning, stacklevel=2)
+            ended_at = None
         return self.tracker.record(
             model=call.model,
             usage=call.usage,
@@ -135,7 +142,7 @@ class Backfill:
             response_id=call.response_id,
             measured_energy_joules=call.measured_energy_joules,
             error_type=call.error_type,
-            ended_at=call.time,
+            ended_at=ended_at,
             log_identity=None if call.key == call.response_id else call.key,
         )
 
