@@ -162,7 +162,7 @@ def test_integers_of_any_width_count_as_python_counts(kind: str, mode: str) -> N
 
 @pytest.mark.parametrize("kind", INTEGER_TYPES)
 def test_work_is_counted_in_floats_from_the_first_line(kind: str) -> None:
-    model = get_catalogue().model("gpt-4o")
+    model = reference.get_terms(get_catalogue().model("gpt-4o"))
     most = int(min(np.iinfo(kind).max, 100_000))
     n, c = (np.array([count], kind) for count in (most, most // 3))
     for mode in ("quadratic", "linear"):
@@ -238,7 +238,7 @@ def test_cached_prompts_cost_less_and_never_less_than_nothing(
     ("mode", "attention"), [("quadratic", 1000**2 - 600**2), ("linear", 1000 - 600)]
 )
 def test_cached_tokens_skip_their_prefill(mode: str, attention: int) -> None:
-    model = get_catalogue().model("gpt-4o")
+    model = reference.get_terms(get_catalogue().model("gpt-4o"))
     k = 4 * 57 * 150.1 * 77
     expected = (1000 - 600) * 2 * 100e9 + k * attention
     assert reference.count_prefill_flops(model, 1000, 600, mode) == pytest.approx(

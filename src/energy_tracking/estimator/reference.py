@@ -23,6 +23,8 @@ https://arxiv.org/abs/2502.15964.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from energy_tracking.estimator.estimate import (
     GRADE_FACTORS,
     EnergyEstimate,
@@ -56,8 +58,34 @@ PREFILL_RANGE_ELSEWHERE = (0.37, 12.4)
 """For every other GPU: the widest of the three, its upper end that of GB200 [1]."""
 
 
+class ModelTerms(NamedTuple):
+    """What the formula takes of a model; floats, or arrays with an element for each request.
+
+    Attributes:
+        dense_flops: Work per token outside the attention [FLOP].
+        attention_flops: Work of the attention per pair of tokens, all layers [FLOP].
+        samples: Times the answer is generated [1].
+    """
+
+    dense_flops: float
+    attention_flops: float
+    samples: float
+
+
+def get_terms(model: ModelProfile) -> ModelTerms:
+    """What the formula takes of a model profile."""
+    return ModelTerms(
+        model.flops_per_tkn_factor * model.num_active_params,
+        model.flops_per_tkn_factor_attn
+        * model.num_attn_heads
+        * model.attn_head_dim
+        * model.num_layers,
+        model.samples,
+    )
+
+
 def count_prefill_flops(
-    model: ModelProfile,
+    model: ModelTerms,
     input_tokens: float,
     cached_input_tokens: float = 0,
     attention_mode: str = "quadratic",
@@ -65,7 +93,7 @@ def count_prefill_flops(
     """Work of reading the prompt [FLOP].
 
     Args:
-        model: Model profile.
+        model: What the formula takes of the model.
         input_tokens: Prompt tokens, cached ones included; a float or an array [tokens].
         cached_input_tokens: Part of the prompt read from a cache [tokens].
         attention_mode: ``"quadratic"`` or ``"linear"``.
@@ -73,19 +101,19 @@ def count_prefill_flops(
     # Floats from here on: the square of a small integer type would overflow.
     n, c = 1.0 * input_tokens, 1.0 * cached_input_tokens
     attended = n * n - c * c if attention_mode == "quadratic" else n - c
-    return (n - c) * _count_dense_flops(model) + _count_attention_flops(model) * attended
+    return (n - c) * model.dense_flops + model.attention_flops * attended
 
 
-def count_decode_flops(model: ModelProfile, input_tokens: float, decode_tokens: float) -> float:
+def count_decode_flops(model: ModelTerms, input_tokens: float, decode_tokens: float) -> float:
     """Work of generating an answer after a prompt [FLOP].
 
     Args:
-        model: Model profile.
+        model: What the formula takes of the model.
         input_tokens: Prompt tokens; a float or an array [tokens].
         decode_tokens: Tokens generated after it [tokens].
     """
     n, t = 1.0 * input_tokens, 1.0 * decode_tokens
-    return t * _count_dense_flops(model) + _count_attention_flops(model) * (n * t + t * (t - 1) / 2)
+    return t * model.dense_flops + model.attention_flops * (n * t + t * (t - 1) / 2)
 
 
 def compute_prefill_energy(gpu: GpuProfile, flops: float) -> float:
@@ -155,17 +183,21 @@ def estimate_request(
     decode_tokens = 1.0 * output_tokens * reasoning_factor
     if reasoning_tokens is None and reasoning_factor != 1:
         reasoning_tokens = decode_tokens - output_tokens
-    prefill = count_prefill_flops(model, input_tokens, cached_input_tokens, attention_mode)
-    decode = count_decode_flops(model, input_tokens, decode_tokens) * model.samples
-    reasoning_energy = None
-    if reasoning_tokens is not None:
-        # Reasoning comes before the visible answer, so it sees the shorter contexts.
-        reasoning = count_decode_flops(model, input_tokens, reasoning_tokens) * model.samples
-        reasoning_energy = compute_decode_energy(gpu, reasoning)
-    prefill_joules = compute_prefill_energy(gpu, prefill)
-    decode_joules = compute_decode_energy(gpu, decode)
-    range_parts = _list_range_parts(model, gpu, prefill_joules, decode_joules)
-    total_joules = prefill_joules + decode_joules
+    energy = compute_energy(
+        get_terms(model),
+        gpu,
+        input_tokens=input_tokens,
+        cached_input_tokens=cached_input_tokens,
+        decode_tokens=decode_tokens,
+        reasoning_tokens=reasoning_tokens,
+        attention_mode=attention_mode,
+    )
+    spread = GRADE_FACTORS[model.grade]
+    range_parts = {
+        "formula": find_formula_range(gpu, energy),
+        "parameters": (1 / spread, spread),
+    }
+    total_joules = energy.prefill_joules + energy.decode_joules
     low, high = combine_parts(range_parts)
     return EnergyEstimate(
         model_profile=model.name,
@@ -176,43 +208,83 @@ def estimate_request(
         grade=model.grade,
         attention_mode=attention_mode,
         reasoning_factor=reasoning_factor,
-        prefill_energy_joules=prefill_joules,
-        decode_energy_joules=decode_joules,
-        reasoning_energy_joules=reasoning_energy,
-        total_flops=prefill + decode,
+        prefill_energy_joules=energy.prefill_joules,
+        decode_energy_joules=energy.decode_joules,
+        reasoning_energy_joules=energy.reasoning_joules,
+        total_flops=energy.total_flops,
         total_energy_low_joules=total_joules * low,
         total_energy_high_joules=total_joules * high,
         range_parts=range_parts,
     )
 
 
-def _list_range_parts(
-    model: ModelProfile, gpu: GpuProfile, prefill_joules: float, decode_joules: float
-) -> dict[str, tuple[float, float]]:
-    """Low and high factor [1] on the total energy, by the name of what is not known."""
+class RequestEnergy(NamedTuple):
+    """One request by the formula; floats, or arrays of one common shape.
+
+    Attributes:
+        prefill_joules: Energy of reading the prompt [J].
+        decode_joules: Energy of generating the output [J].
+        reasoning_joules: Part of it spent on reasoning [J]; None where that is not known.
+        total_flops: Floating-point operations of prefill and decode [FLOP].
+    """
+
+    prefill_joules: float
+    decode_joules: float
+    reasoning_joules: float | None
+    total_flops: float
+
+
+def compute_energy(
+    model: ModelTerms,
+    gpu: GpuProfile,
+    *,
+    input_tokens: float,
+    cached_input_tokens: float,
+    decode_tokens: float,
+    reasoning_tokens: float | None,
+    attention_mode: str,
+) -> RequestEnergy:
+    """The formula, for one request or an array of them, whose models may differ.
+
+    Args:
+        model: What the formula takes of the model.
+        gpu: GPU profile.
+        input_tokens: Prompt tokens, cached ones included [tokens].
+        cached_input_tokens: Part of the prompt read from a cache [tokens].
+        decode_tokens: Tokens generated [tokens].
+        reasoning_tokens: Part of them that is reasoning [tokens]; None: not known.
+        attention_mode: ``"quadratic"`` or ``"linear"``.
+    """
+    prefill = count_prefill_flops(model, input_tokens, cached_input_tokens, attention_mode)
+    decode = count_decode_flops(model, input_tokens, decode_tokens) * model.samples
+    reasoning_joules = None
+    if reasoning_tokens is not None:
+        # Reasoning comes before the visible answer, so it sees the shorter contexts.
+        reasoning = count_decode_flops(model, input_tokens, reasoning_tokens) * model.samples
+        reasoning_joules = compute_decode_energy(gpu, reasoning)
+    return RequestEnergy(
+        compute_prefill_energy(gpu, prefill),
+        compute_decode_energy(gpu, decode),
+        reasoning_joules,
+        prefill + decode,
+    )
+
+
+def find_formula_range(gpu: GpuProfile, energy: RequestEnergy) -> tuple[float, float]:
+    """Low and high factor [1] on the total energy by what the formula leaves out.
+
+    Args:
+        gpu: GPU profile.
+        energy: The request by the formula.
+    """
     prompt_range = PREFILL_RANGE.get(gpu.name, PREFILL_RANGE_ELSEWHERE)
     decode_range = DECODE_RANGE.get(gpu.name, DECODE_RANGE_ELSEWHERE)
+    prefill_joules, decode_joules = energy.prefill_joules, energy.decode_joules
     total_joules = prefill_joules + decode_joules
-    nothing = total_joules == 0
+    nothing = 1.0 * (total_joules == 0)
     low, high = (
         (of_prompt * prefill_joules + of_decode * decode_joules + nothing)
         / (total_joules + nothing)
         for of_prompt, of_decode in zip(prompt_range, decode_range, strict=True)
     )
-    spread = GRADE_FACTORS[model.grade]
-    return {"formula": (low, high), "parameters": (1 / spread, spread)}
-
-
-def _count_dense_flops(model: ModelProfile) -> float:
-    """Work per token outside the attention [FLOP]."""
-    return model.flops_per_tkn_factor * model.num_active_params
-
-
-def _count_attention_flops(model: ModelProfile) -> float:
-    """Work of the attention per pair of tokens, all layers [FLOP]."""
-    return (
-        model.flops_per_tkn_factor_attn
-        * model.num_attn_heads
-        * model.attn_head_dim
-        * model.num_layers
-    )
+    return low, high

@@ -74,6 +74,12 @@ class Cases:
         """
         if self.batch is None:
             return sequences
+        find_longest = getattr(context, "max", None)
+        if find_longest is not None:
+            longest = float(find_longest())
+            if count_sequences_that_fit(case.site, longest) >= sequences:
+                # Of many requests, none is long enough to matter.
+                return sequences
         return take_smaller(sequences, count_sequences_that_fit(case.site, context))
 
 
@@ -131,9 +137,9 @@ def count_sequences_that_fit(site: Deployment, context: float) -> float:
         site: The deployment.
         context: Tokens that each sequence attends to [tokens].
     """
-    each = site.cache_bytes * context + site.state_bytes
-    nothing = each == 0
-    return take_larger(site.room_bytes / (each + nothing) + nothing * site.sequences, 1.0)
+    # Where nothing is kept, any number fits.
+    each = take_larger(site.cache_bytes * context + site.state_bytes, 1.0)
+    return take_larger(site.room_bytes / each, 1.0)
 
 
 def _find_drafting_range(

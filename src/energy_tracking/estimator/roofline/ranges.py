@@ -69,30 +69,37 @@ def list_range_parts(
     """
     central = cases.central
     prefill, decode, total = energy.prefill, energy.decode, energy.total
+    # Where there is no energy, both ends are 1.
+    nothing = 1.0 * (total == 0)
+    whole = total + nothing
+
+    def divide_ends(low: float, high: float) -> tuple[float, float]:
+        """Both ends of a range over the central energy [1]."""
+        return (low + nothing) / whole, (high + nothing) / whole
+
     parts = dict(cases.factors)
     under, over = _find_prefill_range(energy.sequences / central.site.gpus)
-    parts["prefill"] = _divide_ends(total, under * prefill + decode, over * prefill + decode)
+    parts["prefill"] = divide_ends(under * prefill + decode, over * prefill + decode)
     under, over = cases.drafting
     if under != over:
-        parts["speculative decoding"] = _divide_ends(
-            total, prefill + under * decode, prefill + over * decode
+        parts["speculative decoding"] = divide_ends(
+            prefill + under * decode, prefill + over * decode
         )
     if cases.batch is not None:
         most, fewest = (cases.limit_sequences(central, end, energy.context) for end in cases.batch)
-        parts["batch"] = _divide_ends(
-            total,
+        parts["batch"] = divide_ends(
             prefill + compute_decode_energy(central.prices, energy.work, most),
             prefill + compute_decode_energy(central.prices, energy.work, fewest),
         )
     if cases.parameters is not None:
         least, largest = (_compute_total(cases, case, energy) for case in cases.parameters)
-        under, over = _divide_ends(total, least, largest)
+        under, over = divide_ends(least, largest)
         if (spread := cases.grade_factor) > 1:
             # The shape may be another one even where the size is as stated.
             under, over = take_smaller(under, 1 / spread), take_larger(over, spread)
         parts["parameters"] = (under, over)
     if central.site.samples > 1:
-        parts["samples"] = _divide_ends(total, prefill + decode / central.site.samples, total)
+        parts["samples"] = divide_ends(prefill + decode / central.site.samples, total)
     if scope == "facility":
         central_factor = FACILITY.factor
         parts["facility"] = (
@@ -118,9 +125,3 @@ def _find_prefill_range(load: float) -> tuple[float, float]:
         for at_light_load, loaded in zip(LIGHT_PREFILL_RANGE, PREFILL_RANGE, strict=True)
     )
     return under, over
-
-
-def _divide_ends(total: float, low: float, high: float) -> tuple[float, float]:
-    """Both ends of a range over the central energy [1]; 1 where that is zero."""
-    nothing = total == 0
-    return (low + nothing) / (total + nothing), (high + nothing) / (total + nothing)

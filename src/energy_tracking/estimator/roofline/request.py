@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.deployment import Deployment
 from energy_tracking.estimator.estimate import check_token_count, combine_parts
-from energy_tracking.estimator.roofline.cases import build_cases
+from energy_tracking.estimator.roofline.cases import Cases, build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline.facility import FACILITY
 from energy_tracking.estimator.roofline.prices import (
@@ -16,7 +16,7 @@ from energy_tracking.estimator.roofline.prices import (
     compute_prefill_energy,
 )
 from energy_tracking.estimator.roofline.ranges import CentralEnergy, list_range_parts
-from energy_tracking.estimator.roofline.work import count_flops, count_work
+from energy_tracking.estimator.roofline.work import Work, count_flops, count_pairs, count_work
 from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
@@ -107,20 +107,9 @@ def estimate_request(
     check_token_count("input_tokens - cached_input_tokens", prompt - cached)
 
     cases = build_cases(model, gpu, serving, constants)
-    site, price = cases.central.site, cases.central.prices
-    work = count_work(site, prompt, cached, answer)
-    context = prompt + answer
-    sequences = cases.limit_sequences(cases.central, price.sequences, context)
-    energy = CentralEnergy(
-        work=work,
-        context=context,
-        sequences=sequences,
-        prefill=compute_prefill_energy(price, work),
-        decode=compute_decode_energy(price, work, sequences),
-    )
-    # Reasoning comes before the visible answer, so it sees the shorter contexts.
-    reasoned = count_work(site, prompt, cached, 1.0 * reasoning_tokens)
-    reasoning = compute_decode_energy(price, reasoned, sequences)
+    site = cases.central.site
+    energy = compute_central_energy(cases, prompt, cached, answer)
+    reasoning = compute_reasoning_energy(cases, energy, prompt, 1.0 * reasoning_tokens)
     parts = list_range_parts(cases, energy, scope)
     low, high = combine_parts(parts)
     overhead = FACILITY.factor if scope == "facility" else 1.0
@@ -131,9 +120,51 @@ def estimate_request(
         reasoning_energy_joules=overhead * reasoning,
         total_energy_low_joules=overhead * total * low,
         total_energy_high_joules=overhead * total * high,
-        total_flops=count_flops(site, work),
+        total_flops=count_flops(site, energy.work),
         range_parts=parts,
         deployment=site,
-        sequences=sequences * site.stages,
+        # Of the shape of the counts, also where it is one number for all.
+        sequences=energy.sequences * site.stages + 0.0 * energy.context,
         scope=scope,
     )
+
+
+def compute_central_energy(
+    cases: Cases, input_tokens: float, cached_input_tokens: float, output_tokens: float
+) -> CentralEnergy:
+    """One request, or an array of them, by the central case.
+
+    Args:
+        cases: The central case and both ends of what is not known.
+        input_tokens: Prompt tokens, cached ones included; a float or an array of floats [tokens].
+        cached_input_tokens: Part of the prompt read from a cache [tokens].
+        output_tokens: All generated tokens, reasoning included [tokens].
+    """
+    price = cases.central.prices
+    work = count_work(cases.central.site, input_tokens, cached_input_tokens, output_tokens)
+    context = input_tokens + output_tokens
+    sequences = cases.limit_sequences(cases.central, price.sequences, context)
+    return CentralEnergy(
+        work=work,
+        context=context,
+        sequences=sequences,
+        prefill=compute_prefill_energy(price, work),
+        decode=compute_decode_energy(price, work, sequences),
+    )
+
+
+def compute_reasoning_energy(
+    cases: Cases, energy: CentralEnergy, input_tokens: float, reasoning_tokens: float
+) -> float:
+    """The part of a request's energy that was spent on reasoning [J].
+
+    Args:
+        cases: The central case and both ends of what is not known.
+        energy: The request by the central case.
+        input_tokens: Prompt tokens, cached ones included [tokens].
+        reasoning_tokens: Part of the output that is reasoning [tokens].
+    """
+    # Reasoning comes before the visible answer, so it sees the shorter contexts.
+    pairs = count_pairs(cases.central.site, input_tokens, input_tokens + reasoning_tokens)
+    reasoned = Work(0.0, 0.0, reasoning_tokens, pairs)
+    return compute_decode_energy(cases.central.prices, reasoned, energy.sequences)

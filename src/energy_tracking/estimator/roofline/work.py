@@ -5,7 +5,9 @@ A pair is a token and one token it attends to. Numbers may be floats or arrays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from energy_tracking.estimator.deployment import Deployment
 
@@ -58,6 +60,8 @@ def count_pairs(site: Deployment, start: float, stop: float) -> float:
         stop: Position after the last token [tokens].
     """
     full = (stop**2 - start**2) / 2
+    if _is_number(site.windowed_share, 0.0):
+        return full
     a, b = take_smaller(start, site.window), take_smaller(stop, site.window)
     windowed = (b**2 - a**2) / 2 + site.window * ((stop - b) - (start - a))
     return full + site.windowed_share * (windowed - full)
@@ -96,7 +100,15 @@ def compute_experts_read(expert_share: float, sequences: float) -> float:
         expert_share: Share of the experts that one token uses, k/E [1].
         sequences: Sequences that share the step [1].
     """
-    unread: float = (1 - expert_share) ** sequences
+    if _is_number(expert_share, 1.0):
+        return 1.0
+    library = _find_library(expert_share, sequences) if type(expert_share) is float else None
+    unread: float
+    if library is None:
+        unread = (1 - expert_share) ** sequences
+    else:
+        # The same power, at a third of the cost for an array.
+        unread = library.exp(sequences * math.log(1 - expert_share))
     return 1 - unread
 
 
@@ -107,7 +119,10 @@ def take_smaller(a: float, b: float) -> float:
         a: A float or an array.
         b: Another.
     """
-    return (a + b - abs(a - b)) / 2
+    if type(a) is float and type(b) is float:
+        return b if b < a else a
+    library = _find_library(a, b)
+    return (a + b - abs(a - b)) / 2 if library is None else library.minimum(a, b)
 
 
 def take_larger(a: float, b: float) -> float:
@@ -117,4 +132,21 @@ def take_larger(a: float, b: float) -> float:
         a: A float or an array.
         b: Another.
     """
-    return (a + b + abs(a - b)) / 2
+    if type(a) is float and type(b) is float:
+        return b if b > a else a
+    library = _find_library(a, b)
+    return (a + b + abs(a - b)) / 2 if library is None else library.maximum(a, b)
+
+
+def _find_library(a: object, b: object) -> Any:
+    """The library that two numbers are arrays of; None where neither is, or it does not say.
+
+    numpy says since version 2.
+    """
+    find = getattr(a, "__array_namespace__", None) or getattr(b, "__array_namespace__", None)
+    return None if find is None else find()
+
+
+def _is_number(value: float, number: float) -> bool:
+    """Whether a value is this one number, and no array: then a term may be left out."""
+    return type(value) is float and value == number
