@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "opentelemetry": {"contexts", "telemetry", "otel", "demo"},
     "wrapt": {"openai_client", "function_wrappers"},
     "tomllib": {"profiles"},
+    "numpy": {"tables"},
     "pytest": {"pytest_plugin"},
     "click": {"cli"},
     "orjson": {"logs"},

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from energy_tracking.profiles.files import register_gpu_profile, register_model_profile
     from energy_tracking.profiles.profile import GpuProfile, ModelProfile
     from energy_tracking.seed import cloud_inference_energy_estimate_w_model_attributes
+    from energy_tracking.tables import EnergyTable, estimate_table
     from energy_tracking.tracker import Tracker
     from energy_tracking.usage.dialects import read_usage
     from energy_tracking.usage.token_usage import TokenUsage
@@ -64,6 +65,7 @@ __all__ = [
     "EnergyCompletionHook",
     "EnergyEstimate",
     "EnergySpanProcessor",
+    "EnergyTable",
     "EnergyTrackingError",
     "EnergyTrackingWarning",
     "GpuProfile",
@@ -84,6 +86,7 @@ __all__ = [
     "cloud_inference_energy_estimate_w_model_attributes",
     "current_session",
     "energy_session",
+    "estimate_table",
     "instrument_openai",
     "process_session",
     "read_ledger",
@@ -110,6 +113,7 @@ _HOMES = {
     "EnergyCompletionHook": "energy_tracking.otel.span_processor",
     "EnergyEstimate": "energy_tracking.estimator",
     "EnergySpanProcessor": "energy_tracking.otel.span_processor",
+    "EnergyTable": "energy_tracking.tables.table",
     "EnergyTrackingError": "energy_tracking.errors",
     "EnergyTrackingWarning": "energy_tracking.errors",
     "GpuProfile": "energy_tracking.profiles.profile",
@@ -129,6 +133,7 @@ _HOMES = {
     "cloud_inference_energy_estimate_w_model_attributes": "energy_tracking.seed",
     "current_session": "energy_tracking.calls.session",
     "energy_session": "energy_tracking.calls.session:Session",
+    "estimate_table": "energy_tracking.tables.estimating",
     "instrument_openai": "energy_tracking.openai_client.client",
     "process_session": "energy_tracking.calls.session",
     "read_ledger": "energy_tracking.ledger",

@@ -7,7 +7,7 @@ as another model, on another GPU or by another method. It delivers nothing.
 The order of an estimate:
 
 1. ``match_model`` finds the profile: the user's mapping, then the catalogue, then the default;
-2. ``_Basis`` holds method, GPU and assumptions: one made from the settings, and for
+2. ``Basis`` holds method, GPU and assumptions: one made from the settings, and for
    ``estimate_as`` one with what is other;
 3. ``_estimate_with_profile`` asks the estimator;
 4. ``_build_outcome`` adds what stands beside it: what caching avoided, the calibrated number.
@@ -38,7 +38,7 @@ from energy_tracking.estimator import (
 from energy_tracking.estimator.serving import check_one_batch
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
-from energy_tracking.profiles.profile import GpuProfile
+from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.settings import SERVING_SETTINGS, Settings, named, naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
@@ -121,8 +121,8 @@ class Estimation:
         """
         match = self.match_model(request_model, response_model)
         if match is None:
-            return Outcome(reason=self._explain_unknown_model(response_model or request_model))
-        return self._build_outcome(self._current_basis(), match, usage, tokens_per_second)
+            return Outcome(reason=self.explain_unknown_model(response_model or request_model))
+        return self._build_outcome(self.current_basis(), match, usage, tokens_per_second)
 
     def estimate_safely(
         self,
@@ -169,7 +169,7 @@ class Estimation:
         else:
             match = self.match_model(request_model, response_model)
         if match is None:
-            return Outcome(reason=self._explain_unknown_model(response_model or request_model))
+            return Outcome(reason=self.explain_unknown_model(response_model or request_model))
         return self._build_outcome(basis, match, usage, None)
 
     def estimate_again(self, record: CallRecord, model: str | None = None) -> CallRecord:
@@ -241,7 +241,7 @@ class Estimation:
 
     def _build_outcome(
         self,
-        basis: _Basis,
+        basis: Basis,
         match: ModelMatch,
         usage: TokenUsage,
         tokens_per_second: float | None,
@@ -275,20 +275,21 @@ class Estimation:
 
     def _estimate_with_profile(
         self,
-        basis: _Basis,
+        basis: Basis,
         match: ModelMatch,
         usage: TokenUsage,
         tokens_per_second: float | None,
     ) -> EnergyEstimate:
         """The estimate of a matched model, by the profile that the method needs."""
-        profile, assumptions = match.profile, basis.assumptions
-        if basis.method == CALIBRATED_METHOD:
-            # The seed's own rows lack what this method needs, and have better ones beside them.
-            profile = self.catalogue.corrected_model(profile)
-            if self.settings.timing_evidence and tokens_per_second is not None:
-                assumptions = apply_timing_evidence(
-                    assumptions, usage, profile, basis.gpu, tokens_per_second, match.rule
-                )
+        profile, assumptions = self.select_profile(basis, match), basis.assumptions
+        if (
+            basis.method == CALIBRATED_METHOD
+            and self.settings.timing_evidence
+            and tokens_per_second is not None
+        ):
+            assumptions = apply_timing_evidence(
+                assumptions, usage, profile, basis.gpu, tokens_per_second, match.rule
+            )
         return estimate_usage(
             usage,
             profile,
@@ -298,7 +299,19 @@ class Estimation:
             rule=match.rule,
         )
 
-    def _explain_unknown_model(self, model: str | None) -> str:
+    def select_profile(self, basis: Basis, match: ModelMatch) -> ModelProfile:
+        """The profile of a matched model that a method needs.
+
+        Args:
+            basis: The method.
+            match: The matched model.
+        """
+        if basis.method != CALIBRATED_METHOD:
+            return match.profile
+        # The seed's own rows lack what this method needs, and have better ones beside them.
+        return self.catalogue.corrected_model(match.profile)
+
+    def explain_unknown_model(self, model: str | None) -> str:
         """Why a model has no energy; each name is logged once."""
         if model is None:
             return "the model is not named"
@@ -315,7 +328,7 @@ class Estimation:
                 )
         return reason
 
-    def _current_basis(self) -> _Basis:
+    def current_basis(self) -> Basis:
         """The basis, built anew where a GPU profile has been registered since."""
         gpus = self.catalogue.gpus_by_name
         if gpus is not self._gpus:
@@ -323,7 +336,7 @@ class Estimation:
             self._gpus = gpus
         return self._basis
 
-    def _build_basis(self, settings: Settings) -> _Basis:
+    def _build_basis(self, settings: Settings) -> Basis:
         """How calls are estimated by these settings.
 
         Raises:
@@ -345,18 +358,18 @@ class Estimation:
         corrected = self.catalogue.corrected_gpu(gpu)
         if method == CALIBRATED_METHOD:
             check_memory_bandwidth(corrected)
-            return _Basis(method, corrected, assumptions)
+            return Basis(method, corrected, assumptions)
         calibrated = None
         if corrected.memory_bandwidth is not None:
-            calibrated = _Basis(CALIBRATED_METHOD, corrected, assumptions)
-        return _Basis(method, gpu, assumptions, calibrated)
+            calibrated = Basis(CALIBRATED_METHOD, corrected, assumptions)
+        return Basis(method, gpu, assumptions, calibrated)
 
-    def _build_other_basis(self, other: Alternative) -> _Basis:
+    def _build_other_basis(self, other: Alternative) -> Basis:
         """The basis with what is other in it."""
         changes = other.changes
         changes.pop("model", None)
         if not changes:
-            return self._current_basis()
+            return self.current_basis()
         batch = [name for name in ("concurrency_per_gpu", "sequences") if name in changes]
         method = other.method or self.settings.method
         if batch and method != CALIBRATED_METHOD:
@@ -381,7 +394,7 @@ def _unknown_models_of(application: object) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Basis:
+class Basis:
     """How calls are estimated.
 
     Attributes:
@@ -394,7 +407,7 @@ class _Basis:
     method: str
     gpu: GpuProfile
     assumptions: Assumptions
-    calibrated: _Basis | None = None
+    calibrated: Basis | None = None
 
 
 def _can_be_summed(estimate: EnergyEstimate) -> bool:

@@ -1,0 +1,231 @@
+"""Blocks of rows by each method: the formulas of one call, run on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from energy_tracking.estimator import CALIBRATED_METHOD, reference
+from energy_tracking.estimator.estimate import combine_parts
+from energy_tracking.estimator.roofline import request as roofline
+from energy_tracking.estimator.roofline.facility import FACILITY
+from energy_tracking.estimator.roofline.ranges import list_range_parts
+from energy_tracking.tables.columns import Counts, cut_rows
+from energy_tracking.tables.models import (
+    ATTENTION,
+    DENSE,
+    HIGH,
+    LOW,
+    PROFILE,
+    REASONING,
+    SAMPLES,
+    STATUS,
+    Models,
+)
+from energy_tracking.tables.table import ESTIMATED, NO_COUNT, EnergyTable
+
+BLOCK = 8192
+"""Rows that go through the formulas at a time [1]: their columns stay in the cache."""
+
+
+class Result:
+    """The columns of a table while it is filled."""
+
+    def __init__(self, rows: int, models: Models, only_totals: bool, is_cached: bool) -> None:
+        self.models = models
+        self.only_totals = only_totals
+        self.total = np.empty(rows)
+        self.low, self.high, self.reasoning, self.avoided = (
+            np.empty(rows) if wanted else None
+            for wanted in (*[not only_totals] * 3, is_cached and not only_totals)
+        )
+        self.status = np.zeros(rows, np.uint8)
+        self.profile = np.empty(rows, np.int32)
+
+    def as_table(self) -> EnergyTable:
+        """The table, once all of it is filled."""
+        models = self.models
+        basis = models.basis
+        is_calibrated = basis.method == CALIBRATED_METHOD
+        return EnergyTable(
+            total_energy_joules=self.total,
+            total_energy_low_joules=self.low,
+            total_energy_high_joules=self.high,
+            reasoning_energy_joules=self.reasoning,
+            cache_avoided_energy_joules=self.avoided,
+            status=self.status,
+            profile=self.profile,
+            profiles=tuple(models.profiles),
+            grades=tuple(models.grades),
+            reasons=dict(models.reasons),
+            method=basis.method,
+            method_version=roofline.VERSION if is_calibrated else reference.VERSION,
+            gpu=basis.gpu.name,
+            scope=basis.assumptions.scope if is_calibrated else reference.SCOPE,
+        )
+
+    def fill(self, rows: Any, place: Any, counts: Counts, energy: Energy) -> None:
+        """Fill in some rows.
+
+        Args:
+            rows: A slice, or an array of places.
+            place: The model of each, or of all.
+            counts: Their counts.
+            energy: Their energy.
+        """
+        models = self.models
+        self.total[rows] = energy.total
+        if self.low is not None and self.high is not None and self.reasoning is not None:
+            self.low[rows], self.high[rows] = energy.total * energy.low, energy.total * energy.high
+            self.reasoning[rows] = energy.reasoning
+        if self.avoided is not None:
+            self.avoided[rows] = energy.avoided
+        self.profile[rows] = models.take(PROFILE, place)
+        if models.reasons:
+            self.status[rows] = models.take(STATUS, place)
+        wrong = counts.find_wrong()
+        if wrong is not None:
+            self._blank(rows, np.broadcast_to(wrong, self.status[rows].shape))
+
+    def _blank(self, rows: Any, wrong: Any) -> None:
+        """Take the energy out of rows whose counts are none."""
+        for column in (self.total, self.low, self.high, self.reasoning, self.avoided):
+            if column is not None:
+                column[rows] = np.where(wrong, np.nan, column[rows])
+        known = self.status[rows] == ESTIMATED
+        self.status[rows] = np.where(wrong & known, NO_COUNT, self.status[rows])
+
+
+@dataclass(slots=True)
+class Energy:
+    """The energy of a block of rows, and the factors to the ends of its range."""
+
+    total: Any
+    low: Any = field(default=1.0)
+    high: Any = field(default=1.0)
+    reasoning: Any = field(default=float("nan"))
+    avoided: Any = field(default=0.0)
+
+
+def _estimate_by_reference(result: Result, part: slice, counts: Counts, place: Any) -> None:
+    """Estimate a block of rows of any models by the seed's formula."""
+    models = result.models
+    for piece in cut_rows(part.stop - part.start, BLOCK):
+        rows = slice(part.start + piece.start, part.start + piece.stop)
+        some = counts.of_rows(piece)
+        where = place if isinstance(place, int) else _find_only(place[piece])
+        result.fill(rows, where, some, _apply_reference(models, where, some, result.only_totals))
+
+
+def _find_only(place: Any) -> Any:
+    """The one place that all rows have, as an int; the array where they differ."""
+    first = int(place[0])
+    return first if (place == first).all() else place
+
+
+def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bool) -> Energy:
+    basis, take = models.basis, models.take
+    inputs, outputs = counts.as_floats("input_tokens"), counts.as_floats("output_tokens")
+    cached = counts.as_floats("cached_input_tokens", 0.0)
+    reasoning: Any = None
+    known = counts.as_floats("reasoning_tokens")
+    factor = take(REASONING, place)
+    decoded = outputs
+    if known is not None:
+        # As the seed has it: only a usage that says nothing of reasoning may leave it out.
+        factor = np.where(known >= 0, 1.0, factor)
+    if np.any(factor != 1):
+        decoded = outputs * factor
+    if not only_totals:
+        reasoning = None if decoded is outputs else np.where(factor != 1, decoded - outputs, np.nan)
+        if known is not None:
+            reasoning = np.where(known >= 0, known, np.nan if reasoning is None else reasoning)
+    terms = reference.ModelTerms(take(DENSE, place), take(ATTENTION, place),
+                                 take(SAMPLES, place))  # fmt: skip
+    mode = basis.assumptions.attention_mode
+    made = reference.compute_energy(
+        terms,
+        basis.gpu,
+        input_tokens=inputs,
+        cached_input_tokens=cached,
+        decode_tokens=decoded,
+        reasoning_tokens=reasoning,
+        attention_mode=mode,
+    )
+    energy = Energy(made.prefill_joules + made.decode_joules)
+    if only_totals:
+        return energy
+    parts = {
+        "formula": reference.find_formula_range(basis.gpu, made),
+        "model": (take(LOW, place), take(HIGH, place)),
+    }
+    energy.low, energy.high = combine_parts(parts)
+    if made.reasoning_joules is not None:
+        energy.reasoning = made.reasoning_joules
+    if "cached_input_tokens" in counts.columns:
+        anew = reference.count_prefill_flops(terms, inputs, 0.0, mode)
+        uncached = reference.compute_prefill_energy(basis.gpu, anew)
+        energy.avoided = uncached + made.decode_joules - energy.total
+    return energy
+
+
+def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: Any) -> None:
+    """Estimate a block of rows by the calibrated method, one model after the other."""
+    models = result.models
+    if not isinstance(place, int):
+        place = _find_only(place)
+    groups: list[tuple[int, Any]]
+    if isinstance(place, int):
+        groups = [(place, None)]
+    else:
+        # A small type is ordered in two passes.
+        order = np.argsort(place.astype(np.min_scalar_type(len(models.numbers[0]))), kind="stable")
+        many = np.bincount(place)
+        ends = np.cumsum(many)
+        groups = [(int(one), order[ends[one] - many[one] : ends[one]]) for one in many.nonzero()[0]]
+    for one, chosen in groups:
+        number = int(models.numbers[PROFILE][one])
+        for piece in cut_rows(part.stop - part.start if chosen is None else len(chosen), BLOCK):
+            within = piece if chosen is None else chosen[piece]
+            some = counts.of_rows(within)
+            if chosen is None:
+                rows: Any = slice(part.start + piece.start, part.start + piece.stop)
+            else:
+                rows = within + part.start
+            energy = Energy(np.nan)
+            if number >= 0:
+                energy = _apply_roofline(models, number, some, result.only_totals)
+            result.fill(rows, one, some, energy)
+
+
+def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bool) -> Energy:
+    cases, scope = models.cases[number], models.basis.assumptions.scope
+    inputs, outputs = counts.as_floats("input_tokens"), counts.as_floats("output_tokens")
+    cached = counts.as_floats("cached_input_tokens", 0.0)
+    overhead = FACILITY.factor if scope == "facility" else 1.0
+    made = roofline.compute_central_energy(cases, inputs, cached, outputs)
+    energy = Energy(overhead * made.prefill + overhead * made.decode)
+    if only_totals:
+        return energy
+    parts = list_range_parts(cases, made, scope) | models.doubts[number]
+    energy.low, energy.high = combine_parts(parts)
+    known = counts.as_floats("reasoning_tokens")
+    if known is not None:
+        # A count below 0 says that it is not known.
+        reasoning: Any = np.where(known >= 0, known, np.nan)
+        energy.reasoning = overhead * roofline.compute_reasoning_energy(
+            cases, made, inputs, reasoning
+        )
+    if "cached_input_tokens" in counts.columns:
+        anew = roofline.compute_central_energy(cases, inputs, 0.0, outputs)
+        energy.avoided = overhead * anew.prefill + overhead * anew.decode - energy.total
+    return energy
+
+
+TABLE_METHODS: dict[str, Callable[[Result, slice, Counts, Any], None]] = {
+    reference.METHOD: _estimate_by_reference,
+    CALIBRATED_METHOD: _estimate_by_roofline,
+}

@@ -1,0 +1,142 @@
+"""The columns that are given: checked, and cut into blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.usage.token_usage import MAX_TOKENS
+
+# The formulas say `float` for a float or an array.
+Column = Any
+
+
+def check_columns(**given: Any) -> dict[str, Any]:
+    """The columns of counts as arrays, without those that are not there.
+
+    Raises:
+        ConfigurationError: One is not of numbers.
+    """
+    columns = {}
+    for name, values in given.items():
+        if values is None:
+            continue
+        column = np.asarray(values)
+        if column.dtype.kind not in "iuf" or column.ndim > 1:
+            what = "a number or a one-dimensional array of integers or floats"
+            raise ConfigurationError(must_be(name, what, f"{column.dtype} of {column.shape}"))
+        columns[name] = column
+    return columns
+
+
+def check_lengths(columns: dict[str, Any]) -> int:
+    """The number of rows [1]; 1 where every column is one number.
+
+    Raises:
+        ConfigurationError: The columns differ in length.
+    """
+    lengths = {name: len(column) for name, column in columns.items() if column.ndim}
+    rows = next(iter(lengths.values()), 1)
+    for name, length in lengths.items():
+        if length != rows:
+            what = f"of {rows} rows, as {next(iter(lengths))} is"
+            raise ConfigurationError(must_be(name, what, length))
+    return rows
+
+
+def read_models(
+    model: Any, models: Sequence[str | None] | None
+) -> tuple[Any | None, tuple[str | None, ...]]:
+    """The place of each row's name, None where all have the first one; and the names.
+
+    The last name is that of rows that name none, at place -1.
+
+    Raises:
+        ConfigurationError: The model is neither a name, nor an array of names or of places.
+    """
+    if models is None and (model is None or isinstance(model, str)):
+        return None, (model,)
+    if hasattr(model, "indices") and hasattr(model, "dictionary"):
+        names = tuple(model.dictionary.to_pylist())
+        codes = np.asarray(model.indices.fill_null(-1))
+    elif models is not None:
+        names, codes = tuple(models), np.asarray(model)
+        if codes.dtype.kind not in "iu":
+            what = "an array of integers beside models"
+            raise ConfigurationError(must_be("model", what, str(codes.dtype)))
+    else:
+        known: dict[str | None, int] = {}
+        listed = model.tolist() if hasattr(model, "tolist") else list(model)
+        codes = np.fromiter(
+            (known.setdefault(name, len(known)) for name in listed), np.intp, len(listed)
+        )
+        names = tuple(name if isinstance(name, str) else None for name in known)
+    if len(codes):
+        least, most = int(codes.min()), int(codes.max())
+        if most >= len(names):
+            raise ConfigurationError(must_be("model", f"below {len(names)}", most))
+        if least < 0:
+            codes = np.maximum(codes, -1)
+    return codes, (*names, None)
+
+
+def cut_rows(rows: int, length: int) -> Iterator[slice]:
+    """Slices of a length that cover the rows."""
+    for start in range(0, rows, length):
+        yield slice(start, min(start + length, rows))
+
+
+@dataclass(slots=True)
+class Counts:
+    """The counts of a block of rows, as they were given."""
+
+    columns: dict[str, Any]
+
+    def of_rows(self, rows: Any) -> Counts:
+        """The counts of some rows."""
+        return Counts(
+            {name: column[rows] if column.ndim else column for name, column in self.columns.items()}
+        )
+
+    def find_wrong(self) -> Any | None:
+        """Where a row's counts are none: an array of booleans; None where all are right."""
+        get = self.columns.get
+        inputs, outputs = self.columns["input_tokens"], self.columns["output_tokens"]
+        cached, written = get("cached_input_tokens"), get("cache_write_input_tokens")
+        reasoning = get("reasoning_tokens")
+        right = [_are_in(inputs, 0, MAX_TOKENS), _are_in(outputs, 0, MAX_TOKENS)]
+        if cached is not None:
+            right.append(_are_in(cached, 0, inputs))
+        if written is not None:
+            # In floats: the sum of two small integers could overflow.
+            together = written if cached is None else 1.0 * written + cached
+            right += [_are_in(written, 0, MAX_TOKENS), _are_in(together, 0, inputs)]
+        if reasoning is not None:
+            right.append(reasoning <= outputs if reasoning.dtype.kind != "f"
+                         else (reasoning <= outputs) | np.isnan(reasoning))  # fmt: skip
+        wrong = [~part for part in right if not np.all(part)]
+        return np.logical_or.reduce(np.broadcast_arrays(*wrong)) if wrong else None
+
+    def as_floats(self, name: str, default: Any = None) -> Any:
+        """A column as floats."""
+        column = self.columns.get(name)
+        if column is None:
+            return default
+        return column.astype(np.float64) if column.ndim else float(column)
+
+
+def _are_in(column: Any, least: float, most: Any) -> Any:
+    """Whether each count is in its bounds; one True where all are."""
+    if column.ndim and column.dtype.kind in "iu" and not np.ndim(most):
+        # Two passes without an array between: nearly always all are right.
+        if column.dtype.kind == "u":
+            all_right = not len(column) or column.max() <= most
+        else:
+            all_right = not len(column) or (column.min() >= least and column.max() <= most)
+        if all_right:
+            return np.True_
+    return (column >= least) & (column <= most)

@@ -1,0 +1,161 @@
+"""The door: a table in, a table out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Unpack
+
+import numpy as np
+
+from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.estimation import Estimation
+from energy_tracking.profiles.catalogue import Catalogue
+from energy_tracking.settings import SettingArguments, Settings
+from energy_tracking.tables.by_method import TABLE_METHODS, Result
+from energy_tracking.tables.columns import (
+    Column,
+    Counts,
+    check_columns,
+    check_lengths,
+    cut_rows,
+    read_models,
+)
+from energy_tracking.tables.models import Models
+from energy_tracking.tables.table import EnergyTable
+
+ORDERED = 1 << 17
+"""Rows that are ordered by model at a time [1]."""
+
+
+def estimate_table(
+    input_tokens: Column,
+    output_tokens: Column,
+    *,
+    model: Column,
+    models: Sequence[str | None] | None = None,
+    cached_input_tokens: Column | None = None,
+    cache_write_input_tokens: Column | None = None,
+    reasoning_tokens: Column | None = None,
+    only_totals: bool = False,
+    catalogue: Catalogue | None = None,
+    **settings: Unpack[SettingArguments],
+) -> EnergyTable:
+    """Estimate many calls at once, each as ``Tracker`` would estimate it.
+
+    Counts are numpy arrays of shape (rows,), of integers or floats, or one number for all rows.
+    Models are named fastest by number: ``model`` then has the place of each row's name in
+    ``models``, as the categories of pandas and the dictionaries of Arrow have them.
+
+    Args:
+        input_tokens: Prompt tokens, cached ones included [tokens].
+        output_tokens: All generated tokens, reasoning included [tokens].
+        model: One name for all rows; an array or list of names of shape (rows,); an Arrow
+            dictionary array; or with ``models``, an array of integers, below 0 where the
+            model is not named.
+        models: The names that the integers stand for.
+        cached_input_tokens: Part of the input read from a prompt cache [tokens].
+        cache_write_input_tokens: Part of the input written to one [tokens]; it costs what other
+            tokens cost, and is checked to lie beside the cached ones.
+        reasoning_tokens: Part of the output that is reasoning [tokens]; below 0 or NaN where
+            it is not known.
+        only_totals: Compute the energy alone, without its range and its parts: three times
+            as fast.
+        catalogue: Profiles in place of the process-wide ones.
+        **settings: As for ``Tracker``: ``method``, ``gpu``, ``scope``, ``model_mapping``,
+            ``default_model`` and the rest about estimates.
+
+    Returns:
+        The energy of each row, in the order given.
+
+    Raises:
+        ConfigurationError: The columns differ in length, a column is not one of numbers, a
+            setting is wrong, or names an unknown profile.
+    """
+    estimator = TableEstimator(Estimation(Settings.load(settings), catalogue))
+    return estimator.estimate(
+        input_tokens,
+        output_tokens,
+        model=model,
+        models=models,
+        cached_input_tokens=cached_input_tokens,
+        cache_write_input_tokens=cache_write_input_tokens,
+        reasoning_tokens=reasoning_tokens,
+        only_totals=only_totals,
+    )
+
+
+class TableEstimator:
+    """Estimates one table after the other by the settings of one ``Estimation``.
+
+    A name is looked up when it comes for the first time, and stays what it was then.
+    """
+
+    def __init__(self, estimation: Estimation, *, calibrated: bool = False) -> None:
+        """Prepare for an estimation's settings.
+
+        Args:
+            estimation: Settings and profiles.
+            calibrated: Estimate what stands beside the method that is set: ``roofline``
+                beside ``reference``.
+
+        Raises:
+            ConfigurationError: Nothing stands beside the method that is set.
+        """
+        basis = estimation.current_basis()
+        if calibrated:
+            if basis.calibrated is None:
+                what = "False: no calibrated estimate stands beside this method on this GPU"
+                raise ConfigurationError(must_be("calibrated", what, calibrated))
+            basis = basis.calibrated
+        self.method = basis.method
+        self._models = Models(estimation, basis)
+
+    def estimate(
+        self,
+        input_tokens: Column,
+        output_tokens: Column,
+        *,
+        model: Column,
+        models: Sequence[str | None] | None = None,
+        cached_input_tokens: Column | None = None,
+        cache_write_input_tokens: Column | None = None,
+        reasoning_tokens: Column | None = None,
+        only_totals: bool = False,
+    ) -> EnergyTable:
+        """Estimate a table; the arguments are those of ``estimate_table``.
+
+        Args:
+            input_tokens: Prompt tokens [tokens].
+            output_tokens: Generated tokens [tokens].
+            model: The model of each row.
+            models: The names that the numbers in it stand for.
+            cached_input_tokens: Part of the input [tokens].
+            cache_write_input_tokens: Part of the input [tokens].
+            reasoning_tokens: Part of the output [tokens].
+            only_totals: Compute the energy alone.
+
+        Raises:
+            ConfigurationError: The columns differ in length, or are not of numbers.
+        """
+        columns = check_columns(
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cached_input_tokens=cached_input_tokens,
+            cache_write_input_tokens=cache_write_input_tokens,
+            reasoning_tokens=reasoning_tokens,
+        )
+        codes, names = read_models(model, models)
+        if codes is not None:
+            columns["model"] = codes
+        rows = check_lengths(columns)
+        places = self._models.places_of(names)
+        only = int(places[0]) if codes is None else -1
+        result = Result(rows, self._models, only_totals, cached_input_tokens is not None)
+        method = TABLE_METHODS[self.method]
+        with np.errstate(all="ignore"):
+            for part in cut_rows(rows, ORDERED):
+                block = {name: column[part] for name, column in columns.items() if column.ndim}
+                block |= {name: column for name, column in columns.items() if not column.ndim}
+                place = only if codes is None else places[block.pop("model")]
+                method(result, part, Counts(block), place)
+        return result.as_table()

@@ -1,0 +1,102 @@
+"""What the formulas take of each model that was named, looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from energy_tracking.estimation import Basis, Estimation
+from energy_tracking.estimator import CALIBRATED_METHOD, reference
+from energy_tracking.estimator.doubts import grade_match, list_doubts
+from energy_tracking.estimator.estimate import GRADE_FACTORS, combine_parts
+from energy_tracking.estimator.roofline.cases import Cases, build_cases
+from energy_tracking.estimator.roofline.constants import CALIBRATED
+from energy_tracking.profiles.profile import ModelProfile
+from energy_tracking.tables.table import ESTIMATED, NO_PROFILE, NOT_NAMED
+from energy_tracking.usage.token_usage import TokenUsage
+
+STATUS, PROFILE, DENSE, ATTENTION, SAMPLES, REASONING, LOW, HIGH = range(8)
+
+
+class Models:
+    """What the formulas take of each model that was named, by its place.
+
+    Attributes:
+        basis: Method, GPU and assumptions.
+        cases: Of ``roofline``: the deployment by the number of the profile.
+        constant: Low and high factor [1] of what does not depend on a request, likewise.
+        doubts: The parts of the range from the name alone, likewise.
+        profiles: Names of the profiles.
+        grades: Confidence in each.
+        reasons: Names without a profile, and why.
+    """
+
+    def __init__(self, estimation: Estimation, basis: Basis) -> None:
+        self.basis = basis
+        self.cases: list[Cases] = []
+        self.doubts: list[dict[str, tuple[float, float]]] = []
+        self.profiles: list[str] = []
+        self.grades: list[str] = []
+        self.reasons: dict[str | None, str] = {}
+        self._estimation = estimation
+        self._places: dict[str | None, int] = {}
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._kept: list[ModelProfile] = []
+        self._rows: list[tuple[float, ...]] = []
+        self.numbers = np.zeros((7, 0))
+
+    def places_of(self, names: Iterable[str | None]) -> Any:
+        """Look names up; returns the place of each, an array of integers."""
+        found = [self._places.get(name, -1) for name in names]
+        if -1 in found:
+            found = [self._find_place(name) for name in names]
+            self.numbers = np.array(self._rows).T.copy()
+        return np.array(found, np.intp)
+
+    def _find_place(self, name: str | None) -> int:
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = len(self._rows)
+            self._rows.append(self._build_row(name))
+        return place
+
+    def _build_row(self, name: str | None) -> tuple[float, ...]:
+        """Status, number of the profile, terms, reasoning factor, low and high factor."""
+        nan = float("nan")
+        match = self._estimation.match_model(name, None)
+        if match is None:
+            self.reasons[name] = self._estimation.explain_unknown_model(name)
+            status = NOT_NAMED if name is None else NO_PROFILE
+            return (status, -1, nan, nan, nan, 1.0, nan, nan)
+        profile = self._estimation.select_profile(self.basis, match)
+        doubts = list_doubts(TokenUsage(), profile, match.rule)
+        number = self._number_profile(profile, match.rule, doubts)
+        spread = GRADE_FACTORS[profile.grade]
+        low, high = combine_parts({"parameters": (1 / spread, spread), **doubts})
+        terms = reference.get_terms(profile)
+        return (ESTIMATED, number, *terms, profile.reasoning_factor, low, high)
+
+    def _number_profile(
+        self, profile: ModelProfile, rule: str, doubts: dict[str, tuple[float, float]]
+    ) -> int:
+        """The number of a profile with what is doubtful about the name that led to it."""
+        grade = grade_match(profile, rule)
+        key = id(profile), f"{grade} {sorted(doubts.items())}"
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.profiles)
+            self._kept.append(profile)  # or another could take its id
+            self.profiles.append(profile.name)
+            self.grades.append(grade)
+            self.doubts.append(doubts)
+            if self.basis.method == CALIBRATED_METHOD:
+                serving = self.basis.assumptions.serving
+                self.cases.append(build_cases(profile, self.basis.gpu, serving, CALIBRATED))
+        return number
+
+    def take(self, row: int, place: Any) -> Any:
+        """A number of each place: one for all where it is one place."""
+        numbers = self.numbers[row]
+        return float(numbers[place]) if isinstance(place, int) else numbers.take(place)
