@@ -81,6 +81,10 @@ HOSTS = [
     ("api.openai.com", "openai"),
     ("mine.openai.azure.com", "azure.ai.openai"),
     ("mine.cognitiveservices.azure.com", "azure.ai.openai"),
+    ("mine.openai.azure.us", "azure.ai.openai"),
+    ("mine.cognitiveservices.azure.cn", "azure.ai.openai"),
+    ("mine.services.ai.azure.com", "azure.ai.inference"),
+    ("mine.openai.azure.com.example.org", "openai"),
     ("api.x.ai", "x_ai"),
     ("europe-west4-aiplatform.googleapis.com", "gcp.vertex_ai"),
     ("bedrock-runtime.us-east-1.amazonaws.com", "aws.bedrock"),
@@ -95,6 +99,23 @@ HOSTS = [
 @pytest.mark.parametrize(("host", "provider"), HOSTS)
 def test_the_provider_is_known_by_its_host(host: str, provider: str) -> None:
     assert provider_of(host, default="openai") == provider
+
+
+@pytest.mark.parametrize("cloud", ["com", "us", "cn"])
+@pytest.mark.parametrize(
+    ("path", "provider"),
+    [
+        ("/openai/v1/chat/completions", "azure.ai.openai"),
+        ("/OpenAI/v1/responses", "azure.ai.openai"),
+        ("/openai/deployments/mine/chat/completions", "azure.ai.openai"),
+        ("/api/projects/mine/openai/v1/responses", "azure.ai.openai"),
+        ("/models/chat/completions", "azure.ai.inference"),
+    ],
+)
+def test_the_provider_of_a_host_with_two_apis_is_known_by_the_path(
+    cloud: str, path: str, provider: str
+) -> None:
+    assert provider_of(f"mine.services.ai.azure.{cloud}", "openai", path) == provider
 
 
 # --- usage and identity ----------------------------------------------------------------

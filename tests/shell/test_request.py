@@ -40,6 +40,17 @@ FORMS: list[tuple[str, str, str]] = [
     ("/v1", "embeddings", "embeddings"),
     ("/elsewhere", "{origin}/v1/chat/completions", "chat"),
     ("/elsewhere", "{origin}/v1/responses?api-version=1", "chat"),
+    ("/v1", "//chat/completions", "chat"),
+    ("/v1", "///chat/completions", "chat"),
+    ("/v1", "//responses//", "chat"),
+    ("/v1", "/chat//completions", "chat"),
+    ("/v1//", "chat/completions/#part", "chat"),
+    ("/v1", "/chat/completions?next=/embeddings#/embeddings", "chat"),
+    ("/v1", "/embeddings?next=/chat/completions", "embeddings"),
+    ("/v1", "/CHAT/Completions/", "chat"),
+    ("/v1", "chat%2Fcompletions", "chat"),
+    ("/v1", "audio/../chat/./completions", "chat"),
+    ("/elsewhere", "HTTP://LocalHost:{port}//V1/Chat/Completions/?a=b", "chat"),
 ]
 
 
@@ -50,14 +61,26 @@ async def test_a_request_is_counted_however_its_url_is_written(
     origin = loopback.base_url.removesuffix("/v1")
     loopback.serve(json_reply(chat_completion()))
     client = watch.wrap(flavour.client(origin + base))
-    await flavour.call(client.post, url.format(origin=origin), cast_to=object, body=CHAT)
+    port = origin.rpartition(":")[2]
+    whole = url.format(origin=origin, port=port)
+    await flavour.call(client.post, whole, cast_to=object, body=CHAT)
     assert watch.record.request.operation == operation
+    assert watch.record.request.server_address in ("127.0.0.1", "localhost")
     assert watch.record.usage is not None
     assert watch.record.usage.output_tokens == 80
-    assert watch.attributes["server.port"] == int(origin.rpartition(":")[2])
+    assert watch.attributes["server.port"] == int(port)
 
 
-@pytest.mark.parametrize("url", ["models", "chat/completions/chatcmpl-1", "my-responses"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "models",
+        "chat/completions/chatcmpl-1",
+        "my-responses",
+        "/models?a=/responses",
+        "//models#/responses",
+    ],
+)
 async def test_what_runs_no_inference_is_not_counted_without_a_slash_either(
     flavour: Flavour, loopback: Loopback, watch: Watch, url: str
 ) -> None:

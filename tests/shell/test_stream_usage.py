@@ -58,6 +58,9 @@ KNOWN: list[tuple[str, dict[str, str]]] = [
     ("http://us.api.openai.com/v1", {}),
     ("http://mine.openai.azure.com/openai/v1", {}),
     ("http://mine.services.ai.azure.com/openai/v1", {}),
+    ("http://mine.services.ai.azure.com/api/projects/mine/openai/v1/", {}),
+    ("http://Mine.CognitiveServices.Azure.com/OpenAI/v1", {}),
+    ("http://mine.openai.azure.us/openai/v1", {}),
     ("http://mine.cognitiveservices.azure.com", DATED),
     ("http://mine.services.ai.azure.com", DATED),
     ("http://azure-gateway.example.org", DATED),
@@ -122,6 +125,27 @@ async def test_no_other_server_is_asked_and_the_record_names_the_setting(
     assert watch.record.reason is not None
     assert "include_usage_hosts" in watch.record.reason
     assert "hidden reasoning" in watch.record.reason
+
+
+async def test_a_request_to_a_whole_url_is_asked_as_the_server_that_it_goes_to(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(answer())
+    client = watch.wrap(client_of(loopback, flavour, "http://api.openai.com/v1"))
+    kind: Any = openai.AsyncStream if flavour.is_async else openai.Stream
+    for url in ("http://llm.example.org/v1/chat/completions", "chat/completions"):
+        chunk_type = openai.types.chat.ChatCompletionChunk
+        stream = await flavour.call(
+            client.post,
+            url,
+            cast_to=chunk_type,
+            body=STREAM,
+            stream=True,
+            stream_cls=kind[chunk_type],
+        )
+        assert [chunk async for chunk in flavour.items(stream)]
+    asked = ["stream_options" in request.json for request in loopback.requests]
+    assert asked == [False, True]
 
 
 _hosts = count()

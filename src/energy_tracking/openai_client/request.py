@@ -213,7 +213,7 @@ class _RequestInFlight(Activity):
         stream = bool(kwargs.get("stream"))
         self.call = call = self._tracker.start(
             operation=endpoint.operation,
-            provider=sdk.provider_of_client(self.client, target.host),
+            provider=sdk.provider_of_client(self.client, target.host, target.path),
             model=model if isinstance(model, str) and model else None,
             stream=stream,
             server_address=target.host,
@@ -228,7 +228,7 @@ class _RequestInFlight(Activity):
         if stream:
             settings = self._tracker.settings
             asks, call.usage_remedy = plan_usage(
-                self.client, endpoint, options, body, kwargs, settings
+                self.client, target, endpoint, options, body, kwargs, settings
             )
             self._watch_stream(options, body, asks=asks)
             call.asks_for_usage = asks

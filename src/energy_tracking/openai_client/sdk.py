@@ -143,16 +143,17 @@ def is_azure_client(client: object) -> bool:
     return _is_of_class(type(client), AZURE_CLIENTS)
 
 
-def provider_of_client(client: Any, host: str) -> str:
+def provider_of_client(client: Any, host: str, path: str) -> str:
     """``gen_ai.provider.name`` of a client's requests.
 
     Args:
         client: The client.
         host: Where it sends them.
+        path: Path of the request.
     """
     # Of Azure also behind a host of one's own, by the kind of client or the query it adds.
     is_azure = is_azure_client(client) or "api-version" in client.default_query
-    return provider_of(host, default="azure.ai.openai" if is_azure else "openai")
+    return provider_of(host, "azure.ai.openai" if is_azure else "openai", path)
 
 
 def _is_of_class(kind: type, names: tuple[str, ...]) -> bool:

@@ -187,7 +187,7 @@ class _SocketCalls:
         self._boundary = tracker.boundary("openai.socket")
         self._client = client
         url = urlsplit(str(getattr(client, "websocket_base_url", None) or client.base_url))
-        self._host = url.hostname or ""
+        self._host, self._path = url.hostname or "", url.path
         self._port = url.port or (443 if url.scheme in ("https", "wss") else 80)
         self._model = text_of(model)
         self._session_model: str | None = None
@@ -292,7 +292,7 @@ class _SocketCalls:
             return None
         call = tracker.start(
             operation=operation,
-            provider=sdk.provider_of_client(self._client, self._host),
+            provider=sdk.provider_of_client(self._client, self._host, self._path),
             model=model,
             stream=True,
             server_address=self._host,

@@ -11,6 +11,7 @@ from copy import copy
 from typing import Any
 
 from energy_tracking.openai_client import sdk
+from energy_tracking.openai_client.targets import Target
 from energy_tracking.openai_client.usage_hosts import UNKNOWN_HOST, takes_usage_option
 from energy_tracking.settings import Settings
 from energy_tracking.usage.endpoints import Endpoint
@@ -21,6 +22,7 @@ RAW_RESPONSE = "pass stream_options, since raw responses are not asked for their
 
 def plan_usage(
     client: Any,
+    target: Target,
     endpoint: Endpoint,
     options: Any,
     body: Mapping[str, Any],
@@ -31,7 +33,8 @@ def plan_usage(
 
     Args:
         client: The client that sends the request.
-        endpoint: Where to.
+        target: Where to.
+        endpoint: What that is.
         options: The SDK's options of the request.
         body: The request's JSON as it will be sent.
         kwargs: What else the SDK was asked with.
@@ -60,7 +63,7 @@ def plan_usage(
     if "data_sources" in body:
         # Azure's "on your data" refuses the option.
         return False, None
-    if takes_usage_option(client, settings):
+    if takes_usage_option(client, target, settings):
         return True, None
     return False, UNKNOWN_HOST
 

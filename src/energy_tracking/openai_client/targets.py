@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from posixpath import normpath
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from energy_tracking.openai_client.usage_hosts import port_of
 from energy_tracking.usage.endpoints import endpoint_of
 
 
@@ -17,7 +17,7 @@ class Target(NamedTuple):
     Attributes:
         host: Name or address.
         port: The one that is named, or that of the scheme.
-        path: The whole path, from the root.
+        path: The whole path, from the root, without a slash at its end.
     """
 
     host: str
@@ -25,20 +25,33 @@ class Target(NamedTuple):
     path: str
 
 
-def target_of(base_url: Any, url: str) -> Target:
+def target_of(base_url: Any, url: object) -> Target:
     """Where the SDK sends a request.
 
     Args:
         base_url: The client's URL.
-        url: That of the request: relative to the client's, with a slash before it or without,
+        url: That of the request: relative to the client's, with slashes before it or without,
             or a whole one.
     """
-    whole = urlsplit(url)
-    if whole.netloc:
-        port = whole.port or (443 if whole.scheme == "https" else 80)
-        return Target(whole.hostname or "", port, whole.path)
-    path = f"{base_url.path.rstrip('/')}/{whole.path.lstrip('/')}"
-    return Target(base_url.host, port_of(base_url), path)
+    # Of slashes before it, the SDK takes two for the beginning of a host, and drops that.
+    whole = urlsplit(str(url).lstrip("/"))
+    if whole.scheme and whole.hostname:
+        port = whole.port or _port_of_scheme(whole.scheme)
+        return Target(whole.hostname.rstrip("."), port, _tidy(whole.path))
+    port = base_url.port or _port_of_scheme(base_url.scheme)
+    return Target(base_url.host.rstrip("."), port, _tidy(f"{base_url.path}/{whole.path}"))
+
+
+def _port_of_scheme(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
+
+
+def _tidy(path: str) -> str:
+    """A path as servers read it: decoded, without dots, and with one slash where there are more.
+
+    None stands at its end.
+    """
+    return normpath("/" + unquote(path).lstrip("/"))
 
 
 def is_inference(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -26,7 +26,9 @@ from typing import Any
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import is_first
 from energy_tracking.openai_client import sdk
+from energy_tracking.openai_client.targets import Target
 from energy_tracking.settings import Settings, is_among_hosts
+from energy_tracking.usage.endpoints import AZURE_HOSTS, AZURE_PATH
 
 logger = logging.getLogger("energy_tracking")
 
@@ -65,12 +67,12 @@ USAGE_HOSTS = {
 OLLAMA_PORT = 11434
 """Where Ollama listens [1], see https://docs.ollama.com/api/openai-compatibility."""
 
-# The end of an Azure host. They take the option from this version of their API on: 2024-08-01
-# names it without taking it (https://github.com/Azure/azure-rest-api-specs/issues/30810),
-# 2024-09-01 takes it (https://github.com/openai/openai-python/issues/2296), and so does
-# 2024-10-21 (https://github.com/griptape-ai/griptape/issues/1640).
-AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
-AZURE_PATH = "/openai"
+# Azure's hosts take the option from this version of their API on: 2024-08-01 names it without
+# taking it (https://github.com/Azure/azure-rest-api-specs/issues/30810), 2024-09-01 takes it
+# (https://github.com/openai/openai-python/issues/2296), and so does 2024-10-21
+# (https://github.com/griptape-ai/griptape/issues/1640). Their v1 API has the request of OpenAI's,
+# `stream_options` included, see "Create chat completion" in
+# https://learn.microsoft.com/azure/ai-foundry/openai/latest.
 AZURE_USAGE_VERSION = "2024-09-01"
 
 UNKNOWN_HOST = (
@@ -95,30 +97,23 @@ next, see above."""
 _engines: dict[tuple[str, int], str] = {}
 
 
-def takes_usage_option(client: Any, settings: Settings) -> bool:
-    """Whether a client's server is known to take the option.
+def takes_usage_option(client: Any, target: Target, settings: Settings) -> bool:
+    """Whether a server is known to take the option.
 
     Args:
         client: The client.
+        target: Where it sends the request.
         settings: What the user says.
     """
-    url = client.base_url
-    host, port = url.host, port_of(url)
+    host, port, path = target
     if is_among_hosts(settings.include_usage_hosts, host, port):
         return True
     if host in USAGE_HOSTS or host.endswith(tuple(end for end in USAGE_HOSTS if end[0] == ".")):
         return True
-    if host.endswith(AZURE_HOSTS) or sdk.is_azure_client(client):
-        version = str(client.default_query.get("api-version", ""))
-        return AZURE_PATH in url.path and (
-            f"{AZURE_PATH}/v1" in url.path or version >= AZURE_USAGE_VERSION
-        )
+    if host.endswith(tuple(f".{end}" for end in AZURE_HOSTS)) or sdk.is_azure_client(client):
+        version, path = str(client.default_query.get("api-version", "")), path.lower()
+        return AZURE_PATH in path and (f"{AZURE_PATH}/v1" in path or version >= AZURE_USAGE_VERSION)
     return port == OLLAMA_PORT or (host, port) in _engines
-
-
-def port_of(url: Any) -> int:
-    """The port of a client's URL, that of its scheme where it names none."""
-    return url.port or (443 if url.scheme == "https" else 80)
 
 
 # --- engines that are known by how they answer --------------------------------------------

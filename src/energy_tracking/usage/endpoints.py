@@ -47,12 +47,30 @@ ENDPOINTS = (
     Endpoint("/moderations", "moderation"),
 )
 
-# Host, the end of it, or a pattern of it, to `gen_ai.provider.name`. The convention names the
-# provider the client believes to talk to, so an unlisted host stays with the library's own.
+# The public cloud, that of the US government and that of China. Sources:
+# https://learn.microsoft.com/azure/foundry/concepts/foundry-azure-government#endpoints
+# https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure
+# https://docs.azure.cn/en-us/articles/guidance/developerdifferences
+AZURE_CLOUDS = ("com", "us", "cn")
+AZURE_HOSTS = tuple(
+    f"{service}.azure.{cloud}"
+    for service in ("openai", "cognitiveservices", "services.ai")
+    for cloud in AZURE_CLOUDS
+)
+"""What hosts of Azure's AI services end in."""
+
+AZURE_PATH = "/openai"
+"""Where a host of Azure's serves the API of Azure OpenAI, and not that of Azure AI Inference."""
+
+# Host, the end of it, or a pattern of it, perhaps with a part of the path, to
+# `gen_ai.provider.name`. The convention names the provider the client believes to talk to, so an
+# unlisted host stays with the library's own. A row with a path stands before the one without.
 PROVIDERS = {
-    "openai.azure.com": "azure.ai.openai",
-    "cognitiveservices.azure.com": "azure.ai.openai",
-    "services.ai.azure.com": "azure.ai.inference",
+    **{f"{host}{AZURE_PATH}": "azure.ai.openai" for host in AZURE_HOSTS},
+    **{
+        host: "azure.ai.inference" if host.startswith("services.ai") else "azure.ai.openai"
+        for host in AZURE_HOSTS
+    },
     "api.x.ai": "x_ai",
     "api.groq.com": "groq",
     "api.deepseek.com": "deepseek",
@@ -77,23 +95,23 @@ def endpoint_of(method: str, path: str) -> Endpoint | None:
     """
     if method.lower() != "post":
         return None
-    path = "/" + path.partition("?")[0].strip("/")
+    # Azure takes its paths in any case.
+    path = "/" + path.partition("?")[0].strip("/").lower()
     return next((endpoint for endpoint in ENDPOINTS if path.endswith(endpoint.path)), None)
 
 
 @lru_cache(maxsize=256)
-def provider_of(host: str, default: str) -> str:
+def provider_of(host: str, default: str, path: str = "") -> str:
     """``gen_ai.provider.name`` of a host.
 
     Args:
         host: Host name.
         default: The name where the host is not listed.
+        path: Path of the request.
     """
-    return next(
-        (
-            provider
-            for known, provider in PROVIDERS.items()
-            if fnmatchcase(host, known) or host.endswith(("." + known, "-" + known))
-        ),
-        default,
-    )
+    for row, provider in PROVIDERS.items():
+        known, slash, part = row.partition("/")
+        is_known = fnmatchcase(host, known) or host.endswith(("." + known, "-" + known))
+        if is_known and f"{slash}{part}" in path.lower():
+            return provider
+    return default

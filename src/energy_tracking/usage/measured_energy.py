@@ -14,6 +14,7 @@ from numbers import Real
 from typing import Any
 
 from energy_tracking.units import joules_from_wh
+from energy_tracking.usage.endpoints import AZURE_HOSTS
 from energy_tracking.usage.usage_paths import usages_in
 
 # Names under which servers that measure report the energy of the request itself, in the
@@ -39,12 +40,7 @@ delivers in 15 minutes."""
 _ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
 
 # Hosts or host suffixes known not to report measured energy.
-UNMEASURED_HOSTS = (
-    "api.openai.com",
-    ".openai.azure.com",
-    ".cognitiveservices.azure.com",
-    ".services.ai.azure.com",
-)
+UNMEASURED_HOSTS = ("api.openai.com", *(f".{host}" for host in AZURE_HOSTS))
 
 # A header whose name holds "joules" is the energy of the request, unless it also holds one of
 # these.
