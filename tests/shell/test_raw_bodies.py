@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from energy_tracking import Session
 from energy_tracking.demo.server import Reply
+from energy_tracking.openai_client import raw_bodies
 from loopback import (
     CHAT_USAGE,
     DONE,
@@ -95,3 +100,97 @@ async def test_a_stream_that_is_read_in_bytes_is_estimated(
             _ = [piece async for piece in flavour.items(response.iter_bytes())]
     check(watch)
     assert session.totals.calls == 1
+
+
+# --- bytes as they were sent ----------------------------------------------------------------
+
+
+def deflated(body: bytes) -> bytes:
+    compress = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compress.compress(body) + compress.flush()
+
+
+# Content encoding -> how a body is sent so.
+ENCODINGS: dict[str, tuple[str | None, Callable[[bytes], bytes]]] = {
+    "none": (None, bytes),
+    "identity": ("identity", bytes),
+    "gzip": ("gzip", gzip.compress),
+    "x-gzip": ("X-GZip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "deflate without a header": ("deflate", deflated),
+}
+
+
+def encoded(reply: Reply, encoding: str | None, compress: Callable[[bytes], bytes]) -> Reply:
+    """The reply, compressed and cut into pieces."""
+    body = compress(reply.body if isinstance(reply.body, bytes) else b"".join(reply.body))
+    headers = {**reply.headers} | ({"content-encoding": encoding} if encoding else {})
+    return replace(reply, body=[body[i : i + 50] for i in range(0, len(body), 50)], headers=headers)
+
+
+async def read_raw(flavour: Flavour, client: Any, **more: Any) -> bytes:
+    opened = client.chat.completions.with_streaming_response.create(**ASKED | more)
+    async with flavour.entered(opened) as response:
+        http = response.http_response
+        if flavour.is_async:
+            return b"".join([piece async for piece in http.aiter_raw()])
+        return b"".join(http.iter_raw())
+
+
+@pytest.mark.parametrize("reply", [BODIES["after keep-alives"], STREAMS["over several lines"]])
+@pytest.mark.parametrize(("encoding", "compress"), ENCODINGS.values(), ids=ENCODINGS.keys())
+async def test_a_body_whose_bytes_are_taken_as_they_were_sent_is_estimated(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    reply: Reply,
+    encoding: str | None,
+    compress: Callable[[bytes], bytes],
+) -> None:
+    sent = encoded(reply, encoding, compress)
+    loopback.serve(sent)
+    client = watch.wrap(flavour.client(loopback.base_url))
+    assert await read_raw(flavour, client) == b"".join(sent.body)  # type: ignore[arg-type]
+    check(watch)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "why"),
+    [
+        ("br", "which is not decoded"),
+        ("zstd", "which is not decoded"),
+        ("gzip, gzip", "which is not decoded"),
+        ("gzip", "which it is not"),
+    ],
+)
+async def test_what_cannot_be_decoded_is_named_once(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    encoding: str,
+    why: str,
+) -> None:
+    monkeypatch.setattr("energy_tracking.lifecycle._said", set())
+    loopback.serve(encoded(json_reply(b"not what it says"), encoding, bytes))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    for _ in range(2):
+        assert await read_raw(flavour, client) == b"not what it says"
+    (line,) = caplog.records
+    assert line.levelname == "WARNING"
+    assert "iter_bytes()" in line.message
+    for record in watch.records:
+        assert record.status == "unestimated"
+        assert f"is sent as {encoding.replace(' ', '')}, {why}" in (record.reason or "")
+
+
+async def test_what_is_decoded_of_a_body_is_bounded(
+    flavour: Flavour, loopback: Loopback, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_bodies, "MAX_DECODED_BYTES", 1 << 20)
+    loopback.serve(gzipped(json_reply(b" " * (1 << 22) + json.dumps(chat_completion()).encode())))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    assert len(await read_raw(flavour, client)) < 1 << 14
+    assert watch.record.status == "unestimated"
+    assert "the beginning alone is decoded" in (watch.record.reason or "")

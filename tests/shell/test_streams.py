@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from loopback import (
     response_object,
     sse,
 )
-from observed_calls import Watch
+from observed_calls import Watch, collect
 
 
 class Capital(BaseModel):
@@ -465,6 +466,42 @@ async def test_a_partial_stream_is_credited_to_the_session_it_was_started_in(
     with Session("late") as late:
         _ = [item async for item in flavour.items(stream)]
     assert (early.totals.calls, late.totals.calls) == (1, 0)
+
+
+# How a stream goes on before its first text; the caller of the first leaves it there.
+BEFORE_TEXT: dict[str, Step] = {
+    "left": 5.0,
+    "timed out": 5.0,
+    "cut off": CUT,
+    "an error event": {"error": {"message": "overloaded", "type": "server_error"}},
+}
+
+
+@pytest.mark.parametrize("ending", BEFORE_TEXT)
+async def test_of_a_stream_that_ends_before_its_first_text_the_prompt_is_counted(
+    flavour: Flavour, loopback: Loopback, watch: Watch, api: Api, ending: str
+) -> None:
+    loopback.serve(sse(*api.events[: api.first_text], BEFORE_TEXT[ending]))
+    client = watch.wrap(flavour.client(loopback.base_url, timeout=0.5))
+    stream = await api.open(flavour, client)
+    for _ in range(api.first_text):
+        await flavour.next(stream)
+    if ending != "left":
+        with suppress(Exception):
+            await flavour.next(stream)
+            pytest.fail("the stream goes on")
+    await flavour.call(stream.close)
+    del stream
+    await collect()
+    record = watch.record
+    assert record.status == "partial"
+    assert record.usage is not None
+    # Beside the text, each message has a few tokens of its own.
+    assert record.usage.input_tokens - tokens(PROMPT) in range(10)
+    assert record.usage.output_tokens == 0
+    assert record.estimate is not None
+    assert record.estimate.total_energy_joules > 0
+    assert (record.reason or "").startswith("the stream ended before its first text")
 
 
 @pytest.mark.parametrize("content", ["", None])

@@ -46,6 +46,7 @@ from energy_tracking.usage.payloads import (
     created_in,
     error_code_in,
     identity_in,
+    is_generating,
     tool_usage_in,
 )
 from energy_tracking.usage.text import (
@@ -120,6 +121,7 @@ class Call:
     __slots__ = (
         "_deliver",
         "_is_background",
+        "_is_generating",
         "_latch",
         "_named_tool_calls",
         "_prompt_tokens",
@@ -146,6 +148,7 @@ class Call:
         "status",
         "text_tokens",
         "tools",
+        "unreadable",
         "usage_remedy",
     )
 
@@ -169,6 +172,7 @@ class Call:
         self.session = session
         self.prompt = prompt
         self._is_background = False
+        self._is_generating = False
         self._prompt_tokens: PromptTokens | None = None
         self.span: CallSpan | None = None
         self.raw_usage: object = None
@@ -184,6 +188,7 @@ class Call:
         self.error_type: str | None = None
         self.retries = 0
         self.asks_for_usage = False
+        self.unreadable: str | None = None
         self.usage_remedy: str | None = None
         self.first_chunk_at: float | None = None
         self.ended_at: float | None = None
@@ -243,6 +248,8 @@ class Call:
             self.text_tokens = max(self.text_tokens, generated_tokens(data))
         else:
             self.text_tokens += generated_tokens(data, self._named_tool_calls)
+        if not self.text_tokens and (generates := is_generating(data)) is not None:
+            self._is_generating = generates
         is_error = data.get("type") == "error"
         if is_error:
             self.error_type = error_code_in(data)
@@ -391,7 +398,7 @@ class Call:
         usage = None if self.raw_usage is None else read_usage(self.raw_usage)
         text_tokens = whole_tokens(self.text_tokens)
         if usage is None and not text_tokens:
-            return None, self._missing_reason()
+            return self._count_prompt_alone()
         if usage is None:
             usage = TokenUsage(dialect=TEXT)
             if self.raw_usage is not None:
@@ -409,6 +416,15 @@ class Call:
             if usage.input_tokens or not usage.output_tokens:
                 return usage, reason
         return self._add_text_tokens(usage, text_tokens, reason)
+
+    def _count_prompt_alone(self) -> tuple[TokenUsage | None, str | None]:
+        """The tokens of a stream that began to answer, and ended before its first text."""
+        if self.request.stream and self._is_generating and self.raw_usage is None:
+            reason = "the stream ended before its first text: its prompt alone is counted"
+            usage, assumed = self._add_text_tokens(TokenUsage(dialect=TEXT), 0, reason)
+            if usage.input_tokens:
+                return usage, assumed
+        return None, self._missing_reason()
 
     def _add_text_tokens(
         self, usage: TokenUsage, text_tokens: int, reason: str | None
@@ -440,4 +456,6 @@ class Call:
             return f"still {self.status} when last seen"
         if self.raw_usage is not None:
             return explain_no_counts(self.raw_usage)
+        if self.unreadable is not None:
+            return self.unreadable
         return "no usage in the response" if self.observed else "nothing was read"

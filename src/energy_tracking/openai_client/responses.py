@@ -23,10 +23,14 @@ from typing import Any, Self
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer
 from energy_tracking.openai_client.bodies import Body
+from energy_tracking.openai_client.raw_bodies import RawBody
 
 # What is raised while a frame of these reads the response is the call's error. Any other
 # error that is under way while a response closes is the user's own.
 _READERS = frozenset({"openai", "httpx", "httpx2", "energy_tracking"})
+
+HOOKED = ("close", "aclose", "iter_bytes", "aiter_bytes", "iter_raw", "aiter_raw")
+"""Methods of a response that stand on it while it is followed."""
 
 Finish = Callable[[Call, "BaseException | None"], None]
 """Called at least once when a response ends, with the error, if any."""
@@ -59,7 +63,7 @@ def follow(
             return  # by the very generator that comes back here when it is through
         # The hooks go with the first close: they tie the response to itself, and would
         # keep it from being pickled.
-        for name in ("close", "aclose", "iter_bytes", "aiter_bytes"):
+        for name in HOOKED:
             vars(response).pop(name, None)
         error = sys.exception()
         if isinstance(error, StopIteration | StopAsyncIteration):
@@ -75,7 +79,7 @@ def follow(
             finish(call, error if _is_of_the_call(error) else None)
 
     _hook_closing(response, ended)
-    _hook_reading(response, body, ended, boundary)
+    _hook_reading(response, body, RawBody(call, response, body), ended, boundary)
 
 
 def _finish_later(call: Call, finish: Finish) -> None:
@@ -104,22 +108,42 @@ def _hook_closing(response: Any, ended: Callable[[], None]) -> None:
 
 
 def _hook_reading(
-    response: Any, body: Body, ended: Callable[[], None], boundary: AbstractContextManager[object]
+    response: Any,
+    body: Body,
+    raw_body: RawBody,
+    ended: Callable[[], None],
+    boundary: AbstractContextManager[object],
 ) -> None:
     iter_bytes, aiter_bytes = response.iter_bytes, response.aiter_bytes
+    iter_raw, aiter_raw = response.iter_raw, response.aiter_raw
 
     def end() -> None:
         if response.is_closed:
             ended()
 
+    def follow_pieces(pieces: Any, reader: Body | RawBody) -> _Pieces:
+        return _Pieces(pieces, reader.feed, body, end, boundary)
+
     def tracked_iter_bytes(*args: Any, **kwargs: Any) -> _Pieces:
-        return _Pieces(iter_bytes(*args, **kwargs), body, end, boundary)
+        return follow_pieces(iter_bytes(*args, **kwargs), body)
 
     def tracked_aiter_bytes(*args: Any, **kwargs: Any) -> _Pieces:
-        return _Pieces(aiter_bytes(*args, **kwargs), body, end, boundary)
+        return follow_pieces(aiter_bytes(*args, **kwargs), body)
+
+    # Those decoded are made of those raw, which are not to be read twice.
+
+    def tracked_iter_raw(*args: Any, **kwargs: Any) -> Any:
+        pieces = iter_raw(*args, **kwargs)
+        return pieces if body.being_read else follow_pieces(pieces, raw_body)
+
+    def tracked_aiter_raw(*args: Any, **kwargs: Any) -> Any:
+        pieces = aiter_raw(*args, **kwargs)
+        return pieces if body.being_read else follow_pieces(pieces, raw_body)
 
     response.iter_bytes = tracked_iter_bytes
     response.aiter_bytes = tracked_aiter_bytes
+    response.iter_raw = tracked_iter_raw
+    response.aiter_raw = tracked_aiter_raw
 
 
 class _Pieces:
@@ -129,16 +153,18 @@ class _Pieces:
     while another is closing it, and asyncio logs the error.
     """
 
-    __slots__ = ("_body", "_boundary", "_end", "_pieces")
+    __slots__ = ("_body", "_boundary", "_end", "_feed_piece", "_pieces")
 
     def __init__(
         self,
         pieces: Any,
+        feed: Callable[[bytes], None],
         body: Body,
         end: Callable[[], None],
         boundary: AbstractContextManager[object],
     ) -> None:
         self._pieces = pieces
+        self._feed_piece = feed
         self._body = body
         self._end = end
         self._boundary = boundary
@@ -179,7 +205,7 @@ class _Pieces:
 
     def _feed(self, piece: bytes) -> None:
         with self._boundary:
-            self._body.feed(piece)
+            self._feed_piece(piece)
         self._body.being_read = False
 
     def _stop(self, error: BaseException) -> None:

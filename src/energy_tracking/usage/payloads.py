@@ -41,6 +41,16 @@ def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | 
     return text_of(body.get("id")), text_of(body.get("model")), status
 
 
+def is_generating(event: Mapping[str, Any]) -> bool | None:
+    """Whether an event says that the model is at work, or has ended; None where it says neither."""
+    choices = event.get("choices")
+    if isinstance(choices, list) and choices:
+        return not any(mapping_of(choice).get("finish_reason") for choice in choices)
+    _, _, status = identity_in(event)
+    # What is queued has not begun; an error comes after what was generated before it.
+    return None if status is None or event.get("type") == "error" else status == "in_progress"
+
+
 def error_code_in(event: Mapping[str, Any]) -> str:
     """What an ``error`` event says has failed."""
     error = mapping_of(event.get("error")) or event
