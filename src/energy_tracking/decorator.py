@@ -6,7 +6,8 @@ Order of events:
    runs, the run is current: tracked calls are children of its span and count in its totals.
 2. ``function_wrappers`` ends the run when the function has ended, and with it the coroutine,
    generator, task, streaming response or context manager that it returned.
-3. A returned response with a usage, which no tracked client produced, is counted as one call.
+3. A returned response with a usage, which no tracked client produced and which was not made
+   before (``calls.counted``), is counted as one call.
 4. The span ends with the sum on it, as soon as the streams begun inside have ended. Where the
    function's calls seem to be tracked by nobody, a log line says so.
 
@@ -22,6 +23,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
@@ -45,7 +47,7 @@ from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.payloads import response_facts
+from energy_tracking.usage.payloads import ResponseFacts, response_facts
 
 logger = logging.getLogger("energy_tracking")
 
@@ -84,7 +86,7 @@ def track_energy(
     their sum onto it. The span ends when the function has ended, with it every stream begun
     inside and the generator, task, streaming response or context manager that it returned. A
     function that itself returns a response with a usage, from a client nobody tracks, is
-    counted as one call.
+    counted as one call, unless the response says that it was made before.
 
     Works on functions, coroutine functions, generators and async generators, on methods,
     above or below ``@staticmethod`` and ``@classmethod``, and on other callables, which keep
@@ -160,6 +162,9 @@ class _Run:
             if self._totals.has_counted(response, facts, usage):
                 # It may come back, from a cache or a function around, after the run it is of.
                 counted_responses.remember_object(response)
+            elif self._totals.is_older(facts) and not self._has_untracked_call():
+                counted_responses.remember_object(response)
+                self._warn_of_older_response(facts)
             else:
                 with self.current():
                     self._tracker.record(
@@ -167,6 +172,21 @@ class _Run:
                     )
                 counted_responses.remember_returned(response, facts)
                 self._responses_counted += 1
+
+    def _warn_of_older_response(self, facts: ResponseFacts) -> None:
+        """Say once that a returned response is not counted, and why."""
+        message = f"{self._name} returned a response that was made before it began"
+        if is_first(message):
+            logger.warning(
+                "%s (%s): it is not counted. If it was generated there, the clock of its server is "
+                "wrong: count such calls with Tracker().record().",
+                message,
+                datetime.fromtimestamp(facts.created or 0, UTC).isoformat(),
+            )
+
+    def _has_untracked_call(self) -> bool:
+        """Whether a call was seen that nobody tracks, and whose response was not returned yet."""
+        return self._totals.untracked_calls > self._responses_counted
 
     def warn_of_later_calls(self, result: object) -> None:
         """Say once that calls made through what the function returned are not in the sum."""
@@ -232,7 +252,7 @@ class _Run:
         client at all is tracked, once per process, if the SDK is loaded and no call was counted
         in any way.
         """
-        if self._totals.untracked_calls > self._responses_counted:
+        if self._has_untracked_call():
             message = f"{self._name} made calls with an OpenAI client that is not tracked."
             if is_first(message):
                 logger.warning("%s %s", message, _TRACK)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import functools
 import gc
+import json
+import pickle
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
+from time import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -243,6 +248,114 @@ def test_a_response_that_was_fetched_is_no_call(
     watch.every_call_has_a_span = False
 
 
+# Made before.
+
+HOUR = 3600.0
+
+
+def _from_pickle(body: dict[str, Any], path: Path) -> Callable[[], Any]:
+    path.write_bytes(pickle.dumps(ChatCompletion.model_validate(body)))
+    return lambda: pickle.loads(path.read_bytes())
+
+
+def _from_json(body: dict[str, Any], path: Path) -> Callable[[], Any]:
+    path.write_text(json.dumps(body))
+    return lambda: ChatCompletion.model_validate(json.loads(path.read_text()))
+
+
+def _as_dict(body: dict[str, Any], path: Path) -> Callable[[], Any]:
+    return lambda: body
+
+
+LOADERS = {"a pickle": _from_pickle, "JSON": _from_json, "a dict": _as_dict}
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("age", [0.1 * HOUR, HOUR, 24 * HOUR, 20 * 24 * HOUR])
+def test_a_response_made_before_the_function_began_is_no_call_and_this_is_said_once(
+    loader: str, age: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load() -> Any:
+        return read()
+
+    load.__qualname__ = new_id()
+    body = chat_completion(id=new_id()) | {"created": int(time() - age)}
+    read, ask = LOADERS[loader](body, tmp_path / "response"), track_energy(load)
+    with Session() as session:
+        assert ask().usage if loader != "a dict" else ask()["usage"]
+        ask()
+    assert session.totals.calls == 0
+    assert sum("made before it began" in message for message in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("age", [-2.0, 0.0, 2.0, 30.0, 3 * 365 * 24 * HOUR])
+def test_a_response_made_now_or_by_a_server_without_a_clock_is_a_call(
+    loader: str, age: float, tmp_path: Path
+) -> None:
+    body = chat_completion(id=new_id()) | {"created": int(time() - age)}
+    with Session() as session:
+        track_energy(LOADERS[loader](body, tmp_path / "response"))()
+    assert session.totals.calls == 1
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        lambda seconds: {"created_at": seconds},
+        lambda seconds: {"created": seconds},
+        lambda seconds: {"created_at": datetime.fromtimestamp(seconds, UTC).isoformat()},
+        lambda seconds: {"createTime": datetime.fromtimestamp(seconds, UTC).isoformat()},
+        lambda seconds: {"create_time": datetime.fromtimestamp(seconds, UTC)},
+    ],
+)
+def test_every_form_of_a_time_is_read(when: Callable[[float], dict[str, Any]]) -> None:
+    with Session() as session:
+        for age in (HOUR, 0):
+            track_energy(lambda: {"usage": CHAT_USAGE, "id": new_id()} | when(time() - age))()  # noqa: B023
+    assert session.totals.calls == 1
+
+
+def test_an_item_that_an_untracked_client_lists_is_no_call(loopback: Loopback) -> None:
+    item = chat_completion(id=new_id()) | {"created": int(time() - HOUR)}
+    page = {"object": "list", "data": [item], "has_more": False}
+    loopback.serve(json_reply(page))
+    with (
+        openai.OpenAI(api_key="none", base_url=loopback.base_url) as client,
+        Session() as session,
+    ):
+        track_energy(lambda: client.chat.completions.list().data[0])()
+    assert session.totals.calls == 0
+
+
+def test_parts_of_a_tracked_clients_earlier_response_are_no_call(
+    loopback: Loopback, watch: Watch
+) -> None:
+    tokens = {"prompt_tokens": 7000 + next(_numbers), "completion_tokens": 7, "total_tokens": 0}
+    loopback.serve(json_reply(chat_completion(id=new_id(), usage=tokens)))
+    with openai.OpenAI(api_key="none", base_url=loopback.base_url) as client:
+        response: Any = watch.wrap(client).chat.completions.create(**CHAT)
+    with Session() as session:
+        track_energy(lambda: SimpleNamespace(usage=response.usage, model=response.model))()
+    assert session.totals.calls == 0
+
+
+def test_calls_with_one_short_id_and_the_same_tokens_all_count() -> None:
+    body = {"id": new_id(12), "model": "gpt-4o", "usage": CHAT_USAGE}
+    with Session() as session:
+        for _ in range(3):
+            track_energy(lambda: dict(body))()
+    assert session.totals.calls == 3
+
+
+def test_a_copy_that_passes_through_two_functions_counts_once() -> None:
+    body = {"id": new_id(12), "model": "gpt-4o", "usage": CHAT_USAGE}
+    inner: Callable[[], Any] = track_energy(lambda: dict(body))
+    with Session() as session:
+        track_energy(lambda: dict(inner()))()
+    assert session.totals.calls == 1
+
+
 # Frameworks.
 
 
@@ -397,9 +510,9 @@ class Spans:
         provider.add_span_processor(EnergySpanProcessor(on_error=keep_error))
         self._provider = provider
 
-    def report(
+    def start(
         self, response_id: str, output_tokens: int, scope: str = "theirs", **changes: Any
-    ) -> None:
+    ) -> Any:
         attributes: Any = {
             "gen_ai.operation.name": "chat",
             "gen_ai.request.model": "gpt-4o",
@@ -408,19 +521,27 @@ class Spans:
             "gen_ai.usage.output_tokens": output_tokens,
         }
         attributes |= {name.replace("__", "."): value for name, value in changes.items()}
-        self._provider.get_tracer(scope).start_span("chat", attributes=attributes).end()
+        return self._provider.get_tracer(scope).start_span("chat", attributes=attributes)
+
+    def report(self, *call: Any, **changes: Any) -> None:
+        self.start(*call, **changes).end()
 
 
 def test_calls_whose_ids_are_drawn_from_few_all_count() -> None:
     draw, spans = random.Random(2), Spans()
     with Session() as session:
         for number in range(1000):
-            spans.report(f"chatcmpl-{draw.randrange(999)}", 10 + number)
+            # Half of them answer with one word, and all have the same tokens.
+            spans.report(f"chatcmpl-{draw.randrange(999)}", 10 + number % 2 * number)
     assert session.totals.calls == 1000
 
 
-@pytest.mark.parametrize("scopes", [("one", "other"), ("one", "one")])
-@pytest.mark.parametrize("length", [12, UNIQUE_ID_LENGTH])
+TWO_SPANS = [(12, ("one", "other")), *((UNIQUE_ID_LENGTH, ("one", it)) for it in ("one", "other"))]
+"""Length of the id, and the instrumentations of two spans that report one call, one after the
+other."""
+
+
+@pytest.mark.parametrize(("length", "scopes"), TWO_SPANS)
 def test_a_call_on_two_spans_counts_once(scopes: tuple[str, str], length: int) -> None:
     response_id, spans = new_id(length), Spans()
     with Session() as session:
@@ -429,7 +550,19 @@ def test_a_call_on_two_spans_counts_once(scopes: tuple[str, str], length: int) -
     assert session.totals.calls == 1
 
 
-@pytest.mark.parametrize("scopes", [("one", "other"), ("one", "one")])
+@pytest.mark.parametrize(("is_beside", "calls"), [(True, 1), (False, 2)])
+def test_spans_of_one_instrumentation_with_a_short_id_report_one_call_only_beside_each_other(
+    is_beside: bool, calls: int
+) -> None:
+    response_id, spans = new_id(12), Spans()
+    with Session() as session:
+        first = spans.start(response_id, 80)
+        second = spans.start(response_id, 80) if is_beside else None
+        first.end()
+        (second or spans.start(response_id, 80)).end()
+    assert session.totals.calls == calls
+
+
 @pytest.mark.parametrize(
     ("other", "calls"),
     [
@@ -440,7 +573,7 @@ def test_a_call_on_two_spans_counts_once(scopes: tuple[str, str], length: int) -
         ({"gen_ai__usage__input_tokens": 0}, 1),
     ],
 )
-@pytest.mark.parametrize("length", [12, UNIQUE_ID_LENGTH])
+@pytest.mark.parametrize(("length", "scopes"), TWO_SPANS)
 def test_a_span_with_a_known_id_is_a_repeat_if_model_and_tokens_agree(
     length: int, other: dict[str, Any], calls: int, scopes: tuple[str, str]
 ) -> None:

@@ -13,11 +13,23 @@ The law:
 1. A long id is one of a kind: a returned object that has it is that response. Of a span with
    it, model and tokens must agree as well, as far as both sides know them.
 2. A short one may be used again (Ollama draws from 0 to 998): it is that response if model,
-   tokens and, where both say it, the time of creation agree; on a span, which does not say that,
-   within ``REPEAT_SECONDS``.
-3. Without an id on one of two sides, a span of another instrumentation is that call's report if
+   tokens and the time of creation agree; where one side does not say that time, if a tracked
+   client was answered with it, or it was counted during the function that returns it.
+3. A span does not say that time: with a short id it is that call's report within
+   ``REPEAT_SECONDS`` if a tracked client made the call, if another instrumentation made the span,
+   or if it began before the call was counted: an instrumentation that reports a call on two spans
+   has one beside the other, and not after it.
+4. An object without an id is made of parts of a tracked client's response if model, tokens and,
+   where both say it, the time of creation agree.
+5. Without an id on one of two sides, a span of another instrumentation is that call's report if
    model and tokens agree within ``REPORT_SECONDS``; every instrumentation reports a call once.
-4. Tokens that were estimated are compared with none.
+6. Tokens that were estimated are compared with none.
+7. A response that was made before the function began that returns it was not generated there
+   (``was_made_before``): it was loaded from a file, fetched or listed, and counted where it was
+   made, if anywhere. That holds for times which are believed: clocks of two machines differ by up
+   to ``CLOCKS_DIFFER_SECONDS``, and a time more than ``OLDEST_SECONDS`` back is a constant of a
+   server without a clock, as if there were none. A call that was seen to be sent by a client that
+   nobody tracks outweighs any time.
 
 What finds the record of a response later on belongs into ``CountedResponse``.
 """
@@ -30,7 +42,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, time
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord
@@ -51,6 +63,10 @@ REPEAT_SECONDS = 2.0
 """How long after a call a span with its id, which is not one of a kind, may repeat it [s]."""
 REPORT_SECONDS = 1.0
 """How long after a call a report of it without its id may come, on a span of its own [s]."""
+CLOCKS_DIFFER_SECONDS = 60.0
+"""How much a server's clock may be behind [s]."""
+OLDEST_SECONDS = 2.6e6
+"""How far back a server's word on when it made a response is believed: a month [s]."""
 ITEMS_FETCHED = 1_000
 """Items of one listing that are remembered at most."""
 
@@ -94,6 +110,14 @@ class CountedResponse:
     def is_of_the_time(self, created: float | None) -> bool:
         """Whether it was made at this time [s since the epoch], as far as both are known."""
         return None in (self.created, created) or self.created == created
+
+    def says_its_time(self, created: float | None) -> bool:
+        """Whether both sides say when it was made, and are believed.
+
+        Args:
+            created: What the other side says [s since the epoch].
+        """
+        return _is_believed(self.created) and _is_believed(created)
 
     def may_be(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
         """Whether a report with this one's id may be one of it.
@@ -201,8 +225,7 @@ class CountedResponses:
             response: The response.
             facts: What it says of itself.
             usage: Its tokens.
-            since: Without an id it may be that of a tracked client's call counted after
-                this, by ``perf_counter`` [s], or of an earlier one that had no id either.
+            since: When the function began that returns it, by ``perf_counter`` [s].
         """
         tokens = usage.input_tokens, usage.output_tokens
         with self._lock:
@@ -212,22 +235,38 @@ class CountedResponses:
             if any(one is response for one in tuple(self._dicts)):
                 return True
             ids = [one for one in (facts.response_id, facts.origin_id) if one is not None]
-            if any(self._has_id(one, facts, tokens) for one in ids):
+            if any(self._has_id(one, facts, tokens, since) for one in ids):
                 return True
             return not ids and any(
                 one.is_of_a_client
-                and (one.at >= since or one.response_id is None)
                 and one.tokens == tokens
                 and one.is_of_the_time(facts.created)
                 and one.agrees_with((facts.model,), tokens)
                 for one in tuple(self._latest)
             )
 
-    def _has_id(self, response_id: str, facts: ResponseFacts, tokens: tuple[int, int]) -> bool:
+    def _has_id(
+        self, response_id: str, facts: ResponseFacts, tokens: tuple[int, int], since: float
+    ) -> bool:
+        """Whether a response with this id is the one that was counted.
+
+        Args:
+            response_id: The id.
+            facts: What the response says of itself.
+            tokens: Its input and output [1].
+            since: When the function began that returns it, by ``perf_counter`` [s].
+        """
         counted = self._by_id.get(response_id)
         if counted is None or is_unique_id(response_id):
             return counted is not None
-        return counted.is_of_the_time(facts.created) and counted.agrees_with((facts.model,), tokens)
+        is_near = (
+            counted.is_of_a_client or counted.at >= since or counted.says_its_time(facts.created)
+        )
+        return (
+            is_near
+            and counted.is_of_the_time(facts.created)
+            and counted.agrees_with((facts.model,), tokens)
+        )
 
     def tokens_since(self, since: float, model: str | None) -> list[tuple[int, int]]:
         """Tokens of the calls of tracked clients, whichever thread made them, the last first.
@@ -252,6 +291,7 @@ class CountedResponses:
         models: tuple[str | None, ...],
         usage: TokenUsage,
         reporter: str,
+        started_at: float,
     ) -> bool:
         """Whether the call that another instrumentation's span reports was counted.
 
@@ -260,14 +300,23 @@ class CountedResponses:
             models: Models that the span names.
             usage: Its tokens.
             reporter: The instrumentation.
+            started_at: When the span began, by ``perf_counter`` [s].
         """
         now = perf_counter()
         tokens = usage.input_tokens, usage.output_tokens
         with self._lock:
             counted = None if response_id is None else self._by_id.get(response_id)
             if counted is not None and response_id is not None:
-                is_recent = now - counted.at < REPEAT_SECONDS
-                if counted.may_be(models, tokens) and (is_recent or is_unique_id(response_id)):
+                is_repeat = is_unique_id(response_id) or (
+                    now - counted.at < REPEAT_SECONDS
+                    and (
+                        counted.is_of_a_client
+                        or reporter not in counted.reporters
+                        or started_at < counted.at
+                    )
+                )
+                if is_repeat and counted.may_be(models, tokens):
+                    counted.reporters.add(reporter)
                     return True
             # A copy: a signal handler may make a call in between.
             for one in tuple(self._latest):
@@ -297,6 +346,23 @@ def _exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
     if usage is None or usage.estimated:
         return None
     return usage.input_tokens, usage.output_tokens
+
+
+def was_made_before(created: float | None, began_at: float) -> bool:
+    """Whether a response was made before a function began, by its own account.
+
+    Args:
+        created: When it was made, as it says [s since the epoch].
+        began_at: When the function began [s since the epoch].
+    """
+    return (
+        created is not None and _is_believed(created) and created < began_at - CLOCKS_DIFFER_SECONDS
+    )
+
+
+def _is_believed(created: float | None) -> bool:
+    """Whether what a response says of when it was made [s since the epoch] may be true."""
+    return created is not None and -CLOCKS_DIFFER_SECONDS <= time() - created <= OLDEST_SECONDS
 
 
 def _family_of(model: str) -> str:

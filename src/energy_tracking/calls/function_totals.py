@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
-from time import perf_counter
+from time import perf_counter, time
 
 from energy_tracking.calls.accounts import (
     Account,
@@ -19,7 +19,7 @@ from energy_tracking.calls.accounts import (
     own_entrances,
 )
 from energy_tracking.calls.call import CreditedSession
-from energy_tracking.calls.counted import counted_responses
+from energy_tracking.calls.counted import counted_responses, was_made_before
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
 from energy_tracking.lifecycle import run_deferred
@@ -61,7 +61,7 @@ def note_untracked_call() -> None:
 class FunctionTotals:
     """Totals over one run of a decorated function."""
 
-    __slots__ = ("_account", "_inside", "_started_at")
+    __slots__ = ("_account", "_began_at", "_inside", "_started_at")
 
     def __init__(self, name: str) -> None:
         """Start at zero.
@@ -72,6 +72,7 @@ class FunctionTotals:
         self._account = FunctionAccount(name)
         self._inside: tuple[Entrance, ...] = (Entrance(self._account),)
         self._started_at = perf_counter()
+        self._began_at = time()
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -107,6 +108,10 @@ class FunctionTotals:
     def cover(self, session: CreditedSession | None) -> bool:
         """Whether a call credited to this session is one of the run."""
         return isinstance(session, Session) and session.counts_in(self._account)
+
+    def is_older(self, facts: ResponseFacts) -> bool:
+        """Whether a returned response was made before the run, by its own account."""
+        return was_made_before(facts.created, self._began_at)
 
     def has_counted(self, response: object, facts: ResponseFacts, usage: TokenUsage) -> bool:
         """Whether a returned response is in the totals, or was counted or made elsewhere.

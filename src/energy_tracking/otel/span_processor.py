@@ -126,7 +126,7 @@ class SpanEnricher:
             session=watched.session,
             span=span,
         )
-        call.started_at = perf_counter() - (time_ns() - span.start_time) / 1e9
+        call.started_at = _start_of(span)
         call.raw_usage = facts.usage
         call.response_id = facts.response_id
         call.response_model = facts.response_model
@@ -136,7 +136,14 @@ class SpanEnricher:
 def _is_counted(span: Any, facts: SpanFacts) -> bool:
     """Whether the call of a span was counted, and this is another report of it."""
     models = (facts.response_model, facts.request_model)
-    return counted_responses.covers(facts.response_id, models, facts.usage, scope_of(span))
+    return counted_responses.covers(
+        facts.response_id, models, facts.usage, scope_of(span), _start_of(span)
+    )
+
+
+def _start_of(span: Any) -> float:
+    """When a span began, by ``perf_counter`` [s]."""
+    return perf_counter() - (time_ns() - int(span.start_time)) / 1e9
 
 
 def _close_if_open(span: Any, facts: SpanFacts) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from energy_tracking.usage.names import text_of
@@ -136,14 +137,22 @@ def created_in(data: Mapping[str, Any]) -> float | None:
     return _creation_time_of(inner if isinstance(inner, Mapping) else data)
 
 
+_CREATED = ("created", "created_at", "createTime", "create_time")
+"""Where responses say when they were made: OpenAI, its Responses and Ollama, Gemini, its SDK."""
+
+
 def _creation_time_of(body: object) -> float | None:
-    created = _first_of(body, ("created", "created_at"))
-    if not isinstance(created, int | float) or isinstance(created, bool):
-        return None
+    created = _first_of(body, _CREATED)
     try:
-        return float(created)
-    except OverflowError:
-        return None
+        if isinstance(created, str):
+            created = datetime.fromisoformat(created)
+        if isinstance(created, datetime):
+            return created.timestamp() if created.tzinfo is not None else None
+        if isinstance(created, int | float) and not isinstance(created, bool):
+            return float(created)
+    except (ValueError, OverflowError):
+        pass
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +186,7 @@ def response_facts(response: object) -> ResponseFacts | None:
         text_of(_first_of(response, ("model", "model_version", "modelVersion")))
         or text_of(_first_of(origin, ("model_name", "model"))),
         text_of(_first_of(response, ("id", "response_id", "responseId"))),
-        _creation_time_of(response),
+        _creation_time_of(response) or _creation_time_of(origin),
         text_of(origin.get("id")),
     )
 
