@@ -50,12 +50,14 @@ MAY_IMPORT = {
     "opentelemetry": {"contexts", "telemetry", "otel", "demo"},
     "wrapt": {"openai_client", "function_wrappers"},
     "tomllib": {"profiles"},
-    "numpy": {"tables"},
+    "numpy": {"cli", "logs", "tables"},
+    "matplotlib": {"cli"},
+    "rich": {"cli"},
     "pytest": {"pytest_plugin"},
     "click": {"cli"},
     "orjson": {"logs"},
     "compression": {"logs"},
-    "duckdb": {"logs"},
+    "duckdb": {"cli", "logs"},
     "zstandard": {"logs"},
 }
 """Packages and modules of ours that may import a library; all others may not."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import energy_tracking
+from energy_tracking import Tracker
+from energy_tracking.cli.main import main
 from energy_tracking.profiles.files import read_profiles
 from readme import README, accuracy, filled, generated, missing_for_accuracy
 
@@ -51,3 +55,27 @@ def test_the_profile_file_can_be_read(tmp_path: Path) -> None:
     models, gpus = read_profiles(path)
     assert [model.name for model in models] == ["house-7b"]
     assert [gpu.name for gpu in gpus] == ["house-gpu"]
+
+
+COMMANDS = re.findall(r"^energy-tracking (?!demo|run)(.+)$", TEXT, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_readme_run(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numpy")
+    answer = {
+        "id": "chatcmpl-1",
+        "model": "gpt-4o",
+        "created": 1764547200,
+        "usage": {"prompt_tokens": 1000, "completion_tokens": 500},
+    }
+    projects = tmp_path / ".claude" / "projects"
+    projects.mkdir(parents=True)
+    for path in (tmp_path / "output.jsonl", tmp_path / "errors.jsonl", projects / "a.jsonl"):
+        path.write_text(json.dumps(answer) + "\n", "utf-8")
+    Tracker(ledger=tmp_path / "energy.jsonl").record(model="gpt-4o", usage=answer["usage"])
+    monkeypatch.chdir(tmp_path)
+    arguments = [word.replace("~", str(tmp_path)) for word in shlex.split(command)]
+    assert main(arguments) == 0

@@ -80,7 +80,7 @@ def two_digits(value: float) -> str:
 
 def energy_text(energy_wh: float) -> str:
     """Energy [Wh] with the unit that suits it, e.g. ``12 mWh``."""
-    unit, size = _choose_unit(energy_wh)
+    unit, size = choose_unit(energy_wh)
     return f"{two_digits(energy_wh / size)} {unit}"
 
 
@@ -153,7 +153,7 @@ def session_table(
         # The legend says what the letters are; a title would be wider than they.
         header = [name_title, "", *titles]
         lines.append(table(header, _shorten_names(header, rows)))
-    return "\n".join((*lines, *_wrap_notes(_collect_notes(blocks, reasons, lost_ledger_lines))))
+    return "\n".join((*lines, *wrap_notes(_collect_notes(blocks, reasons, lost_ledger_lines))))
 
 
 def session_html(
@@ -229,11 +229,11 @@ def session_csv(groups: Mapping[GroupKey, Totals]) -> str:
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow((*GroupKey._fields, *Totals().as_dict()))
     for key, totals in sorted(groups.items()):
-        writer.writerow((*map(_escape_cell, key), *totals.as_dict().values()))
+        writer.writerow((*map(escape_cell, key), *totals.as_dict().values()))
     return written.getvalue()
 
 
-def _escape_cell(text: str) -> str:
+def escape_cell(text: str) -> str:
     """A text that a spreadsheet shows and does not compute, as it would ``=cmd|...``.
 
     Source: https://owasp.org/www-community/attacks/CSV_Injection
@@ -252,7 +252,7 @@ def kind_sentences(kinds: Iterable[EnergyKind]) -> list[str]:
     return [f"{label}: {meaning}" for kind, (label, meaning) in KINDS.items() if kind in shown]
 
 
-def _wrap_notes(notes: Iterable[str]) -> list[str]:
+def wrap_notes(notes: Iterable[str]) -> list[str]:
     """The notes below a table, as lines of a terminal."""
     return [
         line
@@ -299,7 +299,7 @@ def comparison_text(
     sides = (("as it was", actual), ("compared", other))
     kinds = [kind for kind in _sort_kinds({*actual, *other}) if kind != CALIBRATED]
     total = sum_of((*actual.values(), *other.values()))
-    unit, size = _choose_unit(max(sum_of(side.values()).total_energy_wh for _, side in sides))
+    unit, size = choose_unit(max(sum_of(side.values()).total_energy_wh for _, side in sides))
     columns = kinds + [CALIBRATED] * bool(total.calibrated_calls)
     rows = []
     for name, sums in sides:
@@ -307,13 +307,13 @@ def comparison_text(
         beside = [_format_energy(sum_of(sums.values()), size, calibrated=True)]
         rows.append((name, *own, *beside * (len(columns) - len(kinds))))
     changed = ", ".join(f"{name}={value}" for name, value in changes.items()) or "itself"
-    head = f"{_format_count(calls, 'call')} compared with {changed}"
+    head = f"{format_count(calls, 'call')} compared with {changed}"
     if not columns:
         return f"{head}: no call has an estimate"
     lines = [
         *textwrap.wrap(head, WIDTH, subsequent_indent="  "),
         table(("", *(f"{kind_label(kind)} {unit}" for kind in columns)), rows),
-        *_wrap_notes((*kind_sentences(columns), "in brackets: 90 % range")),
+        *wrap_notes((*kind_sentences(columns), "in brackets: 90 % range")),
     ]
     return "\n".join(lines)
 
@@ -327,7 +327,7 @@ def _format_head(name: str, total: Totals, blocks: Sequence[_Block]) -> str:
         (total.failed_calls, "failed"),
     )
     named = ", ".join(f"{calls:,} {quality}" for calls, quality in qualities if calls)
-    calls = _format_count(total.calls, "call") + (f" ({named})" if named else "")
+    calls = format_count(total.calls, "call") + (f" ({named})" if named else "")
     energies = [
         f"{energy_text(block.total.total_energy_wh)} {kind_label(block.kind)}"
         for block in blocks
@@ -335,7 +335,7 @@ def _format_head(name: str, total: Totals, blocks: Sequence[_Block]) -> str:
     ]
     if total.calibrated_calls:
         some = total.calibrated_calls != _count_calls_with_energy(total)
-        over = f" ({_format_count(total.calibrated_calls, 'call')})" if some else ""
+        over = f" ({format_count(total.calibrated_calls, 'call')})" if some else ""
         calibrated = f"{energy_text(total.calibrated_energy_wh)} {kind_label(CALIBRATED)}"
         energies.append(calibrated + over)
     nothing = "energy not known" if total.calls else "0 Wh"
@@ -346,7 +346,7 @@ def _build_rows(block: _Block) -> list[list[str]]:
     """The header, a row per group, and their sum where there are several."""
     columns = block.columns
     wh = block.total.total_energy_wh or block.total.calibrated_energy_wh
-    unit, size = _choose_unit(wh)
+    unit, size = choose_unit(wh)
     labels = ["energy" if kind is None else f"{kind_label(kind)} {unit}" for kind in columns]
     rows = [["model", "grade", "calls", "in", "out", *labels]]
     several_gpus = len({key.gpu for key, _ in block.groups} - {UNKNOWN}) > 1
@@ -376,11 +376,11 @@ def _format_energy(totals: Totals, size: float, *, calibrated: bool = False) -> 
         low, high = totals.total_energy_low_wh, totals.total_energy_high_wh
     if not known:
         return "-"
-    shown, low_shown, high_shown = (_format_amount(wh / size) for wh in (energy, low, high))
+    shown, low_shown, high_shown = (format_amount(wh / size) for wh in (energy, low, high))
     return shown if low == high else f"{shown} ({low_shown}-{high_shown})"
 
 
-def _format_amount(value: float) -> str:
+def format_amount(value: float) -> str:
     """A number beside others of its column; what is far below them needs no digits."""
     return "<0.01" if 0 < value < 0.00995 else two_digits(value)
 
@@ -397,13 +397,19 @@ def _shorten_names(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     others = [max(len(line[i]) for line in (header, *rows)) for i in range(1, len(header))]
     room = max(WIDTH - sum(others) - 2 * len(others), LEAST_NAME)
     names = [row[0] for row in rows]
-    short = [name if len(name) <= room else _cut_middle(name, room) for name in names]
+    short = [name if len(name) <= room else cut_middle(name, room) for name in names]
     if len(set(short)) < len(set(names)):
         short = names
     return [(name, *row[1:]) for name, row in zip(short, rows, strict=True)]
 
 
-def _cut_middle(name: str, length: int) -> str:
+def cut_middle(name: str, length: int) -> str:
+    """A name, cut in its middle to a length.
+
+    Args:
+        name: The name.
+        length: Characters that are left [1].
+    """
     kept = length - 3
     return f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
 
@@ -436,25 +442,32 @@ def _collect_notes(
     ranked = sorted(reasons.items(), key=lambda row: (-row[1], row[0]))
     shown, others = ranked[:REASONS_SHOWN], ranked[REASONS_SHOWN:]
     notes += [
-        f"{_format_count(calls, 'call')} to {model}: {reason}"
+        f"{format_count(calls, 'call')} to {model}: {reason}"
         for (model, reason), calls in sorted(shown)
     ]
     if others:
         calls = sum(calls for _, calls in others)
-        notes.append(f"{_format_count(calls, 'call')} for {len(others):,} other reasons")
+        notes.append(f"{format_count(calls, 'call')} for {len(others):,} other reasons")
     if lost_ledger_lines:
         notes.append(
-            f"{_format_count(lost_ledger_lines, 'call')} missing from the ledger: not written"
+            f"{format_count(lost_ledger_lines, 'call')} missing from the ledger: not written"
         )
     return notes
 
 
-def _choose_unit(energy_wh: float) -> tuple[str, float]:
+def choose_unit(energy_wh: float) -> tuple[str, float]:
+    """The unit that suits an energy [Wh], and its size [Wh]."""
     if energy_wh <= 0:
         return "Wh", 1.0
     shown = float(f"{energy_wh:.2g}")
     return next((unit for unit in _UNITS if shown >= unit[1]), _UNITS[-1])
 
 
-def _format_count(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
+    """A number of things, e.g. ``1 call``, ``1,200 calls``.
+
+    Args:
+        number: How many [1].
+        noun: What they are, as of one.
+    """
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

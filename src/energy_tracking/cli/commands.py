@@ -51,6 +51,7 @@ class CommandRow(NamedTuple):
 COMMANDS = (
     CommandRow("demo", "see it work on recorded calls: no API key, no network", "programs"),
     CommandRow("run", "run a Python program with its OpenAI calls tracked", "programs"),
+    CommandRow("report", "the energy of calls in any file that has them", "report"),
     CommandRow("backfill", "sum up the calls in files, and write them to a ledger", "sums"),
     CommandRow("ledger", "sum up a ledger, also by another method or GPU", "sums"),
     CommandRow("models", "list or search the model profiles, with their sources", "listing"),

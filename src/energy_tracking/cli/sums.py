@@ -1,4 +1,9 @@
-"""The commands that add calls up: ``ledger``, and ``backfill`` from files into one."""
+"""The commands that add calls up: ``ledger``, and ``backfill`` from files into one.
+
+Both make records, one after the other, and ``_print_sum`` adds them up: it prints what it has
+where a file cannot be read to its end or somebody interrupts, and what was left out. An option of
+both is a line in ``_sum_options``.
+"""
 
 from __future__ import annotations
 

@@ -180,13 +180,17 @@ class ReadReport:
         else:
             seen.count += 1
 
-    def losses(self) -> Iterator[str]:
-        """What is missing from the calls, a sentence each, for people."""
+    def omissions(self) -> Iterator[str]:
+        """What could not be read, a sentence each, for people."""
         for reason, unread in self.unread.items():
             entries = _count(unread.count, "entry", "entries")
             yield f"{unread.file}: {entries} left out: {reason} (first: line {unread.line})"
         for file, missing in self.unrecognised.items():
             yield f"{file}: nothing recognised; {missing}"
+
+    def losses(self) -> Iterator[str]:
+        """What is missing from the calls, a sentence each, for people."""
+        yield from self.omissions()
         if self.sums:
             known, unknown = self.sums - self.sums_of_unknown, self.sums_of_unknown
             parts = []
@@ -200,6 +204,10 @@ class ReadReport:
     def remarks(self) -> Iterator[str]:
         """The losses, and what was counted apart, a sentence each, for people."""
         yield from self.losses()
+        yield from self.counted_apart()
+
+    def counted_apart(self) -> Iterator[str]:
+        """What was found and is no further call, a sentence each, for people."""
         if self.cache_hits:
             yield f"{_count(self.cache_hits, 'answer')} from a cache: no model ran, 0 J"
         if self.repeated:

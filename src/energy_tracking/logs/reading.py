@@ -9,12 +9,12 @@ call, an answer from a cache or a sum, is counted apart.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from struct import Struct
 from typing import Any
 
-from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.errors import ConfigurationError, UnreadableLogError, not_one_of
 from energy_tracking.logs.decoding import NOT_JSON
 from energy_tracking.logs.files import UnreadableFileError, find_files, read_documents
 from energy_tracking.logs.formats import (
@@ -44,7 +44,7 @@ def read_logs(
     strict: bool = False,
     report: ReadReport | None = None,
     known: Container[str] = (),
-) -> Iterator[LoggedCall]:
+) -> Generator[LoggedCall]:
     """Read the calls in files, each once, and the sums over several.
 
     Args:
@@ -66,8 +66,13 @@ def read_logs(
         if name not in (*COLUMNS, "provider"):
             raise ConfigurationError(not_one_of("column", name, (*COLUMNS, "provider")))
     reading = _Reading(columns or {}, strict, ReadReport() if report is None else report, known)
-    for path in list(find_files(paths)):
-        yield from reading.calls_of_file(path)
+    try:
+        for path in list(find_files(paths)):
+            yield from reading.calls_of_file(path)
+    except (OSError, UnreadableLogError, KeyboardInterrupt):
+        # What was read until then counts, calls that might still have grown among it.
+        yield from reading.finish()
+        raise
     yield from reading.finish()
 
 

@@ -35,6 +35,8 @@ class SumEstimate:
         total_energy_joules: Energy of all at their mean length [J].
         total_energy_low_joules: Low end of its 90 % range, the spread of lengths included [J].
         total_energy_high_joules: High end of it [J].
+        calibrated: The calibrated energy beside it, with the ends of its range likewise [J];
+            None where there is none.
     """
 
     requests: int
@@ -42,6 +44,7 @@ class SumEstimate:
     total_energy_joules: float
     total_energy_low_joules: float
     total_energy_high_joules: float
+    calibrated: tuple[float, float, float] | None = None
 
 
 def estimate_sum(call: LoggedCall, estimation: Estimation) -> SumEstimate | None:
@@ -54,22 +57,47 @@ def estimate_sum(call: LoggedCall, estimation: Estimation) -> SumEstimate | None
     counts, requests = call.counts, call.requests
     if counts is None or not requests:
         return None
-    total = low = high = 0.0
+    total, beside = _Weighted(), _Weighted()
     mean = None
     for weight, usage in _mean_usages(call, requests):
-        estimate = estimation.estimate(call.model, None, usage).estimate
-        if estimate is None:
+        outcome = estimation.estimate(call.model, None, usage)
+        if outcome.estimate is None:
             return None
-        mean = mean or estimate
-        total += weight * estimate.total_energy_joules
-        low += weight * estimate.total_energy_low_joules
-        high += weight * estimate.total_energy_high_joules
-    if mean is None:
-        return None
-    least, most = SPREAD
-    return SumEstimate(
-        requests, mean, requests * total, requests * low * least, requests * high * most
-    )
+        mean = mean or outcome.estimate
+        total.add(weight, outcome.estimate)
+        beside.add(weight, outcome.calibrated)
+    assert mean is not None
+    energies = total.of_requests(requests)
+    assert energies is not None
+    return SumEstimate(requests, mean, *energies, beside.of_requests(requests))
+
+
+class _Weighted:
+    """The mean of estimates, each with its share."""
+
+    def __init__(self) -> None:
+        self._joules = [0.0, 0.0, 0.0]
+        self._is_known = True
+
+    def add(self, weight: float, estimate: EnergyEstimate | None) -> None:
+        if estimate is None:
+            self._is_known = False
+            return
+        energies = (
+            estimate.total_energy_joules,
+            estimate.total_energy_low_joules,
+            estimate.total_energy_high_joules,
+        )
+        for place, joules in enumerate(energies):
+            self._joules[place] += weight * joules
+
+    def of_requests(self, requests: int) -> tuple[float, float, float] | None:
+        """The energy of so many, and its range with the spread of their lengths."""
+        if not self._is_known:
+            return None
+        mean, low, high = self._joules
+        least, most = SPREAD
+        return requests * mean, requests * low * least, requests * high * most
 
 
 def _mean_usages(call: LoggedCall, requests: int) -> list[tuple[float, TokenUsage]]:

@@ -1,0 +1,427 @@
+"""The command ``report``: the energy of everything already logged.
+
+Order of events: the options are checked, and every file that is to be written is refused where it
+would write over one that is read; the calls are read, estimated and added up (``reports.collect``)
+with a bar on a terminal where it takes long; then the report is written in each form asked for,
+what could be read of it too where somebody interrupts. A new form is an option and a line in
+``_write``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import click
+
+from energy_tracking.calls.carbon import carbon
+from energy_tracking.calls.totals import Totals
+from energy_tracking.cli.commands import command, read_pairs
+from energy_tracking.cli.interruption import stopped_by_signals
+from energy_tracking.cli.main import DONE, NOTHING_FOUND
+from energy_tracking.cli.output import Output, print_error
+from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
+from energy_tracking.estimation import Estimation
+from energy_tracking.settings import Settings
+
+BY = ("model", "day", "week", "month", "provider", "tag", "file", "session")
+PATIENCE_SECONDS = 2.0
+"""How long reading takes before a bar shows how far it is [s]."""
+
+_ENDINGS = {
+    "html": (".html", ".htm"),
+    "parquet": (".parquet",),
+    "plot": (".png", ".svg", ".pdf"),
+}
+"""What the name of each written file ends in, so that none is written over a log by mistake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """The options of the command, by their names."""
+
+    paths: tuple[str, ...]
+    by: tuple[str, ...]
+    since: str | None
+    until: str | None
+    timezone: str
+    columns: tuple[str, ...]
+    model_mapping: tuple[str, ...]
+    default_model: str | None
+    method: str | None
+    gpu: str | None
+    scope: str | None
+    region: str | None
+    grams_per_kwh: float | None
+    top: int | None
+    strict: bool
+    is_json: bool
+    is_csv: bool
+    is_markdown: bool
+    html: str | None
+    parquet: str | None
+    plot: str | None
+
+
+_COLUMNS = (
+    "The columns of a table that is not recognised; also cached, reasoning, model, time, id, "
+    "session, requests, provider."
+)
+_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--by",
+        multiple=True,
+        metavar="WHAT",
+        help=f"Group by one or two of {', '.join(BY)} (default: model).",
+    ),
+    click.option("--since", metavar="DATE", help="Calls from this day or time on."),
+    click.option("--until", metavar="DATE", help="Calls up to this time, or the end of this day."),
+    click.option("--timezone", metavar="ZONE", default="UTC", help="Of days (default: UTC)."),
+    click.option("--columns", metavar="input=NAME,output=NAME", multiple=True, help=_COLUMNS),
+    click.option(
+        "--model-mapping",
+        metavar="NAME=PROFILE",
+        multiple=True,
+        help="The profile of a deployment or model that has another name.",
+    ),
+    click.option("--default-model", metavar="PROFILE", help="The profile of all other models."),
+    click.option("--method", metavar="NAME", help="Estimator: reference or roofline."),
+    click.option("--gpu", metavar="NAME", help="GPU profile (see: energy-tracking gpus)."),
+    click.option("--scope", metavar="NAME", help="gpu, or with roofline facility."),
+    click.option("--region", metavar="CODE", help="CO2e by the power of a country, such as DE."),
+    click.option("--grams-per-kwh", type=float, metavar="NUMBER", help="CO2e of the power used."),
+    click.option("--top", type=click.IntRange(min=1), metavar="N", help="The N dearest groups."),
+    click.option("--strict", is_flag=True, help="Stop at the first entry that cannot be read."),
+    click.option("--json", "is_json", is_flag=True, help="Print JSON."),
+    click.option("--csv", "is_csv", is_flag=True, help="Print CSV, a row per group."),
+    click.option("--markdown", "is_markdown", is_flag=True, help="Print Markdown."),
+    click.option("--html", metavar="FILE", help="Write a page to send on, with charts; - prints."),
+    click.option("--parquet", metavar="FILE", help="Write every call, a row each."),
+    click.option("--plot", metavar="FILE.png", help="Write the chart (needs matplotlib)."),
+)
+
+
+def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@command("report")
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True)
+@_with_options
+@click.pass_obj
+def report(output: Output, /, **given: Any) -> int:
+    """The energy of calls that are logged already, in any file that has them.
+
+    FILE is a file, a folder, a quoted pattern, or - for standard input: batches, transcripts,
+    traces, gateway and observability exports, usage pages, tables. What it holds is recognised
+    by its content; a call that is there twice counts once.
+    """
+    options = _Options(**given)
+    shown = [name for name in ("is_json", "is_csv", "is_markdown") if getattr(options, name)]
+    if len(shown) + (options.html == "-") > 1:
+        names = ", ".join(f"--{name.removeprefix('is_')}" for name in shown)
+        raise ConfigurationError(must_be("the printed form", "one of them", names))
+    try:
+        from energy_tracking.cli.reports.collect import Report  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"the report needs the package {error.name!r}; install it with: "
+            "pip install 'energy-tracking[report]'"
+        ) from None
+    return _Run(options, output).run()
+
+
+class _Run:
+    """One run of the command."""
+
+    def __init__(self, options: _Options, output: Output) -> None:
+        from energy_tracking.cli.reports.collect import Collector, Report, Selection, shorten_title
+        from energy_tracking.logs.grouping import Grouping
+        from energy_tracking.logs.logged import ReadReport
+
+        self._options = options
+        self._output = output
+        self._settings = Settings.load(
+            {
+                "method": options.method,
+                "gpu": options.gpu,
+                "scope": options.scope,
+                "default_model": options.default_model,
+                "model_mapping": read_pairs(
+                    "--model-mapping", options.model_mapping, "my-deployment=gpt-4o"
+                )
+                or None,
+            }
+        )
+        estimation = Estimation(self._settings)
+        zone = _read_zone(options.timezone)
+        by = _read_by(options.by)
+        since = None if options.since is None else _read_time("--since", options.since, zone)[0]
+        until = None if options.until is None else _read_time("--until", options.until, zone)[1]
+        if since is not None and until is not None and until <= since:
+            raise ConfigurationError(must_be("--until", "after --since", options.until))
+        if options.region is not None or options.grams_per_kwh is not None:
+            # Checked before anything is read.
+            carbon(Totals(), region=options.region, grams_per_kwh=options.grams_per_kwh)
+        self._files = _find_files(options.paths)
+        for name, endings in _ENDINGS.items():
+            _check_target(f"--{name}", getattr(options, name), endings, self._files)
+        self._report = Report(
+            title=shorten_title(options.paths),
+            settings=self._settings,
+            selection=Selection(
+                by=by,
+                since=since,
+                until=until,
+                zone=zone,
+                region=options.region,
+                grams_per_kwh=options.grams_per_kwh,
+            ),
+            read=ReadReport(),
+            table=Grouping(by),
+        )
+        self._columns = read_pairs("--columns", options.columns, "input=NAME,output=NAME")
+        is_full = options.html is not None or options.plot is not None
+        self._collector = Collector(
+            self._report, estimation, is_full=is_full, rows=self._open_parquet()
+        )
+
+    def _open_parquet(self) -> Any:
+        self._parquet = None
+        if self._options.parquet is None:
+            return None
+        from energy_tracking.cli.reports.data import ParquetWriter
+
+        settings = self._settings
+        writer = ParquetWriter(self._options.parquet, settings.method, settings.scope, settings.gpu)
+        self._parquet = writer
+        return lambda batch, energy: writer.add(batch, energy, self._collector.reasons)
+
+    def run(self) -> int:
+        """Read, add up and write; returns the exit status."""
+        failure: OSError | UnreadableLogError | KeyboardInterrupt | None = None
+        with stopped_by_signals():
+            try:
+                self._read()
+            except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
+                failure = error
+        report = self._report
+        report.is_whole = failure is None
+        if report.models.groups or failure is None:
+            self._write()
+            self._output.flush()
+        remarks = [*report.read.omissions()]
+        if self._options.is_json or self._options.is_csv:
+            # A table has these below it.
+            remarks += report.read.counted_apart()
+        for remark in remarks:
+            print_error(remark)
+        if isinstance(failure, OSError):
+            raise ConfigurationError(f"{failure.filename or report.title}: {failure.strerror}")
+        if failure is not None:
+            raise failure
+        return NOTHING_FOUND if report.read.found_nothing else DONE
+
+    def _read(self) -> None:
+        from energy_tracking.logs.batches import batch_calls, finish
+        from energy_tracking.logs.reading import read_logs
+
+        read, names = self._report.read, self._report.names
+        calls = read_logs(
+            self._files, columns=self._columns, strict=self._options.strict, report=read
+        )
+        with _Progress(len(self._files)) as progress, warnings.catch_warnings():
+            warnings.simplefilter("always")
+            batches = batch_calls(calls, names)
+            try:
+                for batch in batches:
+                    self._collector.add(batch)
+                    progress.show(read.files, read.calls)
+            except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
+                for batch in finish(batches, error):
+                    self._collector.add(batch)
+                raise
+
+    def _write(self) -> None:
+        options, report, output = self._options, self._report, self._output
+        if self._parquet is not None:
+            self._parquet.finish()
+        if options.plot is not None:
+            from energy_tracking.cli.reports.plot import write_plot
+
+            write_plot(report, options.plot)
+        if options.html is not None:
+            from energy_tracking.cli.reports.page import report_html
+
+            page = report_html(report, options.top)
+            if options.html == "-":
+                output.write(page)
+                return
+            _write_file(options.html, page)
+        if options.is_json:
+            from energy_tracking.cli.reports.data import report_json
+
+            output.write_json(report_json(report, options.top))
+        elif options.is_csv:
+            from energy_tracking.cli.reports.data import report_csv
+
+            output.write(report_csv(report, options.top))
+        elif options.is_markdown:
+            from energy_tracking.cli.reports.text import report_markdown
+
+            print(report_markdown(report, options.top), file=output)
+        else:
+            from energy_tracking.cli.reports.text import report_text
+
+            print(report_text(report, options.top), file=output)
+
+
+class _Progress:
+    """A bar on a terminal once reading takes long; nothing elsewhere."""
+
+    def __init__(self, files: int) -> None:
+        self._files = files
+        self._started = time.monotonic()
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._bar: Any = None
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, files: int, calls: int) -> None:
+        """Say how far reading is.
+
+        Args:
+            files: Files opened [1].
+            calls: Calls counted [1].
+        """
+        if not self._is_terminal or time.monotonic() - self._started < PATIENCE_SECONDS:
+            return
+        if self._bar is None:
+            self._bar = self._open()
+        # The file that is open is not done yet.
+        done = files - 1 if self._files > 1 else None
+        self._bar.update(self._task, completed=done, calls=calls)
+
+    def _open(self) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        bar = Progress(
+            BarColumn(),
+            TextColumn("{task.fields[calls]:,} calls"),
+            TimeElapsedColumn(),
+            console=Console(file=sys.stderr),
+            transient=True,
+        )
+        self._task = bar.add_task("", total=self._files if self._files > 1 else None, calls=0)
+        bar.start()
+        return bar
+
+
+def _find_files(paths: Sequence[str]) -> list[str]:
+    """The files that are read.
+
+    Raises:
+        ConfigurationError: A path leads to none, or one cannot be opened.
+    """
+    from energy_tracking.logs.backfill import check_files
+    from energy_tracking.logs.files import find_files
+
+    check_files(paths)
+    return list(find_files(paths))
+
+
+def _read_by(given: Sequence[str]) -> tuple[str, ...]:
+    """What to group by.
+
+    Raises:
+        ConfigurationError: It is not one or two of ``BY``.
+    """
+    by = tuple(name.strip() for text in given for name in text.split(",")) or ("model",)
+    for name in by:
+        if name not in BY:
+            raise ConfigurationError(not_one_of("--by", name, BY))
+    if len(by) > 2 or len(set(by)) < len(by):
+        raise ConfigurationError(must_be("--by", "one or two different names", ",".join(by)))
+    return by
+
+
+def _read_zone(name: str) -> tzinfo:
+    """A time zone.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zones = available_timezones()
+        message = not_one_of("--timezone", name, sorted(zones), "a zone such as Europe/Berlin")
+        raise ConfigurationError(message) from None
+
+
+def _read_time(option: str, given: str, zone: tzinfo) -> tuple[datetime, datetime]:
+    """The start of a time, and its end: of a day the midnight after it.
+
+    Raises:
+        ConfigurationError: It is neither a day nor a time.
+    """
+    try:
+        if len(given) <= 10:
+            day = date.fromisoformat(given)
+            start = datetime(day.year, day.month, day.day, tzinfo=zone)
+            after = day + timedelta(days=1)
+            return start, datetime(after.year, after.month, after.day, tzinfo=zone)
+        moment = datetime.fromisoformat(given)
+    except (ValueError, OverflowError):
+        what = "a day or time such as 2025-11-30 or 2025-11-30T12:00"
+        raise ConfigurationError(must_be(option, what, given)) from None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    return moment, moment
+
+
+def _check_target(
+    option: str, path: str | None, endings: Sequence[str], files: Sequence[str]
+) -> None:
+    """Refuse to write over a file that is read, or under a name that may be meant as one.
+
+    Raises:
+        ConfigurationError: It is so.
+    """
+    if path is None or (path == "-" and option == "--html"):
+        return
+    if not path.lower().endswith(tuple(endings)):
+        what = f"a file whose name ends in {' or '.join(endings)}"
+        raise ConfigurationError(must_be(option, what, path))
+    for file in files:
+        if os.path.exists(path) and os.path.exists(file) and os.path.samefile(path, file):
+            raise ConfigurationError(must_be(option, "another file than those read", path))
+
+
+def _write_file(path: str, text: str) -> None:
+    """Write a file.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    try:
+        with open(path, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""What ``energy-tracking report`` makes of logged calls: tables, data, a page, pictures."""

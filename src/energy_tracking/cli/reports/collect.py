@@ -1,0 +1,268 @@
+"""Add logged calls up into a ``Report``: everything that the ways of showing one need.
+
+Order of events: calls are read in batches (``logs.batches``), those outside of the time asked for
+are left out, the rest is estimated (``logs.batch_energy``) and added to every grouping that the
+output needs (``logs.grouping``). A further grouping is a field of ``Report`` and a line in
+``Collector``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+import numpy as np
+
+from energy_tracking.calls.carbon import Carbon, carbon
+from energy_tracking.calls.report import CALIBRATED
+from energy_tracking.calls.totals import MAX_GROUPS, OTHER, EnergyKind, Totals
+from energy_tracking.estimation import Estimation
+from energy_tracking.logs.batch_energy import BatchEnergy, BatchEstimator
+from energy_tracking.logs.batches import BatchNames, CallBatch
+from energy_tracking.logs.grouping import (
+    DIMENSIONS,
+    Grouping,
+    GroupSums,
+    LocalDays,
+    Of,
+    build_sums,
+)
+from energy_tracking.logs.logged import ReadReport
+from energy_tracking.settings import Settings
+from energy_tracking.units import nanojoules_from_joules
+
+Rows = Callable[[CallBatch, BatchEnergy], None]
+"""Takes every batch that is in the report, with its energy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which calls a report has, and how they are grouped.
+
+    Attributes:
+        by: What the table groups by, names of ``DIMENSIONS``.
+        since: Calls from then on.
+        until: Calls before then.
+        zone: The time zone of days, weeks and months.
+        region: Where the electricity is said to come from.
+        grams_per_kwh: Or how much CO2e it has [g/kWh].
+    """
+
+    by: tuple[str, ...] = ("model",)
+    since: datetime | None = None
+    until: datetime | None = None
+    zone: tzinfo = UTC
+    region: str | None = None
+    grams_per_kwh: float | None = None
+
+    @property
+    def has_carbon(self) -> bool:
+        """Whether emissions are asked for."""
+        return self.region is not None or self.grams_per_kwh is not None
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """Logged calls, added up.
+
+    Attributes:
+        title: What they are called.
+        settings: How they were estimated.
+        selection: Which calls are in it.
+        read: What reading found and left out.
+        names: The names in the groups.
+        table: Sums by what was asked for.
+        models: Sums by model.
+        days: Sums by day and model.
+        sessions: Sums by session and model.
+        reasons: Calls without energy by (model, reason).
+        without_time: Calls left out of a time that was asked for, as they state none.
+        outside: Calls left out as they lie outside of it.
+        first: When the first call was [s since 1970], infinite where no call says.
+        last: When the last one was [s since 1970], likewise.
+        is_whole: Whether reading came to its end.
+    """
+
+    title: str
+    settings: Settings
+    selection: Selection
+    read: ReadReport
+    names: BatchNames = field(default_factory=BatchNames)
+    table: Grouping
+    models: Grouping = field(default_factory=lambda: Grouping(("model",)))
+    days: Grouping = field(default_factory=lambda: Grouping(("day", "model")))
+    sessions: Grouping = field(default_factory=lambda: Grouping(("session", "model")))
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    without_time: int = 0
+    outside: int = 0
+    first: float = float("inf")
+    last: float = float("-inf")
+    is_whole: bool = True
+
+    @property
+    def kind(self) -> EnergyKind:
+        """What the estimates are: method and scope."""
+        return EnergyKind(self.settings.method, self.settings.scope)
+
+    @property
+    def total(self) -> GroupSums:
+        """The sums over all calls, measured ones too."""
+        return self.models.total()
+
+    @property
+    def sums(self) -> dict[Of, GroupSums]:
+        """The sums of each kind of row, where there is any."""
+        sums: dict[Of, GroupSums] = {}
+        for key, group in sorted(self.models.groups.items()):
+            sums.setdefault(Of(key[-1]), GroupSums()).add(group)
+        return dict(sorted(sums.items()))
+
+    @property
+    def has_calibrated(self) -> bool:
+        """Whether a calibrated number stands beside the method's own."""
+        return self.kind != CALIBRATED and self.total.calibrated_calls > 0
+
+    def carbon_of(self, sums: GroupSums, *, calibrated: bool = False) -> Carbon | None:
+        """Emissions of an energy; None where nobody asked for them.
+
+        Args:
+            sums: The energy.
+            calibrated: Take the calibrated one.
+        """
+        selection = self.selection
+        if not selection.has_carbon:
+            return None
+        name = "calibrated_energy" if calibrated else "total_energy"
+        ends = ("joules", "low_joules", "high_joules")
+        mean, low, high = (nanojoules_from_joules(getattr(sums, f"{name}_{end}")) for end in ends)
+        totals = Totals(
+            total_energy_nanojoules=mean,
+            total_energy_low_nanojoules=low,
+            total_energy_high_nanojoules=high,
+        )
+        return carbon(totals, region=selection.region, grams_per_kwh=selection.grams_per_kwh)
+
+
+class Collector:
+    """Adds batches to a report.
+
+    Attributes:
+        report: The report.
+    """
+
+    def __init__(
+        self, report: Report, estimation: Estimation, *, is_full: bool, rows: Rows | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            report: Gets the sums.
+            estimation: How calls are estimated.
+            is_full: Add up days and sessions too, for a page.
+            rows: Takes every call.
+        """
+        self.report = report
+        self._estimator = BatchEstimator(estimation)
+        self._days = LocalDays(report.selection.zone)
+        self._groupings = {id(one): one for one in (report.table, report.models)}
+        if is_full:
+            self._groupings |= {id(one): one for one in (report.days, report.sessions)}
+        self._rows = rows
+
+    @property
+    def reasons(self) -> list[str]:
+        """What the numbers of reasons in energies stand for."""
+        return self._estimator.reasons.texts
+
+    def add(self, batch: CallBatch) -> None:
+        """Add a batch."""
+        chosen = self._select(batch)
+        if not len(chosen):
+            return
+        report = self.report
+        energy = self._estimator.estimate(chosen)
+        days, sums = self._days.of(chosen.time), build_sums(chosen, energy)
+        for grouping in self._groupings.values():
+            grouping.add(chosen, days, sums)
+        self._count_reasons(chosen, energy)
+        known = chosen.time[np.isfinite(chosen.time)]
+        if len(known):
+            report.first = min(report.first, float(known.min()))
+            report.last = max(report.last, float(known.max()))
+        if self._rows is not None:
+            self._rows(chosen, energy)
+
+    def _select(self, batch: CallBatch) -> CallBatch:
+        selection, report = self.report.selection, self.report
+        if selection.since is None and selection.until is None:
+            return batch
+        time = batch.time
+        is_known = np.isfinite(time)
+        is_inside = is_known.copy()
+        if selection.since is not None:
+            is_inside &= time >= selection.since.timestamp()
+        if selection.until is not None:
+            is_inside &= time < selection.until.timestamp()
+        report.without_time += int((~is_known).sum())
+        report.outside += int((is_known & ~is_inside).sum())
+        return batch.select(np.flatnonzero(is_inside))
+
+    def _count_reasons(self, batch: CallBatch, energy: BatchEnergy) -> None:
+        is_without = energy.reason >= 0
+        if not is_without.any():
+            return
+        reasons, models = self._estimator.reasons.texts, batch.names.model.texts
+        pairs = np.stack([batch.model[is_without], energy.reason[is_without]])
+        unique, counts = np.unique(pairs, axis=1, return_counts=True)
+        for model, reason, count in zip(*unique.tolist(), counts.tolist(), strict=True):
+            name = "a model not named" if model < 0 else models[model]
+            key = (name, reasons[reason])
+            if key not in self.report.reasons and len(self.report.reasons) >= MAX_GROUPS:
+                key = (OTHER, reasons[reason])
+            self.report.reasons[key] += count
+
+
+Row = tuple[tuple[str, ...], Of, GroupSums]
+"""Labels of a group, what it is the sum of, its sums."""
+
+
+def rows_of(grouping: Grouping, names: BatchNames, top: int | None) -> list[Row]:
+    """The groups of a grouping, in time or from the dearest on.
+
+    Args:
+        grouping: The grouping.
+        names: The names in it.
+        top: Groups to be kept, beyond which they join one of "others"; None: all.
+    """
+
+    def cost(item: tuple[Any, GroupSums]) -> tuple[float, float]:
+        sums = item[1]
+        return (-sums.total_energy_joules, -(sums.input_tokens + sums.output_tokens))
+
+    groups = sorted(grouping.groups.items(), key=cost)
+    kept, others = groups, groups[:0]
+    if top is not None and len(groups) > top:
+        kept, others = groups[:top], groups[top:]
+    if grouping.by and DIMENSIONS[grouping.by[0]].is_time:
+        # Calls without a time come last.
+        kept = sorted(kept, key=lambda item: (item[0][0] < 0, item[0][0]))
+    rows = [(grouping.labels(key, names), Of(key[-1]), sums) for key, sums in kept]
+    for of in Of:
+        rest = [sums for key, sums in others if key[-1] == of]
+        if rest:
+            total = GroupSums()
+            for sums in rest:
+                total.add(sums)
+            label = (f"{len(rest):,} others", *[""] * (len(grouping.by) - 1))
+            rows.append((label, of, total))
+    return rows
+
+
+def shorten_title(paths: Sequence[str]) -> str:
+    """What the calls of several files are called."""
+    if len(paths) <= 3:
+        return ", ".join(paths)
+    return f"{paths[0]} and {len(paths) - 1} more"

@@ -1,0 +1,53 @@
+"""The chart of a report as a file of matplotlib."""
+
+from __future__ import annotations
+
+from energy_tracking.cli.reports.chart import axis_unit, build_series, colour_of
+from energy_tracking.cli.reports.collect import Report
+from energy_tracking.cli.reports.words import head_of
+from energy_tracking.errors import ConfigurationError
+
+
+def write_plot(report: Report, path: str) -> None:
+    """Write the chart.
+
+    Args:
+        report: The report.
+        path: A file that ends in .png, .svg or .pdf.
+
+    Raises:
+        ConfigurationError: matplotlib is not installed, the file cannot be written, or no call
+            with an energy has a time.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "--plot needs the package 'matplotlib'; install it with: pip install matplotlib"
+        ) from None
+    series = build_series(report)
+    if series is None:
+        raise ConfigurationError("--plot: no call with an energy has a time, so there is no chart")
+    unit, size = axis_unit(series)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    places = range(len(series.labels))
+    bottom = [0.0] * len(series.labels)
+    for model in series.models:
+        heights = [wh / size for wh in series.energies[model]]
+        # matplotlib reads what stands between dollar signs as mathematics.
+        label = model.replace("$", r"\$")
+        axes.bar(places, heights, bottom=bottom, label=label, color=colour_of(series, model))
+        bottom = [under + height for under, height in zip(bottom, heights, strict=True)]
+    every = max(1, -(-len(series.labels) // 8))
+    axes.set_xticks(places[::every], series.labels[::every])
+    axes.set_ylabel(f"{unit} per {series.period}")
+    axes.set_title(head_of(report).replace("$", r"\$"), fontsize=9, wrap=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,180 @@
+"""What a report says in sentences, the same in a table, in Markdown and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from energy_tracking.calls.report import (
+    CALIBRATED,
+    KINDS,
+    energy_text,
+    format_count,
+    kind_label,
+    kind_sentences,
+    two_digits,
+)
+from energy_tracking.cli.reports.collect import Report
+from energy_tracking.logs.grouping import GroupSums, Of
+from energy_tracking.logs.sum_energy import SPREAD
+from energy_tracking.units import joules_from_wh, wh_from_joules
+
+MOST_REASONS = 20
+"""Reasons that are listed one by one [1]."""
+
+LAMP_WATTS = 10.0
+"""A light-emitting lamp as bright as an old 60 W bulb (800 lumen) takes about 10 W [W].
+
+Source: https://www.energy.gov/energysaver/lumens-and-lightbulb
+"""
+KETTLE_JOULES = 1.0 * 4186 * 80
+"""A litre of water from 20 to 100 degrees Celsius [J]: 1 kg x 4,186 J/(kg K) x 80 K.
+
+Source: specific heat of water, https://webbook.nist.gov/chemistry/fluid/
+"""
+
+
+def head_of(report: Report) -> str:
+    """The line in sum: calls, and an energy of each kind."""
+    total = report.total
+    parts = [
+        (int(total.measured_calls), "measured"),
+        (int(total.partial_calls), "partial"),
+        (int(total.unestimated_calls), "unestimated"),
+        (int(total.failed_calls), "failed"),
+    ]
+    named = ", ".join(f"{calls:,} {what}" for calls, what in parts if calls)
+    calls = format_count(total.requests, "call") + (f" ({named})" if named else "")
+    title = report.title if report.is_whole else f"{report.title}, not to the end"
+    energies = [
+        f"{energy_text(wh_from_joules(sums.total_energy_joules))} {label}"
+        for label, sums in sums_by_label(report)
+    ]
+    if report.has_calibrated:
+        wh = wh_from_joules(total.calibrated_energy_joules)
+        energies.append(f"{energy_text(wh)} {kind_label(CALIBRATED)}")
+    nothing = "energy not known" if total.requests else "0 Wh"
+    return f"{title}: {calls}, {', '.join(energies) or nothing}"
+
+
+def sums_by_label(report: Report) -> list[tuple[str, GroupSums]]:
+    """The sum of the estimates, and that of what servers measured, each where there is any."""
+    labels = {Of.ESTIMATES: kind_label(report.kind), Of.MEASURED: Of.MEASURED.label}
+    return [(labels[of], sums) for of, sums in report.sums.items() if sums.has_energy]
+
+
+def sentences_of(report: Report) -> Iterator[str]:
+    """What the numbers are, what is within them, and what is not known."""
+    total = report.total
+    kinds = [report.kind] if total.has_energy else []
+    kinds += [CALIBRATED] * report.has_calibrated
+    kinds += [kind for kind in KINDS if kind.method == "measured"] * (total.measured_calls > 0)
+    yield from kind_sentences(kinds)
+    if kinds:
+        yield (
+            f"on {report.settings.gpu}; in brackets: 90 % range; beyond the scope, and so in no "
+            "number: training, networks, devices, and making the hardware"
+        )
+    yield from _sentences_on_carbon(report)
+    yield from _sentences_on_tokens(report)
+    yield from _sentences_on_calls(report)
+
+
+def _sentences_on_carbon(report: Report) -> Iterator[str]:
+    total = report.total
+    own = report.carbon_of(total)
+    if own is not None:
+        yield f"CO2e, {kind_label(report.kind)}: {own}"
+        beside = report.carbon_of(total, calibrated=True)
+        if report.has_calibrated and beside is not None:
+            yield f"CO2e, {kind_label(CALIBRATED)}, as in the column: {beside}"
+
+
+def _sentences_on_tokens(report: Report) -> Iterator[str]:
+    total = report.total
+    counted = (
+        (total.cached_input_tokens, "cached input tokens"),
+        (total.reasoning_tokens, "reasoning tokens"),
+    )
+    among = ", ".join(f"{int(count):,} {what}" for count, what in counted if count)
+    if among:
+        yield f"among them {among}"
+    parts = (
+        (total.reasoning_energy_joules, "of it spent on reasoning"),
+        (total.cache_avoided_energy_joules, "avoided by prompt caching"),
+    )
+    said = ", ".join(
+        f"{energy_text(wh_from_joules(joules))} {what}" for joules, what in parts if joules
+    )
+    if said:
+        yield f"{kind_label(report.kind)}: {said}"
+
+
+def _sentences_on_calls(report: Report) -> Iterator[str]:
+    total, default = report.total, report.settings.default_model
+    if default is not None:
+        yield f"models without a profile of their own are taken for {default}, as you said"
+    known = int(total.aggregates - total.unknown_aggregates)
+    if known:
+        yield (
+            f"{format_count(known, 'sum')} over several requests, as of usage pages, dashboards "
+            f"and batches: {int(total.aggregate_requests):,} requests, estimated at their mean "
+            f"length; their range has a factor of {SPREAD[0]:g} to {SPREAD[1]:g} more, for the "
+            "spread of lengths"
+        )
+    if total.unknown_aggregates:
+        count, sums = int(total.unknown_aggregates), report.sums[Of.TOKENS]
+        tokens = sums.input_tokens + sums.output_tokens
+        yield (
+            f"{format_count(count, 'sum')} over an unknown number of requests, such as a whole "
+            f"day: {int(tokens):,} tokens, in rows marked so, and no energy"
+        )
+    yield from report.read.counted_apart()
+    if report.outside or report.without_time:
+        yield (
+            f"left out by --since and --until: {format_count(report.outside, 'call')} outside, "
+            f"{report.without_time:,} without a time"
+        )
+    ranked = report.reasons.most_common()
+    for (model, reason), calls in ranked[:MOST_REASONS]:
+        if "unknown number of requests" not in reason:
+            yield f"{format_count(calls, 'call')} to {model}: {reason}"
+    if len(ranked) > MOST_REASONS:
+        yield f"and {len(ranked) - MOST_REASONS:,} more models without energy"
+
+
+def everyday_text(joules: float) -> str:
+    """An energy as something that everybody knows, with where that is from.
+
+    Args:
+        joules: The energy [J].
+    """
+    if joules >= KETTLE_JOULES:
+        litres = two_digits(joules / KETTLE_JOULES)
+        return (
+            f"as much as heats {litres} litres of water from 20 to 100 °C "
+            "(4,186 J per kg and K, NIST Chemistry WebBook)"
+        )
+    seconds = joules / LAMP_WATTS
+    hour = joules_from_wh(1)
+    if seconds >= hour:
+        amount = f"{two_digits(seconds / hour)} hours"
+    elif seconds >= 60:
+        amount = f"{two_digits(seconds / 60)} minutes"
+    else:
+        amount = f"{two_digits(seconds)} seconds"
+    return (
+        f"as much as a {LAMP_WATTS:g} W LED lamp takes in {amount} "
+        "(800 lumen: US Department of Energy, energy.gov/energysaver)"
+    )
+
+
+def span_text(report: Report) -> str:
+    """From when to when the calls were; empty where no call says."""
+    if report.first > report.last:
+        return ""
+    ends = [
+        datetime.fromtimestamp(moment, report.selection.zone).date().isoformat()
+        for moment in (report.first, report.last)
+    ]
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"

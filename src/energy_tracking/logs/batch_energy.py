@@ -1,0 +1,217 @@
+"""The energy of a batch of logged calls: columns in, columns out.
+
+What the columns say of a call is estimated many rows at a time, by the same formulas as one call.
+A usage that says more than the columns do (audio, repairs, counts from text), and a sum over
+several requests, is estimated alone. An energy that a server measured comes before any estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from energy_tracking.estimation import Estimation
+from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
+from energy_tracking.logs.batches import CallBatch, Names
+from energy_tracking.logs.logged import LoggedCall, PlainCounts
+from energy_tracking.logs.sum_energy import estimate_sum
+from energy_tracking.tables.estimating import TableEstimator
+from energy_tracking.tables.table import ESTIMATED, STATUSES
+from energy_tracking.usage.token_usage import TokenUsage
+
+Column = Any
+
+UNKNOWN_REQUESTS = "a sum over an unknown number of requests: tokens only"
+NO_TOKENS = "no token counts"
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchEnergy:
+    """The energy of each row of a batch; NaN where it is not known.
+
+    Attributes:
+        total: Energy as well as it is known [J]: measured, else estimated.
+        low: Lower end of its 90 % range [J].
+        high: Upper end of it [J].
+        calibrated: Energy by the calibrated estimate on the GPU boards [J].
+        calibrated_low: Lower end of its 90 % range [J].
+        calibrated_high: Upper end of it [J].
+        avoided: What the estimate would be more by without prompt caches [J].
+        reasoning: Part of the estimate spent on reasoning [J].
+        reason: Why there is none; a number into the names of reasons, -1 where there is one.
+    """
+
+    total: Column
+    low: Column
+    high: Column
+    calibrated: Column
+    calibrated_low: Column
+    calibrated_high: Column
+    avoided: Column
+    reasoning: Column
+    reason: Column
+
+
+class BatchEstimator:
+    """Estimates one batch after the other by the settings of one ``Estimation``.
+
+    Attributes:
+        reasons: Why calls have no energy.
+    """
+
+    def __init__(self, estimation: Estimation) -> None:
+        """Prepare for an estimation's settings.
+
+        Args:
+            estimation: Settings and profiles.
+        """
+        self.reasons = Names()
+        self._estimation = estimation
+        settings, basis = estimation.settings, estimation.current_basis()
+        self._is_calibrated = (settings.method, settings.scope) == (CALIBRATED_METHOD, "gpu")
+        self._table = TableEstimator(estimation)
+        has_beside = basis.calibrated is not None
+        self._beside = TableEstimator(estimation, calibrated=True) if has_beside else None
+
+    def estimate(self, batch: CallBatch) -> BatchEnergy:
+        """Estimate every row of a batch."""
+        rows = len(batch)
+        columns = {
+            name: np.full(rows, np.nan)
+            for name in BatchEnergy.__dataclass_fields__
+            if name != "reason"
+        }
+        energy = BatchEnergy(reason=np.full(rows, -1, "i4"), **columns)
+        is_plain = batch.has_usage & (batch.requests == 1)
+        is_plain[list(batch.odd_usages)] = False
+        self._estimate_plain(batch, np.flatnonzero(is_plain), energy)
+        for row in np.flatnonzero(~is_plain).tolist():
+            self._estimate_row(batch, row, energy)
+        measured = ~np.isnan(batch.measured_energy_joules)
+        if measured.any():
+            for column in (energy.total, energy.low, energy.high):
+                column[measured] = batch.measured_energy_joules[measured]
+            energy.reason[measured] = -1
+        return energy
+
+    def _estimate_plain(self, batch: CallBatch, rows: Column, energy: BatchEnergy) -> None:
+        """Estimate rows of which the columns say all, together."""
+        if not len(rows):
+            return
+        counts = {
+            name: getattr(batch, name)[rows]
+            for name in ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
+        }
+        models, names = batch.model[rows], batch.names.model.texts
+        made = self._table.estimate(**counts, model=models, models=names)
+        energy.total[rows] = made.total_energy_joules
+        energy.low[rows] = made.total_energy_low_joules
+        energy.high[rows] = made.total_energy_high_joules
+        energy.avoided[rows] = made.cache_avoided_energy_joules
+        energy.reasoning[rows] = made.reasoning_energy_joules
+        beside = made if self._is_calibrated else None
+        if self._beside is not None:
+            beside = self._beside.estimate(**counts, model=models, models=names)
+        if beside is not None:
+            energy.calibrated[rows] = beside.total_energy_joules
+            energy.calibrated_low[rows] = beside.total_energy_low_joules
+            energy.calibrated_high[rows] = beside.total_energy_high_joules
+        is_without = made.status != ESTIMATED
+        if is_without.any():
+            pairs = np.stack([models[is_without], made.status[is_without]])
+            unique, inverse = np.unique(pairs, axis=1, return_inverse=True)
+            reasons = [
+                made.reasons.get(names[model] if model >= 0 else None, STATUSES[status])
+                for model, status in unique.T.tolist()
+            ]
+            numbers = np.array([self.reasons.number(reason) for reason in reasons], "i4")
+            energy.reason[rows[is_without]] = numbers[inverse]
+
+    def _estimate_row(self, batch: CallBatch, row: int, energy: BatchEnergy) -> None:
+        """Estimate one row by itself."""
+        if batch.has_failed[row]:
+            return
+        number = int(batch.model[row])
+        model = None if number < 0 else batch.names.model.texts[number]
+        if not batch.has_usage[row]:
+            energy.reason[row] = self.reasons.number(NO_TOKENS)
+            return
+        requests = int(batch.requests[row])
+        if requests == 0:
+            energy.reason[row] = self.reasons.number(UNKNOWN_REQUESTS)
+            return
+        usage = _usage_of(batch, row)
+        if requests > 1:
+            self._estimate_sum(model, requests, usage, row, energy)
+            return
+        outcome = self._estimation.estimate(model, None, usage)
+        own = outcome.estimate
+        if own is None:
+            energy.reason[row] = self.reasons.number(outcome.reason)
+            return
+        beside = own if self._is_calibrated else outcome.calibrated
+        energy.total[row], energy.low[row], energy.high[row] = _energies(own)
+        energy.reasoning[row] = own.reasoning_energy_joules or 0.0
+        energy.avoided[row] = outcome.cache_avoided_energy_joules or 0.0
+        if beside is not None:
+            (
+                energy.calibrated[row],
+                energy.calibrated_low[row],
+                energy.calibrated_high[row],
+            ) = _energies(beside)
+
+    def _estimate_sum(
+        self, model: str | None, requests: int, usage: TokenUsage, row: int, energy: BatchEnergy
+    ) -> None:
+        """Estimate a sum over several requests at their mean, with the range that this costs."""
+        counts = PlainCounts(
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.cache_write_input_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+            None,
+            "sum",
+        )
+        call = LoggedCall(model=model, counts=counts, requests=requests)
+        made = estimate_sum(call, self._estimation)
+        if made is None:
+            reason = self._estimation.estimate(model, None, TokenUsage(input_tokens=1)).reason
+            energy.reason[row] = self.reasons.number(reason)
+            return
+        energy.total[row] = made.total_energy_joules
+        energy.low[row] = made.total_energy_low_joules
+        energy.high[row] = made.total_energy_high_joules
+        beside = made.calibrated
+        if self._is_calibrated:
+            beside = (energy.total[row], energy.low[row], energy.high[row])
+        if beside is not None:
+            (
+                energy.calibrated[row],
+                energy.calibrated_low[row],
+                energy.calibrated_high[row],
+            ) = beside
+
+
+def _energies(estimate: EnergyEstimate) -> tuple[float, float, float]:
+    return (
+        estimate.total_energy_joules,
+        estimate.total_energy_low_joules,
+        estimate.total_energy_high_joules,
+    )
+
+
+def _usage_of(batch: CallBatch, row: int) -> TokenUsage:
+    """The usage of one row."""
+    odd = batch.odd_usages.get(row)
+    if odd is not None:
+        return odd
+    reasoning = int(batch.reasoning_tokens[row])
+    return TokenUsage(
+        input_tokens=int(batch.input_tokens[row]),
+        cached_input_tokens=int(batch.cached_input_tokens[row]),
+        output_tokens=int(batch.output_tokens[row]),
+        reasoning_tokens=None if reasoning < 0 else reasoning,
+    )

@@ -1,0 +1,326 @@
+"""Sums over logged calls, by what they have in common: columns in, a row per group out.
+
+A ``Grouping`` adds batches up by one or two of ``DIMENSIONS``. Calls whose energy a server measured
+are kept apart from estimates, since energies of two methods are never added up in one row, and so
+are sums over an unknown number of requests, whose tokens have no energy (``Of``). A new
+sum is a name in ``SUMS`` and a line in ``build_sums``; a new thing to group by, a row in
+``DIMENSIONS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from energy_tracking.logs.batch_energy import BatchEnergy
+from energy_tracking.logs.batches import BatchNames, CallBatch
+
+Column = Any
+
+SUMS = (
+    *("calls", "aggregates", "aggregate_requests", "unknown_aggregates"),
+    *("failed_calls", "unestimated_calls", "measured_calls", "partial_calls", "calibrated_calls"),
+    *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+    *("total_energy_joules", "total_energy_low_joules", "total_energy_high_joules"),
+    *("calibrated_energy_joules", "calibrated_energy_low_joules", "calibrated_energy_high_joules"),
+    *("cache_avoided_energy_joules", "reasoning_energy_joules"),
+)
+"""What is added up. ``calls`` are single calls, ``aggregate_requests`` those inside of sums."""
+_PLACES = {name: place for place, name in enumerate(SUMS)}
+
+MAX_GROUPS = 100_000
+"""Groups that are kept apart [1]; what comes later joins one of `OTHER`."""
+OTHER = -2
+NOT_KNOWN = -1
+"""Number of a group where a call does not say what it is grouped by."""
+
+_SPAN_SECONDS = 900
+"""Every zone's offset from UTC is a multiple of a quarter of an hour [s]."""
+
+
+class Of(IntEnum):
+    """What the rows of a group are.
+
+    Attributes:
+        ESTIMATES: Calls, and sums over a known number of them, with an estimate or without.
+        MEASURED: Calls whose energy their server measured.
+        TOKENS: Sums over an unknown number of requests.
+    """
+
+    ESTIMATES = 0
+    MEASURED = 1
+    TOKENS = 2
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return ("estimated", "measured", "tokens only")[self]
+
+
+class LocalDays:
+    """The local day of points in time."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        """Take a time zone.
+
+        Args:
+            zone: The zone.
+        """
+        self._zone = zone
+        self._days: dict[int, int] = {}
+
+    def of(self, time: Column) -> Column:
+        """The days, as ordinals of ``date``; -1 where the time is not known."""
+        is_known = np.isfinite(time)
+        spans = np.where(is_known, np.floor(np.nan_to_num(time) / _SPAN_SECONDS), 0).astype("i8")
+        unique, inverse = np.unique(spans, return_inverse=True)
+        days = np.array([self._find_day(int(span)) for span in unique], "i8")
+        return np.where(is_known, days[inverse] if len(days) else -1, -1)
+
+    def _find_day(self, span: int) -> int:
+        day = self._days.get(span)
+        if day is None:
+            try:
+                moment = datetime.fromtimestamp(span * _SPAN_SECONDS, self._zone)
+                day = moment.date().toordinal()
+            except (OverflowError, OSError, ValueError):
+                day = NOT_KNOWN
+            self._days[span] = day
+        return day
+
+
+def _week_of(days: Column) -> Column:
+    # Ordinal 1 is a Monday.
+    return np.where(days < 0, days, days - (days - 1) % 7)
+
+
+def _month_of(days: Column) -> Column:
+    unique, inverse = np.unique(days, return_inverse=True)
+    firsts = [
+        day if day < 1 else date.fromordinal(day).replace(day=1).toordinal()
+        for day in unique.tolist()
+    ]
+    return np.array(firsts, "i8")[inverse] if len(firsts) else days
+
+
+def _label_day(number: int, names: BatchNames) -> str:
+    return date.fromordinal(number).isoformat()
+
+
+def _label_week(number: int, names: BatchNames) -> str:
+    year, week, _ = date.fromordinal(number).isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def _label_month(number: int, names: BatchNames) -> str:
+    return date.fromordinal(number).isoformat()[:7]
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """Something that calls are grouped by.
+
+    Attributes:
+        numbers: A batch and the local days of its rows -> the group of each row, a number.
+        label: The name of a group.
+        missing: Its name where a call does not say.
+        is_time: Whether groups follow each other in time.
+    """
+
+    numbers: Callable[[CallBatch, Column], Column]
+    label: Callable[[int, BatchNames], str]
+    missing: str
+    is_time: bool = False
+
+
+def _named(name: str, missing: str) -> Dimension:
+    return Dimension(
+        lambda batch, days: getattr(batch, name),
+        lambda number, names: getattr(names, name).texts[number],
+        missing,
+    )
+
+
+DIMENSIONS: Mapping[str, Dimension] = {
+    "model": _named("model", "model not named"),
+    "day": Dimension(lambda batch, days: days, _label_day, "no time", is_time=True),
+    "week": Dimension(lambda batch, days: _week_of(days), _label_week, "no time", is_time=True),
+    "month": Dimension(lambda batch, days: _month_of(days), _label_month, "no time", is_time=True),
+    "provider": _named("provider", "provider not named"),
+    "tag": _named("tag", "no tag"),
+    "file": _named("file", "no file"),
+    "session": _named("session", "no session"),
+}
+
+
+class GroupSums:
+    """The sums of one group; each is an attribute by its name in ``SUMS``."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Column | None = None) -> None:
+        """Start with these sums, or at zero.
+
+        Args:
+            values: The sums in the order of ``SUMS``.
+        """
+        self.values = np.zeros(len(SUMS)) if values is None else values
+
+    def __getattr__(self, name: str) -> float:
+        """A sum by its name."""
+        try:
+            return float(self.values[_PLACES[name]])
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def add(self, other: GroupSums) -> None:
+        """Add another group's sums."""
+        self.values = self.values + other.values
+
+    def without(self, other: GroupSums) -> GroupSums:
+        """The sums without those of a part."""
+        return GroupSums(self.values - other.values)
+
+    @property
+    def requests(self) -> int:
+        """Single calls, and those inside of sums [1]."""
+        return int(self.calls + self.aggregate_requests)
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the energy of any call is known."""
+        known = self.calls + self.aggregates - self.unknown_aggregates
+        return known > self.failed_calls + self.unestimated_calls
+
+    def as_dict(self) -> dict[str, int | float]:
+        """Every sum under its name, whole numbers as such."""
+        return {
+            name: float(value) if name.endswith("_joules") else int(value)
+            for name, value in zip(SUMS, self.values.tolist(), strict=True)
+        }
+
+
+class Grouping:
+    """Sums by one or two things that calls have in common.
+
+    Attributes:
+        by: What they are grouped by, names of ``DIMENSIONS``; none: one sum.
+        groups: Sums by the numbers of the group, and which ``Of`` they are.
+    """
+
+    def __init__(self, by: Sequence[str] = ()) -> None:
+        """Start without a group.
+
+        Args:
+            by: Names of ``DIMENSIONS``.
+        """
+        self.by = tuple(by)
+        self.groups: dict[tuple[int, ...], GroupSums] = {}
+
+    def add(self, batch: CallBatch, days: Column, sums: Column) -> None:
+        """Add a batch.
+
+        Args:
+            batch: The calls.
+            days: Their local days, shape (rows,).
+            sums: What ``build_sums`` makes of them, shape (rows, sums).
+        """
+        if not len(batch):
+            return
+        columns = [DIMENSIONS[name].numbers(batch, days).astype("i8") for name in self.by]
+        columns.append(
+            np.where(
+                sums[:, _PLACES["unknown_aggregates"]] > 0,
+                int(Of.TOKENS),
+                np.where(sums[:, _PLACES["measured_calls"]] > 0, int(Of.MEASURED), 0),
+            ).astype("i8")
+        )
+        code = np.zeros(len(batch), "i8")
+        for column in columns:
+            # Numbers start at -1.
+            code = code * (int(column.max()) + 2) + column + 1
+        _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+        order = np.argsort(inverse, kind="stable")
+        starts = np.searchsorted(inverse[order], np.arange(len(first)))
+        added = np.add.reduceat(sums[order], starts, axis=0)
+        keys = zip(*(column[first].tolist() for column in columns), strict=True)
+        for key, values in zip(keys, added, strict=True):
+            is_full = key not in self.groups and len(self.groups) >= MAX_GROUPS
+            bounded = (*[OTHER] * len(self.by), key[-1]) if is_full else key
+            self.groups.setdefault(bounded, GroupSums()).values += values
+
+    def labels(self, key: tuple[int, ...], names: BatchNames) -> tuple[str, ...]:
+        """The names of a group.
+
+        Args:
+            key: Its key.
+            names: The names in the batches.
+        """
+        labels = []
+        for name, number in zip(self.by, key, strict=False):
+            dimension = DIMENSIONS[name]
+            if number == OTHER:
+                labels.append("others")
+            else:
+                missing = number == NOT_KNOWN
+                labels.append(dimension.missing if missing else dimension.label(number, names))
+        return tuple(labels)
+
+    def total(self) -> GroupSums:
+        """The sum over all groups."""
+        return sum_groups(self.groups.values())
+
+
+def sum_groups(groups: Any) -> GroupSums:
+    """One group's sums out of several."""
+    total = GroupSums()
+    for group in groups:
+        total.add(group)
+    return total
+
+
+def build_sums(batch: CallBatch, energy: BatchEnergy) -> Column:
+    """What each row adds to the sums of its group, shape (rows, sums).
+
+    Args:
+        batch: The calls.
+        energy: Their energy.
+    """
+    sums = np.zeros((len(batch), len(SUMS)))
+
+    def put(name: str, column: Column) -> None:
+        sums[:, _PLACES[name]] = column
+
+    is_call = batch.requests == 1
+    has_energy = ~np.isnan(energy.total)
+    is_unknown_sum = ~is_call & (batch.requests == 0)
+    put("calls", is_call)
+    put("aggregates", ~is_call)
+    put("aggregate_requests", np.where(is_call, 0, batch.requests))
+    put("unknown_aggregates", is_unknown_sum)
+    put("failed_calls", batch.has_failed & ~has_energy)
+    put("unestimated_calls", ~has_energy & ~batch.has_failed & ~is_unknown_sum)
+    put("measured_calls", ~np.isnan(batch.measured_energy_joules))
+    put("partial_calls", batch.is_partial & has_energy)
+    put("calibrated_calls", ~np.isnan(energy.calibrated))
+    put("input_tokens", batch.input_tokens)
+    put("cached_input_tokens", batch.cached_input_tokens)
+    put("output_tokens", batch.output_tokens)
+    put("reasoning_tokens", np.maximum(batch.reasoning_tokens, 0))
+    for name, column in (
+        ("total_energy_joules", energy.total),
+        ("total_energy_low_joules", energy.low),
+        ("total_energy_high_joules", energy.high),
+        ("calibrated_energy_joules", energy.calibrated),
+        ("calibrated_energy_low_joules", energy.calibrated_low),
+        ("calibrated_energy_high_joules", energy.calibrated_high),
+        ("cache_avoided_energy_joules", energy.avoided),
+        ("reasoning_energy_joules", energy.reasoning),
+    ):
+        put(name, np.nan_to_num(column))
+    return sums

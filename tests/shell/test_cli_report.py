@@ -1,0 +1,572 @@
+"""``energy-tracking report``: the energy of what is logged, in every form, and nothing silent."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking import Tracker, record_log
+from energy_tracking.cli.main import main
+from log_samples import DATA, SHARED
+
+pytest.importorskip("numpy")
+
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 500}
+HOSTILE = "\x1b[31m<script>alert(1)</script>\x07|`*"
+
+
+def answer(number: int, **fields: Any) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{number:020}", "model": "gpt-4o", "usage": USAGE} | fields
+
+
+def day(number: int) -> int:
+    """Noon of a day of November 2025, in seconds since 1970."""
+    return 1761998400 + (number - 1) * 86400
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Six calls of two models on four days, and one without a time."""
+    entries = [
+        answer(1, created=day(1)),
+        answer(2, created=day(1), model="gpt-4o-mini"),
+        answer(3, created=day(2)),
+        answer(4, created=day(9)),
+        answer(5, created=day(30), model="no-such-model"),
+        answer(6),
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(map(json.dumps, entries)) + "\n", "utf-8")
+    return path
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 0) -> str:
+    assert main(["report", *map(str, arguments)]) == status
+    return capsys.readouterr().out
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
+    return json.loads(printed(capsys, *arguments, "--json"))
+
+
+def joules(usage: dict[str, int] = USAGE, model: str = "gpt-4o") -> float:
+    energy = Tracker().record(model=model, usage=usage).total_energy_joules
+    assert energy is not None
+    return energy
+
+
+# The numbers.
+
+WHOLE = ("calls", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+ENERGIES = tuple(
+    f"{name}{end}_joules"
+    for name in ("total_energy", "calibrated_energy")
+    for end in ("", "_low", "_high")
+)
+
+
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+@pytest.mark.parametrize("name", sorted(path.name for path in DATA.iterdir()))
+def test_a_report_and_a_backfill_of_the_same_file_agree(
+    name: str, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name == "README.md":
+        pytest.skip("no log")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sums, which are left out of a back-fill
+        filled = record_log(DATA / name, method=method).as_dict()
+    assert main(["report", str(DATA / name), "--json", "--method", method]) == 0
+    totals = json.loads(capsys.readouterr().out)["totals"]
+    assert totals["calls"] == filled["calls"]
+    if totals["aggregates"]:
+        return
+    for sum in (*WHOLE, "unestimated_calls", "failed_calls"):
+        assert totals[sum] == filled[sum], sum
+    for sum in (*ENERGIES, "reasoning_energy_joules", "cache_avoided_energy_joules"):
+        assert totals[sum] == pytest.approx(filled[sum], rel=1e-9, abs=1e-8), sum
+
+
+@pytest.mark.skipif(not (SHARED / "traces").exists(), reason="needs ../shared/traces")
+@pytest.mark.parametrize(
+    ("trace", "calls"),
+    [
+        ("azure2023_AzureLLMInferenceTrace_code.csv", 8819),
+        ("mooncake_conversation_trace.jsonl", 12031),
+    ],
+)
+def test_a_report_of_a_real_trace_has_the_sum_over_its_calls(
+    trace: str, calls: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = SHARED / "traces" / trace
+    found = as_json(capsys, path, "--default-model", "gpt-4o-mini")["totals"]
+    filled = record_log(path, default_model="gpt-4o-mini")
+    assert found["calls"] == filled.calls == calls
+    assert found["total_energy_joules"] == pytest.approx(filled.total_energy_joules, rel=1e-9)
+    assert found["calibrated_energy_joules"] == pytest.approx(
+        filled.calibrated_energy_joules, rel=1e-9
+    )
+
+
+def test_a_usage_that_says_more_than_its_columns_is_estimated_by_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = USAGE | {"prompt_tokens_details": {"audio_tokens": 700}, "total_tokens": 9}
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(answer(1, usage=usage)), "utf-8")
+    found = as_json(capsys, path)["totals"]
+    filled = record_log(path).as_dict()
+    for sum in ENERGIES:
+        assert found[sum] == pytest.approx(filled[sum], rel=1e-9), sum
+
+
+def test_a_measured_energy_has_a_row_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    tracker = Tracker(ledger=path)
+    tracker.record(model="gpt-4o", usage=USAGE, measured_energy_joules=7200.0)
+    tracker.record(model="gpt-4o", usage=USAGE)
+    groups = {group["of"]: group for group in as_json(capsys, path)["groups"]}
+    assert groups["measured"]["total_energy_wh"] == 2.0
+    assert groups["estimated"]["total_energy_joules"] == pytest.approx(joules())
+    table = printed(capsys, path)
+    assert "gpt-4o (measured)" in table
+    assert "sum (measured)" in table
+    assert "0.23 Wh reference, 2.0 Wh measured" in table.replace("230 mWh", "0.23 Wh")
+
+
+# Sums over several requests.
+
+
+def test_a_usage_page_is_estimated_at_its_mean_with_its_requests(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = as_json(capsys, DATA / "openai_usage_page.json")
+    totals = found["totals"]
+    assert (totals["calls"], totals["aggregates"], totals["aggregate_requests"]) == (0, 1, 470)
+    least = 470 * joules({"prompt_tokens": 300, "completion_tokens": 20}, "gpt-4o-mini")
+    most = 470 * joules({"prompt_tokens": 301, "completion_tokens": 21}, "gpt-4o-mini")
+    assert least < totals["total_energy_joules"] < most
+    assert totals["calibrated_energy_joules"] > 0
+    table = " ".join(printed(capsys, DATA / "openai_usage_page.json").split())
+    assert "470 requests, estimated at their mean length" in table
+
+
+def test_a_sum_over_an_unknown_number_of_requests_has_tokens_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = DATA / "usage_aggregate.jsonl"
+    of = {group["of"]: group for group in as_json(capsys, path)["groups"]}
+    assert of["tokens only"]["input_tokens"] > 10_000_000
+    assert of["tokens only"]["total_energy_joules"] == 0
+    assert "(tokens only)" in printed(capsys, path)
+
+
+def test_answers_from_a_cache_are_0_joules_and_counted_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = json.loads((DATA / "litellm_spend_logs.jsonl").read_text("utf-8").splitlines()[0])
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(row | {"cache_hit": "True"}) + "\n" + json.dumps(answer(1)), "utf-8")
+    found = as_json(capsys, path)
+    assert (found["cache_hits"], found["totals"]["calls"]) == (1, 1)
+    assert "1 answer from a cache: no model ran, 0 J" in printed(capsys, path)
+
+
+# Groups and times.
+
+
+@pytest.mark.parametrize(
+    ("by", "labels"),
+    [
+        ("model", [["gpt-4o"], ["gpt-4o-mini"], ["no-such-model"]]),
+        ("day", [["2025-11-01"], ["2025-11-02"], ["2025-11-09"], ["2025-11-30"], ["no time"]]),
+        # The second of November 2025 is a Sunday.
+        ("week", [["2025-W44"], ["2025-W45"], ["2025-W48"], ["no time"]]),
+        ("month", [["2025-11"], ["no time"]]),
+        ("provider", [["unknown"]]),
+        ("session", [["no session"]]),
+        ("tag", [["no tag"]]),
+        ("month,model", [["2025-11", "gpt-4o"], ["2025-11", "gpt-4o-mini"],
+                         ["2025-11", "no-such-model"], ["no time", "gpt-4o"]]),
+    ],
+)  # fmt: skip
+def test_calls_are_grouped_by_what_they_have_in_common(
+    log: Path, by: str, labels: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = as_json(capsys, log, "--by", by)
+    names = by.split(",")
+    assert found["by"] == names
+    got = [[group[name] for name in names] for group in found["groups"]]
+    assert sorted(got) == sorted(labels)
+    assert sum(group["calls"] for group in found["groups"]) == 6
+    printed_table = printed(capsys, log, "--by", by)
+    assert all(label in printed_table for row in labels for label in row)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "calls", "outside"),
+    [
+        (["--since", "2025-11-02"], 3, 2),
+        (["--until", "2025-11-02"], 3, 2),
+        (["--since", "2025-11-02", "--until", "2025-11-09"], 2, 3),
+        (["--since", "2025-11-02T13:00"], 2, 3),
+        (["--since", "2025-11-02T13:00+02:00"], 3, 2),
+    ],
+)
+def test_a_time_chooses_calls_and_says_how_many_it_leaves_out(
+    log: Path,
+    arguments: list[str],
+    calls: int,
+    outside: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = as_json(capsys, log, *arguments)
+    assert found["totals"]["calls"] == calls
+    assert found["left_out"]["outside_of_time"] == outside
+    assert found["left_out"]["without_time"] == 1
+    said = f"left out by --since and --until: {outside} calls outside, 1 without a time"
+    assert said in " ".join(printed(capsys, log, *arguments).split())
+
+
+def test_days_are_those_of_the_time_zone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(answer(1, created=day(1) + 43000)), "utf-8")
+    zones = {"UTC": "2025-11-01", "Asia/Tokyo": "2025-11-02", "America/St_Johns": "2025-11-01"}
+    for zone, expected in zones.items():
+        found = as_json(capsys, path, "--by", "day", "--timezone", zone)
+        assert found["groups"][0]["day"] == expected
+
+
+def test_the_dearest_are_shown_and_the_rest_is_added_up(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = as_json(capsys, log, "--top", 1)
+    assert [group["model"] for group in found["groups"]] == ["gpt-4o", "2 others"]
+    assert sum(group["calls"] for group in found["groups"]) == 6
+
+
+def test_emissions_have_the_range_of_the_energy(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_region = as_json(capsys, log, "--region", "DE")["totals"]
+    assert by_region["total_carbon_grams"] == pytest.approx(
+        by_region["total_energy_wh"] / 1000 * 381, rel=1e-6
+    )
+    assert by_region["total_carbon_low_grams"] < by_region["total_carbon_grams"]
+    given = as_json(capsys, log, "--grams-per-kwh", "50")["totals"]
+    assert given["calibrated_carbon_grams"] == pytest.approx(
+        given["calibrated_energy_wh"] / 1000 * 50, rel=1e-6
+    )
+    assert "(DE 2023, Ember)" in " ".join(printed(capsys, log, "--region", "DE").split())
+
+
+def test_models_are_mapped_on_the_command_line(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert as_json(capsys, log)["totals"]["unestimated_calls"] == 1
+    mapped = ["--model-mapping", "no-such-model=gpt-4o-mini"]
+    assert as_json(capsys, log, *mapped)["totals"]["unestimated_calls"] == 0
+    table = printed(capsys, log, "--default-model", "gpt-4o-mini")
+    assert "models without a profile of their own are taken for gpt-4o-mini" in table
+
+
+# Forms.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--by", "day,model"], ["--by", "session"], ["--region", "DE", "--by", "file,model"]],
+)
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_the_table_fits_80_columns_without_colour(
+    arguments: list[str], columns: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    long = tmp_path / "log.jsonl"
+    names = ["org/" + "long-name-" * 12 + str(n) for n in range(3)]
+    entries = [answer(n, model=name, created=day(1)) for n, name in enumerate(names)]
+    long.write_text("\n".join(map(json.dumps, entries)), "utf-8")
+    os.environ["COLUMNS"] = columns
+    try:
+        files = [DATA / "claude_code_transcript.jsonl", DATA / "openai_usage_page.json", long]
+        text = printed(capsys, *files, *arguments)
+    finally:
+        del os.environ["COLUMNS"]
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert "\x1b" not in text
+    for word in ("reference", "calibrated", "90 % range", "H100"):
+        assert word in text
+
+
+def test_csv_has_no_formula_and_every_sum(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    models = ["=cmd|' /C calc'!A0", "+1+1", "-2", "@SUM(A1)", "gpt-4o"]
+    entries = [answer(n, model=name) for n, name in enumerate(models)]
+    path.write_text("\n".join(map(json.dumps, entries)), "utf-8")
+    rows = list(csv.DictReader(StringIO(printed(capsys, path, "--csv"))))
+    assert len(rows) == 5
+    assert not [row for row in rows if row["model"].startswith(("=", "+", "-", "@"))]
+    assert sum(int(row["calls"]) for row in rows) == 5
+    energies = [float(row["total_energy_joules"]) for row in rows]
+    assert sum(energies) == pytest.approx(joules())
+
+
+def test_markdown_is_a_table_in_which_names_are_no_markup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(answer(1, model=HOSTILE)), "utf-8")
+    text = printed(capsys, path, "--markdown")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 3
+    assert "<script>" not in text
+    assert len(re.findall(r"(?<!\\)\|", rows[-1])) == len(re.findall(r"\|", rows[0]))
+
+
+class Page(HTMLParser):
+    """What a page loads, and the text that it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.shown: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [str(value) for name, value in attrs if name in ("src", "href", "onload")]
+
+    def handle_data(self, data: str) -> None:
+        self.shown.append(data)
+
+
+def test_the_page_is_one_file_with_sums_ranges_chart_sessions_and_limits(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "report.html"
+    logs = [log, DATA / "claude_code_transcript.jsonl"]
+    printed(capsys, *logs, "--html", target, "--region", "DE")
+    page = Page()
+    page.feed(target.read_text("utf-8"))
+    assert page.links == []
+    assert not page.tags & {"script", "link", "img", "iframe", "object", "embed", "base"}
+    assert {"svg", "rect", "table"} <= page.tags
+    text = " ".join(" ".join(page.shown).split())
+    for words in ("sessions, the dearest first", "calibrated estimate", "90 % range", "CO2e"):
+        assert words in text, words
+    for words in ("How the numbers were made", "training, networks", "H100", "gpt-4o-mini"):
+        assert words in text, words
+    assert "url(" not in target.read_text("utf-8")
+
+
+def test_no_text_of_a_file_is_markup_on_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "<img src=x onerror=alert(1)>"
+    folder.mkdir()
+    path = folder / "log.jsonl"
+    entries = [
+        {"type": "assistant", "sessionId": HOSTILE, "uuid": "u", "requestId": "r",
+         "timestamp": "2025-11-01T12:00:00Z",
+         "message": {"id": "m", "model": "gpt-4o",
+                     "usage": {"input_tokens": 9, "output_tokens": 9}}},
+        answer(1, model=HOSTILE, created=day(1)),
+        {"nothing": "<script>"},
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, entries)), "utf-8")
+    target = tmp_path / "out.html"
+    printed(capsys, path, "--html", target, "--default-model", "gpt-4o")
+    page = Page()
+    text = target.read_text("utf-8")
+    page.feed(text)
+    assert not page.tags & {"script", "img"}
+    assert "\x1b" not in text
+    assert "alert(1)" in " ".join(page.shown)
+
+
+def test_the_page_can_be_printed(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, log, "--html", "-")
+    assert text.startswith("<!doctype html>")
+    assert text.rstrip().endswith("</html>")
+
+
+def test_parquet_has_a_row_for_every_call(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    target = tmp_path / "it's calls.parquet"
+    printed(capsys, log, DATA / "openai_usage_page.json", "--parquet", target)
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    rows = connection.execute(
+        "SELECT model, input_tokens, total_energy_joules, epoch(time), reason, requests "
+        "FROM read_parquet(?)", [str(target)]
+    ).fetchall()  # fmt: skip
+    assert len(rows) == 7
+    first = next(row for row in rows if row[0] == "gpt-4o")
+    assert first[1:4] == (1000, pytest.approx(joules()), day(1))
+    unknown = next(row for row in rows if row[0] == "no-such-model")
+    assert (unknown[2], unknown[4]) == (None, "no energy profile for this model")
+    assert [row[5] for row in rows if row[5] != 1] == [470]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["it's calls.parquet", "log.jsonl"]
+
+
+def test_the_chart_can_be_a_picture(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    target = tmp_path / "chart.png"
+    printed(capsys, log, "--plot", target)
+    assert target.read_bytes().startswith(b"\x89PNG")
+    assert target.stat().st_size > 10_000
+
+
+# Nothing silent, and nothing written over.
+
+
+def test_what_was_left_out_is_said_with_its_file_and_first_line(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with log.open("a", encoding="utf-8") as lines:
+        lines.write('{"cut": \n{"nothing": 1}\n')
+    assert main(["report", str(log)]) == 0
+    err = capsys.readouterr().err
+    assert f"{log}: 1 entry left out: not JSON (first: line 7)" in err
+    assert f"{log}: 1 entry left out: no token counts (first: line 8)" in err
+    assert main(["report", str(log), "--strict"]) == 2
+    assert "line 7: not JSON" in capsys.readouterr().err
+
+
+def test_where_nothing_is_recognised_the_nearest_formats_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("tok_a,tok_b\n1000,500\n", "utf-8")
+    assert main(["report", str(path)]) == 1
+    assert "--columns input=NAME,output=NAME" in capsys.readouterr().err
+    found = as_json(capsys, path, "--columns", "input=tok_a,output=tok_b", "--default-model",
+                    "gpt-4o")  # fmt: skip
+    assert found["totals"]["total_energy_joules"] == pytest.approx(joules())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--by", "modle"], "did you mean 'model'"),
+        (["--by", "day,week,month"], "one or two different names"),
+        (["--timezone", "Europe/Berlinn"], "did you mean 'Europe/Berlin'"),
+        (["--since", "yesterday"], "--since must be a day or time such as"),
+        (["--since", "2025-11-30", "--until", "2025-11-01"], "--until must be after --since"),
+        (["--region", "XX"], "region must be"),
+        (["--region", "DE", "--grams-per-kwh", "5"], "grams_per_kwh must be unset"),
+        (["--grams-per-kwh", "-5"], "grams_per_kwh must be"),
+        (["--gpu", "H1000"], "did you mean 'H100'"),
+        (["--method", "rooflin"], "did you mean 'roofline'"),
+        (["--default-model", "gpt-4oo"], "did you mean 'gpt-4o'"),
+        (["--model-mapping", "nonsense"], "--model-mapping must be pairs such as"),
+        (["--columns", "input"], "--columns must be pairs such as"),
+        (["--columns", "inputs=a"], "did you mean 'input'"),
+        (["--top", "0"], "--top: 0 is not in the range"),
+        (["--csv", "--json"], "one of them"),
+        (["--htm", "x.html"], "did you mean '--html'"),
+        (["--html", "log.jsonl"], "--html must be a file whose name ends in .html"),
+        (["--parquet", "x.csv"], "--parquet must be a file whose name ends in .parquet"),
+        (["--plot", "x.jpeg"], "--plot must be a file whose name ends in"),
+        (["--html", "absent/x.html"], "absent/x.html: No such file or directory"),
+    ],
+)
+def test_a_mistake_is_explained(
+    arguments: list[str], words: str, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = log.read_bytes()
+    assert main(["report", str(log), *arguments]) == 2
+    shown = capsys.readouterr()
+    assert words in shown.err
+    assert "Traceback" not in shown.err
+    assert log.read_bytes() == before
+
+
+def test_no_file_that_is_read_is_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.html"
+    path.write_text(json.dumps(answer(1)), "utf-8")
+    assert main(["report", str(path), "--html", str(path)]) == 2
+    assert "another file than those read" in capsys.readouterr().err
+    assert json.loads(path.read_text("utf-8")) == answer(1)
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
+
+
+@posix
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interruption_prints_what_was_counted_so_far(
+    name: str, status: int, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code = "import sys; from energy_tracking.cli.main import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "report", str(pipe)],
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open("w", encoding="utf-8") as written:
+        for number in range(3000):
+            written.write(json.dumps(answer(number)) + "\n")
+        written.flush()
+        time.sleep(2)
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == status, err
+    assert ", not to the end: " in " ".join(out.split())
+    assert "Traceback" not in err
+
+
+@posix
+def test_a_bar_is_shown_on_a_terminal_alone(tmp_path: Path) -> None:
+    import pty
+
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    code = "import sys; from energy_tracking.cli.main import main; sys.exit(main())"
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "report", str(path)],
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path), "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+    )
+    os.close(terminal)
+    entry = json.dumps({"model": "gpt-4o", "usage": USAGE}) + "\n"
+    with path.open("w", encoding="utf-8") as written:
+        started = time.monotonic()
+        while time.monotonic() < started + 4:
+            written.write(entry * 5_000)
+    out, _ = process.communicate(timeout=60)
+    shown = os.read(controller, 1 << 20).decode("utf-8", "replace")
+    os.close(controller)
+    assert process.returncode == 0
+    assert re.search(r"[\d,]+ calls", shown), shown[-300:]
+    assert "\x1b" not in out
