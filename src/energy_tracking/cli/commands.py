@@ -52,6 +52,8 @@ COMMANDS = (
     CommandRow("demo", "see it work on recorded calls: no API key, no network", "programs"),
     CommandRow("run", "run a Python program with its OpenAI calls tracked", "programs"),
     CommandRow("report", "the energy of calls in any file that has them", "report"),
+    CommandRow("estimate", "the energy of one request, before or after it is made", "estimates"),
+    CommandRow("compare", "one request to several models, on several GPUs", "estimates"),
     CommandRow("backfill", "sum up the calls in files, and write them to a ledger", "sums"),
     CommandRow("ledger", "sum up a ledger, also by another method or GPU", "sums"),
     CommandRow("models", "list or search the model profiles, with their sources", "listing"),
@@ -231,7 +233,8 @@ def _explain(error: click.UsageError) -> str:
         options = [name for name in options if name.startswith("-")]
         return not_one_of(f"option of {path}", error.option_name, options, "one listed by --help")
     if isinstance(error, click.MissingParameter) and error.param is not None:
-        name = error.param.make_metavar(context) if context is not None else error.param.name
+        is_argument = error.param.param_type_name == "argument"
+        name = error.param.human_readable_name if is_argument else error.param.opts[-1]
         return f"{name} must be given; see: {path} --help"
     if isinstance(error, click.BadParameter) and error.param is not None:
         return f"{error.param.opts[-1]}: {error.message}"

@@ -167,16 +167,16 @@ def _model_cells(model: ModelProfile) -> tuple[str, ...]:
 
 def _profile_fields(profile: ModelProfile | GpuProfile, names: Sequence[str]) -> dict[str, object]:
     """A profile for programs, its grade and source spelt out."""
+    return {**{name: getattr(profile, name) for name in names}, **describe_grade(profile)}
+
+
+def describe_grade(profile: ModelProfile | GpuProfile) -> dict[str, object]:
+    """How well a profile is known, and where from, for programs."""
     listed = load_sources().get(profile.source)
     source = {"key": profile.source}
     if listed is not None:
         source |= {"title": listed.title, "where": listed.where}
-    return {
-        **{name: getattr(profile, name) for name in names},
-        "grade": profile.grade,
-        "grade_meaning": GRADES[profile.grade],
-        "source": source,
-    }
+    return {"grade": profile.grade, "grade_meaning": GRADES[profile.grade], "source": source}
 
 
 def _write_json(output: Output, document: object) -> None:

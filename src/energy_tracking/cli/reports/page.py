@@ -12,9 +12,10 @@ from datetime import datetime
 from html import escape
 
 from energy_tracking.calls.report import CALIBRATED, count_text, energy_text, kind_label, two_digits
+from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.reports.chart import build_series, colour_of, draw_svg
 from energy_tracking.cli.reports.collect import Report, Row, rows_of
-from energy_tracking.cli.reports.words import everyday_text, sentences_of, span_text
+from energy_tracking.cli.reports.words import sentences_of, span_text
 from energy_tracking.logs.grouping import GroupSums, Of
 from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from energy_tracking.calls.report import (
     CALIBRATED,
-    WIDTH,
     choose_unit,
     count_text,
-    cut_middle,
     format_amount,
     kind_label,
     wrap_notes,
 )
+from energy_tracking.cli.columns import fit_columns
 from energy_tracking.cli.reports.collect import Report, Row, rows_of
 from energy_tracking.cli.reports.words import head_of, sentences_of, span_text
 from energy_tracking.logs.grouping import DIMENSIONS, GroupSums, Of
 from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 
-LONGEST_FIRST = 30
-"""The first of two names is followed by the second at most so far in [characters]."""
 TOP = 20
 """Groups that a table shows where nobody says how many; those in time are all shown."""
 
@@ -32,7 +29,7 @@ def report_text(report: Report, top: int | None) -> str:
         top: Groups to be shown.
     """
     header, rows = build_cells(report, top)
-    shown = _fit(header, rows, len(report.selection.by))
+    shown = fit_columns(header, rows, len(report.selection.by))
     head = wrap_notes([one_line(head_of(report))])
     lines = [line.removeprefix("  ") for line in head]
     span = span_text(report)
@@ -120,37 +117,6 @@ def _energy_cell(sums: GroupSums, size: float, *, calibrated: bool) -> str:
     shown, low, high = (format_amount(wh_from_joules(one) / size) for one in joules)
     is_alone = joules[1] == joules[2] or shown.startswith("<")
     return shown if is_alone else f"{shown} ({low}-{high})"
-
-
-def _fit(header: list[str], rows: list[tuple[str, ...]], count: int) -> str:
-    """The table in 80 columns: names that are too long for theirs have a line of their own.
-
-    Args:
-        header: Titles of the columns.
-        rows: Their cells.
-        count: How many columns of names there are [1].
-    """
-    lines = [header, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
-    room = WIDTH - sum(width + 2 for width in widths[count:])
-    names, numbers = [], []
-    first = 0
-    if count > 1:
-        first = min(max(len(line[0]) for line in lines if line[1]), LONGEST_FIRST)
-    for line in lines:
-        label = line[0] if count == 1 else f"{line[0]:<{first}}  {line[1]}".rstrip()
-        names.append(label)
-        numbers.append([cell.rjust(widths[count + n] + 2) for n, cell in enumerate(line[count:])])
-    column = max((len(name) for name in names if len(name) <= room), default=0)
-    shown = []
-    for name, cells in zip(names, numbers, strict=True):
-        behind = "".join(cells)
-        if len(name) <= column:
-            shown.append(f"{name:<{column}}{behind}")
-        else:
-            shown += [name if len(name) <= WIDTH else cut_middle(name, WIDTH)]
-            shown.append(" " * column + behind)
-    return "\n".join(shown)
 
 
 def _markdown_row(cells: list[str] | tuple[str, ...]) -> str:

@@ -12,26 +12,14 @@ from energy_tracking.calls.report import (
     format_count,
     kind_label,
     kind_sentences,
-    two_digits,
 )
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.logs.grouping import GroupSums, Of
 from energy_tracking.logs.sum_energy import SPREAD
-from energy_tracking.units import joules_from_wh, wh_from_joules
+from energy_tracking.units import wh_from_joules
 
 MOST_REASONS = 20
 """Reasons that are listed one by one [1]."""
-
-LAMP_WATTS = 10.0
-"""A light-emitting lamp as bright as an old 60 W bulb (800 lumen) takes about 10 W [W].
-
-Source: https://www.energy.gov/energysaver/lumens-and-lightbulb
-"""
-KETTLE_JOULES = 1.0 * 4186 * 80
-"""A litre of water from 20 to 100 degrees Celsius [J]: 1 kg x 4,186 J/(kg K) x 80 K.
-
-Source: specific heat of water, https://webbook.nist.gov/chemistry/fluid/
-"""
 
 
 def head_of(report: Report) -> str:
@@ -141,32 +129,6 @@ def _sentences_on_calls(report: Report) -> Iterator[str]:
             yield f"{format_count(calls, 'call')} to {model}: {reason}"
     if len(ranked) > MOST_REASONS:
         yield f"and {len(ranked) - MOST_REASONS:,} more models without energy"
-
-
-def everyday_text(joules: float) -> str:
-    """An energy as something that everybody knows, with where that is from.
-
-    Args:
-        joules: The energy [J].
-    """
-    if joules >= KETTLE_JOULES:
-        litres = two_digits(joules / KETTLE_JOULES)
-        return (
-            f"as much as heats {litres} litres of water from 20 to 100 °C "
-            "(4,186 J per kg and K, NIST Chemistry WebBook)"
-        )
-    seconds = joules / LAMP_WATTS
-    hour = joules_from_wh(1)
-    if seconds >= hour:
-        amount = f"{two_digits(seconds / hour)} hours"
-    elif seconds >= 60:
-        amount = f"{two_digits(seconds / 60)} minutes"
-    else:
-        amount = f"{two_digits(seconds)} seconds"
-    return (
-        f"as much as a {LAMP_WATTS:g} W LED lamp takes in {amount} "
-        "(800 lumen: US Department of Energy, energy.gov/energysaver)"
-    )
 
 
 def span_text(report: Report) -> str:

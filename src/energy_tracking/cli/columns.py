@@ -1,0 +1,41 @@
+"""Tables that keep to the 80 columns of a terminal, whatever names they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from energy_tracking.calls.report import WIDTH, cut_middle
+
+LONGEST_FIRST = 30
+"""The first of two names is followed by the second at most so far in [characters]."""
+
+
+def fit_columns(header: Sequence[str], rows: Sequence[Sequence[str]], count: int) -> str:
+    """The table in 80 columns: names that are too long for theirs have a line of their own.
+
+    Args:
+        header: Titles of the columns.
+        rows: Their cells.
+        count: How many columns of names there are [1].
+    """
+    lines = [header, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
+    room = WIDTH - sum(width + 2 for width in widths[count:])
+    names, numbers = [], []
+    first = 0
+    if count > 1:
+        first = min(max(len(line[0]) for line in lines if line[1]), LONGEST_FIRST)
+    for line in lines:
+        label = line[0] if count == 1 else f"{line[0]:<{first}}  {line[1]}".rstrip()
+        names.append(label)
+        numbers.append([cell.rjust(widths[count + n] + 2) for n, cell in enumerate(line[count:])])
+    column = max((len(name) for name in names if len(name) <= room), default=0)
+    shown = []
+    for name, cells in zip(names, numbers, strict=True):
+        behind = "".join(cells)
+        if len(name) <= column:
+            shown.append(f"{name:<{column}}{behind}")
+        else:
+            shown += [name if len(name) <= WIDTH else cut_middle(name, WIDTH)]
+            shown.append(" " * column + behind)
+    return "\n".join(shown)
