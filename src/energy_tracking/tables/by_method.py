@@ -1,4 +1,9 @@
-"""Blocks of rows by each method: the formulas of one call, run on arrays."""
+"""Blocks of rows by each method: the formulas of one call, run on arrays.
+
+A block is cut so that its columns stay in the cache. ``reference`` takes the numbers of each row's
+model by index; ``roofline`` has the rows ordered by model first. ``Result`` gets what they give. A
+new method is a function here and a row in ``TABLE_METHODS``.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +40,14 @@ class Result:
     """The columns of a table while it is filled."""
 
     def __init__(self, rows: int, models: Models, only_totals: bool, is_cached: bool) -> None:
+        """Start with columns of no numbers.
+
+        Args:
+            rows: How many rows there are [1].
+            models: The models of the rows.
+            only_totals: Whether the energy alone is wanted.
+            is_cached: Whether cached tokens are given.
+        """
         self.models = models
         self.only_totals = only_totals
         self.total = np.empty(rows)

@@ -55,6 +55,10 @@ def read_models(
 
     The last name is that of rows that name none, at place -1.
 
+    Args:
+        model: The model of each row: a name, names, or places.
+        models: The names that the places stand for.
+
     Raises:
         ConfigurationError: The model is neither a name, nor an array of names or of places.
     """
@@ -85,7 +89,12 @@ def read_models(
 
 
 def cut_rows(rows: int, length: int) -> Iterator[slice]:
-    """Slices of a length that cover the rows."""
+    """Slices of a length that cover the rows.
+
+    Args:
+        rows: How many rows there are [1].
+        length: Rows of a slice [1].
+    """
     for start in range(0, rows, length):
         yield slice(start, min(start + length, rows))
 
@@ -122,7 +131,12 @@ class Counts:
         return np.logical_or.reduce(np.broadcast_arrays(*wrong)) if wrong else None
 
     def as_floats(self, name: str, default: Any = None) -> Any:
-        """A column as floats."""
+        """A column as floats.
+
+        Args:
+            name: The column.
+            default: What stands for one that is not there.
+        """
         column = self.columns.get(name)
         if column is None:
             return default

@@ -34,6 +34,12 @@ class Models:
     """
 
     def __init__(self, estimation: Estimation, basis: Basis) -> None:
+        """Start without a model.
+
+        Args:
+            estimation: Looks names up.
+            basis: Method, GPU and assumptions.
+        """
         self.basis = basis
         self.cases: list[Cases] = []
         self.doubts: list[dict[str, tuple[float, float]]] = []
@@ -97,6 +103,11 @@ class Models:
         return number
 
     def take(self, row: int, place: Any) -> Any:
-        """A number of each place: one for all where it is one place."""
+        """A number of each place: one for all where it is one place.
+
+        Args:
+            row: Which number.
+            place: Of which models.
+        """
         numbers = self.numbers[row]
         return float(numbers[place]) if isinstance(place, int) else numbers.take(place)
