@@ -19,7 +19,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -40,6 +39,7 @@ from energy_tracking.lifecycle import (
     hold_deferred,
     is_first,
     open_calls,
+    request_counts,
     run_deferred,
 )
 from energy_tracking.settings import document_settings
@@ -129,6 +129,15 @@ def _find_name(function: Any) -> str:
     return text_of(name) or text_of(type(function).__qualname__) or "function"
 
 
+def _count_untracked_requests() -> list[int | None]:
+    """The requests sent so far by the clients of each SDK, None where that is not known [1].
+
+    Empty where clients are tracked.
+    """
+    is_tracked = any(is_tracking() for is_tracking in client_checks)
+    return [] if is_tracked else [count() for count in request_counts]
+
+
 class _Run:
     """One run of a decorated function."""
 
@@ -137,9 +146,11 @@ class _Run:
         self._tracker = tracker
         self._totals = FunctionTotals(name)
         self._span: FunctionSpan | None = None
+        self._requests_before: list[int | None] = []
         self._ended = threading.Lock()
         self._responses_counted = 0
         with tracker.boundary("decorator.start"):
+            self._requests_before = _count_untracked_requests()
             self._span = hold_deferred(tracker.telemetry.start_function, name)
 
     @contextmanager
@@ -248,8 +259,8 @@ class _Run:
         """Say once that calls of the function seem to be tracked by nobody.
 
         A function may well make no call. So it is said only where a call was seen of a client that
-        nobody tracks, which is seen while another one of its class is tracked; and where no
-        client at all is tracked, once per process, if the SDK is loaded and no call was counted
+        nobody tracks, which is seen while another one is tracked; and where no client at all is
+        tracked, once per process, if the SDK has sent requests meanwhile and no call was counted
         in any way.
         """
         if self._has_untracked_call():
@@ -257,8 +268,8 @@ class _Run:
             if is_first(message):
                 logger.warning("%s %s", message, _TRACK)
         elif (
-            "openai" in sys.modules
-            and not any(is_tracking() for is_tracking in client_checks)
+            (sent := _count_untracked_requests())
+            and (None in sent or sent != self._requests_before)
             and not process_session().totals.calls
             and is_first(_TRACK)
         ):

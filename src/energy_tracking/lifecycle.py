@@ -49,6 +49,10 @@ held_calls: set[Any] = set()
 client_checks: list[Callable[[], bool]] = []
 """Each says whether clients of one SDK are tracked now; a module that tracks clients adds one."""
 
+request_counts: list[Callable[[], int | None]] = []
+"""Each says how many requests the clients of one SDK have sent so far, tracked or not [1]; None
+where that is not known. A module that tracks clients adds one."""
+
 MAX_SAID = 1024
 """Things remembered as said at most [1]; beyond, nothing more is said."""
 

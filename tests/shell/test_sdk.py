@@ -16,6 +16,7 @@ from energy_tracking.demo.server import Request
 from energy_tracking.openai_client.sdk import (
     ITERATOR,
     OPEN_SOCKET,
+    PLATFORM_HEADERS,
     PRIVATE_NAMES,
     PROCESS_DATA,
     PROCESS_RESPONSE,
@@ -251,6 +252,31 @@ def can_connect(server: Server, path: str) -> None:
     connect(server.client(Flavour("sync")), path, **({"model": "m"} if "real" in path else {}))
 
 
+DECORATED = """
+from energy_tracking import track_energy
+
+client = openai.OpenAI(api_key="none", base_url={url!r})
+
+@track_energy(**options)
+def ask():
+    return client.chat.completions.create(model="gpt-4o", messages=[]).id
+
+report(said=[ask(), ask()])
+"""
+
+
+@pytest.mark.parametrize("renamed", ["", PLATFORM_HEADERS.name])
+def test_a_decorated_function_survives_a_renamed_private_name(
+    chat_server: Loopback, renamed: str
+) -> None:
+    done = run(DECORATED, renamed=[renamed] if renamed else [], url=chat_server.base_url)
+    assert done.said == [chat_completion()["id"]] * 2
+    assert done.errors == []
+    assert done.stderr.count("No call of ask was counted") == 1
+    assert_said_once(done, renamed)
+
+
 def test_each_private_name_is_renamed_here() -> None:
-    tested = {*STREAMS, *(name for names in SOCKET_NAMES for name in names), SOCKET_MODEL.name}
+    tested = {*STREAMS, *(name for names in SOCKET_NAMES for name in names)}
+    tested |= {SOCKET_MODEL.name, PLATFORM_HEADERS.name}
     assert tested - {""} == {row.name for row in PRIVATE_NAMES}

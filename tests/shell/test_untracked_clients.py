@@ -75,6 +75,7 @@ def run(loopback: Loopback, code: str, program: str = PROGRAM) -> list[str]:
     ("call", "name"),
     [
         ("ask(); ask(); greet()", "ask"),
+        ("greet(); ask()", "ask"),
         ("asyncio.run(ask_once()); ask()", "ask_later"),
         ("list(generate())", "generate"),
         ("uninstrument_openai(); ask()", "ask"),
@@ -116,6 +117,9 @@ def test_where_another_client_is_tracked_each_function_is_named_once(
     [
         "instrument_openai(); ask(); asyncio.run(ask_once()); greet()",
         "wrap_openai(client); greet(); ask()",
+        # No client has sent a request, or none meanwhile.
+        "greet()",
+        "client.chat.completions.create(**chat); greet()",
         # Its own response is counted.
         "respond(); greet()",
         "wrap_openai(other); respond()",

@@ -101,6 +101,11 @@ SOCKET_MODEL = PrivateName(
     "RealtimeConnectionManager",
     "the model of a websocket is known only where its messages name it",
 )
+PLATFORM_HEADERS = PrivateName(
+    "platform_headers",
+    "BaseClient",
+    "a decorated function that makes no call is taken for one whose calls are not tracked",
+)
 PRIVATE_NAMES = (
     PROCESS_RESPONSE,
     PROCESS_DATA,
@@ -109,6 +114,7 @@ PRIVATE_NAMES = (
     SOCKET,
     SOCKET_CLIENT,
     SOCKET_MODEL,
+    PLATFORM_HEADERS,
 )
 
 
@@ -189,6 +195,24 @@ def client_classes() -> list[type]:
             found.append(kind)
             waiting += [*kind.__subclasses__(), *kind.__mro__[1:]]
     return found
+
+
+def count_requests() -> int | None:
+    """How many requests the SDK has made ready so far, of whatever clients [1]; None if unknown."""
+    module = sys.modules.get(SDK)
+    if module is None:
+        return 0
+    for client in CLIENTS:
+        # Each request asks this method, and that a cached function of the same name.
+        method = getattr(getattr(module, client, None), PLATFORM_HEADERS.name, None)
+        if isinstance(method, FunctionType):
+            cached = method.__globals__.get(PLATFORM_HEADERS.name)
+            cache_info = getattr(cached, "cache_info", None)
+            if cache_info is not None:
+                hits, misses, *_ = cache_info()
+                return int(hits + misses)
+    PLATFORM_HEADERS.report_missing()
+    return None
 
 
 def owner_of(client_class: type, name: str) -> type | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakSet
 
-from energy_tracking.lifecycle import client_checks
+from energy_tracking.lifecycle import client_checks, request_counts
+from energy_tracking.openai_client import sdk
 from energy_tracking.tracker import Tracker
 
 MARK_ATTRIBUTE = "_energy_tracking"
@@ -94,3 +95,4 @@ def is_anybody_tracked() -> bool:
 
 
 client_checks.append(is_anybody_tracked)
+request_counts.append(sdk.count_requests)
