@@ -1,9 +1,10 @@
 """Files of already-made calls, opened and cut into documents.
 
 Order of events, all by content and none by name: a path leads to files (folders, globs, ``-``);
-a file's first bytes say how it is packed (gzip, zstd, zip, Parquet) and written (byte-order
-mark); what comes out says what it holds (JSON in lines, JSON otherwise, server-sent events, a
-table, an aider history). Each kind is a row of ``KINDS``, and yields documents with their line.
+a file's first bytes say how it is packed (gzip, zstd, zip, tar, Parquet, SQLite) and written
+(byte-order mark); what comes out says what it holds (JSON in lines, JSON otherwise, server-sent
+events, a table, an aider history). Each kind is a row of ``KINDS``, and yields documents with their
+line.
 
 Nothing is read whole but a single JSON document, the members of a zip, and Parquet by batches.
 """
@@ -17,11 +18,14 @@ import gzip
 import io
 import os
 import re
+import shutil
 import sys
+import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
 from energy_tracking.ledger.lines import number_lines
@@ -37,8 +41,8 @@ HISTORY_LINE = "aider history"
 
 # What a folder is searched for. A file that is named is read whatever its name is.
 SUFFIXES = frozenset(
-    {".csv", ".eval", ".gz", ".json", ".jsonl", ".log", ".md", ".ndjson", ".parquet"}
-    | {".sse", ".traj", ".tsv", ".txt", ".zip", ".zst"}
+    {".csv", ".db", ".eval", ".gz", ".json", ".jsonl", ".log", ".md", ".ndjson", ".parquet"}
+    | {".sqlite", ".sse", ".tar", ".tgz", ".traj", ".tsv", ".txt", ".zip", ".zst"}
 )
 
 Documents = Iterator[tuple[int, Any]]
@@ -115,8 +119,8 @@ def read_documents(path: str) -> Documents:
 
 def _documents_of(stream: BinaryIO, path: str) -> Documents:
     head = stream.read(HEAD)
-    for magic, unpack in _PACKED:
-        if head.startswith(magic):
+    for magic, unpack, place in _PACKED:
+        if head.startswith(magic, place):
             yield from unpack(_rejoin_head(head, stream), path)
             return
     encoding = next((name for bom, name in _BOMS if head.startswith(bom)), None)
@@ -280,11 +284,9 @@ def _read_parquet(stream: BinaryIO, path: str) -> Documents:
         import duckdb
     except ImportError:
         raise UnreadableFileError(_name_missing_package("duckdb")) from None
-    if not os.path.isfile(path):
-        raise UnreadableFileError("Parquet must be a file of its own; unpack it first")
-    with duckdb.connect() as connection:
+    with _open_as_file(stream, path, b"PAR1") as name, duckdb.connect() as connection:
         try:
-            result = connection.execute("SELECT * FROM read_parquet(?)", [glob.escape(path)])
+            result = connection.execute("SELECT * FROM read_parquet(?)", [glob.escape(name)])
         except duckdb.Error as error:
             raise UnreadableFileError(f"the file is damaged: {error}") from error
         names = [column[0] for column in result.description or ()]
@@ -295,15 +297,61 @@ def _read_parquet(stream: BinaryIO, path: str) -> Documents:
                 yield number, dict(zip(names, row, strict=True))
 
 
+def _read_sqlite(stream: BinaryIO, path: str) -> Documents:
+    from energy_tracking.logs.databases import read_database
+
+    with _open_as_file(stream, path, _SQLITE) as name:
+        try:
+            yield from read_database(name)
+        except ValueError as error:
+            raise UnreadableFileError(str(error)) from error
+
+
+def _unpack_tar(stream: BinaryIO, path: str) -> Documents:
+    """The files in an archive, one after the other, as those in a folder."""
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                name = os.path.basename(member.name)
+                ending = os.path.splitext(name)[1].lower()
+                if not member.isfile() or name.startswith(".") or ending not in SUFFIXES:
+                    continue
+                opened = archive.extractfile(member)
+                if opened is not None:
+                    yield from _documents_of(opened, path)  # type: ignore[arg-type]
+    except tarfile.TarError as error:
+        raise UnreadableFileError(f"the file is damaged: {error}") from error
+
+
+@contextmanager
+def _open_as_file(stream: BinaryIO, path: str, magic: bytes) -> Iterator[str]:
+    """The name of a file with a stream's content: its own, or a copy of what was packed."""
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            is_own = file.read(len(magic)) == magic
+        if is_own:
+            yield path
+            return
+    with tempfile.TemporaryDirectory() as folder:
+        name = os.path.join(folder, "content")
+        with open(name, "wb") as copy:
+            shutil.copyfileobj(stream, copy)
+        yield name
+
+
 def _name_missing_package(package: str) -> str:
     return f"it needs the package {package!r}; install: pip install 'energy-tracking[report]'"
 
 
-_PACKED: tuple[tuple[bytes, Callable[[BinaryIO, str], Documents]], ...] = (
-    (b"\x1f\x8b", _unpack_gzip),
-    (b"\x28\xb5\x2f\xfd", _unpack_zstd),
-    (b"PK\x03\x04", _unpack_zip),
-    (b"PAR1", _read_parquet),
+_SQLITE = b"SQLite format 3\0"
+# What a packed file has, how it is read, and at which byte it has that.
+_PACKED: tuple[tuple[bytes, Callable[[BinaryIO, str], Documents], int], ...] = (
+    (b"\x1f\x8b", _unpack_gzip, 0),
+    (b"\x28\xb5\x2f\xfd", _unpack_zstd, 0),
+    (b"PK\x03\x04", _unpack_zip, 0),
+    (b"PAR1", _read_parquet, 0),
+    (_SQLITE, _read_sqlite, 0),
+    (b"ustar", _unpack_tar, 257),
 )
 
 

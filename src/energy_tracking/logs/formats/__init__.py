@@ -15,6 +15,7 @@ from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
 from energy_tracking.logs.formats.ledgers import LEDGER
+from energy_tracking.logs.formats.log_records import LOG_RECORDS
 from energy_tracking.logs.formats.responses import BATCHES, RESPONSE, RESPONSES
 from energy_tracking.logs.formats.spans import SPANS
 from energy_tracking.logs.formats.streams import STREAMS
@@ -27,6 +28,7 @@ FORMATS: tuple[LogFormat, ...] = (
     GIVEN_COLUMNS,
     LEDGER,
     *SPANS,
+    *LOG_RECORDS,
     *TRACES,
     *SUMS,
     *GATEWAYS,

@@ -60,7 +60,8 @@ _ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
 def usage_in_body(body: Document) -> Counts | None:
     """The token counts of a response's body, of whichever server; None where it has none."""
     raw = body.get("usage")
-    if raw is None:
+    if not raw:
+        # Some log an empty one at the top, and the counts further in.
         raw = body.get("usageMetadata") or body.get("usage_metadata") or usage_in(body)
     counts = None if raw is None else counts_in(raw)
     if counts is None:

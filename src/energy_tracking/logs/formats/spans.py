@@ -60,15 +60,15 @@ def _otlp_span(span: Document) -> _Span:
         span_id=text(span.get("spanId") or span.get("span_id")),
         trace_id=text(span.get("traceId") or span.get("trace_id")),
         parent_id=text(span.get("parentSpanId") or span.get("parent_span_id")),
-        ended=_parse_nanoseconds(span.get("endTimeUnixNano") or span.get("end_time_unix_nano")),
-        started=_parse_nanoseconds(
+        ended=parse_nanoseconds(span.get("endTimeUnixNano") or span.get("end_time_unix_nano")),
+        started=parse_nanoseconds(
             span.get("startTimeUnixNano") or span.get("start_time_unix_nano")
         ),
-        attributes=_attributes_of(span.get("attributes")),
+        attributes=attributes_of(span.get("attributes")),
     )
 
 
-def _parse_nanoseconds(value: object) -> int:
+def parse_nanoseconds(value: object) -> int:
     """A time in OTLP's JSON, where it is a text [ns]; 0 where it is none."""
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]
@@ -76,7 +76,7 @@ def _parse_nanoseconds(value: object) -> int:
         return 0
 
 
-def _attributes_of(listed: object) -> Mapping[str, Any]:
+def attributes_of(listed: object) -> Mapping[str, Any]:
     """Attributes by name, out of OTLP's list or an object, nested or not."""
     if isinstance(listed, dict):
         return dict(_flatten(listed, ""))
@@ -117,7 +117,7 @@ def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     context = document.get("context")
     if not isinstance(context, dict):
         return None
-    attributes = dict(_attributes_of(document.get("attributes")))
+    attributes = dict(attributes_of(document.get("attributes")))
     if isinstance(document.get("span_kind"), str):
         attributes.setdefault("openinference.span.kind", document["span_kind"])
     span = _Span(
