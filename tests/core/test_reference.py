@@ -164,14 +164,22 @@ def test_integers_of_any_width_count_as_python_counts(kind: str, mode: str) -> N
 def test_work_is_counted_in_floats_from_the_first_line(kind: str) -> None:
     model = reference.get_terms(get_catalogue().model("gpt-4o"))
     most = int(min(np.iinfo(kind).max, 100_000))
-    n, c = (np.array([count], kind) for count in (most, most // 3))
+
+    def count(number: Callable[[int], Any], mode: str) -> reference.RequestEnergy:
+        return reference.compute_energy(
+            model,
+            get_catalogue().gpu("H100"),
+            input_tokens=number(most),
+            cached_input_tokens=number(most // 3),
+            decode_tokens=number(most // 3),
+            reasoning_tokens=number(most // 4),
+            attention_mode=mode,
+        )
+
     for mode in ("quadratic", "linear"):
-        expected = reference.count_prefill_flops(model, most, most // 3, mode)
-        counted: Any = reference.count_prefill_flops(model, n, c, mode)  # type: ignore[arg-type]
-        assert counted[0] == pytest.approx(expected, rel=1e-14)
-    expected = reference.count_decode_flops(model, most, most // 3)
-    counted = reference.count_decode_flops(model, n, c)  # type: ignore[arg-type]
-    assert counted[0] == pytest.approx(expected, rel=1e-14)
+        counted: Any = count(lambda one: np.array([one], kind), mode)
+        for found, expected in zip(counted, count(int, mode), strict=True):
+            assert found[0] == pytest.approx(expected, rel=1e-14)
 
 
 def test_an_unsigned_count_below_the_cached_one_is_refused() -> None:

@@ -94,14 +94,17 @@ def count_prefill_flops(
 
     Args:
         model: What the formula takes of the model.
-        input_tokens: Prompt tokens, cached ones included; a float or an array [tokens].
+        input_tokens: Prompt tokens, cached ones included; a float or an array of floats [tokens].
         cached_input_tokens: Part of the prompt read from a cache [tokens].
         attention_mode: ``"quadratic"`` or ``"linear"``.
     """
-    # Floats from here on: the square of a small integer type would overflow.
-    n, c = 1.0 * input_tokens, 1.0 * cached_input_tokens
-    attended = n * n - c * c if attention_mode == "quadratic" else n - c
-    return (n - c) * model.dense_flops + model.attention_flops * attended
+    n, c = input_tokens, cached_input_tokens
+    is_quadratic = attention_mode == "quadratic"
+    attended = n * n if is_quadratic else n
+    if type(c) is not float or c != 0:
+        attended = attended - c * c if is_quadratic else n - c
+        n = n - c
+    return n * model.dense_flops + model.attention_flops * attended
 
 
 def count_decode_flops(model: ModelTerms, input_tokens: float, decode_tokens: float) -> float:
@@ -109,10 +112,10 @@ def count_decode_flops(model: ModelTerms, input_tokens: float, decode_tokens: fl
 
     Args:
         model: What the formula takes of the model.
-        input_tokens: Prompt tokens; a float or an array [tokens].
+        input_tokens: Prompt tokens; a float or an array of floats [tokens].
         decode_tokens: Tokens generated after it [tokens].
     """
-    n, t = 1.0 * input_tokens, 1.0 * decode_tokens
+    n, t = input_tokens, decode_tokens
     return t * model.dense_flops + model.attention_flops * (n * t + t * (t - 1) / 2)
 
 
@@ -211,7 +214,7 @@ def estimate_request(
         prefill_energy_joules=energy.prefill_joules,
         decode_energy_joules=energy.decode_joules,
         reasoning_energy_joules=energy.reasoning_joules,
-        total_flops=energy.total_flops,
+        total_flops=energy.prefill_flops + energy.decode_flops,
         total_energy_low_joules=total_joules * low,
         total_energy_high_joules=total_joules * high,
         range_parts=range_parts,
@@ -225,13 +228,15 @@ class RequestEnergy(NamedTuple):
         prefill_joules: Energy of reading the prompt [J].
         decode_joules: Energy of generating the output [J].
         reasoning_joules: Part of it spent on reasoning [J]; None where that is not known.
-        total_flops: Floating-point operations of prefill and decode [FLOP].
+        prefill_flops: Floating-point operations of reading the prompt [FLOP].
+        decode_flops: Floating-point operations of generating the output [FLOP].
     """
 
     prefill_joules: float
     decode_joules: float
     reasoning_joules: float | None
-    total_flops: float
+    prefill_flops: float
+    decode_flops: float
 
 
 def compute_energy(
@@ -255,18 +260,21 @@ def compute_energy(
         reasoning_tokens: Part of them that is reasoning [tokens]; None: not known.
         attention_mode: ``"quadratic"`` or ``"linear"``.
     """
-    prefill = count_prefill_flops(model, input_tokens, cached_input_tokens, attention_mode)
-    decode = count_decode_flops(model, input_tokens, decode_tokens) * model.samples
+    # Floats from here on: the square of a small integer type would overflow.
+    n, c, t = 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * decode_tokens
+    prefill = count_prefill_flops(model, n, c, attention_mode)
+    decode = count_decode_flops(model, n, t) * model.samples
     reasoning_joules = None
     if reasoning_tokens is not None:
         # Reasoning comes before the visible answer, so it sees the shorter contexts.
-        reasoning = count_decode_flops(model, input_tokens, reasoning_tokens) * model.samples
+        reasoning = count_decode_flops(model, n, 1.0 * reasoning_tokens) * model.samples
         reasoning_joules = compute_decode_energy(gpu, reasoning)
     return RequestEnergy(
         compute_prefill_energy(gpu, prefill),
         compute_decode_energy(gpu, decode),
         reasoning_joules,
-        prefill + decode,
+        prefill,
+        decode,
     )
 
 
@@ -282,9 +290,9 @@ def find_formula_range(gpu: GpuProfile, energy: RequestEnergy) -> tuple[float, f
     prefill_joules, decode_joules = energy.prefill_joules, energy.decode_joules
     total_joules = prefill_joules + decode_joules
     nothing = 1.0 * (total_joules == 0)
+    whole = total_joules + nothing
     low, high = (
-        (of_prompt * prefill_joules + of_decode * decode_joules + nothing)
-        / (total_joules + nothing)
+        (of_prompt * prefill_joules + of_decode * decode_joules + nothing) / whole
         for of_prompt, of_decode in zip(prompt_range, decode_range, strict=True)
     )
     return low, high

@@ -125,9 +125,9 @@ class Counts:
             together = written if cached is None else 1.0 * written + cached
             right += [_are_in(written, 0, MAX_TOKENS), _are_in(together, 0, inputs)]
         if reasoning is not None:
-            right.append(reasoning <= outputs if reasoning.dtype.kind != "f"
-                         else (reasoning <= outputs) | np.isnan(reasoning))  # fmt: skip
-        wrong = [~part for part in right if not np.all(part)]
+            # NaN says that it is not known, and so does a number below 0.
+            right.append(~(reasoning > outputs))
+        wrong = [~part for part in right if part is not None and not np.all(part)]
         return np.logical_or.reduce(np.broadcast_arrays(*wrong)) if wrong else None
 
     def as_floats(self, name: str, default: Any = None) -> Any:
@@ -144,13 +144,9 @@ class Counts:
 
 
 def _are_in(column: Any, least: float, most: Any) -> Any:
-    """Whether each count is in its bounds; one True where all are."""
-    if column.ndim and column.dtype.kind in "iu" and not np.ndim(most):
-        # Two passes without an array between: nearly always all are right.
-        if column.dtype.kind == "u":
-            all_right = not len(column) or column.max() <= most
-        else:
-            all_right = not len(column) or (column.min() >= least and column.max() <= most)
-        if all_right:
-            return np.True_
+    """Whether each count is in its bounds; None where all are."""
+    are_plain = column.ndim and column.dtype.kind in "iu" and not np.ndim(most)
+    # Two passes without an array between: nearly always all are right.
+    if are_plain and (not len(column) or (column.min() >= least and column.max() <= most)):
+        return None
     return (column >= least) & (column <= most)

@@ -52,6 +52,8 @@ class Models:
         self._kept: list[ModelProfile] = []
         self._rows: list[tuple[float, ...]] = []
         self.numbers = np.zeros((7, 0))
+        self._common: list[float | None] = []
+        self._whole: dict[int, Any] = {}
 
     def places_of(self, names: Iterable[str | None]) -> Any:
         """Look names up; returns the place of each, an array of integers."""
@@ -59,6 +61,13 @@ class Models:
         if -1 in found:
             found = [self._find_place(name) for name in names]
             self.numbers = np.array(self._rows).T.copy()
+            self._whole = {
+                STATUS: self.numbers[STATUS].astype(np.uint8),
+                PROFILE: self.numbers[PROFILE].astype(np.int32),
+            }
+            self._common = [
+                float(row[0]) if (row == row[0]).all() else None for row in self.numbers
+            ]
         return np.array(found, np.intp)
 
     def _find_place(self, name: str | None) -> int:
@@ -109,5 +118,11 @@ class Models:
             row: Which number.
             place: Of which models.
         """
+        if row in self._whole:
+            whole = self._whole[row]
+            return int(whole[place]) if isinstance(place, int) else whole.take(place)
+        common = self._common[row]
+        if common is not None:
+            return common
         numbers = self.numbers[row]
         return float(numbers[place]) if isinstance(place, int) else numbers.take(place)

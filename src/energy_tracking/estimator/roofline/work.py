@@ -59,11 +59,12 @@ def count_pairs(site: Deployment, start: float, stop: float) -> float:
         start: Position of the first token [tokens].
         stop: Position after the last token [tokens].
     """
-    full = (stop**2 - start**2) / 2
+    # A difference of squares would lose the small one of two.
+    full = (stop - start) * (stop + start) / 2
     if _is_number(site.windowed_share, 0.0):
         return full
     a, b = take_smaller(start, site.window), take_smaller(stop, site.window)
-    windowed = (b**2 - a**2) / 2 + site.window * ((stop - b) - (start - a))
+    windowed = (b - a) * (b + a) / 2 + site.window * ((stop - b) - (start - a))
     return full + site.windowed_share * (windowed - full)
 
 
