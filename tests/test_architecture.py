@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "orjson": {"logs"},
     "compression": {"logs"},
     "duckdb": {"cli", "logs"},
+    "pyarrow": {"logs"},
     "zstandard": {"logs"},
 }
 """Packages and modules of ours that may import a library; all others may not."""

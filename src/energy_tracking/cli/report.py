@@ -191,6 +191,9 @@ class _Run:
         )
         self._columns = read_pairs("--columns", options.columns, "input=NAME,output=NAME")
         is_full = options.html is not None or options.plot is not None
+        self._wanted: tuple[str, ...] = ("model", "time", "session", "provider")
+        if not is_full and options.parquet is None:
+            self._wanted = ("model", "time", *by)
         self._collector = Collector(
             self._report, estimation, is_full=is_full, rows=self._open_parquet()
         )
@@ -232,16 +235,20 @@ class _Run:
         return NOTHING_FOUND if report.read.found_nothing else DONE
 
     def _read(self) -> None:
-        from energy_tracking.logs.batches import batch_calls, finish
-        from energy_tracking.logs.reading import read_logs
+        from energy_tracking.logs.batch_reading import read_batches
+        from energy_tracking.logs.batches import finish
 
-        read, names = self._report.read, self._report.names
-        calls = read_logs(
-            self._files, columns=self._columns, strict=self._options.strict, report=read
-        )
+        read = self._report.read
         with _Progress(len(self._files)) as progress, warnings.catch_warnings():
             warnings.simplefilter("always")
-            batches = batch_calls(calls, names)
+            batches = read_batches(
+                self._files,
+                self._report.names,
+                columns=self._columns,
+                strict=self._options.strict,
+                report=read,
+                wanted=self._wanted,
+            )
             try:
                 for batch in batches:
                     self._collector.add(batch)

@@ -284,12 +284,27 @@ def _read_parquet(stream: BinaryIO, path: str) -> Documents:
         import duckdb
     except ImportError:
         raise UnreadableFileError(_name_missing_package("duckdb")) from None
-    with _open_as_file(stream, path, b"PAR1") as name, duckdb.connect() as connection:
-        try:
-            result = connection.execute("SELECT * FROM read_parquet(?)", [glob.escape(name)])
-        except duckdb.Error as error:
-            raise UnreadableFileError(f"the file is damaged: {error}") from error
-        names = [column[0] for column in result.description or ()]
+    try:
+        with _open_as_file(stream, path, b"PAR1") as name:
+            yield from _rows_of_parquet(duckdb, name)
+    except duckdb.Error as error:
+        raise UnreadableFileError(f"the file is damaged: {error}") from error
+
+
+def _rows_of_parquet(duckdb: Any, path: str) -> Documents:
+    with duckdb.connect() as connection:
+        source, file = "read_parquet(?)", [glob.escape(path)]
+        described = connection.execute(f"DESCRIBE SELECT * FROM {source}", file).fetchall()
+        # A time with a zone would come in the zone of this machine, by a package of its own.
+        zoned = ", ".join(
+            f"timezone('UTC', {quoted}) AS {quoted}"
+            for name, type, *_ in described
+            if type == "TIMESTAMP WITH TIME ZONE"
+            for quoted in ('"' + name.replace('"', '""') + '"',)
+        )
+        replaced = f" REPLACE ({zoned})" if zoned else ""
+        result = connection.execute(f"SELECT *{replaced} FROM {source}", file)
+        names = [name for name, *_ in described]
         number = 0
         while rows := result.fetchmany(PARQUET_ROWS):
             for row in rows:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import NamedTuple
@@ -260,5 +260,11 @@ def _epoch_unit(value: float) -> float:
 
 
 def _in_utc(value: object) -> datetime | None:
-    """A time without a zone, as Parquet has them."""
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else None
+    """A time without a zone, or a day, as Parquet has them."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC)
+    return (
+        datetime(value.year, value.month, value.day, tzinfo=UTC)
+        if isinstance(value, date)
+        else None
+    )

@@ -9,7 +9,7 @@ call, an answer from a cache or a sum, is counted apart.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from struct import Struct
 from typing import Any
@@ -62,21 +62,11 @@ def read_logs(
         ConfigurationError: A column is named that there is none of.
         UnreadableLogError: Reading is strict, and an entry cannot be read.
     """
-    for name in columns or ():
-        if name not in (*COLUMNS, "provider"):
-            raise ConfigurationError(not_one_of("column", name, (*COLUMNS, "provider")))
-    reading = _Reading(columns or {}, strict, ReadReport() if report is None else report, known)
-    try:
-        for path in list(find_files(paths)):
-            yield from reading.calls_of_file(path)
-    except (OSError, UnreadableLogError, KeyboardInterrupt):
-        # What was read until then counts, calls that might still have grown among it.
-        yield from reading.finish()
-        raise
-    yield from reading.finish()
+    reading = LogReading(columns or {}, strict, ReadReport() if report is None else report, known)
+    yield from reading.calls_of_files(list(find_files(paths)))
 
 
-class _Reading:
+class LogReading:
     """What one reading of several files has seen so far."""
 
     def __init__(
@@ -86,6 +76,20 @@ class _Reading:
         report: ReadReport,
         known: Container[str],
     ) -> None:
+        """Start with nothing seen; the arguments are those of ``read_logs``.
+
+        Args:
+            columns: The names of the columns of a table.
+            strict: Raise at the first entry that cannot be read.
+            report: Filled with what is found and left out.
+            known: Keys of calls that are recorded already.
+
+        Raises:
+            ConfigurationError: A column is named that there is none of.
+        """
+        for name in columns:
+            if name not in (*COLUMNS, "provider"):
+                raise ConfigurationError(not_one_of("column", name, (*COLUMNS, "provider")))
         self._columns = columns
         self._strict = strict
         self._report = report
@@ -93,15 +97,42 @@ class _Reading:
         self._once = Once(report)
         self._recogniser = Recogniser()
 
-    def calls_of_file(self, path: str) -> Iterator[LoggedCall]:
-        """Read one file; calls that may still grow come later."""
+    def calls_of_files(self, paths: Iterable[str]) -> Generator[LoggedCall]:
+        """Read files, and let the calls through that waited for a later copy.
+
+        Raises:
+            OSError: A file cannot be read.
+            UnreadableLogError: Reading is strict, and an entry cannot be read.
+        """
+        try:
+            for path in paths:
+                yield from self.calls_of_file(path)
+        except (OSError, UnreadableLogError, KeyboardInterrupt):
+            # What was read until then counts, calls that might still have grown among it.
+            yield from self.finish()
+            raise
+        yield from self.finish()
+
+    def calls_of_file(
+        self, path: str, is_left: Callable[[int], bool] | None = None
+    ) -> Generator[LoggedCall]:
+        """Read one file; calls that may still grow come later.
+
+        Args:
+            path: The file.
+            is_left: Whether a document is to be read, by its number in the file; None: every
+                one is. The others were read, and recognised, by another reader.
+        """
         report = self._report
-        report.files += 1
+        report.files += is_left is None
         file = LogFile(path, report, self._strict, self._columns)
         entries = _Entries(file, self._recogniser)
-        numbering = _Numbering()
+        # What is left of a file says too little to know a copy of it by.
+        numbering = _Numbering("" if is_left is None else path)
         try:
-            for line, document in read_documents(path):
+            for number, (line, document) in enumerate(read_documents(path)):
+                if is_left is not None and not is_left(number):
+                    continue
                 file.line = line
                 for call in entries.calls_in(document):
                     admitted = self._admit_call(call, file, numbering)
@@ -117,7 +148,7 @@ class _Reading:
                     admitted = self._admit_call(call, file, numbering)
                     if admitted is not None:
                         yield admitted
-        if not entries.recognised and file.line:
+        if not entries.recognised and file.line and is_left is None:
             report.unrecognised[path] = describe_missing(entries.first_unknown)
             if self._strict:
                 file.leave_out(report.unrecognised[path])
@@ -154,7 +185,7 @@ class _Reading:
             report.sums_of_unknown += call.requests is None
         return call
 
-    def finish(self) -> Iterator[LoggedCall]:
+    def finish(self) -> Generator[LoggedCall]:
         """Let the calls through that waited for a later copy."""
         for call in self._once.finish():
             settled = self._count_reason(call)
@@ -168,8 +199,8 @@ class _Numbering:
     A longer copy of the file has the same before them, packed or in another layout, too.
     """
 
-    def __init__(self) -> None:
-        self._hash = blake2b(digest_size=8)
+    def __init__(self, start: str = "") -> None:
+        self._hash = blake2b(start.encode("utf-8", "replace"), digest_size=8)
         self._model: str | None = None
 
     def number(self, call: LoggedCall) -> bytes:

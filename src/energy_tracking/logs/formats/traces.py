@@ -15,10 +15,15 @@ QWEN_BLOCK = 16
 LARGEST_BLOCK_ID = 1 << 31
 
 
+AZURE_PROVIDER = "azure.ai.openai"
+AZURE_COLUMNS = {"input": "ContextTokens", "output": "GeneratedTokens", "time": "TIMESTAMP"}
+"""What a column is -> its name."""
+
+
 def _read_azure(row: Document, file: LogFile) -> list[LoggedCall] | None:
     usage = usage_of(row["ContextTokens"], row["GeneratedTokens"])
     time = time_of(row.get("TIMESTAMP") or row.get("Timestamp"))
-    return [LoggedCall(provider="azure.ai.openai", counts=usage, time=time)]
+    return [LoggedCall(provider=AZURE_PROVIDER, counts=usage, time=time)]
 
 
 class _Blocks:
@@ -60,7 +65,7 @@ def _read_burst_gpt(row: Document, file: LogFile) -> list[LoggedCall] | None:
     session = row.get("Session ID")
     return [
         LoggedCall(
-            provider="azure.ai.openai",
+            provider=AZURE_PROVIDER,
             model=text(row.get("Model")),
             counts=usage,
             session=None if session is None else str(session),
@@ -70,9 +75,13 @@ def _read_burst_gpt(row: Document, file: LogFile) -> list[LoggedCall] | None:
     ]
 
 
+# Source: https://github.com/Azure/AzurePublicDataset/blob/master/AzureLLMInferenceDataset2023.md
+AZURE_TRACE = LogFormat(
+    name="azure-trace", keys=keys("ContextTokens", "GeneratedTokens"), read=_read_azure
+)
+
 TRACES: tuple[LogFormat, ...] = (
-    # Source: https://github.com/Azure/AzurePublicDataset/blob/master/AzureLLMInferenceDataset2023.md
-    LogFormat(name="azure-trace", keys=keys("ContextTokens", "GeneratedTokens"), read=_read_azure),
+    AZURE_TRACE,
     # Source: https://github.com/kvcache-ai/Mooncake
     # Source: https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon
     LogFormat(name="mooncake-trace", keys=keys("hash_ids", "input_length"), read=_read_mooncake),

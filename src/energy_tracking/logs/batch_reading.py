@@ -1,0 +1,118 @@
+"""Batches of calls out of any files, each file by the reader that suits it.
+
+Large tables go to the engine (``engine``), all else, and what the engine leaves, to the line
+reader (``reading``). Both give the same rows and fill the same report.
+
+Each call counts once. Calls with an id are known by it: the engine sees to that where it reads all
+files, else the line reader reads them. Calls without one are known by what stands before them in
+their file: where two files begin alike, one may be a copy of the other, and the line reader, which
+looks at every row, reads both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls
+from energy_tracking.logs.engine import (
+    Reading,
+    Table,
+    find_table,
+    open_engine,
+    read_once,
+    read_table,
+)
+from energy_tracking.logs.files import HEAD, find_files
+from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.reading import LogReading
+
+
+def read_batches(
+    paths: Iterable[str | os.PathLike[str]],
+    names: BatchNames,
+    *,
+    columns: Mapping[str, str] | None = None,
+    strict: bool = False,
+    report: ReadReport | None = None,
+    known: Container[str] = (),
+    wanted: Sequence[str] = ("model", "time", "session", "provider"),
+) -> Generator[CallBatch]:
+    """Read the calls in files as batches of columns, each once, and the sums over several.
+
+    Args:
+        paths: Files, folders, patterns, or ``-`` for standard input.
+        names: Takes the names in the batches.
+        columns: The names of the columns of a table, as for ``read_logs``.
+        strict: Raise at the first entry that cannot be read; the line reader reads all then.
+        report: Filled with what is found and left out.
+        known: Keys of calls that are recorded already, which are left out; likewise.
+        wanted: Which of ``model``, ``time``, ``session`` and ``provider`` the caller looks at:
+            of large tables the others are not read.
+
+    Raises:
+        OSError: A file cannot be read, or a path leads to none.
+        ConfigurationError: A column is named that there is none of.
+        UnreadableLogError: Reading is strict, and an entry cannot be read.
+    """
+    report = ReadReport() if report is None else report
+    files = list(find_files(paths))
+    lines = LogReading(columns or {}, strict, report, known)
+    with open_engine() as connection:
+        tables: dict[str, Table] = {}
+        if connection is not None and not strict and not known:
+            tables = _choose_tables(files, columns or {}, connection)
+        with_ids = [table for table in tables.values() if "id" in table.columns]
+        if with_ids:
+            found = None
+            if len(with_ids) == len(files):
+                found = read_once(with_ids, names, report, connection, wanted)
+            if found is not None:
+                report.files += len(files)
+                yield from found
+                return
+            for table in with_ids:
+                del tables[table.path]
+
+        others = [path for path in files if path not in tables]
+        yield from batch_calls(lines.calls_of_files(others), names)
+        for path, table in tables.items():
+            report.files += 1
+            reading = Reading()
+            yield from read_table(table, names, report, reading, connection, wanted)
+            if reading.has_rest:
+                rest = lines.calls_of_file(path, reading.is_left())
+                yield from batch_calls(rest, names)
+        yield from batch_calls(lines.finish(), names)
+
+
+def _choose_tables(
+    files: Sequence[str], columns: Mapping[str, str], connection: object
+) -> dict[str, Table]:
+    """The files that the engine reads, without those of which one may be a copy of another."""
+    found = {path: find_table(path, columns, connection) for path in dict.fromkeys(files)}
+    named = Counter(files)
+    alike = _find_alike([path for path in found if os.path.isfile(path)])
+    return {
+        path: table
+        for path, table in found.items()
+        if table is not None and path not in alike and named[path] == 1
+    }
+
+
+def _find_alike(files: Sequence[str]) -> set[str]:
+    """The files that begin as another does."""
+    heads = sorted((_read_head(path), path) for path in files)
+    alike = set()
+    for (head, path), (next_head, next_path) in pairwise(heads):
+        # Of all that begin as this one does, the next in order is the first.
+        if next_head.startswith(head):
+            alike |= {path, next_path}
+    return alike
+
+
+def _read_head(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read(HEAD)

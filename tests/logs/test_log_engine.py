@@ -1,0 +1,359 @@
+"""The engine gives the same batches of large tables as the line reader does."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from energy_tracking.logs.logged import LARGEST_INPUT, ReadReport
+from energy_tracking.logs.reading import read_logs
+
+np = pytest.importorskip("numpy", reason="batches are arrays of numpy")
+duckdb = pytest.importorskip("duckdb", reason="the engine is DuckDB")
+pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
+
+from energy_tracking.logs import batch_reading, engine  # noqa: E402
+from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
+from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls  # noqa: E402
+
+Row = tuple[Any, ...]
+
+
+@pytest.fixture(autouse=True)
+def _engine_reads_small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ENGINE_BYTES", 0)
+
+
+def rows_of(batches: Any) -> list[Row]:
+    """Every row of batches, names in place of their numbers."""
+    rows: list[Row] = []
+    for batch in batches:
+        assert isinstance(batch, CallBatch)
+        texts = [
+            [None if number < 0 else getattr(batch.names, name).texts[number]
+             for number in getattr(batch, name).tolist()]
+            for name in ("model", "provider", "session", "file")
+        ]  # fmt: skip
+        counts = [
+            getattr(batch, name).tolist()
+            for name in (
+                *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+                *("requests", "has_usage", "has_failed"),
+            )
+        ]
+        times = [None if np.isnan(time) else round(time, 3) for time in batch.time.tolist()]
+        rows += zip(*texts, *counts, times, strict=True)
+    return rows
+
+
+def read_both(
+    *paths: Path, columns: Mapping[str, str] | None = None
+) -> tuple[list[Row], ReadReport, list[Row], ReadReport]:
+    files = [str(path) for path in paths]
+    report, line_report = ReadReport(), ReadReport()
+    found = rows_of(read_batches(files, BatchNames(), columns=columns, report=report))
+    lines = read_logs(files, columns=columns, report=line_report)
+    return found, report, rows_of(batch_calls(lines, BatchNames())), line_report
+
+
+def check_same(
+    *paths: Path, columns: Mapping[str, str] | None = None
+) -> tuple[list[Row], ReadReport]:
+    found, report, expected, line_report = read_both(*paths, columns=columns)
+    key = repr
+    assert sorted(found, key=key) == sorted(expected, key=key)
+    assert report == line_report
+    return found, report
+
+
+@pytest.fixture
+def read_by_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that the engine has read, or begun to."""
+    paths: list[str] = []
+    read_table = engine.read_table
+
+    def noted(table: engine.Table, *rest: Any) -> Any:
+        paths.append(table.path)
+        return read_table(table, *rest)
+
+    monkeypatch.setattr(batch_reading, "read_table", noted)
+    return paths
+
+
+HEADER = ("model", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "time")
+ROWS: tuple[tuple[Any, ...], ...] = (
+    ("gpt-4o", 100, 10, 0, "", "2025-01-01T00:00:00Z"),
+    ("o1", 200, 20, 150, 5, "2025-01-01 01:00:00.1234567"),
+    ("gpt-4o", 300, 30, "", "", "2025-01-01T03:00:00+02:00"),
+    ("", 1, 0, "", "", "1735689600"),
+    ("7", 1, 1, 1, 1, "1735689600123"),
+    ('a, "b"', 5, 5, 0, 0, ""),
+    ("o3-mini", 12.0, "8.0", 0, 0, "0.25"),
+)
+ODD_ROWS: tuple[tuple[Any, ...], ...] = (
+    ("gpt-4o", "", 10, 0, "", ""),
+    ("gpt-4o", 10, "", 0, "", ""),
+    ("gpt-4o", "", "", 0, "", ""),
+    ("gpt-4o", "many", 10, 0, "", ""),
+    ("gpt-4o", -5, 10, 0, "", ""),
+    ("gpt-4o", 10.5, 10, 0, "", ""),
+    ("gpt-4o", 10, 10, 11, "", ""),
+    ("gpt-4o", 10, 10, "x", "", ""),
+    ("gpt-4o", 10, 10, 0, 11, ""),
+    ("gpt-4o", LARGEST_INPUT + 1, 10, 0, "", ""),
+    ("gpt-4o", 10**20, 10, 0, "", ""),
+    ("gpt-4o", 10, 10, 0, "", "yesterday"),
+    ("gpt-4o", 10, 10, 0, "", "20250101"),
+)
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[Any]], header: Sequence[str] = HEADER) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.mark.parametrize("rows", [ROWS, (*ROWS, *ODD_ROWS, *ROWS)], ids=["even", "odd"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_table_of_text_is_read_alike(
+    rows: Sequence[Any], packed: bool, tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    path = write_csv(tmp_path / "calls.csv", rows)
+    if packed:
+        path = tmp_path / "calls.csv.gz"
+        path.write_bytes(gzip.compress((tmp_path / "calls.csv").read_bytes()))
+    found, _ = check_same(path)
+    assert read_by_engine == [str(path)]
+    assert len(found) >= len(ROWS)
+
+
+@pytest.mark.parametrize("place", range(len(ODD_ROWS)))
+def test_each_odd_row_is_read_as_the_line_reader_reads_it(place: int, tmp_path: Path) -> None:
+    check_same(write_csv(tmp_path / "calls.csv", [*ROWS, ODD_ROWS[place], *ROWS]))
+
+
+def test_what_is_left_out_is_counted_with_its_line(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "calls.csv", [*ROWS, ODD_ROWS[2], ODD_ROWS[3], *ROWS])
+    report = check_same(path)[1]
+    (unread,) = report.unread.values()
+    assert (unread.file, unread.line) == (str(path), 2 + len(ROWS))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"gpt-4o,1,1,0,0,,too,many,cells\n",
+        b"gpt-4o,1\n",
+        b"\n\n  \n",
+        b"gpt-\xff4o,1,1,0,0,\n",
+        b'gpt-4o,1,1,0,0,"never closed\n',
+        b'"gpt\n4o",1,1,0,0,\r\n',
+    ],
+    ids=["long row", "short row", "blank rows", "not UTF-8", "open quote", "row of two lines"],
+)
+def test_a_damaged_table_is_read_on_by_the_line_reader(damage: bytes, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "calls.csv", ROWS * 20)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:90], damage, *lines[90:]]))
+    check_same(path)
+
+
+JSON_COLUMNS = {"input": "in", "output": "out", "model": "name", "time": "at"}
+
+
+def test_lines_of_json_whose_columns_are_given_are_read_alike(
+    tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    path = tmp_path / "calls.jsonl"
+    lines: list[Any] = [
+        {"in": 10 + n, "out": n, "name": "gpt-4o", "at": 1735689600 + n} for n in range(50)
+    ]
+    lines += [
+        {"in": "7", "out": 2.0, "name": None, "at": "2025-01-01"},
+        {"in": {"x": 1}, "out": 2},
+        {"in": None, "out": None},
+        {"model": "o1", "usage": {"prompt_tokens": 10, "completion_tokens": 5}},
+        [1, 2],
+        5,
+    ]
+    text = [json.dumps(line) for line in lines]
+    text[20:20] = ["{damaged", "", "   ", '{"in": 1, "out": 2, "name": "tail"']
+    path.write_text("\n".join(text), "utf-8")
+    found, report = check_same(path, columns=JSON_COLUMNS)
+    assert read_by_engine == [str(path)]
+    assert sum(unread.count for unread in report.unread.values()) >= 4
+    assert ("o1", 10, 5) in {(row[0], row[4], row[6]) for row in found}
+
+
+def write_parquet(path: Path, **columns: Any) -> Path:
+    with duckdb.connect() as connection:
+        connection.register("columns", pyarrow.table(columns))
+        connection.execute(f"COPY columns TO '{path}' (FORMAT parquet)")
+    return path
+
+
+def test_parquet_of_any_types_is_read_alike(tmp_path: Path, read_by_engine: list[str]) -> None:
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    many = 300
+    models = [("gpt-4o", "o1", None, "")[n % 4] for n in range(many)]
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        model=pyarrow.array(models).dictionary_encode(),
+        provider=pyarrow.array([("OpenAI", "azure", None)[n % 3] for n in range(many)]),
+        prompt_tokens=pyarrow.array(range(many), pyarrow.uint16()),
+        completion_tokens=pyarrow.array([None if n == 7 else float(n) for n in range(many)]),
+        cached_tokens=pyarrow.array([n // 2 if n % 5 else None for n in range(many)]),
+        session_id=pyarrow.array([n % 9 for n in range(many)]),
+        timestamp=pyarrow.array([start + timedelta(minutes=n) for n in range(many)]),
+    )
+    found, _ = check_same(path)
+    assert len(found) == many
+    assert read_by_engine == [str(path)]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pyarrow.array([datetime(2025, 1, 1, 1), datetime(2025, 1, 2)]),
+        pyarrow.array([date(2025, 1, 1), date(2025, 1, 2)]),
+        pyarrow.array([1735689600, 5]),
+        pyarrow.array([1735689600123.0, None]),
+        pyarrow.array(["2025-01-01", "2025-01-01T00:00:00+05:30"]),
+    ],
+    ids=["naive", "days", "seconds", "milliseconds", "text"],
+)
+def test_times_of_parquet_are_read_alike(times: Any, tmp_path: Path) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet", input_tokens=[1, 2], output_tokens=[3, 4], time=times
+    )
+    found, _ = check_same(path)
+    assert found[0][-1] is not None
+
+
+def test_anthropics_counts_are_added_to_the_cached_ones(
+    tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        model=["claude-sonnet-4"] * 4,
+        input_tokens=[10, 10, 10, 10],
+        output_tokens=[1, 2, 3, 4],
+        cache_read_input_tokens=[100, 0, None, 7],
+        cache_creation_input_tokens=[5, None, None, 3],
+    )
+    found, _ = check_same(path)
+    assert [row[4] for row in found] == [115, 10, 10, 20]
+    assert read_by_engine
+
+
+def test_answers_from_a_cache_ran_no_model(tmp_path: Path, read_by_engine: list[str]) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        input_tokens=[1, 2, 3],
+        output_tokens=[3, 4, 5],
+        cache_hit=[True, False, None],
+    )
+    report = check_same(path)[1]
+    assert (report.cache_hits, report.calls) == (1, 2)
+    assert read_by_engine
+
+
+@pytest.mark.parametrize("long_ids", [True, False])
+def test_a_call_with_an_id_counts_once_across_tables(long_ids: bool, tmp_path: Path) -> None:
+    prefix = "chatcmpl-0123456789abcdef" if long_ids else "c"
+    paths = []
+    for part in range(3):
+        numbers = range(part * 50, part * 50 + 100)
+        paths.append(
+            write_parquet(
+                tmp_path / f"part{part}.parquet",
+                id=[f"{prefix}{n}" for n in numbers],
+                model=["gpt-4o" if n % 2 else None for n in numbers],
+                input_tokens=[100 + n for n in numbers],
+                # The later copy of a call has more.
+                output_tokens=[10 + (part if long_ids else 0) for _ in numbers],
+            )
+        )
+    found, report = check_same(*paths)
+    assert (len(found), report.repeated) == (200, 100)
+
+
+def test_a_copy_of_a_table_counts_once(tmp_path: Path) -> None:
+    whole = write_csv(tmp_path / "whole.csv", ROWS * 3)
+    part = write_csv(tmp_path / "part.csv", ROWS * 2)
+    other = write_csv(tmp_path / "other.csv", ROWS[::-1])
+    found, report = check_same(whole, part, other)
+    assert (len(found), report.repeated) == (4 * len(ROWS), 2 * len(ROWS))
+    twice, report, _, _ = read_both(other, other)
+    assert (len(twice), report.repeated) == (len(ROWS), len(ROWS))
+
+
+def test_what_is_no_table_of_calls_goes_to_the_line_reader(
+    tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    sums = write_csv(
+        tmp_path / "sums.csv",
+        [("gpt-4o", 1000, 100, 10)],
+        ("model", "input_tokens", "output_tokens", "n_requests"),
+    )
+    response = tmp_path / "response.jsonl"
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+    response.write_text(json.dumps({"model": "gpt-4o", "usage": usage}) + "\n", "utf-8")
+    check_same(sums, response)
+    assert not read_by_engine
+
+
+def test_strict_reading_stops_at_the_first_entry_that_cannot_be_read(
+    tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    from energy_tracking.errors import UnreadableLogError
+
+    path = write_csv(tmp_path / "calls.csv", [*ROWS, ODD_ROWS[2]])
+    with pytest.raises(UnreadableLogError, match=f"line {2 + len(ROWS)}"):
+        list(read_batches([path], BatchNames(), strict=True))
+    assert not read_by_engine
+
+
+CELLS: st.SearchStrategy[Any] = st.one_of(
+    st.integers(-2, 50),
+    st.sampled_from(
+        ["", " 5", "5 ", "1e3", "1_000", "+5", "5.0", ".5", "nan", "inf", "-0", "0x1f"],
+    ),
+    st.sampled_from(["true", "None", "null", "NaN", "٣", "1,5", '"', "a\nb", "x" * 50, 10**19]),
+)
+TIMES = st.one_of(
+    st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)).map(str),
+    st.sampled_from(["", "2025-01-01", "2025-01-01 UTC", "1e9", "1735689600000", "-5", "now", "0"]),
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rows=st.lists(st.tuples(st.sampled_from(["o1", ""]), *[CELLS] * 4, TIMES), max_size=12))
+def test_cells_of_any_content_are_read_alike(rows: list[Any], tmp_path: Path) -> None:
+    check_same(write_csv(tmp_path / "calls.csv", [ROWS[0], *rows]))
+
+
+def test_without_duckdb_the_line_reader_reads_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_by_engine: list[str]
+) -> None:
+    import sys
+
+    path = write_csv(tmp_path / "calls.csv", ROWS)
+    for name in ("duckdb", "pyarrow"):
+        with monkeypatch.context() as changed:
+            changed.setitem(sys.modules, name, None)
+            check_same(path)
+    assert not read_by_engine
