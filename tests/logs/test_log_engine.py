@@ -21,16 +21,18 @@ np = pytest.importorskip("numpy", reason="batches are arrays of numpy")
 duckdb = pytest.importorskip("duckdb", reason="the engine is DuckDB")
 pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 
-from energy_tracking.logs import batch_reading, engine  # noqa: E402
+from energy_tracking.logs import batch_reading  # noqa: E402
 from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
 from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls  # noqa: E402
+from energy_tracking.logs.engine import finding  # noqa: E402
+from energy_tracking.logs.engine.queries import Table  # noqa: E402
 
 Row = tuple[Any, ...]
 
 
 @pytest.fixture(autouse=True)
 def _engine_reads_small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ENGINE_BYTES", 0)
+    monkeypatch.setattr(finding, "ENGINE_BYTES", 0)
 
 
 def rows_of(batches: Any) -> list[Row]:
@@ -79,9 +81,9 @@ def check_same(
 def read_by_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that the engine has read, or begun to."""
     paths: list[str] = []
-    read_table = engine.read_table
+    read_table = batch_reading.read_table
 
-    def noted(table: engine.Table, *rest: Any) -> Any:
+    def noted(table: Table, *rest: Any) -> Any:
         paths.append(table.path)
         return read_table(table, *rest)
 

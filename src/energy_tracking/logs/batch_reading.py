@@ -17,14 +17,9 @@ from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls
-from energy_tracking.logs.engine import (
-    Reading,
-    Table,
-    find_table,
-    open_engine,
-    read_once,
-    read_table,
-)
+from energy_tracking.logs.engine.finding import find_table, open_engine
+from energy_tracking.logs.engine.queries import Table
+from energy_tracking.logs.engine.reading import Reading, read_once, read_table
 from energy_tracking.logs.files import HEAD, find_files
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.reading import LogReading

@@ -1,0 +1,173 @@
+"""Which files DuckDB reads, and how: large tables of calls whose columns are known."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from csv import reader as read_csv
+from typing import Any
+
+from energy_tracking.logs.engine.queries import READERS, Table, quote_text
+from energy_tracking.logs.files import HEAD, STANDARD_INPUT, delimiter_of, kind_of, read_documents
+from energy_tracking.logs.formats import LogFile, Recogniser
+from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS, columns_of
+from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, AZURE_TRACE
+from energy_tracking.logs.logged import ReadReport
+
+ENGINE_BYTES = 4 << 20
+"""From this size on a table is read by DuckDB [byte]: below, the line reader is as fast."""
+MEMORY = "512MB"
+"""What DuckDB holds before it uses a temporary file."""
+
+# What the line reader must see, since a row with it may be no single call.
+_LINE_READER_ONLY = {"requests", "day"}
+
+
+@contextmanager
+def open_engine() -> Iterator[Any]:
+    """A connection to DuckDB; None where it, or pyarrow beside it, is not installed."""
+    try:
+        import duckdb
+        import pyarrow  # noqa: F401  what DuckDB gives columns as
+    except ImportError:
+        yield None
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="energy_tracking-") as folder,
+        duckdb.connect() as connection,
+    ):
+        for setting in (
+            f"memory_limit = '{MEMORY}'",
+            f"temp_directory = {quote_text(folder)}",
+            "streaming_buffer_size = '32MB'",
+            "preserve_insertion_order = true",
+            "autoinstall_known_extensions = false",
+            "TimeZone = 'UTC'",
+        ):
+            try:
+                connection.execute(f"SET {setting}")
+            except duckdb.Error:
+                # Without a time zone, times of this build cannot be trusted.
+                yield None
+                return
+        yield connection
+
+
+def find_table(path: str, given: Mapping[str, str], connection: Any) -> Table | None:
+    """Describe a file that DuckDB can read; None where the line reader must.
+
+    Args:
+        path: The file.
+        given: The names of columns that the caller gave.
+        connection: The engine.
+    """
+    try:
+        if path == STANDARD_INPUT or os.path.getsize(path) < ENGINE_BYTES:
+            return None
+        first = next((document for _, document in read_documents(path)), None)
+        if not isinstance(first, dict):
+            return None
+        found = _recognise(first, path, given)
+        if found is None:
+            return None
+        format, columns, provider = found
+        with open(path, "rb") as stream:
+            head = stream.read(HEAD)
+        source = _find_source(path, head, columns, connection)
+    except Exception:
+        # Whatever is the matter with the file, the line reader says it.
+        return None
+    if source is None or not _LINE_READER_ONLY.isdisjoint(columns):
+        return None
+    query, types, is_text = source
+    if not {"input", "output"} <= columns.keys() or not columns.keys() <= READERS.keys():
+        return None
+    typed = {what: (name, types[name]) for what, name in columns.items() if name in types}
+    if typed.keys() != columns.keys():
+        return None
+    return Table(path, query, typed, format, provider, is_text)
+
+
+def _recognise(
+    document: Mapping[str, Any], path: str, given: Mapping[str, str]
+) -> tuple[str, dict[str, str], str | None] | None:
+    """Format, columns and provider of a table, by its first row; None where it is no table."""
+    file = LogFile(path, ReadReport(), columns=given)
+    for row in Recogniser().rows_for(dict(document)):
+        if row is GIVEN_COLUMNS and not given:
+            continue
+        if row not in (GIVEN_COLUMNS, KNOWN_COLUMNS, AZURE_TRACE):
+            return None
+        if row.read(dict(document), file):
+            break
+    else:
+        return None
+    if row is GIVEN_COLUMNS:
+        return row.name, dict(given), None
+    if row is AZURE_TRACE:
+        present = {what: name for what, name in AZURE_COLUMNS.items() if name in document}
+        return row.name, present, AZURE_PROVIDER
+    return row.name, columns_of(tuple(document)) or {}, None
+
+
+Source = tuple[str, dict[str, str], bool]
+
+
+def _find_source(
+    path: str, head: bytes, columns: Mapping[str, str], connection: Any
+) -> Source | None:
+    """How DuckDB reads a file: in SQL, the type of each column, and whether cells are text."""
+    if head.startswith(b"PAR1"):
+        query = f"read_parquet({quote_text(path)})"
+        described = connection.execute(f"DESCRIBE SELECT * FROM {query}").fetchall()
+        return query, {name: type for name, type, *_ in described}, False
+    packing = ""
+    if head.startswith(b"\x1f\x8b"):
+        head, packing = zlib.decompressobj(31).decompress(head, HEAD), ", compression='gzip'"
+    if head[:1] in b"\xff\xfe\x00" or head[1:2] == b"\0":
+        return None  # not UTF-8
+    make = SOURCES.get(kind_of(head.removeprefix(b"\xef\xbb\xbf")))
+    return None if make is None else make(path, head, packing, columns)
+
+
+def _describe_csv(
+    path: str, head: bytes, packing: str, columns: Mapping[str, str]
+) -> Source | None:
+    header, newline, _ = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+    delimiter = delimiter_of(header)
+    if not newline or not header.strip() or delimiter is None:
+        return None
+    names = [name.strip() for name in next(read_csv([header.decode()], delimiter=delimiter))]
+    if len(set(names)) < len(names) or "" in names:
+        return None
+    typed = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
+    query = (
+        f"read_csv({quote_text(path)}, header=true, auto_detect=false, null_padding=true, "
+        f"delim={quote_text(delimiter)}, quote='\"', escape='\"', "
+        f"columns={{{typed}}}{packing})"
+    )
+    return query, dict.fromkeys(names, "VARCHAR"), True
+
+
+def _describe_json_lines(
+    path: str, head: bytes, packing: str, columns: Mapping[str, str]
+) -> Source | None:
+    if head.startswith(b"\xef\xbb\xbf"):
+        return None
+    names = dict.fromkeys(columns.values(), "VARCHAR")
+    typed = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
+    query = (
+        f"read_json({quote_text(path)}, format='newline_delimited', ignore_errors=true, "
+        f"columns={{{typed}}}{packing})"
+    )
+    return query, names, False
+
+
+# Kind of file -> its description.
+SOURCES: dict[str, Callable[[str, bytes, str, Mapping[str, str]], Source | None]] = {
+    "table": _describe_csv,
+    "json lines": _describe_json_lines,
+}
