@@ -24,7 +24,7 @@ pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 from energy_tracking.logs import batch_reading  # noqa: E402
 from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
 from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls  # noqa: E402
-from energy_tracking.logs.engine import finding  # noqa: E402
+from energy_tracking.logs.engine import finding, reading  # noqa: E402
 from energy_tracking.logs.engine.queries import Table  # noqa: E402
 
 Row = tuple[Any, ...]
@@ -81,7 +81,7 @@ def check_same(
 def read_by_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that the engine has read, or begun to."""
     paths: list[str] = []
-    read_table = batch_reading.read_table
+    read_table = reading.read_table
 
     def noted(table: Table, *rest: Any) -> Any:
         paths.append(table.path)
