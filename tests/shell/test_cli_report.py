@@ -570,3 +570,72 @@ def test_a_bar_is_shown_on_a_terminal_alone(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert re.search(r"[\d,]+ calls", shown), shown[-300:]
     assert "\x1b" not in out
+
+
+def test_a_file_without_a_call_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_text("", "utf-8")
+    assert main(["report", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert "0 calls, 0 Wh" in " ".join(shown.out.split())
+    assert "no call was found in 1 file" in shown.err
+
+
+@pytest.mark.parametrize("command", ["report", "backfill"])
+def test_a_model_without_a_profile_is_said_with_the_options_that_give_it_one(
+    command: str, log: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(log)]) == 0
+    shown = capsys.readouterr()
+    text = " ".join((shown.out + shown.err).split())
+    assert "no energy profile for this model" in text
+    assert "--model-mapping NAME=PROFILE, or --default-model PROFILE" in text
+    assert caplog.records == []
+    options = ["--model-mapping", "no-such-model=gpt-4o-mini"]
+    assert main([command, str(log), *options]) == 0
+    shown = capsys.readouterr()
+    assert "unestimated" not in shown.out
+    assert "--default-model" not in shown.out + shown.err
+
+
+def test_a_ledger_is_estimated_again_with_models_mapped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    Tracker(ledger=path).record(model="my-deployment", usage=USAGE)
+    assert main(["ledger", str(path), "--model-mapping", "my-deployment=gpt-4o"]) == 0
+    assert "230 mWh reference" in capsys.readouterr().out
+
+
+def test_standard_input_is_read(
+    log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with log.open(encoding="utf-8") as lines:
+        monkeypatch.setattr(sys, "stdin", lines)
+        assert as_json(capsys, "-")["totals"]["calls"] == 6
+
+
+def test_the_printed_page_is_ascii(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(answer(1, model="größe")), "utf-8")
+    text = printed(capsys, path, "--html", "-", "--default-model", "gpt-4o-mini")
+    assert text.isascii()
+    page = Page()
+    page.feed(text)
+    assert "größe" in page.shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "period"), [(3600, "hour"), (86400, "day"), (7 * 86400, "week"), (31e6, "month")]
+)
+def test_the_chart_has_bars_of_a_length_that_suits_the_time(
+    seconds: float, period: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, target = tmp_path / "log.jsonl", tmp_path / "out.html"
+    entries = [answer(n, created=day(1) + int(n * seconds)) for n in range(12)]
+    path.write_text("\n".join(map(json.dumps, [*entries, answer(99)])), "utf-8")
+    printed(capsys, path, "--html", target)
+    text = target.read_text("utf-8")
+    assert f"Energy per {period}, reference" in text
+    assert text.count("<rect") == 12
+    assert "Not in the chart: 1 call that states no time" in text

@@ -32,6 +32,7 @@ from energy_tracking.cli.commands import command
 from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.listing import GRADES, describe_grade
 from energy_tracking.cli.main import DONE
+from energy_tracking.cli.options import CARBON_OPTIONS, with_options
 from energy_tracking.cli.output import Output
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimation import Estimation
@@ -98,15 +99,6 @@ class _Power:
         return carbon(totals, region=self.region, grams_per_kwh=self.grams_per_kwh)
 
 
-def _with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
 def _count(name: str, meaning: str, **settings: Any) -> Callable[..., Any]:
     return click.option(f"--{name}", f"{name}_tokens", type=int, help=meaning, **settings)
 
@@ -126,17 +118,16 @@ def _token_options(input: int | None, output: int | None) -> tuple[Callable[...,
 
 
 _SHOWN = (
-    click.option("--region", metavar="CODE", help="CO2e by the power of a country, such as DE."),
-    click.option("--grams-per-kwh", type=float, metavar="NUMBER", help="CO2e of the power used."),
+    *CARBON_OPTIONS,
     click.option("--json", "is_json", is_flag=True, help="Print JSON."),
 )
 
 
 @command("estimate")
 @click.option("--model", required=True, metavar="NAME", help="The model, as a provider names it.")
-@_with_options(*_token_options(None, None))
+@with_options(*_token_options(None, None))
 @click.option("--gpu", metavar="NAME", help="GPU profile (default: ENERGY_TRACKING_GPU, or H100).")
-@_with_options(*_SHOWN)
+@with_options(*_SHOWN)
 @click.pass_obj
 def estimate(output: Output, /, model: str, gpu: str | None, is_json: bool, **given: Any) -> int:
     """The energy of one request, by each method, with its range and its parts."""
@@ -159,7 +150,7 @@ def estimate(output: Output, /, model: str, gpu: str | None, is_json: bool, **gi
 @command("compare")
 @click.option("--models", required=True, metavar="A,B,C", help="The models.")
 @click.option("--gpus", metavar="X,Y", help="GPU profiles (default: ENERGY_TRACKING_GPU, or H100).")
-@_with_options(*_token_options(1000, 500), *_SHOWN)
+@with_options(*_token_options(1000, 500), *_SHOWN)
 @click.pass_obj
 def compare(output: Output, /, models: str, gpus: str | None, is_json: bool, **given: Any) -> int:
     """The energy of the same request to several models, on several GPUs."""

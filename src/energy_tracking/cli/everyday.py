@@ -26,7 +26,7 @@ def everyday_text(joules: float) -> str:
     if joules >= KETTLE_JOULES:
         litres = two_digits(joules / KETTLE_JOULES)
         return (
-            f"as much as heats {litres} litres of water from 20 to 100 °C "
+            f"as much as heats {litres} litres of water from 20 to 100 degrees Celsius "
             "(4,186 J per kg and K, NIST Chemistry WebBook)"
         )
     seconds = joules / LAMP_WATTS

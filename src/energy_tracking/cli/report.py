@@ -22,11 +22,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import click
 
 from energy_tracking.calls.carbon import carbon
+from energy_tracking.calls.report import format_count
 from energy_tracking.calls.totals import Totals
-from energy_tracking.cli.commands import command, read_pairs
+from energy_tracking.cli.commands import command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
-from energy_tracking.cli.output import Output, print_error
+from energy_tracking.cli.options import (
+    CARBON_OPTIONS,
+    COLUMNS_OPTION,
+    MAPPING_OPTIONS,
+    STRICT_OPTION,
+    read_columns,
+    read_mapping,
+    with_options,
+)
+from energy_tracking.cli.output import Output, print_error, without_log_lines
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.settings import Settings
@@ -70,10 +80,6 @@ class _Options:
     plot: str | None
 
 
-_COLUMNS = (
-    "The columns of a table that is not recognised; also cached, reasoning, model, time, id, "
-    "session, requests, provider."
-)
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--by",
@@ -84,21 +90,14 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--since", metavar="DATE", help="Calls from this day or time on."),
     click.option("--until", metavar="DATE", help="Calls up to this time, or the end of this day."),
     click.option("--timezone", metavar="ZONE", default="UTC", help="Of days (default: UTC)."),
-    click.option("--columns", metavar="input=NAME,output=NAME", multiple=True, help=_COLUMNS),
-    click.option(
-        "--model-mapping",
-        metavar="NAME=PROFILE",
-        multiple=True,
-        help="The profile of a deployment or model that has another name.",
-    ),
-    click.option("--default-model", metavar="PROFILE", help="The profile of all other models."),
+    COLUMNS_OPTION,
+    *MAPPING_OPTIONS,
     click.option("--method", metavar="NAME", help="Estimator: reference or roofline."),
     click.option("--gpu", metavar="NAME", help="GPU profile (see: energy-tracking gpus)."),
     click.option("--scope", metavar="NAME", help="gpu, or with roofline facility."),
-    click.option("--region", metavar="CODE", help="CO2e by the power of a country, such as DE."),
-    click.option("--grams-per-kwh", type=float, metavar="NUMBER", help="CO2e of the power used."),
+    *CARBON_OPTIONS,
     click.option("--top", type=click.IntRange(min=1), metavar="N", help="The N dearest groups."),
-    click.option("--strict", is_flag=True, help="Stop at the first entry that cannot be read."),
+    STRICT_OPTION,
     click.option("--json", "is_json", is_flag=True, help="Print JSON."),
     click.option("--csv", "is_csv", is_flag=True, help="Print CSV, a row per group."),
     click.option("--markdown", "is_markdown", is_flag=True, help="Print Markdown."),
@@ -108,15 +107,9 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
 )
 
 
-def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
 @command("report")
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True)
-@_with_options
+@with_options(*_OPTIONS)
 @click.pass_obj
 def report(output: Output, /, **given: Any) -> int:
     """The energy of calls that are logged already, in any file that has them.
@@ -137,7 +130,8 @@ def report(output: Output, /, **given: Any) -> int:
             f"the report needs the package {error.name!r}; install it with: "
             "pip install 'energy-tracking[report]'"
         ) from None
-    return _Run(options, output).run()
+    with without_log_lines():
+        return _Run(options, output).run()
 
 
 class _Run:
@@ -156,10 +150,7 @@ class _Run:
                 "gpu": options.gpu,
                 "scope": options.scope,
                 "default_model": options.default_model,
-                "model_mapping": read_pairs(
-                    "--model-mapping", options.model_mapping, "my-deployment=gpt-4o"
-                )
-                or None,
+                "model_mapping": read_mapping(options.model_mapping),
             }
         )
         estimation = Estimation(self._settings)
@@ -189,7 +180,7 @@ class _Run:
             read=ReadReport(),
             table=Grouping(by),
         )
-        self._columns = read_pairs("--columns", options.columns, "input=NAME,output=NAME")
+        self._columns = read_columns(options.columns)
         is_full = options.html is not None or options.plot is not None
         self._wanted: tuple[str, ...] = ("model", "time", "session", "provider")
         if not is_full and options.parquet is None:
@@ -232,7 +223,12 @@ class _Run:
             raise ConfigurationError(f"{failure.filename or report.title}: {failure.strerror}")
         if failure is not None:
             raise failure
-        return NOTHING_FOUND if report.read.found_nothing else DONE
+        read = report.read
+        if read.calls + read.sums + read.cache_hits == 0:
+            files = format_count(read.files, "file")
+            print_error(f"no call was found in {files}; see the formats in the README")
+            return NOTHING_FOUND
+        return DONE
 
     def _read(self) -> None:
         from energy_tracking.logs.batch_reading import read_batches
@@ -271,7 +267,8 @@ class _Run:
 
             page = report_html(report, options.top)
             if options.html == "-":
-                output.write(page)
+                # In ASCII, since what standard output is encoded in is not what a page says.
+                output.write(page.encode("ascii", "xmlcharrefreplace").decode("ascii"))
                 return
             _write_file(options.html, page)
         if options.is_json:

@@ -2,18 +2,17 @@
 
 Both make records, one after the other, and ``_print_sum`` adds them up: it prints what it has
 where a file cannot be read to its end or somebody interrupts, and what was left out. An option of
-both is a line in ``_sum_options``.
+both is a line in ``_SUM_OPTIONS``.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
 import click
 
@@ -21,15 +20,24 @@ from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.report import session_csv, session_json, session_table
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Groups
-from energy_tracking.cli.commands import OneOf, command, read_pairs
+from energy_tracking.cli.commands import OneOf, command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
-from energy_tracking.cli.output import Output, print_error
+from energy_tracking.cli.options import (
+    COLUMNS_OPTION,
+    MAPPING_OPTIONS,
+    STRICT_OPTION,
+    find_remedy,
+    read_columns,
+    read_mapping,
+    with_options,
+)
+from energy_tracking.cli.output import Output, print_error, without_log_lines
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import Backfill, check_files
-from energy_tracking.settings import Settings
+from energy_tracking.settings import SettingArguments, Settings
 from energy_tracking.terminal import one_line
 from energy_tracking.tracker import Tracker
 
@@ -43,32 +51,32 @@ class _Shown:
     format: str
 
 
-def _sum_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    options = (
-        click.option("--method", metavar="NAME", help="Estimate every call by this method."),
-        click.option("--gpu", metavar="NAME", help="Estimate every call on this GPU."),
-        click.option("--model", metavar="NAME", help="Estimate as if this model had answered."),
-        click.option(
-            "--format",
-            type=OneOf(("table", "json", "csv")),
-            default="table",
-            metavar="table|json|csv",
-        ),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+_SUM_OPTIONS = (
+    *MAPPING_OPTIONS,
+    click.option("--method", metavar="NAME", help="Estimate every call by this method."),
+    click.option("--gpu", metavar="NAME", help="Estimate every call on this GPU."),
+    click.option("--model", metavar="NAME", help="Estimate as if this model had answered."),
+    click.option(
+        "--format",
+        type=OneOf(("table", "json", "csv")),
+        default="table",
+        metavar="table|json|csv",
+        help="Print a table (the default), JSON or CSV.",
+    ),
+)
 
 
 @command("ledger")
 @click.argument("path", metavar="PATH")
 @click.option("--session", metavar="NAME", help="Only the calls of this session.")
-@_sum_options
+@with_options(*_SUM_OPTIONS)
 @click.pass_obj
 def ledger(
     output: Output,
     path: str,
     session: str | None,
+    model_mapping: tuple[str, ...],
+    default_model: str | None,
     method: str | None,
     gpu: str | None,
     model: str | None,
@@ -76,8 +84,15 @@ def ledger(
 ) -> int:
     """Sum up a ledger, the file that ENERGY_TRACKING_LEDGER names."""
     estimation = None
-    if (method, gpu, model) != (None, None, None):
-        estimation = Estimation(Settings.load({"method": method, "gpu": gpu}))
+    mapping = read_mapping(model_mapping)
+    if any(given is not None for given in (method, gpu, model, mapping, default_model)):
+        settings: SettingArguments = {
+            "method": method,
+            "gpu": gpu,
+            "model_mapping": mapping,
+            "default_model": default_model,
+        }
+        estimation = Estimation(Settings.load(settings))
         if model is not None:
             estimation.find_model(model)
     sessions: set[str] = set()
@@ -105,15 +120,8 @@ def ledger(
 @command("backfill")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--ledger", metavar="PATH", help="Append every call to this ledger.")
-@click.option(
-    "--columns",
-    metavar="input=NAME,output=NAME",
-    multiple=True,
-    help="The columns of a table that is not recognised; also cached, reasoning, model, time, id, "
-    "session, requests, provider.",
-)
-@click.option("--strict", is_flag=True, help="Stop at the first entry that cannot be read.")
-@_sum_options
+@with_options(COLUMNS_OPTION, STRICT_OPTION)
+@with_options(*_SUM_OPTIONS)
 @click.pass_obj
 def backfill(
     output: Output,
@@ -121,6 +129,8 @@ def backfill(
     ledger: str | None,
     columns: tuple[str, ...],
     strict: bool,
+    model_mapping: tuple[str, ...],
+    default_model: str | None,
     method: str | None,
     gpu: str | None,
     model: str | None,
@@ -136,14 +146,15 @@ def backfill(
     tracker = Tracker(
         method=method,
         gpu=gpu,
+        model_mapping=read_mapping(model_mapping),
+        default_model=default_model,
         ledger=ledger,
         disabled=ledger is None,
         summary=False,
         spans="off",
         on_error=lambda where, error: errors.append(error),
     )
-    named = read_pairs("--columns", columns, "input=NAME,output=NAME")
-    filled = Backfill(tracker, columns=named, strict=strict)
+    filled = Backfill(tracker, columns=read_columns(columns), strict=strict)
 
     def read_records() -> Iterator[CallRecord]:
         # Validate first: a retry would write the same calls to the ledger twice.
@@ -186,7 +197,7 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
     """
     sums = Groups()
     failure: OSError | UnreadableLogError | KeyboardInterrupt | None = None
-    with warnings.catch_warnings(record=True) as caught, stopped_by_signals():
+    with warnings.catch_warnings(record=True) as caught, stopped_by_signals(), without_log_lines():
         warnings.simplefilter("always")
         try:
             for record in records:
@@ -199,6 +210,10 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
         name += f", as {shown.model}"
     if failure is None or sums.groups:
         _print_groups(name if failure is None else f"{name}, not to the end", sums, shown)
+        shown.output.flush()
+        remedy = find_remedy(reason for _, reason in sums.reasons)
+        if remedy is not None:
+            print_error(remedy)
     if isinstance(failure, OSError):
         raise ConfigurationError(f"{failure.filename or name}: {failure.strerror}")
     if failure is not None:

@@ -39,6 +39,7 @@ OTHER = -2
 NOT_KNOWN = -1
 """Number of a group where a call does not say what it is grouped by."""
 
+HOURS = 24
 _SPAN_SECONDS = 900
 """Every zone's offset from UTC is a multiple of a quarter of an hour [s]."""
 
@@ -62,8 +63,8 @@ class Of(IntEnum):
         return ("estimated", "measured", "tokens only")[self]
 
 
-class LocalDays:
-    """The local day of points in time."""
+class LocalHours:
+    """The local hour of points in time."""
 
     def __init__(self, zone: tzinfo) -> None:
         """Take a time zone.
@@ -72,40 +73,50 @@ class LocalDays:
             zone: The zone.
         """
         self._zone = zone
-        self._days: dict[int, int] = {}
+        self._hours: dict[int, int] = {}
 
     def of(self, time: Column) -> Column:
-        """The days, as ordinals of ``date``; -1 where the time is not known."""
+        """The hours: 24 times the ordinal of the ``date``, and the hour; -1 where not known."""
         is_known = np.isfinite(time)
         spans = np.where(is_known, np.floor(np.nan_to_num(time) / _SPAN_SECONDS), 0).astype("i8")
         unique, inverse = np.unique(spans, return_inverse=True)
-        days = np.array([self._find_day(int(span)) for span in unique], "i8")
-        return np.where(is_known, days[inverse] if len(days) else -1, -1)
+        hours = np.array([self._find_hour(int(span)) for span in unique], "i8")
+        return np.where(is_known, hours[inverse] if len(hours) else NOT_KNOWN, NOT_KNOWN)
 
-    def _find_day(self, span: int) -> int:
-        day = self._days.get(span)
-        if day is None:
+    def _find_hour(self, span: int) -> int:
+        hour = self._hours.get(span)
+        if hour is None:
             try:
                 moment = datetime.fromtimestamp(span * _SPAN_SECONDS, self._zone)
-                day = moment.date().toordinal()
+                hour = moment.date().toordinal() * HOURS + moment.hour
             except (OverflowError, OSError, ValueError):
-                day = NOT_KNOWN
-            self._days[span] = day
-        return day
+                hour = NOT_KNOWN
+            self._hours[span] = hour
+        return hour
 
 
-def _week_of(days: Column) -> Column:
+def _day_of(hours: Column) -> Column:
+    return np.where(hours < 0, hours, hours // HOURS)
+
+
+def _week_of(hours: Column) -> Column:
+    days = _day_of(hours)
     # Ordinal 1 is a Monday.
     return np.where(days < 0, days, days - (days - 1) % 7)
 
 
-def _month_of(days: Column) -> Column:
+def _month_of(hours: Column) -> Column:
+    days = _day_of(hours)
     unique, inverse = np.unique(days, return_inverse=True)
     firsts = [
         day if day < 1 else date.fromordinal(day).replace(day=1).toordinal()
         for day in unique.tolist()
     ]
     return np.array(firsts, "i8")[inverse] if len(firsts) else days
+
+
+def _label_hour(number: int, names: BatchNames) -> str:
+    return f"{date.fromordinal(number // HOURS).isoformat()} {number % HOURS:02}:00"
 
 
 def _label_day(number: int, names: BatchNames) -> str:
@@ -126,7 +137,7 @@ class Dimension:
     """Something that calls are grouped by.
 
     Attributes:
-        numbers: A batch and the local days of its rows -> the group of each row, a number.
+        numbers: A batch and the local hours of its rows -> the group of each row, a number.
         label: The name of a group.
         missing: Its name where a call does not say.
         is_time: Whether groups follow each other in time.
@@ -140,17 +151,24 @@ class Dimension:
 
 def _named(name: str, missing: str) -> Dimension:
     return Dimension(
-        lambda batch, days: getattr(batch, name),
+        lambda batch, hours: getattr(batch, name),
         lambda number, names: getattr(names, name).texts[number],
         missing,
     )
 
 
+def _timed(
+    numbers: Callable[[Column], Column], label: Callable[[int, BatchNames], str]
+) -> Dimension:
+    return Dimension(lambda batch, hours: numbers(hours), label, "no time", is_time=True)
+
+
 DIMENSIONS: Mapping[str, Dimension] = {
     "model": _named("model", "model not named"),
-    "day": Dimension(lambda batch, days: days, _label_day, "no time", is_time=True),
-    "week": Dimension(lambda batch, days: _week_of(days), _label_week, "no time", is_time=True),
-    "month": Dimension(lambda batch, days: _month_of(days), _label_month, "no time", is_time=True),
+    "hour": _timed(lambda hours: hours, _label_hour),
+    "day": _timed(_day_of, _label_day),
+    "week": _timed(_week_of, _label_week),
+    "month": _timed(_month_of, _label_month),
     "provider": _named("provider", "provider not named"),
     "tag": _named("tag", "no tag"),
     "file": _named("file", "no file"),
@@ -222,17 +240,17 @@ class Grouping:
         self.by = tuple(by)
         self.groups: dict[tuple[int, ...], GroupSums] = {}
 
-    def add(self, batch: CallBatch, days: Column, sums: Column) -> None:
+    def add(self, batch: CallBatch, hours: Column, sums: Column) -> None:
         """Add a batch.
 
         Args:
             batch: The calls.
-            days: Their local days, shape (rows,).
+            hours: Their local hours, shape (rows,).
             sums: What ``build_sums`` makes of them, shape (rows, sums).
         """
         if not len(batch):
             return
-        columns = [DIMENSIONS[name].numbers(batch, days).astype("i8") for name in self.by]
+        columns = [DIMENSIONS[name].numbers(batch, hours).astype("i8") for name in self.by]
         columns.append(
             np.where(
                 sums[:, _PLACES["unknown_aggregates"]] > 0,

@@ -1,6 +1,6 @@
 """Energy over time by model, as bars of SVG drawn here: no script, no font, no picture.
 
-A report over few days has a bar per day, one over months a bar per week or month. The dearest
+A report over two days has a bar per hour, one over months a bar per day, week or month. The dearest
 models have a colour each, and the rest are "other models".
 """
 
@@ -13,15 +13,15 @@ from html import escape
 
 from energy_tracking.calls.report import energy_text
 from energy_tracking.cli.reports.collect import Report
-from energy_tracking.logs.grouping import NOT_KNOWN, OTHER
+from energy_tracking.logs.grouping import HOURS, NOT_KNOWN, OTHER
 from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 
 COLOURS = ("#2f6f9f", "#d98c2b", "#4f9d69", "#a8518a", "#7f7a72", "#b5483a", "#58a4b0")
 """Of the models, the dearest first; told apart in grey and by the colour-blind too."""
 REST_COLOUR = "#c9c5bd"
-MOST_DAYS, MOST_WEEKS = 62, 420
-"""Days up to which a bar is a day, and up to which it is a week [1]."""
+MOST_HOURS, MOST_DAYS, MOST_WEEKS = 48, 62, 420
+"""Hours up to which a bar is an hour; days up to which it is a day, and up to which a week [1]."""
 
 _WIDTH, _HEIGHT = 900, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 12, 34
@@ -32,7 +32,7 @@ class Series:
     """Energy over time.
 
     Attributes:
-        period: ``day``, ``week`` or ``month``.
+        period: ``hour``, ``day``, ``week`` or ``month``.
         labels: The periods, in order, none left out in between.
         models: The models shown, the dearest first.
         energies: Energy of each model in each period [Wh].
@@ -52,16 +52,18 @@ class Series:
 def build_series(report: Report) -> Series | None:
     """Energy by period and model; None where no call with an energy has a time."""
     cells: dict[tuple[int, int], float] = {}
-    for (day, model, _), sums in report.days.groups.items():
-        if day not in (NOT_KNOWN, OTHER) and sums.has_energy:
-            cells[day, model] = cells.get((day, model), 0.0) + sums.total_energy_joules
+    for (hour, model, _), sums in report.hours.groups.items():
+        if hour not in (NOT_KNOWN, OTHER) and sums.has_energy:
+            cells[hour, model] = cells.get((hour, model), 0.0) + sums.total_energy_joules
     if not cells:
         return None
-    days = [day for day, _ in cells]
-    first, last = min(days), max(days)
-    length = last - first + 1
-    period = "day" if length <= MOST_DAYS else "week" if length <= MOST_WEEKS else "month"
-    labels = list(dict.fromkeys(_label(day, period) for day in range(first, last + 1)))
+    first, last = min(hour for hour, _ in cells), max(hour for hour, _ in cells)
+    days = last // HOURS - first // HOURS + 1
+    period = "day" if days <= MOST_DAYS else "week" if days <= MOST_WEEKS else "month"
+    period = "hour" if last - first < MOST_HOURS else period
+    step = 1 if period == "hour" else HOURS
+    every = range(first // step, last // step + 1)
+    labels = list(dict.fromkeys(_label(number * step, period) for number in every))
     places = {label: place for place, label in enumerate(labels)}
     by_model: dict[int, float] = {}
     for (_, model), joules in cells.items():
@@ -71,9 +73,9 @@ def build_series(report: Report) -> Series | None:
     energies = {name: [0.0] * len(labels) for name in names.values()}
     if len(by_model) > len(dearest):
         energies["other models"] = [0.0] * len(labels)
-    for (day, model), joules in cells.items():
+    for (hour, model), joules in cells.items():
         row = energies[names.get(model, "other models")]
-        row[places[_label(day, period)]] += wh_from_joules(joules)
+        row[places[_label(hour, period)]] += wh_from_joules(joules)
     return Series(period, labels, list(energies), energies)
 
 
@@ -143,12 +145,14 @@ def _draw_bar(series: Series, place: int, step: float, top: float) -> str:
     return "".join(drawn)
 
 
-def _label(day: int, period: str) -> str:
-    moment = date.fromordinal(day)
+def _label(hour: int, period: str) -> str:
+    day = date.fromordinal(hour // HOURS)
+    if period == "hour":
+        return f"{day.day:02} {hour % HOURS:02}:00"
     if period == "week":
-        year, week, _ = moment.isocalendar()
+        year, week, _ = day.isocalendar()
         return f"{year}-W{week:02}"
-    return moment.isoformat() if period == "day" else moment.isoformat()[:7]
+    return day.isoformat() if period == "day" else day.isoformat()[:7]
 
 
 def _name(report: Report, model: int) -> str:

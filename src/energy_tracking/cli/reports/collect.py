@@ -26,7 +26,7 @@ from energy_tracking.logs.grouping import (
     DIMENSIONS,
     Grouping,
     GroupSums,
-    LocalDays,
+    LocalHours,
     Of,
     build_sums,
 )
@@ -76,7 +76,7 @@ class Report:
         names: The names in the groups.
         table: Sums by what was asked for.
         models: Sums by model.
-        days: Sums by day and model.
+        hours: Sums by hour and model.
         sessions: Sums by session and model.
         reasons: Calls without energy by (model, reason).
         without_time: Calls left out of a time that was asked for, as they state none.
@@ -93,7 +93,7 @@ class Report:
     names: BatchNames = field(default_factory=BatchNames)
     table: Grouping
     models: Grouping = field(default_factory=lambda: Grouping(("model",)))
-    days: Grouping = field(default_factory=lambda: Grouping(("day", "model")))
+    hours: Grouping = field(default_factory=lambda: Grouping(("hour", "model")))
     sessions: Grouping = field(default_factory=lambda: Grouping(("session", "model")))
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     without_time: int = 0
@@ -161,15 +161,15 @@ class Collector:
         Args:
             report: Gets the sums.
             estimation: How calls are estimated.
-            is_full: Add up days and sessions too, for a page.
+            is_full: Add up hours and sessions too, for a page.
             rows: Takes every call.
         """
         self.report = report
         self._estimator = BatchEstimator(estimation)
-        self._days = LocalDays(report.selection.zone)
+        self._hours = LocalHours(report.selection.zone)
         self._groupings = {id(one): one for one in (report.table, report.models)}
         if is_full:
-            self._groupings |= {id(one): one for one in (report.days, report.sessions)}
+            self._groupings |= {id(one): one for one in (report.hours, report.sessions)}
         self._rows = rows
 
     @property
@@ -184,9 +184,9 @@ class Collector:
             return
         report = self.report
         energy = self._estimator.estimate(chosen)
-        days, sums = self._days.of(chosen.time), build_sums(chosen, energy)
+        hours, sums = self._hours.of(chosen.time), build_sums(chosen, energy)
         for grouping in self._groupings.values():
-            grouping.add(chosen, days, sums)
+            grouping.add(chosen, hours, sums)
         self._count_reasons(chosen, energy)
         known = chosen.time[np.isfinite(chosen.time)]
         if len(known):

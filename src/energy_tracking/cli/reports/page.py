@@ -16,7 +16,7 @@ from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.reports.chart import build_series, colour_of, draw_svg
 from energy_tracking.cli.reports.collect import Report, Row, rows_of
 from energy_tracking.cli.reports.words import sentences_of, span_text
-from energy_tracking.logs.grouping import GroupSums, Of
+from energy_tracking.logs.grouping import NOT_KNOWN, GroupSums, Of
 from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 from energy_tracking.version import VERSION
@@ -77,7 +77,7 @@ def report_html(report: Report, top: int | None) -> str:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'\">",
         f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body><main>",
-        f"<h1>{_text(title)}</h1>",
+        "<h1>Energy of language model calls</h1>",
         _describe(report),
         _draw_cards(report),
         _draw_chart(report),
@@ -102,10 +102,11 @@ def _describe(report: Report) -> str:
     tokens = f"{int(total.input_tokens):,} input and {int(total.output_tokens):,} output tokens"
     said = f"{total.requests:,} calls to language models, {tokens}"
     when = f", {span} ({report.selection.zone})" if span else ""
+    where = f'<p class="soft">From {_text(report.title)}</p>'
     end = "" if report.is_whole else " Reading was interrupted: this is the part until then."
     made = datetime.now(report.selection.zone).date().isoformat()
     return (
-        f'<p>{_text(said + when)}.{end}</p><p class="soft">Made {made} with energy-tracking '
+        f'{where}<p>{_text(said + when)}.{end}</p><p class="soft">Made {made} with energy-tracking '
         f"{VERSION}. Every energy is an estimate from token counts, with its 90 % range.</p>"
     )
 
@@ -199,8 +200,20 @@ def _draw_chart(report: Report) -> str:
     )
     return (
         f"<h2>Energy per {series.period}, {kind_label(report.kind)}</h2>{draw_svg(series)}"
-        f'<ul class="legend">{legend}</ul>'
+        f'<ul class="legend">{legend}</ul>{_count_without_time(report)}'
     )
+
+
+def _count_without_time(report: Report) -> str:
+    without = sum(
+        sums.requests
+        for (hour, _, _), sums in report.hours.groups.items()
+        if hour == NOT_KNOWN and sums.has_energy
+    )
+    if not without:
+        return ""
+    said = "1 call that states" if without == 1 else f"{without:,} calls that state"
+    return f'<p class="soft">Not in the chart: {said} no time.</p>'
 
 
 def _draw_groups(report: Report, top: int | None) -> str:

@@ -13,6 +13,7 @@ from energy_tracking.calls.report import (
     kind_label,
     kind_sentences,
 )
+from energy_tracking.cli.options import find_remedy
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.logs.grouping import GroupSums, Of
 from energy_tracking.logs.sum_energy import SPREAD
@@ -127,6 +128,9 @@ def _sentences_on_calls(report: Report) -> Iterator[str]:
     for (model, reason), calls in ranked[:MOST_REASONS]:
         if "unknown number of requests" not in reason:
             yield f"{format_count(calls, 'call')} to {model}: {reason}"
+    remedy = find_remedy(reason for _, reason in report.reasons)
+    if remedy is not None:
+        yield remedy
     if len(ranked) > MOST_REASONS:
         yield f"and {len(ranked) - MOST_REASONS:,} more models without energy"
 
