@@ -206,7 +206,7 @@ class _Run:
             return
         message = (
             f"{self._name} returned a {type(result).__name__}: its span did not wait for it, and "
-            "LLM calls that are made while it is read, awaited or runs are not part of "
+            "LLM calls that are made while it is entered, read, awaited or runs are not part of "
             f"{self._name} in traces and sums. Return a generator, coroutine or future instead, or "
             "finish it inside of the function."
         )

@@ -17,8 +17,11 @@ What a function returns may call later. Then the run lasts on, in this order of 
    generator inside is followed as in 1;
 3. a task or future ends the run when it is done;
 4. of a tuple or list, each item is followed as in 1 to 3, and the run ends with the last;
-5. any other iterator, iterable that is no container, awaitable or running thread is returned as it
-   is, and a log line says that its calls are not added up.
+5. any other iterator, iterable that is no container, awaitable, running thread or context manager
+   of the program's own is returned as it is, and a log line says that its calls are not added up.
+
+The background tasks that a function adds to a response run inside the run, too, which ends with
+the last of them.
 
 A further kind of function is a row in ``KINDS``; a further holder is a row in ``HOLDERS``.
 """
@@ -29,7 +32,6 @@ import copy
 import functools
 import inspect
 import sys
-import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
@@ -39,6 +41,7 @@ from typing import Any, NamedTuple, Protocol
 import wrapt
 
 from energy_tracking.evaluated_signatures import set_evaluated_signature
+from energy_tracking.later_calls import find_tasks, may_call_later, packages_of
 from energy_tracking.mocks import is_mock, note_passed_through
 
 
@@ -93,13 +96,14 @@ def _call_plain(
     function: Callable[..., Any], start: Start, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     run = start()
+    tasks = find_tasks(args, kwargs)
     try:
         with run.current():
             result = function(*args, **kwargs)
     except BaseException as error:
         run.end(error)
         raise
-    return _end_with(result, run)
+    return _end_with(result, _follow_tasks(find_tasks(args, kwargs, result), tasks, run))
 
 
 async def _call_coroutine(
@@ -109,6 +113,7 @@ async def _call_coroutine(
     kwargs: dict[str, Any],
 ) -> Any:
     run = start()
+    tasks = find_tasks(args, kwargs)
     try:
         with run.current():
             result = await function(*args, **kwargs)
@@ -118,7 +123,7 @@ async def _call_coroutine(
     except BaseException as error:
         run.end(error)
         raise
-    return _end_with(result, run)
+    return _end_with(result, _follow_tasks(find_tasks(args, kwargs, result), tasks, run))
 
 
 def _call_generator(
@@ -307,11 +312,6 @@ HOLDERS = (
 )
 """Package of a class, and the attribute in which its objects hold a generator that runs later."""
 
-_LAZY_BUILTINS = ("map", "filter", "zip", "enumerate")
-
-_QUIET_PACKAGES = {"pydantic", "openai"}
-"""Whose objects are read without LLM calls: fields of models, pages of lists."""
-
 _PLAIN = {str, bytes, int, float, bool, type(None), dict}
 """Types of items that call nothing, of which long lists consist."""
 
@@ -332,7 +332,7 @@ def _end_with(result: Any, run: Run) -> Any:
             returned, is_done = followed, False
         else:
             run.count_response(result)
-            if _may_call_later(result):
+            if may_call_later(result):
                 run.warn_of_later_calls(result)
     if is_done:
         run.end()
@@ -370,7 +370,7 @@ def _follow_each(result: Any, run: Run) -> Any:
             items[place] = followed
             continue
         pending.discard(part)
-        if _may_call_later(item):
+        if may_call_later(item):
             run.warn_of_later_calls(item)
     function.end()
     if all(ours is theirs for ours, theirs in zip(items, result, strict=True)):
@@ -395,6 +395,9 @@ class _Part:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._run, name)
 
+    def itself(self) -> _Part:
+        return self
+
     def end(self, error: BaseException | None = None) -> None:
         self._pending.discard(self)
         if not self._pending:
@@ -415,9 +418,34 @@ def _follow(result: Any, kind: _Kind, run: Run) -> Any:
     return followed
 
 
+def _follow_tasks(tasks: list[Any], before: list[Any], run: Run) -> Run:
+    """Have the background tasks that a function has added run inside its run.
+
+    Args:
+        tasks: Those that are there now.
+        before: Those that were there before it was called.
+        run: The run.
+
+    Returns:
+        The run as the function itself sees it: it ends with the last of the tasks.
+    """
+    added = list({id(task): task for task in tasks if task not in before}.values())
+    if not added:
+        return run
+    pending: set[_Part] = set()
+    function = _Part(run, pending)
+    with run.boundary("decorator.returned"):
+        for task in added:
+            part = _Part(run, pending)
+            task.func = _wrap_by_kind(task.func, part.itself)
+            # One that is never run never gets to its end.
+            weakref.finalize(task, part.end_later).atexit = False
+    return function
+
+
 def _follow_inside(result: Any, run: Run) -> bool:
     """Follow the generator that a streaming response or a context manager holds, if it does."""
-    packages = _packages_of(type(result))
+    packages = packages_of(type(result))
     for package, attribute in HOLDERS:
         if package in packages:
             held = getattr(result, attribute, None)
@@ -452,26 +480,3 @@ def _follow_future(result: Any, run: Run) -> bool:
     # One whose event loop is closed is never done.
     weakref.finalize(result, run.end_later).atexit = False
     return True
-
-
-def _may_call_later(result: Any) -> bool:
-    """Whether something that cannot be followed may call when it is read, awaited or runs.
-
-    Containers call nothing. What can be closed is a file, a cursor or the stream of one response.
-    """
-    kind = type(result)
-    if isinstance(result, threading.Thread):
-        return result.is_alive()
-    if kind.__module__ == "builtins":
-        return kind.__name__ in _LAZY_BUILTINS
-    if not _packages_of(kind).isdisjoint(_QUIET_PACKAGES):
-        return False
-    if hasattr(kind, "close") or hasattr(kind, "aclose"):
-        return False
-    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__", "__aiter__")):
-        return True
-    return hasattr(kind, "__iter__") and not hasattr(kind, "__len__")
-
-
-def _packages_of(kind: type) -> set[str]:
-    return {each.__module__.partition(".")[0] for each in kind.__mro__}

@@ -44,7 +44,7 @@ def is_fake_client(given: object) -> bool:
     methods = list(client_methods_of(given))
     return (
         bool(methods)
-        and not any(map(_is_installed, [type(given), *methods]))
+        and not any(map(is_installed, [type(given), *methods]))
         and not any(map(_sends_requests, [given, *attributes_of(given).values()]))
     )
 
@@ -79,13 +79,13 @@ def _get(given: object, name: str) -> Any:
         return None
 
 
-def _is_installed(defined: object) -> bool:
-    """Whether a class or a function is of an installed package, and not the program's own."""
+def is_installed(defined: object) -> bool:
+    """Whether a class or a function is of Python or an installed package, and not the program's."""
     if is_mock(defined):
         return False
-    module = str(_get(_get(defined, "__func__") or defined, "__module__"))
-    file = str(_get(sys.modules.get(module.partition(".")[0]), "__file__"))
-    return any(folder in file for folder in _INSTALLED)
+    module = str(_get(_get(defined, "__func__") or defined, "__module__")).partition(".")[0]
+    file = str(_get(sys.modules.get(module), "__file__"))
+    return module in sys.stdlib_module_names or any(folder in file for folder in _INSTALLED)
 
 
 def _sends_requests(held: object) -> bool:

@@ -98,6 +98,58 @@ def test_a_streaming_response_is_inside_of_the_span(
     assert_rolled_up(traced, 2)
 
 
+@pytest.mark.parametrize("task", ["plain", "coroutine"])
+@pytest.mark.parametrize("handler", ["plain", "coroutine"])
+@pytest.mark.parametrize("place", ["argument", "response", "streaming response"])
+def test_background_tasks_are_inside_of_the_span(
+    traced: Traced, place: str, handler: str, task: str
+) -> None:
+    """They run when the response has been sent."""
+    fastapi = pytest.importorskip("fastapi")
+    from fastapi.responses import JSONResponse, StreamingResponse
+    from fastapi.testclient import TestClient
+
+    def ask(times: int) -> None:
+        for _ in range(times):
+            traced.count_one()
+
+    async def ask_later(times: int) -> None:
+        ask(times)
+
+    def stream() -> Iterator[bytes]:
+        ask(1)
+        yield b"1"
+
+    def add(tasks: Any) -> Any:
+        for times in (1, 2):
+            tasks.add_task(ask if task == "plain" else ask_later, times)
+        return tasks
+
+    def respond(tasks: Any) -> Any:
+        ask(1)
+        if place == "argument":
+            add(tasks)
+            return {}
+        if place == "response":
+            return JSONResponse({}, background=add(fastapi.BackgroundTasks()))
+        return StreamingResponse(stream(), background=add(fastapi.BackgroundTasks()))
+
+    async def respond_later(tasks: Any) -> Any:
+        return respond(tasks)
+
+    def others(tasks: Any) -> None:
+        """Of a dependency, which is not decorated."""
+        tasks.add_task(lambda: None)
+
+    for function in (respond, respond_later, others):
+        function.__annotations__["tasks"] = fastapi.BackgroundTasks
+    app = fastapi.FastAPI()
+    decorated = traced.decorate(respond if handler == "plain" else respond_later)
+    app.get("/", response_model=None, dependencies=[fastapi.Depends(others)])(decorated)
+    assert TestClient(app).get("/").status_code == 200
+    assert_rolled_up(traced, 5 if place == "streaming response" else 4)
+
+
 def assert_rolled_up(traced: Traced, calls: int) -> None:
     (span,) = traced.functions
     assert traced.rollup["calls"] == len(traced.leaves) == calls

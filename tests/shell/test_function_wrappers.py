@@ -444,7 +444,33 @@ class AsyncIterable:
         yield self.ask()
 
 
-WITHOUT_WAITING = (Awaitable, Iterable, AsyncIterable)
+class Manager:
+    """A context manager of a class of its own."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self.ask = ask
+
+    def __enter__(self) -> None:
+        self.ask()
+
+    def __exit__(self, *error: object) -> None:
+        self.ask()
+
+
+class AsyncManager:
+    """The same, entered in a coroutine."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self.ask = ask
+
+    async def __aenter__(self) -> None:
+        self.ask()
+
+    async def __aexit__(self, *error: object) -> None:
+        self.ask()
+
+
+WITHOUT_WAITING = (Awaitable, Iterable, AsyncIterable, Manager, AsyncManager)
 
 
 @pytest.mark.parametrize("inside", [None, tuple, list])
@@ -568,7 +594,10 @@ def test_an_iterator_is_left_alone_and_that_its_calls_are_missing_is_said_once(
 
 @pytest.mark.parametrize(
     "result",
-    [iter([1]), iter({}), {}.items(), [1], range(3), "text", SimpleNamespace()],
+    [
+        *(iter([1]), iter({}), {}.items(), [1], range(3), "text", SimpleNamespace()),
+        *(threading.Lock(), contextlib.nullcontext(), contextlib.ExitStack()),
+    ],
     ids=lambda result: type(result).__name__,
 )
 def test_what_calls_nothing_later_is_returned_without_a_word(
@@ -579,6 +608,30 @@ def test_what_calls_nothing_later_is_returned_without_a_word(
     with open(__file__) as file:
         assert traced.decorate(lambda: file)() is file
     assert caplog.records == []
+
+
+def test_a_decorated_method_of_a_context_manager_says_what_is_not_in_its_sum(
+    traced: Traced, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Task:
+        @traced.decorate
+        def __enter__(self) -> Task:
+            traced.count_one()
+            return self
+
+        @traced.decorate
+        def __exit__(self, *error: object) -> None:
+            traced.count_one()
+
+    with Task():
+        traced.count_one()
+    rolled_up = [
+        (span.attributes or {})["energy_tracking.rollup.calls"] for span in traced.functions
+    ]
+    assert rolled_up == [1, 1]
+    message = the_only(caplog.records).getMessage()
+    assert "Task.__enter__ returned a Task" in message
+    assert "LLM calls that are made while it is entered" in message
 
 
 # Pickled by the arguments.
