@@ -5,9 +5,10 @@ the process that the user started, alone, reports.
 
 Order of events:
 
-1. ``pytest_configure`` tracks every client and reads the process totals. A test that calls
-   ``uninstrument_openai`` ends that: each test begins by tracking them again, and the report
-   names the first one that ended it. Settings that the program has tracked them with stay.
+1. ``pytest_configure`` tracks every client, unless the program does, and reads the process
+   totals. A test that calls ``uninstrument_openai`` ends that: the next test begins by tracking
+   them again with the settings from before (``_TrackingOfTests``), and the report names the first
+   one that ended it. ``pytest_unconfigure`` leaves the clients as the plugin has found them.
 2. A test's energy is what the process totals grow by from the start of its protocol to the end
    of its teardown, in whatever thread or event loop its calls are made. Fixtures count with
    it; one that several tests share counts with the test that sets it up and with the one that
@@ -29,6 +30,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import astuple, dataclass
@@ -41,10 +43,11 @@ import pytest
 from energy_tracking.calls.report import energy_text, table
 from energy_tracking.calls.session import Session, process_session
 from energy_tracking.errors import ConfigurationError
-from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
-from energy_tracking.openai_client.tracked import is_everybody_tracked
+from energy_tracking.openai_client.client import track_all, uninstrument_openai
+from energy_tracking.openai_client.tracked import tracker_of_all
 from energy_tracking.settings import Settings, variable
 from energy_tracking.terminal import with_known_signs
+from energy_tracking.tracker import Tracker
 from energy_tracking.units import joules_from_nanojoules, wh_from_joules
 
 NAME = "energy_tracking_of_tests"
@@ -103,6 +106,63 @@ class _Meter:
     def subtract(self, spent: _Spending) -> None:
         """Count this no longer."""
         self._start += spent
+
+
+class _TrackingOfTests:
+    """Sees to it that every test begins with clients that are tracked, by the right settings.
+
+    A test may end tracking, and what then holds again depends on what it has ended:
+
+    ==================================  ====================================================
+    tracking ends                       the next test begins with
+    ==================================  ====================================================
+    in a test's body, or while its      the settings that the test began with
+    fixtures start
+    in its teardown, where the test     those, too
+    had set others before
+    in its teardown, else               those that hold outside of tests: a fixture of
+                                        several tests has ended its own
+    ==================================  ====================================================
+    """
+
+    def __init__(self) -> None:
+        """Track every client, unless the program does, with settings of its own.
+
+        Raises:
+            ConfigurationError: A setting in the environment is wrong.
+        """
+        self._found = tracker_of_all()
+        self._outside = self._found or Tracker()
+        self._at_start = self._after_call = self._at_end = self._found
+        self.begin_test()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether every client is tracked."""
+        return tracker_of_all() is not None
+
+    def begin_test(self) -> None:
+        """Track all clients again if they are not."""
+        now = tracker_of_all()
+        if now is None:
+            has_ended_another = self._after_call is not self._at_start
+            track_all((self._at_start if has_ended_another else None) or self._outside)
+        elif now is not self._at_end:
+            self._outside = now  # set between tests
+        self._at_start = self._after_call = self._at_end = tracker_of_all()
+
+    def note_phase(self, phase: str) -> None:
+        """Note who tracks after a phase of a test: its setup, its call or its teardown."""
+        self._at_end = tracker_of_all()
+        if phase != "teardown":
+            self._after_call = self._at_end
+
+    def end(self) -> None:
+        """Leave the clients as they were found."""
+        if self._found is None:
+            uninstrument_openai()
+        else:
+            track_all(self._found)
 
 
 def energy_wh(text: str) -> float:
@@ -173,30 +233,48 @@ class EnergyOfTests:
         self._has_openai = find_spec("openai") is not None
         try:
             self._is_disabled = Settings.load({}).disabled
-            self._track_clients()
+            # None: there is nothing to track, or nothing is to be.
+            can_track = self._has_openai and not self._is_disabled
+            self._tracking = _TrackingOfTests() if can_track else None
         except ConfigurationError as error:
             raise pytest.UsageError(str(error)) from None
 
     @property
     def _is_tracking(self) -> bool:
         """Whether all is as it should be; where nothing can be tracked, it is."""
-        return not self._has_openai or self._is_disabled or is_everybody_tracked()
-
-    def _track_clients(self) -> None:
-        """Track every client, unless the program does, with settings of its own."""
-        if not self._is_tracking:
-            instrument_openai()
+        return self._tracking is None or self._tracking.is_on
 
     def pytest_unconfigure(self) -> None:
         """Leave the clients as they were."""
-        if self._has_openai:
-            uninstrument_openai()
+        if self._tracking is not None:
+            self._tracking.end()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        """Say at once what would be found out only at the end: a file that cannot be written."""
+        if self._markdown is None or self._is_worker:
+            return
+        try:
+            is_new = not self._markdown.exists()
+            self._markdown.open("a", encoding="utf-8").close()
+            if is_new:
+                self._markdown.unlink()
+        except OSError as error:
+            path = self._config.option.energy_markdown
+            message = f"--energy-markdown: {path} cannot be written: {error.strerror}"
+            terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+            if terminal is None:
+                sys.stderr.write(f"{message}\n")
+            else:
+                terminal.ensure_newline()
+                terminal.write_line(message, red=True)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Measure each test from here; its session names it on the spans of its calls."""
         self._test = _Meter()
-        self._track_clients()
+        if self._tracking is not None:
+            self._tracking.begin_test()
         with Session(item.nodeid):
             return (yield)
 
@@ -206,6 +284,8 @@ class EnergyOfTests:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Put an attempt's energy where the controller, JUnit files and others read it."""
         report = yield
+        if self._tracking is not None:
+            self._tracking.note_phase(call.when)
         if call.when == "teardown":
             spent = self._test.read()
             report.energy_tracking = {  # type: ignore[attr-defined]

@@ -334,6 +334,99 @@ def test_calls_after_a_test_that_ends_tracking_count_and_the_report_names_it(
     result.stdout.fnmatch_lines(["*uninstrument_openai() was called in test_it.py::test_its_own:*"])
 
 
+ENDED = """
+import pytest
+from conftest import gpus
+from energy_tracking import instrument_openai, uninstrument_openai
+
+def track(gpu):
+    instrument_openai(gpu=gpu, on_record=lambda record: gpus.append(record.estimate.gpu))
+
+def gpu_of_a_call():
+    ask()
+    return gpus[-1]
+
+@pytest.fixture(scope="module")
+def for_several_tests():
+    track("H200")
+    yield
+    uninstrument_openai()
+
+@pytest.fixture
+def for_one_test():
+    track("B200")
+    yield
+    uninstrument_openai()
+
+def test_ends_it():
+    uninstrument_openai()
+    ask()
+    assert gpus == []
+
+def test_has_the_programs_settings_again():
+    assert "A100" in gpu_of_a_call()
+
+def test_sets_its_own(for_one_test):
+    assert "B200" in gpu_of_a_call()
+
+def test_has_the_programs_settings_after_those_of_a_test():
+    assert "A100" in gpu_of_a_call()
+
+def test_first_of_several(for_several_tests):
+    assert "H200" in gpu_of_a_call()
+
+def test_ends_it_among_several(for_several_tests):
+    uninstrument_openai()
+
+def test_has_the_settings_of_several_again(for_several_tests):
+    assert "H200" in gpu_of_a_call()
+
+def test_sets_its_own_among_several(for_several_tests, for_one_test):
+    assert "B200" in gpu_of_a_call()
+
+def test_last_of_several(for_several_tests):
+    assert "H200" in gpu_of_a_call()
+"""
+ENDED_LATER = """
+def test_in_another_module():
+    assert "A100" in gpu_of_a_call()
+"""
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [[], pytest.param(["-p", "xdist", "-n", "1"], marks=needs_xdist)],
+    ids=["one process", "a worker"],
+)
+def test_what_a_test_ends_holds_again_with_the_settings_of_before(
+    run: pytest.Pytester, workers: list[str]
+) -> None:
+    run.makeconftest(OWN_SETTINGS)
+    asks = TESTS.partition("@pytest.fixture")[0]
+    imports = ENDED.partition("@pytest.fixture")[0]
+    run.makepyfile(test_it=asks + ENDED, test_later=asks + imports + ENDED_LATER)
+    result = ran(run, "--energy-report", *workers)
+    result.assert_outcomes(passed=10)
+    result.stdout.fnmatch_lines(["*uninstrument_openai() was called in test_it.py::test_ends_it *"])
+
+
+IN_PROCESS = """
+import pytest
+from energy_tracking import instrument_openai
+from energy_tracking.openai_client.tracked import tracker_of_all
+
+instrument_openai(gpu="A100")
+before = tracker_of_all()
+assert pytest.main(["-p", "energy_tracking.pytest_plugin", "--energy-report", "-q"]) == 0
+assert tracker_of_all() is before
+"""
+
+
+def test_a_program_that_runs_tests_is_tracked_afterwards_as_before(run: pytest.Pytester) -> None:
+    program = run.makepyfile(program=IN_PROCESS)
+    assert run.runpython(program).ret == 0
+
+
 OWN_SETTINGS = """
 from energy_tracking import instrument_openai
 
@@ -359,9 +452,28 @@ def test_markdown_is_appended_and_a_failing_file_fails_no_run(run: pytest.Pytest
     Path("summary.md").write_text("# CI\n\n")
     assert ran(run, "--energy-markdown=summary.md").ret == 0
     assert Path("summary.md").read_text("utf-8").startswith("# CI\n\n### Energy of the tests\n")
-    result = ran(run, "--energy-markdown=missing/summary.md")
+    assert ran(run, "--energy-markdown=other.md", "-k", "none").ret == 0
+    assert Path("other.md").read_text("utf-8").startswith("### Energy of the tests\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("missing/summary.md", "No such file or directory"), (".", "Is a directory")],
+)
+@pytest.mark.parametrize("arguments", [[], ["-q"], ["-p", "no:terminal"]], ids=" ".join)
+def test_markdown_that_cannot_be_written_is_said_before_the_first_test_and_fails_no_run(
+    run: pytest.Pytester, path: str, reason: str, arguments: list[str]
+) -> None:
+    run.makepyfile(test_it="import os\n\ndef test_one():\n    os.write(1, b'first test\\n')\n")
+    result = ran(run, f"--energy-markdown={path}", "-s", *arguments)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["missing/summary.md: No such file or directory"])
+    said = f"--energy-markdown: {path} cannot be written: {reason}"
+    if "no:terminal" in arguments:
+        assert said in result.stderr.lines
+        return
+    lines = result.stdout.str()
+    assert -1 < lines.find(said) < lines.find("first test")
+    result.stdout.fnmatch_lines([f"{path}: {reason}"])
 
 
 def test_a_run_without_calls_is_within_every_budget(run: pytest.Pytester) -> None:

@@ -89,7 +89,12 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
     tracker = Tracker(**arguments)
     if tracker.settings.disabled:
         uninstrument_openai()
-        return
+    else:
+        track_all(tracker)
+
+
+def track_all(tracker: Tracker) -> None:
+    """Let a tracker receive the calls of every client that has none of its own."""
     classes = sdk.client_classes()
     with hooks.changing:
         set_tracker_of_all(tracker)

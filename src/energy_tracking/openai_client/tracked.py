@@ -82,9 +82,9 @@ def hand_on(client: object, copied: Any) -> None:
         vars(copied).setdefault(MARK_ATTRIBUTE, mark)
 
 
-def is_everybody_tracked() -> bool:
-    """Whether there is a tracker for the clients that have none of their own."""
-    return _tracker_of_all is not None
+def tracker_of_all() -> Tracker | None:
+    """The tracker of the clients that have none of their own; None where there is none."""
+    return _tracker_of_all
 
 
 def is_anybody_tracked() -> bool:
