@@ -1,12 +1,18 @@
-"""What a number may be that enters from outside: a setting, an argument, a profile.
+"""What a value may be that enters from outside: a setting, an argument, a profile.
 
-Bounds are wide: they refuse what no model, machine or year can have, so that no product of
-numbers inside them overflows, and no sum is spoilt. The one comparison refuses NaN, infinity and
-whole numbers of any length too.
+Whatever is given, the answer is a value of a plain type or an error in the one grammar: nothing
+is asked of an object before its type is known.
+
+Bounds of numbers are wide: they refuse what no model, machine or year can have, so that no product
+of numbers inside them overflows, and no sum is spoilt. The one comparison refuses NaN, infinity
+and whole numbers of any length too.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -67,3 +73,34 @@ class Bound:
             raise ConfigurationError(must_be(name, self.text, value))
         number: Any = value
         return int(number) if self.is_whole else float(number)
+
+
+def is_choice(value: object, choices: Container[str]) -> bool:
+    """Whether a value is one of a few words.
+
+    Args:
+        value: The value; of another type it may compare in any way.
+        choices: The words.
+    """
+    return isinstance(value, str) and value in choices
+
+
+def read_path(name: str, value: object) -> str:
+    """A path as a text.
+
+    Args:
+        name: The argument or setting, for messages.
+        value: What was given: a number would be a file that somebody else has open.
+
+    Raises:
+        ConfigurationError: It is no path, or one that no file can have.
+    """
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    if isinstance(path, str) and path and "\0" not in path:
+        path = str.__str__(path)  # of a subclass, which may answer otherwise
+        with suppress(UnicodeEncodeError):  # a lone surrogate, which no file's name can have
+            os.fsencode(path)
+            return path
+    raise ConfigurationError(must_be(name, "a path", value))

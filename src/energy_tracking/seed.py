@@ -5,12 +5,17 @@ Source: seed document of this project, "minions-2025 proxy".
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+from energy_tracking.bounds import Bound
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import reference
+from energy_tracking.estimator.estimate import check_token_count
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.units import wh_from_joules
+
+_WALL_TIME = Bound(sys.float_info.min, sys.float_info.max, "s")
 
 
 def cloud_inference_energy_estimate_w_model_attributes(
@@ -52,6 +57,8 @@ def cloud_inference_energy_estimate_w_model_attributes(
         TokenCountError: A count is negative or not finite.
         ConfigurationError: The attention mode is unknown, or the wall time not positive.
     """
+    for name, count in (("input_tokens", input_tokens), ("output_tokens", output_tokens)):
+        check_token_count(name, count)
     model = get_catalogue().model(model_name)
     gpu = get_catalogue().gpu(gpu_name)
     estimate = reference.estimate_request(
@@ -74,7 +81,7 @@ def cloud_inference_energy_estimate_w_model_attributes(
         "total_flops": estimate.total_flops,
     }
     if inference_wall_time_sec is not None:
-        if not 0 < inference_wall_time_sec < float("inf"):
+        if not _WALL_TIME.holds(inference_wall_time_sec):
             what = "a finite number of seconds above 0"
             raise ConfigurationError(
                 must_be("inference_wall_time_sec", what, inference_wall_time_sec)

@@ -27,6 +27,7 @@ from textwrap import fill
 from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
+from energy_tracking.bounds import is_choice, read_path
 from energy_tracking.calls.session import TAG_NAME
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
@@ -85,12 +86,7 @@ def _read_text(given: object) -> str:
 
 
 def _read_path(given: object) -> str:
-    path = os.fspath(given) if isinstance(given, os.PathLike) else given
-    if isinstance(path, str) and path and "\0" not in path:
-        with suppress(UnicodeEncodeError):  # a lone surrogate, which no file's name can have
-            os.fsencode(path)
-            return os.path.expanduser(path)
-    raise ConfigurationError(must_be("", "a path", given))
+    return os.path.expanduser(read_path("", given))
 
 
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True}
@@ -124,7 +120,10 @@ def _make_number_reader(name: str) -> Callable[[object], float]:
 
 def _read_names(given: object) -> tuple[str, ...]:
     names = given.split(",") if isinstance(given, str) else given
-    listed = tuple(names) if isinstance(names, Iterable) else (None,)
+    listed: tuple[Any, ...] = (None,)
+    if isinstance(names, Iterable):
+        with suppress(Exception):  # what is iterable by its type may not be, as an array of none
+            listed = tuple(names)
     if not all(isinstance(name, str) for name in listed):
         raise ConfigurationError(must_be("", "a list of names", given, "write name,name"))
     return tuple(name.strip() for name in listed if name.strip())
@@ -380,7 +379,7 @@ def _read_setting(name: str, metadata: Mapping[str, Any], given: object) -> Any:
     with naming(name):
         if not metadata["choices"]:
             return metadata["read"](given)
-        if not isinstance(given, str) or given not in metadata["choices"]:
+        if not is_choice(given, metadata["choices"]):
             raise ConfigurationError(not_one_of("", given, metadata["choices"]))
     return given
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
-from energy_tracking.bounds import Bound
+from energy_tracking.bounds import Bound, is_choice
 from energy_tracking.contexts import Activities, Activity
 from energy_tracking.errors import (
     ConfigurationError,
@@ -62,7 +62,7 @@ class Budget:
                 not async.
         """
         budget_wh = BUDGET.check("budget_wh", budget_wh)
-        if not callable(on_exceed) and on_exceed not in ON_EXCEED:
+        if not callable(on_exceed) and not is_choice(on_exceed, ON_EXCEED):
             raise ConfigurationError(
                 with_sentence(
                     not_one_of("on_exceed", on_exceed, ON_EXCEED),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
@@ -163,7 +164,7 @@ class Alternative:
             ("method", self.method, METHODS),
             ("scope", self.scope, SCOPES),
         ):
-            if value is not None and value not in tuple(choices):
+            if value is not None and not is_choice(value, choices):
                 raise ConfigurationError(not_one_of(name, value, choices))
         for name in ("concurrency_per_gpu", "sequences"):
             number = getattr(self, name)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
 from energy_tracking.units import wh_from_joules
 
@@ -133,7 +134,7 @@ def check_attention_mode(attention_mode: str) -> None:
     Raises:
         ConfigurationError: It is neither ``"quadratic"`` nor ``"linear"``.
     """
-    if attention_mode not in ATTENTION_MODES:
+    if not is_choice(attention_mode, ATTENTION_MODES):
         raise ConfigurationError(not_one_of("attention_mode", attention_mode, ATTENTION_MODES))
 
 
@@ -153,7 +154,7 @@ def check_token_count(name: str, value: Any) -> None:
     else:
         try:
             good = bool(((value >= 0) & (value < math.inf)).all())
-        except (TypeError, AttributeError, ValueError):
+        except Exception:  # of somebody else's class
             what = "a number of tokens or an array of them"
             raise TokenCountError(must_be(name, what, value)) from None
     if not good:

@@ -19,6 +19,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from energy_tracking.bounds import read_path
 from energy_tracking.calls.record import CallRecord, is_past, status_of
 from energy_tracking.calls.session import TAG_NAME
 from energy_tracking.errors import shown
@@ -73,7 +74,9 @@ def read_ledger(path: str | os.PathLike[str]) -> Iterator[LedgerEntry]:
 
     Raises:
         OSError: The file cannot be read.
+        ConfigurationError: It is named by something else than a path.
     """
+    path = read_path("path", path)
     return read_lines(path, _read_entry, max_bytes=MAX_LINE_BYTES, start=LINE_START)
 
 

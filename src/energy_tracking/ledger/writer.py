@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from energy_tracking.calls.record import CallRecord
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.ledger.entries import FORMAT, PARTS
 from energy_tracking.lifecycle import call_after_fork, call_at_exit
 
@@ -76,7 +76,7 @@ class Ledger:
             os.close(_open_file(self._path))
         except OSError as error:
             raise ConfigurationError(
-                f"must be a regular file that can be appended to, got {path!r}: {error.strerror}"
+                f"{must_be('', 'a regular file that can be appended to', path)}: {error.strerror}"
             ) from None
 
     def write(self, record: CallRecord) -> None:

@@ -15,7 +15,7 @@ from typing import Unpack
 
 from energy_tracking.calls.record import CallRecord, is_past
 from energy_tracking.calls.totals import Totals
-from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning
+from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be
 from energy_tracking.lifecycle import is_first
 from energy_tracking.logs.decoding import decode
 from energy_tracking.logs.files import find_files
@@ -62,6 +62,8 @@ def record_log(
         ConfigurationError: A setting or column is wrong, or a profile is unknown.
         UnreadableLogError: Reading is strict, and an entry cannot be read.
     """
+    if not isinstance(provider, str | None):
+        raise ConfigurationError(must_be("provider", "a string", provider))
     tracker = Tracker(**arguments | {"spans": "off"})
     totals = Totals()
     if tracker.settings.disabled:

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
+from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, iterate_documents
 
@@ -65,9 +66,10 @@ def find_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
 
     Raises:
         FileNotFoundError: A path leads to none.
+        ConfigurationError: One is no path.
     """
     for given in paths:
-        path = os.fspath(given)
+        path = read_path("path", given)
         if path == STANDARD_INPUT or os.path.isfile(path):
             yield path
         elif os.path.isdir(path):

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Any
 
-from energy_tracking.errors import ConfigurationError, UnreadableLogError, not_one_of
+from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
 from energy_tracking.logs.decoding import NOT_JSON
 from energy_tracking.logs.files import UnreadableFileError, find_files, read_documents
 from energy_tracking.logs.formats import (
@@ -59,9 +59,23 @@ def read_logs(
 
     Raises:
         OSError: A file cannot be read, or a path leads to none.
-        ConfigurationError: A column is named that there is none of.
+        ConfigurationError: A path is none, or a column is named that there is none of.
         UnreadableLogError: Reading is strict, and an entry cannot be read.
     """
+    if isinstance(paths, str | bytes | os.PathLike):
+        paths = (paths,)
+    try:
+        paths = tuple(paths)
+    except Exception:  # it is no list
+        raise ConfigurationError(must_be("paths", "a list of paths", paths)) from None
+    if not isinstance(report, ReadReport | None):
+        raise ConfigurationError(must_be("report", "a ReadReport", report))
+    try:
+        bool(known) and "" in known
+    except Exception:  # it is no container, or not one of texts
+        raise ConfigurationError(must_be("known", "a container of keys", known)) from None
+    if columns is not None and not isinstance(columns, Mapping):
+        raise ConfigurationError(must_be("columns", "a mapping of names to names", columns))
     reading = LogReading(columns or {}, strict, ReadReport() if report is None else report, known)
     yield from reading.calls_of_files(list(find_files(paths)))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TypeVar, Unpack
 
+from energy_tracking.errors import must_be
 from energy_tracking.mocks import is_fake_client, is_mock, note_passed_through
 from energy_tracking.openai_client import hooks, sdk
 from energy_tracking.openai_client.sockets import follow_sockets
@@ -45,10 +46,8 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
         if is_fake_client(client):
             note_passed_through("wrap_openai", client)
             return client
-        raise TypeError(
-            "client must be an OpenAI, AsyncOpenAI, AzureOpenAI or AsyncAzureOpenAI client, "
-            f"got {client!r}"
-        )
+        what = "an OpenAI, AsyncOpenAI, AzureOpenAI or AsyncAzureOpenAI client"
+        raise TypeError(must_be("client", what, client))
     tracker = Tracker(**arguments)
     with hooks.changing:
         set_tracker(found, tracker)

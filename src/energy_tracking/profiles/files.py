@@ -12,7 +12,9 @@ model or GPU is a table in ``data/``; a new field is one of the profile and a ro
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -184,10 +186,14 @@ def _read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     reason: object
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            # A pipe would be waited for, for ever.
+            raise OSError(errno.EINVAL, "it is no regular file")
         with open(path, "rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)
         if len(text) <= MAX_FILE_BYTES:
-            return tomllib.loads(text.decode("utf-8"))
+            # Editors of Windows put a mark before it.
+            return tomllib.loads(text.decode("utf-8-sig"))
         reason = f"it is longer than {MAX_FILE_BYTES:,} bytes"
     except OSError as error:
         reason = error.strerror
@@ -257,11 +263,11 @@ def _build_profiles(
     here = where
     try:
         for name, table in _check_table(document.get("families", {}), what="families").items():
-            here = f"{where}: [families.{name}]"
+            here = _name_table(where, "families", name)
             families[name] = _read_family(table)
         here = where
         for name, table in _check_table(document.get(kind.table, {}), what=kind.table).items():
-            here = f'{where}: [{kind.table}."{name}"]'
+            here = _name_table(where, kind.table, f'"{name}"')
             profile = _build_profile(kind, name, table, families, known)
             _claim_names(profile, claimed)
             known[name.casefold()] = profile
@@ -270,6 +276,22 @@ def _build_profiles(
         joint = " " if str(error).startswith("must ") else ": "
         raise ProfileError(f"{here}{joint}{error}") from None
     return tuple(read)
+
+
+def _name_table(where: str, kind: str, name: str) -> str:
+    """A table of a file, as messages name it.
+
+    Args:
+        where: The file.
+        kind: What it is a table of.
+        name: Its name.
+
+    Raises:
+        ProfileError: The name cannot be shown.
+    """
+    if not name.isprintable():
+        raise ProfileError(must_be(f"[{kind}]: names", "without control characters", name))
+    return f"{where}: [{kind}.{name}]"
 
 
 def _claim_names(profile: Profile, claimed: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
-from energy_tracking.bounds import Bound
+from energy_tracking.bounds import Bound, is_choice
 from energy_tracking.errors import ProfileError, must_be, not_one_of, shown
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
@@ -112,7 +112,7 @@ class Quantity:
             raise ProfileError(f"value must be at least low, {self.low!r}, got {self.value!r}")
         if self.high is not None and not self.value <= self.high:
             raise ProfileError(f"value must be at most high, {self.high!r}, got {self.value!r}")
-        if self.grade not in GRADES:
+        if not is_choice(self.grade, GRADES):
             raise ProfileError(not_one_of("grade", self.grade, GRADES))
 
 
@@ -295,13 +295,14 @@ def _check_profile(
     for name in ("name", "grade", "family", *_TEXT_FIELDS):
         if hasattr(profile, name):
             object.__setattr__(profile, name, _plain_text(getattr(profile, name)))
-    if not isinstance(profile.name, str) or not profile.name.strip():
-        raise ProfileError(must_be(f"{kind} profile: name", "a non-empty string", profile.name))
+    if not _is_name(profile.name):
+        what = "a non-empty string without control characters"
+        raise ProfileError(must_be(f"{kind} profile: name", what, profile.name))
     where = f"{kind} profile {shown(profile.name)}"
     if not isinstance(profile.aliases, tuple | list):
         raise ProfileError(must_be(f"{where}: aliases", "a list of names", profile.aliases))
     aliases = tuple(map(_plain_text, profile.aliases))
-    if not all(isinstance(alias, str) and alias.strip() for alias in aliases):
+    if not all(map(_is_name, aliases)):
         raise ProfileError(must_be(f"{where}: aliases", "a list of names", profile.aliases))
     object.__setattr__(profile, "aliases", aliases)
     for name in _TEXT_FIELDS:
@@ -312,7 +313,7 @@ def _check_profile(
         ("grade", profile.grade, GRADES),
         ("family", profile.family, families),
     ):
-        if value not in choices:
+        if not is_choice(value, choices):
             raise ProfileError(not_one_of(f"{where}: {name}", value, choices))
     for name, bound in bounds.items():
         value = getattr(profile, name)
@@ -324,6 +325,11 @@ def _check_profile(
         kind_of_number = int if bound.is_whole else float
         if type(value) is not kind_of_number:
             object.__setattr__(profile, name, kind_of_number(value))
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value is a name that can be shown."""
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
 def _plain_text(value: object) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,10 @@ from energy_tracking.usage.token_usage import MAX_TOKENS
 Column = Any
 
 
+REQUIRED = ("input_tokens", "output_tokens")
+"""Columns that every table has."""
+
+
 def check_columns(**given: Any) -> dict[str, Any]:
     """The columns of counts as arrays, without those that are not there.
 
@@ -23,9 +27,9 @@ def check_columns(**given: Any) -> dict[str, Any]:
     """
     columns = {}
     for name, values in given.items():
-        if values is None:
+        if values is None and name not in REQUIRED:
             continue
-        column = np.asarray(values)
+        column = _as_array(name, values)
         if column.dtype.kind not in "iuf" or column.ndim > 1:
             what = "a number or a one-dimensional array of integers or floats"
             raise ConfigurationError(must_be(name, what, f"{column.dtype} of {column.shape}"))
@@ -68,17 +72,12 @@ def read_models(
         names = tuple(model.dictionary.to_pylist())
         codes = np.asarray(model.indices.fill_null(-1))
     elif models is not None:
-        names, codes = tuple(models), np.asarray(model)
+        codes, names = _as_array("model", model), _names_in(models)
         if codes.dtype.kind not in "iu":
             what = "an array of integers beside models"
             raise ConfigurationError(must_be("model", what, str(codes.dtype)))
     else:
-        known: dict[str | None, int] = {}
-        listed = model.tolist() if hasattr(model, "tolist") else list(model)
-        codes = np.fromiter(
-            (known.setdefault(name, len(known)) for name in listed), np.intp, len(listed)
-        )
-        names = tuple(name if isinstance(name, str) else None for name in known)
+        codes, names = _number_names(model)
     if len(codes):
         least, most = int(codes.min()), int(codes.max())
         if most >= len(names):
@@ -86,6 +85,52 @@ def read_models(
         if least < 0:
             codes = np.maximum(codes, -1)
     return codes, (*names, None)
+
+
+def _as_array(name: str, values: object) -> Any:
+    """A column as an array.
+
+    Args:
+        name: The column, for messages.
+        values: What was given.
+
+    Raises:
+        ConfigurationError: It cannot be one.
+    """
+    try:
+        return np.asarray(values)
+    except Exception:  # rows of several lengths, or an object's own
+        raise ConfigurationError(must_be(name, "a column of numbers", values)) from None
+
+
+def _names_in(models: Iterable[str | None]) -> tuple[str | None, ...]:
+    """The names that places stand for.
+
+    Raises:
+        ConfigurationError: They are no sequence.
+    """
+    try:
+        return tuple(models)
+    except Exception:  # of somebody else's class
+        raise ConfigurationError(must_be("models", "a sequence of names", models)) from None
+
+
+def _number_names(model: Any) -> tuple[Any, tuple[str | None, ...]]:
+    """The place of each row's name, and the names.
+
+    Raises:
+        ConfigurationError: There is no name for each row.
+    """
+    known: dict[str | None, int] = {}
+    try:
+        listed = model.tolist() if hasattr(model, "tolist") else list(model)
+        places = (known.setdefault(name, len(known)) for name in listed)
+        codes = np.fromiter(places, np.intp, len(listed))
+    except Exception:  # it is no list, or not one of names
+        raise ConfigurationError(
+            must_be("model", "a name, or a name for each row", model)
+        ) from None
+    return codes, tuple(name if isinstance(name, str) else None for name in known)
 
 
 def cut_rows(rows: int, length: int) -> Iterator[slice]:

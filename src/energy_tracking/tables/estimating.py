@@ -71,6 +71,10 @@ def estimate_table(
         ConfigurationError: The columns differ in length, a column is not one of numbers, a
             setting is wrong, or names an unknown profile.
     """
+    if not isinstance(catalogue, Catalogue | None):
+        raise ConfigurationError(must_be("catalogue", "a Catalogue", catalogue))
+    if not isinstance(only_totals, bool | np.bool_):
+        raise ConfigurationError(must_be("only_totals", "True or False", only_totals))
     estimator = TableEstimator(Estimation(Settings.load(settings), catalogue))
     return estimator.estimate(
         input_tokens,
