@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from energy_tracking.calls.report import WIDTH, cut_middle
+from energy_tracking.terminal import one_line
 
 LONGEST_FIRST = 30
 """The first of two names is followed by the second at most so far in [characters]."""
+
+
+def wrap_head(text: str) -> str:
+    """A line in sum, in as many lines as it needs; names are not broken at their hyphens."""
+    lines = textwrap.wrap(one_line(text), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def fit_columns(header: Sequence[str], rows: Sequence[Sequence[str]], count: int) -> str:

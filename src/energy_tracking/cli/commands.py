@@ -58,6 +58,7 @@ COMMANDS = (
     CommandRow("ledger", "sum up a ledger, also by another method or GPU", "sums"),
     CommandRow("models", "list or search the model profiles, with their sources", "listing"),
     CommandRow("gpus", "list or search the GPU profiles, with their sources", "listing"),
+    CommandRow("sources", "list or search where the profiles' numbers are from", "listing"),
     CommandRow("settings", "list the settings and their environment variables", "listing"),
 )
 

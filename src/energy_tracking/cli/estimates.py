@@ -27,7 +27,7 @@ from energy_tracking.calls.report import (
     wrap_notes,
 )
 from energy_tracking.calls.totals import EnergyKind, Totals
-from energy_tracking.cli.columns import fit_columns
+from energy_tracking.cli.columns import fit_columns, wrap_head
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.listing import GRADES, describe_grade
@@ -139,7 +139,7 @@ def estimate(output: Output, /, model: str, gpu: str | None, is_json: bool, **gi
     tokens = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
     profile = request.match.profile.name
     of = "" if profile == model else f", taken for {profile}"
-    lines = _wrap(f"{model}{of}: {tokens} on {request.gpu}")
+    lines = [wrap_head(f"{model}{of}: {tokens} on {request.gpu}")]
     lines.append(_one_table(request, power))
     print(
         "\n".join([*lines, *wrap_notes(map(one_line, _sentences([request], power)))]), file=output
@@ -164,9 +164,8 @@ def compare(output: Output, /, models: str, gpus: str | None, is_json: bool, **g
     if is_json:
         _write_json(output, [_describe(request, power) for request in requests])
         return DONE
-    lines = _wrap(
-        f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens, as one request"
-    )
+    tokens = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
+    lines = [wrap_head(f"{tokens}, as one request")]
     lines.append(_many_table(requests, power))
     lines += wrap_notes(map(one_line, _sentences(requests, power)))
     print("\n".join(lines), file=output)
@@ -396,7 +395,3 @@ def _describe_estimate(kind: EnergyKind, estimate: EnergyEstimate, power: _Power
 
 def _write_json(output: Output, document: object) -> None:
     output.write_json(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def _wrap(text: str) -> list[str]:
-    return [line.removeprefix("  ") for line in wrap_notes([one_line(text)])]

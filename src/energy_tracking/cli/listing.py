@@ -123,6 +123,47 @@ def settings(output: Output, words: tuple[str, ...], is_json: bool) -> int:
     return DONE
 
 
+@command("sources")
+@search
+@as_json
+@click.pass_obj
+def sources(output: Output, words: tuple[str, ...], is_json: bool) -> int:
+    """List where the numbers of the profiles are from, or the sources that have every WORD.
+
+    The key of a source, such as minions-2025, finds it.
+    """
+    listed = load_sources()
+    found = {
+        key: source
+        for key, source in listed.items()
+        if _has_words(words, key, source.title, source.where, source.notes)
+    }
+    if not found:
+        print_error(not_one_of("WORD", " ".join(words), listed, "part of a source"))
+        return NOTHING_FOUND
+    if is_json:
+        _write_json(
+            output,
+            [
+                {
+                    "key": key,
+                    "title": source.title,
+                    "where": source.where,
+                    "read": source.read.isoformat(),
+                    "notes": source.notes,
+                }
+                for key, source in found.items()
+            ],
+        )
+        return DONE
+    for key, source in found.items():
+        print(key, file=output)
+        for text in (source.title, source.where, f"read {source.read:%Y-%m-%d}", source.notes):
+            if text:
+                _print_note(output, text)
+    return DONE
+
+
 def load_profiles() -> Catalogue:
     """The profiles shipped, and those of the user's file, where a setting names one.
 

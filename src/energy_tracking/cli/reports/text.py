@@ -10,7 +10,7 @@ from energy_tracking.calls.report import (
     kind_label,
     wrap_notes,
 )
-from energy_tracking.cli.columns import fit_columns
+from energy_tracking.cli.columns import fit_columns, wrap_head
 from energy_tracking.cli.reports.collect import Report, Row, rows_of
 from energy_tracking.cli.reports.words import head_of, sentences_of, span_text
 from energy_tracking.logs.grouping import DIMENSIONS, GroupSums, Of
@@ -30,8 +30,7 @@ def report_text(report: Report, top: int | None) -> str:
     """
     header, rows = build_cells(report, top)
     shown = fit_columns(header, rows, len(report.selection.by))
-    head = wrap_notes([one_line(head_of(report))])
-    lines = [line.removeprefix("  ") for line in head]
+    lines = [wrap_head(head_of(report))]
     span = span_text(report)
     if span:
         lines.append(f"{span} ({report.selection.zone})")

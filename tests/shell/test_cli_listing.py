@@ -1,0 +1,93 @@
+"""The lists of models, GPUs, settings and sources: searched, for programs, spelt out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from energy_tracking.cli.main import main
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    return shown.out
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    return json.loads(printed(capsys, *arguments, "--json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["models", "4o-mini"], ["gpt-4o-mini"]),
+        (["models", "NEMOTRON", "ultra"], ["nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B",
+                                          "nvidia/Llama-3_1-Nemotron-Ultra-253B-v1"]),
+        (["models", "openrouter/openai/o3-mini-2025-01-31"], ["o3-mini"]),
+        (["gpus", "gb200"], ["GB200", "GB200-NVL72"]),
+    ],
+)  # fmt: skip
+def test_a_list_is_searched_by_words(
+    arguments: list[str], names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [profile["name"] for profile in as_json(capsys, *arguments)] == names
+    text = printed(capsys, *arguments)
+    assert all(name in text for name in names)
+
+
+@pytest.mark.parametrize(("command", "word"), [("models", "o3-mini"), ("gpus", "H100-SXM")])
+def test_a_profile_has_its_grade_and_source_spelt_out(
+    command: str, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = next(one for one in as_json(capsys, command, word) if one["name"] == word)
+    assert len(profile["grade_meaning"]) > 5
+    assert profile["source"]["where"].startswith("http")
+    text = " ".join(printed(capsys, command, word).split())
+    assert f"{profile['grade']}: {profile['grade_meaning']}" in text
+    assert profile["source"]["where"] in text
+
+
+def test_the_key_of_a_source_leads_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "sources", "minions-2025")
+    assert "https://github.com/singhh5050/cloud-energy-estimation" in text
+    assert as_json(capsys, "sources", "minions-2025")[0]["read"] == "2026-11-23"
+    assert len(as_json(capsys, "sources")) > 100
+
+
+@pytest.mark.parametrize("command", ["models", "gpus", "settings", "sources"])
+def test_a_word_that_nothing_has_is_answered_with_the_nearest_or_the_first_names(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "§§§"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "got '§§§'; known are " in shown.err
+    assert main(["models", "gpt-4p"]) == 1
+    assert "did you mean 'gpt-4' or 'gpt-4o'" in capsys.readouterr().err
+
+
+def test_settings_are_searched_too(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, "settings", "LEDGER")
+    assert [setting["variable"] for setting in found] == ["ENERGY_TRACKING_LEDGER"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["report", "--help"], ["oops"]])
+def test_help_and_mistakes_load_nothing_that_they_do_not_need(arguments: list[str]) -> None:
+    code = (
+        "import sys; from energy_tracking.cli.main import main; main(sys.argv[1:]); "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stderr.split())
+    assert "click" in loaded
+    assert not loaded & {"rich", "numpy", "duckdb", "openai", "wrapt", "asyncio"}
+    if arguments[0] != "report":
+        assert not loaded & {"opentelemetry", "energy_tracking.profiles.files"}
