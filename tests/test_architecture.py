@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "opentelemetry": {"contexts", "telemetry", "otel", "demo"},
     "wrapt": {"openai_client", "function_wrappers"},
     "tomllib": {"profiles"},
-    "numpy": {"cli", "logs", "tables"},
+    "numpy": {"spark", "cli", "logs", "tables"},
     "matplotlib": {"cli"},
     "rich": {"cli"},
     "pytest": {"pytest_plugin"},
@@ -58,7 +58,8 @@ MAY_IMPORT = {
     "orjson": {"logs"},
     "compression": {"logs"},
     "duckdb": {"cli", "logs"},
-    "pyarrow": {"logs"},
+    "pyarrow": {"logs", "spark"},
+    "pyspark": {"spark"},
     "zstandard": {"logs"},
 }
 """Packages and modules of ours that may import a library; all others may not."""
