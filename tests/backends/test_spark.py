@@ -119,6 +119,7 @@ def test_two_workers_add_up_to_the_energy_of_the_table(method: str, tmp_path: Pa
             ("low_wh", whole.total_energy_low_wh),
             ("high_wh", whole.total_energy_high_wh),
         ):
+            assert column is not None
             if row["energy_status"] == "estimated":
                 assert row[name] == pytest.approx(float(column[some].sum()), rel=1e-12)
             else:
