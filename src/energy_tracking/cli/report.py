@@ -10,8 +10,6 @@ what could be read of it too where somebody interrupts. A new form is an option 
 from __future__ import annotations
 
 import os
-import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,14 +35,12 @@ from energy_tracking.cli.options import (
     with_options,
 )
 from energy_tracking.cli.output import Output, print_error, without_log_lines
+from energy_tracking.cli.progress import shown_progress
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.settings import Settings
 
 BY = ("model", "day", "week", "month", "provider", "tag", "file", "session")
-PATIENCE_SECONDS = 2.0
-"""How long reading takes before a bar shows how far it is [s]."""
-
 _ENDINGS = {
     "html": (".html", ".htm"),
     "parquet": (".parquet",),
@@ -235,7 +231,7 @@ class _Run:
         from energy_tracking.logs.batches import finish
 
         read = self._report.read
-        with _Progress(len(self._files)) as progress, warnings.catch_warnings():
+        with shown_progress(read, len(self._files)), warnings.catch_warnings():
             warnings.simplefilter("always")
             batches = read_batches(
                 self._files,
@@ -248,7 +244,6 @@ class _Run:
             try:
                 for batch in batches:
                     self._collector.add(batch)
-                    progress.show(read.files, read.calls)
             except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
                 for batch in finish(batches, error):
                     self._collector.add(batch)
@@ -287,53 +282,6 @@ class _Run:
             from energy_tracking.cli.reports.text import report_text
 
             print(report_text(report, options.top), file=output)
-
-
-class _Progress:
-    """A bar on a terminal once reading takes long; nothing elsewhere."""
-
-    def __init__(self, files: int) -> None:
-        self._files = files
-        self._started = time.monotonic()
-        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._bar: Any = None
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, files: int, calls: int) -> None:
-        """Say how far reading is.
-
-        Args:
-            files: Files opened [1].
-            calls: Calls counted [1].
-        """
-        if not self._is_terminal or time.monotonic() - self._started < PATIENCE_SECONDS:
-            return
-        if self._bar is None:
-            self._bar = self._open()
-        # The file that is open is not done yet.
-        done = files - 1 if self._files > 1 else None
-        self._bar.update(self._task, completed=done, calls=calls)
-
-    def _open(self) -> Any:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        bar = Progress(
-            BarColumn(),
-            TextColumn("{task.fields[calls]:,} calls"),
-            TimeElapsedColumn(),
-            console=Console(file=sys.stderr),
-            transient=True,
-        )
-        self._task = bar.add_task("", total=self._files if self._files > 1 else None, calls=0)
-        bar.start()
-        return bar
 
 
 def _find_files(paths: Sequence[str]) -> list[str]:
