@@ -38,7 +38,8 @@ def may_call_later(result: Any) -> bool:
     if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__", "__aiter__")):
         return True
     if hasattr(kind, "__enter__") or hasattr(kind, "__aenter__"):
-        return not is_installed(kind)
+        is_of_python = kind.__module__.partition(".")[0] in sys.stdlib_module_names
+        return not is_of_python and not is_installed(kind)
     return hasattr(kind, "__iter__") and not hasattr(kind, "__len__")
 
 

@@ -80,12 +80,12 @@ def _get(given: object, name: str) -> Any:
 
 
 def is_installed(defined: object) -> bool:
-    """Whether a class or a function is of Python or an installed package, and not the program's."""
+    """Whether a class or a function is of an installed package, and not the program's own."""
     if is_mock(defined):
         return False
     module = str(_get(_get(defined, "__func__") or defined, "__module__")).partition(".")[0]
     file = str(_get(sys.modules.get(module), "__file__"))
-    return module in sys.stdlib_module_names or any(folder in file for folder in _INSTALLED)
+    return any(folder in file for folder in _INSTALLED)
 
 
 def _sends_requests(held: object) -> bool:
