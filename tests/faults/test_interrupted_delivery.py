@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +16,19 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import energy_tracking
-from energy_tracking import CallRecord, Session, Tracker, process_session, read_ledger
+from calls import SHAPES, attribute
+from energy_tracking import (
+    CallRecord,
+    Session,
+    Tracker,
+    process_session,
+    read_ledger,
+    wrap_openai,
+)
 from energy_tracking.calls.call import Call
-from energy_tracking.lifecycle import open_calls
+from energy_tracking.lifecycle import close_open_calls, open_calls
+from faults.in_process_client import in_process_client
+from loopback import Flavour
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 OURS = str(Path(energy_tracking.__file__).parent)
@@ -135,3 +146,72 @@ def test_a_record_that_cannot_be_built_is_counted_with_the_reason() -> None:
     assert (records[0].status, session.totals.calls) == ("unestimated", 1)
     assert records[0].reason == "reading the call failed with TypeError"
     assert [where for where, _ in errors] == ["record"]
+
+
+@contextmanager
+def interrupt_inside(function: Any, number: int) -> Iterator[list[int]]:
+    """Raise ``KeyboardInterrupt`` before the n-th instruction of a function, counted from 1."""
+    seen = [0]
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code is not function.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            seen[0] += 1
+            if seen[0] == number:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    # Python 3.12 looks here for whether instructions are traced at all.
+    sys._getframe().f_trace_opcodes = True
+    sys.settrace(trace)
+    try:
+        yield seen
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("shape", ["chat", "chat stream", "response stream"])
+def test_an_interrupt_at_any_instruction_of_closing_a_call_loses_none(shape: str) -> None:
+    flavour = Flavour("sync")
+    records: list[CallRecord] = []
+    client = wrap_openai(in_process_client(flavour, SHAPES[shape]), on_record=records.append)
+
+    def ask(number: int) -> int:
+        with suppress(KeyboardInterrupt), interrupt_inside(Call.close, number) as seen:
+            result = attribute(client, SHAPES[shape].method)(**SHAPES[shape].request)
+            if "stream" in shape:
+                list(result)
+        result = None
+        gc.collect()
+        close_open_calls()
+        return seen[0]
+
+    total = ask(-1)
+    assert total > 20
+    for number in range(1, total + 1):
+        records.clear()
+        ask(number)
+        assert len(records) == 1, number
+    assert open_calls == set()
+
+
+def test_a_call_whose_closing_was_interrupted_twice_is_closed_by_the_next(
+    received: Received,
+) -> None:
+    call = received.start()
+
+    class Twice:
+        def __call__(self, call: Call) -> None:
+            raise KeyboardInterrupt
+
+    deliver, call._deliver = call._deliver, Twice()
+    with pytest.raises(KeyboardInterrupt):
+        call.close()
+    call._deliver = deliver
+    call.close()
+    call.close()
+    assert received.counts["session"] == received.counts["sink"] == 1

@@ -10,7 +10,6 @@ sync and async clients share every line.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -119,10 +118,10 @@ class Call:
     """A call that is still going on. ``observe`` and ``close`` may come from any thread."""
 
     __slots__ = (
+        "_closed_by",
         "_deliver",
         "_is_background",
         "_is_generating",
-        "_latch",
         "_named_tool_calls",
         "_prompt_tokens",
         "asks_for_usage",
@@ -197,7 +196,7 @@ class Call:
         self.logged_end: str | None = None
         self.log_identity: str | None = None
         self._deliver = deliver
-        self._latch = threading.Lock()
+        self._closed_by: dict[str, object] = {}
         self.started_at = perf_counter()
 
     @property
@@ -222,7 +221,7 @@ class Call:
     @property
     def closed(self) -> bool:
         """Whether the call has ended and was handed over."""
-        return self._latch.locked()
+        return bool(self._closed_by)
 
     def observe(self, data: object) -> None:
         """Take in one decoded body or stream event."""
@@ -282,21 +281,36 @@ class Call:
             self.ended_at = self.ended_at or perf_counter()
             defer(self._close_cancelled)
             return
-        if not self._latch.acquire(blocking=False):
-            return
-        if error is not None:
-            self.error_type = type(error).__qualname__
+        mine = object()
         try:
+            # One step, before or after which an interrupt comes: whoever is first closes.
+            if self._closed_by.setdefault("first", mine) is not mine:
+                return
+            if error is not None:
+                self.error_type = type(error).__qualname__
             if self.ended_at is None:
                 self.ended_at = perf_counter()
             self._deliver(self)
         except Exception:
             raise
         except BaseException:
-            # An interrupt before anything was delivered.
-            if not self.is_delivered:
-                self._deliver(self)
+            self._close_again(mine)
             raise
+
+    def _close_again(self, mine: object) -> None:
+        """Deliver where an interrupt came before anything was delivered.
+
+        Args:
+            mine: Whoever was interrupted; where another one closes the call, that one delivers.
+        """
+        if self._closed_by.get("first") is not mine or self.is_delivered:
+            return
+        try:
+            self._deliver(self)
+        finally:
+            if not self.is_delivered:
+                # Interrupted again: the next one to close it starts anew.
+                self._closed_by.clear()
 
     def _close_cancelled(self) -> None:
         if not self.closed:
@@ -315,7 +329,7 @@ class Call:
 
     def abandon(self) -> None:
         """End the call without delivering it: it is another process's."""
-        self._latch.acquire(blocking=False)
+        self._closed_by.setdefault("first", None)
 
     def record(self, estimate: Estimate) -> CallRecord:
         """Everything the call has shown, with its energy."""
