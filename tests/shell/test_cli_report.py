@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from energy_tracking import Tracker, record_log
+from energy_tracking import TokenUsage, Tracker, energy_session, record_log
 from energy_tracking.cli.main import main
 from log_samples import DATA, SHARED
 
@@ -130,6 +130,31 @@ def test_a_usage_that_says_more_than_its_columns_is_estimated_by_itself(
     filled = record_log(path).as_dict()
     for sum in ENERGIES:
         assert found[sum] == pytest.approx(filled[sum], rel=1e-9), sum
+
+
+def test_a_report_of_a_ledger_has_the_totals_of_the_session_that_wrote_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    tracker = Tracker(ledger=path)
+    details = {"reasoning_tokens": 100, "audio_tokens": 5}
+    usages: list[Any] = [
+        USAGE,
+        USAGE | {"prompt_tokens_details": {"cached_tokens": 512}},
+        USAGE | {"completion_tokens_details": details},
+        {"prompt_tokens": 5},
+        TokenUsage(input_tokens=100, output_tokens=50, estimated=("output_tokens",)),
+        {"input_tokens": 3, "output_tokens": 7, "cache_read_input_tokens": 900},
+    ]
+    with energy_session("live") as session:
+        for usage in usages:
+            for model in ("gpt-4o", "o3-mini", "llama-3.1-8b", "no-such-model"):
+                tracker.record(model=model, usage=usage)
+    found, live = as_json(capsys, path)["totals"], session.totals.as_dict()
+    for sum in (*WHOLE, "unestimated_calls", "partial_calls"):
+        assert found[sum] == live[sum], sum
+    for sum in ENERGIES:
+        assert found[sum] == pytest.approx(live[sum], rel=1e-9), sum
 
 
 def test_a_measured_energy_has_a_row_of_its_own(

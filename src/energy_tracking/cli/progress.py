@@ -39,8 +39,11 @@ def shown_progress(read: ReadReport, files: int) -> Iterator[None]:
 def _draw(read: ReadReport, files: int, is_over: threading.Event) -> None:
     if is_over.wait(PATIENCE_SECONDS):
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    except ModuleNotFoundError:  # nothing that is asked for is missing
+        return
 
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     console = Console(file=sys.stderr)

@@ -43,7 +43,17 @@ def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | N
 
 def _read_usage(named: dict[str, Any]) -> TokenUsage:
     counts = {name: named[name] for name in _COUNTS if type(named.get(name)) is int}
-    return TokenUsage(**counts, dialect=str(named.get("dialect", "")))
+    return TokenUsage(
+        **counts,
+        dialect=str(named.get("dialect", "")),
+        # What was estimated or repaired widens the range again.
+        estimated=_read_texts(named.get("estimated")),
+        repairs=_read_texts(named.get("repairs")),
+    )
+
+
+def _read_texts(listed: object) -> tuple[str, ...]:
+    return tuple(map(str, listed)) if isinstance(listed, list) else ()
 
 
 # Source: energy_tracking.ledger
