@@ -96,16 +96,17 @@ def own_init(client: Any, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"__init__": own_init}], ids=["", "own init"])
+@pytest.mark.parametrize("name", ["request", "post"])
 def test_a_class_made_later_that_goes_past_the_hooks_is_named_with_its_first_client(
-    flavour: Flavour, watch: Watch, request: pytest.FixtureRequest, body: dict[str, Any]
+    flavour: Flavour, watch: Watch, request: pytest.FixtureRequest, body: dict[str, Any], name: str
 ) -> None:
     instrument_openai(**watch.arguments)
-    kind = derive(flavour, request, request=own_request, **body)
+    kind = derive(flavour, request, **{name: own_request}, **body)
     with pytest.warns(EnergyTrackingWarning) as said:
         kind(api_key="none")
     (line,) = said
     assert str(line.message).startswith(f"calls of {kind.__qualname__} are not tracked")
-    assert "super().request(...)" in str(line.message)
+    assert f"super().{name}(...)" in str(line.message)
     kind(api_key="none")
 
 
@@ -124,15 +125,20 @@ def test_a_client_is_made_even_where_warnings_are_errors(
     assert "are not tracked" in line.message
 
 
-async def test_a_class_made_later_that_calls_the_sdks_request_is_tracked(
-    flavour: Flavour, loopback: Loopback, watch: Watch, request: pytest.FixtureRequest
+@pytest.mark.parametrize("name", ["request", "post"])
+async def test_a_class_made_later_that_calls_the_sdks_method_is_tracked(
+    flavour: Flavour, loopback: Loopback, watch: Watch, request: pytest.FixtureRequest, name: str
 ) -> None:
     def request_of_super(client: Any, *args: Any, **kwargs: Any) -> Any:
         return super(type(client), client).request(*args, **kwargs)
 
+    def post_of_super(client: Any, *args: Any, **kwargs: Any) -> Any:
+        return super(type(client), client).post(*args, **kwargs)
+
     instrument_openai(**watch.arguments)
     loopback.serve(SHAPES["chat"].answer)
-    kind = derive(flavour, request, request=request_of_super)
+    methods = {"request": request_of_super, "post": post_of_super}
+    kind = derive(flavour, request, **{name: methods[name]})
     client = kind(api_key="none", base_url=loopback.base_url)
     await SHAPES["chat"].ask(flavour, client)
     await flavour.call(client.close)

@@ -253,28 +253,42 @@ def report_bypassed(client: Any) -> None:
     Args:
         client: A client, or a class of clients.
     """
-    method = getattr(client, sdk.REQUEST, None)
     kind = client if isinstance(client, type) else type(client)
-    function = sdk.sdk_function(kind, sdk.REQUEST, None, _hooked)
-    if function not in _hooked:
-        return  # It was said that there is none.
-    if any(held is function for held in sdk.held_by(inspect.getattr_static(client, sdk.REQUEST))):
-        return
-    for layer in sdk.layers_of(method):
-        if isinstance(layer, FunctionType) and (
-            layer in _hooked or sdk.calls_method(layer, sdk.REQUEST)
-        ):
-            return
-    replaced_in = next((each for each in kind.__mro__ if sdk.REQUEST in vars(each)), kind)
+    for name in sdk.WAY_TO_REQUEST:
+        function = sdk.sdk_function(kind, name, None, _hooked)
+        # Where there is none, it was said.
+        if function is not None and not _leads_to(function, client, name):
+            _report_replaced(client, kind, name)
+
+
+def _leads_to(function: FunctionType, client: Any, name: str) -> bool:
+    """Whether a method of a client leads to the SDK's, as far as can be seen.
+
+    Args:
+        function: The SDK's.
+        client: A client, or a class of clients.
+        name: Name of the method.
+    """
+    if any(held is function for held in sdk.held_by(inspect.getattr_static(client, name))):
+        return True
+    return any(
+        layer is function or any(sdk.calls_method(layer, each) for each in sdk.WAY_TO_REQUEST)
+        for layer in sdk.layers_of(getattr(client, name, None))
+        if isinstance(layer, FunctionType)
+    )
+
+
+def _report_replaced(client: Any, kind: type, name: str) -> None:
+    replaced_in = next((each for each in kind.__mro__ if name in vars(each)), kind)
     if is_first(f"{replaced_in.__module__}.{replaced_in.__qualname__} bypasses the hooks"):
-        if is_mock(method):
-            logger.debug("%s.request is a mock, whose calls are not tracked", kind.__qualname__)
+        if is_mock(getattr(client, name, None)):
+            logger.debug("%s.%s is a mock, whose calls are not tracked", kind.__qualname__, name)
             return
         warnings.warn(
-            f"calls of {kind.__qualname__} are not tracked: its method request does not call that "
-            "of openai's client; call super().request(...) in it",
+            f"calls of {kind.__qualname__} are not tracked: its method {name} does not call that "
+            f"of openai's client; call super().{name}(...) in it",
             EnergyTrackingWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

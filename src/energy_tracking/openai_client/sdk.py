@@ -36,6 +36,9 @@ AZURE_CLIENTS = ("AzureOpenAI", "AsyncAzureOpenAI")
 REQUEST = "request"
 """Not private, and the one method we cannot do without."""
 
+WAY_TO_REQUEST = ("post", REQUEST)
+"""Methods, one of which calls the next, that every call of a model goes through."""
+
 COPIES = ("copy", "with_options")
 """Methods that make a client from a client."""
 
