@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import openai
@@ -25,14 +26,16 @@ from calls import SHAPES, Shape, attribute
 from counts import the_only
 from energy_tracking import (
     Session,
+    Tracker,
     instrument_openai,
     process_session,
     uninstrument_openai,
     unwrap_openai,
 )
+from energy_tracking.calls.accounts import Account, credit_of
 from energy_tracking.lifecycle import open_calls
 from faults.in_process_client import in_process_client
-from loopback import DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
+from loopback import CHAT_USAGE, DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
 from observed_calls import Watch, collect
 
 plain_and_stream = pytest.mark.parametrize(
@@ -431,3 +434,55 @@ async def test_a_call_cancelled_at_any_wait_is_counted_once(
         wait += 1
     assert wait >= 2
     assert watch.records[-1].status == "estimated"
+
+
+class _Pause:
+    """Stops a thread at the n-th line of a function, counted from 0."""
+
+    def __init__(self, function: Any, line: int) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self._code, self._line = function.__code__, line
+        self._seen = 0
+
+    def run(self, work: Callable[[], object]) -> None:
+        """Do work in this thread, stop at the line, and go on when asked to."""
+        sys.settrace(self._trace)
+        try:
+            work()
+        finally:
+            sys.settrace(None)
+            self.reached.set()
+
+    def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code is not self._code:
+            return None
+        if event == "line":
+            if self._seen == self._line:
+                self.reached.set()
+                self.go_on.wait(10)
+            self._seen += 1
+        return self._trace
+
+
+def test_two_calls_that_end_at_once_are_both_counted_whatever_line_they_are_at() -> None:
+    """What a free-threaded Python does, and one with a global lock only between some lines."""
+    record = Tracker().record(model="gpt-4o", usage=CHAT_USAGE)
+    for first_line in range(4):
+        for second_line in range(12):
+            session = Session()
+            account = session._account
+            first = _Pause(Account._add_waiting, first_line)
+            second = _Pause(Account._add, second_line)
+            add = partial(account.credit, credit_of(record, None))
+            threads = [threading.Thread(target=one.run, args=(add,)) for one in (first, second)]
+            threads[0].start()
+            assert first.reached.wait(10)
+            threads[1].start()
+            # In vain where it waits for a lock that the first one holds.
+            second.reached.wait(0.05)
+            first.go_on.set()
+            threads[0].join(10)
+            second.go_on.set()
+            threads[1].join(10)
+            assert session.totals.calls == 2, (first_line, second_line)
+            assert session.totals.input_tokens == 2 * CHAT_USAGE["prompt_tokens"]
