@@ -77,47 +77,51 @@ class BatchEstimator:
 
     def estimate(self, batch: CallBatch) -> BatchEnergy:
         """Estimate every row of a batch."""
-        rows = len(batch)
-        columns = {
-            name: np.full(rows, np.nan)
-            for name in BatchEnergy.__dataclass_fields__
-            if name != "reason"
-        }
-        energy = BatchEnergy(reason=np.full(rows, -1, "i4"), **columns)
         is_plain = batch.has_usage & (batch.requests == 1)
         is_plain[list(batch.odd_usages)] = False
-        self._estimate_plain(batch, np.flatnonzero(is_plain), energy)
+        if is_plain.all():
+            energy = self._estimate_plain(batch)
+        else:
+            energy = _start_energy(len(batch))
+            rows = np.flatnonzero(is_plain)
+            if len(rows):
+                made = self._estimate_plain(batch.select(rows))
+                for name in BatchEnergy.__dataclass_fields__:
+                    getattr(energy, name)[rows] = getattr(made, name)
         for row in np.flatnonzero(~is_plain).tolist():
             self._estimate_row(batch, row, energy)
         measured = ~np.isnan(batch.measured_energy_joules)
         if measured.any():
-            for column in (energy.total, energy.low, energy.high):
-                column[measured] = batch.measured_energy_joules[measured]
+            # In new columns: the calibrated ones may be these.
+            for name in ("total", "low", "high"):
+                known = np.where(measured, batch.measured_energy_joules, getattr(energy, name))
+                setattr(energy, name, known)
             energy.reason[measured] = -1
         return energy
 
-    def _estimate_plain(self, batch: CallBatch, rows: Column, energy: BatchEnergy) -> None:
+    def _estimate_plain(self, batch: CallBatch) -> BatchEnergy:
         """Estimate rows of which the columns say all, together."""
-        if not len(rows):
-            return
         counts = {
-            name: getattr(batch, name)[rows]
+            name: getattr(batch, name)
             for name in ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
         }
-        models, names = batch.model[rows], batch.names.model.texts
+        models, names = batch.model, batch.names.model.texts
         made = self._table.estimate(**counts, model=models, models=names)
-        energy.total[rows] = made.total_energy_joules
-        energy.low[rows] = made.total_energy_low_joules
-        energy.high[rows] = made.total_energy_high_joules
-        energy.avoided[rows] = made.cache_avoided_energy_joules
-        energy.reasoning[rows] = made.reasoning_energy_joules
         beside = made if self._is_calibrated else None
         if self._beside is not None:
             beside = self._beside.estimate(**counts, model=models, models=names)
-        if beside is not None:
-            energy.calibrated[rows] = beside.total_energy_joules
-            energy.calibrated_low[rows] = beside.total_energy_low_joules
-            energy.calibrated_high[rows] = beside.total_energy_high_joules
+        unknown = np.broadcast_to(np.nan, len(batch))
+        energy = BatchEnergy(
+            total=made.total_energy_joules,
+            low=made.total_energy_low_joules,
+            high=made.total_energy_high_joules,
+            calibrated=unknown if beside is None else beside.total_energy_joules,
+            calibrated_low=unknown if beside is None else beside.total_energy_low_joules,
+            calibrated_high=unknown if beside is None else beside.total_energy_high_joules,
+            avoided=made.cache_avoided_energy_joules,
+            reasoning=made.reasoning_energy_joules,
+            reason=np.full(len(batch), -1, "i4"),
+        )
         is_without = made.status != ESTIMATED
         if is_without.any():
             pairs = np.stack([models[is_without], made.status[is_without]])
@@ -127,7 +131,8 @@ class BatchEstimator:
                 for model, status in unique.T.tolist()
             ]
             numbers = np.array([self.reasons.number(reason) for reason in reasons], "i4")
-            energy.reason[rows[is_without]] = numbers[inverse]
+            energy.reason[is_without] = numbers[inverse]
+        return energy
 
     def _estimate_row(self, batch: CallBatch, row: int, energy: BatchEnergy) -> None:
         """Estimate one row by itself."""
@@ -193,6 +198,13 @@ class BatchEstimator:
                 energy.calibrated_low[row],
                 energy.calibrated_high[row],
             ) = beside
+
+
+def _start_energy(rows: int) -> BatchEnergy:
+    """Energies of which none is known yet."""
+    names = [name for name in BatchEnergy.__dataclass_fields__ if name != "reason"]
+    unknown = {name: np.full(rows, np.nan) for name in names}
+    return BatchEnergy(reason=np.full(rows, -1, "i4"), **unknown)
 
 
 def _energies(estimate: EnergyEstimate) -> tuple[float, float, float]:

@@ -33,6 +33,8 @@ SUMS = (
 """What is added up. ``calls`` are single calls, ``aggregate_requests`` those inside of sums."""
 _PLACES = {name: place for place, name in enumerate(SUMS)}
 
+SPARSE = 4
+"""More numbers of groups than so many times the rows are looked up, not counted through [1]."""
 MAX_GROUPS = 100_000
 """Groups that are kept apart [1]; what comes later joins one of `OTHER`."""
 OTHER = -2
@@ -240,37 +242,44 @@ class Grouping:
         self.by = tuple(by)
         self.groups: dict[tuple[int, ...], GroupSums] = {}
 
-    def add(self, batch: CallBatch, hours: Column, sums: Column) -> None:
+    def add(self, batch: CallBatch, hours: Column, sums: Mapping[str, Column]) -> None:
         """Add a batch.
 
         Args:
             batch: The calls.
-            hours: Their local hours, shape (rows,).
-            sums: What ``build_sums`` makes of them, shape (rows, sums).
+            hours: Their local hours, shape (rows,); looked at only where ``needs_hours``.
+            sums: What ``build_sums`` makes of them.
         """
         if not len(batch):
             return
-        columns = [DIMENSIONS[name].numbers(batch, hours).astype("i8") for name in self.by]
-        columns.append(
-            np.where(
-                sums[:, _PLACES["unknown_aggregates"]] > 0,
-                int(Of.TOKENS),
-                np.where(sums[:, _PLACES["measured_calls"]] > 0, int(Of.MEASURED), 0),
-            ).astype("i8")
-        )
-        code = np.zeros(len(batch), "i8")
+        columns = [DIMENSIONS[name].numbers(batch, hours) for name in self.by]
+        columns.append(_say_what_of(len(batch), sums))
+        code, many = np.zeros(len(batch), "i8"), 1
+        spans = []
         for column in columns:
-            # Numbers start at -1.
-            code = code * (int(column.max()) + 2) + column + 1
-        _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
-        order = np.argsort(inverse, kind="stable")
-        starts = np.searchsorted(inverse[order], np.arange(len(first)))
-        added = np.add.reduceat(sums[order], starts, axis=0)
-        keys = zip(*(column[first].tolist() for column in columns), strict=True)
-        for key, values in zip(keys, added, strict=True):
+            least, most = int(column.min()), int(column.max())
+            spans.append((least, most - least + 1))
+            many *= most - least + 1
+            code = code * (most - least + 1) + (column - least)
+        if many > max(SPARSE * len(batch), 1 << 16):
+            codes, code = np.unique(code, return_inverse=True)
+            present = np.arange(len(codes))
+        else:
+            present = np.flatnonzero(np.bincount(code))
+            codes = present
+        added = np.zeros((len(present), len(SUMS)))
+        for name, values in sums.items():
+            added[:, _PLACES[name]] = np.bincount(code, values)[present]
+        for number, values in zip(codes.tolist(), added, strict=True):
+            key = _split_code(number, spans)
             is_full = key not in self.groups and len(self.groups) >= MAX_GROUPS
             bounded = (*[OTHER] * len(self.by), key[-1]) if is_full else key
             self.groups.setdefault(bounded, GroupSums()).values += values
+
+    @property
+    def needs_hours(self) -> bool:
+        """Whether calls are grouped by their time."""
+        return any(DIMENSIONS[name].is_time for name in self.by)
 
     def labels(self, key: tuple[int, ...], names: BatchNames) -> tuple[str, ...]:
         """The names of a group.
@@ -302,43 +311,67 @@ def sum_groups(groups: Any) -> GroupSums:
     return total
 
 
-def build_sums(batch: CallBatch, energy: BatchEnergy) -> Column:
-    """What each row adds to the sums of its group, shape (rows, sums).
+def _say_what_of(rows: int, sums: Mapping[str, Column]) -> Column:
+    """Which ``Of`` each row is."""
+    kinds = np.zeros(rows, "i8")
+    if "measured_calls" in sums:
+        kinds[sums["measured_calls"] > 0] = int(Of.MEASURED)
+    if "unknown_aggregates" in sums:
+        kinds[sums["unknown_aggregates"] > 0] = int(Of.TOKENS)
+    return kinds
+
+
+def _split_code(code: int, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """The numbers that a code was made of.
+
+    Args:
+        code: The code.
+        spans: The least and the count of each of the numbers.
+    """
+    numbers = []
+    for least, count in reversed(spans):
+        code, number = divmod(code, count)
+        numbers.append(number + least)
+    return tuple(reversed(numbers))
+
+
+def build_sums(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column]:
+    """What each row adds to the sums of its group, by the names in ``SUMS``, shape (rows,).
+
+    A sum to which no row adds anything is left out.
 
     Args:
         batch: The calls.
         energy: Their energy.
     """
-    sums = np.zeros((len(batch), len(SUMS)))
-
-    def put(name: str, column: Column) -> None:
-        sums[:, _PLACES[name]] = column
-
     is_call = batch.requests == 1
     has_energy = ~np.isnan(energy.total)
     is_unknown_sum = ~is_call & (batch.requests == 0)
-    put("calls", is_call)
-    put("aggregates", ~is_call)
-    put("aggregate_requests", np.where(is_call, 0, batch.requests))
-    put("unknown_aggregates", is_unknown_sum)
-    put("failed_calls", batch.has_failed & ~has_energy)
-    put("unestimated_calls", ~has_energy & ~batch.has_failed & ~is_unknown_sum)
-    put("measured_calls", ~np.isnan(batch.measured_energy_joules))
-    put("partial_calls", batch.is_partial & has_energy)
-    put("calibrated_calls", ~np.isnan(energy.calibrated))
-    put("input_tokens", batch.input_tokens)
-    put("cached_input_tokens", batch.cached_input_tokens)
-    put("output_tokens", batch.output_tokens)
-    put("reasoning_tokens", np.maximum(batch.reasoning_tokens, 0))
-    for name, column in (
-        ("total_energy_joules", energy.total),
-        ("total_energy_low_joules", energy.low),
-        ("total_energy_high_joules", energy.high),
-        ("calibrated_energy_joules", energy.calibrated),
-        ("calibrated_energy_low_joules", energy.calibrated_low),
-        ("calibrated_energy_high_joules", energy.calibrated_high),
-        ("cache_avoided_energy_joules", energy.avoided),
-        ("reasoning_energy_joules", energy.reasoning),
-    ):
-        put(name, np.nan_to_num(column))
-    return sums
+    added = {
+        "calls": is_call,
+        "aggregates": ~is_call,
+        "aggregate_requests": np.where(is_call, 0, batch.requests),
+        "unknown_aggregates": is_unknown_sum,
+        "failed_calls": batch.has_failed & ~has_energy,
+        "unestimated_calls": ~has_energy & ~batch.has_failed & ~is_unknown_sum,
+        "measured_calls": ~np.isnan(batch.measured_energy_joules),
+        "partial_calls": batch.is_partial & has_energy,
+        "calibrated_calls": ~np.isnan(energy.calibrated),
+        "input_tokens": batch.input_tokens,
+        "cached_input_tokens": batch.cached_input_tokens,
+        "output_tokens": batch.output_tokens,
+        "reasoning_tokens": np.maximum(batch.reasoning_tokens, 0),
+    }
+    energies = {
+        "total_energy_joules": energy.total,
+        "total_energy_low_joules": energy.low,
+        "total_energy_high_joules": energy.high,
+        "calibrated_energy_joules": energy.calibrated,
+        "calibrated_energy_low_joules": energy.calibrated_low,
+        "calibrated_energy_high_joules": energy.calibrated_high,
+        "cache_avoided_energy_joules": energy.avoided,
+        "reasoning_energy_joules": energy.reasoning,
+    }
+    for name, column in energies.items():
+        added[name] = column if np.isfinite(column.sum()) else np.nan_to_num(column)
+    return {name: column for name, column in added.items() if column.any()}

@@ -32,6 +32,7 @@ from energy_tracking.tables.models import (
 )
 from energy_tracking.tables.table import ESTIMATED, NO_COUNT, EnergyTable
 
+INFINITE = float("inf")
 BLOCK = 16_384
 """Rows that go through the formulas at a time [1]: their columns stay in the cache."""
 
@@ -141,8 +142,9 @@ def _find_only(place: Any) -> Any:
 
 def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bool) -> Energy:
     basis, take = models.basis, models.take
-    inputs, outputs = counts.as_floats("input_tokens"), counts.as_floats("output_tokens")
-    cached = counts.as_floats("cached_input_tokens", 0.0)
+    inputs = counts.as_floats("input_tokens", -INFINITE)
+    outputs = counts.as_floats("output_tokens", -INFINITE)
+    cached = counts.as_floats("cached_input_tokens", 1.0)
     reasoning: Any = None
     known = counts.as_floats("reasoning_tokens")
     factor = take(REASONING, place)
@@ -163,7 +165,7 @@ def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bo
         terms,
         basis.gpu,
         input_tokens=inputs,
-        cached_input_tokens=cached,
+        cached_input_tokens=0.0 if cached is None else cached,
         decode_tokens=decoded,
         reasoning_tokens=reasoning,
         attention_mode=mode,
@@ -178,7 +180,7 @@ def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bo
     energy.low, energy.high = combine_parts(parts)
     if made.reasoning_joules is not None:
         energy.reasoning = made.reasoning_joules
-    if "cached_input_tokens" in counts.columns:
+    if cached is not None:
         anew = reference.count_prefill_flops(terms, inputs, 0.0, mode)
         uncached = reference.compute_prefill_energy(basis.gpu, anew)
         energy.avoided = uncached + made.decode_joules - energy.total
@@ -216,10 +218,12 @@ def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: An
 
 def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bool) -> Energy:
     cases, scope = models.cases[number], models.basis.assumptions.scope
-    inputs, outputs = counts.as_floats("input_tokens"), counts.as_floats("output_tokens")
-    cached = counts.as_floats("cached_input_tokens", 0.0)
+    inputs = counts.as_floats("input_tokens", -INFINITE)
+    outputs = counts.as_floats("output_tokens", -INFINITE)
+    cached = counts.as_floats("cached_input_tokens", 1.0)
     overhead = FACILITY.factor if scope == "facility" else 1.0
-    made = roofline.compute_central_energy(cases, inputs, cached, outputs)
+    from_cache = 0.0 if cached is None else cached
+    made = roofline.compute_central_energy(cases, inputs, from_cache, outputs)
     energy = Energy(overhead * made.prefill + overhead * made.decode)
     if only_totals:
         return energy
@@ -232,7 +236,7 @@ def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bo
         energy.reasoning = overhead * roofline.compute_reasoning_energy(
             cases, made, inputs, reasoning
         )
-    if "cached_input_tokens" in counts.columns:
+    if cached is not None:
         anew = roofline.compute_central_energy(cases, inputs, 0.0, outputs)
         energy.avoided = overhead * anew.prefill + overhead * anew.decode - energy.total
     return energy

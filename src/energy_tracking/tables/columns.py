@@ -175,16 +175,16 @@ class Counts:
         wrong = [~part for part in right if part is not None and not np.all(part)]
         return np.logical_or.reduce(np.broadcast_arrays(*wrong)) if wrong else None
 
-    def as_floats(self, name: str, default: Any = None) -> Any:
-        """A column as floats.
+    def as_floats(self, name: str, least: float = 0.0) -> Any:
+        """A column as floats; None where it is not there, or no row has as much as the least.
 
         Args:
-            name: The column.
-            default: What stands for one that is not there.
+            name: Its name.
+            least: What a count is at least that matters [tokens].
         """
         column = self.columns.get(name)
-        if column is None:
-            return default
+        if column is None or (column.size and column.max() < least):
+            return None
         return column.astype(np.float64) if column.ndim else float(column)
 
 

@@ -102,6 +102,11 @@ class Report:
     last: float = float("-inf")
     is_whole: bool = True
 
+    def __post_init__(self) -> None:
+        """Add up once what is asked for twice."""
+        if self.table.by == self.models.by:
+            self.models = self.table
+
     @property
     def kind(self) -> EnergyKind:
         """What the estimates are: method and scope."""
@@ -170,6 +175,7 @@ class Collector:
         self._groupings = {id(one): one for one in (report.table, report.models)}
         if is_full:
             self._groupings |= {id(one): one for one in (report.hours, report.sessions)}
+        self._needs_hours = any(one.needs_hours for one in self._groupings.values())
         self._rows = rows
 
     @property
@@ -184,14 +190,15 @@ class Collector:
             return
         report = self.report
         energy = self._estimator.estimate(chosen)
-        hours, sums = self._hours.of(chosen.time), build_sums(chosen, energy)
+        sums = build_sums(chosen, energy)
+        hours = self._hours.of(chosen.time) if self._needs_hours else None
         for grouping in self._groupings.values():
             grouping.add(chosen, hours, sums)
         self._count_reasons(chosen, energy)
-        known = chosen.time[np.isfinite(chosen.time)]
-        if len(known):
-            report.first = min(report.first, float(known.min()))
-            report.last = max(report.last, float(known.max()))
+        # NaN, which says that a time is not known, is passed over.
+        first, last = np.fmin.reduce(chosen.time), np.fmax.reduce(chosen.time)
+        if np.isfinite(first):
+            report.first, report.last = min(report.first, first), max(report.last, last)
         if self._rows is not None:
             self._rows(chosen, energy)
 
