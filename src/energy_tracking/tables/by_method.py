@@ -32,7 +32,8 @@ from energy_tracking.tables.models import (
 )
 from energy_tracking.tables.table import ESTIMATED, NO_COUNT, EnergyTable
 
-INFINITE = float("inf")
+MATTERS = 1e-300
+"""The least count that is not 0 [tokens]: without any, a term is left out."""
 BLOCK = 16_384
 """Rows that go through the formulas at a time [1]: their columns stay in the cache."""
 
@@ -52,10 +53,10 @@ class Result:
         self.models = models
         self.only_totals = only_totals
         self.total = np.empty(rows)
-        self.low, self.high, self.reasoning, self.avoided = (
-            np.empty(rows) if wanted else None
-            for wanted in (*[not only_totals] * 3, is_cached and not only_totals)
-        )
+        self.low, self.high = (None if only_totals else np.empty(rows) for _ in range(2))
+        # These stay as they are where a block has no cached tokens, and no known reasoning.
+        self.reasoning = None if only_totals else np.full(rows, np.nan)
+        self.avoided = np.zeros(rows) if is_cached and not only_totals else None
         self.status = np.zeros(rows, np.uint8)
         self.profile = np.empty(rows, np.int32)
 
@@ -81,36 +82,41 @@ class Result:
             scope=basis.assumptions.scope if is_calibrated else reference.SCOPE,
         )
 
-    def fill(self, rows: Any, place: Any, counts: Counts, energy: Energy) -> None:
-        """Fill in some rows.
+    def fill(self, rows: Any, energy: Energy) -> None:
+        """Fill in the energy of some rows.
 
         Args:
             rows: A slice, or an array of places.
-            place: The model of each, or of all.
-            counts: Their counts.
             energy: Their energy.
         """
-        models = self.models
         self.total[rows] = energy.total
-        if self.low is not None and self.high is not None and self.reasoning is not None:
+        if self.low is not None and self.high is not None:
             self.low[rows], self.high[rows] = energy.total * energy.low, energy.total * energy.high
+        if self.reasoning is not None and energy.reasoning is not None:
             self.reasoning[rows] = energy.reasoning
-        if self.avoided is not None:
+        if self.avoided is not None and energy.avoided is not None:
             self.avoided[rows] = energy.avoided
-        self.profile[rows] = models.take(PROFILE, place)
-        if models.reasons:
-            self.status[rows] = models.take(STATUS, place)
-        wrong = counts.find_wrong()
-        if wrong is not None:
-            self._blank(rows, np.broadcast_to(wrong, self.status[rows].shape))
 
-    def _blank(self, rows: Any, wrong: Any) -> None:
-        """Take the energy out of rows whose counts are none."""
-        for column in (self.total, self.low, self.high, self.reasoning, self.avoided):
-            if column is not None:
-                column[rows] = np.where(wrong, np.nan, column[rows])
-        known = self.status[rows] == ESTIMATED
-        self.status[rows] = np.where(wrong & known, NO_COUNT, self.status[rows])
+    def finish(self, part: slice, place: Any, counts: Counts) -> None:
+        """Fill in status and profile of a block, and take out what is no energy.
+
+        Args:
+            part: The block.
+            place: The model of each row, or of all.
+            counts: Their counts.
+        """
+        models = self.models
+        self.profile[part] = models.take(PROFILE, place)
+        status, wrong = self.status[part], counts.find_wrong()
+        if models.reasons:
+            status[:] = models.take(STATUS, place)
+        if wrong is not None:
+            status[wrong & (status == ESTIMATED)] = NO_COUNT
+        if models.reasons or wrong is not None:
+            missing = status != ESTIMATED
+            for column in (self.total, self.low, self.high, self.reasoning, self.avoided):
+                if column is not None and missing.any():
+                    column[part][missing] = np.nan
 
 
 @dataclass(slots=True)
@@ -120,8 +126,8 @@ class Energy:
     total: Any
     low: Any = field(default=1.0)
     high: Any = field(default=1.0)
-    reasoning: Any = field(default=float("nan"))
-    avoided: Any = field(default=0.0)
+    reasoning: Any = None
+    avoided: Any = None
 
 
 def _estimate_by_reference(result: Result, part: slice, counts: Counts, place: Any) -> None:
@@ -131,7 +137,7 @@ def _estimate_by_reference(result: Result, part: slice, counts: Counts, place: A
         rows = slice(part.start + piece.start, part.start + piece.stop)
         some = counts.of_rows(piece)
         where = place if isinstance(place, int) else _find_only(place[piece])
-        result.fill(rows, where, some, _apply_reference(models, where, some, result.only_totals))
+        result.fill(rows, _apply_reference(models, where, some, result.only_totals))
 
 
 def _find_only(place: Any) -> Any:
@@ -142,11 +148,11 @@ def _find_only(place: Any) -> Any:
 
 def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bool) -> Energy:
     basis, take = models.basis, models.take
-    inputs = counts.as_floats("input_tokens", -INFINITE)
-    outputs = counts.as_floats("output_tokens", -INFINITE)
-    cached = counts.as_floats("cached_input_tokens", 1.0)
+    inputs = counts.as_floats("input_tokens")
+    outputs = counts.as_floats("output_tokens")
+    cached = counts.as_floats("cached_input_tokens", MATTERS)
     reasoning: Any = None
-    known = counts.as_floats("reasoning_tokens")
+    known = counts.as_floats("reasoning_tokens", 0.0)
     factor = take(REASONING, place)
     decoded = outputs
     if known is not None:
@@ -178,8 +184,7 @@ def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bo
         "model": (take(LOW, place), take(HIGH, place)),
     }
     energy.low, energy.high = combine_parts(parts)
-    if made.reasoning_joules is not None:
-        energy.reasoning = made.reasoning_joules
+    energy.reasoning = made.reasoning_joules
     if cached is not None:
         anew = reference.count_prefill_flops(terms, inputs, 0.0, mode)
         uncached = reference.compute_prefill_energy(basis.gpu, anew)
@@ -213,14 +218,14 @@ def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: An
             energy = Energy(np.nan)
             if number >= 0:
                 energy = _apply_roofline(models, number, some, result.only_totals)
-            result.fill(rows, one, some, energy)
+            result.fill(rows, energy)
 
 
 def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bool) -> Energy:
     cases, scope = models.cases[number], models.basis.assumptions.scope
-    inputs = counts.as_floats("input_tokens", -INFINITE)
-    outputs = counts.as_floats("output_tokens", -INFINITE)
-    cached = counts.as_floats("cached_input_tokens", 1.0)
+    inputs = counts.as_floats("input_tokens")
+    outputs = counts.as_floats("output_tokens")
+    cached = counts.as_floats("cached_input_tokens", MATTERS)
     overhead = FACILITY.factor if scope == "facility" else 1.0
     from_cache = 0.0 if cached is None else cached
     made = roofline.compute_central_energy(cases, inputs, from_cache, outputs)
@@ -229,7 +234,7 @@ def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bo
         return energy
     parts = list_range_parts(cases, made, scope) | models.doubts[number]
     energy.low, energy.high = combine_parts(parts)
-    known = counts.as_floats("reasoning_tokens")
+    known = counts.as_floats("reasoning_tokens", 0.0)
     if known is not None:
         # A count below 0 says that it is not known.
         reasoning: Any = np.where(known >= 0, known, np.nan)

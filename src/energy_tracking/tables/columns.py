@@ -175,15 +175,17 @@ class Counts:
         wrong = [~part for part in right if part is not None and not np.all(part)]
         return np.logical_or.reduce(np.broadcast_arrays(*wrong)) if wrong else None
 
-    def as_floats(self, name: str, least: float = 0.0) -> Any:
+    def as_floats(self, name: str, least: float | None = None) -> Any:
         """A column as floats; None where it is not there, or no row has as much as the least.
 
         Args:
             name: Its name.
-            least: What a count is at least that matters [tokens].
+            least: What a count is at least that matters [tokens]; None: any does.
         """
         column = self.columns.get(name)
-        if column is None or (column.size and column.max() < least):
+        if column is None:
+            return None
+        if least is not None and column.size and column.max() < least:
             return None
         return column.astype(np.float64) if column.ndim else float(column)
 

@@ -161,5 +161,7 @@ class TableEstimator:
                 block = {name: column[part] for name, column in columns.items() if column.ndim}
                 block |= {name: column for name, column in columns.items() if not column.ndim}
                 place = only if codes is None else places[block.pop("model")]
-                method(result, part, Counts(block), place)
+                counts = Counts(block)
+                method(result, part, counts, place)
+                result.finish(part, place, counts)
         return result.as_table()
