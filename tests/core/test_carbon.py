@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 from energy_tracking import ConfigurationError, Session, Totals
@@ -70,3 +72,16 @@ def test_intensities_are_possible_ones() -> None:
 def test_what_cannot_be_is_refused(arguments: Any, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         carbon(TOTALS, **arguments)
+
+
+@pytest.mark.parametrize("number", [Fraction(801, 2), np.float32(400.5)])
+def test_an_intensity_of_any_kind_of_number_is_a_plain_float(number: Any) -> None:
+    found = carbon(Totals(), grams_per_kwh=number)
+    assert type(found.grams_per_kwh) is float
+    assert "at 400.5 g/kWh" in str(found)
+
+
+def test_a_long_region_beside_an_intensity_makes_no_long_message() -> None:
+    with pytest.raises(ConfigurationError, match="must be unset beside region") as caught:
+        carbon(Totals(), region="x" * 100_000, grams_per_kwh=1.0)
+    assert len(str(caught.value)) < 1_000

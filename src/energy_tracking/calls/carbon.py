@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from energy_tracking.bounds import Bound
 from energy_tracking.calls.report import two_digits
 from energy_tracking.calls.totals import Totals
-from energy_tracking.errors import ConfigurationError, must_be, not_one_of
+from energy_tracking.errors import ConfigurationError, must_be, not_one_of, shown
 from energy_tracking.units import kwh_from_joules
 
 # Lifecycle emissions of the electricity generated in a country, mean of the year
@@ -116,7 +116,7 @@ def carbon(
     if region is not None:
         if grams_per_kwh is not None:
             remedy = "give one of them"
-            both = f"unset beside region, {region!r}"
+            both = f"unset beside region, {shown(region)}"
             raise ConfigurationError(must_be("grams_per_kwh", both, grams_per_kwh, remedy))
         if not isinstance(region, str) or region.upper() not in INTENSITIES:
             what = "a country by its two letters, 'EU' or 'WORLD'"
@@ -128,7 +128,7 @@ def carbon(
         what = "a country by its two letters, 'EU' or 'WORLD'"
         raise ConfigurationError(must_be("region", what, region, remedy))
     else:
-        INTENSITY.check("grams_per_kwh", grams_per_kwh)
+        grams_per_kwh = INTENSITY.check("grams_per_kwh", grams_per_kwh)
     return Carbon(
         kwh_from_joules(totals.total_energy_joules) * grams_per_kwh,
         kwh_from_joules(totals.total_energy_low_joules) * grams_per_kwh,

@@ -169,7 +169,9 @@ class Alternative:
         for name in ("concurrency_per_gpu", "sequences"):
             number = getattr(self, name)
             if number is not None:
-                SERVING_BOUNDS[name].check(name, number)
+                checked = SERVING_BOUNDS[name].check(name, number)
+                if type(number) not in (int, float):
+                    object.__setattr__(self, name, checked)
         check_one_batch(self.concurrency_per_gpu, self.sequences)
 
     @property
