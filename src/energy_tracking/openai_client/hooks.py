@@ -111,6 +111,8 @@ HOOKS: dict[str, tuple[Hook, Hook, str]] = {
         "response",
     ),
     sdk.PROCESS_DATA.name: (request.process_data, request.process_data, "response"),
+    # Not of calls: to look at a class of clients that is new.
+    sdk.MAKE: (_make_client, _make_client, "base_url"),
 }
 UNHOOKED = {row.name: row for row in (sdk.PROCESS_RESPONSE, sdk.PROCESS_DATA)}
 """Private names of methods, for what is said where they are missing."""
@@ -203,9 +205,6 @@ def hook_client_class(client_class: type) -> None:
             _report_missing(client_class, name)
         else:
             _prepare(function, async_hook if inspect.iscoroutinefunction(function) else hook)
-    made_by = sdk.sdk_function(client_class, "__init__", None, _hooked)
-    if made_by is not None and not made_by.__closure__:
-        _prepare(made_by, _make_client)
     for kind in client_class.__mro__:
         for name in sdk.COPIES:
             function = vars(kind).get(name)
@@ -237,7 +236,7 @@ def _report_missing(client_class: type, name: str) -> None:
     owner = sdk.owner_of(client_class, name)
     if name in UNHOOKED:
         UNHOOKED[name].report_missing()
-    elif is_first(f"no {name} of {(owner or client_class).__qualname__}"):
+    elif name == sdk.REQUEST and is_first(f"no {name} of {(owner or client_class).__qualname__}"):
         warnings.warn(
             f"calls of {client_class.__qualname__} are not tracked: openai's own function "
             f"{name}(options=...) was not found; call instrument_openai() before others replace "

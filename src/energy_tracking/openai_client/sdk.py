@@ -36,6 +36,8 @@ AZURE_CLIENTS = ("AzureOpenAI", "AsyncAzureOpenAI")
 REQUEST = "request"
 """Not private, and the one method we cannot do without."""
 
+MAKE = "__init__"
+
 WAY_TO_REQUEST = ("post", REQUEST)
 """Methods, one of which calls the next, that every call of a model goes through."""
 
