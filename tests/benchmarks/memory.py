@@ -19,7 +19,7 @@ from pathlib import Path
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from overhead import client, plain, streamed
+from overhead import ask, make_client
 
 from energy_tracking import Session, Tracker, wrap_openai
 from loopback import CHAT_USAGE
@@ -82,15 +82,20 @@ def main() -> None:
         "meter_provider": MeterProvider([InMemoryMetricReader()]),
     }
     tracker = Tracker(**telemetry)  # type: ignore[arg-type]
-    sdk = wrap_openai(client(), **telemetry)  # type: ignore[arg-type]
+    sdk = wrap_openai(make_client(200), **telemetry)  # type: ignore[arg-type]
 
     def record(number: int) -> None:
         tracker.record(model="gpt-4o", usage=CHAT_USAGE, response_id=f"chatcmpl-{number}")
 
     with Session("all") as session:
         growth("records", record, arguments.records, record)
-        growth("plain calls", lambda number: plain(sdk), arguments.calls, record)
-        growth("200-chunk streams", lambda number: streamed(sdk), arguments.calls // 100, record)
+        growth("plain calls", lambda number: ask(sdk, stream=False), arguments.calls, record)
+        growth(
+            "200-chunk streams",
+            lambda number: ask(sdk, stream=True),
+            arguments.calls // 100,
+            record,
+        )
     print(f"{session.totals.calls:,} calls counted")
 
 

@@ -1,103 +1,517 @@
-"""What tracking costs per call, side by side with the SDK alone.
+"""What tracking costs per call, beside the SDK alone, two floors, and other instrumentations.
 
-    python tests/benchmarks/overhead.py [--calls 2000]
+    python tests/benchmarks/overhead.py [--stacks ours,bare] [--peers FOLDER] [--json FILE]
 
-Calls go through the real SDK over a transport that answers in the process, so the
-differences are those of Python code alone. Variants take turns, so that a machine that
-slows down slows all of them; quote the ratios.
+Calls go through the real SDK over a transport that answers in the process, so the differences
+are those of Python code alone. Where valgrind is installed, instructions are counted: one
+process per row, with a fixed layout of memory and a fixed hash seed, so that two runs agree to
+0.1 %. Elsewhere, or with ``--times``, the rows take turns in one process and ratios of times are
+printed, which a noisy machine moves by some per cent.
+
+The floors are what anybody pays who puts energy on a span by hand: ``floor`` is one span with 8
+attributes and 3 metric calls, ``same floor`` one span with the attributes and metric calls that
+tracking makes of the same call. ``--peers`` makes an environment for each other instrumentation
+in a folder, where it is not there yet.
+
+A further row is a line of ``STACKS`` (or of ``PEERS``, for one that needs packages of its own).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import openai
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
-from energy_tracking import wrap_openai
-from loopback import chat_chunks, chat_completion
-
-try:
-    import httpx2 as httpx  # the transport of openai 3
-except ModuleNotFoundError:
-    import httpx  # type: ignore[import-not-found, no-redef]
-
+ROOT = Path(__file__).parents[2]
 REQUEST: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
-PLAIN = json.dumps(chat_completion()).encode()
-STREAM = b"".join(
-    b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chat_chunks(*["word "] * 200)
-)
+ANSWER: dict[str, Any] = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "gpt-4o-2024-08-06",
+}
+USAGE = {
+    "prompt_tokens": 120,
+    "completion_tokens": 300,
+    "total_tokens": 420,
+    "prompt_tokens_details": {"cached_tokens": 64},
+    "completion_tokens_details": {"reasoning_tokens": 128},
+}
+CHUNKS = (50, 200, 800)
+ROUNDS = {"chat": 20, "stream 50": 2, "stream 200": 2, "stream 800": 1}
+"""What is counted in each process, and how often [1]."""
+WARM_UP = 5
+
+Ask = Callable[[Any, bool], None]
+"""Makes one call with a client, as a stream or not."""
 
 
-def answer(request: httpx.Request) -> httpx.Response:
-    """The transport: a plain answer, or 200 chunks."""
-    if json.loads(request.content).get("stream"):
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=STREAM)
-    return httpx.Response(200, headers={"content-type": "application/json"}, content=PLAIN)
+class Providers(NamedTuple):
+    """Where a row's telemetry goes; None: nowhere."""
+
+    tracer: TracerProvider | None
+    meter: MeterProvider | None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Both, as arguments of our own and of most others' doors."""
+        named = {"tracer_provider": self.tracer, "meter_provider": self.meter}
+        return {name: provider for name, provider in named.items() if provider is not None}
 
 
-def client() -> openai.OpenAI:
-    """A client of that transport."""
-    http_client = httpx.Client(transport=httpx.MockTransport(answer))
-    return openai.OpenAI(api_key="none", http_client=http_client)
+TELEMETRY: dict[str, Callable[[], Providers]] = {
+    "nowhere": lambda: Providers(None, None),
+    "traces": lambda: Providers(TracerProvider(), None),
+    "traces and metrics": lambda: Providers(
+        TracerProvider(), MeterProvider([InMemoryMetricReader()])
+    ),
+}
 
 
-def plain(sdk: openai.OpenAI) -> None:
-    """One call."""
-    sdk.chat.completions.create(**REQUEST)
+# The SDK, answered in the process.
 
 
-def streamed(sdk: openai.OpenAI) -> None:
-    """One stream, read to its end."""
-    for _ in sdk.chat.completions.create(**REQUEST, stream=True):
-        pass
+def _plain_body() -> bytes:
+    message = {"role": "assistant", "content": "word " * 20}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return json.dumps({**ANSWER, "choices": [choice], "usage": USAGE}).encode()
 
 
-def seconds_per_call(call: Callable[[openai.OpenAI], None], sdk: openai.OpenAI, n: int) -> float:
-    """Seconds per call over n calls [s]."""
-    start = perf_counter()
-    for _ in range(n):
-        call(sdk)
-    return (perf_counter() - start) / n
+def _stream_body(chunks: int) -> bytes:
+    head = {**ANSWER, "object": "chat.completion.chunk", "usage": None}
+    deltas = [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}] * chunks
+    events = [{**head, "choices": [delta]} for delta in deltas]
+    events.append({**head, "choices": [], "usage": USAGE})
+    lines = [b"data: %b\n\n" % json.dumps(event).encode() for event in events]
+    return b"".join(lines) + b"data: [DONE]\n\n"
+
+
+def make_client(chunks: int) -> openai.OpenAI:
+    """A client whose calls are answered at once.
+
+    Args:
+        chunks: How many a stream has [1].
+    """
+    httpx = importlib.import_module("httpx2" if openai.VERSION >= "3" else "httpx")
+    plain, stream = _plain_body(), _stream_body(chunks)
+
+    def answer(request: Any) -> Any:
+        is_stream = b'"stream":true' in request.content.replace(b" ", b"")
+        kind = "text/event-stream" if is_stream else "application/json"
+        return httpx.Response(
+            200, headers={"content-type": kind}, content=stream if is_stream else plain
+        )
+
+    transport = httpx.MockTransport(answer)
+    return openai.OpenAI(api_key="none", http_client=httpx.Client(transport=transport))
+
+
+def ask(client: Any, stream: bool) -> None:
+    """One call, read to its end."""
+    if stream:
+        options = {"include_usage": True}
+        for _ in client.chat.completions.create(**REQUEST, stream=True, stream_options=options):
+            pass
+    else:
+        client.chat.completions.create(**REQUEST)
+
+
+# The rows: each makes ready what its calls go through.
+
+
+def _bare(providers: Providers) -> Ask:
+    return ask
+
+
+def _wrapped(**settings: Any) -> Callable[[Providers], Ask]:
+    def set_up(providers: Providers) -> Ask:
+        from energy_tracking import wrap_openai
+
+        wrapped: set[int] = set()
+
+        def ask_wrapped(client: Any, stream: bool) -> None:
+            if id(client) not in wrapped:
+                wrap_openai(client, **providers.arguments, **settings)
+                wrapped.add(id(client))
+            ask(client, stream)
+
+        return ask_wrapped
+
+    return set_up
+
+
+def _instrumented(providers: Providers) -> Ask:
+    from energy_tracking import instrument_openai
+
+    instrument_openai(**providers.arguments)
+    return ask
+
+
+def _uninstrumented(providers: Providers) -> Ask:
+    from energy_tracking import instrument_openai, uninstrument_openai
+
+    instrument_openai(**providers.arguments)
+    uninstrument_openai()
+    return ask
+
+
+def _in_a_span(providers: Providers, ask_inside: Ask) -> Ask:
+    """Calls inside a span that another instrumentation might have made."""
+    tracer = (providers.tracer or TracerProvider()).get_tracer("other")
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+    }
+
+    def ask_in_a_span(client: Any, stream: bool) -> None:
+        with tracer.start_as_current_span(
+            "chat gpt-4o", kind=SpanKind.CLIENT, attributes=attributes
+        ) as span:
+            ask_inside(client, stream)
+            span.set_attribute("gen_ai.usage.input_tokens", 120)
+            span.set_attribute("gen_ai.usage.output_tokens", 300)
+
+    return ask_in_a_span
+
+
+def _other_span(providers: Providers) -> Ask:
+    return _in_a_span(providers, ask)
+
+
+def _annotating(providers: Providers) -> Ask:
+    return _in_a_span(providers, _wrapped()(providers))
+
+
+def _span_processor(providers: Providers) -> Ask:
+    from energy_tracking import EnergySpanProcessor
+
+    if providers.tracer is not None:
+        providers.tracer.add_span_processor(EnergySpanProcessor(meter_provider=providers.meter))
+    return _in_a_span(providers, ask)
+
+
+class _Made(NamedTuple):
+    """What tracking makes of a call: attributes of its span, and calls of metrics."""
+
+    attributes: dict[str, Any]
+    metrics: list[tuple[str, bool, float, dict[str, Any]]]
+
+
+def _made_by_tracking(stream: bool) -> _Made:
+    reader, exporter = InMemoryMetricReader(), InMemorySpanExporter()
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    tracked = _wrapped()(Providers(tracers, MeterProvider([reader])))
+    tracked(make_client(CHUNKS[0]), stream)
+    (span,) = exporter.get_finished_spans()
+    data = reader.get_metrics_data()
+    metrics = []
+    for resource in data.resource_metrics if data is not None else ():
+        for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
+            for point in metric.data.data_points:
+                value = getattr(point, "sum", getattr(point, "value", 0.0))
+                labels = dict(point.attributes or {})
+                metrics.append((metric.name, hasattr(point, "sum"), value, labels))
+    return _Made(dict(span.attributes or {}), metrics)
+
+
+def _floor_of(attributes: int | None, metrics: int | None) -> Callable[[Providers], Ask]:
+    """One span by hand, with so many attributes, and so many calls of metrics; None: all."""
+
+    def set_up(providers: Providers) -> Ask:
+        made = {stream: _made_by_tracking(stream) for stream in (False, True)}
+        named = {
+            stream: (dict(list(each.attributes.items())[:attributes]), each.metrics[:metrics])
+            for stream, each in made.items()
+        }
+        tracer = None if providers.tracer is None else providers.tracer.get_tracer("floor")
+        meter = None if providers.meter is None else providers.meter.get_meter("floor")
+        instruments: dict[str, Any] = {}
+        if meter is not None:
+            for name, is_histogram, *_ in [metric for _, all_ in named.values() for metric in all_]:
+                instruments[name] = (
+                    meter.create_histogram(name).record
+                    if is_histogram
+                    else meter.create_counter(name).add
+                )
+
+        def ask_and_note(client: Any, stream: bool) -> None:
+            facts, records = named[stream]
+            if tracer is None:
+                ask(client, stream)
+                return
+            with tracer.start_as_current_span("chat gpt-4o", kind=SpanKind.CLIENT) as span:
+                ask(client, stream)
+                span.set_attributes(facts)
+                if instruments:
+                    for name, _, value, labels in records:
+                        instruments[name](value, labels)
+
+        return ask_and_note
+
+    return set_up
+
+
+def _peer(module: str, **more: Any) -> Callable[[Providers], Ask]:
+    def set_up(providers: Providers) -> Ask:
+        instrumentor = importlib.import_module(module).OpenAIInstrumentor()
+        instrumentor.instrument(**providers.arguments, **more)
+        return ask
+
+    return set_up
+
+
+def _ecologits(providers: Providers) -> Ask:
+    importlib.import_module("ecologits").EcoLogits.init(providers=["openai"])
+    return ask
+
+
+STACKS: dict[str, Callable[[Providers], Ask]] = {
+    "bare": _bare,
+    "floor": _floor_of(8, 3),
+    "same floor": _floor_of(None, None),
+    "ours": _wrapped(),
+    "ours, instrumented": _instrumented,
+    "ours, uninstrumented": _uninstrumented,
+    "ours, disabled": _wrapped(disabled=True),
+    "another's span": _other_span,
+    "ours, annotating it": _annotating,
+    "ours, span processor": _span_processor,
+}
+PEERS: dict[str, tuple[str, Callable[[Providers], Ask]]] = {
+    "OpenTelemetry openai-v2": (
+        "opentelemetry-instrumentation-openai-v2",
+        _peer("opentelemetry.instrumentation.openai_v2"),
+    ),
+    "OpenTelemetry genai-openai": (
+        "opentelemetry-instrumentation-genai-openai",
+        _peer("opentelemetry.instrumentation.genai.openai"),
+    ),
+    "OpenInference": (
+        "openinference-instrumentation-openai",
+        _peer("openinference.instrumentation.openai"),
+    ),
+    "OpenLLMetry": (
+        "opentelemetry-instrumentation-openai",
+        _peer("opentelemetry.instrumentation.openai"),
+    ),
+    "EcoLogits": ("ecologits[openai]", _ecologits),
+}
+ROWS = STACKS | {name: set_up for name, (_, set_up) in PEERS.items()}
+
+
+# Instructions, counted by callgrind in a process of their own.
+
+
+def work(row: str, telemetry: str) -> None:
+    """In that process: make the calls, and have the instructions of each kind dumped."""
+    ask_row = ROWS[row](TELEMETRY[telemetry]())
+    clients = {chunks: make_client(chunks) for chunks in CHUNKS}
+    # The SDK makes its resources and models when first asked for.
+    for client in clients.values():
+        for _ in range(WARM_UP):
+            ask_row(client, False)
+            ask_row(client, True)
+
+    def control(*arguments: str) -> None:
+        subprocess.run(
+            ["callgrind_control", *arguments, str(os.getpid())], check=True, capture_output=True
+        )
+
+    for kind, rounds in {"nothing": 0, **ROUNDS}.items():
+        client = clients[int(kind.partition("stream ")[2] or CHUNKS[0])]
+        control("-i", "on")
+        for _ in range(rounds):
+            ask_row(client, kind != "chat")
+        control("-i", "off")
+        control(f"--dump={kind}")
+
+
+def count_instructions(python: str, row: str, telemetry: str) -> dict[str, float]:
+    """Instructions per call of each kind [1].
+
+    Args:
+        python: The interpreter, in whose environment the row's packages are.
+        row: Name of a row.
+        telemetry: A key of ``TELEMETRY``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests")))
+        callgrind = ["setarch", "-R", "valgrind", "--tool=callgrind", "--instr-atstart=no"]
+        subprocess.run(
+            [
+                *callgrind,
+                f"--callgrind-out-file={folder}/out",
+                python,
+                __file__,
+                "--work",
+                row,
+                telemetry,
+            ],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": path},
+        )
+        counts: dict[str, float] = {}
+        for dump in Path(folder).glob("out.*"):
+            lines = dump.read_text().splitlines()
+            facts = dict(line.split(": ", 1) for line in lines if ": " in line)
+            trigger = next(line for line in lines if line.startswith("desc: Trigger: dump "))
+            counts[trigger.removeprefix("desc: Trigger: dump ")] = float(facts["totals"])
+    nothing = counts["nothing"]
+    return {kind: (counts[kind] - nothing) / rounds for kind, rounds in ROUNDS.items()}
+
+
+def environment_of(peer: str, folder: Path) -> str:
+    """The interpreter of a peer's environment, which is made where it is missing.
+
+    Args:
+        peer: A key of ``PEERS``.
+        folder: Where such environments are.
+    """
+    home = folder / peer.replace(" ", "-")
+    python = home / "bin" / "python"
+    if not python.exists():
+        venv.create(home, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "wrapt", "opentelemetry-sdk"]
+        # Not every one takes the version of openai that we have here.
+        for sdk in (f"openai=={version('openai')}", "openai"):
+            with suppress(subprocess.CalledProcessError):
+                subprocess.run([*install, sdk, PEERS[peer][0]], check=True)
+                break
+    return str(python)
+
+
+def print_instructions(rows: list[str], peers: Path | None, result: Path | None) -> None:
+    """Count, and print the table: what each row adds to the bare SDK [thousand instructions].
+
+    Args:
+        rows: Names of rows.
+        peers: Where the environments of others are; None: without them.
+        result: A file for the counts, as JSON.
+    """
+    heads = ("chat", "stream 200", "per chunk")
+    print(f"added to the SDK alone [1,000 instructions], openai {openai.__version__}, ", end="")
+    print(f"OpenTelemetry {version('opentelemetry-sdk')}, Python {platform.python_version()}")
+    print(f"{'':27}{'telemetry':20}" + "".join(f"{head:>11}" for head in heads))
+    bare: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in ["bare", *(each for each in rows if each != "bare")]:
+        python = sys.executable
+        if row in PEERS:
+            assert peers is not None
+            python = environment_of(row, peers)
+        if python not in bare:
+            # Each environment has an SDK, and so a zero, of its own.
+            bare[python] = count_instructions(python, "bare", "nowhere")
+        for telemetry in ["nowhere"] if row == "bare" else TELEMETRY:
+            if telemetry == "nowhere" and "floor" in row:
+                continue
+            try:
+                counts = bare[python]
+                if row != "bare":
+                    counts = count_instructions(python, row, telemetry)
+            except subprocess.CalledProcessError as error:
+                print(f"{row:27}{telemetry:20} failed: {error.stderr.decode()[-300:]}")
+                continue
+            added = {
+                kind: count - bare[python][kind] * (row != "bare") for kind, count in counts.items()
+            }
+            first, *_, last = CHUNKS
+            added["per chunk"] = (added[f"stream {last}"] - added[f"stream {first}"]) / (
+                last - first
+            )
+            found.setdefault(row, {})[telemetry] = added
+            cells = "".join(f"{added[head] / 1e3:11,.1f}" for head in heads)
+            print(f"{row:27}{'' if row == 'bare' else telemetry:20}{cells}", flush=True)
+    if result is not None:
+        result.write_text(json.dumps(found, indent=2) + "\n")
+
+
+# Times, where instructions cannot be counted.
+
+TAKE_TURNS = ("ours", "floor", "same floor")
+"""Rows that leave the SDK as it is for the others in the process."""
+
+
+def print_times(rows: list[str], calls: int) -> None:
+    """Let the rows take turns, and print their times beside the SDK's alone.
+
+    Args:
+        rows: Names of rows of ``STACKS``.
+        calls: How many calls of each [1].
+    """
+    variants = {"bare": ask} | {
+        f"{row}, {name}": STACKS[row](make())
+        for row in rows
+        if row in TAKE_TURNS
+        for name, make in TELEMETRY.items()
+    }
+    clients = {variant: make_client(200) for variant in variants}
+    for stream, share in ((False, 1.0), (True, 0.03)):
+        rounds = 20
+        times: dict[str, list[float]] = {variant: [] for variant in variants}
+        for again in range(rounds + 1):
+            for variant, ask_row in variants.items():
+                count = max(1, round(calls * share / rounds))
+                start = perf_counter()
+                for _ in range(count):
+                    ask_row(clients[variant], stream)
+                if again:  # the first round is to warm up
+                    times[variant].append((perf_counter() - start) / count)
+        print("200-chunk stream" if stream else "plain call")
+        for variant, measured in times.items():
+            pairs = list(zip(measured, times["bare"], strict=True))
+            ratio = median(each / alone for each, alone in pairs)
+            added = median(each - alone for each, alone in pairs)
+            print(f"  {variant:36} {ratio:6.3f} x   {added * 1e6:+8.1f} us")
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--calls", type=int, default=2000)
-    calls = parser.parse_args().calls
-    tracers, meters = TracerProvider(), MeterProvider([InMemoryMetricReader()])
-    variants = {
-        "SDK alone": client(),
-        "tracked, no OpenTelemetry SDK": wrap_openai(client()),
-        "tracked, spans and metrics": wrap_openai(
-            client(), tracer_provider=tracers, meter_provider=meters
-        ),
-    }
-    for name, call, share in (("plain call", plain, 1.0), ("200-chunk stream", streamed, 0.03)):
-        times: dict[str, list[float]] = {variant: [] for variant in variants}
-        rounds = 20
-        for sdk in variants.values():
-            seconds_per_call(call, sdk, 20)
-        for _ in range(rounds):
-            for variant, sdk in variants.items():
-                n = max(1, round(calls * share / rounds))
-                times[variant].append(seconds_per_call(call, sdk, n))
-        alone = times["SDK alone"]
-        print(name)
-        for variant, measured in times.items():
-            ratio = median(m / a for m, a in zip(measured, alone, strict=True))
-            added = median(m - a for m, a in zip(measured, alone, strict=True))
-            print(f"  {variant:32} {ratio:6.3f} x   {added * 1e6:+8.1f} us")
-    tracers.shutdown()
-    meters.shutdown()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--stacks", help=f"comma-separated, of: {', '.join(STACKS)}")
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="environments of others")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--times", action="store_true", help="ratios of times")
+    parser.add_argument("--calls", type=int, default=2000, help="for times")
+    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.work:
+        work(*arguments.work)
+        return
+    rows = arguments.stacks.split(",") if arguments.stacks else list(STACKS)
+    for row in rows:
+        if row not in STACKS:
+            parser.error(f"--stacks: {row!r} is none of {', '.join(STACKS)}")
+    if arguments.times or not all(map(shutil.which, ("valgrind", "callgrind_control", "setarch"))):
+        print_times(rows, arguments.calls)
+    else:
+        peers = list(PEERS) if arguments.peers else []
+        print_instructions([*rows, *peers], arguments.peers, arguments.json)
 
 
 if __name__ == "__main__":
