@@ -44,10 +44,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(autouse=True)
-def _no_response_of_another_test_is_remembered() -> None:
+def _nothing_of_another_test_is_remembered() -> None:
     from energy_tracking.calls.counted import counted_responses
+    from energy_tracking.notices import forget_said
 
     counted_responses.begin_anew()
+    forget_said()
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -37,19 +36,17 @@ from energy_tracking.lifecycle import (
     close_open_calls_at_exit,
     defer,
     hold_deferred,
-    is_first,
     open_calls,
     request_counts,
     run_deferred,
 )
+from energy_tracking.notices import is_first, log, log_once
 from energy_tracking.settings import document_settings
 from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import ResponseFacts, response_facts
-
-logger = logging.getLogger("energy_tracking")
 
 _TRACK = (
     "Call instrument_openai() at the start of the program, or wrap_openai(client) for one client; "
@@ -188,7 +185,7 @@ class _Run:
         """Say once that a returned response is not counted, and why."""
         message = f"{self._name} returned a response that was made before it began"
         if is_first(message):
-            logger.warning(
+            log(
                 "%s (%s): it is not counted. If it was generated there, the clock of its server is "
                 "wrong: count such calls with Tracker().record().",
                 message,
@@ -210,8 +207,7 @@ class _Run:
             f"{self._name} in traces and sums. Return a generator, coroutine or future instead, or "
             "finish it inside of the function."
         )
-        if is_first(message):
-            logger.warning(message)
+        log_once(message, message)
 
     def start_another(self) -> _Run:
         """Start another run of the same function."""
@@ -265,14 +261,13 @@ class _Run:
         """
         if self._has_untracked_call():
             message = f"{self._name} made calls with an OpenAI client that is not tracked."
-            if is_first(message):
-                logger.warning("%s %s", message, _TRACK)
+            log_once(message, "%s %s", message, _TRACK)
         elif (
             (sent := _count_untracked_requests())
             and (None in sent or sent != self._requests_before)
             and not process_session().totals.calls
             and is_first(_TRACK)
         ):
-            logger.warning(
+            log(
                 "No call of %s was counted, and no OpenAI client is tracked. %s", self._name, _TRACK
             )

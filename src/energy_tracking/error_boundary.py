@@ -6,12 +6,11 @@ user's ``on_error`` or a log line per kind; what the handler raises goes to the 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
 
-logger = logging.getLogger("energy_tracking")
+from energy_tracking.notices import log
 
 ErrorHandler = Callable[[str, Exception], object]
 """Called with where in the library an error happened, and the error."""
@@ -73,16 +72,15 @@ def _report(handler: ErrorHandler, where: str, error: Exception) -> None:
         error: The error. What it was raised over is taken off: that may be the caller's own
             error, with a provider's text and a key in it.
     """
-    error.__cause__ = error.__context__ = None
     try:
+        error.__cause__ = error.__context__ = None
         handler(where, error)
     except Exception as failed:
-        if handler is not _last_resort:
-            _report(_last_resort, "on_error", failed)
+        _last_resort("on_error", failed)
 
 
 class _LogOnce:
-    """Logs each kind of error the first time it happens."""
+    """Logs each kind of error the first time that it happens to a tracker."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, type[Exception]]] = set()
@@ -90,11 +88,11 @@ class _LogOnce:
     def __call__(self, where: str, error: Exception) -> None:
         if (where, type(error)) not in self._seen:
             self._seen.add((where, type(error)))
-            logger.warning(
+            log(
                 "energy tracking failed in %s; the call itself is not affected. "
                 "Further errors of this kind are not logged.",
                 where,
-                exc_info=error,
+                error=error,
             )
 
 

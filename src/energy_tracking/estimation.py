@@ -17,11 +17,9 @@ A new assumption is a setting, a field of ``Assumptions`` and a line in ``_build
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.error_boundary import ErrorBoundaries
@@ -36,6 +34,7 @@ from energy_tracking.estimator import (
     estimate_usage,
 )
 from energy_tracking.estimator.serving import check_one_batch
+from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
@@ -43,11 +42,6 @@ from energy_tracking.settings import SERVING_SETTINGS, Settings, named, naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import TokenUsage
-
-logger = logging.getLogger("energy_tracking")
-
-UNKNOWN_MODELS_LOGGED = 1000
-"""At most so many unknown models are logged, each once [1]."""
 
 
 class Estimation:
@@ -102,7 +96,6 @@ class Estimation:
         if self.settings.default_model is not None:
             with naming("default_model"):
                 self.catalogue.model(self.settings.default_model)
-        self._unknown_models = _unknown_models_of(application or base)
 
     def estimate(
         self,
@@ -316,16 +309,14 @@ class Estimation:
         if model is None:
             return "the model is not named"
         reason = self.catalogue.explain_no_profile(model) or "no energy profile for this model"
-        if model not in self._unknown_models and len(self._unknown_models) < UNKNOWN_MODELS_LOGGED:
-            self._unknown_models.add(model)
-            # A logging handler that raises must not change the result.
-            with self._boundaries("log"):
-                logger.warning(
-                    "calls to model %r are counted without energy: %s. Name a profile for it with "
-                    "model_mapping or default_model, or register one.",
-                    model,
-                    reason,
-                )
+        log_once(
+            model,
+            "calls to model %r are counted without energy: %s. Name a profile for it with "
+            "model_mapping or default_model, or register one.",
+            model,
+            reason,
+            kind="models without a profile",
+        )
         return reason
 
     def current_basis(self) -> Basis:
@@ -380,17 +371,6 @@ class Estimation:
         if batch:
             settings = replace(settings, concurrency_per_gpu=None, sequences=None)
         return self._build_basis(replace(settings, **changes))  # type: ignore[arg-type]
-
-
-_unknown_models: WeakKeyDictionary[object, set[str]] = WeakKeyDictionary()
-
-
-def _unknown_models_of(application: object) -> set[str]:
-    """The unknown models that were logged for an application."""
-    try:
-        return _unknown_models.setdefault(application, set())
-    except TypeError:  # it cannot be referred to weakly
-        return set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,6 @@ request_counts: list[Callable[[], int | None]] = []
 """Each says how many requests the clients of one SDK have sent so far, tracked or not [1]; None
 where that is not known. A module that tracks clients adds one."""
 
-MAX_SAID = 1024
-"""Things remembered as said at most [1]; beyond, nothing more is said."""
-
-_said: set[str] = set()
 SETTLE_SECONDS = 1.0
 """How long something deferred waits for a call, or a look, before a thread does it [s]."""
 END_SECONDS = 5.0
@@ -70,17 +66,6 @@ _is_settling = threading.RLock()
 _has_ending = False
 _at_exit: dict[Callable[[], object], None] = {}
 _after_fork: list[Callable[[], object]] = []
-
-
-def is_first(message: str) -> bool:
-    """Whether this is said for the first time in this process.
-
-    For what would otherwise be said with every call.
-    """
-    if message in _said or len(_said) >= MAX_SAID:
-        return False
-    _said.add(message)
-    return True
 
 
 def defer(action: Callable[[], None]) -> None:

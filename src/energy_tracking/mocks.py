@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-logger = logging.getLogger("energy_tracking")
+from energy_tracking.notices import log
 
 _MOCK_CLASSES = ("NonCallableMock", "_SentinelObject")
 # The parts of a client that run a model, and the methods by which they do.
@@ -101,4 +101,4 @@ def note_passed_through(door: str, given: object) -> None:
         door: The function of ours that was given it.
         given: The object.
     """
-    logger.debug("%s: a %s is passed through untracked", door, type(given).__name__)
+    log("%s: a %s is passed through untracked", door, type(given).__name__, level=logging.DEBUG)

@@ -18,7 +18,6 @@ interrupt passes, once the rest of the delivery is done.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -47,10 +46,10 @@ from energy_tracking.lifecycle import (
     forget_at_exit,
     held_calls,
     hold_deferred,
-    is_first,
     open_calls,
     run_deferred,
 )
+from energy_tracking.notices import log, log_once
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, document_settings, naming
 from energy_tracking.telemetry.pipelines import Reported
@@ -61,8 +60,6 @@ from energy_tracking.usage.measured_energy import MAX_MEASURED, joules_from
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
-
-logger = logging.getLogger("energy_tracking")
 
 NO_CALLS = (
     "process: 0 calls were counted. Clients are tracked from instrument_openai(), or from "
@@ -336,10 +333,12 @@ class Tracker:
             host, port = record.request.server_address, record.request.server_port
             server = record.request.provider if host is None else f"{host}:{port}"
             message = f"the usage in a response of {server} is {what}, not an object"
-            if is_first(message):
-                logger.warning(
-                    "%s: its tokens cannot be read. This is logged once per server.", message
-                )
+            log_once(
+                message,
+                "%s: its tokens cannot be read. This is logged once per server.",
+                message,
+                kind="usages",
+            )
 
     def _credit_session(self, call: Call, record: CallRecord) -> None:
         if call.session is not None:
@@ -386,9 +385,7 @@ def _make_tracker(arguments: TrackerArguments) -> Tracker:
     try:
         return Tracker(**arguments)
     except ConfigurationError as error:
-        logger.warning(
-            "a tracker sent to this process (%s) tracks nothing here: %s", os.getpid(), error
-        )
+        log("a tracker sent to this process (%s) tracks nothing here: %s", os.getpid(), error)
         return Tracker(disabled=True, spans="off")
 
 

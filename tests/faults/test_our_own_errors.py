@@ -6,22 +6,38 @@ import gc
 import logging
 import sys
 import traceback
+from functools import partial
 from typing import Any
 
 import openai
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from calls import CHAT, SHAPES, Shape
 from counts import the_only
-from energy_tracking import CallRecord, Session, error_boundary, process_session, wrap_openai
+from energy_tracking import (
+    CallRecord,
+    Session,
+    error_boundary,
+    process_session,
+    track_energy,
+    wrap_openai,
+)
+from energy_tracking.calls.totals import MAX_GROUPS
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.estimation import Estimation
+from energy_tracking.notices import forget_said
 from energy_tracking.openai_client.background import HeldCalls
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry.spans import Telemetry
 from energy_tracking.tracker import Tracker
 from energy_tracking.usage.dialects import read_usage
-from loopback import Flavour, Loopback, error_reply
+from faults.in_process_client import in_process_client
+from loopback import DONE, Flavour, Loopback, chat_chunks, error_reply, sse
 from observed_calls import Watch
 from small_profiles import unchecked
 
@@ -218,6 +234,87 @@ async def test_a_handler_of_errors_that_raises_is_not_the_callers_trouble(
         # The broken handler is not silent, either.
         assert "on_error" in caplog.text
         assert "OurError" in caplog.text
+
+
+class BadHandler(logging.Handler):
+    """Raises over whatever is logged."""
+
+    emit = broken
+
+
+@pytest.fixture
+def broken_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's log goes to a handler that raises, down to its finest line."""
+    monkeypatch.setattr(logging.getLogger("energy_tracking"), "handlers", [BadHandler()])
+    monkeypatch.setattr(logging.getLogger("energy_tracking"), "level", logging.DEBUG)
+    forget_said()
+
+
+@pytest.mark.usefixtures("broken_log")
+async def test_a_stream_of_which_something_is_to_be_logged_is_recorded_where_that_raises(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    chunks = chat_chunks("Hello", "!", usage=None)
+    loopback.serve(sse(*chunks, DONE))
+    client = watch.wrap(flavour.client(loopback.base_url), include_usage="never")
+    stream = await flavour.call(client.chat.completions.create, **CHAT, stream=True)
+    assert len([chunk async for chunk in flavour.items(stream)]) == len(chunks)
+    assert [record.status for record in watch.records] == ["partial"]
+
+
+@pytest.mark.usefixtures("broken_log")
+@pytest.mark.parametrize("limit", [6, 20])
+def test_a_span_that_is_too_small_is_exported_where_to_log_it_raises(
+    watch: Watch, limit: int
+) -> None:
+    exporter = InMemorySpanExporter()
+    spans = TracerProvider(span_limits=SpanLimits(max_span_attributes=limit))
+    spans.add_span_processor(SimpleSpanProcessor(exporter))
+    client = in_process_client(Flavour("sync"), SHAPES["chat"])
+    wrap_openai(client, tracer_provider=spans)
+    call = partial(client.chat.completions.create, **CHAT)
+    track_energy(tracer_provider=spans)(call)()
+    assert len(exporter.get_finished_spans()) == 2
+
+
+@pytest.mark.usefixtures("broken_log")
+def test_a_call_beyond_the_bound_of_metrics_is_measured_where_to_log_it_raises() -> None:
+    reader = InMemoryMetricReader()
+    tracker = Tracker(meter_provider=MeterProvider([reader]), spans="off")
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    records = [
+        tracker.record(model="gpt-4o", usage=usage, error_type=f"E{number}")
+        for number in range(MAX_GROUPS + 2)
+    ]
+    data = reader.get_metrics_data()
+    assert data is not None
+    measured = [
+        getattr(point, "value", 0.0)
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == "energy_tracking.client.energy"
+        for point in metric.data.data_points
+    ]
+    energies = [record.total_energy_joules or 0 for record in records]
+    assert sum(measured) == pytest.approx(sum(energies))
+
+
+class ReadOnlyError(Exception):
+    """Nobody may change what it was raised over."""
+
+    @property
+    def __cause__(self) -> None:  # type: ignore[override]
+        """None, always."""
+
+
+def test_an_error_that_cannot_be_changed_does_not_reach_the_caller() -> None:
+    def sink(record: CallRecord) -> None:
+        raise ReadOnlyError
+
+    client = in_process_client(Flavour("sync"), SHAPES["chat"])
+    wrap_openai(client, on_record=sink, on_error=broken)
+    assert client.chat.completions.create(**CHAT)
 
 
 def test_the_boundary_itself_lets_no_error_of_its_handler_out() -> None:

@@ -167,12 +167,10 @@ async def test_what_cannot_be_decoded_is_named_once(
     flavour: Flavour,
     loopback: Loopback,
     watch: Watch,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     encoding: str,
     why: str,
 ) -> None:
-    monkeypatch.setattr("energy_tracking.lifecycle._said", set())
     loopback.serve(encoded(json_reply(b"not what it says"), encoding, bytes))
     client = watch.wrap(flavour.client(loopback.base_url))
     for _ in range(2):

@@ -9,10 +9,8 @@ finish and may overshoot it.
 from __future__ import annotations
 
 import inspect
-import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Literal
 
 from energy_tracking.bounds import Bound, is_choice
@@ -24,6 +22,7 @@ from energy_tracking.errors import (
     not_one_of,
     with_sentence,
 )
+from energy_tracking.notices import log
 from energy_tracking.units import (
     joules_from_nanojoules,
     joules_from_wh,
@@ -36,8 +35,6 @@ ON_EXCEED = ("warn", "raise")
 
 # Less than a nanojoule, in which energy is counted, is none.
 BUDGET = Bound(1e-12, 1e12, "Wh", or_zero=True)
-
-logger = logging.getLogger("energy_tracking")
 
 # Calls that a user's function makes about a budget are not asked for that budget again.
 _calling: Activities[Activity] = Activities("energy_tracking.budget")
@@ -99,10 +96,8 @@ class Budget:
         if self._on_exceed == "raise":
             raise exceeded
         if self._on_exceed == "warn":
-            # A logging handler that raises must not keep a call from being sent.
-            with suppress(Exception):
-                if self._warned.acquire(blocking=False):
-                    logger.warning("%s; its calls go on", exceeded)
+            if self._warned.acquire(blocking=False):
+                log("%s; its calls go on", exceeded)
             return
         calling = Activity()
         try:

@@ -11,7 +11,6 @@ decorated function, ``report`` writes tables.
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +40,7 @@ from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by_kin
 from energy_tracking.error_boundary import run_every
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.lifecycle import run_deferred
+from energy_tracking.notices import log_once, was_said
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage.names import text_of
@@ -48,15 +48,11 @@ from energy_tracking.usage.names import text_of
 P = ParamSpec("P")
 T = TypeVar("T")
 
-logger = logging.getLogger("energy_tracking")
-
 # Without dots: no attribute's name may begin with the whole name of another.
 TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
-SESSIONS_WARNED_OF = 100
-"""Sessions and functions that calls outside of them are logged for at most, by their names [1]."""
-
-_warned_of: set[str] = set()
+MISSED = "open elsewhere"
+"""Kind of what is said of sessions and functions that a call is made outside of."""
 
 
 class Runner(Protocol):
@@ -464,7 +460,7 @@ def warn_outside_of_sessions() -> None:
     is_outside = inside == (process_account,)
     for account in tuple(open_accounts):
         what = f"{'session' if account.is_session else 'function'} {account.name!r}"
-        if account in inside or what in _warned_of:
+        if account in inside or was_said(what, MISSED):
             continue
         places = tuple(account.entrances)
         if is_outside:
@@ -483,14 +479,14 @@ def _warn_of(what: str, session: str) -> None:
         what: The session or function, as messages name it.
         session: How the program finds the session to carry.
     """
-    if len(_warned_of) < SESSIONS_WARNED_OF:
-        _warned_of.add(what)
-        logger.warning(
-            "a call is made outside of %s, which is open elsewhere in this process, and does not "
-            "count in it. If it belongs to it, carry that into its thread: start the work with "
-            "%s.run, looked up inside of it, as in pool.submit(%s.run, function, ...), or make "
-            "the calls inside `with session.attach():`. This is said once for each name.",
-            what,
-            session,
-            session,
-        )
+    log_once(
+        what,
+        "a call is made outside of %s, which is open elsewhere in this process, and does not "
+        "count in it. If it belongs to it, carry that into its thread: start the work with "
+        "%s.run, looked up inside of it, as in pool.submit(%s.run, function, ...), or make "
+        "the calls inside `with session.attach():`. This is said once for each name.",
+        what,
+        session,
+        session,
+        kind=MISSED,
+    )

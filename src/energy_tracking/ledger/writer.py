@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import stat
 import sys
@@ -33,8 +32,7 @@ from energy_tracking.calls.record import CallRecord
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.ledger.entries import FORMAT, PARTS
 from energy_tracking.lifecycle import call_after_fork, call_at_exit
-
-logger = logging.getLogger("energy_tracking")
+from energy_tracking.notices import log
 
 OUTAGES_LOGGED = 10
 """Outages of one ledger that are all logged [1]; later ones only at powers of two."""
@@ -155,7 +153,7 @@ def _count_loss(path: str, error: Exception) -> None:
         is_logged = begins and loss.is_logged
     call_at_exit(_say_losses)
     if is_logged:
-        _log(
+        log(
             "the ledger %r cannot be written: %s. Calls go on and are counted in sessions; how "
             "many lines are lost is logged when it can be written again, and at exit.",
             path,
@@ -173,7 +171,7 @@ def _note_success(path: str) -> None:
         if not loss.is_logged:
             return
         lost, loss.unsaid = loss.unsaid, 0
-    _log(
+    log(
         "the ledger %r can be written again; %s missing from it (%s).",
         path,
         _count_calls(lost),
@@ -184,7 +182,7 @@ def _note_success(path: str) -> None:
 def _say_losses() -> None:
     """Log at the end of the process what its ledgers lack."""
     for path, loss in list(_losses.items()):
-        _log(
+        log(
             "%s of this process %s missing from the ledger %r (%s).",
             f"{loss.lines:,} call{'s' * (loss.lines != 1)}",
             "is" if loss.lines == 1 else "are",
@@ -195,12 +193,6 @@ def _say_losses() -> None:
 
 def _count_calls(number: int) -> str:
     return "1 call is" if number == 1 else f"{number:,} calls are"
-
-
-def _log(message: str, *arguments: object) -> None:
-    # A logging handler that raises must not cost the call its record.
-    with suppress(Exception):
-        logger.warning(message, *arguments)
 
 
 def _forget_losses() -> None:

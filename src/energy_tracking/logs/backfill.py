@@ -16,12 +16,12 @@ from typing import Unpack
 from energy_tracking.calls.record import CallRecord, is_past
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be
-from energy_tracking.lifecycle import is_first
 from energy_tracking.logs.decoding import decode
 from energy_tracking.logs.files import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.logs.reading import read_logs
+from energy_tracking.notices import is_first
 from energy_tracking.tracker import Tracker, TrackerArguments
 
 Path = str | os.PathLike[str]

@@ -11,13 +11,12 @@ from typing import TypeVar, Unpack
 
 from energy_tracking.errors import must_be
 from energy_tracking.mocks import is_fake_client, is_mock, note_passed_through
+from energy_tracking.notices import log
 from energy_tracking.openai_client import hooks, sdk
 from energy_tracking.openai_client.sockets import follow_sockets
 from energy_tracking.openai_client.tracked import set_tracker, set_tracker_of_all
 from energy_tracking.settings import document_settings
 from energy_tracking.tracker import Tracker, TrackerArguments
-
-logger = logging.getLogger("energy_tracking")
 
 ClientT = TypeVar("ClientT")
 
@@ -41,7 +40,7 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
     found = sdk.find_client(client)
     if found is None:
         if is_mock(client):
-            logger.debug("a mock of a client is not tracked: it runs no model")
+            log("a mock of a client is not tracked: it runs no model", level=logging.DEBUG)
             return client
         if is_fake_client(client):
             note_passed_through("wrap_openai", client)

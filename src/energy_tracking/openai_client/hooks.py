@@ -47,13 +47,12 @@ from weakref import WeakSet
 
 from energy_tracking.calls.function_totals import note_untracked_call
 from energy_tracking.errors import EnergyTrackingWarning
-from energy_tracking.lifecycle import call_after_fork, is_first, open_calls
+from energy_tracking.lifecycle import call_after_fork, open_calls
 from energy_tracking.mocks import is_mock
+from energy_tracking.notices import is_first, log
 from energy_tracking.openai_client import request, sdk
 from energy_tracking.openai_client.targets import is_inference
 from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, mark_of, tracker_of
-
-logger = logging.getLogger("energy_tracking")
 
 Hook = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """Called in place of a function, with that, the client, and the arguments."""
@@ -91,7 +90,7 @@ def _make_client(
             report_bypassed(kind)
         except EnergyTrackingWarning as said:
             # Where warnings are errors: the client is to be made nevertheless.
-            logger.warning("%s", said)
+            log("%s", said)
 
 
 def _copy_client(
@@ -281,7 +280,8 @@ def _report_replaced(client: Any, kind: type, name: str) -> None:
     replaced_in = next((each for each in kind.__mro__ if name in vars(each)), kind)
     if is_first(f"{replaced_in.__module__}.{replaced_in.__qualname__} bypasses the hooks"):
         if is_mock(getattr(client, name, None)):
-            logger.debug("%s.%s is a mock, whose calls are not tracked", kind.__qualname__, name)
+            said = "%s.%s is a mock, whose calls are not tracked"
+            log(said, kind.__qualname__, name, level=logging.DEBUG)
             return
         warnings.warn(
             f"calls of {kind.__qualname__} are not tracked: its method {name} does not call that "

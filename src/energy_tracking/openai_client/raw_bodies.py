@@ -6,15 +6,12 @@ is logged once, and is the reason of the call's record.
 
 from __future__ import annotations
 
-import logging
 import zlib
 from typing import Any
 
 from energy_tracking.calls.call import Call
-from energy_tracking.lifecycle import is_first
+from energy_tracking.notices import log_once
 from energy_tracking.openai_client.bodies import Body
-
-logger = logging.getLogger("energy_tracking")
 
 WINDOW_BITS = {
     "gzip": 16 + zlib.MAX_WBITS,
@@ -85,12 +82,12 @@ class RawBody:
         """
         self._decoded = MAX_DECODED_BYTES
         self._call.unreadable = f"the body was read raw, and is sent as {self._encoding}, {why}"
-        if is_first(f"{self._encoding} {why}"):
-            logger.warning(
-                "%s: the call is counted without its tokens. Read it decoded, as iter_bytes() has "
-                "it. This is logged once.",
-                self._call.unreadable,
-            )
+        log_once(
+            f"{self._encoding} {why}",
+            "%s: the call is counted without its tokens. Read it decoded, as iter_bytes() has "
+            "it. This is logged once.",
+            self._call.unreadable,
+        )
 
 
 def _has_zlib_header(piece: bytes) -> bool:

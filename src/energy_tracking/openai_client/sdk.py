@@ -23,8 +23,8 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_origin
 
 from energy_tracking.errors import EnergyTrackingWarning
-from energy_tracking.lifecycle import is_first
 from energy_tracking.mocks import attributes_of, client_methods_of, is_mock
+from energy_tracking.notices import is_first
 from energy_tracking.usage.endpoints import provider_of
 
 SDK = "openai"

@@ -24,13 +24,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from energy_tracking.calls.call import Call
-from energy_tracking.lifecycle import is_first
+from energy_tracking.notices import is_first, log
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.targets import Target
 from energy_tracking.settings import Settings, is_among_hosts
 from energy_tracking.usage.endpoints import AZURE_HOSTS, AZURE_PATH
-
-logger = logging.getLogger("energy_tracking")
 
 DASHSCOPE_SDK = "dashscope 2.0.2: v2/protocols/openai.py, v2/_config.py"
 
@@ -167,13 +165,14 @@ def _engine_in(data: Any) -> str | None:
 def report_unasked(call: Call) -> None:
     """Log once per server that its streams are not asked for their usage."""
     host, port = call.request.server_address or "", call.request.server_port
-    if call.raw_usage is not None or not is_first(f"usage of {host}:{port}"):
+    if call.raw_usage is not None or not is_first(f"{host}:{port}", "hosts"):
         return
     engine = _engines.get((host, port or 0))
     if engine is not None:
-        logger.info("%s answers at %s:%s: its streams are asked for usage now", engine, host, port)
+        said = "%s answers at %s:%s: its streams are asked for usage now"
+        log(said, engine, host, port, level=logging.INFO)
         return
-    logger.warning(
+    log(
         "the stream of %s reported no usage: its tokens are estimated from its text, and %s. "
         "This is logged once per server.",
         f"{host}:{port}",

@@ -14,10 +14,9 @@ from typing import Any, ClassVar, Self, Unpack
 from opentelemetry import trace
 
 from energy_tracking.errors import ConfigurationError
+from energy_tracking.notices import log
 from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
 from energy_tracking.tracker import TrackerArguments
-
-logger = logging.getLogger("energy_tracking")
 
 SDK_DISABLED = "OTEL_SDK_DISABLED"
 
@@ -76,7 +75,7 @@ class EnergyTrackingInstrumentor:
         except ConfigurationError as error:
             if arguments:
                 raise
-            logger.error("energy is not tracked: %s", error)
+            log("energy is not tracked: %s", error, level=logging.ERROR)
 
     def _start(self, **arguments: Unpack[TrackerArguments]) -> None:
         provider = arguments.get("tracer_provider") or trace.get_tracer_provider()

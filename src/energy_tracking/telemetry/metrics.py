@@ -11,7 +11,6 @@ values others choose needs its word in ``_JOINED``.
 
 from __future__ import annotations
 
-import logging
 import math
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,9 +22,8 @@ from opentelemetry.metrics import Meter, MeterProvider, get_meter, get_meter_pro
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key
+from energy_tracking.notices import log_once
 from energy_tracking.telemetry.attributes import SCHEMA_URL, SCOPE, TAG_PREFIX
-
-logger = logging.getLogger("energy_tracking")
 
 ENERGY_METRIC = "energy_tracking.client.energy"
 ENERGY_PER_CALL_METRIC = "energy_tracking.client.operation.energy"
@@ -108,7 +106,6 @@ class _Instruments:
         """Make them all."""
         self.by_name = {metric.name: metric.create(meter) for metric in METRICS}
         self._known: set[_Key] = set()
-        self._has_joined = False
 
     def bound(self, attributes: Attributes) -> Attributes:
         """The attributes of a call, or those that it shares where there are too many sets."""
@@ -123,9 +120,9 @@ class _Instruments:
         shared = tuple(joined.items())
         key = bounded_key(self._known, own, shared, tuple((joined | _JOINED_ALL).items()))
         self._known.add(key)
-        if key is not own and not self._has_joined:
-            self._has_joined = True
-            logger.warning(
+        if key is not own:
+            log_once(
+                "metrics joined",
                 "metrics: calls differ in more than %s sets of model, error and tag; further ones "
                 "are recorded as %r and the like. Sessions and spans have their names.",
                 MAX_GROUPS,

@@ -12,14 +12,12 @@ The SDK's spans drop their oldest attribute for each one beyond the limit (128 b
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from energy_tracking.notices import log_once
 from energy_tracking.telemetry.attributes import most_important_first
-
-logger = logging.getLogger("energy_tracking")
 
 _ENDING = "_energy_tracking_is_ending"
 """Name of what marks a span whose ``end`` has been called."""
@@ -111,16 +109,13 @@ class Placer:
         names = most_important_first(attributes)
         kept = names[: max(room, at_least)]
         span.set_attributes({name: attributes[name] for name in reversed(kept)})
-        self._log(names[len(kept) :], limit_of(span))
-
-    def _log(self, left_out: list[str], limit: int | None) -> None:
-        if not self._has_logged:
-            self._has_logged = True
-            logger.warning(
-                "A span holds %s attributes, so %d of energy_tracking were left out: %s. Raise %s "
-                "to keep them; this is logged once.",
-                limit,
-                len(left_out),
-                ", ".join(left_out),
-                LIMIT_VARIABLE,
-            )
+        left_out = names[len(kept) :]
+        log_once(
+            LIMIT_VARIABLE,
+            "A span holds %s attributes, so %d of energy_tracking were left out: %s. Raise %s "
+            "to keep them; this is logged once.",
+            limit_of(span),
+            len(left_out),
+            ", ".join(left_out),
+            LIMIT_VARIABLE,
+        )
