@@ -45,10 +45,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def _nothing_of_another_test_is_remembered() -> None:
+    from energy_tracking.calls.accounts import open_accounts
     from energy_tracking.calls.counted import counted_responses
     from energy_tracking.notices import forget_said
 
     counted_responses.begin_anew()
+    open_accounts.clear()
     forget_said()
 
 

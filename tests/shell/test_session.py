@@ -227,6 +227,34 @@ def test_a_session_is_carried_into_threads_with_those_around_it(tracker: Tracker
     assert session.run(int, "11", base=2) == 3
 
 
+@pytest.mark.parametrize("runs", ["after", "after both", "beside"])
+def test_sessions_around_a_shared_one_that_were_left_do_not_count_what_comes_after(
+    tracker: Tracker, runs: str
+) -> None:
+    shared, stopped = Session("app"), threading.Event()
+    outer = [Session("a", budget_wh=0, on_exceed="raise"), Session("b")]
+
+    def enter(one: Session, inside: threading.Event | None = None) -> None:
+        with one, shared:
+            if inside is not None:
+                inside.set()
+                assert stopped.wait(10)
+
+    inside = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(enter, outer[0]).result()
+        if runs == "after both":
+            pool.submit(enter, outer[1]).result()
+        elif runs == "beside":
+            # Around it is now the other one alone.
+            pool.submit(enter, outer[1], inside)
+            assert inside.wait(10)
+        shared.check_budget()
+        shared.run(count_one, tracker)
+        stopped.set()
+    assert calls(shared, *outer) == [1, 0, 1 if runs == "beside" else 0]
+
+
 @pytest.mark.parametrize("way", ["run", "attach", "bound before", "run in the worker", "direct"])
 def test_a_session_shared_by_threads_is_carried_with_those_around_it_there(
     tracker: Tracker, way: str

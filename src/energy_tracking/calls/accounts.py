@@ -188,6 +188,7 @@ class Entrance:
 
     Attributes:
         account: The account.
+        around: The accounts that a call inside of a session's block counts in.
         token: Takes the context variable back, where this was put there alone.
         abandoned: Whether it counts nowhere any more.
         left: Whether its block has ended.
@@ -199,6 +200,7 @@ class Entrance:
     __slots__ = (
         "abandoned",
         "account",
+        "around",
         "carried",
         "is_of_program",
         "left",
@@ -209,6 +211,7 @@ class Entrance:
     def __init__(self, account: Account) -> None:
         """An entrance to an account, not yet gone through."""
         self.account = account
+        self.around: tuple[Account, ...] = ()
         self.token: Token[tuple[Entrance, ...]] | None = None
         self.carried: Carried | None = None
         self.abandoned = False

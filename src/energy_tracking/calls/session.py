@@ -86,7 +86,7 @@ class Session:
         0
     """
 
-    __slots__ = ("_account", "_credited", "_is_place")
+    __slots__ = ("_account", "_place")
 
     def __init__(
         self,
@@ -115,26 +115,20 @@ class Session:
             raise ConfigurationError(must_be("name", "a string", name))
         budget = None if budget_wh is None else Budget(budget_wh, on_exceed)
         self._account = Account(text_of(name) or "session", budget, _checked_tags(tags))
-        self._is_place = False
-        # Who is credited where this session is not current: those around it there, as far as
-        # it is the same ones in every place where it is entered at the moment.
-        self._credited = (self._account, *current_accounts())
+        # Of ``current_session()``: what was current there, wherever it is used.
+        self._place: tuple[Account, ...] | None = None
 
     def __enter__(self) -> Self:
         """Make this the innermost session, inside those that are current here."""
         entrance = Entrance(self._account)
         try:
             entrance.enter()
-            here, accounts = entrances_here(), current_accounts()
-            with self._account._lock:
-                elsewhere = any(one not in here for one in self._account.entrances)
-                self._account.entrances.append(entrance)
-                open_accounts.add(self._account)
-                if elsewhere:
-                    accounts = tuple(one for one in accounts if one in self._credited)
-                self._credited = accounts
+            entrance.around = current_accounts()
+            self._account.entrances.append(entrance)
+            open_accounts.add(self._account)
         except BaseException:
             entrance.abandoned = True
+            self._forget(entrance)
             raise
         return self
 
@@ -157,14 +151,18 @@ class Session:
             left = next((one for one in here if one in entrances), entrances[0])
             left.abandoned = True
         if left is not None:
-            with suppress(ValueError):
-                entrances.remove(left)
+            self._forget(left)
             left.leave(here)
-        if not entrances:
-            open_accounts.discard(self._account)
         # The garbage collector may be closing a generator: take no locks then.
         if exc_type is not GeneratorExit:
             run_deferred()
+
+    def _forget(self, entrance: Entrance) -> None:
+        """Leave the session open only where it is still entered."""
+        with suppress(ValueError):
+            self._account.entrances.remove(entrance)
+        if not self._account.entrances:
+            open_accounts.discard(self._account)
 
     async def __aenter__(self) -> Self:
         """As ``with``."""
@@ -201,13 +199,20 @@ class Session:
         return partial(_run_inside, self, self._accounts())
 
     def _accounts(self) -> tuple[Account, ...]:
-        """Every account that a call started inside of this session counts in, once."""
-        if not self._is_place:
-            here = entrances_here()
-            for depth, entrance in enumerate(here):
-                if entrance.account is self._account and not entrance.abandoned:
-                    return accounts_of(here[depth:])
-        return self._credited
+        """Every account that a call started inside of this session counts in, once.
+
+        Where it is not current, those around it are those around it in every place where it is
+        entered at the moment; where it is entered nowhere, those that are current here.
+        """
+        if self._place is not None:
+            return self._place
+        here = entrances_here()
+        for depth, entrance in enumerate(here):
+            if entrance.account is self._account and not entrance.abandoned:
+                return accounts_of(here[depth:])
+        places = [entrance.around for entrance in tuple(self._account.entrances)]
+        first = places[0] if places else (self._account, *current_accounts())
+        return tuple(one for one in first if all(one in place for place in places))
 
     def compare(
         self,
@@ -276,7 +281,7 @@ class Session:
 
     def counts_in(self, account: Account) -> bool:
         """Whether a call credited to this session counts in this account."""
-        return account in self._credited
+        return account in self._accounts()
 
     def add_lost_ledger_line(self) -> None:
         """Count a call whose line could not be written to a ledger, here and around."""
@@ -424,8 +429,7 @@ def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
 def _inside(accounts: tuple[Account, ...]) -> Session:
     """The place inside these accounts, shown as the innermost that a user has made."""
     session = object.__new__(Session)
-    session._credited = accounts
-    session._is_place = True
+    session._place = accounts
     session._account = next(one for one in accounts if one.is_session)
     return session
 
