@@ -98,9 +98,8 @@ def test_packages_import_from_floors_below_their_own() -> None:
 
 
 def test_the_log_is_written_in_one_place_that_survives_its_handlers() -> None:
-    # The demo alone sets its level.
     holders = {path.name for path in PACKAGE.rglob("*.py") if "getLogger" in path.read_text()}
-    assert holders == {"notices.py", "run.py"}
+    assert holders == {"notices.py"}
 
 
 def test_the_only_3600_is_in_units() -> None:

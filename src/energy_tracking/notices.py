@@ -11,6 +11,8 @@ The law:
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 logger = logging.getLogger("energy_tracking")
 
@@ -76,6 +78,17 @@ def log_once(what: str, message: str, *arguments: object, kind: str = "") -> Non
     """
     if is_first(what, kind):
         log(message, *arguments)
+
+
+@contextmanager
+def without_log_lines() -> Iterator[None]:
+    """Leave warnings out of the log, where a command says the same in its own words."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def forget_said() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partialmethod
 from types import SimpleNamespace
 from typing import Any
@@ -201,6 +202,23 @@ def held_in_a_mock(original: Any) -> Any:
 HOLDERS = [value for name, value in list(globals().items()) if name.startswith("held_in_")]
 
 
+@pytest.fixture
+def nothing_was_found_yet() -> Iterator[None]:
+    """As in a process that has not looked for the SDK's functions before."""
+
+    def forget_all() -> None:
+        for hooked in hooks._hooked.values():
+            hooked.take_off()
+        hooks._hooked.clear()
+        # With them go their copies of those functions, which a search might find.
+        gc.collect()
+
+    forget_all()
+    yield
+    forget_all()
+
+
+@pytest.mark.usefixtures("nothing_was_found_yet")
 @pytest.mark.parametrize("hold", HOLDERS, ids=lambda hold: hold.__name__)
 @pytest.mark.parametrize("owner", ["base", "client"])
 async def test_the_sdks_function_is_found_wherever_a_replacement_of_the_class_keeps_it(
@@ -216,8 +234,6 @@ async def test_the_sdks_function_is_found_wherever_a_replacement_of_the_class_ke
     kind: Any = type(client)
     if owner == "base":
         kind = AsyncAPIClient if flavour.is_async else SyncAPIClient
-    # In a process of ours that function may have been found by another test.
-    monkeypatch.setattr(hooks, "_hooked", {})
     with monkeypatch.context() as replaced:
         replaced.setattr(kind, "request", hold(kind.request))
         instrument_openai(**watch.arguments)

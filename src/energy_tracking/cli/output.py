@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import select
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TextIO
 
 from energy_tracking.terminal import is_encodable, one_line, printable, without_controls
@@ -92,18 +90,6 @@ def is_reader_gone() -> bool:
         poll.register(sys.stdout.fileno(), 0)
         return any(events & select.POLLERR for _, events in poll.poll(0))
     return False
-
-
-@contextmanager
-def without_log_lines() -> Iterator[None]:
-    """Leave out what the library logs, where the command itself says the same in its own words."""
-    logger = logging.getLogger("energy_tracking")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def print_error(message: object) -> None:

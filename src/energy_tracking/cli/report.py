@@ -34,10 +34,11 @@ from energy_tracking.cli.options import (
     read_mapping,
     with_options,
 )
-from energy_tracking.cli.output import Output, print_error, without_log_lines
+from energy_tracking.cli.output import Output, print_error
 from energy_tracking.cli.progress import shown_progress
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
+from energy_tracking.notices import without_log_lines
 from energy_tracking.settings import Settings
 
 BY = ("model", "day", "week", "month", "provider", "tag", "file", "session")

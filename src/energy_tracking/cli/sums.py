@@ -32,11 +32,12 @@ from energy_tracking.cli.options import (
     read_mapping,
     with_options,
 )
-from energy_tracking.cli.output import Output, print_error, without_log_lines
+from energy_tracking.cli.output import Output, print_error
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import read_ledger
 from energy_tracking.logs.backfill import Backfill, check_files
+from energy_tracking.notices import without_log_lines
 from energy_tracking.settings import SettingArguments, Settings
 from energy_tracking.terminal import one_line
 from energy_tracking.tracker import Tracker

@@ -9,7 +9,6 @@ then print a table of the calls, two spans and the session. A new call is a file
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -38,6 +37,7 @@ from energy_tracking.calls.totals import UNKNOWN, group_of
 from energy_tracking.decorator import track_energy
 from energy_tracking.demo.server import EXCHANGE_HEADER, Exchange, ReplayServer, load_exchanges
 from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.notices import without_log_lines
 from energy_tracking.openai_client.client import wrap_openai
 from energy_tracking.tracker import TrackerArguments
 
@@ -170,9 +170,7 @@ def _make_calls(
     """
     with ExitStack() as stack:
         # Calls without an energy are part of the show: its tables name them.
-        logger = logging.getLogger("energy_tracking")
-        stack.callback(logger.setLevel, logger.level)
-        logger.setLevel(logging.ERROR)
+        stack.enter_context(without_log_lines())
         stack.callback(telemetry.shutdown)
         server = stack.enter_context(ReplayServer(exchanges))
         session = stack.enter_context(Session("demo"))

@@ -90,7 +90,8 @@ def _make_client(
             report_bypassed(kind)
         except EnergyTrackingWarning as said:
             # Where warnings are errors: the client is to be made nevertheless.
-            log("%s", said)
+            # Its text alone: a log that is kept would keep what the traceback holds.
+            log("%s", str(said))
 
 
 def _copy_client(
