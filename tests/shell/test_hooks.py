@@ -50,6 +50,8 @@ VIEWS: tuple[Callable[[Any], object], ...] = (
 def hooks_taken_off() -> Iterator[None]:
     yield
     uninstrument_openai()
+    # The classes of a test stay among the subclasses of the SDK's until then.
+    gc.collect()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
