@@ -48,6 +48,9 @@ VIEWS: tuple[Callable[[Any], object], ...] = (
 
 @pytest.fixture(autouse=True)
 def hooks_taken_off() -> Iterator[None]:
+    # Clients that other tests have wrapped are tracked until they are collected.
+    gc.collect()
+    uninstrument_openai()
     yield
     uninstrument_openai()
     # The classes of a test stay among the subclasses of the SDK's until then.
