@@ -22,6 +22,7 @@ _ODD_CHAT = frozenset(
     | {"cache_read_input_tokens", "cache_creation_input_tokens", "reasoning_tokens"}
     | {"input_tokens_details", "output_tokens_details", "input_tokens", "output_tokens"}
 )
+_FLAT = frozenset({"input_tokens", "output_tokens", "total_tokens"})
 _ODD_ANTHROPIC = frozenset(
     {"output_tokens_details", "input_tokens_details", "completion_tokens", "prompt_tokens"}
     | {"total_tokens", "input_token_details", "output_token_details"}
@@ -65,11 +66,15 @@ def plain_counts(raw: dict[str, Any]) -> PlainCounts | None:
             type(inputs) is type(cached) is type(written) is int
         ):
             return None
-        if min(inputs, cached, written) < 0:
+        if min(inputs, cached, written) < 0 or cached == written != 0:
+            # Equal counts may be of the same tokens.
             return None
         return _check_counts(
             inputs + cached + written, outputs, cached, written, None, None, "anthropic"
         )
+    if raw.keys() <= _FLAT:
+        inputs, outputs = raw.get("input_tokens"), raw.get("output_tokens")
+        return _check_counts(inputs, outputs, 0, 0, None, raw.get("total_tokens"), "flat")
     return None
 
 
