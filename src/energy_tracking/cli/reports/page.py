@@ -35,7 +35,7 @@ font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:960px;margin:0 auto;padding:40px 24px 64px}
 h1{font-size:28px;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}
 h2{font-size:19px;margin:44px 0 12px}
-p{margin:8px 0}
+p{margin:8px 0;overflow-wrap:anywhere}
 .soft{color:var(--soft)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:14px;
 margin:26px 0 8px}
@@ -46,7 +46,8 @@ table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:ta
 .wide{overflow-x:auto}
 th,td{text-align:right;padding:7px 10px;border-bottom:1px solid var(--rule);white-space:nowrap}
 th{color:var(--soft);font-weight:600}
-th:first-child,td:first-child,th.text,td.text{text-align:left;white-space:normal;overflow-wrap:anywhere}
+th:first-child,td:first-child,th.text,td.text{text-align:left;white-space:normal;overflow-wrap:anywhere;
+min-width:7.5em}
 tr.sum td{font-weight:700;border-top:2px solid var(--ink)}
 td small{color:var(--soft);font-size:12px}
 svg{width:100%;height:auto;display:block}
