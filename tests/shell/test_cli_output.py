@@ -74,7 +74,14 @@ def test_a_ledger_is_shown_in_any_encoding(ledger: Path, encoding: str, format: 
         assert ("µWh" if encoding in ("latin-1", "cp437") else "uWh") in text
 
 
-@pytest.mark.parametrize("command", [["demo"], ["models"], ["gpus"], ["settings"], ["--help"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["demo"], ["models"], ["gpus"], ["settings"], ["sources"], ["--help"]),
+        ["estimate", "--model", "o1", "--input", "9", "--output", "9"],
+        ["compare", "--models", "o1,gpt-4o"],
+    ],
+)
 def test_every_command_prints_in_ascii(command: list[str]) -> None:
     shown = run(*command, PYTHONIOENCODING="ascii")
     assert (shown.returncode, shown.stderr) == (0, b"")
@@ -133,7 +140,10 @@ def test_text_is_left_alone_where_the_encoding_has_it() -> None:
 
 
 @posix
-@pytest.mark.parametrize("command", ["models", "demo", "--help", "settings", "ledger {ledger}"])
+@pytest.mark.parametrize(
+    "command",
+    ["models", "demo", "--help", "settings", "ledger {ledger}", "report {ledger} --html -"],
+)
 def test_a_reader_that_has_gone_ends_the_command_quietly(command: str, ledger: Path) -> None:
     command = command.format(ledger=ledger)
     # The reader goes at once, so that the very first line meets a broken pipe.
@@ -351,6 +361,16 @@ def test_a_variable_that_is_no_setting_is_said_on_one_line_with_the_nearest(ledg
     err = done.stderr.decode()
     assert err.startswith("energy-tracking: environment variable must be a known name, got")
     assert "did you mean 'ENERGY_TRACKING_GPU'" in err.splitlines()[0]
+
+
+def test_without_the_extra_the_report_says_in_a_line_what_to_install(
+    ledger: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError('no', name='numpy')")
+    done = run("report", str(ledger), PYTHONPATH=":".join([str(tmp_path), *sys.path]))
+    message = "the report needs the package 'numpy'; install it with: pip install"
+    assert done.stderr.decode() == f"energy-tracking: {message} 'energy-tracking[report]'\n"
+    assert (done.returncode, done.stdout) == (2, b"")
 
 
 def test_without_the_extra_the_command_says_in_a_line_what_to_install(tmp_path: Path) -> None:
