@@ -72,6 +72,25 @@ def test_a_word_that_nothing_has_is_answered_with_the_nearest_or_the_first_names
     assert "did you mean 'gpt-4' or 'gpt-4o'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("topic", "words"),
+    [
+        ("attributes", ["energy_tracking.total_energy_joules [J]", "gen_ai.request.model"]),
+        ("metrics", ["energy_tracking.client.energy [J]"]),
+        ("settings", ["gpu, ENERGY_TRACKING_GPU [H100]"]),
+    ],
+)
+def test_what_spans_metrics_and_settings_mean_is_explained(
+    topic: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = printed(capsys, "help", topic).splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    for word in words:
+        assert any(line.startswith(word) for line in lines), word
+    assert main(["help", "attribute"]) == 2
+    assert "did you mean 'attributes'" in capsys.readouterr().err
+
+
 def test_settings_are_searched_too(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, "settings", "LEDGER")
     assert [setting["variable"] for setting in found] == ["ENERGY_TRACKING_LEDGER"]

@@ -59,6 +59,7 @@ COMMANDS = (
     CommandRow("models", "list or search the model profiles, with their sources", "listing"),
     CommandRow("gpus", "list or search the GPU profiles, with their sources", "listing"),
     CommandRow("sources", "list or search where the profiles' numbers are from", "listing"),
+    CommandRow("help", "explain every span attribute, metric or setting", "reference"),
     CommandRow("settings", "list the settings and their environment variables", "listing"),
 )
 

@@ -1,0 +1,64 @@
+"""The command ``help``: what the library puts on spans and into metrics, from its own tables."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+
+import click
+
+from energy_tracking.calls.report import WIDTH
+from energy_tracking.cli.commands import OneOf, command
+from energy_tracking.cli.main import DONE
+from energy_tracking.cli.output import Output
+
+_Rows = Iterator[tuple[str, str]]
+
+
+def _list_attributes() -> _Rows:
+    from energy_tracking.telemetry import attributes
+
+    for group in (
+        attributes.REQUEST_ATTRIBUTES,
+        attributes.RESPONSE_ATTRIBUTES,
+        attributes.TOKEN_ATTRIBUTES,
+        attributes.ENERGY_ATTRIBUTES,
+        attributes.SESSION_ATTRIBUTES,
+        attributes.ROLLUP_ATTRIBUTES,
+    ):
+        for row in group:
+            unit = f" [{row.unit}]" if row.unit else ""
+            yield f"{row.name}{unit}", row.description
+
+
+def _list_metrics() -> _Rows:
+    from energy_tracking.telemetry.metrics import METRICS
+
+    for row in METRICS:
+        yield f"{row.name} [{row.unit}], {row.kind}", row.description
+
+
+def _list_settings() -> _Rows:
+    from energy_tracking.settings import settings_rows
+
+    for argument, variable, default, meaning in settings_rows():
+        yield f"{argument}, {variable}" + (f" [{default}]" if default else ""), meaning
+
+
+TOPICS: Mapping[str, Callable[[], _Rows]] = {
+    "attributes": _list_attributes,
+    "metrics": _list_metrics,
+    "settings": _list_settings,
+}
+
+
+@command("help")
+@click.argument("topic", metavar="|".join(TOPICS), type=OneOf(TOPICS))
+@click.pass_obj
+def help(output: Output, topic: str) -> int:
+    """Explain every span attribute, metric or setting of the library."""
+    for name, meaning in TOPICS[topic]():
+        print(name, file=output)
+        for line in textwrap.wrap(meaning.replace("`", ""), WIDTH - 4):
+            print(f"    {line}", file=output)
+    return DONE
