@@ -186,4 +186,8 @@ def _usage_in(attributes: Attributes, operation: str) -> TokenUsage | None:
 
 
 def _first_of(attributes: Attributes, names: tuple[str, ...]) -> Any:
-    return next((attributes[name] for name in names if attributes.get(name) is not None), None)
+    for name in names:
+        value = attributes.get(name)
+        if value is not None:
+            return value
+    return None
