@@ -9,6 +9,8 @@ roofline    the report by the calibrated method
 loop        a plain loop over rows of Python that estimates one call at a time
 
 Run: python tests/benchmarks/report.py ../shared/traces --rows 1000000 10000000
+     python tests/benchmarks/report.py ../shared/traces --rows --tables
+The second measures ``estimate_table`` alone, in CPU time of one core.
 """
 
 from __future__ import annotations
@@ -137,6 +139,32 @@ WAYS: dict[str, Callable[[Path], int]] = {
 }
 
 
+def time_tables() -> None:
+    """Print how many rows a second of one core's CPU time ``estimate_table`` estimates."""
+    import numpy as np
+
+    from energy_tracking.estimation import Estimation
+    from energy_tracking.settings import Settings
+    from energy_tracking.tables import TableEstimator
+
+    random, rows = np.random.default_rng(0), 1_000_000
+    inputs, outputs = random.integers(1, 20_000, rows), random.integers(1, 2_000, rows)
+    mixed: dict[str, Any] = {"model": random.integers(0, len(MODELS), rows), "models": MODELS}
+    named: dict[str, Any] = {"model": MODELS[0]}
+    print(f"{'method':<10} {'models':>6} {'columns':<7} {'M rows/s':>9}")
+    for method in ("reference", "roofline"):
+        estimator = TableEstimator(Estimation(Settings.load({"method": method})))
+        for many, model in ((1, named), (len(MODELS), mixed)):
+            for only_totals in (True, False):
+                taken = []
+                for _ in range(7):
+                    start = time.thread_time()
+                    estimator.estimate(inputs, outputs, only_totals=only_totals, **model)
+                    taken.append(time.thread_time() - start)
+                columns = "totals" if only_totals else "all"
+                print(f"{method:<10} {many:>6} {columns:<7} {rows / min(taken) / 1e6:>9.1f}")
+
+
 def measure(way: str, path: Path) -> dict[str, Any]:
     """Time one way in a process of its own."""
     done = subprocess.run(
@@ -167,11 +195,14 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="folder of traces")
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000])
     parser.add_argument("--folder", type=Path, help="where the tables are written, and kept")
+    parser.add_argument("--tables", action="store_true", help="measure estimate_table alone")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way is not None:
         time_way(given.way, given.path)
         return
+    if given.tables:
+        time_tables()
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
         print(f"{'rows':>13} {'way':<10} {'s':>8} {'CPU s':>8} {'M rows/s':>9} "
