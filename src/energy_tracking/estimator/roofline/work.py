@@ -123,7 +123,7 @@ def take_smaller(a: float, b: float) -> float:
     if type(a) is float and type(b) is float:
         return b if b < a else a
     library = _find_library(a, b)
-    return (a + b - abs(a - b)) / 2 if library is None else library.minimum(a, b)
+    return a * (a <= b) + b * (b < a) if library is None else library.minimum(a, b)
 
 
 def take_larger(a: float, b: float) -> float:
@@ -136,7 +136,7 @@ def take_larger(a: float, b: float) -> float:
     if type(a) is float and type(b) is float:
         return b if b > a else a
     library = _find_library(a, b)
-    return (a + b + abs(a - b)) / 2 if library is None else library.maximum(a, b)
+    return a * (a >= b) + b * (b > a) if library is None else library.maximum(a, b)
 
 
 def _find_library(a: object, b: object) -> Any:
