@@ -7,6 +7,7 @@ both is a line in ``_SUM_OPTIONS``.
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -84,6 +85,8 @@ def ledger(
     format: str,
 ) -> int:
     """Sum up a ledger, the file that ENERGY_TRACKING_LEDGER names."""
+    if not path:  # an unset variable in a script, mostly
+        raise ConfigurationError(f"{path!r}: {os.strerror(errno.ENOENT)}")
     estimation = None
     mapping = read_mapping(model_mapping)
     if any(given is not None for given in (method, gpu, model, mapping, default_model)):
