@@ -362,11 +362,7 @@ class Estimation:
         if not changes:
             return self.current_basis()
         batch = [name for name in ("concurrency_per_gpu", "sequences") if name in changes]
-        method = other.method or self.settings.method
-        if batch and method != CALIBRATED_METHOD:
-            what = f"unset: it has no effect on method {method!r}, which knows no batch"
-            remedy = f"compare with method={CALIBRATED_METHOD!r}"
-            raise ConfigurationError(must_be(batch[0], what, changes[batch[0]], remedy))
+        other.check_effect(other.method or self.settings.method)
         settings = self.settings
         if batch:
             settings = replace(settings, concurrency_per_gpu=None, sequences=None)

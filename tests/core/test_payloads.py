@@ -284,6 +284,10 @@ HEADERS: list[tuple[dict[str, str], float | None]] = [
     ({"x-session-joules": "9000"}, None),
     ({"x-running-joules": "9000"}, None),
     ({"x-joules-since-start": "9000"}, None),
+    ({"x-joules-so-far": "9000"}, None),
+    ({"x-daily-joules": "9000"}, None),
+    ({"x-gpu-joules-counter": "9000", "x-vllm-energy-joules": "25"}, 25.0),
+    ({"x-joules-used-by-key": "9000"}, None),
     # A total of what stands beside it is the request's own.
     ({"x-total-joules": "25.5", "x-prefill-joules": "3", "x-decode-joules": "22.5"}, 25.5),
     ({"x-total-joules": "25.5", "x-prefill-joules": "3", "x-decode-joules": "20"}, 20.0),

@@ -137,6 +137,26 @@ async def test_a_poll_that_fails_leaves_the_call_open(
     assert (watch.record.status, watch.record.error_type) == ("estimated", None)
 
 
+@pytest.mark.parametrize("gone", ["deleted", "not found", "both"])
+async def test_a_response_that_its_server_no_longer_has_is_held_no_more(
+    flavour: Flavour, loopback: Loopback, watch: Watch, gone: str
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    client = watch.wrap(flavour.client(loopback.base_url))
+    await start(flavour, client)
+    if gone != "not found":
+        deletion = json_reply({"id": "resp_1", "object": "response", "deleted": True})
+        loopback.serve(deletion, endpoint="responses/resp_1")
+        await flavour.call(client.responses.delete, "resp_1")
+    if gone != "deleted":
+        loopback.serve(error_reply(404), endpoint="responses/resp_1")
+        with pytest.raises(openai.NotFoundError):
+            await flavour.call(client.responses.retrieve, "resp_1")
+    assert not held_calls
+    assert (watch.record.status, watch.record.response_status) == ("unestimated", "deleted")
+    assert "deleted before" in (watch.record.reason or "")
+
+
 async def test_a_response_finished_at_once_is_counted_at_once(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:

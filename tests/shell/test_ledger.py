@@ -15,6 +15,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -105,6 +106,30 @@ async def test_what_is_read_is_what_was_recorded(
     assert [entry.record.error_type for entry in read][-1] == "BadRequestError"
     text = path.read_text("utf-8")
     assert not [word for word in ("umbrella", "piano") if word in text]
+
+
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+@pytest.mark.parametrize(
+    "assumed",
+    [
+        {"speculative": True},
+        {"speculative": False},
+        {"engine_year": 2024},
+        {"weight_format": "int4"},
+        {"weight_bytes": 0.5},
+        {"num_gpus": 8, "expert_parallel": 8, "engine_year": 2025},
+        {"sequences": 3.5},
+        {"timing_evidence": True, "gpu": "H100"},
+    ],
+    ids=",".join,
+)
+def test_what_was_assumed_is_read_as_it_was_recorded(
+    watch: Watch, path: Path, method: str, assumed: dict[str, Any]
+) -> None:
+    tracker = Tracker(**watch.arguments, ledger=path, method=method, **assumed)
+    tracker.record(model="llama-3.1-70b", usage=CHAT_USAGE)
+    (entry,) = entries(path)
+    assert entry.record == watch.record
 
 
 def test_every_token_count_is_kept(tracker: Tracker, path: Path, watch: Watch) -> None:

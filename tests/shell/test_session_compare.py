@@ -179,7 +179,7 @@ def test_a_mapped_name_can_be_compared_with(watch: Watch) -> None:
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        ({"scope": "facility"}, "got 'facility'; use method 'roofline'"),
+        ({"scope": "facility"}, "got 'facility'; compare with method='roofline'"),
         ({"sequences": 8}, "sequences must be unset: it has no effect on method 'reference'"),
         ({"concurrency_per_gpu": 8.5}, "got 8.5; compare with method='roofline'"),
         ({"sequences": 0}, "sequences must be a number from 0.001 to .*, got 0"),

@@ -40,6 +40,7 @@ from energy_tracking.usage.measured_energy import (
 )
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.payloads import (
+    DELETED,
     UNFINISHED,
     ToolUsage,
     created_in,
@@ -468,6 +469,8 @@ class Call:
             return f"failed with {text_of(self.error_type)}"
         if self.status in UNFINISHED:
             return f"still {self.status} when last seen"
+        if self.status == DELETED:
+            return "deleted before anybody fetched it finished"
         if self.raw_usage is not None:
             return explain_no_counts(self.raw_usage)
         if self.unreadable is not None:

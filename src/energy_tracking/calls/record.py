@@ -16,7 +16,7 @@ from typing import Literal
 
 from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
-from energy_tracking.estimator import METHODS, SCOPES, EnergyEstimate
+from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -145,7 +145,7 @@ class Alternative:
 
     Raises:
         ConfigurationError: A name is no string, the method or scope is unknown, a number is out
-            of bounds, or both numbers are given.
+            of bounds, both numbers are given, or the method named does not know one of them.
     """
 
     model: str | None = None
@@ -173,6 +173,28 @@ class Alternative:
                 if type(number) not in (int, float):
                     object.__setattr__(self, name, checked)
         check_one_batch(self.concurrency_per_gpu, self.sequences)
+        if self.method is not None:
+            self.check_effect(self.method)
+
+    def check_effect(self, method: str) -> None:
+        """Check that what is other is known to the method.
+
+        Args:
+            method: The method of the estimate.
+
+        Raises:
+            ConfigurationError: It knows no batch, or no other scope than the GPU boards.
+        """
+        if method == CALIBRATED_METHOD:
+            return
+        remedy = f"compare with method={CALIBRATED_METHOD!r}"
+        for name in ("concurrency_per_gpu", "sequences"):
+            if (number := getattr(self, name)) is not None:
+                what = f"unset: it has no effect on method {method!r}, which knows no batch"
+                raise ConfigurationError(must_be(name, what, number, remedy))
+        if self.scope not in (None, "gpu"):
+            what = f"'gpu' with method {method!r}, which knows the GPU boards alone"
+            raise ConfigurationError(must_be("scope", what, self.scope, remedy))
 
     @property
     def changes(self) -> dict[str, str | float]:

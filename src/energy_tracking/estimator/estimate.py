@@ -69,7 +69,7 @@ class EnergyEstimate:
     total_energy_low_joules: float
     total_energy_high_joules: float
     range_parts: Mapping[str, tuple[float, float]]
-    assumed: Mapping[str, float | str] = field(default_factory=dict[str, float | str])
+    assumed: Mapping[str, float | bool | str] = field(default_factory=dict[str, float | bool | str])
 
     @property
     def total_energy_joules(self) -> float:

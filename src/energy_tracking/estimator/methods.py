@@ -169,10 +169,10 @@ def _list_assumed(
     gpu: GpuProfile,
     assumptions: Assumptions,
     estimated: roofline.RooflineEstimate,
-) -> dict[str, float | str]:
+) -> dict[str, float | bool | str]:
     """What was assumed about serving, under the names of the settings."""
     site, serving = estimated.deployment, assumptions.serving
-    assumed: dict[str, float | str] = {
+    assumed: dict[str, float | bool | str] = {
         "sequences": estimated.sequences,
         "num_gpus": site.gpus * site.stages,
         "weight_bytes": site.weight_bytes,

@@ -206,9 +206,9 @@ def _convert_value(value: Any, hint: Any, name: str, where: str) -> Any:
     if origin in (Union, UnionType):
         if value is None and NoneType in arguments:
             return None
-        # The text of several kinds is the last one: `float | str` holds numbers and names.
+        # Of several kinds it is that of the value: `float | bool | str` holds numbers and names.
         kinds = [kind for kind in arguments if kind is not NoneType]
-        kind = str if str in kinds and isinstance(value, str) else kinds[0]
+        kind = type(value) if type(value) in kinds else kinds[0]
         return _convert_value(value, kind, name, where)
     if hint is Any:
         return value
@@ -317,6 +317,14 @@ _RULES: dict[type, tuple[_Rule, ...]] = {
             "range_parts",
             "pairs of a low and a high factor",
             lambda estimate: all(low <= high for low, high in estimate.range_parts.values()),
+        ),
+        (
+            "assumed",
+            "numbers and names, and speculative true or false",
+            lambda estimate: all(
+                isinstance(value, bool) == (name == "speculative")
+                for name, value in estimate.assumed.items()
+            ),
         ),
     ),
     CallRecord: (

@@ -47,7 +47,7 @@ from energy_tracking.usage.measured_energy import (
     measured_energy_in_headers,
 )
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.payloads import TERMINAL_EVENTS
+from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS
 
 OBSERVATION_EXTENSION = "energy_tracking.observation"
 
@@ -65,6 +65,10 @@ class Observation(NamedTuple):
 
     call: Call | None
     boundary: ErrorBoundary
+
+
+GONE = (404, 410)
+"""Statuses of a server that no longer has a response [1]."""
 
 
 class _RequestInFlight(Activity):
@@ -96,6 +100,7 @@ class _RequestInFlight(Activity):
         self.call: Call | None = None
         self._tracker = tracker
         self._is_fetch = False
+        self._is_deletion = False
         self._is_bound = False
         self._is_streamed = False
         self._is_ended = False
@@ -142,11 +147,13 @@ class _RequestInFlight(Activity):
             with self._tracker.boundary("openai.retries"):
                 call.retries = max(call.retries, _retries_before(error))
         with self._tracker.boundary("openai.answer"):
-            if error is None:
-                if not self._is_streamed:
-                    close_or_hold(call)
-            elif not self._is_fetch:
+            is_gone = self._is_fetch and getattr(error, "status_code", None) in GONE
+            if is_gone or (error is None and self._is_deletion):
+                call.status = DELETED
+            if not self._is_fetch and error is not None:
                 call.close(error)
+            elif is_gone or (error is None and not self._is_streamed):
+                close_or_hold(call)
         self._is_ended = True
 
     def read_result(self, result: object) -> None:
@@ -204,6 +211,7 @@ class _RequestInFlight(Activity):
             server = text_of(target.host), target.port
             self.call = calls_by_response.fetched_by(target.path, server)
             self._is_fetch = self.call is not None
+            self._is_deletion = self._is_fetch and options.method == "delete"
             return
         self._exceeded = self._tracker.over_budget()
         if self._exceeded is not None:

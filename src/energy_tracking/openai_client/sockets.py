@@ -348,6 +348,9 @@ class _SocketCalls:
                 call.error_type = error_code_in(event)
                 call.close()
                 return
+        if cause is None and (begun := self._on_lane.get(text_of(event.get("stream_id")))):
+            # How it ended, unless an event of its own still comes.
+            begun.status, begun.error_type = TERMINAL_EVENTS["error"], error_code_in(event)
 
     def _observe_response(self, kind: str, event: Mapping[str, Any]) -> None:
         lane = text_of(event.get("stream_id"))
@@ -364,6 +367,8 @@ class _SocketCalls:
                 self._make_room()
         if call is None:
             return
+        if kind in ENDS:
+            call.error_type = None
         call.observe(event)
         if kind in ENDS:
             self._forget_response(call)

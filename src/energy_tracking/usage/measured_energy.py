@@ -8,6 +8,7 @@ requests is left out: of a header, its name alone says so.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from numbers import Real
@@ -42,14 +43,15 @@ _ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
 # Hosts or host suffixes known not to report measured energy.
 UNMEASURED_HOSTS = ("api.openai.com", *(f".{host}" for host in AZURE_HOSTS))
 
-# A header whose name holds "joules" is the energy of the request, unless it also holds one of
-# these.
-NOT_OF_THE_REQUEST = (
-    *(b"per-", b"limit", b"remaining", b"budget"),
-    *(b"nano", b"micro", b"milli", b"kilo", b"mega", b"giga"),
-    # Sums over requests.
-    *(b"cumul", b"accum", b"aggregat", b"lifetime", b"running", b"overall"),
-    *(b"session", b"since", b"uptime"),
+# A header is the energy of the request if its name consists of these words, "joules" among them.
+# Any other word may make a sum over requests of it, a rate or a limit: "daily", "so-far", "per".
+OF_THE_REQUEST = frozenset(
+    {b"", b"x", b"energy", b"joules", b"total", b"measured", b"used", b"usage", b"consumed"}
+    | {b"consumption", b"request", b"response", b"call", b"inference", b"llm", b"model", b"ai"}
+    | {b"prompt", b"completion", b"input", b"output", b"prefill", b"decode", b"generation"}
+    | {b"gpu", b"cpu", b"dram", b"accelerator", b"board", b"device", b"server", b"nvml", b"dcgm"}
+    | {b"nvidia", b"amd", b"rocm", b"vllm", b"sglang", b"tgi", b"llama", b"cpp", b"llamacpp"}
+    | {b"ollama", b"trtllm", b"neuralwatt"}
 )
 
 # One whose name holds this may be such a sum, too: it is taken for the request's own where the
@@ -148,11 +150,9 @@ def _read_energy_headers(
     reported: list[tuple[bytes, float | None]] = []
     for name, value in headers:
         lower = name.lower()
-        if b"joules" in lower:
-            lower = lower.replace(b"_", b"-")
-            if not any(word in lower for word in NOT_OF_THE_REQUEST):
-                joules = None
-                with suppress(ValueError):
-                    joules = joules_from(float(value))
-                reported.append((lower, joules))
+        if b"joules" in lower and OF_THE_REQUEST.issuperset(re.split(b"[-_]", lower)):
+            joules = None
+            with suppress(ValueError):
+                joules = joules_from(float(value))
+            reported.append((lower, joules))
     return reported
