@@ -348,6 +348,12 @@ def test_cells_of_any_content_are_read_alike(rows: list[Any], tmp_path: Path) ->
     check_same(write_csv(tmp_path / "calls.csv", [ROWS[0], *rows]))
 
 
+def test_duckdb_draws_no_bar_of_its_own() -> None:
+    with finding.open_engine() as connection:
+        found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    assert found == (False,)
+
+
 def test_without_duckdb_the_line_reader_reads_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_by_engine: list[str]
 ) -> None:

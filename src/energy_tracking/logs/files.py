@@ -295,6 +295,7 @@ def _read_parquet(stream: BinaryIO, path: str) -> Documents:
 
 def _rows_of_parquet(duckdb: Any, path: str) -> Documents:
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
         source, file = "read_parquet(?)", [glob.escape(path)]
         described = connection.execute(f"DESCRIBE SELECT * FROM {source}", file).fetchall()
         # A time with a zone would come in the zone of this machine, by a package of its own.

@@ -155,6 +155,7 @@ class ParquetWriter:
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}") from None
         self._store: Any = duckdb.connect(os.path.join(store, "calls.db"))
+        self._store.execute("SET enable_progress_bar = false")
         self._opened.callback(self._store.close)
         self._has_table = False
 

@@ -46,6 +46,8 @@ def open_engine() -> Iterator[Any]:
             "preserve_insertion_order = true",
             "autoinstall_known_extensions = false",
             "TimeZone = 'UTC'",
+            # It would draw a bar of its own, in a pipe too.
+            "enable_progress_bar = false",
         ):
             try:
                 connection.execute(f"SET {setting}")
