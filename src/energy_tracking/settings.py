@@ -404,6 +404,11 @@ def _check_together(values: Mapping[str, Any]) -> None:
         what = f"False where {named('gpu')} is not set: on an assumed GPU, speed is no evidence"
         remedy = "name the GPU, or leave it unset"
         raise ConfigurationError(must_be(named("timing_evidence"), what, True, remedy))
+    for known in ("concurrency_per_gpu", "sequences"):
+        if values.get("timing_evidence") and known in values:
+            what = f"False where {named(known)} is set: speed is evidence of what is then known"
+            remedy = "leave one of them unset"
+            raise ConfigurationError(must_be(named("timing_evidence"), what, True, remedy))
     if "expert_parallel" not in values:
         return
     experts, year = values["expert_parallel"], values.get("engine_year", CURRENT_ENGINE_YEAR)

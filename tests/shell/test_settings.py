@@ -246,6 +246,12 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
         "the GPU, or leave it unset",
     ),
     (
+        {"timing_evidence": True, "gpu": "H100", "sequences": 8},
+        "timing_evidence (ENERGY_TRACKING_TIMING_EVIDENCE) must be False where sequences "
+        "(ENERGY_TRACKING_SEQUENCES) is set: speed is evidence of what is then known, got True; "
+        "leave one of them unset",
+    ),
+    (
         {"expert_parallel": 8},
         "expert_parallel (ENERGY_TRACKING_EXPERT_PARALLEL) must be unset: it has no effect on an "
         "engine of 2026, which balances its experts, got 8; leave it unset, or set engine_year "

@@ -2,8 +2,8 @@
 
 A budget is asked before a call is sent. It holds against the energy credited by then, to
 the nanojoule: no call is started once the sum has reached the budget. Nothing is reserved
-for calls under way, whose energy nobody knows before they have ended, so those are let
-finish and may overshoot it.
+for calls in progress, whose energy nobody knows before they have ended: they may finish, and
+overshoot it.
 """
 
 from __future__ import annotations

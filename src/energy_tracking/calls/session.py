@@ -101,8 +101,8 @@ class Session:
         Args:
             name: Its name.
             budget_wh: Energy it may use [Wh]. Once the energy of the calls that have ended
-                reaches it, no further call is started without ``on_exceed``; those under
-                way are let finish.
+                reaches it, no further call is started without ``on_exceed``; calls in
+                progress may finish.
             on_exceed: ``"warn"`` logs once and lets calls go on. ``"raise"`` raises
                 ``EnergyBudgetExceeded`` in place of sending a call. A function is given that
                 error before every further call; the call is sent unless it raises it.
@@ -472,25 +472,16 @@ def warn_outside_of_sessions() -> None:
         else:
             is_missed = any(one.is_of_program and one.thread != thread for one in places)
         if is_missed:
-            _warn_of(what, "session" if account.is_session else "current_session()")
+            session = "session" if account.is_session else "current_session()"
+            log_once(
+                what,
+                "a call is made outside of %s, which is open elsewhere in this process, and does "
+                "not count in it. If it belongs to it, carry that into its thread: start the work "
+                "with %s.run, looked up inside of it, as in pool.submit(%s.run, function, ...), or "
+                "make the calls inside `with session.attach():`. This is said once for each name.",
+                what,
+                session,
+                session,
+                kind=MISSED,
+            )
             return
-
-
-def _warn_of(what: str, session: str) -> None:
-    """Say how calls in another thread come into what is open elsewhere.
-
-    Args:
-        what: The session or function, as messages name it.
-        session: How the program finds the session to carry.
-    """
-    log_once(
-        what,
-        "a call is made outside of %s, which is open elsewhere in this process, and does not "
-        "count in it. If it belongs to it, carry that into its thread: start the work with "
-        "%s.run, looked up inside of it, as in pool.submit(%s.run, function, ...), or make "
-        "the calls inside `with session.attach():`. This is said once for each name.",
-        what,
-        session,
-        session,
-        kind=MISSED,
-    )

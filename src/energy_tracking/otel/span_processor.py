@@ -60,7 +60,7 @@ class _Watched:
         self.has_counted_call = False
 
     def mark_counted(self) -> None:
-        """Have the spans around this one known."""
+        """Mark the enclosing spans as containing a counted call."""
         around = self.around
         while around is not None and not around.has_counted_call:
             around.has_counted_call = True

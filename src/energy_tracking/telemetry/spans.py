@@ -231,8 +231,7 @@ class Telemetry:
         """
         current = trace.get_current_span()
         theirs = _is_llm_span(current)
-        # Who has a span for the call suppresses others to be the only one with a span, not
-        # to be without its energy.
+        # An instrumentation that suppresses others wants the only span, not one without energy.
         if _is_suppressed() and not theirs:
             return None
         if theirs and not reported_here:
@@ -276,7 +275,11 @@ class Telemetry:
 
     def onto(self, span: Any) -> CallSpan:
         """Add to this span, which another instrumentation has made for the call."""
-        span = INVALID_SPAN if self._spans == "off" else span
+        if self._spans == "off":
+            span = INVALID_SPAN
+        else:
+            # Another call below it gets a span of its own.
+            _claim_span(span)
         return CallSpan(self, span, own=False, alone=False)
 
     def start_function(self, name: str) -> FunctionSpan:
