@@ -1,7 +1,7 @@
 """Arguments over environment over defaults, checked as soon as they are read.
 
-The only module that reads the environment, and only when a tracker is made: importing
-the library reads nothing.
+The only module that reads settings from the environment, and only when a tracker is made:
+importing the library reads nothing.
 
 The order: ``Settings.load`` takes the argument, else the variable, else the default; each value
 goes through the check of its field; then those that depend on each other are checked together.

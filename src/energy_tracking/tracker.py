@@ -102,7 +102,8 @@ class Tracker:
             inside the library; by default each kind is logged once).
 
     Raises:
-        ConfigurationError: A setting is wrong, or names an unknown profile.
+        ConfigurationError: A setting is none of its choices, out of its bounds or without
+                effect, or names an unknown profile.
     """
 
     def __init__(self, **arguments: Unpack[TrackerArguments]) -> None:

@@ -15,6 +15,9 @@ The law:
 4. An account adds a call in one step, between which and the next no signal handler and no
    interrupt can come; a call that a handler makes in the middle waits its turn.
 5. The child of a fork starts at zero, with locks that nobody holds.
+
+A further thing to be summed up is a field of ``Totals``; a further place that carries entrances is
+one of those that ``entrances_here`` joins.
 """
 
 from __future__ import annotations

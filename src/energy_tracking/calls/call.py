@@ -6,6 +6,8 @@ its tracker exactly once; every other close is a no-op.
 
 The clock here only measures durations. Nothing else of the outside world is touched, and
 sync and async clients share every line.
+
+A further fact about a call is kept by ``observe``, and put into the record by its own field.
 """
 
 from __future__ import annotations

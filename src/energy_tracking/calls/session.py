@@ -6,7 +6,8 @@ context wherever that is brought; into bare threads they are carried with ``atta
 
 A ``Session`` is the public face of an account. Below it, ``accounts`` holds what is counted and
 where it is current, ``comparison`` estimates it in another way, ``function_totals`` sums up a
-decorated function, ``report`` writes tables.
+decorated function, ``report`` writes tables. A further way to look at the sums belongs into one
+of those, and is offered here.
 """
 
 from __future__ import annotations
@@ -109,7 +110,9 @@ class Session:
             tags: Put on the spans of the calls inside; those of an inner session win.
 
         Raises:
-            ConfigurationError: The name, the budget or a tag is invalid.
+            ConfigurationError: The name is no string, the budget is neither 0 nor a number from a
+                nanojoule to 1e12 Wh, or a tag is no name of letters, digits, "_" and "-" with a
+                string.
         """
         if not isinstance(name, str):
             raise ConfigurationError(must_be("name", "a string", name))
@@ -264,7 +267,7 @@ class Session:
 
         Raises:
             ConfigurationError: Neither or both are given, the region is unknown, or the
-                intensity is negative or not finite.
+                intensity is no number from 0 to 10,000.
         """
         return carbon(self.totals, region=region, grams_per_kwh=grams_per_kwh)
 

@@ -75,7 +75,8 @@ def run_demo(
         Whether the telemetry could be sent, where it was to be.
 
     Raises:
-        ConfigurationError: A setting is wrong, or OpenTelemetry's SDK is disabled.
+        ConfigurationError: A setting is none of its choices or out of its bounds, or
+            OpenTelemetry's SDK is disabled.
     """
     # As the SDK reads it.
     if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":

@@ -90,7 +90,8 @@ class ServingProfile:
         engine_year: Year of the serving engine's release.
 
     Raises:
-        ConfigurationError: A value is impossible, or the three concurrencies are out of order.
+        ConfigurationError: A value is out of its bounds, or the three concurrencies are out of
+            order.
     """
 
     concurrency_per_gpu: float | None = None

@@ -12,6 +12,9 @@ The law:
    the first outages only some are logged, each with all the lines lost since the one before.
 4. Only a regular file can be a ledger: writing to anything else can block for ever, or keeps
    nothing.
+
+What stands in a line is the business of ``entries``; a further thing that may go wrong with a file
+is a branch of ``Ledger.write``, and counted as a loss.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The calls that ``reading`` finds go through a tracker, as if they had been tracked, each with the
 time at which it ran. A ledger that has a call already is not given it again, so that a run that
-was interrupted, or is repeated, ends with the same totals.
+was interrupted, or is repeated, ends with the same totals. A further format is a
+row in ``formats``, and nothing here.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ of a body, a line and an event, the last ``MAX_KEPT_BYTES`` are kept, where the 
 3. Of what is no JSON, because its beginning was dropped or it is nested too deep, the last usage
    is read.
 
+A further form of body is a further way to cut in step 1.
+
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
 

@@ -35,7 +35,7 @@ def wrap_openai(client: ClientT, **arguments: Unpack[TrackerArguments]) -> Clien
 
     Raises:
         TypeError: It is not an OpenAI client.
-        ConfigurationError: A setting is wrong.
+        ConfigurationError: A setting is none of its choices, out of its bounds or without effect.
     """
     found = sdk.find_client(client)
     if found is None:
@@ -82,7 +82,7 @@ def instrument_openai(**arguments: Unpack[TrackerArguments]) -> None:
         **arguments: The settings below, and what ``Tracker`` takes.
 
     Raises:
-        ConfigurationError: A setting is wrong.
+        ConfigurationError: A setting is none of its choices, out of its bounds or without effect.
     """
     tracker = Tracker(**arguments)
     if tracker.settings.disabled:

@@ -10,7 +10,8 @@ The order of events, whichever of them a request gets to:
    response is generated on in the background.
 
 ``send`` and the others take the place of a function of the SDK, see ``hooks``. Whatever is
-raised in here by us stays here, apart from the budget's error.
+raised in here by us stays here, apart from the budget's error. What a further function of the SDK
+shows of a request is a step in the list above, and a row of ``hooks.HOOKS``.
 """
 
 from __future__ import annotations

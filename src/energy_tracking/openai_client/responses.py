@@ -6,7 +6,8 @@ response nobody closes is noticed by a finaliser.
 
 The endings, each exactly once: read to the end; left early inside ``with``; closed; the
 user's error inside ``with``; cancelled; cut off by the server; dropped half-read; dropped
-unread; still open when the process ends (the tracker's part).
+unread; still open when the process ends (the tracker's part). A further ending is a method of the
+HTTP response, or an error of it, that is followed here.
 """
 
 from __future__ import annotations

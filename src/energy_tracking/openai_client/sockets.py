@@ -3,7 +3,8 @@
 They go past the SDK's ``request``. A connection is opened once, and every response on it is
 a call of its own: asked for by a message, or begun by a server that heard somebody finish
 speaking. What is followed is the socket the SDK opened, whatever the caller reads it with,
-and each message once; none is changed or held back.
+and each message once; none is changed or held back. A further kind of connection is a row of
+``MODULES``; a further event is a branch of ``received``.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ a known response             was counted already: by its id, and where that is n
                              and tokens, on another instrumentation's span (``counted``)
 an agent, chain, tool        is a sum; its energy is not that of one call with those tokens
 ===========================  ==============================================================
+
+A further instrumentation's names of attributes are a row of ``usage.span_dialects``.
 """
 
 from __future__ import annotations
@@ -85,7 +87,8 @@ class SpanEnricher:
             **arguments: The settings of ``help(energy_tracking.Tracker)``, and what it takes.
 
         Raises:
-            ConfigurationError: A setting is wrong.
+            ConfigurationError: A setting is none of its choices, out of its bounds or without
+                effect.
         """
         self.tracker = Tracker(**arguments)
         self.enabled = not self.tracker.settings.disabled

@@ -11,6 +11,8 @@ What is there decides, in this order, and no list of packages:
 3. A wrapper of a package that has a processor, an exporter or a tracer in our pipeline, as
    Langfuse, MLflow and ddtrace have where they share it.
 4. A wrapper of a package that is known to report to the global provider and shows no tracer.
+
+A further package of the last kind is a row of the list below; the others need none.
 """
 
 from __future__ import annotations

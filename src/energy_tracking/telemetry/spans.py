@@ -5,7 +5,7 @@ SDK is configured every call below is a no-op of the OpenTelemetry API.
 
 A call's span is started with the call and ended with it: our own, or another instrumentation's
 that is open for the same call and that the energy is put on. What is put there is in
-``attributes``, what is measured in ``metrics``.
+``attributes``, what is measured in ``metrics``: a further attribute or metric is a row there.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ stand inside the count of the whole, or beside it. The law, in this order:
    it has more is output, unless the input is zero, or leaves out parts of the prompt.
 5. At last, parts are cut to their wholes. A token that is said to be both read from a cache
    and written to it was read.
+
+A further repair is a step here, with the sentence that says it.
 """
 
 from __future__ import annotations

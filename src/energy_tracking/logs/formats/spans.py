@@ -2,7 +2,8 @@
 
 What attributes mean is for ``span_dialects`` to say, as for live spans. A span around a counted
 one is the same call again, or a sum over several. Spans are exported as they end, so that one
-comes before those around it; inside of a document they are put in that order.
+comes before those around it; inside of a document they are put in that order. A further
+kind of trace is a ``LogFormat`` here.
 """
 
 from __future__ import annotations
