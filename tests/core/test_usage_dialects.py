@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter, UserDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -65,6 +66,16 @@ def as_object(value: Any) -> Any:
 
 
 # --- the sample rows, in every form --------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [-5, math.nan, math.inf, "5", 1.5, True, [1]])
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens", "cached_input_tokens"])
+def test_counts_that_cannot_be_are_repaired_in_our_own_usage_too(name: str, count: Any) -> None:
+    given = replace(TokenUsage(input_tokens=10, output_tokens=10), **{name: count})
+    usage = read_usage(given)
+    assert usage is not None
+    assert usage.holds_together
+    assert usage.repairs
 
 
 @each_sample

@@ -116,10 +116,11 @@ def test_parquet_is_read_or_what_it_needs_is_said(tmp_path: Path) -> None:
         (reason,) = losses(path)[1]
         assert "pip install 'energy-tracking[report]'" in reason
         return
-    duckdb.sql(
+    rows = (
         "SELECT 'gpt-4o' AS model, 10 AS prompt_tokens, 20 AS completion_tokens,"
         " TIMESTAMP '2026-01-02 03:04:05' AS created_at FROM range(5000)"
-    ).write_parquet(str(path))
+    )
+    duckdb.sql(f"COPY ({rows}) TO '{path}' (FORMAT parquet)")
     calls = list(read_logs([path]))
     assert (len(calls), tokens(calls)) == (5000, (50_000, 100_000))
     assert str(calls[0].time) == "2026-01-02 03:04:05+00:00"

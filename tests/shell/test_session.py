@@ -6,12 +6,14 @@ import asyncio
 import contextvars
 import gc
 import json
+import math
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -20,6 +22,7 @@ import pytest
 from calls import CHAT, STREAM
 from counts import the_only
 from energy_tracking import (
+    ConfigurationError,
     EnergyBudgetExceeded,
     Session,
     Tracker,
@@ -225,6 +228,15 @@ def test_a_session_is_carried_into_threads_with_those_around_it(tracker: Tracker
         pool.submit(current_session().run, count_one, tracker, output_tokens=7).result()
     assert calls(session, outer) == [3, 3]
     assert session.run(int, "11", base=2) == 3
+
+
+@pytest.mark.parametrize("joules", [-1e6, math.nan, math.inf, "5", True, 1e13])
+def test_a_record_whose_measured_energy_cannot_be_is_refused(tracker: Tracker, joules: Any) -> None:
+    record = tracker.record(model="gpt-4o", usage=CHAT_USAGE)
+    session = Session("app", budget_wh=1)
+    with pytest.raises(ConfigurationError, match="measured_energy_joules must be a number from 0"):
+        session.add(replace(record, measured_energy_joules=joules))
+    assert session.totals.calls == 0
 
 
 @pytest.mark.parametrize("runs", ["after", "after both", "beside"])

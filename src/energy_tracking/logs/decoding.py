@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
-try:
-    from orjson import loads as _fast_loads
-except ImportError:  # the extra is not installed
-    _fast_loads = json.loads
+_fast_loads: Callable[[bytes | str], Any] = json.loads
+with suppress(ImportError):  # the extra is not installed
+    import orjson
+
+    _fast_loads = orjson.loads
 
 CHUNK = 1 << 20
 """How much of a stream is read at a time [byte]."""

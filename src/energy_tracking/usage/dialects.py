@@ -296,7 +296,7 @@ def read_usage(usage: object) -> TokenUsage | None:
     Returns:
         The counts [tokens], brought to one meaning; None where there are none to read.
     """
-    if usage is None or type(usage) is TokenUsage:
+    if usage is None or (type(usage) is TokenUsage and usage.holds_together):
         return usage
     repairs: list[str] = []
     try:

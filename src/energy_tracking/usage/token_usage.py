@@ -59,6 +59,16 @@ class TokenUsage:
         return self.input_tokens - self.cached_input_tokens
 
     @property
+    def holds_together(self) -> bool:
+        """Whether every count is a whole number >= 0 inside its whole, as all that are read are."""
+        counts = {name: getattr(self, name) for name in COUNTS}
+        for name in ("reasoning_tokens", "total_tokens"):
+            counts[name] = 0 if counts[name] is None else counts[name]
+        return all(type(count) is int and count >= 0 for count in counts.values()) and all(
+            counts[part] <= counts[whole] for part, whole in WHOLE_OF.items()
+        )
+
+    @property
     def fault(self) -> str | None:
         """Why input or output may be wrong: what was repaired, where one of them was missing."""
         is_whole = not any(MISSING in repair for repair in self.repairs)
@@ -77,3 +87,6 @@ WHOLE_OF: Mapping[str, str] = {
     "rejected_prediction_tokens": "output_tokens",
 }
 """Each part in a ``TokenUsage`` and the count that contains it."""
+
+COUNTS = ("input_tokens", "output_tokens", *WHOLE_OF, "total_tokens")
+"""Each count in a ``TokenUsage``."""
