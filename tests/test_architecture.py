@@ -97,6 +97,59 @@ def test_packages_import_from_floors_below_their_own() -> None:
     assert done.returncode == 0, done.stdout
 
 
+PROCESS_STATE: dict[str, set[str]] = {
+    # What happens around calls, and at the end and the forks of the process.
+    "lifecycle.py": {"open_calls", "held_calls", "client_checks", "request_counts"}
+    | {"_deferred", "_running", "_is_armed", "_is_settling", "_has_ending", "_at_exit"}
+    | {"_after_fork"},
+    "notices.py": {"logger", "_said"},
+    "error_boundary.py": {"_last_resort"},
+    # What is counted.
+    "calls/accounts.py": {"_here", "_accounts", "process_account", "open_accounts"},
+    "calls/budget.py": {"_calling"},
+    "calls/counted.py": {"counted_responses"},
+    "ledger/writer.py": {"_losses", "_lock"},
+    "telemetry/metrics.py": {"_instruments"},
+    "otel/span_processor.py": {"_watched"},
+    # Which clients are tracked, and how the SDK is hooked for them.
+    "openai_client/tracked.py": {"_marks", "_tracker_of_all"},
+    "openai_client/hooks.py": {"changing", "_hooked", "_seen_classes"},
+    "openai_client/request.py": {"_in_flight"},
+    "openai_client/sockets.py": {"_followed"},
+    "openai_client/background.py": {"calls_by_response"},
+    "openai_client/usage_hosts.py": {"_engines"},
+    # Profiles, which an application may add to.
+    "profiles/catalogue.py": {"_registering"},
+    "profiles/files.py": {"_catalogue", "_catalogue_lock"},
+}
+"""Names of modules that change while the process runs. Each is in the room that owns it, and
+registers with ``lifecycle`` what is to be done at a fork or at the end."""
+
+NO_STATE = {
+    *("__all__", "_sums_of", "_read_response"),
+    *("as_json", "search"),  # options of commands
+}
+
+
+def test_what_a_module_keeps_for_the_process_is_listed() -> None:
+    kept: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        names = {
+            name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names
+        }
+        for node in tree.body:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
+                node.value, ast.Dict | ast.List | ast.Set | ast.Call
+            ):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= {each.id for each in targets if isinstance(each, ast.Name)}
+        # Constants, types and their aliases begin with a capital.
+        if states := {name for name in names - NO_STATE if name.lstrip("_")[:1].islower()}:
+            kept[path.relative_to(PACKAGE).as_posix()] = states
+    assert kept == PROCESS_STATE
+
+
 def test_the_log_is_written_in_one_place_that_survives_its_handlers() -> None:
     holders = {path.name for path in PACKAGE.rglob("*.py") if "getLogger" in path.read_text()}
     assert holders == {"notices.py"}
