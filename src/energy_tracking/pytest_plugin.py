@@ -40,9 +40,10 @@ from typing import Any
 
 import pytest
 
+from energy_tracking.calls.budget import BUDGET
 from energy_tracking.calls.report import energy_text, table
 from energy_tracking.calls.session import Session, process_session
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.openai_client.client import track_all, uninstrument_openai
 from energy_tracking.openai_client.tracked import tracker_of_all
 from energy_tracking.settings import Settings, variable
@@ -169,12 +170,16 @@ def energy_wh(text: str) -> float:
     """An energy as people write it, e.g. ``5Wh``, in watt-hours [Wh].
 
     Raises:
-        ArgumentTypeError: The text is not a number of at least 0 with one of ``UNITS``.
+        ArgumentTypeError: The text is not a number with one of ``UNITS``, or no budget.
     """
     found = _ENERGY.fullmatch(text.strip())
     if found is None:
-        raise ArgumentTypeError(f"must be an energy such as 5Wh, 200 mWh or 1.5kWh, got {text!r}")
-    return float(found[1]) * UNITS[found[2]]
+        what = "an energy such as 5Wh, 200 mWh or 1.5kWh"
+        raise ArgumentTypeError(must_be("", what, text).lstrip())
+    try:
+        return BUDGET.check("", float(found[1]) * UNITS[found[2]])
+    except ConfigurationError as error:
+        raise ArgumentTypeError(str(error).lstrip()) from None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -482,12 +482,17 @@ def test_a_run_without_calls_is_within_every_budget(run: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["0 LLM calls, 0 Wh: within the budget of 0 Wh"])
 
 
-def test_a_wrong_budget_is_refused(run: pytest.Pytester) -> None:
-    result = ran(run, "--energy-budget=5kg")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("5kg", "must be an energy such as 5Wh, 200 mWh or 1.5kWh, got '5kg'"),
+        (f"{'9' * 400}Wh", "must be 0 or a number from 1e-12 to 1e+12 Wh, got inf"),
+    ],
+)
+def test_a_wrong_budget_is_refused(run: pytest.Pytester, given: str, message: str) -> None:
+    result = ran(run, f"--energy-budget={given}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        ["*--energy-budget: must be an energy such as 5Wh, 200 mWh or 1.5kWh, got '5kg'*"]
-    )
+    result.stderr.fnmatch_lines([f"*--energy-budget: {message}*"])
 
 
 @needs_xdist
