@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -115,14 +115,19 @@ def make_client(chunks: int) -> openai.OpenAI:
         chunks: How many a stream has [1].
     """
     httpx = importlib.import_module("httpx2" if openai.VERSION >= "3" else "httpx")
-    plain, stream = _plain_body(), _stream_body(chunks)
+    plain, events = _plain_body(), _stream_body(chunks).splitlines(keepends=True)
+
+    class Pieces(httpx.SyncByteStream):  # type: ignore[misc, name-defined]
+        """As from a network, piece by piece."""
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(events)
 
     def answer(request: Any) -> Any:
         is_stream = b'"stream":true' in request.content.replace(b" ", b"")
         kind = "text/event-stream" if is_stream else "application/json"
-        return httpx.Response(
-            200, headers={"content-type": kind}, content=stream if is_stream else plain
-        )
+        body = {"stream": Pieces()} if is_stream else {"content": plain}
+        return httpx.Response(200, headers={"content-type": kind}, **body)
 
     transport = httpx.MockTransport(answer)
     return openai.OpenAI(api_key="none", http_client=httpx.Client(transport=transport))

@@ -160,9 +160,13 @@ def _choice_tokens(choice: object, named: set[object] | None) -> float:
     message = choice.get("delta") or choice.get("message")
     if not isinstance(message, Mapping):
         return tokens_in(characters)
-    characters += sum(_text_characters(message.get(key)) for key in _ANSWER_KEYS)
-    reasoning = (_text_characters(message.get(key)) for key in _REASONING_KEYS)
-    characters += next(filter(None, reasoning), 0)
+    for key in _ANSWER_KEYS:
+        if (value := message.get(key)) is not None:
+            characters += _text_characters(value)
+    for key in _REASONING_KEYS:
+        if (value := message.get(key)) is not None and (reasoning := _text_characters(value)):
+            characters += reasoning
+            break
     calls = message.get("tool_calls") or message.get("function_call")
     if not calls:
         return tokens_in(characters)

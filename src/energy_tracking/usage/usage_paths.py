@@ -34,23 +34,28 @@ def usage_in(data: Mapping[str, Any]) -> object | None:
 def usages_in(data: Mapping[str, Any]) -> Iterator[object]:
     """Every raw usage object in a body or event, the most usual place first."""
     for path in USAGE_PATHS:
-        yield from _values_at(data, path)
+        # With every chunk of every stream: most have nothing at most places.
+        if data.get(path[0]) is not None:
+            yield from _values_at(data, path)
     # Of llama.cpp's server, which counts in it whether a usage was asked for or not.
     timings = data.get("timings")
     if isinstance(timings, Mapping) and type(timings.get("predicted_n")) is int:
         yield timings
 
 
-def _values_at(data: object, path: tuple[str, ...]) -> Iterator[object]:
+def _values_at(data: object, path: tuple[str, ...]) -> list[object]:
     """What lies at the end of a path, unless it is null."""
-    if not path:
-        if data is not None:
-            yield data
-    elif path[0] == EVERY:
-        for item in data if isinstance(data, list) else ():
-            yield from _values_at(item, path[1:])
-    elif isinstance(data, Mapping):
-        yield from _values_at(data.get(path[0]), path[1:])
+    places = [data]
+    for key in path:
+        if key == EVERY:
+            places = [item for place in places if isinstance(place, list) for item in place]
+        else:
+            places = [
+                value
+                for place in places
+                if isinstance(place, Mapping) and (value := place.get(key)) is not None
+            ]
+    return places
 
 
 def unwrap_event(data: Mapping[str, Any]) -> Mapping[str, Any]:
