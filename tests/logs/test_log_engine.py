@@ -146,8 +146,10 @@ def test_each_odd_row_is_read_as_the_line_reader_reads_it(place: int, tmp_path: 
 def test_what_is_left_out_is_counted_with_its_line(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "calls.csv", [*ROWS, ODD_ROWS[2], ODD_ROWS[3], *ROWS])
     report = check_same(path)[1]
-    (unread,) = report.unread.values()
-    assert (unread.file, unread.line) == (str(path), 2 + len(ROWS))
+    assert {(reason, one.example, one.file, one.line) for reason, one in report.unread.items()} == {
+        ("no token counts", "", str(path), 2 + len(ROWS)),
+        ("input must be a whole number", ", got 'many'", str(path), 3 + len(ROWS)),
+    }
 
 
 @pytest.mark.parametrize(
@@ -255,6 +257,23 @@ def test_anthropics_counts_are_added_to_the_cached_ones(
     found, _ = check_same(path)
     assert [row[4] for row in found] == [115, 10, 10, 20]
     assert read_by_engine
+
+
+@pytest.mark.parametrize(
+    "type", [pyarrow.decimal128(38, 0), pyarrow.decimal128(30, 2), pyarrow.float64()], ids=str
+)
+@pytest.mark.parametrize("columns", [None, {"input": "input_tokens", "output": "output_tokens"}])
+def test_whole_values_of_any_numeric_type_are_counts(
+    type: Any, columns: Mapping[str, str] | None, tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        input_tokens=pyarrow.array([10, 11, 12], pyarrow.int64()).cast(type),
+        output_tokens=pyarrow.array([1, 2, 3], pyarrow.int64()).cast(type),
+    )
+    found, _ = check_same(path, columns=columns)
+    assert [(row[4], row[6]) for row in found] == [(10, 1), (11, 2), (12, 3)]
+    assert read_by_engine == [str(path)]
 
 
 def test_answers_from_a_cache_ran_no_model(tmp_path: Path, read_by_engine: list[str]) -> None:

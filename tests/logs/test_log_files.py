@@ -189,6 +189,72 @@ def test_a_named_column_may_lie_inside_of_an_object(tmp_path: Path) -> None:
     assert (call.model, tokens([call])) == ("gpt-4o", (10, 20))
 
 
+@pytest.mark.parametrize("kind", ["csv", "gzip", "utf-16", "parquet"])
+@pytest.mark.parametrize("header_only", [False, True])
+def test_a_named_column_that_a_table_lacks_is_refused(
+    kind: str, header_only: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "table"
+    if kind == "parquet":
+        duckdb = pytest.importorskip("duckdb", reason="Parquet needs it")
+        limit = " LIMIT 0" if header_only else ""
+        with duckdb.connect() as connection:
+            connection.execute(
+                f'COPY (SELECT 1 AS "Prompt", 2 AS "Antwort"{limit}) TO \'{path}\' (FORMAT parquet)'
+            )
+    else:
+        text = "Prompt;Antwort\n" if header_only else "Prompt;Antwort\n7;3\n"
+        encode = {"csv": str.encode} | ENCODINGS
+        path.write_bytes(encode[kind](text))
+    with pytest.raises(ConfigurationError, match="got 'Promptt'; did you mean 'Prompt'"):
+        list(read_logs([path], columns={"input": "Promptt", "output": "Antwort"}))
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason", "example"),
+    [
+        ('"1,234",10', "input must be a whole number", "'1,234'"),
+        ("10,abc", "output must be a whole number", "'abc'"),
+        ("-5,10", "input must be a whole number", "'-5'"),
+        ("nan,10", "input must be a whole number", "'nan'"),
+        ("10,5.5", "output must be a whole number", "'5.5'"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        ("prompt_tokens,completion_tokens", None),
+        ("rein,raus", {"input": "rein", "output": "raus"}),
+        ("ContextTokens,GeneratedTokens", None),
+    ],
+    ids=["known", "given", "trace"],
+)
+def test_a_cell_that_is_no_count_is_left_out_with_its_line(
+    cells: str, reason: str, example: str, names: str, columns: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{names}\n1,2\n{cells}\n3,4\n", "utf-8")
+    calls, unread, report = losses(path, columns=columns)
+    assert (calls, unread) == (2, {reason: (1, 3)})
+    assert f"{reason}, got {example} (first: line 3)" in next(report.omissions())
+    with pytest.raises(UnreadableLogError, match=f"line 3: {reason}, got {example}"):
+        list(read_logs([path], columns=columns, strict=True))
+
+
+def test_an_empty_cell_is_fine_where_it_is_optional_and_said_where_it_is_a_count(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("prompt_tokens,completion_tokens,cached_tokens\n1,2,\n3,,\n,,\n", "utf-8")
+    calls, unread, report = losses(path)
+    assert (calls, unread) == (2, {"no token counts": (1, 4)})
+    assert [*report.omissions()][1].endswith(
+        "1 entry without a count of output, taken as 0 tokens (first: line 3)"
+    )
+    with pytest.raises(UnreadableLogError, match="line 3: without a count of output"):
+        list(read_logs([path], strict=True))
+
+
 def test_a_column_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="got 'inputs'; did you mean 'input'"):
         list(read_logs([tmp_path], columns={"inputs": "x"}))

@@ -528,6 +528,19 @@ def test_a_mistake_is_explained(
     assert log.read_bytes() == before
 
 
+@pytest.mark.parametrize("command", ["report", "backfill"])
+def test_a_named_column_that_a_table_lacks_stops_the_command(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, ledger = tmp_path / "table.csv", tmp_path / "ledger.jsonl"
+    path.write_text("Prompt;Antwort;Modell\n7;3;gpt-4o\n", "utf-8")
+    written = ["--ledger", str(ledger)] if command == "backfill" else []
+    columns = "input=Promptt,output=Antwort,model=Modell"
+    assert main([command, str(path), "--columns", columns, *written]) == 2
+    assert "got 'Promptt'; did you mean 'Prompt'?" in capsys.readouterr().err
+    assert not ledger.exists() or not ledger.read_text("utf-8")
+
+
 def test_no_file_that_is_read_is_written_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

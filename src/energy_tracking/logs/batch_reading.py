@@ -21,6 +21,7 @@ from energy_tracking.logs.engine.finding import find_table, open_engine
 from energy_tracking.logs.engine.queries import Table
 from energy_tracking.logs.engine.reading import Reading, read_once, read_table
 from energy_tracking.logs.files import HEAD, find_files
+from energy_tracking.logs.headers import check_headers
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.reading import LogReading
 
@@ -55,6 +56,7 @@ def read_batches(
     report = ReadReport() if report is None else report
     files = list(find_files(paths))
     lines = LogReading(columns or {}, strict, report, known)
+    check_headers(files, columns or {})
     with open_engine() as connection:
         tables: dict[str, Table] = {}
         if connection is not None and not strict and not known:

@@ -48,7 +48,7 @@ SUFFIXES = frozenset(
 
 Documents = Iterator[tuple[int, Any]]
 
-_BOMS = (
+BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -125,7 +125,7 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
         if head.startswith(magic, place):
             yield from unpack(_rejoin_head(head, stream), path)
             return
-    encoding = next((name for bom, name in _BOMS if head.startswith(bom)), None)
+    encoding = next((name for bom, name in BOMS if head.startswith(bom)), None)
     if encoding is None and head[1:2] == b"\0" and head[:1] in b"{[":
         encoding = "utf-16-le"
     if encoding == "utf-8":

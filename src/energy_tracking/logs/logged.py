@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import NamedTuple
@@ -124,11 +125,13 @@ class Unread:
         count: How many lines, rows or documents.
         file: Where the first one is.
         line: Its line.
+        example: What it has, as the end of a sentence.
     """
 
     count: int
     file: str
     line: int
+    example: str = ""
 
 
 @dataclass(slots=True)
@@ -146,6 +149,7 @@ class ReadReport:
         recorded: Calls that the ledger had already.
         formats: Calls, sums and cache hits by format.
         unread: What could not be read, by reason.
+        assumed: What was counted with something taken for granted, by what that is.
         unrecognised: Files in which nothing was recognised, each with what is missing.
     """
 
@@ -159,6 +163,7 @@ class ReadReport:
     recorded: int = 0
     formats: Counter[str] = field(default_factory=Counter)
     unread: dict[str, Unread] = field(default_factory=dict)
+    assumed: dict[str, Unread] = field(default_factory=dict)
     unrecognised: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -166,25 +171,36 @@ class ReadReport:
         """Whether there was something to read and nothing was recognised."""
         return not self.formats and bool(self.unread or self.unrecognised)
 
-    def leave_out(self, reason: str, file: str, line: int) -> None:
+    def leave_out(self, reason: str, file: str, line: int, example: str = "") -> None:
         """Count something that could not be read.
 
         Args:
             reason: Why.
             file: Where.
             line: Its line, row or document.
+            example: What it has, which is shown of the first.
         """
-        seen = self.unread.get(reason)
-        if seen is None:
-            self.unread[reason] = Unread(1, file, line)
-        else:
-            seen.count += 1
+        _count_entry(self.unread, reason, Unread(1, file, line, example))
+
+    def assume(self, reason: str, file: str, line: int) -> None:
+        """Count something that was counted with a guess.
+
+        Args:
+            reason: What is missing, and what is taken for it.
+            file: Where.
+            line: Its line, row or document.
+        """
+        _count_entry(self.assumed, reason, Unread(1, file, line))
 
     def omissions(self) -> Iterator[str]:
-        """What could not be read, a sentence each, for people."""
+        """What could not be read or was guessed, a sentence each, for people."""
         for reason, unread in self.unread.items():
             entries = _count(unread.count, "entry", "entries")
-            yield f"{unread.file}: {entries} left out: {reason} (first: line {unread.line})"
+            why = f"{reason}{unread.example}"
+            yield f"{unread.file}: {entries} left out: {why} (first: line {unread.line})"
+        for reason, assumed in self.assumed.items():
+            entries = _count(assumed.count, "entry", "entries")
+            yield f"{assumed.file}: {entries} {reason} (first: line {assumed.line})"
         for file, missing in self.unrecognised.items():
             yield f"{file}: nothing recognised; {missing}"
 
@@ -217,6 +233,12 @@ class ReadReport:
             yield f"{_count(self.recorded, 'call')} left out that the ledger has already"
 
 
+def _count_entry(entries: dict[str, Unread], reason: str, first: Unread) -> None:
+    seen = entries.setdefault(reason, first)
+    if seen is not first:
+        seen.count += 1
+
+
 def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
@@ -240,6 +262,8 @@ def time_of(value: object) -> datetime | None:
                 return None
         else:
             return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value if isinstance(value, datetime) and value.tzinfo else _in_utc(value)
     if not EARLIEST <= value < _LAST_EPOCH:

@@ -24,7 +24,9 @@ from energy_tracking.logs.formats import (
     describe_missing,
     documents_inside,
 )
+from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import COLUMNS
+from energy_tracking.logs.headers import check_headers
 from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, LoggedCall, ReadReport
 from energy_tracking.logs.once import Once
 
@@ -77,7 +79,9 @@ def read_logs(
     if columns is not None and not isinstance(columns, Mapping):
         raise ConfigurationError(must_be("columns", "a mapping of names to names", columns))
     reading = LogReading(columns or {}, strict, ReadReport() if report is None else report, known)
-    yield from reading.calls_of_files(list(find_files(paths)))
+    files = list(find_files(paths))
+    check_headers(files, columns or {})
+    yield from reading.calls_of_files(files)
 
 
 class LogReading:
@@ -260,8 +264,14 @@ class _Entries:
         for row in self._recogniser.rows_for(document):
             try:
                 found = row.read(document, self._file)
+            except UnreadableLogError:
+                raise
             except _WRONG_VALUES:
                 found = None
+            except UnreadableEntryError as error:
+                self.recognised = True
+                self._file.leave_out(error.reason, error.example)
+                return ()
             if found is not None:
                 self.recognised = True
                 self._file.report.formats[row.name] += len(found)

@@ -13,6 +13,7 @@ from typing import Any
 from energy_tracking.logs.engine.queries import READERS, Table, quote_text
 from energy_tracking.logs.files import HEAD, STANDARD_INPUT, delimiter_of, kind_of, read_documents
 from energy_tracking.logs.formats import LogFile, Recogniser
+from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS, columns_of
 from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, AZURE_TRACE
 from energy_tracking.logs.logged import ReadReport
@@ -103,7 +104,10 @@ def _recognise(
             continue
         if row not in (GIVEN_COLUMNS, KNOWN_COLUMNS, AZURE_TRACE):
             return None
-        if row.read(dict(document), file):
+        try:
+            if row.read(dict(document), file):
+                break
+        except UnreadableEntryError:
             break
     else:
         return None

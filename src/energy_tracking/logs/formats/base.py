@@ -12,6 +12,24 @@ from energy_tracking.usage.names import is_unique_id
 
 Document = dict[str, Any]
 
+LONGEST_EXAMPLE = 60
+"""How much of a value is shown where it cannot be read [1]."""
+
+
+class UnreadableEntryError(Exception):
+    """A document is of the format, and cannot be read: why, and the value that is to blame."""
+
+    def __init__(self, reason: str, value: object) -> None:
+        """Take what is the matter.
+
+        Args:
+            reason: Why, the same words for each of the same kind.
+            value: What was found.
+        """
+        super().__init__(reason)
+        self.reason = reason
+        self.example = f", got {repr(value)[:LONGEST_EXAMPLE]}"
+
 
 @dataclass(slots=True)
 class LogFile:
@@ -33,18 +51,36 @@ class LogFile:
     line: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
 
-    def leave_out(self, reason: str) -> None:
+    def leave_out(self, reason: str, example: str = "") -> None:
         """Count an entry that cannot be read.
 
         Args:
             reason: Why, the same words for each of the same kind.
+            example: What follows for this one, which is shown where it is the first.
+
+        Raises:
+            UnreadableLogError: Reading is strict.
+        """
+        if self.strict:
+            raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}{example}")
+        self.report.leave_out(reason, self.path, self.line, example)
+
+    def assume(self, reason: str) -> None:
+        """Count an entry that is counted although something about it is not known.
+
+        Args:
+            reason: What is missing and what is taken for it, the same words for each.
 
         Raises:
             UnreadableLogError: Reading is strict.
         """
         if self.strict:
             raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}")
-        self.report.leave_out(reason, self.path, self.line)
+        self.note_assumption(reason)
+
+    def note_assumption(self, reason: str) -> None:
+        """Count such an entry, reading being strict or not."""
+        self.report.assume(reason, self.path, self.line)
 
 
 Reader = Callable[[Document, LogFile], "list[LoggedCall] | None"]

@@ -8,8 +8,11 @@ read fast is a branch of ``plain_counts``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
+from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.logged import Counts, PlainCounts
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
@@ -120,9 +123,30 @@ def whole(value: object) -> int | None:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, int | float) and 0 <= value < LARGEST_COUNT and value == int(value):
+    if isinstance(value, Decimal) and value.is_nan():
+        # It would raise where it is compared.
+        return None
+    if (
+        isinstance(value, int | float | Decimal)
+        and 0 <= value < LARGEST_COUNT
+        and value == int(value)
+    ):
         return int(value)
     return None
+
+
+def check_wholes(named: Mapping[str, object]) -> None:
+    """Check the cells of a row that count: each is empty or a whole number.
+
+    Args:
+        named: What a cell counts -> what it holds.
+
+    Raises:
+        UnreadableEntryError: A cell holds something that is no count.
+    """
+    for what, value in named.items():
+        if value is not None and value != "" and whole(value) is None:
+            raise UnreadableEntryError(f"{what} must be a whole number", value)
 
 
 def usage_of(

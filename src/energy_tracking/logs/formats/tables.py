@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
-from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
+from energy_tracking.logs.formats.counts import check_wholes, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, LoggedCall, time_of
 
@@ -73,6 +73,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
 """What a caller can name columns for, beside ``provider``."""
 
+_COUNTED = ("input", "output", "cached", "cache_read", "cache_write", "reasoning", "requests")
+_EMPTY = (None, "")
 _OTHER = re.compile(r"[^a-z0-9]+")
 
 
@@ -98,7 +100,7 @@ def _read_given(row: Document, file: LogFile) -> list[LoggedCall] | None:
     read = {what: _value_of(row, name) for what, name in file.columns.items()}
     if read.get("input") is None and read.get("output") is None:
         return None
-    return _calls_of(read)
+    return _calls_of(read, file)
 
 
 def _value_of(row: Document, name: str) -> Any:
@@ -114,19 +116,24 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
             shapes.clear()
         shapes[names] = columns_of(names)
     columns = shapes[names]
-    return None if columns is None else _calls_of({what: row[columns[what]] for what in columns})
+    return (
+        None if columns is None else _calls_of({what: row[columns[what]] for what in columns}, file)
+    )
 
 
-def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
-    inputs, outputs = whole(read.get("input")), whole(read.get("output"))
-    if inputs is None and outputs is None:
+def _calls_of(read: Mapping[str, Any], file: LogFile) -> list[LoggedCall] | None:
+    if read.get("input") in _EMPTY and read.get("output") in _EMPTY:
         return None
+    check_wholes({what: read[what] for what in _COUNTED if what in read})
+    inputs, outputs = whole(read.get("input")), whole(read.get("output"))
     requests = whole(read.get("requests")) if "requests" in read else 1
     if "requests" not in read and "day" in read:
         requests = None
     if requests == 0:
         return []
+    is_embedding = read.get("operation") in ("embeddings", "embedding")
     call = LoggedCall(
+        operation="embeddings" if is_embedding else "chat",
         provider=provider_named(read.get("provider")),
         model=text(read.get("model")),
         response_id=text(read.get("id")),
@@ -135,9 +142,13 @@ def _calls_of(read: Mapping[str, Any]) -> list[LoggedCall] | None:
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
     )
+    if call.operation != "embeddings":
+        for what, count in (("input", inputs), ("output", outputs)):
+            if count is None:
+                # A table of embeddings has no such column, and is read under ``strict`` too.
+                assume = file.assume if what in read else file.note_assumption
+                assume(f"without a count of {what}, taken as 0 tokens")
     call.cache_hit = str(read.get("cache_hit")).lower() in ("true", "1")
-    if read.get("operation") in ("embeddings", "embedding"):
-        call.operation = "embeddings"
     return [identify(call, created=read.get("time"))]
 
 

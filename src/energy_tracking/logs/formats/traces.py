@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, text
-from energy_tracking.logs.formats.counts import usage_of
-from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.formats.counts import check_wholes, usage_of, whole
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 MOONCAKE_BLOCK = 512
 """Tokens in a block of a Mooncake trace [tokens]."""
@@ -20,8 +20,15 @@ AZURE_COLUMNS = {"input": "ContextTokens", "output": "GeneratedTokens", "time": 
 """What a column is -> its name."""
 
 
+def _read_counts(inputs: object, outputs: object) -> Counts | None:
+    check_wholes({"input": inputs, "output": outputs})
+    return usage_of(whole(inputs), whole(outputs))
+
+
 def _read_azure(row: Document, file: LogFile) -> list[LoggedCall] | None:
-    usage = usage_of(row["ContextTokens"], row["GeneratedTokens"])
+    usage = _read_counts(row["ContextTokens"], row["GeneratedTokens"])
+    if usage is None:
+        return None
     time = time_of(row.get("TIMESTAMP") or row.get("Timestamp"))
     return [LoggedCall(provider=AZURE_PROVIDER, counts=usage, time=time)]
 
@@ -48,20 +55,25 @@ class _Blocks:
 
 
 def _read_mooncake(row: Document, file: LogFile) -> list[LoggedCall] | None:
-    ids, inputs = row["hash_ids"], row["input_length"]
-    if not isinstance(ids, list) or type(inputs) is not int:
+    ids, inputs, outputs = row["hash_ids"], whole(row["input_length"]), row.get("output_length")
+    if not isinstance(ids, list) or row["input_length"] is None:
+        return None
+    check_wholes({"input": row["input_length"], "output": outputs})
+    if inputs is None:
         return None
     blocks = file.memory.setdefault("blocks", _Blocks())
     size = QWEN_BLOCK if "chat_id" in row else MOONCAKE_BLOCK
     # The last block may be shorter than the others.
     cached = min(blocks.count_leading_seen(ids) * size, inputs)
-    usage = usage_of(inputs, row.get("output_length"), cached=cached)
+    usage = usage_of(inputs, whole(outputs), cached=cached)
     return [LoggedCall(counts=usage, time=time_of(row.get("timestamp")))]
 
 
 def _read_burst_gpt(row: Document, file: LogFile) -> list[LoggedCall] | None:
     # Times count from the start of the trace.
-    usage = usage_of(row["Request tokens"], row["Response tokens"])
+    usage = _read_counts(row["Request tokens"], row["Response tokens"])
+    if usage is None:
+        return None
     session = row.get("Session ID")
     return [
         LoggedCall(

@@ -1,0 +1,77 @@
+"""The headers of tables, against the columns that a caller names."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+
+from energy_tracking.errors import ConfigurationError, not_one_of
+from energy_tracking.logs.files import BOMS, HEAD, STANDARD_INPUT, delimiter_of, kind_of
+
+
+def check_headers(files: Sequence[str], columns: Mapping[str, str]) -> None:
+    """Check that tables have the columns that are named, before anything is counted.
+
+    A table with none of them is left to its own names, as long as another file has them.
+
+    Args:
+        files: The files.
+        columns: The names of the columns.
+
+    Raises:
+        ConfigurationError: A table has no such column; says which is nearest.
+    """
+    if not columns:
+        return
+    for path in files:
+        header = read_header(path)
+        if header is None:
+            continue
+        missing = [
+            name for name in columns.values() if not {name, name.split(".")[0]} & set(header)
+        ]
+        if missing and (len(missing) < len(columns) or len(files) == 1):
+            raise ConfigurationError(f"{path}: {not_one_of('column', missing[0], header)}")
+
+
+def read_header(path: str) -> tuple[str, ...] | None:
+    """The names of a table's columns; None where a file is none, or has to be read to know.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if path == STANDARD_INPUT or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as stream:
+        head = stream.read(HEAD)
+    try:
+        if head.startswith(b"PAR1"):
+            return _read_parquet_header(path)
+        if head.startswith(b"\x1f\x8b"):
+            head = zlib.decompressobj(31).decompress(head, HEAD)
+        encoding = next((name for bom, name in BOMS if head.startswith(bom)), "utf-8")
+        text = head.decode(encoding, "replace").removeprefix("\ufeff").lstrip()
+    except (UnicodeError, zlib.error):
+        return None
+    header = text.splitlines()[0] if text else ""
+    delimiter = delimiter_of(header.encode()) if kind_of(text.encode()) == "table" else None
+    if delimiter is None:
+        return None
+    return tuple(name.strip() for name in next(csv.reader([header], delimiter=delimiter)))
+
+
+def _read_parquet_header(path: str) -> tuple[str, ...] | None:
+    try:
+        import duckdb
+    except ImportError:
+        return None
+    query = "DESCRIBE SELECT * FROM read_parquet(?)"
+    with duckdb.connect() as connection:
+        try:
+            described = connection.execute(query, [glob.escape(path)]).fetchall()
+        except duckdb.Error:  # which reading it will say
+            return None
+    return tuple(name for name, *_ in described)
