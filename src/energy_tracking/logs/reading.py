@@ -114,6 +114,7 @@ class LogReading:
         self._known = known
         self._once = Once(report)
         self._recogniser = Recogniser()
+        self._shared: dict[str, Any] = {}
 
     def calls_of_files(self, paths: Iterable[str]) -> Generator[LoggedCall]:
         """Read files, and let the calls through that waited for a later copy.
@@ -143,7 +144,7 @@ class LogReading:
         """
         report = self._report
         report.files += is_left is None
-        file = LogFile(path, report, self._strict, self._columns)
+        file = LogFile(path, report, self._strict, self._columns, shared=self._shared)
         entries = _Entries(file, self._recogniser)
         # What is left of a file says too little to know a copy of it by.
         numbering = _Numbering("" if is_left is None else path)

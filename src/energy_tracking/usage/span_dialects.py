@@ -161,6 +161,11 @@ def span_facts(attributes: Attributes) -> SpanFacts | None:
     return SpanFacts(operation, usage, **texts)
 
 
+def has_tokens(attributes: Attributes) -> bool:
+    """Whether a span has tokens, of a call or of those inside of it."""
+    return any(attributes.get(name) for name in COUNTS)
+
+
 def _operation_of(attributes: Attributes) -> str | None:
     """The operation of the call a span stands for; None where it stands for none."""
     for name, operations in CALL_KINDS:

@@ -42,6 +42,7 @@ class LogFile:
         columns: The names that the caller gave to the columns of a table.
         line: Where the document that is being read starts.
         memory: What a format remembers from one document of the file for the next.
+        shared: What it remembers from one file for the next; its size must have a bound.
     """
 
     path: str
@@ -50,6 +51,7 @@ class LogFile:
     columns: Mapping[str, str] = field(default_factory=dict)
     line: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
 
     def leave_out(self, reason: str, example: str = "") -> None:
         """Count an entry that cannot be read.

@@ -22,6 +22,7 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
+from energy_tracking.logs.formats.nesting import Nesting, leave_out_sums, remember_sum
 from energy_tracking.logs.formats.responses import call_in_body, error_name
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
 
@@ -74,6 +75,9 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A spend log or a standard logging payload."""
     metadata = unpacked(document.get("metadata"))
     usage = counts_in(at(metadata, "usage_object"))
+    if usage is None:
+        # It says more than the counts at the top: cached and reasoning tokens.
+        usage = counts_in(at(unpacked(document.get("response")), "usage"))
     if usage is None:
         counts = (document.get("prompt_tokens"), document.get("completion_tokens"))
         usage = usage_of(*counts) if any(counts) else None
@@ -153,9 +157,12 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
     if kind not in LANGFUSE_CALLS:
         return []
     named = {name.replace("_", "").lower(): value for name, value in document.items()}
-    usage = _langfuse_usage(named)
     failed = named.get("level") == "ERROR"
+    usage = _langfuse_usage(named) if _is_in_tokens(named) else None
     if usage is None and not failed:
+        if not _is_in_tokens(named):
+            file.leave_out("a generation counted in another unit than tokens")
+            return []
         file.leave_out("a generation without token counts")
         return []
     observation = named.get("id")
@@ -173,6 +180,15 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
             identity=("langfuse", observation) if isinstance(observation, str) else None,
         )
     ]
+
+
+def _is_in_tokens(named: Document) -> bool:
+    """Whether the counts of an observation are of tokens; some are of characters or seconds.
+
+    Source: https://api.reference.langfuse.com (ModelUsageUnit)
+    """
+    unit = at(unpacked(named.get("usage")), "unit") or named.get("unit") or named.get("usageunit")
+    return not isinstance(unit, str) or unit.upper() in ("", "TOKENS")
 
 
 def _langfuse_usage(named: Document) -> Counts | None:
@@ -218,12 +234,32 @@ def _disjoint_usage(details: Document) -> Counts | None:
 
 def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A run; one with others below it repeats their sums."""
+    kind = document.get("run_type")
+    if not isinstance(kind, str):
+        return None
+    nesting: Nesting = file.shared.setdefault("langsmith", Nesting())
     calls: list[LoggedCall] = []
     for child in mappings(unpacked(document.get("child_runs"))):
         calls += _read_langsmith(child, file) or ()
-    kind = document.get("run_type")
-    if kind not in ("llm", "embedding"):
-        return calls if isinstance(kind, str) else None
+    own, parent = text(document.get("id")), text(document.get("parent_run_id"))
+    has_calls = any(call.counts is not None for call in calls)
+    if has_calls or kind not in ("llm", "embedding"):
+        nesting.admit(own, parent, is_call=False)
+        if not has_calls and own is not None and whole(document.get("total_tokens")):
+            remember_sum(file, own, nesting)
+        return calls
+    call = _langsmith_call(document, kind)
+    if not nesting.admit(own, parent, is_call=call.counts is not None):
+        if call.counts is not None or nesting.is_around(own):
+            return calls
+        if call.error_type is None:
+            file.leave_out("a run without token counts")
+            return calls
+    return [*calls, call]
+
+
+def _langsmith_call(document: Document, kind: str) -> LoggedCall:
+    """The call of a run, with its counts wherever they are."""
     outputs = unpacked(document.get("outputs"))
     extra = unpacked(document.get("extra"))
     message = at(outputs, "generations", 0, 0, "message", "kwargs")
@@ -242,12 +278,9 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
     if usage is None and whole(document.get("total_tokens")):
         usage = usage_of(document.get("prompt_tokens"), document.get("completion_tokens"))
     failed = error_name(document.get("error"))
-    if usage is None and failed is None:
-        file.leave_out("a run without token counts")
-        return calls
     metadata = at(extra, "metadata")
     run = document.get("id")
-    call = LoggedCall(
+    return LoggedCall(
         provider=provider_named(at(metadata, "ls_provider")),
         operation="embeddings" if kind == "embedding" else "chat",
         model=text(at(metadata, "ls_model_name"))
@@ -261,7 +294,6 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
         grows=True,
         identity=("langsmith", run) if isinstance(run, str) else None,
     )
-    return [*calls, call]
 
 
 GATEWAYS: tuple[LogFormat, ...] = (
@@ -282,5 +314,6 @@ GATEWAYS: tuple[LogFormat, ...] = (
     ),
     LogFormat(name="langfuse-trace", keys=keys("id", "observations"), read=_read_langfuse),
     # Source: https://docs.langchain.com/langsmith/run-data-format
-    LogFormat(name="langsmith", keys=keys("run_type"), read=_read_langsmith),
+    LogFormat(name="langsmith", keys=keys("run_type"), read=_read_langsmith,
+              finish=leave_out_sums),
 )  # fmt: skip

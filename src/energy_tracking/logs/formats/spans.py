@@ -1,9 +1,9 @@
 """Spans of traces: OTLP in JSON, what OpenTelemetry's SDK prints, and rows of span tables.
 
 What attributes mean is for ``span_dialects`` to say, as for live spans. A span around a counted
-one is the same call again, or a sum over several. Spans are exported as they end, so that one
-comes before those around it; inside of a document they are put in that order. A further
-kind of trace is a ``LogFormat`` here.
+one is the same call again, or a sum over several: ``Nesting`` knows which. Spans are exported as
+they end, so that one mostly comes before those around it; inside of a document, the inner ones
+are taken in first, whatever their order. A further kind of trace is a ``LogFormat`` here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
+from energy_tracking.logs.formats.nesting import Nesting, leave_out_sums, remember_sum
 from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.usage.span_dialects import span_facts
+from energy_tracking.usage.span_dialects import has_tokens, span_facts
 
 SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
 TABLE_PREFIX = "attributes."
@@ -41,6 +42,16 @@ class _Span:
     ended: Any
     started: Any
     attributes: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str | None, str] | None:
+        """The span among those of all traces."""
+        return None if self.span_id is None else (self.trace_id, self.span_id)
+
+    @property
+    def parent_key(self) -> tuple[str | None, str] | None:
+        """The span around it."""
+        return None if self.parent_id is None else (self.trace_id, self.parent_id)
 
 
 def _read_otlp(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -154,20 +165,22 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
 
 
 def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
-    around: set[tuple[str | None, str]] = file.memory.setdefault("spans around", set())
+    nesting: Nesting = file.shared.setdefault("spans", Nesting())
+    for span in spans:
+        nesting.place(span.key, span.parent_key)
     if len(spans) > 1:
         spans.sort(key=lambda span: span.ended if isinstance(span.ended, int) else 0)
-    calls = []
-    for span in spans:
-        own = (span.trace_id, span.span_id or "")
-        is_around = own in around
-        around.discard(own)
-        call = None if is_around else _call_of(span)
-        if call is not None:
-            calls.append(call)
-        if span.parent_id is not None and (is_around or call is not None):
-            around.add((span.trace_id, span.parent_id))
-    return calls
+    calls: dict[int, LoggedCall] = {}
+    inner_first = sorted(
+        enumerate(spans), key=lambda entry: nesting.depth(entry[1].parent_key), reverse=True
+    )
+    for number, span in inner_first:
+        call = None if nesting.is_around(span.key) else _call_of(span)
+        if nesting.admit(span.key, span.parent_key, call is not None) and call is not None:
+            calls[number] = call
+        elif call is None and span.key is not None and has_tokens(span.attributes):
+            remember_sum(file, span.key, nesting)
+    return [calls[number] for number in sorted(calls)]
 
 
 def _call_of(span: _Span) -> LoggedCall | None:
@@ -193,7 +206,10 @@ SPANS: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md#otlphttp
     # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/fileexporter
     LogFormat(
-        name="otlp", any_of=keys("resourceSpans", "resource_spans", *_SCOPES), read=_read_otlp
+        name="otlp",
+        any_of=keys("resourceSpans", "resource_spans", *_SCOPES),
+        read=_read_otlp,
+        finish=leave_out_sums,
     ),
     LogFormat(name="otlp-span", keys=keys("spanId", "traceId", "attributes"), read=_read_single),
     # Source: https://github.com/open-telemetry/opentelemetry-python (ReadableSpan.to_json)

@@ -1,0 +1,133 @@
+"""Entries inside of others: where a call lies around another, only one of them counts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
+
+from energy_tracking.logs.formats.base import LogFile
+from energy_tracking.logs.logged import LoggedCall
+
+REMEMBERED = 20_000
+"""How many entries are remembered, from one file for the next, too."""
+DEEPEST_NESTING = 1000
+"""How far up the entries around one are looked for."""
+
+Key = Hashable
+V = TypeVar("V")
+
+
+class Nesting:
+    """Says of each entry of a trace, as it is read, whether it is a call that counts.
+
+    The innermost call counts, and what is around it does not. Where one around it was read, and
+    counted, before it, that one stands: it has the tokens of those inside of it.
+    """
+
+    def __init__(self) -> None:
+        """Start with no entry seen."""
+        self._parents: dict[Key, Key | None] = {}
+        self._around: dict[Key, None] = {}
+        self._counted: dict[Key, None] = {}
+
+    def place(self, own: Key | None, parent: Key | None) -> None:
+        """Remember where an entry lies.
+
+        Args:
+            own: The entry; None where it has no id.
+            parent: The one around it.
+        """
+        if own is not None and own != parent:
+            _remember(self._parents, own, parent)
+
+    def is_around(self, own: Key | None) -> bool:
+        """Whether an entry lies around a call that counted."""
+        return own in self._around
+
+    def is_inside(self, own: Key | None, parent: Key | None = None) -> bool:
+        """Whether an entry lies inside of a call that counted.
+
+        Args:
+            own: The entry.
+            parent: The one around it; None where the entry was placed.
+        """
+        parent = self._parents.get(own) if parent is None else parent
+        return any(entry in self._counted for entry in self._above(parent))
+
+    def admit(self, own: Key | None, parent: Key | None, is_call: bool) -> bool:
+        """Take an entry in; returns whether it counts.
+
+        Args:
+            own: The entry; None where it has no id.
+            parent: The one around it.
+            is_call: Whether it has the tokens of a call.
+        """
+        self.place(own, parent)
+        if self.is_around(own):
+            self._mark_around(parent)
+            return False
+        if not is_call or self.is_inside(own, parent):
+            return False
+        if own is not None:
+            _remember(self._counted, own, None)
+        self._mark_around(parent)
+        return True
+
+    def depth(self, parent: Key | None) -> int:
+        """How many entries are known to lie around one [1].
+
+        Args:
+            parent: The nearest one.
+        """
+        return sum(1 for _ in self._above(parent))
+
+    def _mark_around(self, parent: Key | None) -> None:
+        for entry in self._above(parent):
+            if entry in self._around:
+                return
+            _remember(self._around, entry, None)
+
+    def _above(self, entry: Key | None) -> Iterable[Key]:
+        for _ in range(DEEPEST_NESTING):
+            if entry is None:
+                return
+            yield entry
+            entry = self._parents.get(entry)
+
+
+def remember_sum(file: LogFile, own: Key, nesting: Nesting) -> None:
+    """Remember an entry with the tokens of calls that ought to lie inside of it.
+
+    Args:
+        file: Where it is.
+        own: The entry.
+        nesting: Says by the end of the file whether there were any.
+    """
+    sums = file.memory.setdefault("sums", {})
+    sums[own] = (file.line, nesting)
+    if len(sums) > REMEMBERED:
+        _leave_out_sum(file, next(iter(sums)))
+
+
+def leave_out_sums(file: LogFile) -> Iterable[LoggedCall]:
+    """Count the entries with the tokens of calls that the file does not have.
+
+    Args:
+        file: The file, at its end.
+    """
+    for own in list(file.memory.get("sums", ())):
+        _leave_out_sum(file, own)
+    return ()
+
+
+def _leave_out_sum(file: LogFile, own: Key) -> None:
+    line, nesting = file.memory["sums"].pop(own)
+    if not nesting.is_around(own) and not nesting.is_inside(own):
+        file.line = line
+        file.leave_out("the sum of an agent or chain, without its calls")
+
+
+def _remember(entries: dict[Key, V], key: Key, value: V) -> None:
+    entries[key] = value
+    if len(entries) > REMEMBERED:
+        del entries[next(iter(entries))]

@@ -1,0 +1,141 @@
+"""Of a call that lies around another, one counts; a sum without its calls is said."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking.logs.formats import nesting
+from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.reading import read_logs
+from log_samples import exported, genai, span
+
+
+def read(*paths: Path) -> tuple[list[LoggedCall], ReadReport]:
+    report = ReadReport()
+    return list(read_logs(paths, report=report)), report
+
+
+def write(path: Path, *documents: Any) -> Path:
+    path.write_text("".join(json.dumps(document) + "\n" for document in documents), "utf-8")
+    return path
+
+
+def counts(calls: list[LoggedCall]) -> list[tuple[int, int]]:
+    return [(one.counts.input_tokens, one.counts.output_tokens) for one in calls if one.counts]
+
+
+def run(kind: str, own: str, parent: str | None = None, **more: Any) -> dict[str, Any]:
+    tokens = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
+    return {"id": own, "run_type": kind, "parent_run_id": parent, "trace_id": "t",
+            "extra": {"metadata": {"ls_model_name": "gpt-4o"}}} | tokens | more  # fmt: skip
+
+
+RUNS = [run("chain", "a"), run("llm", "b", "a"), run("chain", "c", "b"), run("llm", "d", "c")]
+
+
+# The entry that links two calls comes before one of them.
+RUN_ORDERS = [
+    order
+    for order in itertools.permutations(range(4))
+    if order.index(2) < max(order.index(1), order.index(3))
+]
+
+
+@pytest.mark.parametrize("order", RUN_ORDERS)
+def test_a_run_inside_of_a_run_counts_once_in_any_order(
+    order: tuple[int, ...], tmp_path: Path
+) -> None:
+    calls, report = read(write(tmp_path / "runs.jsonl", *(RUNS[place] for place in order)))
+    assert (counts(calls), report.unread) == ([(10, 20)], {})
+
+
+def test_a_run_inside_of_a_run_counts_once_where_it_is_a_child(tmp_path: Path) -> None:
+    chain, outer, tool, inner = RUNS
+    tree = chain | {"child_runs": [outer | {"child_runs": [tool | {"child_runs": [inner]}]}]}
+    calls, report = read(write(tmp_path / "runs.json", tree))
+    assert (counts(calls), report.unread) == ([(10, 20)], {})
+
+
+def test_a_failed_attempt_inside_of_a_run_does_not_hide_its_tokens(tmp_path: Path) -> None:
+    none = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    failed = run("llm", "b", "a", error="RateLimitError: wait") | none
+    calls, _ = read(write(tmp_path / "runs.json", run("llm", "a", child_runs=[failed])))
+    assert (len(calls), counts(calls)) == (2, [(10, 20)])
+
+
+# The outer call, one that is none, and the inner call, all of which end at once.
+SPANS = [
+    span("outer", "a", "", **genai(10, 3)),
+    span("tool", "b", "a"),
+    span("inner", "c", "b", **genai(10, 3)),
+]
+
+
+@pytest.mark.parametrize("ends", [("9", "9", "9"), ("7", "8", "9"), ("9", "8", "7")])
+@pytest.mark.parametrize(
+    ("layout", "order"),
+    [
+        (layout, order)
+        for layout in ("document", "lines", "files")
+        for order in itertools.permutations(range(3))
+        # As for runs, but for a document, which is read as a whole.
+        if layout == "document" or order[-1] != 1
+    ],
+)
+def test_a_call_span_around_a_call_span_counts_once_in_any_order(
+    layout: str, order: tuple[int, ...], ends: tuple[str, ...], tmp_path: Path
+) -> None:
+    spans = [SPANS[place] | {"endTimeUnixNano": ends[place]} for place in order]
+    if layout == "document":
+        paths = [write(tmp_path / "spans.json", exported(*spans))]
+    elif layout == "lines":
+        paths = [write(tmp_path / "spans.jsonl", *map(exported, spans))]
+    else:
+        paths = [write(tmp_path / f"{n}.json", exported(one)) for n, one in enumerate(spans)]
+    calls, report = read(*paths)
+    assert (counts(calls), report.unread) == ([(10, 3)], {})
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_inside_of_a_document_the_inner_calls_count(turn: int, tmp_path: Path) -> None:
+    spans = [
+        span("outer", "a", "", **genai(30, 50)),
+        span("one", "b", "a", **genai(10, 20)),
+        span("two", "c", "a", **genai(20, 30)),
+    ]
+    calls, _ = read(write(tmp_path / "spans.json", exported(*spans[::turn])))
+    assert sorted(counts(calls)) == [(10, 20), (20, 30)]
+
+
+def test_the_memory_of_spans_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nesting, "REMEMBERED", 5)
+    spans = [exported(span("chat", f"s{n}", f"p{n}", **genai(10, 3))) for n in range(50)]
+    assert len(read(write(tmp_path / "spans.jsonl", *spans))[0]) == 50
+
+
+AGENT = genai(30, 7) | {"gen_ai.operation.name": "invoke_agent"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [exported(span("invoke_agent", "a", "", **AGENT)), run("chain", "a")],
+    ids=["span", "run"],
+)
+def test_a_sum_without_its_calls_is_said(document: dict[str, Any], tmp_path: Path) -> None:
+    calls, report = read(write(tmp_path / "log.jsonl", document))
+    assert calls == []
+    assert {reason: unread.line for reason, unread in report.unread.items()} == {
+        "the sum of an agent or chain, without its calls": 1
+    }
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_sum_with_its_calls_is_not_said(turn: int, tmp_path: Path) -> None:
+    spans = [span("invoke_agent", "a", "", **AGENT), span("chat", "b", "a", **genai(30, 7))]
+    calls, report = read(write(tmp_path / "log.jsonl", *map(exported, spans[::turn])))
+    assert (counts(calls), report.unread) == ([(30, 7)], {})
