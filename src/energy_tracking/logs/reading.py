@@ -9,7 +9,9 @@ call, an answer from a cache or a sum, is counted apart.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
+from functools import cached_property
 from hashlib import blake2b
 from struct import Struct
 from typing import Any
@@ -28,10 +30,13 @@ from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.headers import check_headers
 from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, LoggedCall, ReadReport
-from energy_tracking.logs.once import Once
+from energy_tracking.logs.once import Once, Seen
 
 DEEPEST = 4
 """How far documents may lie inside of one another."""
+
+SUMS_HELD = 10_000
+"""How many sums wait for their calls."""
 
 _WRONG_VALUES = (
     *(ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError),
@@ -115,6 +120,8 @@ class LogReading:
         self._once = Once(report)
         self._recogniser = Recogniser()
         self._shared: dict[str, Any] = {}
+        self._sums: deque[LoggedCall] = deque()
+        self._hits = Seen()
 
     def calls_of_files(self, paths: Iterable[str]) -> Generator[LoggedCall]:
         """Read files, and let the calls through that waited for a later copy.
@@ -179,7 +186,9 @@ class LogReading:
         counts = call.counts
         call.file, call.line = file.path, file.line
         if call.cache_hit:
-            self._report.cache_hits += 1
+            is_new = self._is_new_hit(call, numbering)
+            self._report.cache_hits += is_new
+            self._report.repeated += not is_new
             return None
         if call.requests == 1 and counts is not None and (
             counts.input_tokens > LARGEST_INPUT or counts.output_tokens > LARGEST_OUTPUT
@@ -187,6 +196,25 @@ class LogReading:
             call.requests = None
         if call.identity is None or not _is_hashable(call.identity):
             call.identity = (numbering.number(call),)
+        if call.sum_of is not None:
+            # Its calls may come later.
+            self._sums.append(call)
+            return self._settle_sum() if len(self._sums) > SUMS_HELD else None
+        admitted = self._once.admit(call)
+        return None if admitted is None else self._count_reason(admitted)
+
+    def _is_new_hit(self, call: LoggedCall, numbering: _Numbering) -> bool:
+        """Whether an answer from a cache is no copy; the same answer may come at two times."""
+        identity = call.identity
+        if identity is None or not _is_hashable(identity):
+            identity = (numbering.hits.number(call),)
+        return self._hits.add((identity, call.time))
+
+    def _settle_sum(self) -> LoggedCall | None:
+        """Take in the sum that has waited longest; None where its calls were found."""
+        call = self._sums.popleft()
+        if call.sum_of in self._shared.get("summed", ()):
+            return None
         admitted = self._once.admit(call)
         return None if admitted is None else self._count_reason(admitted)
 
@@ -205,7 +233,11 @@ class LogReading:
         return call
 
     def finish(self) -> Generator[LoggedCall]:
-        """Let the calls through that waited for a later copy."""
+        """Let the calls through that waited for a later copy, and the sums without calls."""
+        while self._sums:
+            admitted = self._settle_sum()
+            if admitted is not None:
+                yield admitted
         for call in self._once.finish():
             settled = self._count_reason(call)
             if settled is not None:
@@ -219,8 +251,14 @@ class _Numbering:
     """
 
     def __init__(self, start: str = "") -> None:
+        self._start = start
         self._hash = blake2b(start.encode("utf-8", "replace"), digest_size=8)
         self._model: str | None = None
+
+    @cached_property
+    def hits(self) -> _Numbering:
+        """The identities of answers from a cache, beside those of the calls."""
+        return _Numbering(self._start)
 
     def number(self, call: LoggedCall) -> bytes:
         """The identity of the next call."""

@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
 from energy_tracking.logs.formats.ledgers import LEDGER
 from energy_tracking.logs.formats.log_records import LOG_RECORDS
+from energy_tracking.logs.formats.opencode import OPENCODE
 from energy_tracking.logs.formats.responses import BATCHES, RESPONSE, RESPONSES
 from energy_tracking.logs.formats.spans import SPANS
 from energy_tracking.logs.formats.streams import STREAMS
@@ -36,6 +37,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *BATCHES,
     *STREAMS,
     *TRANSCRIPTS,
+    *OPENCODE,
     *AIDER,
     *RESPONSES,
     RESPONSE,

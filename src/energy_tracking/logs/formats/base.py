@@ -8,6 +8,7 @@ from typing import Any
 
 from energy_tracking.errors import UnreadableLogError
 from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.once import Seen
 from energy_tracking.usage.names import is_unique_id
 
 Document = dict[str, Any]
@@ -52,6 +53,14 @@ class LogFile:
     line: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
+
+    def note_call_of(self, *session: object) -> None:
+        """Remember that there are calls of a session, or of what else may be summed up.
+
+        Args:
+            *session: What the ``sum_of`` of the sum says.
+        """
+        self.shared.setdefault("summed", Seen()).add(session)
 
     def leave_out(self, reason: str, example: str = "") -> None:
         """Count an entry that cannot be read.

@@ -115,8 +115,7 @@ def _read_promptfoo(document: Document, file: LogFile) -> list[LoggedCall] | Non
     inner = results.get("results") if isinstance(results, dict) else results
     if not isinstance(inner, list):
         return None
-    found = [_promptfoo_call(result) for result in mappings(inner)]
-    calls = [call for call in found if call is not None]
+    calls = [call for result in mappings(inner) for call in _promptfoo_calls(result)]
     if not calls and "evalId" not in document:
         return None
     time = time_of(at(results, "timestamp") or document.get("createdAt"))
@@ -128,8 +127,26 @@ def _read_promptfoo(document: Document, file: LogFile) -> list[LoggedCall] | Non
 def _read_promptfoo_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if at(document, "response", "tokenUsage") is None and "promptIdx" not in document:
         return None
-    call = _promptfoo_call(document)
-    return [] if call is None else [call]
+    return _promptfoo_calls(document)
+
+
+def _promptfoo_calls(result: Document) -> list[LoggedCall]:
+    """The call under test, and the sum over those of the model that graded its answer."""
+    calls = [_promptfoo_call(result), _promptfoo_grading(result)]
+    return [call for call in calls if call is not None]
+
+
+def _promptfoo_grading(result: Document) -> LoggedCall | None:
+    counts = at(result, "gradingResult", "tokensUsed")
+    inputs, outputs = whole(at(counts, "prompt")), whole(at(counts, "completion"))
+    if not (inputs or outputs):
+        return None
+    result_id = text(result.get("id"))
+    return LoggedCall(
+        counts=sum_of_tokens(inputs, outputs),
+        requests=whole(at(counts, "numRequests")) or None,
+        identity=None if result_id is None else ("promptfoo grading", result_id),
+    )
 
 
 def _promptfoo_call(result: Document) -> LoggedCall | None:

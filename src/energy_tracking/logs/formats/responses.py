@@ -9,7 +9,7 @@ sample in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -407,6 +407,14 @@ _read_response = ResponseAt(
 def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A response, or a sum with the number of its requests beside it."""
     calls = _read_response(document, file)
+    named = document.get("object")
+    if calls and named == "thread.run":
+        # The sum over its steps.
+        calls[0].requests, calls[0].sum_of = None, ("thread.run", document.get("id"))
+    elif calls and named == "thread.run.step":
+        file.note_call_of("thread.run", document.get("run_id"))
+    if "done" in document:
+        return _follow_ollama(document, file, calls)
     if calls and not _REQUEST_COUNTS.isdisjoint(document):
         counted = (whole(document.get(name)) for name in REQUEST_COUNTS)
         requests = next((count for count in counted if count is not None), 1)
@@ -414,13 +422,35 @@ def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall]
     return calls
 
 
+def _follow_ollama(
+    document: Document, file: LogFile, calls: list[LoggedCall] | None
+) -> list[LoggedCall] | None:
+    """A line of a stream of Ollama's, of which only the last has counts."""
+    if calls or "model" not in document or document["done"] is not False:
+        file.memory.pop("ollama", None)
+        return calls
+    if "message" not in document and "response" not in document:
+        return None
+    file.memory.setdefault("ollama", file.line)
+    return []
+
+
+def _finish_ollama(file: LogFile) -> Iterable[LoggedCall]:
+    line = file.memory.pop("ollama", None)
+    if line is not None:
+        file.line = line
+        file.leave_out("a stream without token counts")
+    return ()
+
+
 RESPONSE = LogFormat(
     name="response",
     any_of=keys(
         *("usage", "usageMetadata", "usage_metadata", "x_groq", "choices", "response", "data"),
         *("meta", "inputTextTokenCount", "generation_token_count", "eval_count"),
-        *("prompt_eval_count", "amazon-bedrock-invocationMetrics"),
+        *("prompt_eval_count", "amazon-bedrock-invocationMetrics", "done"),
     ),
     read=_read_response_or_sum,
+    finish=_finish_ollama,
 )
 """A response as it came, or anything with a usage."""

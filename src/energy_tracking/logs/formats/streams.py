@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    mappings,
+    text,
+)
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.responses import call_in_body, error_name
 from energy_tracking.logs.logged import LoggedCall, time_of
@@ -45,9 +54,10 @@ def _read_chunk(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return [call]
 
 
-def _finish_chunks(file: LogFile) -> Iterable[LoggedCall]:
-    for stream in file.memory.pop("chunks", {}).values():
-        _close(file, stream)
+def _finish_streams(file: LogFile) -> Iterable[LoggedCall]:
+    for kind in ("chunks", "responses"):
+        for stream in file.memory.pop(kind, {}).values():
+            _close(file, stream)
     return ()
 
 
@@ -64,8 +74,17 @@ def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] 
     if not isinstance(kind, str) or not kind.startswith("response."):
         return None
     body = document.get("response")
-    if not isinstance(body, dict) or not isinstance(body.get("usage"), dict):
+    if not isinstance(body, dict):
         return []
+    streams = file.memory.setdefault("responses", {})
+    stream = text(body.get("id"))
+    if not isinstance(body.get("usage"), dict):
+        if stream is not None:
+            streams.setdefault(stream, (file.line, False))
+            if len(streams) > OPEN_STREAMS:
+                _close(file, streams.pop(next(iter(streams))))
+        return []
+    streams.pop(stream, None)
     call = call_in_body(body, "openai")
     call.operation = "chat"
     if call.counts is None:
@@ -133,16 +152,41 @@ def _read_gemini_chunk(document: Document, file: LogFile) -> list[LoggedCall] | 
     call.time = call.time or time_of(document.get("createTime"))
     response_id = text(document.get("responseId"))
     if response_id is None:
-        return [call]
+        return _follow_gemini(document, call, file)
     call.identity, call.grows = ("gemini", response_id), True
     return [call]
+
+
+def _follow_gemini(document: Document, call: LoggedCall, file: LogFile) -> list[LoggedCall]:
+    """A response or chunk without an id: a chunk has no reason to finish, until the last."""
+    before: LoggedCall | None = file.memory.pop("gemini", None)
+    earlier = before.counts if before is not None else None
+    counts = call.counts
+    is_onward = (
+        before is not None
+        and earlier is not None
+        and counts is not None
+        and (before.model, earlier.input_tokens) == (call.model, counts.input_tokens)
+        and earlier.output_tokens <= counts.output_tokens
+    )
+    ended = [] if before is None or is_onward else [before]
+    candidates = mappings(document.get("candidates"))
+    if not candidates or any(candidate.get("finishReason") for candidate in candidates):
+        return [*ended, call]
+    file.memory["gemini"] = call
+    return ended
+
+
+def _finish_gemini(file: LogFile) -> Iterable[LoggedCall]:
+    last = file.memory.pop("gemini", None)
+    return () if last is None else (last,)
 
 
 STREAMS: tuple[LogFormat, ...] = (
     # Source: https://platform.openai.com/docs/api-reference/chat/streaming
     LogFormat(
         name="openai-chunks", keys=keys("object", "choices"), read=_read_chunk,
-        finish=_finish_chunks,
+        finish=_finish_streams,
     ),
     # Source: https://platform.openai.com/docs/api-reference/responses-streaming
     LogFormat(name="openai-response-events", keys=keys("type"), read=_read_response_event,
@@ -154,5 +198,6 @@ STREAMS: tuple[LogFormat, ...] = (
     LogFormat(name="bedrock-converse-events", keys=keys("metadata"), read=_read_converse_event,
               is_said=False),
     # Source: https://ai.google.dev/api/generate-content
-    LogFormat(name="gemini-response", keys=keys("usageMetadata"), read=_read_gemini_chunk),
+    LogFormat(name="gemini-response", keys=keys("usageMetadata"), read=_read_gemini_chunk,
+              finish=_finish_gemini),
 )  # fmt: skip

@@ -39,7 +39,9 @@ def _read_usage_page(document: Document, file: LogFile) -> list[LoggedCall] | No
         results = bucket["results"]
         for result in mappings(results) or mappings(bucket.get("result")):
             found = _usage_result(result)
-            if found is not None:
+            if found is None:
+                file.leave_out("usage or costs without token counts")
+            else:
                 found.time = time_of(start)
                 calls.append(found)
     return calls

@@ -1,4 +1,4 @@
-"""Transcripts that coding agents keep: Claude Code, Codex, Gemini CLI, opencode.
+"""Transcripts that coding agents keep: Claude Code, Codex, Gemini CLI; ``opencode`` has its own.
 
 A transcript repeats a message while it grows, copies the history of a session that is resumed
 into a new file, and has lines for much that is no call. So every call here has the identity of
@@ -6,8 +6,6 @@ its message, and the copy with most tokens stands; lines of other types are pass
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from energy_tracking.logs.formats.base import (
     Document,
@@ -19,7 +17,6 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
-from energy_tracking.logs.formats.responses import error_name
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
 
@@ -61,7 +58,7 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
         grows=True,
     )
     call.identity = _message_identity(call, document.get("requestId"))
-    file.memory.setdefault("claude sessions", set()).add(session)
+    file.note_call_of("claude", session or file.path)
     return [call]
 
 
@@ -97,8 +94,6 @@ _CLAUDE_KEYS = keys("sessionId", "session_id", "uuid", "leafUuid", "messageId")
 def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
     """The last line of ``claude -p``: the sum of the messages before it, which count."""
     session = text(document.get("session_id"))
-    if session in file.memory.get("claude sessions", ()):
-        return []
     time = time_of(document.get("timestamp"))
     by_model = document.get("modelUsage")
     sums = []
@@ -124,6 +119,7 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
             session=session,
             requests=None,
             identity=("claude result", session, model),
+            sum_of=("claude", session or file.path),
         )
         for model, usage in sums
         if usage is not None
@@ -165,6 +161,7 @@ def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if last is None or not any(last):
         return []
     inputs, cached, outputs, reasoning = last
+    file.note_call_of("codex", memory.get("session"))
     usage = usage_of(inputs, outputs, cached=cached, reasoning=reasoning)
     return [
         LoggedCall(
@@ -217,6 +214,7 @@ def _read_codex_exec(document: Document, file: LogFile) -> list[LoggedCall] | No
             session=thread,
             requests=None,
             identity=None if thread is None else ("codex exec", thread, memory["turns"]),
+            sum_of=None if thread is None else ("codex", thread),
         )
     ]
 
@@ -231,7 +229,10 @@ def _read_gemini_session(document: Document, file: LogFile) -> list[LoggedCall] 
         for message in mappings(document.get("messages"))
         if message.get("type") == "gemini"
     ]
-    return [call for call in calls if call is not None]
+    found = [call for call in calls if call is not None]
+    if found:
+        file.note_call_of("gemini cli", session)
+    return found
 
 
 def _read_gemini_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -245,7 +246,10 @@ def _read_gemini_line(document: Document, file: LogFile) -> list[LoggedCall] | N
     if document.get("type") != "gemini":
         return []
     call = _gemini_call(document, memory.get("session"))
-    return [] if call is None else [call]
+    if call is None:
+        return []
+    file.note_call_of("gemini cli", call.session)
+    return [call]
 
 
 def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
@@ -282,11 +286,13 @@ def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] |
     models = at(document, "stats", "models")
     if not isinstance(models, dict):
         return None
+    session = text(document.get("session_id"))
     return [
         LoggedCall(
             provider="gcp.gemini",
             operation="generate_content",
             model=model,
+            sum_of=None if session is None else ("gemini cli", session),
             counts=sum_of_tokens(
                 (whole(at(counts, "tokens", "prompt")) or 0)
                 + (whole(at(counts, "tokens", "tool")) or 0),
@@ -295,74 +301,12 @@ def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] |
                 at(counts, "tokens", "cached"),
                 at(counts, "tokens", "thoughts"),
             ),
-            session=text(document.get("session_id")),
+            session=session,
             requests=whole(at(counts, "api", "totalRequests")),
         )
         for model, counts in models.items()
         if isinstance(at(counts, "tokens"), dict)
     ]
-
-
-# opencode.
-
-
-def _read_opencode_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A message; one of several requests has a part for each, where it is kept with its parts."""
-    if document.get("role") != "assistant":
-        return [] if "sessionID" in document else None
-    call = _opencode_call(document, document.get("tokens"), document.get("id"))
-    return [] if call is None else [call]
-
-
-def _read_opencode_part(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """The end of a request, as a part of a message or an event of ``opencode run``."""
-    part = document.get("part") if isinstance(document.get("part"), dict) else document
-    if at(part, "type") != "step-finish":
-        return [] if "sessionID" in document else None
-    call = _opencode_call(part, at(part, "tokens"), at(part, "messageID"))
-    if call is not None:
-        call.time = call.time or time_of(document.get("timestamp"))
-    return [] if call is None else [call]
-
-
-def _read_opencode_export(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    calls: list[LoggedCall] = []
-    for message in mappings(document.get("messages")):
-        info = message.get("info")
-        if not isinstance(info, dict) or info.get("role") != "assistant":
-            continue
-        steps = [
-            part for part in mappings(message.get("parts")) if part.get("type") == "step-finish"
-        ]
-        if len(steps) > 1:
-            found = [_opencode_call(info, step.get("tokens"), step.get("id")) for step in steps]
-        else:
-            found = [_opencode_call(info, info.get("tokens"), info.get("id"))]
-        calls += filter(None, found)
-    return calls
-
-
-def _opencode_call(message: Any, tokens: object, identity: object) -> LoggedCall | None:
-    if not isinstance(tokens, dict):
-        return None
-    # Input, both caches, output and reasoning are counted apart.
-    cached, written = whole(at(tokens, "cache", "read")), whole(at(tokens, "cache", "write"))
-    reasoning = whole(tokens.get("reasoning"))
-    inputs = (whole(tokens.get("input")) or 0) + (cached or 0) + (written or 0)
-    outputs = (whole(tokens.get("output")) or 0) + (reasoning or 0)
-    if not inputs + outputs:
-        return None
-    named = message.get("providerID")
-    return LoggedCall(
-        provider=text(named) or "unknown",
-        model=text(message.get("modelID")),
-        counts=usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning),
-        time=time_of(at(message, "time", "completed") or at(message, "time", "created")),
-        session=text(message.get("sessionID")),
-        error_type=error_name(at(message, "error", "name")),
-        grows=True,
-        identity=("opencode", identity) if isinstance(identity, str) else None,
-    )
 
 
 TRANSCRIPTS: tuple[LogFormat, ...] = (
@@ -388,11 +332,4 @@ TRANSCRIPTS: tuple[LogFormat, ...] = (
     ),
     # Source: https://github.com/google-gemini/gemini-cli/blob/main/docs/cli/headless.md
     LogFormat(name="gemini-cli-result", keys=keys("stats"), read=_read_gemini_result),
-    # Source: https://github.com/sst/opencode/blob/dev/packages/opencode/src/session
-    LogFormat(name="opencode", keys=keys("role", "sessionID"), read=_read_opencode_message),
-    LogFormat(
-        name="opencode-part", keys=keys("sessionID"), any_of=keys("part", "messageID"),
-        read=_read_opencode_part,
-    ),
-    LogFormat(name="opencode-export", keys=keys("info", "messages"), read=_read_opencode_export),
 )  # fmt: skip

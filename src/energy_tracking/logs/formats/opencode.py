@@ -1,0 +1,155 @@
+"""Messages of opencode, and the requests that they took: in files, events or an export.
+
+A message takes a request for each of its steps, and its own counts are those of the last. So the
+steps count; a message counts as the step with its counts, or alone where its steps are not kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    keys,
+    mappings,
+    text,
+)
+from energy_tracking.logs.formats.counts import usage_of, whole
+from energy_tracking.logs.formats.responses import error_name
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+
+REMEMBERED = 5000
+"""How many messages are remembered, from one file for the next, too."""
+
+
+@dataclass(slots=True)
+class _Message:
+    """What is known of a message.
+
+    Attributes:
+        call: Its call, whose model the steps do not repeat.
+        counts: Its counts, until the step that they are of is found.
+        steps: The identities of its steps.
+    """
+
+    call: LoggedCall | None = None
+    counts: Counts | None = None
+    steps: dict[object, tuple[object, ...]] = field(default_factory=dict)
+
+
+def _message_of(file: LogFile, message_id: object) -> _Message:
+    """What is known of a message so far."""
+    messages: dict[object, _Message] = file.shared.setdefault("opencode", {})
+    if message_id not in messages:
+        messages[message_id] = _Message()
+        if len(messages) > REMEMBERED:
+            del messages[next(iter(messages))]
+    return messages[message_id]
+
+
+def _read_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    if document.get("role") != "assistant":
+        return [] if "sessionID" in document else None
+    call = _call_of(document, document.get("tokens"))
+    message_id = text(document.get("id"))
+    if call is None or message_id is None:
+        return [] if call is None else [call]
+    message = _message_of(file, message_id)
+    message.call = call
+    if message.steps:
+        return []
+    message.counts = call.counts
+    return [call]
+
+
+def _read_part(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The end of a request, as a part of a message or an event of ``opencode run``."""
+    part = document.get("part") if isinstance(document.get("part"), dict) else document
+    if not isinstance(part, dict) or part.get("type") != "step-finish":
+        return [] if "sessionID" in document else None
+    call = _call_of(part, part.get("tokens"))
+    if call is None:
+        return []
+    call.time = call.time or time_of(document.get("timestamp"))
+    return [_identify_step(call, part.get("messageID"), part.get("id"), file)]
+
+
+def _identify_step(
+    call: LoggedCall, message_id: object, part_id: object, file: LogFile
+) -> LoggedCall:
+    """Give a step what every copy of it has in common, and what its message says."""
+    if not isinstance(message_id, str):
+        return call
+    message, counts = _message_of(file, message_id), call.counts
+    if not isinstance(part_id, str | int):
+        part_id = counts and (counts.input_tokens, counts.output_tokens)
+    if part_id not in message.steps:
+        is_message = counts is not None and counts == message.counts
+        message.counts = None if is_message else message.counts
+        own = () if is_message else (part_id,)
+        message.steps[part_id] = ("opencode", message_id, *own)
+    call.identity = message.steps[part_id]
+    if message.call is not None and call.model is None:
+        call.provider, call.model = message.call.provider, message.call.model
+        call.time = call.time or message.call.time
+    return call
+
+
+def _read_export(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    calls: list[LoggedCall] = []
+    for message in mappings(document.get("messages")):
+        info = message.get("info")
+        if not isinstance(info, dict) or info.get("role") != "assistant":
+            continue
+        steps = [
+            part for part in mappings(message.get("parts")) if part.get("type") == "step-finish"
+        ]
+        if len(steps) < 2:
+            calls += _read_message(info, file) or ()
+        for number, step in enumerate(steps) if len(steps) > 1 else ():
+            call = _call_of(info, step.get("tokens"))
+            if call is not None:
+                part_id = text(step.get("id")) or number
+                calls.append(_identify_step(call, info.get("id"), part_id, file))
+    return calls
+
+
+def _call_of(message: Any, tokens: object) -> LoggedCall | None:
+    """A call, with the identity of what it lies in."""
+    if not isinstance(tokens, dict):
+        return None
+    # Input, both caches, output and reasoning are counted apart.
+    cached, written = whole(at(tokens, "cache", "read")), whole(at(tokens, "cache", "write"))
+    reasoning = whole(tokens.get("reasoning"))
+    inputs = (whole(tokens.get("input")) or 0) + (cached or 0) + (written or 0)
+    outputs = (whole(tokens.get("output")) or 0) + (reasoning or 0)
+    if not inputs + outputs:
+        return None
+    named, identity = message.get("providerID"), message.get("id")
+    return LoggedCall(
+        provider=text(named) or "unknown",
+        model=text(message.get("modelID")),
+        counts=usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning),
+        time=time_of(at(message, "time", "completed") or at(message, "time", "created")),
+        session=text(message.get("sessionID")),
+        error_type=error_name(at(message, "error", "name")),
+        grows=True,
+        identity=("opencode", identity) if isinstance(identity, str) else None,
+    )
+
+
+OPENCODE: tuple[LogFormat, ...] = (
+    # Source: https://github.com/sst/opencode/blob/dev/packages/opencode/src/session
+    LogFormat(name="opencode", keys=keys("role", "sessionID"), read=_read_message),
+    LogFormat(
+        name="opencode-part",
+        keys=keys("sessionID"),
+        any_of=keys("part", "messageID"),
+        read=_read_part,
+    ),
+    LogFormat(name="opencode-export", keys=keys("info", "messages"), read=_read_export),
+)
