@@ -112,6 +112,8 @@ ODD_ROWS: tuple[tuple[Any, ...], ...] = (
     ("gpt-4o", 10, 10, "x", "", ""),
     ("gpt-4o", 10, 10, 0, 11, ""),
     ("gpt-4o", LARGEST_INPUT + 1, 10, 0, "", ""),
+    ("gpt-4o", LARGEST_INPUT - 1, 10, 0, "", ""),
+    ("Llama-4-Scout-17B", LARGEST_INPUT - 1, 10, 0, "", ""),
     ("gpt-4o", 10**20, 10, 0, "", ""),
     ("gpt-4o", 10, 10, 0, "", "yesterday"),
     ("gpt-4o", 10, 10, 0, "", "20250101"),

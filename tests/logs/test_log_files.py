@@ -325,6 +325,49 @@ def test_a_packed_file_that_is_cut_off_gives_what_it_has(cut: int, tmp_path: Pat
     assert any("the file is damaged" in reason for reason in unread)
 
 
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_of_a_damaged_gzip_every_whole_line_before_the_damage_counts(
+    small: bool, damage: str, tmp_path: Path
+) -> None:
+    rows = [f"{n * 7919 % 100_000},{n * 104_729 % 1000}" for n in range(60 if small else 40_000)]
+    packed = bytearray(gzip.compress("\n".join(["input_tokens,output_tokens", *rows]).encode()))
+    place = len(packed) * 2 // 3
+    if damage == "cut":
+        del packed[place:]
+    else:
+        packed[place : place + 8] = b"\xff" * 8
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(packed)
+    report = ReadReport()
+    found = [tokens([call]) for call in read_logs([path], report=report)]
+    assert len(found) > len(rows) // 3
+    if damage == "cut":
+        assert found == [tuple(map(int, row.split(","))) for row in rows[: len(found)]]
+    assert any("the file is damaged" in reason for reason in report.unread)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "input_tokens,output_tokens\n"])
+def test_a_file_without_an_entry_is_said(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(content, "utf-8")
+    _, _, report = losses(path)
+    assert report.found_nothing
+    assert f"{path}: nothing recognised; it holds no entry" in next(report.omissions())
+
+
+def test_what_is_skipped_in_a_folder_is_said_once(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.jsonl.bak", "c.BAK", "trace", ".hid/x.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("input_tokens,output_tokens\n1,2\n", "utf-8")
+    calls, _, report = losses(tmp_path)
+    assert calls == 1
+    assert list(report.omissions()) == [
+        "skipped in folders, and read where they are named: 2 .bak, 1 hidden folders, 1 no ending"
+    ]
+
+
 def test_a_file_of_no_format_names_the_nearest_and_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"run_typ": "llm", "modelInput": {}, "tok_in": 5}\n{"x": 1}\n', "utf-8")

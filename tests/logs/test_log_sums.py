@@ -42,6 +42,8 @@ def joules(usage: dict[str, int], model: str = "gpt-4o-mini") -> float:
     [
         {"prompt_tokens": 50_000_000, "completion_tokens": 2_000_000},
         {"prompt_tokens": 5_000_000_000, "completion_tokens": 10},
+        # A day's sum, which only Llama 4 Scout could take.
+        {"prompt_tokens": 2_500_000, "completion_tokens": 10},
         {"prompt_tokens": 10, "completion_tokens": 5_000_000},
         {"input_tokens": 7_000_000_000, "output_tokens": 9_000_000_000},
     ],
@@ -63,9 +65,14 @@ def test_more_tokens_than_any_model_takes_are_no_call(
     [
         ({"usage": {"prompt_tokens": 3000, "completion_tokens": 200}, "requests": 900}, 900),
         ({"input_tokens": 3000, "output_tokens": 200, "num_model_requests": 5}, 5),
+        # A count that is wrong: there are tokens.
+        ({"input_tokens": 3000, "output_tokens": 200, "num_model_requests": 0}, None),
         ({"prompt_tokens": 3000, "completion_tokens": 200, "api_requests": 12}, 12),
         # Anthropic's console: a row per day and model, whose requests nobody counted.
         ({"usage_date_utc": "2025-08-01", "usage_input_tokens_no_cache": 2900,
+          "usage_input_tokens_cache_read": 100, "usage_output_tokens": 200}, None),
+        ({"usage_date_utc": "2025-08-01", "usage_input_tokens_no_cache": 1000,
+          "usage_input_tokens_cache_write_5m": 500, "usage_input_tokens_cache_write_1h": 1400,
           "usage_input_tokens_cache_read": 100, "usage_output_tokens": 200}, None),
     ],
 )  # fmt: skip

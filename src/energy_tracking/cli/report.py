@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -160,7 +161,8 @@ class _Run:
         if options.region is not None or options.grams_per_kwh is not None:
             # Checked before anything is read.
             carbon(Totals(), region=options.region, grams_per_kwh=options.grams_per_kwh)
-        self._files = _find_files(options.paths)
+        read = ReadReport()
+        self._files = _find_files(options.paths, read.skipped)
         for name, endings in _ENDINGS.items():
             _check_target(f"--{name}", getattr(options, name), endings, self._files)
         self._report = Report(
@@ -174,7 +176,7 @@ class _Run:
                 region=options.region,
                 grams_per_kwh=options.grams_per_kwh,
             ),
-            read=ReadReport(),
+            read=read,
             table=Grouping(by),
         )
         self._columns = read_columns(options.columns)
@@ -285,8 +287,12 @@ class _Run:
             print(report_text(report, options.top), file=output)
 
 
-def _find_files(paths: Sequence[str]) -> list[str]:
+def _find_files(paths: Sequence[str], skipped: Counter[str]) -> list[str]:
     """The files that are read.
+
+    Args:
+        paths: What was given.
+        skipped: Counts what is skipped in folders.
 
     Raises:
         ConfigurationError: A path leads to none, or one cannot be opened.
@@ -295,7 +301,7 @@ def _find_files(paths: Sequence[str]) -> list[str]:
     from energy_tracking.logs.files import find_files
 
     check_files(paths)
-    return list(find_files(paths))
+    return list(find_files(paths, skipped))
 
 
 def _read_by(given: Sequence[str]) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ class Backfill:
         ledger = self.tracker.settings.ledger
         known = KnownCalls(ledger)
         files = []
-        for file in find_files(paths):
+        for file in find_files(paths, self.report.skipped):
             if ledger is not None and os.path.exists(ledger) and _are_same(file, ledger):
                 self.report.leave_out("it is the ledger that is written to", file, 1)
             else:

@@ -54,7 +54,7 @@ def read_batches(
         UnreadableLogError: Reading is strict, and an entry cannot be read.
     """
     report = ReadReport() if report is None else report
-    files = list(find_files(paths))
+    files = list(find_files(paths, report.skipped))
     lines = LogReading(columns or {}, strict, report, known)
     check_headers(files, columns or {})
     with open_engine() as connection:

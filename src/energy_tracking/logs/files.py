@@ -24,6 +24,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
@@ -31,6 +32,7 @@ from typing import Any, BinaryIO
 from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, iterate_documents
+from energy_tracking.logs.gzipped import iterate_gzip
 
 STANDARD_INPUT = "-"
 HEAD = 1 << 16
@@ -61,8 +63,14 @@ class UnreadableFileError(Exception):
     """A file ends too early, cannot be unpacked, or needs a package that is missing."""
 
 
-def find_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
+def find_files(
+    paths: Iterable[str | os.PathLike[str]], skipped: Counter[str] | None = None
+) -> Iterator[str]:
     """List the files that paths lead to: files, folders with all below, patterns, ``-``.
+
+    Args:
+        paths: The paths.
+        skipped: Counts what is skipped in folders: files by their ending, hidden folders.
 
     Raises:
         FileNotFoundError: A path leads to none.
@@ -73,7 +81,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
         if path == STANDARD_INPUT or os.path.isfile(path):
             yield path
         elif os.path.isdir(path):
-            found = list(_files_below(path))
+            found = list(_files_below(path, skipped))
             if not found:
                 endings = " ".join(sorted(SUFFIXES))
                 raise FileNotFoundError(2, f"No file that ends in one of {endings}", path)
@@ -87,12 +95,17 @@ def find_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
             yield from found
 
 
-def _files_below(folder: str) -> Iterator[str]:
+def _files_below(folder: str, skipped: Counter[str] | None) -> Iterator[str]:
+    skipped = Counter() if skipped is None else skipped
     for root, folders, names in os.walk(folder):
+        skipped.update("hidden folders" for name in folders if name.startswith("."))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
+            ending = os.path.splitext(name)[1].lower()
+            if ending in SUFFIXES:
                 yield os.path.join(root, name)
+            else:
+                skipped[ending or "no ending"] += 1
 
 
 def read_documents(path: str) -> Documents:
@@ -245,7 +258,10 @@ KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
 
 
 def _unpack_gzip(stream: BinaryIO, path: str) -> Documents:
-    yield from _documents_of(gzip.GzipFile(fileobj=stream), path)  # type: ignore[arg-type]
+    damage: list[str] = []
+    yield from _documents_of(_buffer_pieces(iterate_gzip(stream, damage)), path)
+    if damage:
+        raise UnreadableFileError(f"the file is damaged: {damage[0]}")
 
 
 def _unpack_zstd(stream: BinaryIO, path: str) -> Documents:

@@ -25,8 +25,15 @@ LARGEST_INPUT = 10_000_000
 
 Source: https://ai.meta.com/blog/llama-4-multimodal-intelligence/
 """
+LARGEST_USUAL_INPUT = 2_097_152
+"""No other model reads more in one request [tokens]: Gemini 1.5 Pro's context.
+
+Source: https://ai.google.dev/gemini-api/docs/long-context
+"""
 LARGEST_OUTPUT = 1_000_000
 """No model writes more in one request [tokens]; the largest documented limits are near 400,000."""
+
+NAMED_ENDINGS = 8
 
 EARLIEST = 1e8
 """A smaller number of seconds since 1970 counts from the start of a trace instead [s]."""
@@ -101,6 +108,19 @@ class LoggedCall:
         return self.requests == 1
 
     @property
+    def is_too_large(self) -> bool:
+        """Whether it has more tokens than its model takes, or any, where a server gave it an id."""
+        counts = self.counts
+        if counts is None or (
+            counts.input_tokens <= LARGEST_USUAL_INPUT and counts.output_tokens <= LARGEST_OUTPUT
+        ):
+            return False
+        model = "".join(filter(str.isalnum, (self.model or "").lower()))
+        may_be_long = self.response_id is not None or "llama4scout" in model
+        limit = LARGEST_INPUT if may_be_long else LARGEST_USUAL_INPUT
+        return counts.input_tokens > limit or counts.output_tokens > LARGEST_OUTPUT
+
+    @property
     def usage(self) -> TokenUsage | None:
         """The token counts as records have them."""
         counts = self.counts
@@ -154,6 +174,7 @@ class ReadReport:
         unread: What could not be read, by reason.
         assumed: What was counted with something taken for granted, by what that is.
         unrecognised: Files in which nothing was recognised, each with what is missing.
+        skipped: What was skipped in folders: files by their ending, hidden folders.
     """
 
     files: int = 0
@@ -168,6 +189,7 @@ class ReadReport:
     unread: dict[str, Unread] = field(default_factory=dict)
     assumed: dict[str, Unread] = field(default_factory=dict)
     unrecognised: dict[str, str] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     @property
     def found_nothing(self) -> bool:
@@ -206,6 +228,12 @@ class ReadReport:
             yield f"{assumed.file}: {entries} {reason} (first: line {assumed.line})"
         for file, missing in self.unrecognised.items():
             yield f"{file}: nothing recognised; {missing}"
+        if self.skipped:
+            endings = ", ".join(
+                f"{number:,} {ending}" for ending, number in self.skipped.most_common(NAMED_ENDINGS)
+            )
+            more = ", and others" if len(self.skipped) > NAMED_ENDINGS else ""
+            yield f"skipped in folders, and read where they are named: {endings}{more}"
 
     def losses(self) -> Iterator[str]:
         """What is missing from the calls, a sentence each, for people."""

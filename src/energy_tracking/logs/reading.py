@@ -29,7 +29,7 @@ from energy_tracking.logs.formats import (
 from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.headers import check_headers
-from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Once, Seen
 
 DEEPEST = 4
@@ -83,8 +83,9 @@ def read_logs(
         raise ConfigurationError(must_be("known", "a container of keys", known)) from None
     if columns is not None and not isinstance(columns, Mapping):
         raise ConfigurationError(must_be("columns", "a mapping of names to names", columns))
-    reading = LogReading(columns or {}, strict, ReadReport() if report is None else report, known)
-    files = list(find_files(paths))
+    report = ReadReport() if report is None else report
+    reading = LogReading(columns or {}, strict, report, known)
+    files = list(find_files(paths, report.skipped))
     check_headers(files, columns or {})
     yield from reading.calls_of_files(files)
 
@@ -164,6 +165,8 @@ class LogReading:
                     admitted = self._admit_call(call, file, numbering)
                     if admitted is not None:
                         yield admitted
+            if not file.line:
+                report.unrecognised[path] = "it holds no entry: it is empty, or a header alone"
         except UnreadableFileError as error:
             file.leave_out(str(error))
         for row in FORMATS:
@@ -183,16 +186,13 @@ class LogReading:
         self, call: LoggedCall, file: LogFile, numbering: _Numbering
     ) -> LoggedCall | None:
         """Take in a call that was read; returns one that is settled, or None."""
-        counts = call.counts
         call.file, call.line = file.path, file.line
         if call.cache_hit:
             is_new = self._is_new_hit(call, numbering)
             self._report.cache_hits += is_new
             self._report.repeated += not is_new
             return None
-        if call.requests == 1 and counts is not None and (
-            counts.input_tokens > LARGEST_INPUT or counts.output_tokens > LARGEST_OUTPUT
-        ):  # fmt: skip
+        if call.requests == 1 and call.is_too_large:
             call.requests = None
         if call.identity is None or not _is_hashable(call.identity):
             call.identity = (numbering.number(call),)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from energy_tracking.logs.logged import EARLIEST, LARGEST_INPUT, LARGEST_OUTPUT
+from energy_tracking.logs.logged import EARLIEST, LARGEST_OUTPUT, LARGEST_USUAL_INPUT
 
 _LARGEST_COUNT = 10**18
 
@@ -179,8 +179,9 @@ def build_query(table: Table, wanted: Sequence[str]) -> str | None:
     inner = ", ".join(f"{value} AS {name}_" for name, value in selected.items())
     odd_values = " OR ".join(odd) or "false"
     return (
-        f"SELECT *, coalesce(odd_values OR input_ > {LARGEST_INPUT} OR output_ > {LARGEST_OUTPUT}"
-        f" OR coalesce(cached_, 0) + written_ > input_ OR coalesce(reasoning_, 0) > output_,"
+        f"SELECT *, coalesce(odd_values OR input_ > {LARGEST_USUAL_INPUT}"
+        f" OR output_ > {LARGEST_OUTPUT} OR coalesce(cached_, 0) + written_ > input_"
+        f" OR coalesce(reasoning_, 0) > output_,"
         f" true) AS odd FROM (SELECT {inner}, {written} AS written_, {odd_values} AS odd_values"
         f" FROM {table.source})"
     )

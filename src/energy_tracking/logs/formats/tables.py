@@ -44,6 +44,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("cache_creation_input_tokens", "cache_write_input_tokens", "cache_creation_tokens"),
         *("usage_input_tokens_cache_write_5m", "cache_write_tokens"),
     ),
+    # What an hour's cache takes, beside what one of five minutes does.
+    "cache_write_1h": ("usage_input_tokens_cache_write_1h",),
     "reasoning": (
         *("reasoning_tokens", "native_tokens_reasoning", "tokens_reasoning"),
         *("output_reasoning_tokens", "thoughts_token_count", "thinking_tokens"),
@@ -73,7 +75,16 @@ NAMES: dict[str, tuple[str, ...]] = {
 COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
 """What a caller can name columns for, beside ``provider``."""
 
-_COUNTED = ("input", "output", "cached", "cache_read", "cache_write", "reasoning", "requests")
+_COUNTED = (
+    "input",
+    "output",
+    "cached",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "reasoning",
+    "requests",
+)
 _EMPTY = (None, "")
 _OTHER = re.compile(r"[^a-z0-9]+")
 
@@ -130,7 +141,9 @@ def _calls_of(read: Mapping[str, Any], file: LogFile) -> list[LoggedCall] | None
     if "requests" not in read and "day" in read:
         requests = None
     if requests == 0:
-        return []
+        if not inputs and not outputs:
+            return []
+        requests = None
     is_embedding = read.get("operation") in ("embeddings", "embedding")
     call = LoggedCall(
         operation="embeddings" if is_embedding else "chat",
@@ -154,6 +167,9 @@ def _calls_of(read: Mapping[str, Any], file: LogFile) -> list[LoggedCall] | None
 
 def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> Counts | None:
     cached, written = whole(read.get("cached")), whole(read.get("cache_write"))
+    longer = whole(read.get("cache_write_1h"))
+    if longer is not None:
+        written = (written or 0) + longer
     beside = whole(read.get("cache_read"))
     if beside is not None:
         # Anthropic's names: its input count leaves the cache out.
