@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from energy_tracking.logs import reading
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
 
@@ -108,6 +109,21 @@ def test_each_step_of_a_message_is_a_call(
     assert sorted(counts(calls)) == [(100, 20), (200, 30)]
     if documents[0] == MESSAGE:
         assert {(call.model, call.provider) for call in calls} == {("gpt-4o", "openai")}
+
+
+def test_a_message_that_sums_its_steps_up_is_no_call_beside_them(tmp_path: Path) -> None:
+    message = MESSAGE | {"tokens": {"input": 300, "output": 50}}
+    for entries in ([message, *STEPS], [*STEPS, message]):
+        calls, _ = read(write(tmp_path / "log.jsonl", *entries))
+        assert sorted(counts(calls)) == [(100, 20), (200, 30)]
+
+
+def test_a_message_that_did_not_wait_for_its_steps_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SUMS_HELD", 0)
+    calls, _ = read(write(tmp_path / "log.jsonl", MESSAGE, *STEPS))
+    assert sorted(counts(calls)) == [(100, 20), (200, 30)]
 
 
 def test_steps_of_equal_counts_are_calls_of_their_own(tmp_path: Path) -> None:

@@ -74,8 +74,8 @@ class LoggedCall:
         identity: What every other copy of this call says too; None where the log has nothing
             that would distinguish one call from the next.
         grows: Copies may be of an unfinished call: the one with most tokens stands.
-        sum_of: What the calls of a sum have in common; where one of them is found, the sum is
-            left out.
+        sum_of: What the calls that this one repeats or sums up have in common; where one of
+            them is found, this one is left out.
         cache_hit: A gateway or evaluation answered from its own cache: no model ran.
         format: Name of the row of the table of formats that read it.
         file: The file.

@@ -1,7 +1,8 @@
 """Messages of opencode, and the requests that they took: in files, events or an export.
 
-A message takes a request for each of its steps, and its own counts are those of the last. So the
-steps count; a message counts as the step with its counts, or alone where its steps are not kept.
+A message takes a request for each of its steps, and its own counts are those of one of them. So
+the steps count, and a message counts where its steps are not kept. Where it waited for them too
+long and was let through, the step with its counts is a copy of it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def _read_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if message.steps:
         return []
     message.counts = call.counts
+    call.sum_of = ("opencode", message_id)
     return [call]
 
 
@@ -85,6 +87,7 @@ def _identify_step(
     if not isinstance(message_id, str):
         return call
     message, counts = _message_of(file, message_id), call.counts
+    file.note_call_of("opencode", message_id)
     if not isinstance(part_id, str | int):
         part_id = counts and (counts.input_tokens, counts.output_tokens)
     if part_id not in message.steps:
