@@ -166,6 +166,59 @@ def test_identities_beyond_memory_are_known_again(
 # With a ledger.
 
 
+def grown(number: int, output: int) -> dict[str, Any]:
+    usage = {"prompt_tokens": 10, "completion_tokens": output}
+    return {"id": f"chatcmpl-{number:030}", "model": "gpt-4o", "usage": usage}
+
+
+def test_a_copy_with_more_tokens_that_comes_too_late_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "HELD", 10)
+    log = write(tmp_path / "log.jsonl", *(grown(n, 1) for n in range(20)), grown(0, 500))
+    calls, report = read(log)
+    assert (len(calls), report.repeated) == (20, 1)
+    assert any("1 copy with more tokens" in remark for remark in report.omissions())
+
+
+def test_a_call_that_has_grown_since_the_ledger_took_it_in_is_said(tmp_path: Path) -> None:
+    ledger, log = tmp_path / "ledger.jsonl", tmp_path / "log.jsonl"
+    record_log(write(log, grown(1, 1)), ledger=ledger)
+    write(log, grown(1, 1), grown(1, 500), grown(2, 5))
+    with pytest.warns(EnergyTrackingWarning, match="1 call with more tokens than when the ledger"):
+        record_log(log, ledger=ledger)
+    assert len(ledger.read_text("utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize("first", ["ledger", "source"])
+@pytest.mark.parametrize("has_ids", [False, True])
+@pytest.mark.parametrize("reader", ["lines", "batches"])
+def test_a_ledger_and_the_log_it_was_filled_from_are_the_same_calls(
+    first: str, has_ids: bool, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("id",) if has_ids else ()
+    rows = [",".join((*names, "input_tokens", "output_tokens"))]
+    rows += [",".join((*(f"r{n}" for _ in names), str(10 + n % 3), "5")) for n in range(30)]
+    source, ledger = tmp_path / "source.csv", tmp_path / "ledger.jsonl"
+    source.write_text("\n".join(rows), "utf-8")
+    record_log(source, ledger=ledger)
+    files = [ledger, source] if first == "ledger" else [source, ledger]
+    if reader == "lines":
+        calls, report = read(*files)
+        count = len(calls)
+    else:
+        pytest.importorskip("numpy", reason="batches are arrays of numpy")
+        from energy_tracking.logs.batch_reading import read_batches
+        from energy_tracking.logs.batches import BatchNames
+        from energy_tracking.logs.engine import finding
+
+        monkeypatch.setattr(finding, "ENGINE_BYTES", 0)
+        report = ReadReport()
+        batches = read_batches(files, BatchNames(), report=report)
+        count = sum(len(batch.input_tokens) for batch in batches)
+    assert (count, report.repeated) == (30, 30)
+
+
 def test_every_call_keeps_its_own_time_in_the_ledger(tmp_path: Path) -> None:
     ledger = tmp_path / "energy.jsonl"
     record_log(DATA / "azure_trace.csv", ledger=ledger, default_model="gpt-4o")

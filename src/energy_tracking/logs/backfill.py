@@ -175,10 +175,17 @@ class KnownCalls:
 
     def _add(self, line: object) -> None:
         if isinstance(line, dict):
+            usage = line.get("usage")
+            counts = usage if isinstance(usage, dict) else {}
+            tokens = sum(
+                count
+                for count in map(counts.get, ("input_tokens", "output_tokens"))
+                if type(count) is int
+            )
             for name in ("response_id", "log_identity"):
                 key = line.get(name)
                 if isinstance(key, str):
-                    self._seen.add(key)
+                    self._seen.add(key, tokens)
                     self._any = True
 
     def __bool__(self) -> bool:
@@ -188,6 +195,10 @@ class KnownCalls:
     def __contains__(self, key: object) -> bool:
         """Whether the ledger has a call."""
         return key in self._seen
+
+    def find_tokens(self, key: str) -> int:
+        """Input and output of a call that the ledger has [tokens]."""
+        return self._seen.find_tokens(key) or 0
 
 
 def check_files(paths: Iterable[Path]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.logs.files import BOMS, HEAD, STANDARD_INPUT, delimiter_of, kind_of
+from energy_tracking.logs.gzipped import GZIP
 
 
 def check_headers(files: Sequence[str], columns: Mapping[str, str]) -> None:
@@ -37,6 +38,20 @@ def check_headers(files: Sequence[str], columns: Mapping[str, str]) -> None:
             raise ConfigurationError(f"{path}: {not_one_of('column', missing[0], header)}")
 
 
+def is_ledger(path: str) -> bool:
+    """Whether a file starts as our ledger does, packed or not."""
+    if path == STANDARD_INPUT or not os.path.isfile(path):
+        return False
+    with open(path, "rb") as stream:
+        head = stream.read(1 << 12)
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            head = zlib.decompressobj(GZIP).decompress(head, HEAD)
+        except zlib.error:
+            return False
+    return b'"ledger"' in head
+
+
 def read_header(path: str) -> tuple[str, ...] | None:
     """The names of a table's columns; None where a file is none, or has to be read to know.
 
@@ -51,7 +66,7 @@ def read_header(path: str) -> tuple[str, ...] | None:
         if head.startswith(b"PAR1"):
             return _read_parquet_header(path)
         if head.startswith(b"\x1f\x8b"):
-            head = zlib.decompressobj(31).decompress(head, HEAD)
+            head = zlib.decompressobj(GZIP).decompress(head, HEAD)
         encoding = next((name for bom, name in BOMS if head.startswith(bom)), "utf-8")
         text = head.decode(encoding, "replace").removeprefix("\ufeff").lstrip()
     except (UnicodeError, zlib.error):

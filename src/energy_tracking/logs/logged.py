@@ -76,6 +76,7 @@ class LoggedCall:
         grows: Copies may be of an unfinished call: the one with most tokens stands.
         sum_of: What the calls that this one repeats or sums up have in common; where one of
             them is found, this one is left out.
+        log_key: What a ledger has the call's copy in another log known by.
         cache_hit: A gateway or evaluation answered from its own cache: no model ran.
         format: Name of the row of the table of formats that read it.
         file: The file.
@@ -97,6 +98,7 @@ class LoggedCall:
     identity: tuple[object, ...] | None = None
     grows: bool = False
     sum_of: tuple[object, ...] | None = None
+    log_key: str | None = None
     cache_hit: bool = False
     format: str = ""
     file: str = ""
@@ -129,6 +131,8 @@ class LoggedCall:
     @property
     def key(self) -> str:
         """What the call is known by in a ledger: its response's id, or a hash of its identity."""
+        if self.log_key is not None:
+            return self.log_key
         if self.response_id is not None and self.identity == (self.response_id,):
             return self.response_id
         return blake2b(repr(self.identity).encode("utf-8", "replace"), digest_size=12).hexdigest()
@@ -169,7 +173,9 @@ class ReadReport:
         sums_of_unknown: Sums over an unknown number of requests.
         cache_hits: Answers from a cache, for which no model ran.
         repeated: Copies of calls that were counted already.
+        outgrown: Copies with more tokens than was counted, which came too late.
         recorded: Calls that the ledger had already.
+        outgrown_in_ledger: Those that have more tokens than the ledger has.
         formats: Calls, sums and cache hits by format.
         unread: What could not be read, by reason.
         assumed: What was counted with something taken for granted, by what that is.
@@ -184,7 +190,9 @@ class ReadReport:
     sums_of_unknown: int = 0
     cache_hits: int = 0
     repeated: int = 0
+    outgrown: int = 0
     recorded: int = 0
+    outgrown_in_ledger: int = 0
     formats: Counter[str] = field(default_factory=Counter)
     unread: dict[str, Unread] = field(default_factory=dict)
     assumed: dict[str, Unread] = field(default_factory=dict)
@@ -226,6 +234,18 @@ class ReadReport:
         for reason, assumed in self.assumed.items():
             entries = _count(assumed.count, "entry", "entries")
             yield f"{assumed.file}: {entries} {reason} (first: line {assumed.line})"
+        if self.outgrown:
+            copies = _count(self.outgrown, "copy", "copies")
+            yield (
+                f"{copies} with more tokens than was counted came too many calls after the first: "
+                "name the file with the latest copies first"
+            )
+        if self.outgrown_in_ledger:
+            calls = _count(self.outgrown_in_ledger, "call")
+            yield (
+                f"{calls} with more tokens than when the ledger took them in: it keeps those it "
+                "has; a new ledger takes them whole"
+            )
         for file, missing in self.unrecognised.items():
             yield f"{file}: nothing recognised; {missing}"
         if self.skipped:

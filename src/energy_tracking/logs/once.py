@@ -14,44 +14,56 @@ HELD = 10_000
 """How many calls wait for a later copy with more tokens."""
 IN_MEMORY = 50_000
 """How many identities are held in memory; older ones go to a temporary file."""
+MOST_TOKENS = 1 << 62
+"""The largest number that is kept on disk [tokens]."""
 FILTER_BITS = 27
 """The size of the filter in front of the file, as a power of two [bit]: 16 MiB."""
 _MASK = (1 << FILTER_BITS) - 1
 
 
 class Seen:
-    """Identities of calls, by a hash of 63 bits each: the newest in memory, the rest on disk.
+    """Identities of calls, by a hash of 63 bits each, and their tokens: the newest in memory.
+
+    The rest is on disk.
 
     A Bloom filter says of most new ones that they are not on disk, without a look at it.
     """
 
     def __init__(self) -> None:
         """Start with none."""
-        self._new: set[int] = set()
+        self._new: dict[int, int] = {}
         self._stored: sqlite3.Connection | None = None
         self._filter = bytearray()
 
     def __contains__(self, identity: object) -> bool:
         """Whether the identity was added."""
-        return self._has(hash(identity) >> 1)
+        return self.find_tokens(identity) is not None
 
-    def add(self, identity: object) -> bool:
-        """Remember an identity; returns whether it is new."""
-        number = hash(identity) >> 1
-        if self._has(number):
+    def add(self, identity: object, tokens: int = 0) -> bool:
+        """Remember an identity; returns whether it is new.
+
+        Args:
+            identity: What a call is known by.
+            tokens: What was counted for it [tokens].
+        """
+        if self.find_tokens(identity) is not None:
             return False
-        self._new.add(number)
+        self._new[hash(identity) >> 1] = min(tokens, MOST_TOKENS)
         if len(self._new) >= IN_MEMORY:
             self._store()
         return True
 
-    def _has(self, number: int) -> bool:
-        if number in self._new:
-            return True
+    def find_tokens(self, identity: object) -> int | None:
+        """What was counted for an identity [tokens]; None where it was not added."""
+        number = hash(identity) >> 1
+        tokens = self._new.get(number)
+        if tokens is not None:
+            return tokens
         if self._stored is None or not self._may_be_stored(number):
-            return False
-        found = self._stored.execute("SELECT 1 FROM seen WHERE identity = ?", (number,))
-        return found.fetchone() is not None
+            return None
+        query = "SELECT tokens FROM seen WHERE identity = ?"
+        found = self._stored.execute(query, (number,)).fetchone()
+        return None if found is None else int(found[0])
 
     def _may_be_stored(self, number: int) -> bool:
         bits = self._filter
@@ -66,15 +78,15 @@ class Seen:
             self._stored = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -16000"):
                 self._stored.execute(f"PRAGMA {pragma}")
-            self._stored.execute("CREATE TABLE seen (identity INTEGER PRIMARY KEY)")
+            self._stored.execute("CREATE TABLE seen (identity INTEGER PRIMARY KEY, tokens INTEGER)")
             self._filter = bytearray(1 << FILTER_BITS - 3)
         bits = self._filter
         for number in self._new:
             for place in (number & _MASK, number >> 31 & _MASK):
                 bits[place >> 3] |= 1 << (place & 7)
         self._stored.execute("BEGIN")
-        rows = ((number,) for number in sorted(self._new))
-        self._stored.executemany("INSERT OR IGNORE INTO seen VALUES (?)", rows)
+        rows = sorted(self._new.items())
+        self._stored.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
         self._stored.execute("COMMIT")
         self._new.clear()
 
@@ -91,11 +103,13 @@ class Once:
         self._report = report
         self._seen = Seen()
         self._held: dict[object, LoggedCall] = {}
+        self.by_key = False
+        """Whether calls are known by their keys, as a ledger has them."""
 
     def admit(self, call: LoggedCall) -> LoggedCall | None:
         """Take a call in; returns one that is settled, this or another, or None."""
-        identity = call.identity
-        if identity is None:
+        identity: object = call.key if self.by_key else call.identity
+        if call.identity is None:
             return call
         held = self._held.get(identity)
         if held is not None:
@@ -104,20 +118,30 @@ class Once:
                 # In its place: the order is that of the first copies.
                 self._held[identity] = _keeping_what_is_known(call, held)
             return None
-        if not self._seen.add(identity):
+        if call.grows:
+            counted = self._seen.find_tokens(identity)
+            is_new = counted is None
+            self._report.outgrown += counted is not None and call.tokens > counted
+        else:
+            is_new = self._seen.add(identity, call.tokens)
+        if not is_new:
             self._report.repeated += 1
             return None
         if not call.grows:
             return call
         self._held[identity] = call
-        if len(self._held) <= HELD:
-            return None
-        return self._held.pop(next(iter(self._held)))
+        return None if len(self._held) <= HELD else self._settle_oldest()
+
+    def _settle_oldest(self) -> LoggedCall:
+        identity = next(iter(self._held))
+        call = self._held.pop(identity)
+        self._seen.add(identity, call.tokens)
+        return call
 
     def finish(self) -> Iterator[LoggedCall]:
         """Let the calls through that waited for a later copy."""
         while self._held:
-            yield self._held.pop(next(iter(self._held)))
+            yield self._settle_oldest()
 
 
 def _keeping_what_is_known(call: LoggedCall, earlier: LoggedCall) -> LoggedCall:

@@ -28,7 +28,7 @@ from energy_tracking.logs.formats import (
 )
 from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import COLUMNS
-from energy_tracking.logs.headers import check_headers
+from energy_tracking.logs.headers import check_headers, is_ledger
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Once, Seen
 
@@ -86,6 +86,7 @@ def read_logs(
     report = ReadReport() if report is None else report
     reading = LogReading(columns or {}, strict, report, known)
     files = list(find_files(paths, report.skipped))
+    reading.know_by_keys(len(files) > 1 and any(map(is_ledger, files)))
     check_headers(files, columns or {})
     yield from reading.calls_of_files(files)
 
@@ -123,6 +124,10 @@ class LogReading:
         self._shared: dict[str, Any] = {}
         self._sums: deque[LoggedCall] = deque()
         self._hits = Seen()
+
+    def know_by_keys(self, wanted: bool) -> None:
+        """Know calls by what a ledger knows them by: it is read together with their logs."""
+        self._once.by_key = wanted
 
     def calls_of_files(self, paths: Iterable[str]) -> Generator[LoggedCall]:
         """Read files, and let the calls through that waited for a later copy.
@@ -223,6 +228,9 @@ class LogReading:
         report = self._report
         if self._known and call.key in self._known:
             report.recorded += 1
+            find_tokens = getattr(self._known, "find_tokens", None)
+            if call.grows and find_tokens is not None:
+                report.outgrown_in_ledger += call.tokens > find_tokens(call.key)
             return None
         if call.requests == 1:
             report.calls += 1

@@ -35,7 +35,7 @@ def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | N
     )
     log_identity = text(document.get("log_identity"))
     if log_identity is not None:
-        call.identity = (log_identity,)
+        call.identity, call.log_key = (log_identity,), log_identity
         return [call]
     # A line is written in one instant by one process.
     return [identify(call, at(document, "pid"), created=document.get("timestamp"))]
