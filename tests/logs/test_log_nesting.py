@@ -135,7 +135,14 @@ def test_a_sum_without_its_calls_is_said(document: dict[str, Any], tmp_path: Pat
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_a_sum_with_its_calls_is_not_said(turn: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_sum_with_its_calls_is_not_said(turn: int, is_folder: bool, tmp_path: Path) -> None:
     spans = [span("invoke_agent", "a", "", **AGENT), span("chat", "b", "a", **genai(30, 7))]
-    calls, report = read(write(tmp_path / "log.jsonl", *map(exported, spans[::turn])))
+    entries = [exported(one) for one in spans[::turn]]
+    paths = (
+        [write(tmp_path / f"{number}.json", one) for number, one in enumerate(entries)]
+        if is_folder
+        else [write(tmp_path / "log.jsonl", *entries)]
+    )
+    calls, report = read(*paths)
     assert (counts(calls), report.unread) == ([(30, 7)], {})

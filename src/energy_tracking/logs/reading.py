@@ -27,6 +27,7 @@ from energy_tracking.logs.formats import (
     documents_inside,
 )
 from energy_tracking.logs.formats.base import UnreadableEntryError
+from energy_tracking.logs.formats.nesting import leave_out_sums
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.headers import check_headers, is_ledger
 from energy_tracking.logs.logged import LoggedCall, ReadReport
@@ -144,6 +145,7 @@ class LogReading:
             yield from self.finish()
             raise
         yield from self.finish()
+        leave_out_sums(LogFile("", self._report, self._strict, shared=self._shared))
 
     def calls_of_file(
         self, path: str, is_left: Callable[[int], bool] | None = None

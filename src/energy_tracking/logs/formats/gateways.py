@@ -22,7 +22,7 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
-from energy_tracking.logs.formats.nesting import Nesting, leave_out_sums, remember_sum
+from energy_tracking.logs.formats.nesting import Nesting, remember_sum
 from energy_tracking.logs.formats.responses import call_in_body, error_name
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
 
@@ -314,6 +314,5 @@ GATEWAYS: tuple[LogFormat, ...] = (
     ),
     LogFormat(name="langfuse-trace", keys=keys("id", "observations"), read=_read_langfuse),
     # Source: https://docs.langchain.com/langsmith/run-data-format
-    LogFormat(name="langsmith", keys=keys("run_type"), read=_read_langsmith,
-              finish=leave_out_sums),
+    LogFormat(name="langsmith", keys=keys("run_type"), read=_read_langsmith),
 )  # fmt: skip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from energy_tracking.logs.formats.base import LogFile
-from energy_tracking.logs.logged import LoggedCall
 
 REMEMBERED = 20_000
 """How many entries are remembered, from one file for the next, too."""
+SUMS_REMEMBERED = 5000
+"""How many sums wait for their calls; fewer than entries, whose place says if those came."""
 DEEPEST_NESTING = 1000
 """How far up the entries around one are looked for."""
 
@@ -101,30 +103,29 @@ def remember_sum(file: LogFile, own: Key, nesting: Nesting) -> None:
     Args:
         file: Where it is.
         own: The entry.
-        nesting: Says by the end of the file whether there were any.
+        nesting: Says by the end of all files whether there were any.
     """
-    sums = file.memory.setdefault("sums", {})
-    sums[own] = (file.line, nesting)
-    if len(sums) > REMEMBERED:
+    sums: dict[Key, tuple[str, int, Nesting]] = file.shared.setdefault("sums", {})
+    sums.setdefault(own, (file.path, file.line, nesting))
+    if len(sums) > SUMS_REMEMBERED:
         _leave_out_sum(file, next(iter(sums)))
 
 
-def leave_out_sums(file: LogFile) -> Iterable[LoggedCall]:
-    """Count the entries with the tokens of calls that the file does not have.
+def leave_out_sums(file: LogFile) -> None:
+    """Count the entries with the tokens of calls that no file has.
 
     Args:
-        file: The file, at its end.
+        file: Any file, after the last.
     """
-    for own in list(file.memory.get("sums", ())):
+    for own in list(file.shared.get("sums", ())):
         _leave_out_sum(file, own)
-    return ()
 
 
 def _leave_out_sum(file: LogFile, own: Key) -> None:
-    line, nesting = file.memory["sums"].pop(own)
+    path, line, nesting = file.shared["sums"].pop(own)
     if not nesting.is_around(own) and not nesting.is_inside(own):
-        file.line = line
-        file.leave_out("the sum of an agent or chain, without its calls")
+        there = replace(file, path=path, line=line)
+        there.leave_out("the sum of an agent or chain, without its calls")
 
 
 def _remember(entries: dict[Key, V], key: Key, value: V) -> None:

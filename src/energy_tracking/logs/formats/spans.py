@@ -21,7 +21,7 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
-from energy_tracking.logs.formats.nesting import Nesting, leave_out_sums, remember_sum
+from energy_tracking.logs.formats.nesting import Nesting, remember_sum
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.span_dialects import has_tokens, span_facts
 
@@ -209,7 +209,6 @@ SPANS: tuple[LogFormat, ...] = (
         name="otlp",
         any_of=keys("resourceSpans", "resource_spans", *_SCOPES),
         read=_read_otlp,
-        finish=leave_out_sums,
     ),
     LogFormat(name="otlp-span", keys=keys("spanId", "traceId", "attributes"), read=_read_single),
     # Source: https://github.com/open-telemetry/opentelemetry-python (ReadableSpan.to_json)
