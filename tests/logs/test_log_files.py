@@ -255,6 +255,20 @@ def test_an_empty_cell_is_fine_where_it_is_optional_and_said_where_it_is_a_count
         list(read_logs([path], strict=True))
 
 
+def test_a_named_column_that_no_entry_has_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    lines = [{"rein": 10, "raus": 5, "was": "gpt-4o"}, {"rein": 7, "raus": 3, "zeit": 5}]
+    path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    columns = {"input": "rein", "output": "raus", "model": "was", "time": "zeit"}
+    assert list(losses(path, columns=columns)[2].omissions()) == []
+    columns["cached"] = "cachd"
+    calls, _, report = losses(path, columns=columns)
+    assert calls == 2
+    assert "without the column 'cachd', which was named" in next(report.omissions())
+    with pytest.raises(UnreadableLogError, match="without the column 'cachd'"):
+        list(read_logs([path], columns=columns, strict=True))
+
+
 def test_a_column_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="got 'inputs'; did you mean 'input'"):
         list(read_logs([tmp_path], columns={"inputs": "x"}))

@@ -160,6 +160,9 @@ class LogReading:
         report = self._report
         report.files += is_left is None
         file = LogFile(path, report, self._strict, self._columns, shared=self._shared)
+        if is_left is not None:
+            # The other reader saw the columns.
+            file.memory["absent"] = set()
         entries = _Entries(file, self._recogniser)
         # What is left of a file says too little to know a copy of it by.
         numbering = _Numbering("" if is_left is None else path)

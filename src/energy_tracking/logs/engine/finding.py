@@ -112,6 +112,8 @@ def _recognise(
     else:
         return None
     if row is GIVEN_COLUMNS:
+        if not set(given.values()) <= document.keys():
+            return None  # perhaps mistyped, which the line reader says
         return row.name, dict(given), None
     if row is AZURE_TRACE:
         present = {what: name for what, name in AZURE_COLUMNS.items() if name in document}

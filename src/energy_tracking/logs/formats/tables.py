@@ -7,7 +7,7 @@ name with dots leads into an object.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
@@ -111,7 +111,17 @@ def _read_given(row: Document, file: LogFile) -> list[LoggedCall] | None:
     read = {what: _value_of(row, name) for what, name in file.columns.items()}
     if read.get("input") is None and read.get("output") is None:
         return None
+    absent: set[str] = file.memory.setdefault("absent", set(file.columns.values()))
+    if absent:
+        absent -= {n for n in absent if n in row or _value_of(row, n) is not None}
     return _calls_of(read, file)
+
+
+def _say_absent(file: LogFile) -> Iterator[LoggedCall]:
+    """Say which of the caller's columns no entry has; a table without them was refused before."""
+    for name in sorted(file.memory.get("absent", ())):
+        file.assume(f"and all before it without the column {name!r}, which was named")
+    return iter(())
 
 
 def _value_of(row: Document, name: str) -> Any:
@@ -181,5 +191,5 @@ def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool
     return usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning)
 
 
-GIVEN_COLUMNS = LogFormat(name="columns", read=_read_given, is_said=False)
+GIVEN_COLUMNS = LogFormat(name="columns", read=_read_given, finish=_say_absent, is_said=False)
 KNOWN_COLUMNS = LogFormat(name="table", read=_read_row, is_said=False)
