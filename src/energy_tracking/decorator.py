@@ -25,19 +25,18 @@ from datetime import UTC, datetime
 from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
+from energy_tracking.calls.accounts import TRACK
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.function_totals import FunctionTotals
-from energy_tracking.calls.session import process_session
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.function_wrappers import wrap_function
 from energy_tracking.lifecycle import (
-    client_checks,
     close_open_calls_at_exit,
+    count_untracked_requests,
     defer,
     hold_deferred,
     open_calls,
-    request_counts,
     run_deferred,
 )
 from energy_tracking.notices import is_first, log, log_once
@@ -47,11 +46,6 @@ from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import ResponseFacts, response_facts
-
-_TRACK = (
-    "Call instrument_openai() at the start of the program, or wrap_openai(client) for one client; "
-    "calls of other SDKs are counted with Tracker().record()."
-)
 
 # What to do where something is decorated that is no function.
 _REMEDIES: tuple[tuple[Callable[[Any], bool], str], ...] = (
@@ -126,15 +120,6 @@ def _find_name(function: Any) -> str:
     return text_of(name) or text_of(type(function).__qualname__) or "function"
 
 
-def _count_untracked_requests() -> list[int | None]:
-    """The requests sent so far by the clients of each SDK, None where that is not known [1].
-
-    Empty where clients are tracked.
-    """
-    is_tracked = any(is_tracking() for is_tracking in client_checks)
-    return [] if is_tracked else [count() for count in request_counts]
-
-
 class _Run:
     """One run of a decorated function."""
 
@@ -147,7 +132,7 @@ class _Run:
         self._ended = threading.Lock()
         self._responses_counted = 0
         with tracker.boundary("decorator.start"):
-            self._requests_before = _count_untracked_requests()
+            self._requests_before = count_untracked_requests()
             self._span = hold_deferred(tracker.telemetry.start_function, name)
 
     @contextmanager
@@ -256,18 +241,16 @@ class _Run:
 
         A function may well make no call. So it is said only where a call was seen of a client that
         nobody tracks, which is seen while another one is tracked; and where no client at all is
-        tracked, once per process, if the SDK has sent requests meanwhile and no call was counted
-        in any way.
+        tracked, once per process, if the SDK has sent requests meanwhile and no call of the
+        function was counted in any way.
         """
         if self._has_untracked_call():
             message = f"{self._name} made calls with an OpenAI client that is not tracked."
-            log_once(message, "%s %s", message, _TRACK)
+            log_once(message, "%s %s", message, TRACK)
         elif (
-            (sent := _count_untracked_requests())
+            (sent := count_untracked_requests())
             and (None in sent or sent != self._requests_before)
-            and not process_session().totals.calls
-            and is_first(_TRACK)
+            and not self._totals.totals.calls
         ):
-            log(
-                "No call of %s was counted, and no OpenAI client is tracked. %s", self._name, _TRACK
-            )
+            said = "No call of %s was counted, and no OpenAI client is tracked. %s"
+            log_once(TRACK, said, self._name, TRACK)

@@ -53,6 +53,16 @@ request_counts: list[Callable[[], int | None]] = []
 """Each says how many requests the clients of one SDK have sent so far, tracked or not [1]; None
 where that is not known. A module that tracks clients adds one."""
 
+
+def count_untracked_requests() -> list[int | None]:
+    """The requests sent so far by the clients of each SDK, None where that is not known [1].
+
+    Empty where clients are tracked.
+    """
+    is_tracked = any(is_tracking() for is_tracking in client_checks)
+    return [] if is_tracked else [count() for count in request_counts]
+
+
 SETTLE_SECONDS = 1.0
 """How long something deferred waits for a call, or a look, before a thread does it [s]."""
 END_SECONDS = 5.0

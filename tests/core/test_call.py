@@ -151,6 +151,22 @@ def test_calls_of_the_same_tool_are_counted_each(places: tuple[dict[str, Any], .
     assert record.usage.output_tokens == round(2 * (11 + 15 / 4.3))
 
 
+@pytest.mark.parametrize(
+    "halves",
+    [
+        [{"prompt_tokens": 120, "completion_tokens": 0}, {"completion_tokens": 80}],
+        [{"prompt_tokens": 120, "total_tokens": 120}, {"completion_tokens": 80}],
+        [{"completion_tokens": 80}, {"prompt_tokens": 120}],
+        [{"prompt_tokens": 120, "completion_tokens": None}, {"completion_tokens": 80}],
+        [{"input_tokens": 120}, {"input_tokens": None, "output_tokens": 80}],
+    ],
+)
+def test_a_usage_that_comes_in_two_halves_is_one(halves: list[dict[str, Any]]) -> None:
+    record = closed_after(*({"choices": [], "usage": half} for half in halves))
+    usage = record.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.repairs) == (120, 80, ())
+
+
 def test_an_output_of_zero_is_not_believed_beside_text() -> None:
     record = closed_after(text("x" * 43), {"usage": USAGE | {"completion_tokens": 0,
                                                             "total_tokens": 10}})  # fmt: skip

@@ -180,6 +180,9 @@ NOT_GENERATED: dict[str, Callable[[], Any]] = {
     "a vector store": lambda: {"object": "vector_store", "usage": CHAT_USAGE},
     "a page of no kind": lambda: {"data": [{}], "has_more": False, "usage": CHAT_USAGE},
     "a quota": lambda: {"limit": 1000, "usage": CHAT_USAGE},
+    "a report of costs": lambda: {"start_date": "2026-11-01", "usage": CHAT_USAGE},
+    "a project": lambda: {"id": "proj_1", "name": "ours", "usage": CHAT_USAGE},
+    "a session": lambda: {"id": "sess_1", "status": "idle", "usage": CHAT_USAGE},
     "a batch of messages": lambda: {"type": "message_batch", "id": "b", "usage": CHAT_USAGE},
 }
 

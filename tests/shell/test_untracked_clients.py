@@ -12,6 +12,7 @@ from loopback import Loopback, chat_completion, json_reply
 
 PROGRAM = """
 import asyncio, sys
+from concurrent.futures import ThreadPoolExecutor
 from openai import AsyncOpenAI, OpenAI
 from energy_tracking import *
 
@@ -48,6 +49,11 @@ def look():
 @track_energy
 def greet():
     return "hello"
+
+@track_energy
+def spread():
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(client.chat.completions.create, **chat).result()
 
 @track_energy
 def fail():
@@ -109,6 +115,35 @@ def test_where_another_client_is_tracked_each_function_is_named_once(
 ) -> None:
     (line,) = run(loopback, f"{track}; {call}")
     assert line.startswith(UNTRACKED.format(name))
+    assert "instrument_openai()" in line
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        # Other calls were counted before.
+        ("Tracker().record(model='o1', usage={'prompt_tokens': 1}); ask()", NOBODY.format("ask")),
+        (
+            "wrap_openai(other); other.chat.completions.create(**chat); "
+            "unwrap_openai(other); ask()",
+            NOBODY.format("ask"),
+        ),
+        (
+            "wrap_openai(other); spread()",
+            "A call is made with an OpenAI client that is not tracked, in a thread outside of "
+            "'spread'.",
+        ),
+        (
+            "\nwith energy_session('app'):\n    client.chat.completions.create(**chat)",
+            "No call of session 'app' was counted, and no OpenAI client is tracked.",
+        ),
+    ],
+)
+def test_an_untracked_call_is_named_whatever_was_counted_and_wherever_it_is_made(
+    loopback: Loopback, code: str, said: str
+) -> None:
+    (line,) = run(loopback, code)
+    assert line.startswith(said)
     assert "instrument_openai()" in line
 
 

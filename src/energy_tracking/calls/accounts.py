@@ -186,6 +186,13 @@ class Account:
             return list(self._comparable)
 
 
+TRACK = (
+    "Call instrument_openai() at the start of the program, or wrap_openai(client) for one client; "
+    "calls of other SDKs are counted with Tracker().record()."
+)
+"""What to do where calls are made that nobody tracks."""
+
+
 class Entrance:
     """An account current in one context, and in those copied from it.
 
@@ -195,6 +202,7 @@ class Entrance:
         token: Takes the context variable back, where this was put there alone.
         abandoned: Whether it counts nowhere any more.
         left: Whether its block has ended.
+        requests_before: What the SDKs had sent when it was entered, where nobody was tracked.
         thread: The thread of that block.
         is_of_program: Whether that is the main thread, outside of an event loop.
         carried: It in OpenTelemetry's context.
@@ -207,6 +215,7 @@ class Entrance:
         "carried",
         "is_of_program",
         "left",
+        "requests_before",
         "thread",
         "token",
     )
@@ -215,6 +224,7 @@ class Entrance:
         """An entrance to an account, not yet gone through."""
         self.account = account
         self.around: tuple[Account, ...] = ()
+        self.requests_before: list[int | None] = []
         self.token: Token[tuple[Entrance, ...]] | None = None
         self.carried: Carried | None = None
         self.abandoned = False

@@ -31,6 +31,7 @@ from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
     explain_no_counts,
     is_lower,
+    merge_halves,
     output_fault,
     read_usage,
     reports_tokens,
@@ -234,6 +235,8 @@ class Call:
             return
         data = unwrap_event(data)
         usage = usage_in(data)
+        if usage is not None and self.raw_usage is not None:
+            usage = merge_halves(usage, self.raw_usage)
         if usage is not None and (
             self.raw_usage is None
             or (reports_tokens(usage) and not is_lower(usage, self.raw_usage))

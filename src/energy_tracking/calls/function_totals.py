@@ -9,6 +9,7 @@ from itertools import accumulate
 from time import perf_counter, time
 
 from energy_tracking.calls.accounts import (
+    TRACK,
     Account,
     Credit,
     Entrance,
@@ -17,12 +18,14 @@ from energy_tracking.calls.accounts import (
     new_inside,
     open_accounts,
     own_entrances,
+    process_account,
 )
 from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses, was_made_before
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
 from energy_tracking.lifecycle import run_deferred
+from energy_tracking.notices import log_once
 from energy_tracking.usage.payloads import ResponseFacts
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -52,10 +55,23 @@ class FunctionAccount(Account):
 
 
 def note_untracked_call() -> None:
-    """Note for the functions running here that a client makes a call which nobody tracks."""
-    for account in current_accounts():
+    """Note for the functions running here that a client makes a call which nobody tracks.
+
+    Elsewhere, in a thread that no session or function was carried into, it is said at once, if
+    there is one that it may belong to.
+    """
+    inside = current_accounts()
+    for account in inside:
         if isinstance(account, FunctionAccount):
             account.untracked_calls += 1
+    if inside == (process_account,) and open_accounts:
+        log_once(
+            "an untracked call elsewhere",
+            "A call is made with an OpenAI client that is not tracked, in a thread outside of %s. "
+            "If it belongs to it: %s This is said once.",
+            " and ".join(sorted({repr(account.name) for account in tuple(open_accounts)})[:3]),
+            TRACK,
+        )
 
 
 class FunctionTotals:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import ParamSpec, Protocol, Self, TypeVar
 
 from energy_tracking.calls.accounts import (
+    TRACK,
     Account,
     Entrance,
     accounts_of,
@@ -40,7 +41,7 @@ from energy_tracking.calls.report import session_csv, session_html, session_json
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by_kind
 from energy_tracking.error_boundary import run_every
 from energy_tracking.errors import ConfigurationError, must_be
-from energy_tracking.lifecycle import run_deferred
+from energy_tracking.lifecycle import count_untracked_requests, run_deferred
 from energy_tracking.notices import log_once, was_said
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules
@@ -128,6 +129,7 @@ class Session:
         try:
             entrance.enter()
             entrance.around = current_accounts()
+            entrance.requests_before = count_untracked_requests()
             self._account.entrances.append(entrance)
             open_accounts.add(self._account)
         except BaseException:
@@ -167,6 +169,18 @@ class Session:
             self._account.entrances.remove(entrance)
         if not self._account.entrances:
             open_accounts.discard(self._account)
+            self._warn_of_untracked_calls(entrance.requests_before)
+
+    def _warn_of_untracked_calls(self, before: list[int | None]) -> None:
+        """Say once that calls of the session seem to be tracked by nobody.
+
+        Args:
+            before: The requests that the SDKs had sent when it was entered.
+        """
+        sent = count_untracked_requests()
+        if sent and (None in sent or sent != before) and not self.totals.calls:
+            said = "No call of session %r was counted, and no OpenAI client is tracked. %s"
+            log_once(TRACK, said, self.name, TRACK)
 
     async def __aenter__(self) -> Self:
         """As ``with``."""

@@ -343,6 +343,30 @@ def is_lower(usage: object, earlier: object) -> bool:
     return growth == 0 and has_lost
 
 
+def merge_halves(usage: object, earlier: object) -> object:
+    """A usage completed by an earlier one, where each has what the other lacks; never raises.
+
+    Args:
+        usage: The later usage, of any provider.
+        earlier: The earlier one.
+
+    Returns:
+        Both in one where that has input and output; else the later one.
+    """
+    if type(usage) is not dict or type(earlier) is not dict:
+        return usage
+    after = read_usage(usage)
+    if after is None or (after.fault is None and after.input_tokens and after.output_tokens):
+        return usage
+    # The total of a half is none of the whole.
+    given = {name: count for name, count in usage.items() if count is not None}
+    both = {name: count for name, count in (earlier | given).items() if name != "total_tokens"}
+    merged = read_usage(both)
+    if merged is None or merged.fault is not None:
+        return usage
+    return both if merged.input_tokens and merged.output_tokens else usage
+
+
 def _has_grown(usage: object, earlier: object) -> bool:
     """Whether the counts of two usages in OpenAI's names are larger in the later one."""
     if type(usage) is not dict or type(earlier) is not dict:

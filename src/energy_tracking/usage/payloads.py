@@ -127,8 +127,22 @@ RESPONSE_ENDINGS = frozenset(
     }
 )
 
-# Fields of something that has no kind and names no model, by which it is a listing or an account.
-NO_RESPONSE_FIELDS = ("has_more", "next_page", "limit", "quota")
+MODEL_FIELDS = ("model", "model_version", "modelVersion")
+"""Where responses name their model."""
+
+# Something that has no kind and names no model is a response if it has nothing beside these, or
+# something that was generated: accounts, listings and reports have a usage as well.
+IDENTITY_FIELDS = frozenset(
+    {"usage", "usage_metadata", "usageMetadata", "id", "response_id", "responseId", "created"}
+    | {"created_at", "createTime", "create_time", "response_metadata", "energy"}
+)
+LISTING_FIELDS = frozenset({"has_more", "next_page"})
+CONTENT_FIELDS = frozenset(
+    {"choices", "output", "output_text", "content", "candidates", "message", "messages", "text"}
+    | {"embedding", "embeddings", "completion", "completions", "generation", "generations"}
+    | {"generated_text", "response", "answer", "result", "results", "data", "images", "role"}
+    | {"stop_reason", "finish_reason", "tool_calls"}
+)
 
 _WORDS = re.compile("[a-z]+")
 
@@ -185,7 +199,7 @@ def response_facts(response: object) -> ResponseFacts | None:
     origin = mapping_of(_first_of(response, ("response_metadata",)))
     return ResponseFacts(
         usage,
-        text_of(_first_of(response, ("model", "model_version", "modelVersion")))
+        text_of(_first_of(response, MODEL_FIELDS))
         or text_of(_first_of(origin, ("model_name", "model"))),
         text_of(_first_of(response, ("id", "response_id", "responseId"))),
         _creation_time_of(response) or _creation_time_of(origin),
@@ -199,9 +213,11 @@ def _is_response(response: object) -> bool:
     kind = stated or text_of(_first_of(response, ("type",)))
     if kind is None:
         # Of a dict alone: an object of a framework may have an attribute of any name.
-        if not isinstance(response, Mapping) or response.get("model") is not None:
+        if not isinstance(response, Mapping) or _first_of(response, MODEL_FIELDS) is not None:
             return True
-        return not any(name in response for name in NO_RESPONSE_FIELDS)
+        others = response.keys() - IDENTITY_FIELDS
+        is_generated = not CONTENT_FIELDS.isdisjoint(others) and LISTING_FIELDS.isdisjoint(others)
+        return not others or is_generated
     words = _WORDS.findall(kind.lower())
     if NO_RESPONSES.isdisjoint(words):
         return stated is None or not words or words[-1] in RESPONSE_ENDINGS

@@ -38,9 +38,10 @@ def usages_in(data: Mapping[str, Any]) -> Iterator[object]:
         if data.get(path[0]) is not None:
             yield from _values_at(data, path)
     # Of llama.cpp's server, which counts in it whether a usage was asked for or not.
-    timings = data.get("timings")
-    if isinstance(timings, Mapping) and type(timings.get("predicted_n")) is int:
-        yield timings
+    for holder in (data, data.get("__verbose")):
+        timings = holder.get("timings") if isinstance(holder, Mapping) else None
+        if isinstance(timings, Mapping) and type(timings.get("predicted_n")) in (int, float):
+            yield timings
 
 
 def _values_at(data: object, path: tuple[str, ...]) -> list[object]:
