@@ -174,6 +174,8 @@ def interrupt_inside(function: Any, number: int) -> Iterator[list[int]]:
         sys.settrace(before)
 
 
+# What other tests have left is collected here, too.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("shape", ["chat", "chat stream", "response stream"])
 def test_an_interrupt_at_any_instruction_of_closing_a_call_loses_none(shape: str) -> None:
     flavour = Flavour("sync")

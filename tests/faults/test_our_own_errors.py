@@ -139,7 +139,8 @@ async def test_our_errors_are_logged_once_by_default(
     client = wrap_openai(flavour.client(loopback.base_url), on_record=broken)
     for _ in range(3):
         await plain.ask(flavour, client)
-    assert len(caplog.records) == 1
+    said = [line for line in caplog.records if "failed in" in line.getMessage()]
+    assert len(said) == 1
     assert "the call itself is not affected" in caplog.text
 
 

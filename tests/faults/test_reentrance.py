@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import sys
 import threading
 from collections.abc import Callable
@@ -39,6 +38,7 @@ from energy_tracking.profiles.files import get_catalogue
 from faults.in_process_client import in_process_client
 from loopback import Flavour
 from observed_calls import Watch
+from untracked import untrack_all
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5}
 
@@ -249,8 +249,7 @@ OPPOSITES: dict[str, tuple[Callable[[Watch, Any], object], Callable[[Watch, Any]
 def test_a_handler_in_the_middle_of_tracking_leaves_no_hook_behind(watch: Watch, name: str) -> None:
     step, opposite = OPPOSITES[name]
     client = in_process_client(Flavour("sync"), SHAPES["chat"])
-    gc.collect()
-    uninstrument_openai()
+    untrack_all()
     untouched = code_of_the_sdk()
 
     def work() -> None:

@@ -18,6 +18,7 @@ from calls import SHAPES
 from energy_tracking import EnergyTrackingWarning, instrument_openai, uninstrument_openai
 from loopback import Flavour, Loopback
 from observed_calls import Watch
+from untracked import untrack_all
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "request": SyncAPIClient.request,
@@ -48,9 +49,7 @@ VIEWS: tuple[Callable[[Any], object], ...] = (
 
 @pytest.fixture(autouse=True)
 def hooks_taken_off() -> Iterator[None]:
-    # Clients that other tests have wrapped are tracked until they are collected.
-    gc.collect()
-    uninstrument_openai()
+    untrack_all()
     yield
     uninstrument_openai()
     # The classes of a test stay among the subclasses of the SDK's until then.

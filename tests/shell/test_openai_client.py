@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import gc
 import inspect
 import subprocess
 import sys
@@ -50,6 +49,7 @@ from loopback import (
     sse,
 )
 from observed_calls import Watch
+from untracked import untrack_all
 
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 plain = SHAPES["chat"]
@@ -327,9 +327,7 @@ def test_uninstrumenting_leaves_the_sdk_as_it_was(watch: Watch) -> None:
     def signatures() -> list[str]:
         return [str(inspect.signature(getattr(owner, "request", print))) for owner in owners]
 
-    # The clients that other tests have wrapped are tracked until they are collected.
-    gc.collect()
-    uninstrument_openai()
+    untrack_all()
     before, signed = methods(), signatures()
     with instrumented(watch):
         changed = {name for (_, name), was in before.items() if methods()[_, name] != was}
