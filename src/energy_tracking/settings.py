@@ -28,7 +28,7 @@ from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 from energy_tracking.bounds import is_choice, read_path
-from energy_tracking.calls.session import TAG_NAME
+from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
 from energy_tracking.estimator.serving import (

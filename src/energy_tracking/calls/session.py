@@ -12,7 +12,6 @@ of those, and is offered here.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -38,6 +37,7 @@ from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.comparison import Comparison, compare_calls
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
 from energy_tracking.calls.report import session_csv, session_html, session_json, session_table
+from energy_tracking.calls.tags import check_tags
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by_kind
 from energy_tracking.error_boundary import run_every
 from energy_tracking.errors import ConfigurationError, must_be
@@ -50,9 +50,6 @@ from energy_tracking.usage.names import text_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# Without dots: no attribute's name may begin with the whole name of another.
-TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 MISSED = "open elsewhere"
 """Kind of what is said of sessions and functions that a call is made outside of."""
@@ -119,7 +116,7 @@ class Session:
         if not isinstance(name, str):
             raise ConfigurationError(must_be("name", "a string", name))
         budget = None if budget_wh is None else Budget(budget_wh, on_exceed)
-        self._account = Account(text_of(name) or "session", budget, _checked_tags(tags))
+        self._account = Account(text_of(name) or "session", budget, check_tags(tags))
         # Of ``current_session()``: what was current there, wherever it is used.
         self._place: tuple[Account, ...] | None = None
 
@@ -434,21 +431,6 @@ class Session:
         for key, totals in self._account.groups().items():
             sums.setdefault(getattr(key, part), Totals()).__iadd__(totals)
         return sums
-
-
-def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
-    """A copy of tags.
-
-    Raises:
-        ConfigurationError: They are no mapping, or a name or value is of another form.
-    """
-    what = "a mapping of names, of letters, digits, '_' and '-', to strings"
-    if not isinstance(tags, Mapping | None):
-        raise ConfigurationError(must_be("tags", what, tags))
-    for name, value in (tags or {}).items():
-        if not (isinstance(name, str) and TAG_NAME.fullmatch(name) and isinstance(value, str)):
-            raise ConfigurationError(must_be("tags", what, {name: value}))
-    return {name: text_of(value) or "" for name, value in (tags or {}).items()}
 
 
 def _inside(accounts: tuple[Account, ...]) -> Session:

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from energy_tracking.bounds import read_path
 from energy_tracking.calls.record import CallRecord, is_past, status_of
-from energy_tracking.calls.session import TAG_NAME
+from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import shown
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.estimate import GRADE_FACTORS

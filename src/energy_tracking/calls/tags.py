@@ -1,0 +1,27 @@
+"""Tags of sessions: which names and values they may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.usage.names import text_of
+
+# Without dots: no attribute's name may begin with the whole name of another.
+TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+def check_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    """A copy of tags.
+
+    Raises:
+        ConfigurationError: They are no mapping, or a name or value is of another form.
+    """
+    what = "a mapping of names, of letters, digits, '_' and '-', to strings"
+    if not isinstance(tags, Mapping | None):
+        raise ConfigurationError(must_be("tags", what, tags))
+    for name, value in (tags or {}).items():
+        if not (isinstance(name, str) and TAG_NAME.fullmatch(name) and isinstance(value, str)):
+            raise ConfigurationError(must_be("tags", what, {name: value}))
+    return {name: text_of(value) or "" for name, value in (tags or {}).items()}
