@@ -590,7 +590,11 @@ def test_the_command_explains_what_is_wrong_and_counts_nothing_then(
 def test_an_empty_file_has_no_calls_and_garbage_is_said(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ": 0 calls, " in printed(capsys, write())
+    empty = write()
+    assert main(["backfill", str(empty)]) == 0
+    shown = capsys.readouterr()
+    assert ": 0 calls, " in shown.out
+    assert shown.err == f"energy-tracking: {empty}: no entry: it is empty, or a header alone\n"
     path = write(os.urandom(1000).replace(b"\n", b""), chat_completion())
     assert main(["backfill", str(path)]) == 0
     shown = capsys.readouterr()

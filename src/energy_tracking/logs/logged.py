@@ -180,6 +180,7 @@ class ReadReport:
         unread: What could not be read, by reason.
         assumed: What was counted with something taken for granted, by what that is.
         unrecognised: Files in which nothing was recognised, each with what is missing.
+        empty: Files without an entry, which may be as it should.
         skipped: What was skipped in folders: files by their ending, hidden folders.
     """
 
@@ -197,6 +198,7 @@ class ReadReport:
     unread: dict[str, Unread] = field(default_factory=dict)
     assumed: dict[str, Unread] = field(default_factory=dict)
     unrecognised: dict[str, str] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -248,6 +250,8 @@ class ReadReport:
             )
         for file, missing in self.unrecognised.items():
             yield f"{file}: nothing recognised; {missing}"
+        for file in self.empty:
+            yield f"{file}: no entry: it is empty, or a header alone"
         if self.skipped:
             endings = ", ".join(
                 f"{number:,} {ending}" for ending, number in self.skipped.most_common(NAMED_ENDINGS)

@@ -176,7 +176,7 @@ class LogReading:
                     if admitted is not None:
                         yield admitted
             if not file.line:
-                report.unrecognised[path] = "it holds no entry: it is empty, or a header alone"
+                report.empty.append(path)
         except UnreadableFileError as error:
             file.leave_out(str(error))
         for row in FORMATS:
