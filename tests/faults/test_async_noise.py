@@ -120,7 +120,9 @@ def test_a_stream_that_is_left_makes_no_more_noise_than_an_untracked_one(
     loopback: Loopback, watch: Watch, leave: Callable[[Any], Any], asks: str
 ) -> None:
     loopback.serve(PACED)
-    for _ in range(3):
+    attempts = 0
+    while attempts < 3:
+        attempts += 1
         untracked = noise_of(lambda flavour: flavour.client(loopback.base_url), leave)
         tracked = noise_of(
             lambda flavour: watch.wrap(flavour.client(loopback.base_url), include_usage=asks), leave
@@ -129,4 +131,4 @@ def test_a_stream_that_is_left_makes_no_more_noise_than_an_untracked_one(
         if tracked.total() <= untracked.total():
             break
     assert tracked.total() <= untracked.total(), (tracked, untracked)
-    assert len(watch.records) == TIMES
+    assert len(watch.records) == TIMES * attempts

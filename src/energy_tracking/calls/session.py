@@ -86,7 +86,7 @@ class Session:
         0
     """
 
-    __slots__ = ("_account", "_place")
+    __slots__ = ("_account", "_left", "_place")
 
     def __init__(
         self,
@@ -119,6 +119,7 @@ class Session:
         self._account = Account(text_of(name) or "session", budget, check_tags(tags))
         # Of ``current_session()``: what was current there, wherever it is used.
         self._place: tuple[Account, ...] | None = None
+        self._left: Entrance | None = None
 
     def __enter__(self) -> Self:
         """Make this the innermost session, inside those that are current here."""
@@ -156,6 +157,7 @@ class Session:
         if left is not None:
             self._forget(left)
             left.leave(here)
+            self._left = left
         # The garbage collector may be closing a generator: take no locks then.
         if exc_type is not GeneratorExit:
             run_deferred()
@@ -217,7 +219,8 @@ class Session:
         """Every account that a call started inside of this session counts in, once.
 
         Where it is not current, those around it are those around it in every place where it is
-        entered at the moment; where it is entered nowhere, those that are current here.
+        entered at the moment; where it is entered nowhere, those around the block that this thread
+        left last, and else those that are current here.
         """
         if self._place is not None:
             return self._place
@@ -226,6 +229,8 @@ class Session:
             if entrance.account is self._account and not entrance.abandoned:
                 return accounts_of(here[depth:])
         places = [entrance.around for entrance in tuple(self._account.entrances)]
+        if not places and self._left is not None and self._left.thread == threading.get_ident():
+            return self._left.around
         first = places[0] if places else (self._account, *current_accounts())
         return tuple(one for one in first if all(one in place for place in places))
 
@@ -437,6 +442,7 @@ def _inside(accounts: tuple[Account, ...]) -> Session:
     """The place inside these accounts, shown as the innermost that a user has made."""
     session = object.__new__(Session)
     session._place = accounts
+    session._left = None
     session._account = next(one for one in accounts if one.is_session)
     return session
 
