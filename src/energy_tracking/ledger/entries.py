@@ -97,9 +97,12 @@ def _read_entry(line: dict[str, Any]) -> LedgerEntry:
     if "total_energy_joules" in line and not _is_total(stated, record.total_energy_joules):
         what = "the measured energy, or the sum of the estimate's prefill and decode"
         raise LineError(f"total_energy_joules must be {what}", shown(stated))
-    if line.get("model", record.model) != record.model:
+    stated_model = line.get("model")
+    if "model" in line and (
+        type(stated_model) not in (str, NoneType) or text_of(stated_model) != record.model
+    ):
         what = "that of the response, or else of the request"
-        raise LineError(f"model must be {what}", shown(line["model"]))
+        raise LineError(f"model must be {what}", shown(stated_model))
     recorded_at = _read_time(_read_field(line, "timestamp", str))
     if record.ended_at not in (None, line["timestamp"]):
         raise LineError("ended_at must be the timestamp", shown(record.ended_at))
