@@ -97,11 +97,9 @@ def _read_entry(line: dict[str, Any]) -> LedgerEntry:
     if "total_energy_joules" in line and not _is_total(stated, record.total_energy_joules):
         what = "the measured energy, or the sum of the estimate's prefill and decode"
         raise LineError(f"total_energy_joules must be {what}", shown(stated))
-    stated_model = line.get("model")
-    if "model" in line and (
-        type(stated_model) not in (str, NoneType) or text_of(stated_model) != record.model
-    ):
-        what = "that of the response, or else of the request"
+    stated_model = line.get("model", record.model)
+    if type(stated_model) is not type(record.model):
+        what = "a string" if record.model is not None else "null"
         raise LineError(f"model must be {what}", shown(stated_model))
     recorded_at = _read_time(_read_field(line, "timestamp", str))
     if record.ended_at not in (None, line["timestamp"]):
