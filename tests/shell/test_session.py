@@ -28,6 +28,7 @@ from energy_tracking import (
     Tracker,
     current_session,
     energy_session,
+    lifecycle,
     process_session,
 )
 from energy_tracking.units import nanojoules_from_joules
@@ -43,6 +44,7 @@ from loopback import (
     sse,
 )
 from observed_calls import Watch
+from untracked import untrack_all
 
 
 @pytest.fixture
@@ -228,6 +230,33 @@ def test_a_session_is_carried_into_threads_with_those_around_it(tracker: Tracker
         pool.submit(current_session().run, count_one, tracker, output_tokens=7).result()
     assert calls(session, outer) == [3, 3]
     assert session.run(int, "11", base=2) == 3
+
+
+@pytest.mark.parametrize("way", ["closed", "read to its end"])
+def test_a_generator_that_is_closed_in_a_session_takes_no_lock_and_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """The garbage collector may be closing it, while this thread holds any lock."""
+    untrack_all()
+    sent = iter(range(9))
+    monkeypatch.setattr(lifecycle, "request_counts", [lambda: next(sent)])
+    settled: list[str] = []
+
+    def steps() -> Generator[int, None, None]:
+        with Session("app"):
+            yield 1
+
+    generator = steps()
+    next(generator)
+    lifecycle.defer(lambda: settled.append("settled"))
+    if way == "closed":
+        generator.close()
+        assert (settled, caplog.messages) == ([], [])
+    else:
+        assert list(generator) == []
+        assert settled == ["settled"]
+        assert "No call of session 'app' was counted" in caplog.text
+    lifecycle.run_deferred()
 
 
 @pytest.mark.parametrize("joules", [-1e6, math.nan, math.inf, "5", True, 1e13])

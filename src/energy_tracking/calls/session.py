@@ -161,6 +161,8 @@ class Session:
         # The garbage collector may be closing a generator: take no locks then.
         if exc_type is not GeneratorExit:
             run_deferred()
+            if left is not None and not entrances:
+                self._warn_of_untracked_calls(left.requests_before)
 
     def _forget(self, entrance: Entrance) -> None:
         """Leave the session open only where it is still entered."""
@@ -168,7 +170,6 @@ class Session:
             self._account.entrances.remove(entrance)
         if not self._account.entrances:
             open_accounts.discard(self._account)
-            self._warn_of_untracked_calls(entrance.requests_before)
 
     def _warn_of_untracked_calls(self, before: list[int | None]) -> None:
         """Say once that calls of the session seem to be tracked by nobody.
