@@ -56,6 +56,20 @@ class BatchEnergy:
     reasoning: Column
     reason: Column
 
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The energies, under the names that records and totals have for them [J]."""
+        return {
+            "total_energy_joules": self.total,
+            "total_energy_low_joules": self.low,
+            "total_energy_high_joules": self.high,
+            "calibrated_energy_joules": self.calibrated,
+            "calibrated_energy_low_joules": self.calibrated_low,
+            "calibrated_energy_high_joules": self.calibrated_high,
+            "cache_avoided_energy_joules": self.avoided,
+            "reasoning_energy_joules": self.reasoning,
+        }
+
 
 class BatchEstimator:
     """Estimates one batch after the other by the settings of one ``Estimation``.

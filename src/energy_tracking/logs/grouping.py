@@ -362,16 +362,6 @@ def build_sums(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column]:
         "output_tokens": batch.output_tokens,
         "reasoning_tokens": np.maximum(batch.reasoning_tokens, 0),
     }
-    energies = {
-        "total_energy_joules": energy.total,
-        "total_energy_low_joules": energy.low,
-        "total_energy_high_joules": energy.high,
-        "calibrated_energy_joules": energy.calibrated,
-        "calibrated_energy_low_joules": energy.calibrated_low,
-        "calibrated_energy_high_joules": energy.calibrated_high,
-        "cache_avoided_energy_joules": energy.avoided,
-        "reasoning_energy_joules": energy.reasoning,
-    }
-    for name, column in energies.items():
+    for name, column in energy.columns.items():
         added[name] = column if np.isfinite(column.sum()) else np.nan_to_num(column)
     return {name: column for name, column in added.items() if column.any()}

@@ -215,17 +215,8 @@ def _columns_of(batch: CallBatch, names: BatchNames) -> dict[str, Any]:
 
 
 def _energies_of(energy: BatchEnergy, reasons: list[str]) -> dict[str, Any]:
-    return {
-        "total_energy_joules": energy.total,
-        "total_energy_low_joules": energy.low,
-        "total_energy_high_joules": energy.high,
-        "calibrated_energy_joules": energy.calibrated,
-        "calibrated_energy_low_joules": energy.calibrated_low,
-        "calibrated_energy_high_joules": energy.calibrated_high,
-        "cache_avoided_energy_joules": energy.avoided,
-        "reasoning_energy_joules": energy.reasoning,
-        "reason": np.array([*reasons, None], object)[energy.reason],
-    }
+    names = np.array([*reasons, None], object)
+    return energy.columns | {"reason": names[energy.reason]}
 
 
 def _select(name: str) -> str:
