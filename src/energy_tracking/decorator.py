@@ -25,9 +25,9 @@ from datetime import UTC, datetime
 from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
-from energy_tracking.calls.accounts import TRACK
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.function_totals import FunctionTotals
+from energy_tracking.calls.untracked import TRACK, warn_of_untracked_requests
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.function_wrappers import wrap_function
@@ -39,7 +39,7 @@ from energy_tracking.lifecycle import (
     open_calls,
     run_deferred,
 )
-from energy_tracking.notices import is_first, log, log_once
+from energy_tracking.notices import log_once
 from energy_tracking.settings import document_settings
 from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
@@ -169,13 +169,13 @@ class _Run:
     def _warn_of_older_response(self, facts: ResponseFacts) -> None:
         """Say once that a returned response is not counted, and why."""
         message = f"{self._name} returned a response that was made before it began"
-        if is_first(message):
-            log(
-                "%s (%s): it is not counted. If it was generated there, the clock of its server is "
-                "wrong: count such calls with Tracker().record().",
-                message,
-                datetime.fromtimestamp(facts.created or 0, UTC).isoformat(),
-            )
+        log_once(
+            message,
+            "%s (%s): it is not counted. If it was generated there, the clock of its server is "
+            "wrong: count such calls with Tracker().record().",
+            message,
+            datetime.fromtimestamp(facts.created or 0, UTC).isoformat(),
+        )
 
     def _has_untracked_call(self) -> bool:
         """Whether a call was seen that nobody tracks, and whose response was not returned yet."""
@@ -247,10 +247,7 @@ class _Run:
         if self._has_untracked_call():
             message = f"{self._name} made calls with an OpenAI client that is not tracked."
             log_once(message, "%s %s", message, TRACK)
-        elif (
-            (sent := count_untracked_requests())
-            and (None in sent or sent != self._requests_before)
-            and not self._totals.totals.calls
-        ):
-            said = "No call of %s was counted, and no OpenAI client is tracked. %s"
-            log_once(TRACK, said, self._name, TRACK)
+        else:
+            warn_of_untracked_requests(
+                self._name, self._requests_before, lambda: self._totals.totals.calls
+            )

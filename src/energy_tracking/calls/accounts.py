@@ -186,13 +186,6 @@ class Account:
             return list(self._comparable)
 
 
-TRACK = (
-    "Call instrument_openai() at the start of the program, or wrap_openai(client) for one client; "
-    "calls of other SDKs are counted with Tracker().record()."
-)
-"""What to do where calls are made that nobody tracks."""
-
-
 class Entrance:
     """An account current in one context, and in those copied from it.
 

@@ -9,7 +9,6 @@ from itertools import accumulate
 from time import perf_counter, time
 
 from energy_tracking.calls.accounts import (
-    TRACK,
     Account,
     Credit,
     Entrance,
@@ -24,6 +23,7 @@ from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses, was_made_before
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
+from energy_tracking.calls.untracked import TRACK
 from energy_tracking.lifecycle import run_deferred
 from energy_tracking.notices import log_once
 from energy_tracking.usage.payloads import ResponseFacts

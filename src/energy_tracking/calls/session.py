@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import ParamSpec, Protocol, Self, TypeVar
 
 from energy_tracking.calls.accounts import (
-    TRACK,
     Account,
     Entrance,
     accounts_of,
@@ -39,6 +38,7 @@ from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
 from energy_tracking.calls.report import session_csv, session_html, session_json, session_table
 from energy_tracking.calls.tags import check_tags
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by_kind
+from energy_tracking.calls.untracked import warn_of_untracked_requests
 from energy_tracking.error_boundary import run_every
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.lifecycle import count_untracked_requests, run_deferred
@@ -162,7 +162,9 @@ class Session:
         if exc_type is not GeneratorExit:
             run_deferred()
             if left is not None and not entrances:
-                self._warn_of_untracked_calls(left.requests_before)
+                warn_of_untracked_requests(
+                    f"session {self.name!r}", left.requests_before, lambda: self.totals.calls
+                )
 
     def _forget(self, entrance: Entrance) -> None:
         """Leave the session open only where it is still entered."""
@@ -170,17 +172,6 @@ class Session:
             self._account.entrances.remove(entrance)
         if not self._account.entrances:
             open_accounts.discard(self._account)
-
-    def _warn_of_untracked_calls(self, before: list[int | None]) -> None:
-        """Say once that calls of the session seem to be tracked by nobody.
-
-        Args:
-            before: The requests that the SDKs had sent when it was entered.
-        """
-        sent = count_untracked_requests()
-        if sent and (None in sent or sent != before) and not self.totals.calls:
-            said = "No call of session %r was counted, and no OpenAI client is tracked. %s"
-            log_once(TRACK, said, self.name, TRACK)
 
     async def __aenter__(self) -> Self:
         """As ``with``."""

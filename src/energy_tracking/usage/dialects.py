@@ -353,8 +353,8 @@ def merge_halves(usage: object, earlier: object) -> object:
     Returns:
         Both in one where that has input and output; else the later one.
     """
-    if type(usage) is not dict or type(earlier) is not dict:
-        return usage
+    if type(usage) is not dict or type(earlier) is not dict or _has_grown(usage, earlier):
+        return usage  # most of them: no need to read the rest of every chunk's
     after = read_usage(usage)
     if after is None or (after.fault is None and after.input_tokens and after.output_tokens):
         return usage
