@@ -47,6 +47,9 @@ from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import ResponseFacts, response_facts
 
+FUNCTIONS = "functions"
+"""Kind of what is said of decorated functions, of which a program may have any number."""
+
 # What to do where something is decorated that is no function.
 _REMEDIES: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (inspect.isclass, "decorate its methods"),
@@ -175,6 +178,7 @@ class _Run:
             "wrong: count such calls with Tracker().record().",
             message,
             datetime.fromtimestamp(facts.created or 0, UTC).isoformat(),
+            kind=FUNCTIONS,
         )
 
     def _has_untracked_call(self) -> bool:
@@ -192,7 +196,7 @@ class _Run:
             f"{self._name} in traces and sums. Return a generator, coroutine or future instead, or "
             "finish it inside of the function."
         )
-        log_once(message, message)
+        log_once(message, message, kind=FUNCTIONS)
 
     def start_another(self) -> _Run:
         """Start another run of the same function."""
@@ -246,7 +250,7 @@ class _Run:
         """
         if self._has_untracked_call():
             message = f"{self._name} made calls with an OpenAI client that is not tracked."
-            log_once(message, "%s %s", message, TRACK)
+            log_once(message, "%s %s", message, TRACK, kind=FUNCTIONS)
         else:
             warn_of_untracked_requests(
                 self._name, self._requests_before, lambda: self._totals.totals.calls

@@ -57,7 +57,6 @@ class Estimation:
         settings: Settings,
         catalogue: Catalogue | None = None,
         boundaries: ErrorBoundaries | None = None,
-        application: object = None,
     ) -> None:
         """Check the settings that are about estimates, and prepare for them.
 
@@ -65,8 +64,6 @@ class Estimation:
             settings: The settings.
             catalogue: Profiles in place of the process-wide ones.
             boundaries: Where the library's own errors are reported.
-            application: An object that the trackers of one application have in common. An
-                unknown model is logged once for it, however many trackers there are.
 
         Raises:
             ConfigurationError: A setting names an unknown profile, or has no effect.

@@ -41,7 +41,7 @@ from typing import Any
 import pytest
 
 from energy_tracking.calls.budget import BUDGET
-from energy_tracking.calls.report import energy_text, table
+from energy_tracking.calls.report import energy_text, format_count, table
 from energy_tracking.calls.session import Session, process_session
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.openai_client.client import track_all, uninstrument_openai
@@ -294,7 +294,7 @@ class EnergyOfTests:
         if call.when == "teardown":
             spent = self._test.read()
             report.energy_tracking = {  # type: ignore[attr-defined]
-                "process": self._describe_process,
+                "process": self._process_name,
                 "test": list(astuple(spent)),
                 "total": list(astuple(self._run.read())),
                 "is_tracking": self._is_tracking,
@@ -314,7 +314,7 @@ class EnergyOfTests:
         spent = _Spending(*sent["test"])
         if spent.calls:
             self._tests[report.nodeid] = self._tests.get(report.nodeid, _Spending()) + spent
-        if sent["process"] == self._describe_process:
+        if sent["process"] == self._process_name:
             # Not where the report is made: what reruns tests may drop that of an attempt, and
             # the next one then carries the energy of both.
             self._test.subtract(spent)
@@ -334,7 +334,7 @@ class EnergyOfTests:
         """Send a worker's final totals, or write the Markdown, after all fixtures have ended."""
         if self._is_worker:
             total = list(astuple(self._run.read()))
-            self._config.workeroutput[NAME] = [self._describe_process, total]  # type: ignore[attr-defined]
+            self._config.workeroutput[NAME] = [self._process_name, total]  # type: ignore[attr-defined]
         elif self._markdown is not None:
             try:
                 with self._markdown.open("a", encoding="utf-8") as file:
@@ -360,7 +360,7 @@ class EnergyOfTests:
         if self._is_worker:
             return
         terminalreporter.section("energy")
-        terminalreporter.write_line(with_known_signs(self._format_verdict), red=self._is_exceeded)
+        terminalreporter.write_line(with_known_signs(self._verdict_line), red=self._is_exceeded)
         for note in self._list_notes():
             terminalreporter.write_line(with_known_signs(note), yellow=True)
         if rows := list(self._list_rows()):
@@ -371,7 +371,7 @@ class EnergyOfTests:
             )
 
     @property
-    def _describe_process(self) -> str:
+    def _process_name(self) -> str:
         """A name of this process that no other one of the run has."""
         return f"{self._token}-{os.getpid()}"
 
@@ -390,9 +390,9 @@ class EnergyOfTests:
         )
 
     @property
-    def _format_verdict(self) -> str:
+    def _verdict_line(self) -> str:
         total = self._total_spending
-        text = f"{total.calls:,} LLM call{'' if total.calls == 1 else 's'}"
+        text = format_count(total.calls, "LLM call")
         text += f", {energy_text(total.total_energy_wh)}"
         if total.calibrated_energy_nanojoules:
             text += f" ({energy_text(total.calibrated_energy_wh)} calibrated)"
@@ -448,7 +448,7 @@ class EnergyOfTests:
         lines = [
             "### Energy of the tests",
             "",
-            f"{'❌ ' * self._is_exceeded}{self._format_verdict}",
+            f"{'❌ ' * self._is_exceeded}{self._verdict_line}",
             "",
         ]
         for note in self._list_notes():

@@ -18,20 +18,12 @@ _CONTROLS = re.compile(
 
 def without_controls(text: str) -> str:
     """The text with escapes for characters that a terminal obeys, line feeds apart."""
-    return _CONTROLS.sub(lambda found: _escape(found[0]), text)
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:
     """The same for a name of somebody else's or a message: line feeds are escaped too."""
     return without_controls(text).replace("\n", "\\n").replace("\t", "\\t")
-
-
-def _escape(character: str) -> str:
-    return (
-        character.encode("ascii", "backslashreplace").decode()
-        if ord(character) > 127
-        else (repr(character)[1:-1])
-    )
 
 
 def with_known_signs(text: str, stream: TextIO | None = None) -> str:

@@ -118,12 +118,7 @@ class Tracker:
         self.settings = Settings.load(arguments)
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None
-        self.estimation = Estimation(
-            self.settings,
-            arguments.get("catalogue"),
-            self._boundaries,
-            arguments.get("tracer_provider") or arguments.get("meter_provider"),
-        )
+        self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)
         self.telemetry = Telemetry(
             self.settings.spans,
             arguments.get("tracer_provider"),

@@ -253,7 +253,11 @@ class Call:
             self.text_tokens = max(self.text_tokens, generated_tokens(data))
         else:
             self.text_tokens += generated_tokens(data, self._named_tool_calls)
-        if not self.text_tokens and (generates := is_generating(data)) is not None:
+        if (
+            self.request.stream
+            and not self.text_tokens
+            and (generates := is_generating(data)) is not None
+        ):
             self._is_generating = generates
         is_error = data.get("type") == "error"
         if is_error:
@@ -439,7 +443,7 @@ class Call:
 
     def _count_prompt_alone(self) -> tuple[TokenUsage | None, str | None]:
         """The tokens of a stream that began to answer, and ended before its first text."""
-        if self.request.stream and self._is_generating and self.raw_usage is None:
+        if self._is_generating and self.raw_usage is None:
             reason = "the stream ended before its first text: its prompt alone is counted"
             usage, assumed = self._add_text_tokens(TokenUsage(dialect=TEXT), 0, reason)
             if usage.input_tokens:

@@ -25,7 +25,7 @@ from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
 from energy_tracking.calls.untracked import TRACK
 from energy_tracking.lifecycle import run_deferred
-from energy_tracking.notices import log_once
+from energy_tracking.notices import log_once, was_said
 from energy_tracking.usage.payloads import ResponseFacts
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -64,9 +64,10 @@ def note_untracked_call() -> None:
     for account in inside:
         if isinstance(account, FunctionAccount):
             account.untracked_calls += 1
-    if inside == (process_account,) and open_accounts:
+    said = "an untracked call elsewhere"
+    if inside == (process_account,) and open_accounts and not was_said(said):
         log_once(
-            "an untracked call elsewhere",
+            said,
             "A call is made with an OpenAI client that is not tracked, in a thread outside of %s. "
             "If it belongs to it: %s This is said once.",
             " and ".join(sorted({repr(account.name) for account in tuple(open_accounts)})[:3]),

@@ -236,7 +236,9 @@ def _report_missing(client_class: type, name: str) -> None:
     owner = sdk.owner_of(client_class, name)
     if name in UNHOOKED:
         UNHOOKED[name].report_missing()
-    elif name == sdk.REQUEST and is_first(f"no {name} of {(owner or client_class).__qualname__}"):
+    elif name == sdk.REQUEST and is_first(
+        f"no {name} of {(owner or client_class).__qualname__}", "classes"
+    ):
         warnings.warn(
             f"calls of {client_class.__qualname__} are not tracked: openai's own function "
             f"{name}(options=...) was not found; call instrument_openai() before others replace "
@@ -279,7 +281,9 @@ def _leads_to(function: FunctionType, client: Any, name: str) -> bool:
 
 def _report_replaced(client: Any, kind: type, name: str) -> None:
     replaced_in = next((each for each in kind.__mro__ if name in vars(each)), kind)
-    if is_first(f"{replaced_in.__module__}.{replaced_in.__qualname__} bypasses the hooks"):
+    if is_first(
+        f"{replaced_in.__module__}.{replaced_in.__qualname__} bypasses the hooks", "classes"
+    ):
         if is_mock(getattr(client, name, None)):
             said = "%s.%s is a mock, whose calls are not tracked"
             log(said, kind.__qualname__, name, level=logging.DEBUG)

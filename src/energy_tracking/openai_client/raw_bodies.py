@@ -51,9 +51,10 @@ class RawBody:
         """Take in the next piece of the body as it was sent."""
         if self._encoding in ("", "identity"):
             self._body.feed(piece)
-        elif self._encoding not in WINDOW_BITS:
-            self._give_up("which is not decoded")
         elif self._decoded < MAX_DECODED_BYTES:
+            if self._encoding not in WINDOW_BITS:
+                self._give_up("which is not decoded")
+                return
             try:
                 self._feed_inflated(piece)
             except zlib.error:
@@ -87,6 +88,7 @@ class RawBody:
             "%s: the call is counted without its tokens. Read it decoded, as iter_bytes() has "
             "it. This is logged once.",
             self._call.unreadable,
+            kind="encodings",
         )
 
 

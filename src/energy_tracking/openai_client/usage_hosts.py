@@ -28,7 +28,7 @@ from energy_tracking.notices import is_first, log
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.targets import Target
 from energy_tracking.settings import Settings, is_among_hosts
-from energy_tracking.usage.endpoints import AZURE_HOSTS, AZURE_PATH
+from energy_tracking.usage.endpoints import AZURE_HOST_ENDS, AZURE_PATH
 
 DASHSCOPE_SDK = "dashscope 2.0.2: v2/protocols/openai.py, v2/_config.py"
 
@@ -62,6 +62,7 @@ USAGE_HOSTS = {
     ".maas.aliyuncs.com": DASHSCOPE_SDK,
     "ollama.com": "https://docs.ollama.com/api/openai-compatibility",
 }
+USAGE_HOST_ENDS = tuple(end for end in USAGE_HOSTS if end.startswith("."))
 OLLAMA_PORT = 11434
 """Where Ollama listens [1], see https://docs.ollama.com/api/openai-compatibility."""
 
@@ -106,9 +107,9 @@ def takes_usage_option(client: Any, target: Target, settings: Settings) -> bool:
     host, port, path = target
     if is_among_hosts(settings.include_usage_hosts, host, port):
         return True
-    if host in USAGE_HOSTS or host.endswith(tuple(end for end in USAGE_HOSTS if end[0] == ".")):
+    if host in USAGE_HOSTS or host.endswith(USAGE_HOST_ENDS):
         return True
-    if host.endswith(tuple(f".{end}" for end in AZURE_HOSTS)) or sdk.is_azure_client(client):
+    if host.endswith(AZURE_HOST_ENDS) or sdk.is_azure_client(client):
         version, path = str(client.default_query.get("api-version", "")), path.lower()
         return AZURE_PATH in path and (f"{AZURE_PATH}/v1" in path or version >= AZURE_USAGE_VERSION)
     return port == OLLAMA_PORT or (host, port) in _engines

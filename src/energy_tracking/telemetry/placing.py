@@ -86,36 +86,31 @@ def can_wait_for_end(span: Any) -> bool:
     return span.is_recording() and hasattr(span, "__dict__") and _ENDING not in vars(span)
 
 
-class Placer:
-    """Puts attributes onto spans, as many as fit, and says once what did not."""
+def put_attributes(span: Any, attributes: Mapping[str, Any], at_least: int = 0) -> None:
+    """Put attributes onto a span, as many as fit, the most important ones last.
 
-    def __init__(self) -> None:
-        """Remember that nothing was logged yet."""
-        self._has_logged = False
+    What did not fit is said once.
 
-    def put(self, span: Any, attributes: Mapping[str, Any], at_least: int = 0) -> None:
-        """Put attributes onto a span, the most important ones last.
-
-        Args:
-            span: The span.
-            attributes: Name -> value.
-            at_least: How many of the most important are put there also where others are dropped
-                for them, as on a span of our own.
-        """
-        room = room_on(span)
-        if room is None or len(attributes) <= room:
-            span.set_attributes(attributes)
-            return
-        names = most_important_first(attributes)
-        kept = names[: max(room, at_least)]
-        span.set_attributes({name: attributes[name] for name in reversed(kept)})
-        left_out = names[len(kept) :]
-        log_once(
-            LIMIT_VARIABLE,
-            "A span holds %s attributes, so %d of energy_tracking were left out: %s. Raise %s "
-            "to keep them; this is logged once.",
-            limit_of(span),
-            len(left_out),
-            ", ".join(left_out),
-            LIMIT_VARIABLE,
-        )
+    Args:
+        span: The span.
+        attributes: Name -> value.
+        at_least: How many of the most important are put there also where others are dropped
+            for them, as on a span of our own.
+    """
+    room = room_on(span)
+    if room is None or len(attributes) <= room:
+        span.set_attributes(attributes)
+        return
+    names = most_important_first(attributes)
+    kept = names[: max(room, at_least)]
+    span.set_attributes({name: attributes[name] for name in reversed(kept)})
+    left_out = names[len(kept) :]
+    log_once(
+        LIMIT_VARIABLE,
+        "A span holds %s attributes, so %d of energy_tracking were left out: %s. Raise %s "
+        "to keep them; this is logged once.",
+        limit_of(span),
+        len(left_out),
+        ", ".join(left_out),
+        LIMIT_VARIABLE,
+    )

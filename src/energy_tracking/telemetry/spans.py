@@ -47,9 +47,9 @@ from energy_tracking.telemetry.metrics import CallMetrics
 from energy_tracking.telemetry.pipelines import Pipeline
 from energy_tracking.telemetry.placing import (
     BeforeEnd,
-    Placer,
     can_wait_for_end,
     limit_of,
+    put_attributes,
     room_on,
 )
 from energy_tracking.usage.span_dialects import stands_for_a_call
@@ -152,17 +152,15 @@ class CallSpan:
 class FunctionSpan:
     """The span of one run of a decorated function."""
 
-    __slots__ = ("_placer", "_span")
+    __slots__ = ("_span",)
 
-    def __init__(self, span: Span, placer: Placer) -> None:
+    def __init__(self, span: Span) -> None:
         """Hold the span of a run that starts.
 
         Args:
             span: The span.
-            placer: Puts the roll-up onto it, as much as fits.
         """
         self._span = span
-        self._placer = placer
 
     def current(self) -> AbstractContextManager[None]:
         """Make it current, so that the calls inside become its children."""
@@ -185,7 +183,7 @@ class FunctionSpan:
             if error_type is not None:
                 attributes["error.type"] = error_type
                 self._span.set_status(Status(StatusCode.ERROR))
-            self._placer.put(self._span, attributes)
+            put_attributes(self._span, attributes)
         self._span.end(ended_at)
 
 
@@ -215,7 +213,6 @@ class Telemetry:
         """
         self._spans = spans
         self._boundary = nullcontext() if boundary is None else boundary
-        self._placer = Placer()
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
         self.pipeline = Pipeline(self._tracer)
         self._metrics: CallMetrics | None = None
@@ -286,7 +283,7 @@ class Telemetry:
         """Open the span of a decorated function."""
         own = self._spans in ("auto", "own") and not _is_suppressed()
         span = self._tracer.start_span(name) if own else INVALID_SPAN
-        return FunctionSpan(span, self._placer)
+        return FunctionSpan(span)
 
     def _end(
         self, call_span: CallSpan, record: CallRecord, running_total_energy_joules: float | None
@@ -329,7 +326,7 @@ class Telemetry:
             ended_at: When it ended, if not now [ns since the epoch].
         """
         if span.is_recording():
-            self._placer.put(span, attributes, at_least=ESSENTIAL)
+            put_attributes(span, attributes, at_least=ESSENTIAL)
             if record.error_type is not None:
                 span.set_status(Status(StatusCode.ERROR))
         span.end(ended_at)
@@ -355,7 +352,7 @@ class Telemetry:
             with self._boundary:
                 room = room_on(span)
                 if span.is_recording() and (room is None or room >= ESSENTIAL):
-                    self._placer.put(span, attributes)
+                    put_attributes(span, attributes)
                 elif not only_there:
                     self._add_linked_span(span, record, attributes)
 

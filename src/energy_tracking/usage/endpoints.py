@@ -59,6 +59,9 @@ AZURE_HOSTS = tuple(
 )
 """What hosts of Azure's AI services end in."""
 
+AZURE_HOST_ENDS = tuple(f".{host}" for host in AZURE_HOSTS)
+"""The same, after the name of the customer's resource."""
+
 AZURE_PATH = "/openai"
 """Where a host of Azure's serves the API of Azure OpenAI, and not that of Azure AI Inference."""
 

@@ -15,7 +15,7 @@ from numbers import Real
 from typing import Any
 
 from energy_tracking.units import joules_from_wh
-from energy_tracking.usage.endpoints import AZURE_HOSTS
+from energy_tracking.usage.endpoints import AZURE_HOST_ENDS
 from energy_tracking.usage.usage_paths import usages_in
 
 # Names under which servers that measure report the energy of the request itself, in the
@@ -41,7 +41,7 @@ delivers in 15 minutes."""
 _ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
 
 # Hosts or host suffixes known not to report measured energy.
-UNMEASURED_HOSTS = ("api.openai.com", *(f".{host}" for host in AZURE_HOSTS))
+UNMEASURED_HOSTS = ("api.openai.com", *AZURE_HOST_ENDS)
 
 # A header is the energy of the request if its name consists of these words, "joules" among them.
 # Any other word may make a sum over requests of it, a rate or a limit: "daily", "so-far", "per".

@@ -17,9 +17,9 @@ from typing import Any
 from energy_tracking.usage.names import text_of
 
 UNFINISHED = frozenset({"queued", "in_progress"})
+"""Statuses of a response that is still being generated."""
 DELETED = "deleted"
 """Status of a response that its server no longer has, and that nobody saw finished."""
-"""Statuses of a response that is still being generated."""
 
 # Event of a response after which nothing more of it comes -> its status, where the event
 # itself says none, or still that of before.
