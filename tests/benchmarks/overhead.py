@@ -364,7 +364,6 @@ def count_instructions(python: str, row: str, telemetry: str) -> dict[str, float
         telemetry: A key of ``TELEMETRY``.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests")))
         callgrind = ["setarch", "-R", "valgrind", "--tool=callgrind", "--instr-atstart=no"]
         subprocess.run(
             [
@@ -378,7 +377,7 @@ def count_instructions(python: str, row: str, telemetry: str) -> dict[str, float
             ],
             check=True,
             capture_output=True,
-            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": path},
+            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT / "src")},
         )
         counts: dict[str, float] = {}
         for dump in Path(folder).glob("out.*"):

@@ -8,7 +8,7 @@ new method is a function here and a row in ``TABLE_METHODS``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from energy_tracking.estimator import CALIBRATED_METHOD, reference
 from energy_tracking.estimator.estimate import combine_parts
 from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.roofline.facility import FACILITY
+from energy_tracking.estimator.roofline.prices import compute_prefill_energy
 from energy_tracking.estimator.roofline.ranges import list_range_parts
+from energy_tracking.estimator.roofline.work import Work, count_pairs
 from energy_tracking.tables.columns import Counts, cut_rows
 from energy_tracking.tables.models import (
     ATTENTION,
@@ -114,9 +116,10 @@ class Result:
             status[wrong & (status == ESTIMATED)] = NO_COUNT
         if models.reasons or wrong is not None:
             missing = status != ESTIMATED
-            for column in (self.total, self.low, self.high, self.reasoning, self.avoided):
-                if column is not None and missing.any():
-                    column[part][missing] = np.nan
+            if missing.any():
+                for column in (self.total, self.low, self.high, self.reasoning, self.avoided):
+                    if column is not None:
+                        column[part][missing] = np.nan
 
 
 @dataclass(slots=True)
@@ -124,8 +127,8 @@ class Energy:
     """The energy of a block of rows, and the factors to the ends of its range."""
 
     total: Any
-    low: Any = field(default=1.0)
-    high: Any = field(default=1.0)
+    low: Any = 1.0
+    high: Any = 1.0
     reasoning: Any = None
     avoided: Any = None
 
@@ -207,7 +210,9 @@ def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: An
         ends = np.cumsum(many)
         groups = [(int(one), order[ends[one] - many[one] : ends[one]]) for one in many.nonzero()[0]]
     for one, chosen in groups:
-        number = int(models.numbers[PROFILE][one])
+        number = models.take(PROFILE, one)
+        if number < 0:
+            continue  # ``finish`` says that there is no energy
         for piece in cut_rows(part.stop - part.start if chosen is None else len(chosen), BLOCK):
             within = piece if chosen is None else chosen[piece]
             some = counts.of_rows(within)
@@ -215,10 +220,7 @@ def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: An
                 rows: Any = slice(part.start + piece.start, part.start + piece.stop)
             else:
                 rows = within + part.start
-            energy = Energy(np.nan)
-            if number >= 0:
-                energy = _apply_roofline(models, number, some, result.only_totals)
-            result.fill(rows, energy)
+            result.fill(rows, _apply_roofline(models, number, some, result.only_totals))
 
 
 def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bool) -> Energy:
@@ -242,8 +244,10 @@ def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bo
             cases, made, inputs, reasoning
         )
     if cached is not None:
-        anew = roofline.compute_central_energy(cases, inputs, 0.0, outputs)
-        energy.avoided = overhead * anew.prefill + overhead * anew.decode - energy.total
+        # To decode costs the same: the prompt alone would be computed anew.
+        anew = Work(inputs, count_pairs(cases.central.site, 0.0, inputs), 0.0, 0.0)
+        uncached = compute_prefill_energy(cases.central.prices, anew)
+        energy.avoided = overhead * uncached + overhead * made.decode - energy.total
     return energy
 
 

@@ -156,12 +156,11 @@ class TableEstimator:
         only = int(places[0]) if codes is None else -1
         result = Result(rows, self._models, only_totals, cached_input_tokens is not None)
         method = TABLE_METHODS[self.method]
+        given = Counts(columns)
         with np.errstate(all="ignore"):
             for part in cut_rows(rows, ORDERED):
-                block = {name: column[part] for name, column in columns.items() if column.ndim}
-                block |= {name: column for name, column in columns.items() if not column.ndim}
-                place = only if codes is None else places[block.pop("model")]
-                counts = Counts(block)
+                counts = given.of_rows(part)
+                place = only if codes is None else places[counts.columns.pop("model")]
                 method(result, part, counts, place)
                 result.finish(part, place, counts)
         return result.as_table()

@@ -26,11 +26,11 @@ class Models:
     Attributes:
         basis: Method, GPU and assumptions.
         cases: Of ``roofline``: the deployment by the number of the profile.
-        constant: Low and high factor [1] of what does not depend on a request, likewise.
         doubts: The parts of the range from the name alone, likewise.
         profiles: Names of the profiles.
         grades: Confidence in each.
         reasons: Names without a profile, and why.
+        numbers: What the formulas take, in the rows named above, of the model in each column.
     """
 
     def __init__(self, estimation: Estimation, basis: Basis) -> None:
@@ -48,10 +48,9 @@ class Models:
         self.reasons: dict[str | None, str] = {}
         self._estimation = estimation
         self._places: dict[str | None, int] = {}
-        self._numbers: dict[tuple[int, str], int] = {}
-        self._kept: list[ModelProfile] = []
+        self._numbers: dict[tuple[Any, ...], int] = {}
         self._rows: list[tuple[float, ...]] = []
-        self.numbers = np.zeros((7, 0))
+        self.numbers = np.zeros((8, 0))
         self._common: list[float | None] = []
         self._whole: dict[int, Any] = {}
 
@@ -98,11 +97,10 @@ class Models:
     ) -> int:
         """The number of a profile with what is doubtful about the name that led to it."""
         grade = grade_match(profile, rule)
-        key = id(profile), f"{grade} {sorted(doubts.items())}"
+        key = (profile, grade, *sorted(doubts.items()))
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self.profiles)
-            self._kept.append(profile)  # or another could take its id
             self.profiles.append(profile.name)
             self.grades.append(grade)
             self.doubts.append(doubts)
