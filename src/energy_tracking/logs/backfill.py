@@ -137,6 +137,7 @@ class Backfill:
                 message = f"a logged call ended at {ended_at}, which is not past: it is counted now"
                 warnings.warn(message, EnergyTrackingWarning, stacklevel=2)
             ended_at = None
+        key = call.key
         return self.tracker.record(
             model=call.model,
             usage=call.usage,
@@ -146,7 +147,7 @@ class Backfill:
             measured_energy_joules=call.measured_energy_joules,
             error_type=call.error_type,
             ended_at=ended_at,
-            log_identity=None if call.key == call.response_id else call.key,
+            log_identity=None if key == call.response_id else key,
         )
 
 

@@ -93,6 +93,8 @@ def _choose_tables(
 ) -> dict[str, Table]:
     """The files that the engine reads, without those of which one may be a copy of another."""
     found = {path: find_table(path, columns, connection) for path in dict.fromkeys(files)}
+    if not any(found.values()):
+        return {}
     named = Counter(files)
     alike = _find_alike([path for path in found if os.path.isfile(path)])
     return {

@@ -14,6 +14,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
+from energy_tracking.logs.engine.queries import quote_name
+
 _MESSAGES = "SELECT id, session_id, data FROM message ORDER BY id"
 _STEPS = "SELECT message_id, id, data FROM part WHERE data LIKE '%\"step-finish\"%' ORDER BY id"
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
@@ -52,12 +54,7 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def _columns_of(connection: sqlite3.Connection, table: str) -> set[str]:
-    return {row[1] for row in connection.execute(f"PRAGMA table_info({_quote(table)})")}
-
-
-def _quote(name: str) -> str:
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({quote_name(table)})")}
 
 
 def _opencode_documents(connection: sqlite3.Connection, *, has_parts: bool) -> Iterator[Any]:
@@ -91,7 +88,7 @@ def _rows(connection: sqlite3.Connection, columns: dict[str, set[str]]) -> Itera
     if not tables:
         raise ValueError("a database without a table whose columns count tokens")
     for table in tables:
-        rows = connection.execute(f"SELECT * FROM {_quote(table)}")
+        rows = connection.execute(f"SELECT * FROM {quote_name(table)}")
         names = [column[0] for column in rows.description]
         for row in rows:
             yield dict(zip(names, row, strict=True))

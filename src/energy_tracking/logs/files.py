@@ -32,6 +32,7 @@ from typing import Any, BinaryIO
 from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, iterate_documents
+from energy_tracking.logs.engine.queries import quote_name
 from energy_tracking.logs.gzipped import iterate_gzip
 
 STANDARD_INPUT = "-"
@@ -319,7 +320,7 @@ def _rows_of_parquet(duckdb: Any, path: str) -> Documents:
             f"timezone('UTC', {quoted}) AS {quoted}"
             for name, type, *_ in described
             if type == "TIMESTAMP WITH TIME ZONE"
-            for quoted in ('"' + name.replace('"', '""') + '"',)
+            for quoted in (quote_name(name),)
         )
         replaced = f" REPLACE ({zoned})" if zoned else ""
         result = connection.execute(f"SELECT *{replaced} FROM {source}", file)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from html import escape
 
-from energy_tracking.calls.report import energy_text
+from energy_tracking.calls.report import choose_unit, energy_text
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.logs.grouping import HOURS, NOT_KNOWN, OTHER
 from energy_tracking.terminal import one_line
@@ -108,7 +108,7 @@ def draw_svg(series: Series) -> str:
         )
     parts.append(f'<text x="4" y="{_TOP + 4}" class="unit">{unit}</text>')
     parts += [_draw_bar(series, place, step, top) for place in range(len(series.labels))]
-    for place in _label_places(len(series.labels)):
+    for place in label_places(len(series.labels)):
         x = _LEFT + step * (place + 0.5)
         x = min(x, _WIDTH - 36.0)
         parts.append(
@@ -120,9 +120,7 @@ def draw_svg(series: Series) -> str:
 
 def axis_unit(series: Series) -> tuple[str, float]:
     """The unit of the axis, and its size [Wh]."""
-    largest = max(series.sums)
-    text = energy_text(largest).rpartition(" ")[2]
-    return text, {"kWh": 1e3, "Wh": 1.0, "mWh": 1e-3, "µWh": 1e-6}[text]
+    return choose_unit(max(series.sums))
 
 
 def _draw_bar(series: Series, place: int, step: float, top: float) -> str:
@@ -174,7 +172,7 @@ def _ticks(largest: float) -> list[float]:
     return [float(f"{number * step:.6g}") for number in range(count + 1)]
 
 
-def _label_places(count: int) -> Sequence[int]:
+def label_places(count: int) -> Sequence[int]:
     """Which bars are labelled, so that labels do not overlap."""
     every = max(1, -(-count // 8))
     return range(0, count, every)

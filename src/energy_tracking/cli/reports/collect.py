@@ -29,6 +29,7 @@ from energy_tracking.logs.grouping import (
     LocalHours,
     Of,
     build_sums,
+    sum_groups,
 )
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.settings import Settings
@@ -260,12 +261,15 @@ def rows_of(grouping: Grouping, names: BatchNames, top: int | None) -> list[Row]
     for of in Of:
         rest = [sums for key, sums in others if key[-1] == of]
         if rest:
-            total = GroupSums()
-            for sums in rest:
-                total.add(sums)
             label = (f"{len(rest):,} others", *[""] * (len(grouping.by) - 1))
-            rows.append((label, of, total))
+            rows.append((label, of, sum_groups(rest)))
     return rows
+
+
+def mark_labels(row: Row) -> tuple[str, ...]:
+    """The labels of a row, the first with what is peculiar to its kind."""
+    labels, of, _ = row
+    return labels if of is Of.ESTIMATES else (f"{labels[0]} ({of.label})", *labels[1:])
 
 
 def shorten_title(paths: Sequence[str]) -> str:

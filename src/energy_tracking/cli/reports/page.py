@@ -14,7 +14,7 @@ from html import escape
 from energy_tracking.calls.report import CALIBRATED, count_text, energy_text, kind_label, two_digits
 from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.reports.chart import build_series, colour_of, draw_svg
-from energy_tracking.cli.reports.collect import Report, Row, rows_of
+from energy_tracking.cli.reports.collect import Report, mark_labels, rows_of
 from energy_tracking.cli.reports.words import sentences_of, span_text
 from energy_tracking.logs.grouping import NOT_KNOWN, GroupSums, Of
 from energy_tracking.terminal import one_line
@@ -221,11 +221,11 @@ def _draw_groups(report: Report, top: int | None) -> str:
     by = report.selection.by
     rows = rows_of(report.table, report.names, 50 if top is None else top)
     head = [*map(_capitalise, by), "Calls", "Input", "Output", *_energy_titles(report)]
-    lines = [_row([*row[0]], row, report) for row in rows]
+    lines = [_row(mark_labels(row), row[2], report) for row in rows]
     if len(rows) > 1:
         for of, sums in report.sums.items():
             labels = ["Sum" if of is Of.ESTIMATES else f"Sum ({of.label})", *[""] * (len(by) - 1)]
-            lines.append(_row(labels, ((), Of.ESTIMATES, sums), report, "sum"))
+            lines.append(_row(labels, sums, report, "sum"))
     return f"<h2>By {_text(' and '.join(by))}</h2>{_table(head, lines)}"
 
 
@@ -235,10 +235,7 @@ def _energy_titles(report: Report) -> list[str]:
     return titles + ["CO2e"] * report.selection.has_carbon
 
 
-def _row(labels: Sequence[str], row: Row, report: Report, mark: str = "") -> str:
-    _, of, sums = row
-    if of is not Of.ESTIMATES:
-        labels = [f"{labels[0]} ({of.label})", *labels[1:]]
+def _row(labels: Sequence[str], sums: GroupSums, report: Report, mark: str = "") -> str:
     cells = [f'<td class="text">{_text(label)}</td>' for label in labels]
     cells += [
         f"<td>{_text(text)}</td>"

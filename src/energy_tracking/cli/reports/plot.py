@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from energy_tracking.cli.reports.chart import axis_unit, build_series, colour_of
+from energy_tracking.cli.reports.chart import axis_unit, build_series, colour_of, label_places
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.cli.reports.words import head_of
 from energy_tracking.errors import ConfigurationError
@@ -41,8 +41,8 @@ def write_plot(report: Report, path: str) -> None:
         label = model.replace("$", r"\$")
         axes.bar(places, heights, bottom=bottom, label=label, color=colour_of(series, model))
         bottom = [under + height for under, height in zip(bottom, heights, strict=True)]
-    every = max(1, -(-len(series.labels) // 8))
-    axes.set_xticks(places[::every], series.labels[::every])
+    shown = label_places(len(series.labels))
+    axes.set_xticks(shown, [series.labels[place] for place in shown])
     axes.set_ylabel(f"{unit} per {series.period}")
     axes.set_title(head_of(report).replace("$", r"\$"), fontsize=9, wrap=True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -11,7 +11,7 @@ from energy_tracking.calls.report import (
     wrap_notes,
 )
 from energy_tracking.cli.columns import fit_columns, wrap_head
-from energy_tracking.cli.reports.collect import Report, Row, rows_of
+from energy_tracking.cli.reports.collect import Report, mark_labels, rows_of
 from energy_tracking.cli.reports.words import head_of, sentences_of, span_text
 from energy_tracking.logs.grouping import DIMENSIONS, GroupSums, Of
 from energy_tracking.terminal import one_line
@@ -73,37 +73,32 @@ def build_cells(report: Report, top: int | None) -> tuple[list[str], list[tuple[
     groups = rows_of(report.table, report.names, top)
     total = report.total
     unit, size = choose_unit(wh_from_joules(total.total_energy_joules or 0.0))
-    has_carbon = report.selection.has_carbon
+    has_carbon, has_calibrated = report.selection.has_carbon, report.has_calibrated
     energies = [f"{kind_label(report.kind)} {unit}"] if total.has_energy else []
-    energies += [f"{kind_label(CALIBRATED)} {unit}"] * report.has_calibrated
+    energies += [f"{kind_label(CALIBRATED)} {unit}"] * has_calibrated
     # Emissions take the place of tokens, or there would be none for names.
     about = ["g CO2e"] if has_carbon else ["in", "out"]
     header = [*by, "calls", *about, *energies]
 
     def cells(labels: tuple[str, ...], sums: GroupSums) -> tuple[str, ...]:
         row = [*map(one_line, labels), count_text(sums.requests)]
-        carbon = report.carbon_of(sums, calibrated=report.has_calibrated)
+        carbon = report.carbon_of(sums, calibrated=has_calibrated)
         if carbon is not None:
             row.append(format_amount(carbon.total_carbon_grams) if sums.has_energy else "-")
         else:
             row += [count_text(int(sums.input_tokens)), count_text(int(sums.output_tokens))]
         if total.has_energy:
             row.append(_energy_cell(sums, size, calibrated=False))
-        if report.has_calibrated:
+        if has_calibrated:
             row.append(_energy_cell(sums, size, calibrated=True))
         return tuple(row)
 
-    rows = [cells(_mark(row), row[2]) for row in groups]
+    rows = [cells(mark_labels(row), row[2]) for row in groups]
     if len(groups) > 1:
         for of, sums in report.sums.items():
             name = "sum" if of is Of.ESTIMATES else f"sum ({of.label})"
             rows.append(cells((name, *[""] * (len(by) - 1)), sums))
     return header, rows
-
-
-def _mark(row: Row) -> tuple[str, ...]:
-    labels, of, _ = row
-    return labels if of is Of.ESTIMATES else (f"{labels[0]} ({of.label})", *labels[1:])
 
 
 def _energy_cell(sums: GroupSums, size: float, *, calibrated: bool) -> str:

@@ -19,12 +19,9 @@ from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, A
 from energy_tracking.logs.logged import ReadReport
 
 ENGINE_BYTES = 4 << 20
-"""From this size on a table is read by DuckDB [byte]: below, the line reader is as fast."""
+"""From this size on a table is read by DuckDB [byte]: below, lines take at most some seconds."""
 MEMORY = "512MB"
 """What DuckDB holds before it uses a temporary file."""
-
-# What the line reader must see, since a row with it may be no single call.
-_LINE_READER_ONLY = {"requests", "day"}
 
 
 @contextmanager
@@ -77,17 +74,18 @@ def find_table(path: str, given: Mapping[str, str], connection: Any) -> Table | 
         if found is None:
             return None
         format, columns, provider = found
+        # The line reader must see what is left out here: a row with it may be no single call.
+        if not {"input", "output"} <= columns.keys() or not columns.keys() <= READERS.keys():
+            return None
         with open(path, "rb") as stream:
             head = stream.read(HEAD)
         source = _find_source(path, head, columns, connection)
     except Exception:
         # Whatever is the matter with the file, the line reader says it.
         return None
-    if source is None or not _LINE_READER_ONLY.isdisjoint(columns):
+    if source is None:
         return None
     query, types, is_text = source
-    if not {"input", "output"} <= columns.keys() or not columns.keys() <= READERS.keys():
-        return None
     typed = {what: (name, types[name]) for what, name in columns.items() if name in types}
     if typed.keys() != columns.keys():
         return None
