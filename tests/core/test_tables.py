@@ -117,6 +117,12 @@ def check_rows(
         np.testing.assert_allclose(found, wanted, rtol=1e-12, err_msg=column)
 
 
+@pytest.mark.parametrize("model", [0, np.array(0), np.zeros((1, 1), int), np.array([0.0])])
+def test_places_of_models_that_are_no_array_of_integers_are_refused(model: Any) -> None:
+    with pytest.raises(ConfigurationError, match="model must be an array of integers beside"):
+        estimate_table(np.array([1000]), np.array([100]), model=model, models=["gpt-4o"])
+
+
 @pytest.mark.parametrize(
     "arguments", SETTINGS, ids=lambda given: "-".join(map(str, given.values()))
 )

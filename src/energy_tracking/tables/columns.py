@@ -73,9 +73,10 @@ def read_models(
         codes = np.asarray(model.indices.fill_null(-1))
     elif models is not None:
         codes, names = _as_array("model", model), _names_in(models)
-        if codes.dtype.kind not in "iu":
-            what = "an array of integers beside models"
-            raise ConfigurationError(must_be("model", what, str(codes.dtype)))
+        if codes.dtype.kind not in "iu" or codes.ndim != 1:
+            what = "an array of integers beside models, one for each row"
+            given = f"{codes.dtype} of shape {codes.shape}"
+            raise ConfigurationError(must_be("model", what, given))
     else:
         codes, names = _number_names(model)
     if len(codes):
