@@ -17,6 +17,6 @@ def untrack_all() -> None:
     close_open_calls()
     open_calls.clear()
     # Clients that something still holds: they are tracked until they are collected.
-    for mark in list(tracked._marks):
+    for mark in list(tracked._marks.values()):
         mark.tracker = Tracker(disabled=True)
     hooks.update_hooks()

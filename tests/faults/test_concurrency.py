@@ -21,10 +21,12 @@ from openai._base_client import BaseClient, SyncAPIClient
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 
 from calls import SHAPES, Shape, attribute
 from counts import the_only
 from energy_tracking import (
+    EnergySpanProcessor,
     Session,
     Tracker,
     instrument_openai,
@@ -34,6 +36,7 @@ from energy_tracking import (
 )
 from energy_tracking.calls.accounts import Account, credit_of
 from energy_tracking.lifecycle import open_calls
+from energy_tracking.openai_client.tracked import is_anybody_tracked, set_tracker
 from faults.in_process_client import in_process_client
 from loopback import CHAT_USAGE, DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
 from observed_calls import Watch, collect
@@ -303,6 +306,42 @@ def test_tracking_begun_by_many_threads_counts_once_and_ends_with_one_step(
             assert len(watch.records) == seen + 1
             assert not {"request", *METHODS, "copy"} & set(vars(client))
             assert methods_of_the_sdk() == untouched
+
+
+def test_what_is_tracked_can_be_looked_through_while_threads_add_to_it(watch: Watch) -> None:
+    clients = [in_process_client(Flavour("sync"), SHAPES["chat"]) for _ in range(100)]
+    tracker = Tracker(on_error=watch.arguments["on_error"])
+
+    def begin() -> None:
+        for client in clients:
+            set_tracker(client, tracker)
+
+    def look() -> None:
+        for _ in range(300):
+            is_anybody_tracked()
+
+    with hurried():
+        at_once(look, look, begin, begin)
+
+
+def test_spans_are_flushed_while_threads_start_them_on_providers_of_their_own(
+    watch: Watch,
+) -> None:
+    processor = EnergySpanProcessor(on_error=watch.arguments["on_error"])
+    providers = [TracerProvider(shutdown_on_exit=False) for _ in range(200)]
+    for provider in providers:
+        provider.add_span_processor(processor)
+
+    def begin(of: list[TracerProvider]) -> None:
+        for provider in of:
+            provider.get_tracer("test").start_span("one")
+
+    def flush() -> None:
+        for _ in range(5):
+            processor.force_flush()
+
+    with hurried():
+        at_once(flush, partial(begin, providers[:100]), partial(begin, providers[100:]))
 
 
 @pytest.mark.parametrize("name", ["chat", "chat stream"])

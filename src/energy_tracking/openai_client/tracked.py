@@ -9,7 +9,7 @@ start of every request.
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from energy_tracking.lifecycle import client_checks, request_counts
 from energy_tracking.openai_client import sdk
@@ -32,7 +32,8 @@ class Mark:
         self.tracker = tracker
 
 
-_marks: WeakSet[Mark] = WeakSet()
+# By identity: unlike a WeakSet, it can be looked through while another thread adds to it.
+_marks: WeakValueDictionary[int, Mark] = WeakValueDictionary()
 _tracker_of_all: Tracker | None = None
 
 
@@ -47,7 +48,7 @@ def set_tracker(client: Any, tracker: Tracker | None) -> None:
         vars(client).pop(MARK_ATTRIBUTE, None)
     else:
         mark = Mark(tracker)
-        _marks.add(mark)
+        _marks[id(mark)] = mark
         vars(client)[MARK_ATTRIBUTE] = mark
 
 
@@ -89,8 +90,9 @@ def tracker_of_all() -> Tracker | None:
 
 def is_anybody_tracked() -> bool:
     """Whether there is a tracker for any client, present or to come."""
+    marks = (reference() for reference in _marks.valuerefs())
     return _tracker_of_all is not None or any(
-        not mark.tracker.settings.disabled for mark in list(_marks)
+        mark is not None and not mark.tracker.settings.disabled for mark in marks
     )
 
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 from functools import partial
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses
@@ -93,7 +93,8 @@ class SpanEnricher:
         self.tracker = Tracker(**arguments)
         self.enabled = not self.tracker.settings.disabled
         # What the spans that were seen to start are handed to when they end.
-        self._pipelines: WeakSet[Any] = WeakSet()
+        # By identity: it is looked through while other threads start spans.
+        self._pipelines: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def _enrich_safely(self, span: Any, watched: _Watched) -> None:
         with self.tracker.boundary("span_processor.end"):
@@ -188,8 +189,8 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
     def _watch_span(self, span: Any) -> None:
         # Private to the SDK: its processors are not given their provider.
         pipeline = getattr(span, "_span_processor", None)
-        if pipeline is not None and pipeline not in self._pipelines:
-            self._pipelines.add(pipeline)
+        if pipeline is not None and id(pipeline) not in self._pipelines:
+            self._pipelines[id(pipeline)] = pipeline
         parent = span.parent
         around = None if parent is None else _watched.get(parent.span_id)
         # Another processor of ours, of another provider setup, may watch it already.
@@ -220,7 +221,11 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
         # Those that were added before this one have been flushed already, without these spans.
         is_flushed = True
         with self.tracker.boundary("span_processor.flush"):
-            pipelines = [self.tracker.telemetry.pipeline, *map(Pipeline, self._pipelines)]
+            watched = (reference() for reference in self._pipelines.valuerefs())
+            pipelines = [
+                self.tracker.telemetry.pipeline,
+                *(Pipeline(each) for each in watched if each is not None),
+            ]
             # Each once, also where both are the same.
             processors = {id(each): each for pipe in pipelines for each in pipe.processors}
             for processor in processors.values():
