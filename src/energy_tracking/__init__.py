@@ -3,8 +3,8 @@
 >>> from energy_tracking import energy_session, track_energy, wrap_openai
 
 ``wrap_openai(client)`` tracks one OpenAI client, ``instrument_openai()`` all of them,
-``@track_energy`` a function, ``energy_session(name)`` sums up. ``EnergySpanProcessor()`` puts
-energy on the spans of other instrumentations.
+``@track_energy`` a function, ``energy_session(name)`` sums up, ``energy_of(response)`` is one
+call's record. ``EnergySpanProcessor()`` puts energy on the spans of other instrumentations.
 
 The names are loaded when they are wanted, so that a command or a test plugin that needs few of
 them starts at once. A new name is a line of ``__all__``, of the imports below and of ``_HOMES``.
@@ -18,6 +18,7 @@ from energy_tracking.version import VERSION as __version__
 if TYPE_CHECKING:
     from energy_tracking.calls.carbon import Carbon
     from energy_tracking.calls.comparison import Comparison
+    from energy_tracking.calls.energy_of import energy_of
     from energy_tracking.calls.record import CallRecord, CallRequest
     from energy_tracking.calls.session import Session, current_session, process_session
     from energy_tracking.calls.session import Session as energy_session
@@ -85,6 +86,7 @@ __all__ = [
     "__version__",
     "cloud_inference_energy_estimate_w_model_attributes",
     "current_session",
+    "energy_of",
     "energy_session",
     "estimate_table",
     "instrument_openai",
@@ -132,6 +134,7 @@ _HOMES = {
     "UnreadableLogError": "energy_tracking.errors",
     "cloud_inference_energy_estimate_w_model_attributes": "energy_tracking.seed",
     "current_session": "energy_tracking.calls.session",
+    "energy_of": "energy_tracking.calls.energy_of",
     "energy_session": "energy_tracking.calls.session:Session",
     "estimate_table": "energy_tracking.tables.estimating",
     "instrument_openai": "energy_tracking.openai_client.client",

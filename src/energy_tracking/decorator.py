@@ -163,10 +163,10 @@ class _Run:
                 self._warn_of_older_response(facts)
             else:
                 with self.current():
-                    self._tracker.record(
+                    record = self._tracker.record(
                         model=facts.model, usage=facts.usage, response_id=facts.response_id
                     )
-                counted_responses.remember_returned(response, facts)
+                counted_responses.remember_returned(response, facts, record)
                 self._responses_counted += 1
 
     def _warn_of_older_response(self, facts: ResponseFacts) -> None:

@@ -293,7 +293,7 @@ class Tracker:
         run_every((partial(self._record_once, call), *self._iterate_deliveries(call)))
         record = self._record_once(call)
         # The caller may keep the response, and that the call.
-        call.prompt = call.final_record = None
+        call.prompt = None
         return record
 
     def _iterate_deliveries(self, call: Call) -> Iterator[Callable[[], None]]:

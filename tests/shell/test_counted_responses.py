@@ -599,7 +599,7 @@ def test_what_is_remembered_is_bounded() -> None:
         facts = response_facts(response)
         assert facts is not None
         memory.remember(call, records[0])
-        memory.remember_returned(response, facts)
+        memory.remember_returned(response, facts, records[0])
         memory.note_fetched(response.model_dump())
     assert len(memory._by_id) == RESPONSES_REMEMBERED
     assert len(memory._objects) == RESPONSES_REMEMBERED
@@ -613,7 +613,7 @@ def test_a_returned_response_is_not_kept_alive() -> None:
         return Response()
 
     response = ask()
-    known = counted_responses._objects[id(response)]
+    known, _ = counted_responses._objects[id(response)]
     del response
     gc.collect()
     assert known() is None

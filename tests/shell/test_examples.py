@@ -47,6 +47,7 @@ def test_every_example_is_tested() -> None:
 
 def test_wrapping_a_client_prints_the_session(loopback: Loopback) -> None:
     printed = run_example("wrap_client", loopback)
+    assert printed.startswith("the first call: ")
     assert "wrap-client: 3 calls" in printed
     assert "gpt-4o-2024-08-06: 1 calls, 41 output tokens" in printed
     assert "1 call to text-embedding-3-small" in printed

@@ -2,11 +2,12 @@
 
 One memory for the whole process, bounded by number and, as every name is, by length. It is
 given every call that any tracker counts, and every response that a tracked client only fetched.
-Two ask it:
+Three ask it:
 
 - a decorated function that returns a response (``has``): it may come from a pool's thread, from
   a cache, or from another function;
-- the span processor (``covers``): one call may be on several spans.
+- the span processor (``covers``): one call may be on several spans;
+- the user, for the record of a call (``record_of``): see ``energy_of``.
 
 The law:
 
@@ -86,6 +87,7 @@ class CountedResponse:
         is_of_a_client: Whether a tracked client was answered with it.
         at: When it was counted, by ``perf_counter`` [s].
         reporters: The instrumentations that have reported the call, each once.
+        record: The call; None of a response that was only fetched.
     """
 
     response_id: str | None
@@ -95,6 +97,7 @@ class CountedResponse:
     is_of_a_client: bool = False
     at: float = field(default_factory=perf_counter)
     reporters: set[str] = field(default_factory=set)
+    record: CallRecord | None = None
 
     def agrees_with(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
         """Whether nothing that both sides know speaks against their being one response.
@@ -118,6 +121,21 @@ class CountedResponse:
             created: What the other side says [s since the epoch].
         """
         return _is_believed(self.created) and _is_believed(created)
+
+    def is_surely(self, other: CountedResponse) -> bool:
+        """Whether two responses with one id are the same one, though such an id is used again.
+
+        Args:
+            other: What is known of the other.
+        """
+        if is_unique_id(self.response_id) and self.response_id == other.response_id:
+            return True
+        says_its_time = None not in (self.created, other.created)
+        return (
+            self.is_of_the_time(other.created)
+            and (other.tokens is None or self.agrees_with(other.models, other.tokens))
+            and (says_its_time or None not in (self.tokens, other.tokens))
+        )
 
     def may_be(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
         """Whether a report with this one's id may be one of it.
@@ -148,8 +166,10 @@ class CountedResponses:
         self._lock = threading.RLock()
         self._by_id: OrderedDict[str, CountedResponse] = OrderedDict()
         self._latest: deque[CountedResponse] = deque(maxlen=REPORTS_REMEMBERED)
-        self._objects: OrderedDict[int, weakref.ref[object]] = OrderedDict()
-        self._dicts: deque[object] = deque(maxlen=DICTS_REMEMBERED)
+        # With the record of the call, where that is not found by the response's id.
+        self._objects: OrderedDict[int, tuple[weakref.ref[object], list[CallRecord]]]
+        self._objects = OrderedDict()
+        self._dicts: deque[tuple[object, CallRecord | None]] = deque(maxlen=DICTS_REMEMBERED)
 
     def remember(self, call: Call, record: CallRecord) -> None:
         """Remember a call that a tracker counts.
@@ -161,9 +181,10 @@ class CountedResponses:
         counted = CountedResponse(
             record.response_id,
             frozenset({record.response_model, record.request.model} - {None}),  # type: ignore[arg-type]
-            _exact_tokens(record.usage),
+            exact_tokens(record.usage),
             call.created,
             is_of_a_client=record.request.server_address is not None,
+            record=record,
         )
         if call.reporter is not None:
             counted.reporters.add(call.reporter)
@@ -171,28 +192,39 @@ class CountedResponses:
             self._latest.appendleft(counted)
             self._put_response(counted)
 
-    def remember_returned(self, response: object, facts: ResponseFacts) -> None:
+    def remember_returned(self, response: object, facts: ResponseFacts, record: CallRecord) -> None:
         """Remember a response that was counted when a function returned it.
 
         Args:
             response: The response, which is not kept alive.
             facts: What it says of itself.
+            record: The call.
         """
         with self._lock:
             counted = self._by_id.get(facts.response_id or "")
             if counted is not None:
                 counted.created = facts.created
-        self.remember_object(response)
+        self.remember_object(response, record)
 
-    def remember_object(self, response: object) -> None:
-        """Remember an object whose call was counted, not keeping it alive unless it is a dict."""
+    def remember_object(self, response: object, record: CallRecord | None = None) -> None:
+        """Remember an object whose call was counted, not keeping it alive unless it is a dict.
+
+        Args:
+            response: The object.
+            record: The call, if it is known.
+        """
+        if record is not None and is_unique_id(record.response_id):
+            record = None  # found by the id, as long as that is remembered
+        # Nobody can ask for the record of an object that is gone.
+        kept = [] if record is None else [record]
         with self._lock:
             try:
-                self._objects[id(response)] = weakref.ref(response)
+                reference = weakref.ref(response, (lambda _: kept.clear()) if kept else None)
+                self._objects[id(response)] = reference, kept
             except TypeError:
                 # Vectors and images, which are large, are left out.
                 if isinstance(response, dict) and "data" not in response:
-                    self._dicts.append(response)
+                    self._dicts.append((response, record))
                 return
             if len(self._objects) > RESPONSES_REMEMBERED:
                 self._objects.popitem(last=False)
@@ -210,11 +242,13 @@ class CountedResponses:
             response_id, model, _ = identity_in(body)
             if response_id is not None:
                 models = frozenset(() if model is None else (model,))
-                tokens = _exact_tokens(read_usage(usage))
+                tokens = exact_tokens(read_usage(usage))
+                fetched = CountedResponse(response_id, models, tokens, created_in(body))
                 with self._lock:
-                    self._put_response(
-                        CountedResponse(response_id, models, tokens, created_in(body))
-                    )
+                    known = self._by_id.get(response_id)
+                    if known is not None and known.is_surely(fetched):
+                        fetched.record = known.record
+                    self._put_response(fetched)
 
     def has(
         self, response: object, facts: ResponseFacts, usage: TokenUsage, *, since: float
@@ -229,10 +263,7 @@ class CountedResponses:
         """
         tokens = usage.input_tokens, usage.output_tokens
         with self._lock:
-            known = self._objects.get(id(response))
-            if known is not None and known() is response:
-                return True
-            if any(one is response for one in tuple(self._dicts)):
+            if self._find_object(response)[0]:
                 return True
             ids = [one for one in (facts.response_id, facts.origin_id) if one is not None]
             if any(self._has_id(one, facts, tokens, since) for one in ids):
@@ -244,6 +275,36 @@ class CountedResponses:
                 and one.agrees_with((facts.model,), tokens)
                 for one in tuple(self._latest)
             )
+
+    def record_of(
+        self, response: object, ids: Iterable[str], facts: CountedResponse
+    ) -> CallRecord | None:
+        """The call that a response is of, as far as it is remembered.
+
+        Args:
+            response: The response.
+            ids: Ids that it may be known by.
+            facts: What it says of itself: its model, tokens and time.
+        """
+        with self._lock:
+            _, record = self._find_object(response)
+            if record is not None:
+                return record
+            for one in ids:
+                counted = self._by_id.get(one)
+                if counted is not None and (is_unique_id(one) or counted.is_surely(facts)):
+                    return counted.record
+        return None
+
+    def _find_object(self, response: object) -> tuple[bool, CallRecord | None]:
+        """Whether an object is remembered, and its call where that is kept beside it."""
+        known = self._objects.get(id(response))
+        if known is not None and known[0]() is response:
+            return True, next(iter(known[1]), None)
+        for one, record in tuple(self._dicts):
+            if one is response:
+                return True, record
+        return False, None
 
     def _has_id(
         self, response_id: str, facts: ResponseFacts, tokens: tuple[int, int], since: float
@@ -341,7 +402,7 @@ class CountedResponses:
             self._by_id.popitem(last=False)
 
 
-def _exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
+def exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
     """Input and output as the server reported them."""
     if usage is None or usage.estimated:
         return None

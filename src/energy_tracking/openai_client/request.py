@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
+from energy_tracking.calls.energy_of import OBSERVATION_EXTENSION
 from energy_tracking.contexts import Activities, Activity
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.errors import EnergyBudgetExceeded
@@ -49,8 +50,6 @@ from energy_tracking.usage.measured_energy import (
 )
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS
-
-OBSERVATION_EXTENSION = "energy_tracking.observation"
 
 Original = Callable[..., Any]
 """The SDK's function that a hook takes the place of."""
@@ -163,8 +162,6 @@ class _RequestInFlight(Activity):
         if call is None:
             return
         with self._tracker.boundary("openai.result"):
-            if not self._is_streamed:
-                counted_responses.remember_object(result)
             if self._is_bound:
                 return
             for name in ("response", "http_response"):
@@ -175,6 +172,12 @@ class _RequestInFlight(Activity):
             dump = getattr(result, "model_dump", None)
             if dump is not None:
                 call.observe(dump())
+
+    def remember_result(self, result: object) -> None:
+        """Remember the object that the caller gets, once its call is closed."""
+        if self.call is not None and not self._is_streamed:
+            with self._tracker.boundary("openai.result"):
+                counted_responses.remember_object(result, self.call.final_record)
 
     def bind(self, response: Any) -> None:
         """Tie the call to its HTTP response."""
@@ -293,6 +296,7 @@ def send(
             args, kwargs = in_flight.arguments
             result = original(client, *args, **kwargs)
             in_flight.read_result(result)
+        in_flight.remember_result(result)
         return result
     except BaseException as error:
         in_flight.end(error)
@@ -317,6 +321,7 @@ async def send_async(
             args, kwargs = in_flight.arguments
             result = await original(client, *args, **kwargs)
             in_flight.read_result(result)
+        in_flight.remember_result(result)
         return result
     except BaseException as error:
         in_flight.end(error)
@@ -374,7 +379,16 @@ def process_data(
         with observation.boundary:
             extensions[DECODED_EXTENSION] = True
             _observe(observation.call, kwargs["data"])
-    return original(client, *args, **kwargs)
+    result = original(client, *args, **kwargs)
+    if observation is not None and _is_parsed_late(observation.call):
+        with observation.boundary:
+            counted_responses.remember_object(result, observation.call.final_record)
+    return result
+
+
+def _is_parsed_late(call: Call | None) -> bool:
+    """Whether this is of a raw response, which is parsed after its call has ended."""
+    return call is not None and call.closed and not call.request.stream
 
 
 def _bind_response(client: Any, kwargs: dict[str, Any]) -> Observation | None:

@@ -150,15 +150,16 @@ _WORDS = re.compile("[a-z]+")
 def created_in(data: Mapping[str, Any]) -> float | None:
     """When a response was made, by its body or an event of it [s since the epoch], or None."""
     inner = data.get("response")
-    return _creation_time_of(inner if isinstance(inner, Mapping) else data)
+    return creation_time_of(inner if isinstance(inner, Mapping) else data)
 
 
 _CREATED = ("created", "created_at", "createTime", "create_time")
 """Where responses say when they were made: OpenAI, its Responses and Ollama, Gemini, its SDK."""
 
 
-def _creation_time_of(body: object) -> float | None:
-    created = _first_of(body, _CREATED)
+def creation_time_of(body: object) -> float | None:
+    """When a response, a dict or an object, was made [s since the epoch], if it says so."""
+    created = first_of(body, _CREATED)
     try:
         if isinstance(created, str):
             created = datetime.fromisoformat(created)
@@ -192,28 +193,28 @@ class ResponseFacts:
 
 def response_facts(response: object) -> ResponseFacts | None:
     """What a response object or dict says; None where it has no usage, or is no response."""
-    usage = _first_of(response, ("usage", "usage_metadata", "usageMetadata"))
+    usage = first_of(response, ("usage", "usage_metadata", "usageMetadata"))
     if usage is None or callable(usage) or not _is_response(response):
         return None
     # LangChain's messages name there what the server has said.
-    origin = mapping_of(_first_of(response, ("response_metadata",)))
+    origin = mapping_of(first_of(response, ("response_metadata",)))
     return ResponseFacts(
         usage,
-        text_of(_first_of(response, MODEL_FIELDS))
-        or text_of(_first_of(origin, ("model_name", "model"))),
-        text_of(_first_of(response, ("id", "response_id", "responseId"))),
-        _creation_time_of(response) or _creation_time_of(origin),
+        text_of(first_of(response, MODEL_FIELDS))
+        or text_of(first_of(origin, ("model_name", "model"))),
+        text_of(first_of(response, ("id", "response_id", "responseId"))),
+        creation_time_of(response) or creation_time_of(origin),
         text_of(origin.get("id")),
     )
 
 
 def _is_response(response: object) -> bool:
     """Whether an object that has a usage is one generated response, by its own account."""
-    stated = text_of(_first_of(response, ("object",)))
-    kind = stated or text_of(_first_of(response, ("type",)))
+    stated = text_of(first_of(response, ("object",)))
+    kind = stated or text_of(first_of(response, ("type",)))
     if kind is None:
         # Of a dict alone: an object of a framework may have an attribute of any name.
-        if not isinstance(response, Mapping) or _first_of(response, MODEL_FIELDS) is not None:
+        if not isinstance(response, Mapping) or first_of(response, MODEL_FIELDS) is not None:
             return True
         others = response.keys() - IDENTITY_FIELDS
         is_generated = not CONTENT_FIELDS.isdisjoint(others) and LISTING_FIELDS.isdisjoint(others)
@@ -222,12 +223,18 @@ def _is_response(response: object) -> bool:
     if NO_RESPONSES.isdisjoint(words):
         return stated is None or not words or words[-1] in RESPONSE_ENDINGS
     # Embeddings come as a list of vectors.
-    items = _first_of(response, ("data",))
+    items = first_of(response, ("data",))
     first = items[0] if isinstance(items, list) and items else None
-    return kind == "list" and _first_of(first, ("object",)) == "embedding"
+    return kind == "list" and first_of(first, ("object",)) == "embedding"
 
 
-def _first_of(source: object, names: tuple[str, ...]) -> object:
+def first_of(source: object, names: tuple[str, ...]) -> object:
+    """The first of these items of a dict, or attributes of an object, that is there, or None.
+
+    Args:
+        source: The dict or object.
+        names: The names.
+    """
     for name in names:
         found = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
         if found is not None:
