@@ -33,7 +33,7 @@ import functools
 import inspect
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager
 from types import FunctionType
 from typing import Any, NamedTuple, Protocol
@@ -92,78 +92,93 @@ def wrap_function(function: Callable[..., Any], start: Start) -> Callable[..., A
 # What calls each kind of function, inside a run.
 
 
-def _call_plain(
-    function: Callable[..., Any], start: Start, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    run = start()
-    tasks = find_tasks(args, kwargs)
-    try:
-        with run.current():
-            result = function(*args, **kwargs)
-    except BaseException as error:
-        run.end(error)
-        raise
-    return _end_with(result, _follow_tasks(find_tasks(args, kwargs, result), tasks, run))
+class _Decorated(NamedTuple):
+    """A function, and what starts a run of it.
 
+    Attributes:
+        function: The function.
+        start: Starts a run.
+    """
 
-async def _call_coroutine(
-    function: Callable[..., Coroutine[Any, Any, Any]],
-    start: Start,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    run = start()
-    tasks = find_tasks(args, kwargs)
-    try:
-        with run.current():
-            result = await function(*args, **kwargs)
-    except GeneratorExit:
-        run.end_later()
-        raise
-    except BaseException as error:
-        run.end(error)
-        raise
-    return _end_with(result, _follow_tasks(find_tasks(args, kwargs, result), tasks, run))
+    function: Callable[..., Any]
+    start: Start
 
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a plain function.
 
-def _call_generator(
-    function: Callable[..., Generator[Any, Any, Any]],
-    start: Start,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Generator[Any, Any, Any]:
-    run = start()
-    try:
-        with run.current():
-            generator = function(*args, **kwargs)
-        resume: Callable[[Any], Any] = generator.send
-        sent: Any = None
-        while True:
-            # Between the steps the caller must not find itself in our session.
+        Args:
+            args: Its arguments.
+            kwargs: The same, by name.
+        """
+        run = self.start()
+        tasks = find_tasks(args, kwargs)
+        try:
             with run.current():
-                try:
-                    item = resume(sent)
-                except StopIteration as stop:
-                    result = stop.value
-                    break
-            try:
-                sent = yield item
-                resume = generator.send
-            except GeneratorExit:
+                result = self.function(*args, **kwargs)
+        except BaseException as error:
+            run.end(error)
+            raise
+        return _end_with(result, _follow_tasks(find_tasks(args, kwargs, result), tasks, run))
+
+    async def await_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Await a coroutine function.
+
+        Args:
+            args: Its arguments.
+            kwargs: The same, by name.
+        """
+        run = self.start()
+        tasks = find_tasks(args, kwargs)
+        try:
+            with run.current():
+                result = await self.function(*args, **kwargs)
+        except GeneratorExit:
+            run.end_later()
+            raise
+        except BaseException as error:
+            run.end(error)
+            raise
+        return _end_with(result, _follow_tasks(find_tasks(args, kwargs, result), tasks, run))
+
+    def iterate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        """Iterate over what a generator function yields.
+
+        Args:
+            args: Its arguments.
+            kwargs: The same, by name.
+        """
+        run = self.start()
+        try:
+            with run.current():
+                generator = self.function(*args, **kwargs)
+            resume: Callable[[Any], Any] = generator.send
+            sent: Any = None
+            while True:
+                # Between the steps the caller must not find itself in our session.
                 with run.current():
-                    generator.close()
-                raise
-            except BaseException as error:
-                resume, sent = generator.throw, error
-    except GeneratorExit:
-        run.end_later()
-        raise
-    except BaseException as error:
-        run.end(error)
-        raise
-    run.count_response(result)
-    run.end()
-    return result
+                    try:
+                        item = resume(sent)
+                    except StopIteration as stop:
+                        result = stop.value
+                        break
+                try:
+                    sent = yield item
+                    resume = generator.send
+                except GeneratorExit:
+                    with run.current():
+                        generator.close()
+                    raise
+                except BaseException as error:
+                    resume, sent = generator.throw, error
+        except GeneratorExit:
+            run.end_later()
+            raise
+        except BaseException as error:
+            run.end(error)
+            raise
+        run.count_response(result)
+        run.end()
+        return result
 
 
 def _start_unwatched(generator: AsyncGenerator[Any, Any]) -> Any:
@@ -184,28 +199,28 @@ def _start_unwatched(generator: AsyncGenerator[Any, Any]) -> Any:
 
 
 def _wrap_plain(function: Callable[..., Any], start: Start) -> Any:
-    call = _call_plain
+    call = _Decorated(function, start).call
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return call(function, start, args, kwargs)
+        return call(args, kwargs)
 
     return wrapper
 
 
 def _wrap_coroutine(function: Callable[..., Any], start: Start) -> Any:
-    call = _call_coroutine
+    call = _Decorated(function, start).await_call
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return await call(function, start, args, kwargs)
+        return await call(args, kwargs)
 
     return wrapper
 
 
 def _wrap_generator(function: Callable[..., Any], start: Start) -> Any:
-    call = _call_generator
+    call = _Decorated(function, start).iterate
 
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        return (yield from call(function, start, args, kwargs))
+        return (yield from call(args, kwargs))
 
     return wrapper
 

@@ -40,7 +40,6 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable
-from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 from weakref import WeakSet
@@ -51,68 +50,85 @@ from energy_tracking.lifecycle import call_after_fork, open_calls
 from energy_tracking.mocks import is_mock
 from energy_tracking.notices import is_first, log
 from energy_tracking.openai_client import request, sdk
+from energy_tracking.openai_client.request import Hook, Original, RequestInFlight
 from energy_tracking.openai_client.targets import is_inference
 from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, mark_of, tracker_of
 
-Hook = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
-"""Called in place of a function, with that, the client, and the arguments."""
+MakeHook = Callable[[Original], Hook]
+"""Makes the hook of a function of the SDK, as a decorator would."""
 
 changing = threading.RLock()
 """Held while it is changed which clients are tracked, and hooks are put on or taken off."""
 
 
-def _send(
-    send: Callable[..., Any],
-    original: Callable[..., Any],
-    client: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    tracker = tracker_of(client)
-    if tracker is not None:
-        return send(tracker, original, client, args, kwargs)
-    if not (is_anybody_tracked() or open_calls):
-        # They were left on for a response that has ended since.
-        update_hooks()
-    elif mark_of(client) is None and is_inference(client, args, kwargs):
-        note_untracked_call()
-    return original(client, *args, **kwargs)
+def _make_request_hook(send: Callable[[Original, RequestInFlight], Any]) -> MakeHook:
+    """What makes the hook of ``request`` of one kind of clients.
+
+    Args:
+        send: Sends a request of a client that is tracked.
+    """
+
+    def make_hook(original: Original) -> Hook:
+        def send_if_tracked(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            tracker = tracker_of(client)
+            if tracker is not None:
+                return send(original, RequestInFlight(tracker, client, (args, kwargs)))
+            if not (is_anybody_tracked() or open_calls):
+                # They were left on for a response that has ended since.
+                update_hooks()
+            elif mark_of(client) is None and is_inference(client, args, kwargs):
+                note_untracked_call()
+            return original(client, *args, **kwargs)
+
+        return send_if_tracked
+
+    return make_hook
 
 
-def _make_client(
-    original: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    original(client, *args, **kwargs)
-    kind = type(client)
-    if kind not in _seen_classes and tracker_of(client) is not None:
-        _seen_classes.add(kind)
-        try:
-            report_bypassed(kind)
-        except EnergyTrackingWarning as said:
-            # Where warnings are errors: the client is to be made nevertheless.
-            # Its text alone: a log that is kept would keep what the traceback holds.
-            log("%s", str(said))
+def _look_at_class(original: Original) -> Hook:
+    """The hook of ``__init__``: looks at a class of clients that is new."""
+
+    def make(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        original(client, *args, **kwargs)
+        kind = type(client)
+        if kind not in _seen_classes and tracker_of(client) is not None:
+            _seen_classes.add(kind)
+            try:
+                report_bypassed(kind)
+            except EnergyTrackingWarning as said:
+                # Where warnings are errors: the client is to be made nevertheless.
+                # Its text alone: a log that is kept would keep what the traceback holds.
+                log("%s", str(said))
+
+    return make
 
 
-def _copy_client(
-    original: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    copied = original(client, *args, **kwargs)
-    hand_on(client, copied)
-    return copied
+def _mark_copies(original: Original) -> Hook:
+    """The hook of what makes a client from a client: both have the same tracker."""
+
+    def make_copy(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        copied = original(client, *args, **kwargs)
+        hand_on(client, copied)
+        return copied
+
+    return make_copy
 
 
-# Method -> its hook in a sync and in an async client, and the argument that the hook relies on.
-HOOKS: dict[str, tuple[Hook, Hook, str]] = {
-    sdk.REQUEST: (partial(_send, request.send), partial(_send, request.send_async), "options"),
+# Method -> what makes its hook in a sync and in an async client, and the argument that it reads.
+HOOKS: dict[str, tuple[MakeHook, MakeHook, str]] = {
+    sdk.REQUEST: (
+        _make_request_hook(request.send),
+        _make_request_hook(request.send_async),
+        "options",
+    ),
     sdk.PROCESS_RESPONSE.name: (
         request.process_response,
         request.process_response_async,
         "response",
     ),
     sdk.PROCESS_DATA.name: (request.process_data, request.process_data, "response"),
-    # Not of calls: to look at a class of clients that is new.
-    sdk.MAKE: (_make_client, _make_client, "base_url"),
+    # Not of calls.
+    sdk.MAKE: (_look_at_class, _look_at_class, "base_url"),
 }
 UNHOOKED = {row.name: row for row in (sdk.PROCESS_RESPONSE, sdk.PROCESS_DATA)}
 """Private names of methods, for what is said where they are missing."""
@@ -134,12 +150,12 @@ async def _await_hook(client: Any, /, *args: Any, energy_tracking_hook: Any, **k
 class HookedFunction:
     """A function that can have a hook inside of it."""
 
-    def __init__(self, function: FunctionType, hook: Hook) -> None:
+    def __init__(self, function: FunctionType, make_hook: MakeHook) -> None:
         """Prepare the hook; see ``put_on``.
 
         Args:
             function: The function. It must be no closure.
-            hook: Called in its place.
+            make_hook: Makes what is called in its place.
         """
         self._function = function
         self._code = function.__code__
@@ -149,7 +165,7 @@ class HookedFunction:
         original.__kwdefaults__ = function.__kwdefaults__
         original.__qualname__ = function.__qualname__
         self._defaults = function.__kwdefaults__
-        self._hook = partial(hook, original)
+        self._hook = make_hook(original)
         self._signature = inspect.signature(function)
         is_async = inspect.iscoroutinefunction(function)
         self._hooked_code = _in_place_of(
@@ -199,23 +215,24 @@ _hooked: dict[FunctionType, HookedFunction] = {}
 
 def hook_client_class(client_class: type) -> None:
     """Prepare the hooks on the functions that clients of a class go through."""
-    for name, (hook, async_hook, argument) in HOOKS.items():
+    for name, (make_hook, make_async_hook, argument) in HOOKS.items():
         function = sdk.sdk_function(client_class, name, argument, _hooked)
         if function is None or function.__closure__:
             _report_missing(client_class, name)
         else:
-            _prepare(function, async_hook if inspect.iscoroutinefunction(function) else hook)
+            is_async = inspect.iscoroutinefunction(function)
+            _prepare(function, make_async_hook if is_async else make_hook)
     for kind in client_class.__mro__:
         for name in sdk.COPIES:
             function = vars(kind).get(name)
             # A closure calls that of the base, as Azure's does with ``super``.
             if isinstance(function, FunctionType) and not function.__closure__:
-                _prepare(function, _copy_client)
+                _prepare(function, _mark_copies)
 
 
-def _prepare(function: FunctionType, hook: Hook) -> None:
+def _prepare(function: FunctionType, make_hook: MakeHook) -> None:
     if function not in _hooked:
-        _hooked[function] = HookedFunction(function, hook)
+        _hooked[function] = HookedFunction(function, make_hook)
 
 
 def update_hooks() -> None:

@@ -9,9 +9,10 @@ The order of events, whichever of them a request gets to:
 5. The call is closed: with its answer, its error or the end of its stream; or held, where the
    response is generated on in the background.
 
-``send`` and the others take the place of a function of the SDK, see ``hooks``. Whatever is
-raised in here by us stays here, apart from the budget's error. What a further function of the SDK
-shows of a request is a step in the list above, and a row of ``hooks.HOOKS``.
+Of the functions under "hooks" each makes, of a function of the SDK, what is called in its place,
+or is that itself. Whatever is raised in here by us stays here, apart from the budget's error. What
+a further function of the SDK shows of a request is a step in the list above, and a row of
+``hooks.HOOKS``.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS
 Original = Callable[..., Any]
 """The SDK's function that a hook takes the place of."""
 
+Hook = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+"""Called in its place, with the client and the arguments, positional and by name."""
+
 
 class Observation(NamedTuple):
     """What an HTTP response carries.
@@ -71,7 +75,7 @@ GONE = (404, 410)
 """Statuses of a server that no longer has a response [1]."""
 
 
-class _RequestInFlight(Activity):
+class RequestInFlight(Activity):
     """A request from the moment the SDK is asked for it until it has an answer or an error.
 
     A ``with`` block. Its user also calls ``end`` for whatever is raised: an interrupt may come
@@ -84,18 +88,17 @@ class _RequestInFlight(Activity):
     """
 
     def __init__(
-        self, tracker: Tracker, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, tracker: Tracker, client: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]]
     ) -> None:
         """Know what is asked of the SDK; see ``__enter__``.
 
         Args:
             tracker: Receives the call.
             client: The client that sends it.
-            args: What the SDK was called with.
-            kwargs: The same, by name.
+            arguments: What the SDK was called with, positional and by name.
         """
         super().__init__()
-        self.arguments = args, kwargs
+        self.arguments = arguments
         self.client = client
         self.call: Call | None = None
         self._tracker = tracker
@@ -107,7 +110,7 @@ class _RequestInFlight(Activity):
         self._exceeded: EnergyBudgetExceeded | None = None
         self._span: AbstractContextManager[None] | None = None
 
-    def __enter__(self) -> _RequestInFlight:
+    def __enter__(self) -> RequestInFlight:
         """Start the call.
 
         Raises:
@@ -266,7 +269,7 @@ class _RequestInFlight(Activity):
         self.arguments = args, kwargs
 
 
-_in_flight: Activities[_RequestInFlight] = Activities("energy_tracking.request")
+_in_flight: Activities[RequestInFlight] = Activities("energy_tracking.request")
 
 
 def is_sending() -> bool:
@@ -278,23 +281,17 @@ def is_sending() -> bool:
 # --- hooks ------------------------------------------------------------------------------
 
 
-def send(
-    tracker: Tracker, original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Take the place of ``request`` of a sync client.
+def send(original: Original, in_flight: RequestInFlight) -> Any:
+    """Send a tracked request of a sync client.
 
     Args:
-        tracker: Receives the call.
-        original: The SDK's function.
-        client: The client.
-        args: The arguments.
-        kwargs: The same, by name.
+        original: The SDK's ``request``.
+        in_flight: The request.
     """
-    in_flight = _RequestInFlight(tracker, client, args, kwargs)
     try:
         with in_flight:
             args, kwargs = in_flight.arguments
-            result = original(client, *args, **kwargs)
+            result = original(in_flight.client, *args, **kwargs)
             in_flight.read_result(result)
         in_flight.remember_result(result)
         return result
@@ -303,23 +300,17 @@ def send(
         raise
 
 
-async def send_async(
-    tracker: Tracker, original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Take the place of ``request`` of an async client.
+async def send_async(original: Original, in_flight: RequestInFlight) -> Any:
+    """Send a tracked request of an async client.
 
     Args:
-        tracker: Receives the call.
-        original: The SDK's function.
-        client: The client.
-        args: The arguments.
-        kwargs: The same, by name.
+        original: The SDK's ``request``.
+        in_flight: The request.
     """
-    in_flight = _RequestInFlight(tracker, client, args, kwargs)
     try:
         with in_flight:
             args, kwargs = in_flight.arguments
-            result = await original(client, *args, **kwargs)
+            result = await original(in_flight.client, *args, **kwargs)
             in_flight.read_result(result)
         in_flight.remember_result(result)
         return result
@@ -328,62 +319,47 @@ async def send_async(
         raise
 
 
-def process_response(
-    original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Take the place of ``_process_response`` of a sync client.
+def process_response(original: Original) -> Hook:
+    """The hook of ``_process_response`` of a sync client."""
 
-    Args:
-        original: The SDK's function.
-        client: The client.
-        args: The arguments.
-        kwargs: The same, by name.
-    """
-    observation = _bind_response(client, kwargs)
-    result = original(client, *args, **kwargs)
-    _read_unparsed(observation, kwargs)
-    return result
+    def process(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        observation = _bind_response(client, kwargs)
+        result = original(client, *args, **kwargs)
+        _read_unparsed(observation, kwargs)
+        return result
+
+    return process
 
 
-async def process_response_async(
-    original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Take the place of ``_process_response`` of an async client.
+def process_response_async(original: Original) -> Hook:
+    """The hook of ``_process_response`` of an async client."""
 
-    Args:
-        original: The SDK's function.
-        client: The client.
-        args: The arguments.
-        kwargs: The same, by name.
-    """
-    observation = _bind_response(client, kwargs)
-    result = await original(client, *args, **kwargs)
-    _read_unparsed(observation, kwargs)
-    return result
+    async def process(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        observation = _bind_response(client, kwargs)
+        result = await original(client, *args, **kwargs)
+        _read_unparsed(observation, kwargs)
+        return result
+
+    return process
 
 
-def process_data(
-    original: Original, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Take the place of ``_process_response_data``.
+def process_data(original: Original) -> Hook:
+    """The hook of ``_process_response_data``."""
 
-    Args:
-        original: The SDK's function.
-        client: The client.
-        args: The arguments.
-        kwargs: The same, by name.
-    """
-    extensions = getattr(kwargs.get("response"), "extensions", {})
-    observation = extensions.get(OBSERVATION_EXTENSION)
-    if observation is not None:
-        with observation.boundary:
-            extensions[DECODED_EXTENSION] = True
-            _observe(observation.call, kwargs["data"])
-    result = original(client, *args, **kwargs)
-    if observation is not None and _is_parsed_late(observation.call):
-        with observation.boundary:
-            counted_responses.remember_object(result, observation.call.final_record)
-    return result
+    def process(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        extensions = getattr(kwargs.get("response"), "extensions", {})
+        observation = extensions.get(OBSERVATION_EXTENSION)
+        if observation is not None:
+            with observation.boundary:
+                extensions[DECODED_EXTENSION] = True
+                _observe(observation.call, kwargs["data"])
+        result = original(client, *args, **kwargs)
+        if observation is not None and _is_parsed_late(observation.call):
+            with observation.boundary:
+                counted_responses.remember_object(result, observation.call.final_record)
+        return result
+
+    return process
 
 
 def _is_parsed_late(call: Call | None) -> bool:
