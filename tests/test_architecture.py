@@ -116,7 +116,6 @@ PROCESS_STATE: dict[str, set[str]] = {
     "openai_client/hooks.py": {"changing", "_hooked", "_seen_classes"},
     "openai_client/request.py": {"_in_flight"},
     "openai_client/sockets.py": {"_followed"},
-    "openai_client/background.py": {"calls_by_response"},
     "openai_client/usage_hosts.py": {"_engines"},
     # Profiles, which an application may add to.
     "profiles/catalogue.py": {"_registering"},

@@ -43,8 +43,8 @@ T = TypeVar("T")
 open_calls: set[Any] = set()
 """Calls whose responses are being read."""
 
-held_calls: set[Any] = set()
-"""Calls whose responses are generated on by a server, to be fetched later."""
+held_calls: dict[Any, None] = {}
+"""Calls whose responses are generated on by a server, to be fetched later; the oldest first."""
 
 client_checks: list[Callable[[], bool]] = []
 """Each says whether clients of one SDK are tracked now; a module that tracks clients adds one."""

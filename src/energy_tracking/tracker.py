@@ -311,7 +311,7 @@ class Tracker:
         call.is_delivered = True
         if call.final_record is None:
             open_calls.discard(call)
-            held_calls.discard(call)
+            held_calls.pop(call, None)
             try:
                 call.final_record = call.record(self.estimation.estimate_safely)
             except Exception as error:

@@ -13,4 +13,4 @@ from energy_tracking.lifecycle import held_calls
 def _no_call_is_held(watch: object) -> Iterator[None]:
     """On top of what ``watch`` sees to."""
     yield
-    assert held_calls == set()
+    assert not held_calls

@@ -54,7 +54,7 @@ async def _leaves_nothing(watch: Watch, work: Callable[[int], Awaitable[None]], 
     grown = ours_alive() - before
     assert grown.total() <= 10, grown
     assert open_calls == set()
-    assert held_calls == set()
+    assert not held_calls
 
 
 async def test_twenty_thousand_records_leave_nothing(watch: Watch) -> None:

@@ -31,7 +31,6 @@ from energy_tracking.calls.totals import MAX_GROUPS
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.estimation import Estimation
 from energy_tracking.notices import forget_said
-from energy_tracking.openai_client.background import HeldCalls
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry.spans import Telemetry
 from energy_tracking.tracker import Tracker
@@ -68,7 +67,7 @@ SEAMS: list[tuple[object | str, str]] = [
     ("energy_tracking.openai_client.request", "endpoint_of"),
     ("energy_tracking.openai_client.sdk", "provider_of_client"),
     ("energy_tracking.openai_client.request", "follow"),
-    (HeldCalls, "hold"),
+    ("energy_tracking.openai_client.request", "hold"),
     ("energy_tracking.openai_client.request", "wrappers_around"),
     ("energy_tracking.openai_client.request", "plan_usage"),
     ("energy_tracking.openai_client.request", "watched_stream"),

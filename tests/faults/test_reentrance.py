@@ -29,7 +29,6 @@ from energy_tracking import (
     unwrap_openai,
 )
 from energy_tracking.lifecycle import defer
-from energy_tracking.openai_client.background import calls_by_response
 from energy_tracking.openai_client.hooks import HOOKS
 from energy_tracking.openai_client.sdk import COPIES
 from energy_tracking.openai_client.tracked import tracker_of
@@ -177,7 +176,6 @@ def test_a_handler_that_prints_settles_nothing_while_a_metric_is_written(watch: 
 
 LOCKS: dict[str, Callable[[], Any]] = {
     "of an account": lambda: process_session()._account._lock,
-    "of held calls": lambda: calls_by_response._lock,
     "of counted responses": lambda: (
         sys.modules["energy_tracking.calls.counted"].counted_responses._lock
     ),
@@ -202,7 +200,6 @@ def test_who_holds_a_lock_can_do_everything_that_takes_one(lock: str, watch: Wat
         uninstrument_openai()
         print_session()
         register_model_profile(get_catalogue().model("gpt-4o"))
-        calls_by_response.fetched_by("/responses/resp_1", ("localhost", 80))
         processor.on_start(span)
         span.end()
     assert len(watch.records) == 1

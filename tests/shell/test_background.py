@@ -21,7 +21,7 @@ import energy_tracking
 from energy_tracking import Session
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import close_open_calls, held_calls, open_calls, run_deferred
-from energy_tracking.openai_client.background import calls_by_response
+from energy_tracking.openai_client import background
 from loopback import (
     RESPONSE_USAGE,
     Body,
@@ -49,7 +49,7 @@ def body(status: str, id: str = "resp_1", text: str = "") -> Any:
 
 @pytest.fixture(autouse=True)
 def _held_two_at_most(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(calls_by_response, "_limit", 2)
+    monkeypatch.setattr(background, "MAX_HELD", 2)
     yield
     close_open_calls()
 
@@ -248,7 +248,7 @@ async def test_a_late_finaliser_of_one_call_lets_go_of_no_other(
     settled.response_id = "resp_1"
     settled.close()
     await start(flavour, client)
-    calls_by_response.hold(settled)
+    background.hold(settled)
     await flavour.call(client.responses.retrieve, "resp_1")
     assert [record.status for record in watch.records] == ["estimated", "estimated"]
 
@@ -286,7 +286,7 @@ async def test_of_two_calls_under_one_id_none_is_lost(
     for number in range(1, 3):
         await flavour.call(client.responses.retrieve, "resp_1")
         assert [record.status for record in watch.records] == ["estimated"] * number
-    assert held_calls == set()
+    assert not held_calls
 
 
 async def test_a_held_call_lasts_until_it_is_found_finished(
@@ -338,6 +338,18 @@ async def test_a_held_call_keeps_the_count_of_its_prompt_alone(
     assert watch.record.usage is not None
     assert watch.record.status == "partial"
     assert watch.record.usage.input_tokens == pytest.approx(len(question) / 4.3, rel=0.01)
+
+
+def test_a_held_call_that_is_closed_elsewhere_is_kept_nowhere(
+    loopback: Loopback, watch: Watch
+) -> None:
+    loopback.serve(body("queued"), endpoint="responses")
+    client: Any = watch.wrap(openai.OpenAI(api_key="none", base_url=loopback.base_url))
+    client.responses.create(**REQUEST)
+    close_open_calls()
+    assert len(watch.records) == 1
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is Call]
 
 
 async def test_of_too_many_the_oldest_is_closed_as_far_as_it_is_known(
@@ -430,7 +442,7 @@ async def test_any_terminal_event_ends_the_call_with_the_servers_status(
         stream = await flavour.call(client.responses.create, **request, stream=True)
         with pytest.raises(openai.APIError) if "error" in event else nullcontext():
             _ = [item async for item in flavour.items(stream)]
-    assert held_calls == set()
+    assert not held_calls
     record = watch.record
     assert (record.response_status, record.response_id) == (status, "resp_1")
     assert (record.error_type is not None) == (event["type"] == "error")

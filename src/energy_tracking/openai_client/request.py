@@ -30,7 +30,7 @@ from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.errors import EnergyBudgetExceeded
 from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client import sdk
-from energy_tracking.openai_client.background import calls_by_response
+from energy_tracking.openai_client.background import find_held_call, hold
 from energy_tracking.openai_client.bodies import DECODED_EXTENSION, read_in_memory
 from energy_tracking.openai_client.other_instrumentations import wrappers_around
 from energy_tracking.openai_client.responses import follow
@@ -216,7 +216,7 @@ class RequestInFlight(Activity):
         endpoint = endpoint_of(options.method, target.path)
         if endpoint is None:
             server = text_of(target.host), target.port
-            self.call = calls_by_response.fetched_by(target.path, server)
+            self.call = find_held_call(target.path, server)
             self._is_fetch = self.call is not None
             self._is_deletion = self._is_fetch and options.method == "delete"
             return
@@ -447,7 +447,7 @@ def close_or_hold(call: Call, error: BaseException | None = None) -> None:
         # The event raises before it is data; after it, nothing more is generated.
         call.status = TERMINAL_EVENTS["error"]
     try:
-        held, too_much = calls_by_response.hold(call)
+        held, too_much = hold(call)
     finally:
         if not held:
             if call.usage_remedy is UNKNOWN_HOST and call.text_tokens:
