@@ -13,17 +13,17 @@ from __future__ import annotations
 import os
 from collections.abc import Container
 from contextlib import suppress
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.frozen import frozen
 
 # The built-in types first: asking the abstract one is ten times slower.
 _NUMBER = (int, float, Real)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Bound:
     """The least and the greatest value of a number.
 

@@ -18,7 +18,7 @@ A new assumption is a setting, a field of ``Assumptions`` and a line in ``_build
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
@@ -34,6 +34,7 @@ from energy_tracking.estimator import (
     estimate_usage,
 )
 from energy_tracking.estimator.serving import check_one_batch
+from energy_tracking.frozen import frozen
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
@@ -366,7 +367,7 @@ class Estimation:
         return self._build_basis(replace(settings, **changes))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Basis:
     """How calls are estimated.
 

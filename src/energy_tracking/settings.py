@@ -19,7 +19,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from functools import cache
 from inspect import cleandoc
 from ipaddress import ip_address
@@ -36,6 +36,7 @@ from energy_tracking.estimator.serving import (
     SERVING_BOUNDS,
     UNBALANCED_ENGINE_YEAR,
 )
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 PREFIX = "ENERGY_TRACKING_"
@@ -220,7 +221,7 @@ def _serving_setting(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Settings:
     """How a tracker estimates and reports. Each field's metadata documents it."""
 

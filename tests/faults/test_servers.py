@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Coroutine
 from contextvars import copy_context
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import openai
@@ -139,7 +139,7 @@ def test_any_usage_is_survived(
             if record.usage is not None:
                 counts = [
                     value
-                    for value in (getattr(record.usage, slot) for slot in record.usage.__slots__)
+                    for value in asdict(record.usage).values()
                     if isinstance(value, (int, float))
                 ]
                 assert all(isinstance(count, int) and count >= 0 for count in counts)

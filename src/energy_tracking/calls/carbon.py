@@ -6,12 +6,11 @@ nothing here tries to find out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from energy_tracking.bounds import Bound
 from energy_tracking.calls.report import two_digits
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of, shown
+from energy_tracking.frozen import frozen
 from energy_tracking.units import kwh_from_joules
 
 # Lifecycle emissions of the electricity generated in a country, mean of the year
@@ -67,7 +66,7 @@ INTENSITY = Bound(0, 1e4, "g CO2e/kWh")
 """What an intensity may be: burning peat emits a tenth of the most."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Carbon:
     """Emissions, with the range of the energy they are made from.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from energy_tracking.calls.record import (
     Alternative,
@@ -19,6 +18,7 @@ from energy_tracking.calls.record import (
 )
 from energy_tracking.calls.report import comparison_text
 from energy_tracking.calls.totals import EnergyKind, Totals, grouped, sum_of, sums_by_kind
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.usage.token_usage import TokenUsage
@@ -30,7 +30,7 @@ Comparable = tuple[str | None, str | None, TokenUsage, EstimateAs]
 """Models asked for and answering, tokens, and a function that estimates them otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Comparison:
     """The same tokens, as they were estimated and in another way; ``str`` shows both.
 

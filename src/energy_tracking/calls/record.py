@@ -10,7 +10,7 @@ A new fact about calls is a field of ``CallRecord``; one about how a call was as
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -18,6 +18,7 @@ from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
+from energy_tracking.frozen import frozen
 from energy_tracking.usage.token_usage import TokenUsage
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
@@ -26,7 +27,7 @@ PROCESS = "process"
 """Name of the session around every other one: the process's own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CallRequest:
     """What is known when a call starts.
 
@@ -49,7 +50,7 @@ class CallRequest:
     reported_elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CallRecord:
     """What is known when a call has ended.
 
@@ -120,7 +121,7 @@ class CallRecord:
         return None if self.estimate is None else self.estimate.total_energy_joules
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Outcome:
     """An estimate and how its model was matched, or the reason there is none."""
 
@@ -131,7 +132,7 @@ class Outcome:
     calibrated: EnergyEstimate | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Alternative:
     """Another way to estimate the same tokens; what is None stays as the call was estimated.
 

@@ -15,7 +15,6 @@ import csv
 import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
 from io import StringIO
@@ -29,6 +28,7 @@ from energy_tracking.calls.totals import (
     sum_of,
     sums_by_kind,
 )
+from energy_tracking.frozen import frozen
 
 WIDTH = 80
 """Columns of a terminal that tables keep to, as far as names allow."""
@@ -110,7 +110,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class _Block:
     """The part of a session's table whose own energies are of one kind.
 

@@ -16,7 +16,6 @@ floats or arrays.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from energy_tracking.errors import ProfileError
 from energy_tracking.estimator.serving import (
@@ -24,6 +23,7 @@ from energy_tracking.estimator.serving import (
     UNBALANCED_ENGINE_YEAR,
     ServingProfile,
 )
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
@@ -52,7 +52,7 @@ LINK_DOMAIN_GPUS = 8
 """GPUs of a link domain where a profile is silent: those of one server [1]."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Deployment:
     """One model on its GPUs, every gap of the profiles filled; numbers only.
 

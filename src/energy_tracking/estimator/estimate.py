@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
+from energy_tracking.frozen import frozen
 from energy_tracking.units import wh_from_joules
 
 ATTENTION_MODES = ("quadratic", "linear")
@@ -22,7 +23,7 @@ around parameters that nobody disclosed.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class EnergyEstimate:
     """The energy of one request, and everything needed to know what it is worth.
 

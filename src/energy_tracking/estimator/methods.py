@@ -8,7 +8,7 @@ and ``Assumptions`` and returns an ``EnergyEstimate``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from energy_tracking.estimator import reference
 from energy_tracking.estimator.deployment import find_served_format
@@ -17,6 +17,7 @@ from energy_tracking.estimator.estimate import EnergyEstimate, widen_range
 from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, SERVING, ServingProfile
 from energy_tracking.estimator.timing_evidence import find_reason_against, update_serving
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -24,7 +25,7 @@ CALIBRATED_METHOD = roofline.METHOD
 """The method whose estimate stands beside that of ``reference``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Assumptions:
     """What is assumed of a call beside its model and GPU; each method uses its own.
 
@@ -42,13 +43,17 @@ class Assumptions:
     timing_evidence: str = ""
 
 
+ASSUMED = Assumptions()
+"""What is assumed where nobody says otherwise."""
+
+
 def estimate_usage(
     usage: TokenUsage,
     model: ModelProfile,
     gpu: GpuProfile,
     *,
     method: str = reference.METHOD,
-    assumptions: Assumptions = Assumptions(),
+    assumptions: Assumptions = ASSUMED,
     rule: str = "exact",
 ) -> EnergyEstimate:
     """Estimate the energy of one call from the tokens its server reported.

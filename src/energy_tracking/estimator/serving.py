@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from energy_tracking.bounds import Bound
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 CONCURRENCY_PER_GPU = 32.0
@@ -62,7 +63,7 @@ SERVING_BOUNDS: Mapping[str, Bound] = MappingProxyType(
 """Every number of a serving profile, and what it may be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ServingProfile:
     """How the model is assumed to be served; the default is a busy public API.
 

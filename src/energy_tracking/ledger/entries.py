@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
@@ -25,6 +25,7 @@ from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import shown
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.estimate import GRADE_FACTORS
+from energy_tracking.frozen import frozen
 from energy_tracking.ledger.lines import LineError, read_lines
 from energy_tracking.usage.measured_energy import MAX_MEASURED
 from energy_tracking.usage.names import MAX_CHARACTERS, MAX_SENTENCE, text_of
@@ -51,7 +52,7 @@ PARTS: dict[str, type] = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class LedgerEntry:
     """One line of a ledger.
 

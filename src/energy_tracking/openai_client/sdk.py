@@ -16,13 +16,13 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial, partialmethod
 from itertools import islice
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_origin
 
 from energy_tracking.errors import EnergyTrackingWarning
+from energy_tracking.frozen import frozen
 from energy_tracking.mocks import attributes_of, client_methods_of, is_mock
 from energy_tracking.notices import is_first
 from energy_tracking.usage.endpoints import provider_of
@@ -51,7 +51,7 @@ RETRY_COUNT_HEADER = "x-stainless-retry-count"
 """How often the SDK had sent a request before [1]."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class PrivateName:
     """A private name of the SDK.
 

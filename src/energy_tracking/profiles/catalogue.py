@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
@@ -28,6 +28,7 @@ from energy_tracking.errors import (
     shown,
     with_sentence,
 )
+from energy_tracking.frozen import frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.model_names import (
     find_readings,
@@ -40,7 +41,7 @@ from energy_tracking.profiles.profile import GpuProfile, ModelProfile, Profile
 _P = TypeVar("_P", bound=Profile)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class NoProfile:
     """Why the name of a known model has no profile.
 
@@ -54,7 +55,7 @@ class NoProfile:
     is_text_model: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class ModelMatch:
     """The profile a model name stands for, and why.
 

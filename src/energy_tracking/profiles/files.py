@@ -18,7 +18,7 @@ import stat
 import threading
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from datetime import date
 from functools import cache
 from importlib import resources
@@ -26,6 +26,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from energy_tracking.bounds import Bound
 from energy_tracking.errors import ConfigurationError, ProfileError, must_be, not_one_of, shown
+from energy_tracking.frozen import frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.profile import (
@@ -43,7 +44,7 @@ MAX_FILE_BYTES = 16 * 2**20
 """Longer profile files are refused [byte]: ours are a thousandth of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Source:
     """Where numbers come from.
 
@@ -226,7 +227,7 @@ def _read_models() -> dict[str, Any]:
     return document
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class _Kind(Generic[_P]):
     """What differs between the tables of models and of GPUs."""
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from energy_tracking.frozen import frozen
 
 MAX_NAME_LENGTH: Final = 512
 """Longest name that is looked up [1]: longer ones are no model's, and would only cost time."""
@@ -135,7 +136,7 @@ _SHORT_YEAR: Final = "2[3-9]"
 _STORED: Final = "|".join(map(re.escape, WEIGHT_SUFFIXES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class NameRule:
     """Something that may be taken off a model's name.
 
@@ -430,7 +431,7 @@ def unify_spelling(folded: str) -> str:
     return folded
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Reading:
     """What a name may mean.
 

@@ -8,7 +8,7 @@ unit, a row of the bounds, and in ``data/`` a value with its source.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from itertools import pairwise
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import Final
 
 from energy_tracking.bounds import Bound, is_choice
 from energy_tracking.errors import ProfileError, must_be, not_one_of, shown
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 GRADES: Final = ("A", "B", "C", "D", "E")
@@ -85,7 +86,7 @@ MODEL_FAMILIES: Final = ("seed", "closed", "open", "user")
 GPU_FAMILIES: Final = ("seed", "registry", "user")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Quantity:
     """A number with where it comes from.
 
@@ -116,7 +117,7 @@ class Quantity:
             raise ProfileError(not_one_of("grade", self.grade, GRADES))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ModelProfile:
     """Size and shape of one model.
 
@@ -222,7 +223,7 @@ class ModelProfile:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class GpuProfile:
     """Speed, memory and power of one GPU.
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
+from energy_tracking.frozen import frozen
 from energy_tracking.units import wh_from_joules
 
 SCOPE = "energy_tracking"
@@ -31,7 +31,7 @@ S = TypeVar("S")
 SourceT = TypeVar("SourceT", CallRequest, CallRecord, Totals, float)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Attribute(Generic[S]):
     """One attribute.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -22,6 +21,7 @@ from opentelemetry.metrics import Meter, MeterProvider, get_meter, get_meter_pro
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key
+from energy_tracking.frozen import frozen
 from energy_tracking.notices import log_once
 from energy_tracking.telemetry.attributes import SCHEMA_URL, SCOPE, TAG_PREFIX
 
@@ -38,7 +38,7 @@ TOKEN_BUCKETS = tuple(float(4**power) for power in range(14))
 DURATION_BUCKETS = tuple(0.01 * 2**power for power in range(14))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Metric:
     """One metric.
 

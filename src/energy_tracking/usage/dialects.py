@@ -8,11 +8,11 @@ A new provider is a new row, or one more path in a row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
+from energy_tracking.frozen import frozen
 from energy_tracking.usage.reconciling import (
     BESIDE_INPUT,
     PARTLY_COUNTED,
@@ -24,7 +24,7 @@ from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 Shape = Mapping[str, "str | Shape"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Dialect(Convention):
     """One way of reporting tokens.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from energy_tracking.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen()
 class Endpoint:
     """One way to ask for inference.
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from energy_tracking.frozen import frozen
 from energy_tracking.usage.names import text_of
 
 UNFINISHED = frozenset({"queued", "in_progress"})
@@ -60,7 +60,7 @@ def error_code_in(event: Mapping[str, Any]) -> str:
     return text_of(error.get("code")) or text_of(error.get("type")) or "error"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class ToolUsage:
     """Tokens that another model used for a call, reported apart from the call's own.
 
@@ -172,7 +172,7 @@ def creation_time_of(body: object) -> float | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class ResponseFacts:
     """What a response of any client says of itself; the usage is as it came.
 

@@ -16,9 +16,9 @@ A further repair is a step here, with the sentence that says it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from energy_tracking.frozen import frozen
 from energy_tracking.usage.token_usage import MISSING, WHOLE_OF, TokenUsage
 
 BESIDE_INPUT = "beside_input"
@@ -28,7 +28,7 @@ PARTLY_COUNTED = "partly_counted"
 """Name among the counts: above zero where a prompt has parts that its input count leaves out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Convention:
     """What the counts of a dialect mean.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from energy_tracking.frozen import frozen
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.token_usage import TokenUsage
@@ -110,7 +110,7 @@ SYSTEMS = ("gen_ai.system", "gen_ai.provider.name")
 Attributes = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class SpanFacts:
     """What a span says of the call it stands for.
 

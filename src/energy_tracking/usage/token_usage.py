@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from energy_tracking.frozen import frozen
 
 MAX_TOKENS = 1_000_000_000
 """Above this a count is a mistake [tokens]; no model takes or gives as much in one call."""
@@ -12,7 +13,7 @@ MISSING = "count is missing"
 """What the repair of an absent input or output count says."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class TokenUsage:
     """Tokens of one call, each count a whole number >= 0 inside its whole.
 

@@ -8,7 +8,7 @@ deployment of its own is a field of ``Cases`` and a part in ``ranges``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from energy_tracking.estimator.deployment import CLOSED_FAMILIES, Deployment, deploy
@@ -18,6 +18,7 @@ from energy_tracking.estimator.roofline.fitted import GPUS
 from energy_tracking.estimator.roofline.prices import Prices, compute_prices
 from energy_tracking.estimator.roofline.work import take_larger, take_smaller
 from energy_tracking.estimator.serving import ServingProfile
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 CROWD = 512
@@ -35,7 +36,7 @@ rows; ``fit.py`` prints it.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Case:
     """A deployment and its prices."""
 
@@ -43,7 +44,7 @@ class Case:
     prices: Prices
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Cases:
     """The central case, and both ends of what is not known.
 

@@ -6,12 +6,11 @@ A new term is a field here, its use in ``step`` or ``prices``, and a prior in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from energy_tracking.estimator.roofline.fitted import FITTED
+from energy_tracking.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RooflineConstants:
     """Factors of the physical terms.
 

@@ -6,15 +6,14 @@ on decode steps that read the weights anyway: FLOPs alone set its price.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from energy_tracking.estimator.deployment import Deployment
 from energy_tracking.estimator.roofline.constants import RooflineConstants
 from energy_tracking.estimator.roofline.step import compute_imbalance, compute_step_costs
 from energy_tracking.estimator.roofline.work import Work, compute_experts_read
+from energy_tracking.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Prices:
     """What a deployment takes for each unit of ``Work``, and for what its sequences share.
 

@@ -6,8 +6,6 @@ A new one is an entry in ``list_range_parts``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from energy_tracking.estimator.roofline.cases import Case, Cases
 from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
 from energy_tracking.estimator.roofline.prices import (
@@ -15,6 +13,7 @@ from energy_tracking.estimator.roofline.prices import (
     compute_prefill_energy,
 )
 from energy_tracking.estimator.roofline.work import Work, take_larger, take_smaller
+from energy_tracking.frozen import frozen
 
 PREFILL_RANGE = (0.5, 1.6)
 """Prefill energy over the estimate, 90 % [1], where the GPUs are loaded.
@@ -33,7 +32,7 @@ LIGHT_LOAD = 8.0
 """Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class CentralEnergy:
     """One request by the central case; floats or arrays of one common shape.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.deployment import Deployment
@@ -18,6 +17,7 @@ from energy_tracking.estimator.roofline.prices import (
 from energy_tracking.estimator.roofline.ranges import CentralEnergy, list_range_parts
 from energy_tracking.estimator.roofline.work import Work, count_flops, count_pairs, count_work
 from energy_tracking.estimator.serving import SERVING, ServingProfile
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 METHOD = "roofline"
@@ -25,7 +25,7 @@ VERSION = "2"
 SCOPES = ("gpu", "facility")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RooflineEstimate:
     """The energy of one request and the range it lies in.
 

@@ -8,14 +8,13 @@ A new term is a field of ``RooflineConstants`` and a summand of one of the costs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from energy_tracking.estimator.deployment import Deployment
 from energy_tracking.estimator.roofline.constants import RooflineConstants
 from energy_tracking.estimator.roofline.work import compute_experts_read, take_larger
+from energy_tracking.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class StepCosts:
     """What a decode step costs, once and for each of what it moves; each [s] or [J].
 

@@ -6,13 +6,13 @@ A pair is a token and one token it attends to. Numbers may be floats or arrays.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from energy_tracking.estimator.deployment import Deployment
+from energy_tracking.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Work:
     """What one request asks for; all of its cost is linear in these.
 
