@@ -21,7 +21,10 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from energy_tracking.calls.call import Call
+from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
+from energy_tracking.calls.session import current_session
 from energy_tracking.error_boundary import ErrorBoundaries
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import (
@@ -133,6 +136,12 @@ class Estimation:
         with self._boundaries("estimate"):
             return self.estimate(request_model, response_model, usage, tokens_per_second)
         return Outcome(reason="the estimator failed")
+
+    def record(self, past: PastCall) -> CallRecord:
+        """The record of a call that ran somewhere else, which nobody receives."""
+        call = Call(past.request, lambda call: None, session=current_session())
+        past.state_in(call)
+        return call.record(self.estimate_safely)
 
     def estimate_as(
         self,

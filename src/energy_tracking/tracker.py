@@ -23,13 +23,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Self, Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
 from energy_tracking.calls.counted import counted_responses
-from energy_tracking.calls.record import CallRecord, CallRequest, is_past
+from energy_tracking.calls.past import PastCall
+from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.session import (
     current_session,
     process_session,
@@ -56,7 +57,6 @@ from energy_tracking.telemetry.pipelines import Reported
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.terminal import printable
 from energy_tracking.usage.dialects import wrong_kind_of
-from energy_tracking.usage.measured_energy import MAX_MEASURED, joules_from
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
@@ -259,29 +259,23 @@ class Tracker:
             ConfigurationError: The measured energy is not a number from 0 to 1e12 J, or the end
                 is not past, or has no zone.
         """
-        if ended_at is not None and not (isinstance(ended_at, datetime) and is_past(ended_at)):
-            raise ConfigurationError(
-                must_be("ended_at", "a datetime with its zone, in the past", ended_at)
-            )
-        if measured_energy_joules is not None:
-            joules = joules_from(measured_energy_joules)
-            if joules is None:
-                what = f"a number from 0 to {MAX_MEASURED:g} J"
-                raise ConfigurationError(
-                    must_be("measured_energy_joules", what, measured_energy_joules)
-                )
-            measured_energy_joules = joules
-        call = self.start(operation=operation, provider=provider, model=model)
-        # There was a response, if only one that states nothing. Nobody timed it.
-        call.observe(None)
-        call.ended_at = call.started_at
-        call.raw_usage = usage
-        call.response_id = response_id
-        call.measured_energy_joules = measured_energy_joules
-        call.error_type = error_type
-        if ended_at is not None:
-            call.logged_end = ended_at.astimezone(UTC).isoformat()
-        call.log_identity = log_identity
+        past = PastCall(
+            model=model,
+            usage=usage,
+            operation=operation,
+            provider=provider,
+            response_id=response_id,
+            measured_energy_joules=measured_energy_joules,
+            error_type=error_type,
+            ended_at=ended_at,
+            log_identity=log_identity,
+        )
+        return self.count(past)
+
+    def count(self, past: PastCall) -> CallRecord:
+        """Count a call that ran somewhere else, as ``record`` does."""
+        call = self.start(operation=past.operation, provider=past.provider, model=past.model)
+        past.state_in(call)
         return hold_deferred(self._deliver_call, call)
 
     def _deliver_safely(self, call: Call) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +14,22 @@ from energy_tracking import (
     ConfigurationError,
     EnergyEstimate,
     ProfileError,
+    Session,
     Tracker,
     register_gpu_profile,
     wrap_openai,
 )
+from energy_tracking.calls.past import PastCall
+from energy_tracking.estimation import Estimation
 from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
 from energy_tracking.estimator.roofline.request import estimate_request
 from energy_tracking.profiles.files import get_catalogue
+from energy_tracking.settings import Settings
 from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
 from small_profiles import BARE
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+LONG_AGO = datetime(2025, 5, 1, tzinfo=UTC)
 
 
 def estimated(
@@ -248,3 +255,18 @@ def test_timing_evidence_on_a_gpu_nobody_named_is_refused(
     arguments: dict[str, Any] = {} if environment else {"timing_evidence": True}
     with pytest.raises(ConfigurationError, match=r"must be False where gpu .* is not set"):
         Tracker(**arguments)
+
+
+def test_a_past_call_is_estimated_without_a_tracker_and_nobody_receives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    monkeypatch.setenv("ENERGY_TRACKING_LEDGER", str(ledger))
+    past = PastCall(model="gpt-4o", usage=USAGE, response_id="chatcmpl-1", ended_at=LONG_AGO)
+    with Session("logs") as session:
+        alone = Estimation(Settings.load({})).record(past)
+        assert session.totals.calls == 0
+        assert not ledger.exists()
+        assert alone == Tracker().count(past)
+    assert session.totals.calls == 1
+    assert len(ledger.read_text().splitlines()) == 1

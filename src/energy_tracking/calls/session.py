@@ -45,7 +45,7 @@ from energy_tracking.lifecycle import count_untracked_requests, run_deferred
 from energy_tracking.notices import log_once, was_said
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules
-from energy_tracking.usage.measured_energy import joules_from
+from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import text_of
 
 P = ParamSpec("P")
@@ -291,9 +291,8 @@ class Session:
             ConfigurationError: Its measured energy is no number from 0 to 1e12 J.
         """
         measured = record.measured_energy_joules
-        if measured is not None and joules_from(measured) is None:
-            what = "a number from 0 to 1e12 J"
-            raise ConfigurationError(must_be("measured_energy_joules", what, measured))
+        if measured is not None:
+            MEASURED.check("measured_energy_joules", measured)
         credit = credit_of(record, estimate_as)
         # Also where a signal handler raises in the middle.
         run_every([partial(account.credit, credit) for account in self._accounts()])

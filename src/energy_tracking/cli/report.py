@@ -297,11 +297,9 @@ def _find_files(paths: Sequence[str], skipped: Counter[str]) -> list[str]:
     Raises:
         ConfigurationError: A path leads to none, or one cannot be opened.
     """
-    from energy_tracking.logs.backfill import check_files
-    from energy_tracking.logs.files import find_files
+    from energy_tracking.logs.backfill import find_readable_files
 
-    check_files(paths)
-    return list(find_files(paths, skipped))
+    return find_readable_files(paths, skipped)
 
 
 def _read_by(given: Sequence[str]) -> tuple[str, ...]:

@@ -34,10 +34,11 @@ from energy_tracking.cli.options import (
     with_options,
 )
 from energy_tracking.cli.output import Output, print_error
+from energy_tracking.error_boundary import ErrorBoundaries
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.ledger import read_ledger
-from energy_tracking.logs.backfill import Backfill, check_files
+from energy_tracking.logs.backfill import Backfill, find_readable_files
 from energy_tracking.notices import without_log_lines
 from energy_tracking.settings import SettingArguments, Settings
 from energy_tracking.terminal import one_line
@@ -146,26 +147,32 @@ def backfill(
     traces, exports, tables.
     """
     errors: list[Exception] = []
-    # As for a ledger: without one named here, none is opened.
-    tracker = Tracker(
-        method=method,
-        gpu=gpu,
-        model_mapping=read_mapping(model_mapping),
-        default_model=default_model,
-        ledger=ledger,
-        disabled=ledger is None,
-        summary=False,
-        spans="off",
-        on_error=lambda where, error: errors.append(error),
-    )
-    filled = Backfill(tracker, columns=read_columns(columns), strict=strict)
+    settings: SettingArguments = {
+        "method": method,
+        "gpu": gpu,
+        "model_mapping": read_mapping(model_mapping),
+        "default_model": default_model,
+    }
+
+    def keep_error(where: str, error: Exception) -> None:
+        errors.append(error)
+
+    if ledger is None:
+        # Nobody receives the calls, whatever the environment names.
+        estimation = Estimation(Settings.load(settings), None, ErrorBoundaries(keep_error))
+        count = estimation.record
+    else:
+        settings |= {"ledger": ledger, "disabled": False, "summary": False, "spans": "off"}
+        tracker = Tracker(**settings, on_error=keep_error)
+        estimation, count = tracker.estimation, tracker.count
+    filled = Backfill(count, ledger, columns=read_columns(columns), strict=strict)
 
     def read_records() -> Iterator[CallRecord]:
         # Validate first: a retry would write the same calls to the ledger twice.
         if model is not None:
-            tracker.estimation.find_model(model)
-        check_files(paths)
-        for file, calls in groupby(filled.calls(paths), key=attrgetter("file")):
+            estimation.find_model(model)
+        files = find_readable_files(paths, filled.report.skipped)
+        for file, calls in groupby(filled.calls(files), key=attrgetter("file")):
             with Session(file):
                 for call in calls:
                     record = filled.record(call)
@@ -177,7 +184,7 @@ def backfill(
     records: Iterable[CallRecord] = read_records()
     if model is not None:
         # To be shown only: the ledger keeps what has been.
-        records = (tracker.estimation.estimate_again(record, model) for record in records)
+        records = (estimation.estimate_again(record, model) for record in records)
     try:
         status = _print_sum(", ".join(paths), records, _Shown(output, model, format))
     finally:

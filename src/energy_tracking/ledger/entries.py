@@ -13,13 +13,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from energy_tracking.bounds import read_path
+from energy_tracking.bounds import Bound, read_path
 from energy_tracking.calls.record import CallRecord, is_past, status_of
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import shown
@@ -27,7 +27,7 @@ from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, Energy
 from energy_tracking.estimator.estimate import GRADE_FACTORS
 from energy_tracking.frozen import frozen
 from energy_tracking.ledger.lines import LineError, read_lines
-from energy_tracking.usage.measured_energy import MAX_MEASURED
+from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import MAX_CHARACTERS, MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
@@ -258,12 +258,10 @@ def _convert_list(value: Any, kinds: tuple[Any, ...], name: str, where: str) -> 
 
 
 def _convert_number(value: Any, kind: type, name: str) -> int | float:
-    low, high = next(bounds for end, bounds in _BOUNDS.items() if name.endswith(end))
-    # A flag would pass for a number.
-    kinds = (int,) if kind is int else (int, float)
-    if type(value) not in kinds or not low <= value <= high:
-        noun = "a whole number" if kind is int else "a number"
-        raise _WrongValue(f"{noun} from {low:g} to {high:g}")
+    bounds = _WHOLE_BOUNDS if kind is int else _BOUNDS
+    bound = next(bound for end, bound in bounds.items() if name.endswith(end))
+    if not bound.holds(value) or (kind is int and type(value) is not int):
+        raise _WrongValue(bound.text)
     return value  # type: ignore[no-any-return]
 
 
@@ -359,19 +357,22 @@ _RULES: dict[type, tuple[_Rule, ...]] = {
 }
 """What fields must be beside each other: field, what it must be, whether it is that."""
 
-_BOUNDS: dict[str, tuple[float, float]] = {
+_BOUNDS: dict[str, Bound] = {
     # What a cache avoids may be less than nothing, by how an estimate is rounded.
-    "avoided_energy_joules": (-MAX_MEASURED, MAX_MEASURED),
-    "_joules": (0, MAX_MEASURED),
-    "_tokens": (0, MAX_TOKENS),
-    "_seconds": (0, 1e9),
-    "_flops": (0, 1e40),
+    "avoided_energy_joules": Bound(-MEASURED.high, MEASURED.high, "J"),
+    "_joules": MEASURED,
+    "_tokens": Bound(0, MAX_TOKENS),
+    "_seconds": Bound(0, 1e9),
+    "_flops": Bound(0, 1e40),
     # Factors, of which none is nothing.
-    "range_parts": (1e-9, 1e9),
-    "server_port": (0, 65_535),
-    "pid": (0, 2**32),
-    "retries": (0, 1e6),
-    "ledger": (1, 1e15),
-    "": (0, 1e15),
+    "range_parts": Bound(1e-9, 1e9),
+    "server_port": Bound(0, 65_535),
+    "pid": Bound(0, 2**32),
+    "retries": Bound(0, 1e6),
+    "ledger": Bound(1, 1e15),
+    "": Bound(0, 1e15),
 }
 """What a number may be, by the end of its field's name; the first row that fits holds."""
+
+_WHOLE_BOUNDS = {end: replace(bound, is_whole=True) for end, bound in _BOUNDS.items()}
+"""The same of a field of whole numbers."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Unpack
 
+from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord, is_past
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be
@@ -69,7 +71,8 @@ def record_log(
     totals = Totals()
     if tracker.settings.disabled:
         return totals
-    backfill = Backfill(tracker, provider, columns, strict)
+    ledger = tracker.settings.ledger
+    backfill = Backfill(tracker.count, ledger, provider, columns, strict)
     for _, record in backfill.records(paths):
         totals.add(record)
     for remark in backfill.report.losses():
@@ -79,17 +82,19 @@ def record_log(
 
 @dataclass(slots=True)
 class Backfill:
-    """Calls out of files, counted by a tracker.
+    """Calls out of files, counted.
 
     Attributes:
-        tracker: The tracker.
+        count: Counts a call: ``Tracker.count``, or ``Estimation.record``, which delivers nothing.
+        ledger: The ledger they go to, whose calls are left out.
         provider: ``gen_ai.provider.name``, in place of the format's own.
         columns: Names of the columns of a table that is not recognised.
         strict: Whether to raise at the first entry that cannot be read.
         report: What was found and left out.
     """
 
-    tracker: Tracker
+    count: Callable[[PastCall], CallRecord]
+    ledger: str | None = None
     provider: str | None = None
     columns: Mapping[str, str] | None = None
     strict: bool = False
@@ -114,8 +119,8 @@ class Backfill:
             yield call, self.record(call)
 
     def calls(self, paths: Iterable[Path]) -> Iterator[LoggedCall]:
-        """Read the calls that are not in the tracker's ledger; sums are counted and left out."""
-        ledger = self.tracker.settings.ledger
+        """Read the calls that are not in the ledger; sums are counted and left out."""
+        ledger = self.ledger
         known = KnownCalls(ledger)
         files = []
         for file in find_files(paths, self.report.skipped):
@@ -138,7 +143,7 @@ class Backfill:
                 warnings.warn(message, EnergyTrackingWarning, stacklevel=2)
             ended_at = None
         key = call.key
-        return self.tracker.record(
+        past = PastCall(
             model=call.model,
             usage=call.usage,
             operation=call.operation,
@@ -149,6 +154,7 @@ class Backfill:
             ended_at=ended_at,
             log_identity=None if key == call.response_id else key,
         )
+        return self.count(past)
 
 
 def _are_same(file: str, other: str) -> bool:
@@ -202,15 +208,21 @@ class KnownCalls:
         return self._seen.find_tokens(key) or 0
 
 
-def check_files(paths: Iterable[Path]) -> None:
-    """Raise before anything is counted where a file cannot be opened.
+def find_readable_files(paths: Iterable[Path], skipped: Counter[str]) -> list[str]:
+    """List the files that paths lead to; raise before anything is counted where one is unreadable.
+
+    Args:
+        paths: Files, folders, patterns, or ``-``.
+        skipped: Counts what is skipped in folders.
 
     Raises:
-        ConfigurationError: A file cannot be opened; says which, and why.
+        ConfigurationError: A path leads to none, or a file cannot be opened; says which, and why.
     """
     try:
-        for file in find_files(paths):
+        files = list(find_files(paths, skipped))
+        for file in files:
             if file != "-" and os.path.isfile(file):
                 open(file, "rb").close()
     except OSError as error:
         raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    return files

@@ -1,6 +1,6 @@
 """Energy that a server has measured itself, in a body, an event or a header.
 
-Every number that enters from outside as an energy goes through ``joules_from``. Servers name it
+Every number that enters from outside as an energy is held against ``MEASURED``. Servers name it
 as they like: a new name is a row in ``MEASURED_ENERGY``, with its unit. What may be a sum over
 requests is left out: of a header, its name alone says so.
 """
@@ -11,9 +11,9 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from numbers import Real
 from typing import Any
 
+from energy_tracking.bounds import Bound
 from energy_tracking.units import joules_from_wh
 from energy_tracking.usage.endpoints import AZURE_HOST_ENDS
 from energy_tracking.usage.usage_paths import usages_in
@@ -33,9 +33,9 @@ MEASURED_ENERGY = {
     "kwh": joules_from_wh(1000.0),
 }
 
-MAX_MEASURED = 1e12
-"""Larger numbers, in any unit, cannot be one request's energy [J]: it is what a large power plant
-delivers in 15 minutes."""
+MEASURED = Bound(0, 1e12, "J")
+"""What the energy of one request can be: the most is what a large power plant delivers in 15
+minutes."""
 
 # What makes the top of a body or event worth a look.
 _ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
@@ -60,24 +60,20 @@ SUM_OF_PARTS = b"total"
 
 
 def joules_from(value: object, unit_joules: float = 1.0) -> float | None:
-    """A number that enters from outside, as the energy of a call [J].
-
-    Every such number comes through here: of a user, a body, a header, a file.
+    """A number of a body, a header or a file, as the energy of a call [J].
 
     Args:
         value: What was given.
         unit_joules: Joules in one of its unit.
 
     Returns:
-        The energy; None where it is no number, or none from 0 to ``MAX_MEASURED``.
+        The energy; None where it cannot be one.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    # In any unit it is larger as a number of joules.
+    if not MEASURED.holds(value):
         return None
-    try:
-        joules = float(value) * unit_joules
-    except OverflowError:
-        return None
-    return joules if 0 <= joules <= MAX_MEASURED else None
+    joules = float(value) * unit_joules  # type: ignore[arg-type]
+    return joules if MEASURED.holds(joules) else None
 
 
 def may_hold_energy(data: Mapping[str, Any]) -> bool:

@@ -1,0 +1,77 @@
+"""A call that ran somewhere else, as a user, a log or a batch states it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from energy_tracking.calls.call import Call
+from energy_tracking.calls.record import CallRequest, is_past
+from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.frozen import frozen
+from energy_tracking.usage.measured_energy import MEASURED
+from energy_tracking.usage.names import text_of
+
+
+@frozen(kw_only=True)
+class PastCall:
+    """What is stated of a call, checked.
+
+    Attributes:
+        model: Name of the model.
+        usage: A usage in any dialect this library reads: a dict or an SDK's object.
+        operation: ``gen_ai.operation.name``.
+        provider: ``gen_ai.provider.name``.
+        response_id: The server's id of the response.
+        measured_energy_joules: The energy as the server measured it [J], if it did.
+        error_type: What failed, if anything did.
+        ended_at: When the call ended, with its zone. None: now.
+        log_identity: What the call is known again by where its log is read again.
+    """
+
+    model: str | None
+    usage: object
+    operation: str = "chat"
+    provider: str = "unknown"
+    response_id: str | None = None
+    measured_energy_joules: float | None = None
+    error_type: str | None = None
+    ended_at: datetime | None = None
+    log_identity: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what is stated.
+
+        Raises:
+            ConfigurationError: The measured energy is not a number from 0 to 1e12 J, or the end
+                is not past, or has no zone.
+        """
+        if self.ended_at is not None and not (
+            isinstance(self.ended_at, datetime) and is_past(self.ended_at)
+        ):
+            what = "a datetime with its zone, in the past"
+            raise ConfigurationError(must_be("ended_at", what, self.ended_at))
+        if self.measured_energy_joules is not None:
+            MEASURED.check("measured_energy_joules", self.measured_energy_joules)
+
+    @property
+    def request(self) -> CallRequest:
+        """How it was asked for."""
+        return CallRequest(
+            operation=text_of(self.operation) or "chat",
+            provider=text_of(self.provider) or "unknown",
+            model=text_of(self.model),
+        )
+
+    def state_in(self, call: Call) -> None:
+        """State everything in a call that was started for it, and is over."""
+        # There was a response, if only one that states nothing. Nobody timed it.
+        call.observe(None)
+        call.ended_at = call.started_at
+        call.raw_usage = self.usage
+        call.response_id = self.response_id
+        if self.measured_energy_joules is not None:
+            call.measured_energy_joules = float(self.measured_energy_joules)
+        call.error_type = self.error_type
+        if self.ended_at is not None:
+            call.logged_end = self.ended_at.astimezone(UTC).isoformat()
+        call.log_identity = self.log_identity
