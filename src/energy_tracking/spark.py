@@ -22,12 +22,19 @@ from energy_tracking.settings import SettingArguments, Settings
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-COLUMNS = ("input", "output", "cached", "cache_read", "cache_write", "reasoning", "model")
+COLUMNS = (
+    *("input", "output", "cached", "cache_read", "cache_write", "cache_write_1h", "reasoning"),
+    *("model", "cache_hit"),
+)
 """What a column of the frame may be."""
+OF_SUMS = ("requests", "day")
+"""Columns of tables in which a row is a sum over many requests, and no call."""
 ADDED = ("total_energy_wh", "total_energy_low_wh", "total_energy_high_wh")
 """The columns of numbers that are added [Wh]; ``energy_status`` beside them says why one is
 missing."""
 STATUS = "energy_status"
+ANSWERED_FROM_CACHE = "answered from a cache"
+"""The status of a row whose response a gateway had in store: no model ran, 0 Wh."""
 
 _NUMBERS = ("byte", "short", "integer", "long", "float", "double", "decimal")
 
@@ -43,20 +50,23 @@ def add_energy(
     Args:
         frame: A row for each call.
         columns: Names of the columns where they are not known ones such as ``prompt_tokens``:
-            of ``input`` and ``output``, and of whatever else there is of ``cached``,
-            ``reasoning`` and ``model``. Counts are numbers; one that is null counts as 0, or
-            as not known where it is of reasoning.
+            of ``input`` and ``output``, and of whatever else there is of ``cached`` (a part of
+            the input), ``cache_read``, ``cache_write`` and ``cache_write_1h`` (beside the
+            input, as Anthropic counts them), ``reasoning``, ``model`` and ``cache_hit``.
+            Counts are numbers; one that is null counts as 0, or as not known where it is of
+            reasoning.
         **settings: As for ``Tracker``: ``method``, ``gpu``, ``model_mapping``,
             ``default_model`` and the rest about estimates.
 
     Returns:
         The frame with ``total_energy_wh``, ``total_energy_low_wh`` and ``total_energy_high_wh``
         [Wh], null where there is no energy, and ``energy_status``, which says why:
-        ``"estimated"``, or another of ``energy_tracking.tables.STATUSES``.
+        ``"estimated"``, another of ``energy_tracking.tables.STATUSES``, or
+        ``"answered from a cache"`` with 0 Wh where the column ``cache_hit`` is true.
 
     Raises:
         ConfigurationError: A column is named that the frame has not, is not one of numbers, or
-            has a name that is added; a setting is wrong.
+            has a name that is added; the rows are sums over many requests; a setting is wrong.
     """
     from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
@@ -81,13 +91,18 @@ def _find_columns(frame: DataFrame, given: Mapping[str, str] | None) -> dict[str
             raise ConfigurationError(not_one_of("column", what, COLUMNS))
         if name not in types:
             raise ConfigurationError(not_one_of(f"columns[{what!r}]", name, types))
+    for what in OF_SUMS:
+        if what in found:
+            remedy = "leave the column out where each row is one call"
+            kind = "without a column of sums over many requests"
+            raise ConfigurationError(must_be("frame", kind, found[what], remedy))
     found = {what: name for what, name in found.items() if what in COLUMNS}
     if not {"input", "output"} <= found.keys():
         remedy = "name them: columns={'input': ..., 'output': ...}"
         what = "a frame with columns of input and output tokens"
         raise ConfigurationError(must_be("frame", what, sorted(types), remedy))
     for what, name in found.items():
-        if what != "model" and types[name] not in _NUMBERS:
+        if what not in ("model", "cache_hit") and types[name] not in _NUMBERS:
             remedy = "cast it first"
             raise ConfigurationError(
                 must_be(f"column {name!r}", "one of numbers", types[name], remedy)
@@ -134,6 +149,8 @@ def _estimate_batch(batch: Any, columns: dict[str, str], estimator: Any) -> Any:
     is_empty = np.isnan(inputs) & np.isnan(outputs)
     inputs, outputs = np.where(is_empty, np.nan, np.nan_to_num(inputs)), np.nan_to_num(outputs)
     cached, written = counts("cached"), counts("cache_write")
+    if "cache_write_1h" in columns:
+        written = counts("cache_write_1h") + (0.0 if written is None else written)
     if "cache_read" in columns:
         # Anthropic's names: its input count leaves the cache out.
         read = numbers("cache_read")
@@ -151,11 +168,26 @@ def _estimate_batch(batch: Any, columns: dict[str, str], estimator: Any) -> Any:
         cache_write_input_tokens=written,
         reasoning_tokens=numbers("reasoning") if "reasoning" in columns else None,
     )
-    energies = (table.total_energy_wh, table.total_energy_low_wh, table.total_energy_high_wh)
-    statuses = pyarrow.DictionaryArray.from_arrays(pyarrow.array(table.status), list(STATUSES))
+    energies = [table.total_energy_wh, table.total_energy_low_wh, table.total_energy_high_wh]
+    status = table.status
+    if "cache_hit" in columns:
+        is_hit = _find_cache_hits(batch.column(columns["cache_hit"]))
+        energies = [np.where(is_hit, 0.0, energy) for energy in energies]
+        status = np.where(is_hit, np.uint8(len(STATUSES)), status)
+    words = [*STATUSES, ANSWERED_FROM_CACHE]
+    statuses = pyarrow.DictionaryArray.from_arrays(pyarrow.array(status), words)
     # Here NaN would spoil a sum, and null is left out of it.
     columns_added = [pyarrow.array(one, from_pandas=True) for one in energies]
     return pyarrow.RecordBatch.from_arrays(
         [*batch.columns, *columns_added, statuses.cast(pyarrow.string())],
         names=[*batch.schema.names, *ADDED, STATUS],
     )
+
+
+def _find_cache_hits(column: Any) -> Any:
+    """Which rows a cache answered, as the line reader has it: true or 1."""
+    import pyarrow
+    import pyarrow.compute
+
+    words = pyarrow.compute.utf8_lower(column.cast(pyarrow.string())).fill_null("")
+    return pyarrow.compute.is_in(words, pyarrow.array(["true", "1"])).to_numpy(zero_copy_only=False)

@@ -43,6 +43,10 @@ spark = SparkSession.builder.getOrCreate()
 frame = spark.createDataFrame([(1, 2, "x")], "a long, b long, c string")
 tokens = spark.createDataFrame([(10, None, "gpt-4o"), (None, None, "gpt-4o"), (-1, 2, "gpt-4o")],
                                "input_tokens int, output_tokens int, model string")
+written = spark.createDataFrame(
+    [(10, 5, 100, 20, 3, False), (10, 5, 0, 0, 0, True)],
+    "input_tokens int, output_tokens int, cache_read_input_tokens int,"
+    " cache_creation_input_tokens int, usage_input_tokens_cache_write_1h int, cache_hit boolean")
 for given, arguments in (
     (frame, {}),
     (frame, {"columns": {"input": "a", "output": "c"}}),
@@ -50,12 +54,15 @@ for given, arguments in (
     (frame, {"columns": {"inputs": "a"}}),
     (tokens, {"gpu": "H1000"}),
     (add_energy(tokens), {}),
+    (tokens.withColumnRenamed("model", "num_requests"), {}),
+    (tokens.withColumnRenamed("model", "day"), {}),
 ):
     try:
         add_energy(given, **arguments)
     except EnergyTrackingError as error:
         print(type(error).__name__, error)
-print(*[(row.energy_status, row.total_energy_wh) for row in add_energy(tokens).collect()], sep=";")
+for rows in (add_energy(tokens), add_energy(written, default_model="gpt-4o")):
+    print(*[(row.energy_status, row.total_energy_wh) for row in rows.collect()], sep=";")
 spark.stop()
 """
 
@@ -129,7 +136,7 @@ def test_two_workers_add_up_to_the_energy_of_the_table(method: str, tmp_path: Pa
 def test_what_cannot_be_estimated_is_said_before_or_beside(tmp_path: Path) -> None:
     script = tmp_path / "refused.py"
     script.write_text(REFUSED, "utf-8")
-    *refusals, rows = submit(script).splitlines()
+    *refusals, rows, cached = submit(script).splitlines()
     for line, words in zip(
         refusals,
         (
@@ -139,6 +146,8 @@ def test_what_cannot_be_estimated_is_said_before_or_beside(tmp_path: Path) -> No
             "column must be one of",
             "H1000",
             "without a column 'total_energy_wh'",
+            "without a column of sums over many requests, got 'num_requests'",
+            "without a column of sums over many requests, got 'day'",
         ),
         strict=True,
     ):
@@ -147,3 +156,5 @@ def test_what_cannot_be_estimated_is_said_before_or_beside(tmp_path: Path) -> No
     expected = estimate_table(10, 0, model="gpt-4o").total_energy_wh[0]
     assert first == f"('estimated', {expected})"
     assert second == third == "('not a count of tokens', None)"
+    beside = estimate_table(133, 5, model="gpt-4o", cached_input_tokens=100).total_energy_wh[0]
+    assert cached == f"('estimated', {beside});('answered from a cache', 0.0)"
