@@ -241,6 +241,44 @@ def test_a_cell_that_is_no_count_is_left_out_with_its_line(
         list(read_logs([path], columns=columns, strict=True))
 
 
+GATEWAY_ROWS = {
+    "helicone": (
+        "request_id,request_created_at,request_model,prompt_tokens,completion_tokens",
+        "{number},2026-01-01T00:00:00Z,gpt-4o,{cells}",
+    ),
+    "litellm": (
+        "request_id,call_type,startTime,model,prompt_tokens,completion_tokens",
+        "{number},acompletion,2026-01-01T00:00:00Z,gpt-4o,{cells}",
+    ),
+    "langfuse": (
+        "id,type,traceId,startTime,model,inputUsage,outputUsage",
+        "{number},GENERATION,t,2026-01-01T00:00:00Z,gpt-4o,{cells}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GATEWAY_ROWS)
+def test_a_cell_of_a_gateways_table_that_is_no_count_is_left_out_with_its_line(
+    name: str, tmp_path: Path
+) -> None:
+    header, row = GATEWAY_ROWS[name]
+    cells = ["100,20", "12a,20", "100,-4", ",20"]
+    path = tmp_path / "export.csv"
+    rows = [row.format(number=number, cells=each) for number, each in enumerate(cells)]
+    path.write_text("\n".join([header, *rows]), "utf-8")
+    calls, unread, report = losses(path)
+    assert (calls, unread) == (
+        2,
+        {
+            "input must be a whole number": (1, 3),
+            "output must be a whole number": (1, 4),
+        },
+    )
+    assert [*report.omissions()][-1].endswith(
+        "1 entry without a count of input, taken as 0 tokens (first: line 5)"
+    )
+
+
 def test_an_empty_cell_is_fine_where_it_is_optional_and_said_where_it_is_a_count(
     tmp_path: Path,
 ) -> None:

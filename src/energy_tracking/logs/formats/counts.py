@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from energy_tracking.logs.formats.base import UnreadableEntryError
+from energy_tracking.logs.formats.base import LogFile, UnreadableEntryError
 from energy_tracking.logs.logged import Counts, PlainCounts
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
@@ -147,6 +147,29 @@ def check_wholes(named: Mapping[str, object]) -> None:
     for what, value in named.items():
         if value is not None and value != "" and whole(value) is None:
             raise UnreadableEntryError(f"{what} must be a whole number", value)
+
+
+def usage_in_cells(file: LogFile, **cells: object) -> Counts | None:
+    """Token counts in cells of a row, which may be text or empty; None where neither is there.
+
+    Args:
+        file: Says what an empty cell is taken for.
+        **cells: Those of ``input`` and ``output``, and of the parts that ``usage_of`` takes.
+
+    Raises:
+        UnreadableEntryError: A cell holds something that is no count.
+    """
+    check_wholes(cells)
+    counts = {what: whole(cell) for what, cell in cells.items()}
+    inputs, outputs = counts.pop("input"), counts.pop("output")
+    if inputs is None and outputs is None:
+        return None
+    if inputs is None:
+        file.assume("without a count of input, taken as 0 tokens")
+    if outputs is None:
+        # As of an embedding.
+        file.note_assumption("without a count of output, taken as 0 tokens")
+    return usage_of(inputs, outputs, **counts)
 
 
 def usage_of(

@@ -21,7 +21,12 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
-from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
+from energy_tracking.logs.formats.counts import (
+    counts_in,
+    usage_in_cells,
+    usage_of,
+    whole,
+)
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
 from energy_tracking.logs.formats.responses import call_in_body, error_name
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
@@ -80,7 +85,7 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
         usage = counts_in(at(unpacked(document.get("response")), "usage"))
     if usage is None:
         counts = (document.get("prompt_tokens"), document.get("completion_tokens"))
-        usage = usage_of(*counts) if any(counts) else None
+        usage = usage_in_cells(file, input=counts[0], output=counts[1]) if any(counts) else None
     is_failed = document.get("status") == "failure"
     errors = at(metadata, "error_information") or document.get("error_information")
     failed = text(at(errors, "error_class")) or error_name(at(errors, "error_code")) or "failure"
@@ -114,11 +119,11 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
     body = unpacked(document.get("response_body"))
     call = call_in_body(body) if isinstance(body, dict) else LoggedCall()
     if call.counts is None:
-        cached = whole(document.get("prompt_cache_read_tokens"))
-        call.counts = usage_of(
-            document.get("prompt_tokens"),
-            document.get("completion_tokens"),
-            cached=cached,
+        call.counts = usage_in_cells(
+            file,
+            input=document.get("prompt_tokens"),
+            output=document.get("completion_tokens"),
+            cached=document.get("prompt_cache_read_tokens"),
             written=document.get("prompt_cache_write_tokens"),
             reasoning=document.get("reasoning_tokens"),
         )
@@ -158,7 +163,7 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
         return []
     named = {name.replace("_", "").lower(): value for name, value in document.items()}
     failed = named.get("level") == "ERROR"
-    usage = _langfuse_usage(named) if _is_in_tokens(named) else None
+    usage = _langfuse_usage(named, file) if _is_in_tokens(named) else None
     if usage is None and not failed:
         if not _is_in_tokens(named):
             file.leave_out("a generation counted in another unit than tokens")
@@ -191,7 +196,7 @@ def _is_in_tokens(named: Document) -> bool:
     return not isinstance(unit, str) or unit.upper() in ("", "TOKENS")
 
 
-def _langfuse_usage(named: Document) -> Counts | None:
+def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
     details = unpacked(named.get("usagedetails"))
     if not isinstance(details, dict) or not details:
         details = unpacked(named.get("usage"))
@@ -205,7 +210,7 @@ def _langfuse_usage(named: Document) -> Counts | None:
         ("prompttokens", "completiontokens"),
     ):
         if named.get(inputs) is not None or named.get(outputs) is not None:
-            return usage_of(named.get(inputs), named.get(outputs))
+            return usage_in_cells(file, input=named.get(inputs), output=named.get(outputs))
     return None
 
 
