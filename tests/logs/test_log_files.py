@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -348,7 +349,8 @@ def losses(path: Path, **arguments: Any) -> tuple[int, dict[str, tuple[int, int]
     report = ReadReport()
     calls = list(read_logs([path], report=report, **arguments))
     unread = {reason: (one.count, one.line) for reason, one in report.unread.items()}
-    return len(calls), unread, report
+    cut_off = {one.reason: (1, one.line) for one in report.cut_off.values()}
+    return len(calls), unread | cut_off, report
 
 
 def test_a_broken_object_among_indented_ones_costs_no_other(tmp_path: Path) -> None:
@@ -367,36 +369,70 @@ def test_a_line_that_is_cut_off_costs_no_other(tmp_path: Path) -> None:
     assert losses(path)[:2] == (2, {"not JSON": (3, 1)})
 
 
+def pack_zstd(content: bytes) -> bytes:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd.compress(content, options={zstd.CompressionParameter.checksum_flag: 1})
+    zstandard = pytest.importorskip("zstandard", reason="zstd needs it below Python 3.14")
+    packed: bytes = zstandard.ZstdCompressor(write_checksum=True).compress(content)
+    return packed
+
+
+PACKINGS = {"gzip": gzip.compress, "zstd": pack_zstd}
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("cut", [1, 100])
-def test_a_packed_file_that_is_cut_off_gives_what_it_has(cut: int, tmp_path: Path) -> None:
-    path = tmp_path / "log.jsonl.gz"
-    many = "\n".join(json.dumps(COMPLETION | {"id": f"{n:030}"}) for n in range(5000))
-    path.write_bytes(gzip.compress(many.encode())[:-cut])
-    calls, unread, _ = losses(path)
+def test_a_packed_file_that_is_cut_off_gives_what_it_has(
+    packing: str, cut: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.jsonl.packed"
+    # Of long names zstd packs several blocks.
+    many = "\n".join(
+        json.dumps(COMPLETION | {"id": hashlib.sha256(b"%d" % n).hexdigest()}) for n in range(5000)
+    )
+    path.write_bytes(PACKINGS[packing](many.encode())[:-cut])
+    calls, unread, report = losses(path)
     assert calls > 1000
-    assert any("the file is damaged" in reason for reason in unread)
+    assert unread == {"the file is damaged: it ended before the end-of-stream marker was reached":
+                      (1, calls)}  # fmt: skip
+    assert next(report.omissions()).startswith(f"{path}: all after line {calls:,} left out: the")
 
 
+@pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_of_a_damaged_gzip_every_whole_line_before_the_damage_counts(
-    small: bool, damage: str, tmp_path: Path
+def test_of_a_damaged_packed_file_every_whole_line_before_the_damage_counts(
+    packing: str, small: bool, damage: str, tmp_path: Path
 ) -> None:
     rows = [f"{n * 7919 % 100_000},{n * 104_729 % 1000}" for n in range(60 if small else 40_000)]
-    packed = bytearray(gzip.compress("\n".join(["input_tokens,output_tokens", *rows]).encode()))
+    packed = bytearray(PACKINGS[packing]("\n".join(["input_tokens,output_tokens", *rows]).encode()))
     place = len(packed) * 2 // 3
     if damage == "cut":
         del packed[place:]
     else:
         packed[place : place + 8] = b"\xff" * 8
-    path = tmp_path / "table.csv.gz"
+    path = tmp_path / "table.csv.packed"
     path.write_bytes(packed)
     report = ReadReport()
     found = [tokens([call]) for call in read_logs([path], report=report)]
-    assert len(found) > len(rows) // 3
+    # A block of zstd comes out whole or not at all.
+    if packing == "gzip" or not small:
+        assert len(found) > len(rows) // 3
     if damage == "cut":
         assert found == [tuple(map(int, row.split(","))) for row in rows[: len(found)]]
-    assert any("the file is damaged" in reason for reason in report.unread)
+    assert "the file is damaged" in report.cut_off[str(path)].reason
+
+
+def test_of_several_files_that_break_off_each_is_named(tmp_path: Path) -> None:
+    for name in ("a.jsonl.gz", "b.jsonl.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(LAYOUTS["lines"].encode())[:-9])
+    _, _, report = losses(tmp_path)
+    assert [remark.partition(": ")[0] for remark in report.omissions()] == [
+        str(tmp_path / "a.jsonl.gz"),
+        str(tmp_path / "b.jsonl.gz"),
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "\n", "input_tokens,output_tokens\n"])

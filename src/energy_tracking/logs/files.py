@@ -33,7 +33,7 @@ from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, iterate_documents
 from energy_tracking.logs.engine.queries import quote_name
-from energy_tracking.logs.gzipped import iterate_gzip
+from energy_tracking.logs.packed import iterate_gzip, iterate_zstd
 
 STANDARD_INPUT = "-"
 HEAD = 1 << 16
@@ -260,29 +260,22 @@ KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
 
 def _unpack_gzip(stream: BinaryIO, path: str) -> Documents:
     damage: list[str] = []
-    yield from _documents_of(_buffer_pieces(iterate_gzip(stream, damage)), path)
-    if damage:
-        raise UnreadableFileError(f"the file is damaged: {damage[0]}")
+    return _read_unpacked(iterate_gzip(stream, damage), damage, path)
 
 
 def _unpack_zstd(stream: BinaryIO, path: str) -> Documents:
-    opened: Any
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-
-        opened, errors = zstd.ZstdFile(stream), zstd.ZstdError
-    else:
-        try:
-            import zstandard
-        except ImportError:
-            raise UnreadableFileError(_name_missing_package("zstandard")) from None
-        decompressor = zstandard.ZstdDecompressor()
-        opened = decompressor.stream_reader(stream, read_across_frames=True)
-        errors = zstandard.ZstdError
+    damage: list[str] = []
     try:
-        yield from _documents_of(io.BufferedReader(opened), path)
-    except errors as error:
-        raise UnreadableFileError(f"the file is damaged: {error}") from error
+        pieces = iterate_zstd(stream, damage)
+    except ImportError:
+        raise UnreadableFileError(_name_missing_package("zstandard")) from None
+    return _read_unpacked(pieces, damage, path)
+
+
+def _read_unpacked(pieces: Iterator[bytes], damage: list[str], path: str) -> Documents:
+    yield from _documents_of(_buffer_pieces(pieces), path)
+    if damage:
+        raise UnreadableFileError(f"the file is damaged: {damage[0]}")
 
 
 def _unpack_zip(stream: BinaryIO, path: str) -> Documents:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.logs.files import BOMS, HEAD, STANDARD_INPUT, delimiter_of, kind_of
-from energy_tracking.logs.gzipped import GZIP
+from energy_tracking.logs.packed import GZIP
 
 
 def check_headers(files: Sequence[str], columns: Mapping[str, str]) -> None:

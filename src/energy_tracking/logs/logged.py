@@ -162,6 +162,19 @@ class Unread:
 
 
 @dataclass(slots=True)
+class CutOff:
+    """Where a file could not be read on.
+
+    Attributes:
+        reason: Why.
+        line: The last line, row or document that was read; 0: none.
+    """
+
+    reason: str
+    line: int
+
+
+@dataclass(slots=True)
 class ReadReport:
     """What reading found, and what it left out.
 
@@ -178,6 +191,8 @@ class ReadReport:
         outgrown_in_ledger: Those that have more tokens than the ledger has.
         formats: Calls, sums and cache hits by format.
         unread: What could not be read, by reason.
+        cut_off: Files that could not be read to their end, or not at all, with the last line
+            that was.
         assumed: What was counted with something taken for granted, by what that is.
         unrecognised: Files in which nothing was recognised, each with what is missing.
         empty: Files without an entry, which may be as it should.
@@ -196,6 +211,7 @@ class ReadReport:
     outgrown_in_ledger: int = 0
     formats: Counter[str] = field(default_factory=Counter)
     unread: dict[str, Unread] = field(default_factory=dict)
+    cut_off: dict[str, CutOff] = field(default_factory=dict)
     assumed: dict[str, Unread] = field(default_factory=dict)
     unrecognised: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
@@ -204,7 +220,7 @@ class ReadReport:
     @property
     def found_nothing(self) -> bool:
         """Whether there was something to read and nothing was recognised."""
-        return not self.formats and bool(self.unread or self.unrecognised)
+        return not self.formats and bool(self.unread or self.unrecognised or self.cut_off)
 
     def leave_out(self, reason: str, file: str, line: int, example: str = "") -> None:
         """Count something that could not be read.
@@ -233,6 +249,9 @@ class ReadReport:
             entries = _count(unread.count, "entry", "entries")
             why = f"{reason}{unread.example}"
             yield f"{unread.file}: {entries} left out: {why} (first: line {unread.line})"
+        for file, cut in self.cut_off.items():
+            what = f"all after line {cut.line:,}" if cut.line else "all of it"
+            yield f"{file}: {what} left out: {cut.reason}"
         for reason, assumed in self.assumed.items():
             entries = _count(assumed.count, "entry", "entries")
             yield f"{assumed.file}: {entries} {reason} (first: line {assumed.line})"

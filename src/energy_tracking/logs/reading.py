@@ -178,7 +178,7 @@ class LogReading:
             if not file.line:
                 report.empty.append(path)
         except UnreadableFileError as error:
-            file.leave_out(str(error))
+            file.leave_out_rest(str(error))
         for row in FORMATS:
             if row.finish is not None:
                 for call in row.finish(file):

@@ -63,6 +63,10 @@ def report_json(report: Report, top: int | None) -> str:
                 {"reason": reason, "count": one.count, "file": one.file, "line": one.line}
                 for reason, one in read.unread.items()
             ],
+            "cut_off": [
+                {"reason": one.reason, "file": file, "line": one.line}
+                for file, one in read.cut_off.items()
+            ],
             "unrecognised": [
                 {"file": file, "missing": missing} for file, missing in read.unrecognised.items()
             ],

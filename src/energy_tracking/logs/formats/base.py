@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energy_tracking.errors import UnreadableLogError
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import CutOff, LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.usage.names import is_unique_id
 
@@ -75,6 +75,19 @@ class LogFile:
         if self.strict:
             raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}{example}")
         self.report.leave_out(reason, self.path, self.line, example)
+
+    def leave_out_rest(self, reason: str) -> None:
+        """Note that the file cannot be read on.
+
+        Args:
+            reason: Why.
+
+        Raises:
+            UnreadableLogError: Reading is strict.
+        """
+        if self.strict:
+            raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}")
+        self.report.cut_off[self.path] = CutOff(reason, self.line)
 
     def assume(self, reason: str) -> None:
         """Count an entry that is counted although something about it is not known.
