@@ -379,7 +379,7 @@ def pack_zstd(content: bytes) -> bytes:
     return packed
 
 
-PACKINGS = {"gzip": gzip.compress, "zstd": pack_zstd}
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": pack_zstd}
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
