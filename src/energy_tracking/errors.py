@@ -16,10 +16,14 @@ Every message has one grammar, that of ``must_be``: *name* must be *what*, got *
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from difflib import get_close_matches
 
 VALUE_LENGTH = 120
 """Characters of a value that messages show [1]."""
+
+LIMIT_DIGITS = 6
+"""Significant digits of a limit that messages show [1]."""
 
 NAMES_LISTED = 12
 """Names that a message lists [1]; of more it has the nearest."""
@@ -75,10 +79,10 @@ class EnergyBudgetExceeded(EnergyTrackingError):
 
     def __str__(self) -> str:
         """The session, what it has used, and its budget."""
-        return (
-            f"session {self.session!r} has used {self.total_energy_wh:.2g} Wh of its budget of "
-            f"{self.budget_wh:g} Wh"
-        )
+        used, budget = amounts_apart(self.total_energy_wh, self.budget_wh)
+        if used == budget:
+            return f"session {self.session!r} has used up its budget of {budget} Wh"
+        return f"session {self.session!r} has used {used} Wh of its budget of {budget} Wh"
 
 
 class EnergyTrackingWarning(UserWarning):
@@ -92,6 +96,33 @@ def shown(value: object) -> str:
     except Exception:  # of somebody else's class, or a number of more digits than Python writes
         text = f"a {type(value).__name__}"
     return text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 3]}..."
+
+
+def amounts_apart(amount: float, limit: float) -> tuple[str, str]:
+    """An amount and its limit, with the digits that it takes to see which is larger.
+
+    Args:
+        amount: The amount, in two digits or more.
+        limit: The limit, in six digits at most.
+
+    Returns:
+        Both without exponents; the same text twice where nobody would see the difference.
+    """
+    limit_text = _plain(limit, LIMIT_DIGITS)
+    shown_limit = float(limit_text.replace(",", ""))
+    for digits in range(2, LIMIT_DIGITS + 3):
+        text = _plain(amount, digits)
+        shown_amount = float(text.replace(",", ""))
+        if (shown_amount > shown_limit, shown_amount < shown_limit) == (
+            amount > limit,
+            amount < limit,
+        ):
+            return text, limit_text
+    return limit_text, limit_text
+
+
+def _plain(value: float, digits: int) -> str:
+    return f"{Decimal(f'{value:.{digits}g}'):,f}"
 
 
 def must_be(name: str, what: str, value: object, remedy: str = "") -> str:

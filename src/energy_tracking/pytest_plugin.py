@@ -28,7 +28,6 @@ A further number per test is a field of ``_Spending``; it then needs a column in
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import sys
 from argparse import ArgumentTypeError
@@ -40,10 +39,10 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.calls.budget import BUDGET
-from energy_tracking.calls.report import energy_text, format_count, table
+from energy_tracking.calls.budget import read_energy_wh
+from energy_tracking.calls.report import choose_unit, energy_text, format_count, table
 from energy_tracking.calls.session import Session, process_session
-from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.errors import ConfigurationError, amounts_apart
 from energy_tracking.openai_client.client import track_all, uninstrument_openai
 from energy_tracking.openai_client.tracked import tracker_of_all
 from energy_tracking.settings import Settings, variable
@@ -55,10 +54,6 @@ NAME = "energy_tracking_of_tests"
 TESTS_SHOWN = 10
 COLUMNS = ("test", "calls", "energy", "calibrated")
 OUTSIDE_TESTS = "(outside tests)"
-
-# Watt-hours per unit.
-UNITS = {"kWh": 1e3, "Wh": 1.0, "mWh": 1e-3, "µWh": 1e-6, "uWh": 1e-6, "J": wh_from_joules(1.0)}
-_ENERGY = re.compile(rf"(\d+(?:\.\d*)?|\.\d+)\s*({'|'.join(UNITS)})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +165,12 @@ def energy_wh(text: str) -> float:
     """An energy as people write it, e.g. ``5Wh``, in watt-hours [Wh].
 
     Raises:
-        ArgumentTypeError: The text is not a number with one of ``UNITS``, or no budget.
+        ArgumentTypeError: The text is not a number with a unit, or no budget.
     """
-    found = _ENERGY.fullmatch(text.strip())
-    if found is None:
-        what = "an energy such as 5Wh, 200 mWh or 1.5kWh"
-        raise ArgumentTypeError(must_be("", what, text).lstrip())
     try:
-        return BUDGET.check("", float(found[1]) * UNITS[found[2]])
+        return read_energy_wh("", text)
     except ConfigurationError as error:
-        raise ArgumentTypeError(str(error).lstrip()) from None
+        raise ArgumentTypeError(str(error)) from None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -398,10 +389,11 @@ class EnergyOfTests:
             text += f" ({energy_text(total.calibrated_energy_wh)} calibrated)"
         if self._budget_wh is None:
             return text
-        return (
-            f"{text}: {'over' if self._is_exceeded else 'within'} the budget of "
-            f"{energy_text(self._budget_wh)}"
-        )
+        if not self._is_exceeded:
+            return f"{text}: within the budget of {energy_text(self._budget_wh)}"
+        unit, size = choose_unit(self._budget_wh)
+        used, budget = amounts_apart(total.total_energy_wh / size, self._budget_wh / size)
+        return f"{text}: over the budget of {budget} {unit} (used {used} {unit})"
 
     def _list_notes(self) -> Iterator[str]:
         """Reasons why the energy of the run is not complete."""

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import field, fields
+from difflib import get_close_matches
 from functools import cache
 from inspect import cleandoc
 from ipaddress import ip_address
@@ -37,6 +38,7 @@ from energy_tracking.estimator.serving import (
     UNBALANCED_ENGINE_YEAR,
 )
 from energy_tracking.frozen import frozen
+from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 PREFIX = "ENERGY_TRACKING_"
@@ -350,11 +352,13 @@ class Settings:
                 effect beside the others.
         """
         environ = os.environ if environ is None else environ
-        known = {variable(setting.name) for setting in fields(cls)}
         for name in environ:
-            if name.startswith(PREFIX) and name not in known:
-                message = not_one_of("environment variable", name, known)
-                warnings.warn(message, EnergyTrackingWarning, stacklevel=4)
+            if (
+                name.upper().startswith(PREFIX)
+                and name not in _VARIABLES
+                and is_first(name, PREFIX)
+            ):
+                warnings.warn(_explain_unknown(name), EnergyTrackingWarning, stacklevel=4)
         values: dict[str, Any] = {}
         for setting in fields(cls):
             given: object = arguments.get(setting.name)
@@ -436,6 +440,22 @@ SERVING_SETTINGS = tuple(
 def variable(setting: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + setting.upper()
+
+
+_VARIABLES = {variable(setting.name): setting.name for setting in fields(Settings)}
+
+
+def _explain_unknown(name: str) -> str:
+    """That a variable is no setting's, and the nearest that is one."""
+    # By what follows the prefix, which all of them share.
+    given = name[len(PREFIX) :].lower()
+    near = get_close_matches(given, _VARIABLES.values(), n=3, cutoff=0.5)
+    near += [setting for setting in _VARIABLES.values() if given and setting.startswith(given)]
+    remedy = "`energy-tracking settings` lists all"
+    if near:
+        names = " or ".join(repr(variable(setting)) for setting in dict.fromkeys(near))
+        remedy = f"did you mean {names}? {remedy.capitalize()}"
+    return must_be("environment variable", "that of a setting", name, f"it has no effect; {remedy}")
 
 
 def named(setting: str) -> str:

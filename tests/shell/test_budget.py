@@ -58,6 +58,41 @@ def test_the_error_is_ours_and_tells_whose_budget_it_was() -> None:
 
 
 @pytest.mark.parametrize(
+    ("budget_wh", "used_wh", "words"),
+    [
+        (52, 52.3, "has used 52.3 Wh of its budget of 52 Wh"),
+        (52, 52, "has used up its budget of 52 Wh"),
+        (123, 123.4, "has used 123.4 Wh of its budget of 123 Wh"),
+        (5, 5.0001, "has used 5.0001 Wh of its budget of 5 Wh"),
+        (5, 5 + 1e-12, "has used up its budget of 5 Wh"),
+        (1234.5, 1300, "has used 1,300 Wh of its budget of 1,234.5 Wh"),
+        (1e-6, 1.26e-6, "has used 0.0000013 Wh of its budget of 0.000001 Wh"),
+        (500 / 3600, 0.1401, "has used 0.14 Wh of its budget of 0.138889 Wh"),
+        (2e12, 3e12, "has used 3,000,000,000,000 Wh of its budget of 2,000,000,000,000 Wh"),
+        (0, 0, "has used up its budget of 0 Wh"),
+        (0, 0.25, "has used 0.25 Wh of its budget of 0 Wh"),
+    ],
+)
+def test_the_error_shows_that_more_was_used_than_allowed(
+    budget_wh: float, used_wh: float, words: str
+) -> None:
+    assert str(EnergyBudgetExceeded("s", budget_wh, used_wh)) == f"session 's' {words}"
+
+
+@pytest.mark.parametrize(
+    ("budget", "watt_hours"),
+    [("5Wh", 5), (" 200 mWh ", 0.2), ("1.5kWh", 1500), ("18 kJ", 5), ("3e2uWh", 3e-4), ("0J", 0)],
+)
+def test_a_budget_may_be_written_with_its_unit(budget: str, watt_hours: float) -> None:
+    session = Session("nightly", budget_wh=budget, on_exceed="raise")
+    with session:
+        Tracker().record(model="x", usage=None, measured_energy_joules=watt_hours * 3600)
+    with pytest.raises(EnergyBudgetExceeded) as raised:
+        session.check_budget()
+    assert raised.value.budget_wh == pytest.approx(watt_hours)
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"budget_wh": -1}, "budget_wh must be 0 or a number from 1e-12 to 1e.12 Wh, got -1"),
@@ -67,7 +102,10 @@ def test_the_error_is_ours_and_tells_whose_budget_it_was() -> None:
         ({"budget_wh": 1e-320}, "got 1e-320"),
         ({"budget_wh": 10**400}, "budget_wh must be 0 or a number"),
         ({"budget_wh": True}, "got True"),
-        ({"budget_wh": "5"}, "got '5'"),
+        ({"budget_wh": "5"}, "or an energy such as '5Wh', '200 mWh' or '18 kJ', got '5'"),
+        ({"budget_wh": "5 watts"}, "such as '5Wh', '200 mWh' or '18 kJ', got '5 watts'"),
+        ({"budget_wh": "1e13 Wh"}, "got '1e13 Wh'"),
+        ({"budget_wh": [5]}, r"got \[5\]"),
         (
             {"budget_wh": 5, "on_exceed": "rise"},
             "one of 'warn', 'raise', got 'rise'; did you mean",

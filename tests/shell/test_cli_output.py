@@ -359,7 +359,7 @@ def test_a_variable_that_is_no_setting_is_said_on_one_line_with_the_nearest(ledg
     done = run("ledger", str(ledger), "--gpu", "H100", ENERGY_TRACKING_GUP="H200")
     assert done.returncode == 0
     err = done.stderr.decode()
-    assert err.startswith("energy-tracking: environment variable must be a known name, got")
+    assert err.startswith("energy-tracking: environment variable must be that of a setting, got")
     assert "did you mean 'ENERGY_TRACKING_GPU'" in err.splitlines()[0]
 
 

@@ -210,7 +210,8 @@ def test_the_report_names_the_most_expensive_tests_first(run: pytest.Pytester) -
 
 
 @pytest.mark.parametrize(
-    ("budget", "status", "word"), [("5Wh", 0, "within"), ("1uWh", 1, "over"), ("0J", 1, "over")]
+    ("budget", "status", "word"),
+    [("5Wh", 0, "within"), ("1uWh", 1, "over"), ("0J", 1, "over")],
 )
 def test_a_run_over_its_budget_fails(
     run: pytest.Pytester, budget: str, status: int, word: str
@@ -485,8 +486,8 @@ def test_a_run_without_calls_is_within_every_budget(run: pytest.Pytester) -> Non
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("5kg", "must be an energy such as 5Wh, 200 mWh or 1.5kWh, got '5kg'"),
-        (f"{'9' * 400}Wh", "must be 0 or a number from 1e-12 to 1e+12 Wh, got inf"),
+        ("5kg", "*, or an energy such as '5Wh', '200 mWh' or '18 kJ', got '5kg'"),
+        (f"{'9' * 400}Wh", "must be 0 or a number from 1e-12 to 1e+12 Wh, *, got '999"),
     ],
 )
 def test_a_wrong_budget_is_refused(run: pytest.Pytester, given: str, message: str) -> None:

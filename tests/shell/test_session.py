@@ -7,6 +7,7 @@ import contextvars
 import gc
 import json
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -633,7 +634,17 @@ def test_a_session_tells_models_gpus_and_reasons(watch: Watch) -> None:
     head, *rows = str(session).splitlines()
     assert head.startswith("nightly: 4 calls (1 unestimated), ")
     assert rows[-1] == f"  1 call to nobody-knows-it: {reason}"
-    assert "Session 'nightly': 4 calls" in repr(session)
+    assert re.fullmatch(r"<Session 'nightly': 4 calls, [\d.]+ mWh>", repr(session))
+
+
+@pytest.mark.parametrize(
+    ("watt_hours", "shown"),
+    [(0, "1 call, 0 Wh"), (1.5e-5, "1 call, 15 µWh"), (0.25, "1 call, 250 mWh"), (4e3, "4.0 kWh")],
+)
+def test_the_repr_of_a_session_has_plain_units(watt_hours: float, shown: str) -> None:
+    with energy_session("a") as session:
+        Tracker().record(model="x", usage=None, measured_energy_joules=watt_hours * 3600)
+    assert repr(session).endswith(f"{shown}>")
 
 
 def test_what_a_session_gave_out_changes_no_more(tracker: Tracker) -> None:

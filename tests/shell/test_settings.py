@@ -209,7 +209,8 @@ def test_how_to_use_a_profile_of_ones_own_is_a_sentence_of_its_own(
     with pytest.raises(ConfigurationError) as raised:
         Tracker(**cast(SettingArguments, {name: value}))
     before, _, remedy = str(raised.value).partition(" To use one of your own: ")
-    assert before.endswith(end)
+    command = "gpus" if name == "gpu" else "models"
+    assert before.endswith(f"{end} `energy-tracking {command}` lists all.")
     assert remedy.endswith(" TOML profile file.")
 
 
@@ -371,9 +372,29 @@ def test_flags_are_read_as_people_write_them(text: str, flag: bool) -> None:
     assert loaded(disabled=text).disabled is flag
 
 
-def test_an_unknown_variable_warns_with_the_nearest_name() -> None:
-    with pytest.warns(EnergyTrackingWarning, match="_GPUS'; did you mean 'ENERGY_TRACKING_GPU'"):
-        loaded({"ENERGY_TRACKING_GPUS": "H100", "GPU": "A100"})
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("GPUS", "did you mean 'ENERGY_TRACKING_GPU'"),
+        ("WEIGHTS", "did you mean 'ENERGY_TRACKING_WEIGHT_BYTES' or 'ENERGY_TRACKING_WEIGHT_F"),
+        ("LEGDER", "did you mean 'ENERGY_TRACKING_LEDGER'"),
+        ("INCLUDE", "did you mean 'ENERGY_TRACKING_INCLUDE_USAGE'"),
+        ("xyzzy", "it has no effect; `energy-tracking settings` lists all"),
+        ("gpu", "did you mean 'ENERGY_TRACKING_GPU'"),
+    ],
+)
+def test_an_unknown_variable_warns_once_with_the_nearest_of_all_settings(
+    name: str, nearest: str
+) -> None:
+    environ = {f"ENERGY_TRACKING_{name}": "H100", "GPU": "A100"}
+    with pytest.warns(EnergyTrackingWarning) as caught:
+        loaded(environ)
+    loaded(environ)  # warnings are errors here
+    (message,) = (str(one.message) for one in caught)
+    assert f"must be that of a setting, got 'ENERGY_TRACKING_{name}'; it has no effect" in message
+    assert nearest in message
+    assert message.endswith("`energy-tracking settings` lists all")
+    assert message.count("ENERGY_TRACKING_") <= 4
 
 
 def test_the_warning_points_to_whoever_made_the_tracker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,6 +210,7 @@ ONE = ["value"]
 DOORS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "Session": (lambda **given: _use(Session(**given)), _names_of(Session)),
     "Session.compare": (_compare, _names_of(Session().compare)),
+    "Session.add": (lambda value: Session().add(value), ONE),
     "Session.carbon": (lambda **given: str(_used().carbon(**given)), _names_of(Session().carbon)),
     "Tracker": (
         lambda **given: Tracker(**given).record(model="gpt-4o", usage=USAGE),
@@ -254,6 +255,10 @@ DOORS: dict[str, tuple[Callable[..., Any], list[str]]] = {
             **{"input_tokens": [1], "output_tokens": [1], "model": "gpt-4o"} | given
         ),
         [*_names_of(estimate_table), "gpu", "method", "ledger"],
+    ),
+    "estimate_table of places": (
+        lambda value: estimate_table([1], [1], model=[0], models=[value]),
+        ONE,
     ),
 }
 

@@ -9,6 +9,7 @@ overshoot it.
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 from collections.abc import Callable
 from typing import Literal
@@ -36,8 +37,45 @@ ON_EXCEED = ("warn", "raise")
 # Less than a nanojoule, in which energy is counted, is none.
 BUDGET = Bound(1e-12, 1e12, "Wh", or_zero=True)
 
+UNITS = {
+    "MWh": 1e6,
+    "kWh": 1e3,
+    "Wh": 1.0,
+    "mWh": 1e-3,
+    "µWh": 1e-6,
+    "uWh": 1e-6,
+    "MJ": wh_from_joules(1e6),
+    "kJ": wh_from_joules(1e3),
+    "J": wh_from_joules(1.0),
+}
+"""Units that a budget may be written in, and the size of each [Wh]."""
+
+ENERGY_EXAMPLES = "an energy such as '5Wh', '200 mWh' or '18 kJ'"
+
+_ENERGY = re.compile(rf"((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*({'|'.join(UNITS)})", re.ASCII)
+
 # Calls that a user's function makes about a budget are not asked for that budget again.
 _calling: Activities[Activity] = Activities("energy_tracking.budget")
+
+
+def read_energy_wh(name: str, value: object) -> float:
+    """An energy as people write it, e.g. ``5Wh``, or as a number of watt-hours [Wh].
+
+    Args:
+        name: The argument, for messages.
+        value: What was given.
+
+    Raises:
+        ConfigurationError: It is neither a number with one of ``UNITS`` nor one without, or it
+            is out of the bounds of a budget.
+    """
+    number = value
+    if isinstance(value, str):
+        found = _ENERGY.fullmatch(value.strip())
+        number = float(found[1]) * UNITS[found[2]] if found else None
+    if not BUDGET.holds(number):
+        raise ConfigurationError(must_be(name, f"{BUDGET.text}, or {ENERGY_EXAMPLES}", value))
+    return BUDGET.check(name, number)
 
 
 class Budget:
@@ -45,20 +83,20 @@ class Budget:
 
     __slots__ = ("_limit_nanojoules", "_on_exceed", "_warned", "budget_wh")
 
-    def __init__(self, budget_wh: float, on_exceed: OnExceed) -> None:
+    def __init__(self, budget_wh: float | str, on_exceed: OnExceed) -> None:
         """Set the limit and what happens at it.
 
         Args:
-            budget_wh: The energy [Wh]; 0 allows no call.
+            budget_wh: The energy [Wh], or a text with its unit, e.g. ``"5kWh"``; 0 allows no call.
             on_exceed: ``"warn"`` logs once, ``"raise"`` raises ``EnergyBudgetExceeded``; a
                 function is given that error before every further call, and may raise it.
 
         Raises:
-            ConfigurationError: ``budget_wh`` is neither 0 nor a number from a nanojoule to
+            ConfigurationError: ``budget_wh`` is neither 0 nor an energy from a nanojoule to
                 1e12 Wh, or ``on_exceed`` is neither one of the words nor a function that is
                 not async.
         """
-        budget_wh = BUDGET.check("budget_wh", budget_wh)
+        self.budget_wh = read_energy_wh("budget_wh", budget_wh)
         if not callable(on_exceed) and not is_choice(on_exceed, ON_EXCEED):
             raise ConfigurationError(
                 with_sentence(
@@ -69,8 +107,7 @@ class Budget:
         if inspect.iscoroutinefunction(on_exceed):
             what = "a function that is not async: nobody would await it"
             raise ConfigurationError(must_be("on_exceed", what, on_exceed))
-        self.budget_wh = budget_wh
-        self._limit_nanojoules = nanojoules_from_joules(joules_from_wh(budget_wh))
+        self._limit_nanojoules = nanojoules_from_joules(joules_from_wh(self.budget_wh))
         self._on_exceed = on_exceed
         self.begin_anew()
 

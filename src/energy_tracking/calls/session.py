@@ -35,7 +35,14 @@ from energy_tracking.calls.budget import Budget, OnExceed
 from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.comparison import Comparison, compare_calls
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
-from energy_tracking.calls.report import session_csv, session_html, session_json, session_table
+from energy_tracking.calls.report import (
+    energy_text,
+    format_count,
+    session_csv,
+    session_html,
+    session_json,
+    session_table,
+)
 from energy_tracking.calls.tags import check_tags
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by_kind
 from energy_tracking.calls.untracked import warn_of_untracked_requests
@@ -92,7 +99,7 @@ class Session:
         self,
         name: str = "session",
         *,
-        budget_wh: float | None = None,
+        budget_wh: float | str | None = None,
         on_exceed: OnExceed = "warn",
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -100,16 +107,16 @@ class Session:
 
         Args:
             name: Its name.
-            budget_wh: Energy it may use [Wh]. Once the energy of the calls that have ended
-                reaches it, no further call is started without ``on_exceed``; calls in
-                progress may finish.
+            budget_wh: Energy it may use [Wh], or a text with its unit, e.g. ``"5kWh"``. Once the
+                energy of the calls that have ended reaches it, no further call is started
+                without ``on_exceed``; calls in progress may finish.
             on_exceed: ``"warn"`` logs once and lets calls go on. ``"raise"`` raises
                 ``EnergyBudgetExceeded`` in place of sending a call. A function is given that
                 error before every further call; the call is sent unless it raises it.
             tags: Put on the spans of the calls inside; those of an inner session win.
 
         Raises:
-            ConfigurationError: The name is no string, the budget is neither 0 nor a number from a
+            ConfigurationError: The name is no string, the budget is neither 0 nor an energy from a
                 nanojoule to 1e12 Wh, or a tag is no name of letters, digits, "_" and "-" with a
                 string.
         """
@@ -288,12 +295,17 @@ class Session:
             estimate_as: Estimates its tokens in another way, for ``compare``.
 
         Raises:
-            ConfigurationError: Its measured energy is no number from 0 to 1e12 J.
+            ConfigurationError: It is no record, or its measured energy is no number from 0 to
+                1e12 J.
         """
-        measured = record.measured_energy_joules
-        if measured is not None:
-            MEASURED.check("measured_energy_joules", measured)
-        credit = credit_of(record, estimate_as)
+        try:
+            measured = record.measured_energy_joules
+            if measured is not None:
+                MEASURED.check("measured_energy_joules", measured)
+            credit = credit_of(record, estimate_as)
+        except AttributeError as error:  # not asked before: every tracked call comes by here
+            what = "a CallRecord, as Tracker().record(model=..., usage=...) returns"
+            raise ConfigurationError(must_be("record", what, record)) from error
         # Also where a signal handler raises in the middle.
         run_every([partial(account.credit, credit) for account in self._accounts()])
 
@@ -412,7 +424,8 @@ class Session:
     def __repr__(self) -> str:
         """The session in a line."""
         totals = self.totals
-        return f"<Session {self.name!r}: {totals.calls} calls, {totals.total_energy_wh:.2g} Wh>"
+        calls, energy = format_count(totals.calls, "call"), energy_text(totals.total_energy_wh)
+        return with_known_signs(f"<Session {self.name!r}: {calls}, {energy}>")
 
     def __eq__(self, other: object) -> bool:
         """Whether both count into the same totals."""

@@ -148,6 +148,8 @@ class Totals:
 
     def __iadd__(self, other: Totals) -> Self:
         """Add another group's sums."""
+        if not isinstance(other, Totals):
+            return NotImplemented
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self

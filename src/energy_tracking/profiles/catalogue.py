@@ -226,7 +226,8 @@ class Catalogue:
                     must_be("model", what, name, f"it has none: {reason}")
                     if reason
                     else not_one_of("model", name, _list_names(self._models), what),
-                    "To use one of your own: register_model_profile(ModelProfile(...)), or a"
+                    "`energy-tracking models` lists all. To use one of your own:"
+                    " register_model_profile(ModelProfile(...)), or a"
                     f" [models.{shown(name)}] table in a TOML profile file.",
                 )
             )
@@ -246,7 +247,8 @@ class Catalogue:
             raise UnknownGpuError(
                 with_sentence(
                     not_one_of("gpu", name, _list_names(self._gpus), "the name of a GPU profile"),
-                    "To use one of your own: register_gpu_profile(GpuProfile(...)), or a"
+                    "`energy-tracking gpus` lists all. To use one of your own:"
+                    " register_gpu_profile(GpuProfile(...)), or a"
                     f" [gpus.{shown(name)}] table in a TOML profile file.",
                 )
             )

@@ -108,12 +108,15 @@ def _names_in(models: Iterable[str | None]) -> tuple[str | None, ...]:
     """The names that places stand for.
 
     Raises:
-        ConfigurationError: They are no sequence.
+        ConfigurationError: They are no sequence, or not one of names.
     """
     try:
-        return tuple(models)
+        names = tuple(() if isinstance(models, str) else models)
     except Exception:  # of somebody else's class
-        raise ConfigurationError(must_be("models", "a sequence of names", models)) from None
+        names = (models,)
+    if isinstance(models, str) or not all(isinstance(name, str | None) for name in names):
+        raise ConfigurationError(must_be("models", "a sequence of names", models))
+    return names
 
 
 def _number_names(model: Any) -> tuple[Any, tuple[str | None, ...]]:
