@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,11 +111,11 @@ def _names_in(models: Iterable[str | None]) -> tuple[str | None, ...]:
     Raises:
         ConfigurationError: They are no sequence, or not one of names.
     """
-    try:
-        names = tuple(() if isinstance(models, str) else models)
-    except Exception:  # of somebody else's class
-        names = (models,)
-    if isinstance(models, str) or not all(isinstance(name, str | None) for name in names):
+    names: tuple[str | None, ...] | None = None
+    with suppress(Exception):  # of somebody else's class
+        names = tuple(models)
+    is_text = isinstance(models, str)
+    if names is None or is_text or not all(isinstance(name, str | None) for name in names):
         raise ConfigurationError(must_be("models", "a sequence of names", models))
     return names
 
