@@ -31,12 +31,9 @@ from energy_tracking.calls.call import Call, CreditedSession
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord, CallRequest
-from energy_tracking.calls.session import (
-    current_session,
-    process_session,
-    warn_outside_of_sessions,
-)
+from energy_tracking.calls.session import current_session, process_session
 from energy_tracking.calls.tool_usage import bounded_parts
+from energy_tracking.calls.untracked import warn_outside_of_sessions
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
 from energy_tracking.estimation import Estimation

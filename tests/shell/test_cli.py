@@ -7,15 +7,19 @@ import re
 import socket
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from energy_tracking.cli.main import main
+from energy_tracking.demo.screen import PUBLIC_SOURCE
 from energy_tracking.demo.server import load_exchanges
 from otlp import OtlpReceiver
 
-PRINTED_NAMES = [exchange.name for exchange in load_exchanges()]
+NOT_ESTIMATED = {"o1-mini", "facebook/opt-125m", "text-embedding-3-small"}
+ESTIMATED = {exchange.request["model"] for exchange in load_exchanges()} - NOT_ESTIMATED
+ESTIMATED_CALLS = [one for one in load_exchanges() if one.request["model"] in ESTIMATED]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -42,22 +46,83 @@ def test_the_demo_needs_no_key_and_complains_of_nothing(
     assert (demo.returncode, demo.stderr) == (0, "")
 
 
-def test_the_demo_shows_every_call_with_its_recorded_tokens(
+def test_the_demo_shows_every_call_that_has_an_energy_with_its_recorded_tokens(
     demo: subprocess.CompletedProcess[str],
 ) -> None:
     for exchange in load_exchanges():
-        line = next(line for line in demo.stdout.splitlines() if line.startswith(exchange.name))
         usage = exchange.usage or {}
+        line = next((one for one in demo.stdout.splitlines() if one.startswith(exchange.name)), "")
+        assert bool(line) is (exchange.request["model"] in ESTIMATED)
         for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
             count = next((usage[name] for name in names if name in usage), None)
-            if count is not None:
+            if line and count is not None:
                 assert re.search(rf"\s{count:,}\s", line), line
 
 
-def test_the_demo_fits_a_terminal_of_80_columns(
+def test_the_demo_names_each_call_without_an_energy_and_why(
     demo: subprocess.CompletedProcess[str],
 ) -> None:
-    assert [line for line in demo.stdout.splitlines() if len(line) > 80] == []
+    text = " ".join(demo.stdout.split())
+    for words in ("o1-mini (BadRequestError)", "opt-125m (no energy profile)", "nothing is public"):
+        assert words in text
+
+
+def test_the_demo_is_twenty_lines_of_80_columns_in_ascii(
+    demo: subprocess.CompletedProcess[str],
+) -> None:
+    lines = demo.stdout.splitlines()
+    assert len(lines) == 20
+    assert [line for line in lines if len(line) > 80] == []
+    assert demo.stdout.isascii()
+    assert lines[-3:] == [
+        "Now yours:",
+        "  energy-tracking run your.py",
+        "  client = energy_tracking.wrap_openai(OpenAI())",
+    ]
+
+
+def read_columns(printed: str) -> list[tuple[list[Decimal], Decimal]]:
+    """Each column of numbers as it is shown, and its sum."""
+    rows = [
+        [Decimal(number.replace(",", "")) for number in re.findall(r" ([\d,.]+)(?= |$)", line)]
+        for line in printed.splitlines()
+        if re.match(r"(chat|responses|sum)[-\w]* ", line)
+    ]
+    *parts, total = rows
+    return [([row[place] for row in parts], total[place]) for place in range(len(total))]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--gpu", "B200"), ("--method", "roofline")])
+def test_the_columns_of_the_demo_add_up_as_they_are_shown(arguments: tuple[str, ...]) -> None:
+    columns = read_columns(run("demo", *arguments).stdout)
+    assert len(columns) == (3 if "roofline" in arguments else 4)
+    for parts, total in columns:
+        assert len(parts) == len(ESTIMATED_CALLS)
+        assert sum(parts) == total > 0
+
+
+def test_the_demo_says_what_is_assumed_left_out_and_public(
+    demo: subprocess.CompletedProcess[str],
+) -> None:
+    for words in ("90 % range", "an assumed H100", "without host, cooling, network, training"):
+        assert words in demo.stdout
+    (figure,) = (line for line in demo.stdout.splitlines() if PUBLIC_SOURCE in line)
+    assert "140 mWh" in figure
+    assert "240" in figure
+    shown = run("sources", PUBLIC_SOURCE).stdout
+    assert "0.24 Wh" in shown
+    assert "0.14 Wh" in shown
+    assert re.search(r"^CO2e for region='DE': 0\.\d+ g \(", demo.stdout, re.MULTILINE)
+
+
+def test_the_spans_of_the_demo_are_shown_where_they_are_asked_for(
+    demo: subprocess.CompletedProcess[str],
+) -> None:
+    printed = run("demo", "--spans").stdout
+    assert printed.startswith(demo.stdout)
+    for words in ("span 'chat o3-mini'", "energy_tracking.rollup.calls", "print(session)"):
+        assert words in printed.removeprefix(demo.stdout)
+    assert [line for line in printed.splitlines() if len(line) > 80] == []
 
 
 def test_the_demo_follows_the_gpu(demo: subprocess.CompletedProcess[str]) -> None:
@@ -100,7 +165,7 @@ def test_the_demo_sends_spans_and_metrics_over_otlp() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         spans, sums = receiver.spans(), receiver.sums()
     rollup = spans["demo"]
-    assert rollup["energy_tracking.rollup.calls"] == len(PRINTED_NAMES)
+    assert rollup["energy_tracking.rollup.calls"] == len(load_exchanges())
     assert sums["energy_tracking.client.energy"] == pytest.approx(
         rollup["energy_tracking.rollup.total_energy_joules"]
     )
@@ -112,7 +177,7 @@ def test_a_receiver_that_is_down_is_said_and_the_demo_still_shown() -> None:
         done = run("demo", "--otlp", f"http://127.0.0.1:{unused.getsockname()[1]}")
     assert done.returncode == 1
     assert "Could not send the telemetry" in done.stdout
-    assert "print(session)" in done.stdout
+    assert "Now yours:" in done.stdout
     assert "Traceback" not in done.stderr
 
 

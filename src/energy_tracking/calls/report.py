@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -376,8 +377,41 @@ def _format_energy(totals: Totals, size: float, *, calibrated: bool = False) -> 
         low, high = totals.total_energy_low_wh, totals.total_energy_high_wh
     if not known:
         return "-"
-    shown, low_shown, high_shown = (format_amount(wh / size) for wh in (energy, low, high))
-    return shown if low == high else f"{shown} ({low_shown}-{high_shown})"
+    shown = format_amount(energy / size)
+    return shown if low == high else f"{shown} ({format_range(low / size, high / size)})"
+
+
+def format_range(low: float, high: float) -> str:
+    """Both ends of a range, e.g. ``0.42-34``.
+
+    Args:
+        low: The low end.
+        high: The high end.
+    """
+    return f"{format_amount(low)}-{format_amount(high)}"
+
+
+def round_to_sum(values: Sequence[float], digits: int = 3) -> list[str]:
+    """Numbers as texts that add up to the last one, their sum, as they are shown.
+
+    All have as many decimals as the sum has with so many digits. Where the rounded numbers do not
+    add up, the largest take a step each, which matters least to them.
+
+    Args:
+        values: The numbers, none below 0.
+        digits: Significant digits of the sum [1].
+
+    Returns:
+        A text for each number, and one for the sum.
+    """
+    total = sum(values)
+    decimals = max(0, digits - 1 - math.floor(math.log10(total))) if total > 0 else 0
+    steps = [round(value * 10**decimals) for value in values]
+    missing = round(total * 10**decimals) - sum(steps)
+    by_size = sorted(range(len(steps)), key=lambda place: -steps[place])
+    for place in by_size[: abs(missing)]:
+        steps[place] += 1 if missing > 0 else -1
+    return [f"{step / 10**decimals:,.{decimals}f}" for step in (*steps, sum(steps))]
 
 
 def format_amount(value: float) -> str:

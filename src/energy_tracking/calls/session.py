@@ -49,7 +49,6 @@ from energy_tracking.calls.untracked import warn_of_untracked_requests
 from energy_tracking.error_boundary import run_every
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.lifecycle import count_untracked_requests, run_deferred
-from energy_tracking.notices import log_once, was_said
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage.measured_energy import MEASURED
@@ -57,9 +56,6 @@ from energy_tracking.usage.names import text_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-MISSED = "open elsewhere"
-"""Kind of what is said of sessions and functions that a call is made outside of."""
 
 
 class Runner(Protocol):
@@ -459,46 +455,3 @@ def process_session() -> Session:
 def current_session() -> Session:
     """The innermost session here; the process-wide one outside of any other."""
     return _inside(current_accounts())
-
-
-def warn_outside_of_sessions() -> None:
-    """Log that a call does not count in what is open elsewhere, where it seems to belong to it.
-
-    Once for each name of a session or function, of which a bounded number is said. The rule:
-
-    ================================  ====================================================
-    the call is in                    it is said of
-    ================================  ====================================================
-    no session and no function        any session that is open, any function that runs in
-                                      another thread: in its own, tasks follow it
-    sessions or functions of its own  a session or function of the main thread, outside of
-                                      event loops: it is around all that the program does.
-                                      Others, of the requests of a server, are no business
-                                      of one another
-    ================================  ====================================================
-    """
-    inside, thread = current_accounts(), threading.get_ident()
-    is_outside = inside == (process_account,)
-    for account in tuple(open_accounts):
-        what = f"{'session' if account.is_session else 'function'} {account.name!r}"
-        if account in inside or was_said(what, MISSED):
-            continue
-        places = tuple(account.entrances)
-        if is_outside:
-            is_missed = account.is_session or all(one.thread != thread for one in places)
-        else:
-            is_missed = any(one.is_of_program and one.thread != thread for one in places)
-        if is_missed:
-            session = "session" if account.is_session else "current_session()"
-            log_once(
-                what,
-                "a call is made outside of %s, which is open elsewhere in this process, and does "
-                "not count in it. If it belongs to it, carry that into its thread: start the work "
-                "with %s.run, looked up inside of it, as in pool.submit(%s.run, function, ...), or "
-                "make the calls inside `with session.attach():`. This is said once for each name.",
-                what,
-                session,
-                session,
-                kind=MISSED,
-            )
-            return

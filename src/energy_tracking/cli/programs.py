@@ -17,9 +17,10 @@ from energy_tracking.errors import ConfigurationError
     metavar="NAME",
     help="Estimator: reference or roofline (default: ENERGY_TRACKING_METHOD, or reference).",
 )
+@click.option("--spans", is_flag=True, help="Show two of the spans and the session too.")
 @click.option("--otlp", metavar="URL", help="Also send it here, e.g. http://localhost:4318.")
 @click.pass_obj
-def demo(output: Output, gpu: str | None, method: str | None, otlp: str | None) -> int:
+def demo(output: Output, gpu: str | None, method: str | None, spans: bool, otlp: str | None) -> int:
     """Track recorded calls of the real API: no key, no network, real token counts."""
     try:
         from energy_tracking.demo.run import run_demo
@@ -28,7 +29,8 @@ def demo(output: Output, gpu: str | None, method: str | None, otlp: str | None) 
             f"the demo needs the package {error.name!r}; install it with: "
             "pip install 'energy-tracking[demo]'"
         ) from None
-    return DONE if run_demo(output, gpu=gpu, method=method, otlp_endpoint=otlp) else NOT_WRITTEN
+    is_sent = run_demo(output, gpu=gpu, method=method, spans=spans, otlp_endpoint=otlp)
+    return DONE if is_sent else NOT_WRITTEN
 
 
 @command("run", context_settings={"allow_interspersed_args": False})

@@ -4,7 +4,7 @@ Nothing leaves the machine: a server on 127.0.0.1 stands in for the API. The tok
 those the real API reported when the responses were recorded.
 
 The order: start the server, wrap a client, make each recorded call inside a decorated function,
-then print a table of the calls, two spans and the session. A new call is a file in ``exchanges/``.
+then print what ``screen`` makes of them. A new call is a file in ``exchanges/``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from energy_tracking.calls.record import CallRecord
-from energy_tracking.calls.report import WIDTH, energy_text, kind_label, table, two_digits
 from energy_tracking.calls.session import Session
-from energy_tracking.calls.totals import UNKNOWN, group_of
 from energy_tracking.decorator import track_energy
+from energy_tracking.demo.screen import format_demo, format_spans
 from energy_tracking.demo.server import EXCHANGE_HEADER, Exchange, ReplayServer, load_exchanges
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.notices import without_log_lines
@@ -61,6 +60,7 @@ def run_demo(
     *,
     gpu: str | None = None,
     method: str | None = None,
+    spans: bool = False,
     otlp_endpoint: str | None = None,
 ) -> bool:
     """Make the recorded calls and show what was tracked.
@@ -69,6 +69,7 @@ def run_demo(
         out: Where to print.
         gpu: GPU profile; the setting's value if None.
         method: Estimator; the setting's value if None.
+        spans: Show two of the spans too, and the session as ``print`` shows it.
         otlp_endpoint: Base URL of an OTLP/HTTP receiver the telemetry is sent to as well.
 
     Returns:
@@ -97,12 +98,10 @@ def run_demo(
         "on_record": records.append,
     }
     exchanges = load_exchanges()
-    session = _make_calls(exchanges, arguments, telemetry, out)
-    print(_format_calls(exchanges, records), file=out)
-    for name in ("chat o3-mini", "demo"):
-        shown_span = next(span for span in telemetry.spans if span.name == name)
-        print(f"\nspan {name!r}\n{_format_attributes(shown_span)}", file=out)
-    print(f"\nprint(session)\n{session}", file=out)
+    session = _make_calls(exchanges, arguments, telemetry)
+    print(format_demo(exchanges, records, session), file=out)
+    if spans:
+        print(f"\n{format_spans(telemetry.spans)}\n\nprint(session)\n{session}", file=out)
     if otlp_endpoint is None:
         return True
     if not telemetry.sent_spans:
@@ -159,7 +158,6 @@ def _make_calls(
     exchanges: Sequence[Exchange],
     arguments: TrackerArguments,
     telemetry: _Telemetry,
-    out: Writes,
 ) -> Session:
     """Make the recorded calls through a tracked client, in a session.
 
@@ -167,7 +165,6 @@ def _make_calls(
         exchanges: The calls.
         arguments: How they are tracked.
         telemetry: Shut down afterwards.
-        out: Where to print.
     """
     with ExitStack() as stack:
         # Calls without an energy are part of the show: its tables name them.
@@ -186,11 +183,6 @@ def _make_calls(
         )
         # The stand-in server knows `include_usage`, as api.openai.com does.
         wrap_openai(client, **(arguments | {"include_usage_hosts": ["127.0.0.1"]}))
-        print(
-            f"{len(exchanges)} recorded responses, from {server.base_url}"
-            " through the openai SDK:\n",
-            file=out,
-        )
 
         @track_energy(name="demo", **arguments)
         def make_calls() -> None:
@@ -210,45 +202,6 @@ def _make_call(client: openai.OpenAI, exchange: Exchange) -> None:
                 pass
     except openai.APIStatusError:
         pass  # recorded as it was: the table shows it
-
-
-def _format_calls(exchanges: Sequence[Exchange], records: Sequence[CallRecord]) -> str:
-    kinds = {key.kind for key in map(group_of, records) if key.method != UNKNOWN}
-    own = " or ".join(kind_label(kind) for kind in sorted(kinds)) or "energy"
-    beside = ("calibrated",) if any(record.calibrated for record in records) else ()
-    rows = [_format_row(*pair) for pair in zip(exchanges, records, strict=True)]
-    return table(
-        ("call", "input", "output", own, *beside), [row[: 4 + len(beside)] for row in rows]
-    )
-
-
-def _format_row(exchange: Exchange, record: CallRecord) -> tuple[str, ...]:
-    usage, estimate, calibrated = record.usage, record.estimate, record.calibrated
-    return (
-        exchange.name,
-        "-" if usage is None else f"{usage.input_tokens:,}",
-        "-" if usage is None else f"{usage.output_tokens:,}",
-        record.error_type or record.status
-        if estimate is None
-        else energy_text(estimate.total_energy_wh),
-        "-" if calibrated is None else energy_text(calibrated.total_energy_wh),
-    )
-
-
-def _format_attributes(span: ReadableSpan) -> str:
-    shown = {name: _format_value(value) for name, value in (span.attributes or {}).items()}
-    width = max(map(len, shown))
-    # A long value moves to the left, where it still ends within the terminal.
-    return "\n".join(
-        f"  {name.ljust(min(width, WIDTH - 4 - len(value)))}  {value}"
-        for name, value in shown.items()
-    )
-
-
-def _format_value(value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return two_digits(value) if value < 1e6 else f"{value:.2g}"
 
 
 class _Collect(SpanExporter):
