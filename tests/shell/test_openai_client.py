@@ -956,3 +956,25 @@ async def test_an_unknown_model_is_counted_with_its_tokens_and_logged_once(
 def test_importing_the_library_imports_no_openai() -> None:
     code = "import energy_tracking, sys; assert not {'openai', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+WITHOUT_SDK = """
+import sys
+sys.modules["openai"] = None  # as if it were not installed
+from energy_tracking.cli.main import main
+from energy_tracking import instrument_openai
+try:
+    instrument_openai()
+except ModuleNotFoundError as error:
+    print(error.name, error, sep="|")
+main(["run", "-m", "this"])
+"""
+
+
+def test_without_the_sdk_the_error_names_the_extra_to_install() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SDK], capture_output=True, text=True, check=True
+    )
+    words = "openai must be installed, so that its clients can be tracked; install it with: pip "
+    assert f"openai|{words}install 'energy-tracking[openai]'" in done.stdout
+    assert done.stderr.startswith(f"energy-tracking: no OpenAI call is tracked: {words}install ")

@@ -179,18 +179,36 @@ def _sdk_version() -> str:
     return str(getattr(sys.modules.get(SDK), "VERSION", "?"))
 
 
+def _import_sdk() -> ModuleType:
+    """The SDK.
+
+    Raises:
+        ModuleNotFoundError: It is not installed; says what to install.
+    """
+    try:
+        import openai
+    except ModuleNotFoundError as error:
+        if error.name != SDK:  # it is there, and lacks something itself
+            raise
+        message = (
+            "openai must be installed, so that its clients can be tracked; install it with: "
+            "pip install 'energy-tracking[openai]' (calls of other clients are counted with "
+            "Tracker().record(...))"
+        )
+        raise ModuleNotFoundError(message, name=SDK) from error
+    return openai
+
+
 def client_bases() -> list[type]:
     """The SDK's two kinds of clients, without one that a test has replaced."""
-    import openai
-
+    openai = _import_sdk()
     kinds = [getattr(openai, name, None) for name in CLIENTS]
     return [kind for kind in kinds if isinstance(kind, type) and _is_of_class(kind, CLIENTS)]
 
 
 def client_classes() -> list[type]:
     """The SDK's client classes, and those that users have derived from them."""
-    import openai
-
+    openai = _import_sdk()
     found: list[type] = []
     # One that a test has replaced is still found as the base of another.
     waiting = [getattr(openai, name, None) for name in (*CLIENTS, *AZURE_CLIENTS)]
