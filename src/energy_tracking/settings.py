@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,10 +22,8 @@ from dataclasses import field, fields
 from difflib import get_close_matches
 from functools import cache
 from inspect import cleandoc
-from ipaddress import ip_address
 from textwrap import fill
 from typing import Any, TypedDict, TypeVar
-from urllib.parse import urlsplit
 
 from energy_tracking.bounds import is_choice, read_path
 from energy_tracking.calls.tags import TAG_NAME
@@ -38,6 +35,7 @@ from energy_tracking.estimator.serving import (
     UNBALANCED_ENGINE_YEAR,
 )
 from energy_tracking.frozen import frozen
+from energy_tracking.hosts import read_host
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
@@ -75,8 +73,6 @@ class SettingArguments(TypedDict, total=False):
     summary: bool | None
     disabled: bool | None
 
-
-_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 
 # Each reads what an argument or a variable gives. The message of what it raises begins with
 # "must be"; the setting's name is put before it.
@@ -133,52 +129,7 @@ def _read_names(given: object) -> tuple[str, ...]:
 
 
 def _read_hosts(given: object) -> tuple[str, ...]:
-    return tuple(map(_read_host, _read_names(given)))
-
-
-def _read_host(name: str) -> str:
-    """A host, or a host and a port, as ``is_among_hosts`` compares them."""
-    is_url = name.lower().startswith(("http://", "https://"))
-    # `urlsplit` passes over most of what is wrong.
-    if name.isprintable() and not set(name) & set(" " if is_url else " /?#@"):
-        with suppress(ValueError):
-            return ip_address(name.strip("[]") if name.endswith("]") else name).compressed
-        with suppress(ValueError):
-            url = urlsplit(name if is_url else f"//{name}")
-            host, port = _parse_host_name(url.hostname or ""), url.port
-            if port != 0:
-                return host if port is None else _join_port(host, port)
-    example = "llm.example.org, localhost:8000 or http://localhost:8000/v1"
-    raise ConfigurationError(must_be("", f"a host, host:port or URL, such as {example}", name))
-
-
-def _parse_host_name(host: str) -> str:
-    """A host by its address or name, in small letters of any script, as HTTP clients have it.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if ":" in host:
-        return ip_address(host).compressed
-    host = host.removesuffix(".").encode("idna").decode("ascii").lower()
-    if not _HOST.fullmatch(host):
-        raise ValueError(host)
-    return host.encode("ascii").decode("idna")
-
-
-def _join_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def is_among_hosts(hosts: Iterable[str], host: str, port: int) -> bool:
-    """Whether a setting's hosts name this one, or this one at this port.
-
-    Args:
-        hosts: The setting.
-        host: Host of a client's URL.
-        port: Its port, the scheme's own where it names none.
-    """
-    return host in hosts or _join_port(host, port) in hosts
+    return tuple(map(read_host, _read_names(given)))
 
 
 def _read_tags(given: object) -> tuple[str, ...]:

@@ -6,6 +6,9 @@ import re
 import sys
 from typing import TextIO
 
+WIDTH = 80
+"""Columns of a terminal that tables keep to, as far as names allow."""
+
 # What our own texts have beside ASCII, and what stands for it where an encoding lacks it.
 _SIGNS = {"µ": "u", "…": "...", "–": "-", "—": "-", "×": "x", "≈": "~", "’": "'"}
 
@@ -26,7 +29,7 @@ def one_line(text: str) -> str:
     return without_controls(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def with_known_signs(text: str, stream: TextIO | None = None) -> str:
+def with_known_signs(text: str, stream: object | None = None) -> str:
     """The text, in ASCII the signs of ours that a stream's encoding lacks.
 
     Args:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from energy_tracking import ConfigurationError, Tracker
-from energy_tracking.settings import Settings, is_among_hosts
+from energy_tracking.hosts import is_among_hosts
+from energy_tracking.settings import Settings
 
 # What is written, and the host and port that it is then.
 TAKEN: list[tuple[str, str, int]] = [

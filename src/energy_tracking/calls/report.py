@@ -30,9 +30,7 @@ from energy_tracking.calls.totals import (
     sums_by_kind,
 )
 from energy_tracking.frozen import frozen
-
-WIDTH = 80
-"""Columns of a terminal that tables keep to, as far as names allow."""
+from energy_tracking.terminal import WIDTH
 
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """What a cell begins with that a spreadsheet takes for a formula."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from energy_tracking.calls.report import WIDTH, cut_middle
-from energy_tracking.terminal import one_line
+from energy_tracking.calls.report import cut_middle
+from energy_tracking.terminal import WIDTH, one_line
 
 LONGEST_FIRST = 30
 """The first of two names is followed by the second at most so far in [characters]."""

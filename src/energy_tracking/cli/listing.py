@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import click
 
-from energy_tracking.calls.report import WIDTH, table, two_digits
+from energy_tracking.calls.report import table, two_digits
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
 from energy_tracking.cli.output import Output, print_error
@@ -23,7 +23,7 @@ from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue, load_sources
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.settings import Settings, naming, settings_rows
-from energy_tracking.terminal import one_line
+from energy_tracking.terminal import WIDTH, one_line
 
 GRADES: Mapping[str, str] = {
     "A": "published configuration or datasheet",

@@ -11,10 +11,11 @@ import json
 import os
 import select
 import sys
+import textwrap
 from contextlib import suppress
 from typing import TextIO
 
-from energy_tracking.terminal import is_encodable, one_line, printable, without_controls
+from energy_tracking.terminal import WIDTH, is_encodable, one_line, printable, without_controls
 
 
 class OutputError(Exception):
@@ -95,6 +96,18 @@ def is_reader_gone() -> bool:
 def print_error(message: object) -> None:
     """Print a message to standard error, on one line."""
     write_error(f"energy-tracking: {one_line(str(message))}\n")
+
+
+def print_remark(message: object) -> None:
+    """Print what is to be known beside a result to standard error, in lines of a terminal."""
+    for line in textwrap.wrap(
+        f"energy-tracking: {one_line(str(message))}",
+        WIDTH,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    ):
+        write_error(f"{line}\n")
 
 
 def write_error(text: str) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import click
 
-from energy_tracking.calls.report import WIDTH
 from energy_tracking.cli.commands import OneOf, command
 from energy_tracking.cli.main import DONE
 from energy_tracking.cli.output import Output
+from energy_tracking.terminal import WIDTH, with_known_signs
 
 _Rows = Iterator[tuple[str, str]]
 
@@ -59,6 +59,8 @@ def help(output: Output, topic: str) -> int:
     """Explain every span attribute, metric or setting of the library."""
     for name, meaning in TOPICS[topic]():
         print(name, file=output)
-        for line in textwrap.wrap(meaning.replace("`", ""), WIDTH - 4):
+        # Signs that the terminal lacks are longer in ASCII: before the lines are cut.
+        text = with_known_signs(meaning.replace("`", ""), output)
+        for line in textwrap.wrap(text, WIDTH - 4):
             print(f"    {line}", file=output)
     return DONE

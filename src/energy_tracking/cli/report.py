@@ -35,7 +35,7 @@ from energy_tracking.cli.options import (
     read_mapping,
     with_options,
 )
-from energy_tracking.cli.output import Output, print_error
+from energy_tracking.cli.output import Output, print_remark
 from energy_tracking.cli.progress import shown_progress
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
@@ -217,7 +217,7 @@ class _Run:
             # A table has these below it.
             remarks += report.read.counted_apart()
         for remark in remarks:
-            print_error(remark)
+            print_remark(remark)
         if isinstance(failure, OSError):
             raise ConfigurationError(f"{failure.filename or report.title}: {failure.strerror}")
         if failure is not None:
@@ -225,7 +225,7 @@ class _Run:
         read = report.read
         if read.calls + read.sums + read.cache_hits == 0:
             files = format_count(read.files, "file")
-            print_error(f"no call was found in {files}; see the formats in the README")
+            print_remark(f"no call was found in {files}; see the formats in the README")
             return NOTHING_FOUND
         return DONE
 

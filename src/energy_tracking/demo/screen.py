@@ -16,7 +16,6 @@ from energy_tracking.calls.carbon import Carbon
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.report import (
     CALIBRATED,
-    WIDTH,
     choose_unit,
     format_range,
     kind_label,
@@ -27,6 +26,7 @@ from energy_tracking.calls.report import (
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import EnergyKind, Totals, group_of, sum_of
 from energy_tracking.demo.server import Exchange
+from energy_tracking.terminal import WIDTH
 
 PUBLIC_FIGURE = "Google's median Gemini prompt: 140 mWh on its chips, 240 in all ({source})"
 """What one prompt takes by the one provider that disclosed it for both scopes."""

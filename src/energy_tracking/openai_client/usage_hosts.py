@@ -24,10 +24,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from energy_tracking.calls.call import Call
+from energy_tracking.hosts import is_among_hosts
 from energy_tracking.notices import is_first, log
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.targets import Target
-from energy_tracking.settings import Settings, is_among_hosts
+from energy_tracking.settings import Settings
 from energy_tracking.usage.endpoints import AZURE_HOST_ENDS, AZURE_PATH
 
 DASHSCOPE_SDK = "dashscope 2.0.2: v2/protocols/openai.py, v2/_config.py"
