@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,9 @@ import pytest
 
 from counts import the_only
 from energy_tracking import Tracker, energy_session
+from energy_tracking.cli.commands import COMMANDS
+from energy_tracking.cli.main import main
+from energy_tracking.cli.reference import TOPICS
 from energy_tracking.terminal import printable, with_known_signs
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 0}
@@ -350,6 +354,20 @@ def test_lists_and_help_fit_80_columns(command: list[str]) -> None:
     shown = run(*command, COLUMNS="200")
     assert shown.returncode == 0
     assert [line for line in shown.stdout.decode().splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_all_help_fits_80_columns_in_any_encoding(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics = [["help", topic] for topic in TOPICS]
+    for arguments in [["--help"], *topics, *([row.name, "--help"] for row in COMMANDS)]:
+        printed = io.BytesIO()
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(printed, encoding))
+        assert main(arguments) == 0
+        lines = printed.getvalue().decode(encoding).splitlines()
+        assert lines, arguments
+        assert [line for line in lines if len(line) > 80] == [], arguments
 
 
 # Mistakes.

@@ -473,6 +473,8 @@ def test_what_was_left_out_is_said_with_its_file_and_first_line(
         lines.write('{"cut": \n{"nothing": 1}\n')
     assert main(["report", str(log)]) == 0
     err = capsys.readouterr().err
+    assert not [line for line in err.splitlines() if len(line) > 80 and str(log) not in line]
+    err = " ".join(err.split())
     assert f"{log}: 1 entry left out: not JSON (first: line 7)" in err
     assert f"{log}: 1 entry left out: no token counts (first: line 8)" in err
     assert main(["report", str(log), "--strict"]) == 2
