@@ -393,7 +393,20 @@ def variable(setting: str) -> str:
     return PREFIX + setting.upper()
 
 
-_VARIABLES = {variable(setting.name): setting.name for setting in fields(Settings)}
+PROCESS_SETTINGS = {
+    "tags": "tags of every call of the process, as name=value,name=value; in a program:"
+    " `energy_session(tags=...)`",
+    "budget_wh": "energy that each process may use, such as 5Wh, or a number of watt-hours; in a"
+    " program: `energy_session(budget_wh=...)`",
+    "on_exceed": "what happens once the process has used `budget_wh`: `warn`, a line of the log, or"
+    " `raise`, `EnergyBudgetExceeded` in place of each further call; unset: `warn`",
+}
+"""Settings without an argument, of the session around everything, and what they mean."""
+
+_VARIABLES = {
+    variable(name): name
+    for name in (*(setting.name for setting in fields(Settings)), *PROCESS_SETTINGS)
+}
 
 
 def _explain_unknown(name: str) -> str:
@@ -443,6 +456,24 @@ def settings_rows() -> list[tuple[str, str, str, str]]:
         default_text = "" if default in (None, ()) else str(default)
         rows.append((setting.name, variable(setting.name), default_text, meaning))
     return rows
+
+
+def all_settings_rows() -> list[tuple[str, str, str, str]]:
+    """The same with those of the environment alone, whose argument is empty."""
+    alone = [("", variable(name), "", meaning) for name, meaning in PROCESS_SETTINGS.items()]
+    return settings_rows() + alone
+
+
+def name_setting(argument: str, in_environment: str, default: str) -> str:
+    """A setting's names and its default, as lists show them.
+
+    Args:
+        argument: The argument; empty where it has none.
+        in_environment: The environment variable.
+        default: The default; empty where it has none.
+    """
+    names = ", ".join(filter(None, (argument, in_environment)))
+    return f"{names} [{default}]" if default else names
 
 
 def document_settings(documented: Documented) -> Documented:

@@ -48,6 +48,7 @@ from energy_tracking.lifecycle import (
     run_deferred,
 )
 from energy_tracking.notices import log, log_once
+from energy_tracking.process_settings import read_process_settings
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, document_settings, naming
 from energy_tracking.telemetry.pipelines import Reported
@@ -113,6 +114,7 @@ class Tracker:
             if given is not None and not is_one(given):
                 raise ConfigurationError(must_be(name, what, given))
         self.settings = Settings.load(arguments)
+        read_process_settings()
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None
         self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)

@@ -115,6 +115,10 @@ class Budget:
         """Forget that a warning was given: for the child of a fork."""
         self._warned = threading.Lock()
 
+    def is_like(self, other: Budget) -> bool:
+        """Whether another budget allows the same."""
+        return (self.budget_wh, self._on_exceed) == (other.budget_wh, other._on_exceed)
+
     def check(self, session: str, energy_nanojoules: int) -> None:
         """Raise, warn or call the user's function if this much energy uses up the budget.
 

@@ -22,7 +22,7 @@ from energy_tracking.errors import not_one_of
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue, load_sources
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
-from energy_tracking.settings import Settings, naming, settings_rows
+from energy_tracking.settings import Settings, all_settings_rows, name_setting, naming
 from energy_tracking.terminal import WIDTH, one_line
 
 GRADES: Mapping[str, str] = {
@@ -106,10 +106,10 @@ def gpus(output: Output, words: tuple[str, ...], is_json: bool) -> int:
 @click.pass_obj
 def settings(output: Output, words: tuple[str, ...], is_json: bool) -> int:
     """List the settings with their environment variables, or those that have every WORD."""
-    rows = settings_rows()
+    rows = all_settings_rows()
     found = [row for row in rows if _has_words(words, *row)]
     if not found:
-        names = [name for row in rows for name in row[:2]]
+        names = [name for row in rows for name in row[:2] if name]
         print_error(not_one_of("WORD", " ".join(words), names, "part of a setting"))
         return NOTHING_FOUND
     if is_json:
@@ -117,7 +117,7 @@ def settings(output: Output, words: tuple[str, ...], is_json: bool) -> int:
         _write_json(output, [dict(zip(names, row, strict=True)) for row in found])
         return DONE
     for argument, variable, default, meaning in found:
-        print(f"{argument}, {variable}" + (f" [{default}]" if default else ""), file=output)
+        print(name_setting(argument, variable, default), file=output)
         for line in textwrap.wrap(meaning, WIDTH - 4):
             print(f"    {line}", file=output)
     return DONE

@@ -39,10 +39,10 @@ def _list_metrics() -> _Rows:
 
 
 def _list_settings() -> _Rows:
-    from energy_tracking.settings import settings_rows
+    from energy_tracking.settings import all_settings_rows, name_setting
 
-    for argument, variable, default, meaning in settings_rows():
-        yield f"{argument}, {variable}" + (f" [{default}]" if default else ""), meaning
+    for argument, variable, default, meaning in all_settings_rows():
+        yield name_setting(argument, variable, default), meaning
 
 
 TOPICS: Mapping[str, Callable[[], _Rows]] = {
