@@ -17,7 +17,6 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from html import escape
 from io import StringIO
 
 from energy_tracking.calls.totals import (
@@ -110,7 +109,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 @frozen()
-class _Block:
+class Block:
     """The part of a session's table whose own energies are of one kind.
 
     Attributes:
@@ -145,46 +144,14 @@ def session_table(
         reasons: Calls by (model, why they are less than fully estimated).
         lost_ledger_lines: Calls that are missing from a ledger [1].
     """
-    blocks = _build_blocks(groups)
-    lines = [_format_head(name, sum_of(groups.values()), blocks)]
+    blocks = build_blocks(groups)
+    lines = [format_head(name, sum_of(groups.values()), blocks)]
     for block in blocks:
-        (name_title, _, *titles), *rows = _build_rows(block)
+        (name_title, _, *titles), *rows = build_rows(block)
         # The legend says what the letters are; a title would be wider than they.
         header = [name_title, "", *titles]
         lines.append(table(header, _shorten_names(header, rows)))
-    return "\n".join((*lines, *wrap_notes(_collect_notes(blocks, reasons, lost_ledger_lines))))
-
-
-def session_html(
-    name: str,
-    groups: Mapping[GroupKey, Totals],
-    reasons: Mapping[tuple[str, str], int],
-    lost_ledger_lines: int = 0,
-) -> str:
-    """The same as a table of HTML; names are shown as they are, never as markup.
-
-    Args:
-        name: Name of the session.
-        groups: Totals by what calls have in common.
-        reasons: Calls by (model, why they are less than fully estimated).
-        lost_ledger_lines: Calls that are missing from a ledger [1].
-    """
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    blocks = _build_blocks(groups)
-    head = _format_head(name, sum_of(groups.values()), blocks)
-    lines = []
-    for block in blocks:
-        header, *rows = _build_rows(block)
-        lines += [line(header, "th"), *(line(row, "td") for row in rows)]
-    notes = _collect_notes(blocks, reasons, lost_ledger_lines)
-    noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return (
-        f"<table><caption>{escape(head)}</caption>{''.join(lines)}</table>"
-        f"{f'<ul>{noted}</ul>' if noted else ''}"
-    )
+    return "\n".join((*lines, *wrap_notes(collect_notes(blocks, reasons, lost_ledger_lines))))
 
 
 def session_json(
@@ -265,11 +232,11 @@ def _sort_kinds(kinds: Iterable[EnergyKind]) -> list[EnergyKind]:
     return sorted(kinds, key=lambda kind: (order.index(kind) if kind in order else 99, kind))
 
 
-def _build_blocks(groups: Mapping[GroupKey, Totals]) -> list[_Block]:
+def build_blocks(groups: Mapping[GroupKey, Totals]) -> list[Block]:
     """The parts of the table; calls of unknown energy stand in the first."""
     kinds = _sort_kinds({key.kind for key in groups if key.method != UNKNOWN})
     kinds_or_none: list[EnergyKind | None] = [*kinds] or [None] * bool(groups)
-    blocks: list[_Block] = []
+    blocks: list[Block] = []
     for kind in kinds_or_none:
         first = not blocks
         rows = sorted(
@@ -277,7 +244,7 @@ def _build_blocks(groups: Mapping[GroupKey, Totals]) -> list[_Block]:
             for key, totals in groups.items()
             if key.kind == kind or (first and key.method == UNKNOWN)
         )
-        blocks.append(_Block(kind, rows, sum_of(totals for _, totals in rows)))
+        blocks.append(Block(kind, rows, sum_of(totals for _, totals in rows)))
     return blocks
 
 
@@ -317,7 +284,7 @@ def comparison_text(
     return "\n".join(lines)
 
 
-def _format_head(name: str, total: Totals, blocks: Sequence[_Block]) -> str:
+def format_head(name: str, total: Totals, blocks: Sequence[Block]) -> str:
     """The line in sum: calls, and an energy of each kind."""
     qualities = (
         (total.measured_calls, "measured"),
@@ -341,7 +308,7 @@ def _format_head(name: str, total: Totals, blocks: Sequence[_Block]) -> str:
     return f"{name}: {calls}, {', '.join(energies) or nothing}"
 
 
-def _build_rows(block: _Block) -> list[list[str]]:
+def build_rows(block: Block) -> list[list[str]]:
     """The header, a row per group, and their sum where there are several."""
     columns = block.columns
     wh = block.total.total_energy_wh or block.total.calibrated_energy_wh
@@ -446,8 +413,8 @@ def cut_middle(name: str, length: int) -> str:
     return f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
 
 
-def _collect_notes(
-    blocks: Sequence[_Block], reasons: Mapping[tuple[str, str], int], lost_ledger_lines: int
+def collect_notes(
+    blocks: Sequence[Block], reasons: Mapping[tuple[str, str], int], lost_ledger_lines: int
 ) -> list[str]:
     """What each number is, what is within it, and what is not known."""
     kinds = {kind for block in blocks for kind in block.columns if kind is not None}

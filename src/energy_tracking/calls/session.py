@@ -34,12 +34,12 @@ from energy_tracking.calls.accounts import (
 from energy_tracking.calls.budget import Budget, OnExceed
 from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.comparison import Comparison, compare_calls
+from energy_tracking.calls.html import session_html
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
 from energy_tracking.calls.report import (
     energy_text,
     format_count,
     session_csv,
-    session_html,
     session_json,
     session_table,
 )
