@@ -285,7 +285,13 @@ def comparison_text(
 
 
 def format_head(name: str, total: Totals, blocks: Sequence[Block]) -> str:
-    """The line in sum: calls, and an energy of each kind."""
+    """The line in sum: calls, and an energy of each kind.
+
+    Args:
+        name: Name of the session.
+        total: The sum over all blocks.
+        blocks: The parts of the table.
+    """
     qualities = (
         (total.measured_calls, "measured"),
         (total.partial_calls, "partial"),
@@ -416,7 +422,13 @@ def cut_middle(name: str, length: int) -> str:
 def collect_notes(
     blocks: Sequence[Block], reasons: Mapping[tuple[str, str], int], lost_ledger_lines: int
 ) -> list[str]:
-    """What each number is, what is within it, and what is not known."""
+    """What each number is, what is within it, and what is not known.
+
+    Args:
+        blocks: The parts of the table.
+        reasons: Calls by (model, why they are less than fully estimated).
+        lost_ledger_lines: Calls that are missing from a ledger [1].
+    """
     kinds = {kind for block in blocks for kind in block.columns if kind is not None}
     notes = kind_sentences(kinds)
     if kinds:

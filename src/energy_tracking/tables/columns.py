@@ -1,4 +1,10 @@
-"""The columns that are given: checked, and cut into blocks."""
+"""The columns that are given: checked, and cut into blocks.
+
+The order: each column becomes an array of numbers (``check_columns``), all of one length
+(``check_lengths``), the models places and names (``read_models``); blocks of rows are cut from them
+(``cut_rows``), and each says where its counts are wrong. A new column is one more argument of
+``check_columns``.
+"""
 
 from __future__ import annotations
 
@@ -111,13 +117,11 @@ def _names_in(models: Iterable[str | None]) -> tuple[str | None, ...]:
     Raises:
         ConfigurationError: They are no sequence, or not one of names.
     """
-    names: tuple[str | None, ...] | None = None
     with suppress(Exception):  # of somebody else's class
         names = tuple(models)
-    is_text = isinstance(models, str)
-    if names is None or is_text or not all(isinstance(name, str | None) for name in names):
-        raise ConfigurationError(must_be("models", "a sequence of names", models))
-    return names
+        if not isinstance(models, str) and all(isinstance(name, str | None) for name in names):
+            return names
+    raise ConfigurationError(must_be("models", "a sequence of names", models))
 
 
 def _number_names(model: Any) -> tuple[Any, tuple[str | None, ...]]:
