@@ -40,6 +40,7 @@ from energy_tracking.lifecycle import (
     run_deferred,
 )
 from energy_tracking.notices import log_once
+from energy_tracking.setting_effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.settings import document_settings
 from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
@@ -92,7 +93,7 @@ def track_energy(
         name: Name of the span; the function's qualified name by default.
         **arguments: The settings below, and what ``Tracker`` takes. They
             hold for the function's own span and for returned responses; calls of a
-            tracked client keep that client's settings.
+            tracked client keep that client's settings, and those about streams are refused.
 
     Raises:
         TypeError: What is decorated is a class, or cannot be called.
@@ -100,6 +101,7 @@ def track_energy(
     """
     if not isinstance(name, str | None) and text_of(name) is None:
         raise ConfigurationError(must_be("name", "a string", name))
+    refuse_settings(arguments, STREAM_SETTINGS, "track_energy")
     decorate = functools.partial(_decorate, name=name, tracker=Tracker(**arguments))
     return decorate if function is None else decorate(function)
 

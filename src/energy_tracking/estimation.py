@@ -42,7 +42,8 @@ from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
-from energy_tracking.settings import SERVING_SETTINGS, Settings, named, naming
+from energy_tracking.setting_names import named, naming
+from energy_tracking.settings import SERVING_SETTINGS, Settings
 from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import TokenUsage
@@ -85,7 +86,10 @@ class Estimation:
         self._gpus = self.catalogue.gpus_by_name
         self._basis = self._build_basis(self.settings)
         if self._basis.method != CALIBRATED_METHOD and self._basis.calibrated is None:
-            for name, value in _select_serving_settings(self.settings).items():
+            without_effect = _select_serving_settings(self.settings)
+            if self.settings.timing_evidence:
+                without_effect["timing_evidence"] = True
+            for name, value in without_effect.items():
                 what = f"unset: it has no effect on GPU {self._basis.gpu.name!r}"
                 remedy = (
                     "it is for the calibrated number, for which the GPU profile needs a "

@@ -13,11 +13,10 @@ meaning and its check; the README's table is made of these.
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import field, fields
 from difflib import get_close_matches
 from functools import cache
@@ -28,18 +27,17 @@ from typing import Any, TypedDict, TypeVar
 from energy_tracking.bounds import is_choice, read_path
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
-from energy_tracking.estimator import ATTENTION_MODES, CALIBRATED_METHOD, METHODS, SCOPES
+from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
 from energy_tracking.estimator.serving import (
-    CURRENT_ENGINE_YEAR,
     SERVING_BOUNDS,
-    UNBALANCED_ENGINE_YEAR,
 )
 from energy_tracking.frozen import frozen
 from energy_tracking.hosts import read_host
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
+from energy_tracking.setting_effects import check_together
+from energy_tracking.setting_names import PREFIX, naming, variable
 
-PREFIX = "ENERGY_TRACKING_"
 INCLUDE_USAGE = ("auto", "always", "never")
 SPANS = ("auto", "own", "annotate", "off")
 METRICS = ("on", "off")
@@ -317,7 +315,7 @@ class Settings:
                 given = environ.get(variable(setting.name), "").strip() or None
             if given is not None:
                 values[setting.name] = _read_setting(setting.name, setting.metadata, given)
-        _check_together(values)
+        check_together(values)
         return cls(**values)
 
 
@@ -340,58 +338,12 @@ def _read_setting(name: str, metadata: Mapping[str, Any], given: object) -> Any:
     return given
 
 
-def _check_together(values: Mapping[str, Any]) -> None:
-    """Check that every setting given has an effect beside the others.
-
-    Raises:
-        ConfigurationError: One has none.
-    """
-    if values.get("method") == CALIBRATED_METHOD and "attention_mode" in values:
-        what = f"unset: it has no effect on method {CALIBRATED_METHOD!r}"
-        remedy = "leave it unset, or use method 'reference'"
-        raise ConfigurationError(
-            must_be(named("attention_mode"), what, values["attention_mode"], remedy)
-        )
-    if values.get("metrics") == "off" and values.get("metric_tags"):
-        what = f"unset: it has no effect while {named('metrics')} is 'off'"
-        remedy = "leave it unset, or use 'on'"
-        raise ConfigurationError(must_be(named("metric_tags"), what, values["metric_tags"], remedy))
-    if values.get("timing_evidence") and "gpu" not in values:
-        what = f"False where {named('gpu')} is not set: on an assumed GPU, speed is no evidence"
-        remedy = "name the GPU, or leave it unset"
-        raise ConfigurationError(must_be(named("timing_evidence"), what, True, remedy))
-    for known in ("concurrency_per_gpu", "sequences"):
-        if values.get("timing_evidence") and known in values:
-            what = f"False where {named(known)} is set: speed is evidence of what is then known"
-            remedy = "leave one of them unset"
-            raise ConfigurationError(must_be(named("timing_evidence"), what, True, remedy))
-    if "expert_parallel" not in values:
-        return
-    experts, year = values["expert_parallel"], values.get("engine_year", CURRENT_ENGINE_YEAR)
-    if year > UNBALANCED_ENGINE_YEAR:
-        what = f"unset: it has no effect on an engine of {year}, which balances its experts"
-        remedy = (
-            f"leave it unset, or set {named('engine_year')} to {UNBALANCED_ENGINE_YEAR} or before"
-        )
-        raise ConfigurationError(must_be(named("expert_parallel"), what, experts, remedy))
-    gpus = values.get("num_gpus", math.inf)
-    if experts > gpus:
-        what = f"at most {named('num_gpus')}, {gpus:g}"
-        raise ConfigurationError(must_be(named("expert_parallel"), what, experts))
-
-
 Documented = TypeVar("Documented")
 
 SERVING_SETTINGS = tuple(
     setting.name for setting in fields(Settings) if setting.metadata["is_of_serving"]
 )
 """Settings about how the models are served; each is a field of ``ServingProfile``."""
-
-
-def variable(setting: str) -> str:
-    """The environment variable of a setting."""
-    return PREFIX + setting.upper()
-
 
 PROCESS_SETTINGS = {
     "tags": "tags of every call of the process, as name=value,name=value; in a program:"
@@ -420,30 +372,6 @@ def _explain_unknown(name: str) -> str:
         names = " or ".join(repr(variable(setting)) for setting in dict.fromkeys(near))
         remedy = f"did you mean {names}? {remedy.capitalize()}"
     return must_be("environment variable", "that of a setting", name, f"it has no effect; {remedy}")
-
-
-def named(setting: str) -> str:
-    """A setting and its variable, as messages name it."""
-    return f"{setting} ({variable(setting)})"
-
-
-@contextmanager
-def naming(setting: str) -> Iterator[None]:
-    """Name a setting, and its variable, as what must be otherwise.
-
-    Raises:
-        ConfigurationError: The block raises one; of its kind, about the setting.
-    """
-    try:
-        yield
-    except ConfigurationError as error:
-        subject, verb, rule = str(error).partition("must be ")
-        # The place in a file stays: `profile file a.toml: [gpus."x"]: power_rating`.
-        if not verb or ":" in subject:
-            raise type(error)(f"{named(setting)}: {error}") from None
-        # One item of a setting keeps its place: `model_mapping['ours']`.
-        item = subject.strip().removeprefix(setting) if subject.startswith(setting) else ""
-        raise type(error)(f"{named(setting)}{item} {verb}{rule}") from None
 
 
 def settings_rows() -> list[tuple[str, str, str, str]]:

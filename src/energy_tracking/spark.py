@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.formats.tables import columns_of
+from energy_tracking.setting_effects import DELIVERY_SETTINGS, STREAM_SETTINGS, refuse_settings
 from energy_tracking.settings import SettingArguments, Settings
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def add_energy(
     from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
     found = _find_columns(frame, columns)
+    refuse_settings(settings, STREAM_SETTINGS + DELIVERY_SETTINGS, "add_energy")
     loaded = Settings.load(settings)
     Estimation(loaded)  # so that a wrong setting is said here, not by a worker
     added = [StructField(name, DoubleType()) for name in ADDED]

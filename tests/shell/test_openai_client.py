@@ -518,7 +518,7 @@ ASKING: list[tuple[str, Body, Body, object]] = [
     (OTHER, {}, {}, None),
     (OTHER, {"include_usage": "always"}, {}, {"include_usage": True}),
     (OTHER, {"include_usage_hosts": [OTHER]}, {}, {"include_usage": True}),
-    (OTHER, {"include_usage": "never", "include_usage_hosts": [OTHER]}, {}, None),
+    (OTHER, {"include_usage": "never"}, {}, None),
     *((OTHER, {"include_usage_hosts": [host]}, {}, {"include_usage": True}) for host in HERE),
     *((OTHER, {"include_usage_hosts": [host]}, {}, None) for host in ELSEWHERE),
     (OTHER, {"include_usage_hosts": ",".join(ELSEWHERE + HERE)}, {}, {"include_usage": True}),

@@ -10,11 +10,13 @@ import pytest
 from calls import CHAT
 from energy_tracking import (
     ConfigurationError,
+    ProfileError,
     Session,
     Tracker,
     UnknownGpuError,
     UnknownModelError,
     energy_session,
+    register_gpu_profile,
 )
 from energy_tracking.calls.comparison import CALLS_COMPARED
 from energy_tracking.calls.record import Alternative
@@ -22,6 +24,7 @@ from energy_tracking.calls.totals import EnergyKind
 from energy_tracking.usage.token_usage import TokenUsage
 from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
+from small_profiles import BARE
 
 CACHED = {
     "prompt_tokens": 9000,
@@ -219,6 +222,17 @@ def test_only_calls_with_an_energy_are_compared(watch: Watch) -> None:
         tracker.record(model="gpt-4o", usage=UNCACHED)
     assert session.compare(model="gpt-4o").calls == 1
     assert Session().compare().calls == 0
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_gpu_that_the_method_named_lacks_a_number_of_is_refused(watch: Watch, calls: int) -> None:
+    register_gpu_profile(BARE)
+    tracker = Tracker(**watch.arguments)
+    with energy_session() as session:
+        for _ in range(calls):
+            tracker.record(model="gpt-4o", usage=UNCACHED)
+        with pytest.raises(ProfileError, match="memory_bandwidth"):
+            session.compare(method="roofline", gpu=BARE.name)
 
 
 def test_a_long_session_compares_its_last_calls(watch: Watch) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import pydoc
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -16,15 +18,21 @@ import pytest
 
 from energy_tracking import (
     ConfigurationError,
+    EnergySpanProcessor,
     EnergyTrackingWarning,
     Session,
     Tracker,
+    estimate_table,
     instrument_openai,
+    record_log,
+    register_gpu_profile,
     track_energy,
     wrap_openai,
 )
 from energy_tracking.errors import shown
 from energy_tracking.estimator import ATTENTION_MODES, METHODS
+from energy_tracking.setting_effects import DELIVERY_SETTINGS, STREAM_SETTINGS
+from energy_tracking.setting_names import variable
 from energy_tracking.settings import (
     INCLUDE_USAGE,
     SERVING_SETTINGS,
@@ -32,8 +40,8 @@ from energy_tracking.settings import (
     SettingArguments,
     Settings,
     settings_rows,
-    variable,
 )
+from small_profiles import BARE
 
 NAMES = [setting.name for setting in fields(Settings)]
 
@@ -263,6 +271,15 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
         "expert_parallel (ENERGY_TRACKING_EXPERT_PARALLEL) must be at most num_gpus "
         "(ENERGY_TRACKING_NUM_GPUS), 2, got 4",
     ),
+    *(
+        (
+            {"include_usage": include, "include_usage_hosts": ["llm.example.org", "[::1]:80"]},
+            "include_usage_hosts (ENERGY_TRACKING_INCLUDE_USAGE_HOSTS) must be unset: it has no "
+            f"effect while include_usage (ENERGY_TRACKING_INCLUDE_USAGE) is '{include}', got "
+            "'llm.example.org,[::1]:80'; leave it unset, or use 'auto'",
+        )
+        for include in ("always", "never")
+    ),
     (
         {"sequences": 64, "concurrency_per_gpu": 8},
         "sequences (ENERGY_TRACKING_SEQUENCES) must be unset beside concurrency_per_gpu, 8, which "
@@ -327,6 +344,50 @@ def test_settings_that_do_not_go_together_are_explained_in_the_same_grammar(
     with pytest.raises(ConfigurationError) as raised:
         Tracker(**arguments)
     assert str(raised.value).startswith(message)
+
+
+DOORS: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {
+    "track_energy": (track_energy, STREAM_SETTINGS),
+    "EnergySpanProcessor": (EnergySpanProcessor, STREAM_SETTINGS),
+    "record_log": (partial(record_log, os.devnull), ("spans", *STREAM_SETTINGS)),
+    "estimate_table": (
+        partial(estimate_table, [1], [1], model="gpt-4o"),
+        STREAM_SETTINGS + DELIVERY_SETTINGS,
+    ),
+}
+EXAMPLES: dict[str, object] = {
+    "include_usage": "always",
+    "include_usage_hosts": "llm.example.org",
+    "timing_evidence": True,
+    "spans": "own",
+    "metrics": "off",
+    "metric_tags": "team",
+    "ledger": "energy.jsonl",
+    "summary": True,
+    "disabled": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("door", "setting"), [(door, name) for door, (_, names) in DOORS.items() for name in names]
+)
+def test_a_setting_that_a_door_does_nothing_with_is_refused_there(door: str, setting: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        DOORS[door][0](**{setting: EXAMPLES[setting]})
+    assert str(raised.value) == (
+        f"{setting} must be unset: it has no effect on {door}, got {EXAMPLES[setting]!r}; "
+        "leave it out"
+    )
+
+
+def test_timing_evidence_on_a_gpu_of_unknown_bandwidth_is_refused() -> None:
+    register_gpu_profile(BARE)
+    with pytest.raises(ConfigurationError) as raised:
+        Tracker(gpu=BARE.name, timing_evidence=True)
+    assert str(raised.value).startswith(
+        "timing_evidence (ENERGY_TRACKING_TIMING_EVIDENCE) must be unset: it has no effect on GPU "
+        f"'{BARE.name}', got True; "
+    )
 
 
 @pytest.mark.parametrize("mode", ATTENTION_MODES)

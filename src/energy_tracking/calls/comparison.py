@@ -18,6 +18,7 @@ from energy_tracking.calls.record import (
 )
 from energy_tracking.calls.report import comparison_text
 from energy_tracking.calls.totals import EnergyKind, Totals, grouped, sum_of, sums_by_kind
+from energy_tracking.estimator import CALIBRATED_METHOD, check_memory_bandwidth
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.terminal import with_known_signs
@@ -111,9 +112,12 @@ def _check_names(other: Alternative) -> None:
     Raises:
         UnknownModelError: There is no such model.
         UnknownGpuError: There is no such GPU.
+        ProfileError: The method needs a number that its profile lacks.
     """
     catalogue = get_catalogue()
     if other.model is not None and catalogue.match(other.model) is None:
         catalogue.model(other.model)
     if other.gpu is not None:
-        catalogue.gpu(other.gpu)
+        gpu = catalogue.gpu(other.gpu)
+        if other.method == CALIBRATED_METHOD:
+            check_memory_bandwidth(catalogue.corrected_gpu(gpu))

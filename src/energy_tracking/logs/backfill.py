@@ -25,6 +25,7 @@ from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.notices import is_first
+from energy_tracking.setting_effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.tracker import Tracker, TrackerArguments
 
 Path = str | os.PathLike[str]
@@ -58,7 +59,7 @@ def record_log(
             ``{"input": "tok_in", "output": "tok_out"}``; and of ``cached``, ``reasoning``,
             ``model``, ``time``, ``id``, ``session``, ``requests`` and ``provider``.
         strict: Raise at the first entry that cannot be read.
-        **arguments: As for ``Tracker``; ``spans`` changes nothing.
+        **arguments: As for ``Tracker``, but for ``spans`` and what is about streams.
 
     Raises:
         OSError: A file cannot be read, or a path leads to none.
@@ -67,6 +68,7 @@ def record_log(
     """
     if not isinstance(provider, str | None):
         raise ConfigurationError(must_be("provider", "a string", provider))
+    refuse_settings(arguments, ("spans", *STREAM_SETTINGS), "record_log")
     tracker = Tracker(**arguments | {"spans": "off"})
     totals = Totals()
     if tracker.settings.disabled:

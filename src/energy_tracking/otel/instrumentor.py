@@ -16,6 +16,7 @@ from opentelemetry import trace
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.notices import log
 from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
+from energy_tracking.setting_effects import STREAM_SETTINGS
 from energy_tracking.tracker import TrackerArguments
 
 SDK_DISABLED = "OTEL_SDK_DISABLED"
@@ -82,7 +83,10 @@ class EnergyTrackingInstrumentor:
         if hasattr(provider, "add_span_processor"):
             from energy_tracking.otel.span_processor import EnergySpanProcessor
 
-            processor = EnergySpanProcessor(**arguments)
+            of_spans: Any = {
+                name: given for name, given in arguments.items() if name not in STREAM_SETTINGS
+            }
+            processor = EnergySpanProcessor(**of_spans)
             if processor.enabled:
                 provider.add_span_processor(processor)
                 self._processor = processor

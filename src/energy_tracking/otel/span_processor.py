@@ -35,6 +35,7 @@ from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.session import current_session
 from energy_tracking.lifecycle import open_calls, run_deferred
 from energy_tracking.openai_client.request import is_sending
+from energy_tracking.setting_effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.telemetry.pipelines import Pipeline
 from energy_tracking.telemetry.placing import BeforeEnd
 from energy_tracking.telemetry.spans import scope_of
@@ -90,6 +91,7 @@ class SpanEnricher:
             ConfigurationError: A setting is none of its choices, out of its bounds or without
                 effect.
         """
+        refuse_settings(arguments, STREAM_SETTINGS, type(self).__name__)
         self.tracker = Tracker(**arguments)
         self.enabled = not self.tracker.settings.disabled
         # What the spans that were seen to start are handed to when they end.

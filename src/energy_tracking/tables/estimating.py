@@ -10,6 +10,7 @@ import numpy as np
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimation import Estimation
 from energy_tracking.profiles.catalogue import Catalogue
+from energy_tracking.setting_effects import DELIVERY_SETTINGS, STREAM_SETTINGS, refuse_settings
 from energy_tracking.settings import SettingArguments, Settings
 from energy_tracking.tables.by_method import TABLE_METHODS, Result
 from energy_tracking.tables.columns import (
@@ -75,6 +76,7 @@ def estimate_table(
         raise ConfigurationError(must_be("catalogue", "a Catalogue", catalogue))
     if not isinstance(only_totals, bool | np.bool_):
         raise ConfigurationError(must_be("only_totals", "True or False", only_totals))
+    refuse_settings(settings, STREAM_SETTINGS + DELIVERY_SETTINGS, "estimate_table")
     estimator = TableEstimator(Estimation(Settings.load(settings), catalogue))
     return estimator.estimate(
         input_tokens,
