@@ -8,14 +8,14 @@ reading, so that each is cleaned, looked up and grouped once. A new column is a 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
-from energy_tracking.logs.logged import LoggedCall
+from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -51,6 +51,12 @@ class Names:
                 self._numbers[("text", text)] = number
             self._numbers[name] = number
         return number
+
+    def numbers(self, names: list[Any]) -> Column:
+        """The numbers of texts, int32; most were there before."""
+        known = self._numbers
+        listed = [known[name] if name in known else self.number(name) for name in names]
+        return np.array(listed, np.int32)
 
 
 @dataclass(slots=True)
@@ -180,53 +186,48 @@ def finish(reading: Generator[T], error: BaseException) -> Iterator[T]:
 
 
 def _build_batch(calls: list[LoggedCall], names: BatchNames) -> CallBatch:
-    counts = [call.counts for call in calls]
-
-    def numbers(values: Iterable[object], type: str) -> Column:
-        return np.fromiter(values, type, len(calls))
-
-    def tokens(name: str) -> Column:
-        # A damaged log may have counts that no column of integers holds.
-        given = (getattr(count, name) if count is not None else 0 for count in counts)
-        return numbers((-1 if one is None else min(one, _MOST_TOKENS) for one in given), "i8")
-
+    counts = [call.counts or NO_COUNTS for call in calls]
+    measured = [call.measured_energy_joules for call in calls]
+    times = [call.time for call in calls]
     return CallBatch(
         names=names,
-        model=numbers((names.model.number(call.model) for call in calls), "i4"),
-        provider=numbers((names.provider.number(call.provider) for call in calls), "i4"),
-        session=numbers((names.session.number(call.session) for call in calls), "i4"),
-        tag=numbers((names.tag.number(_join_tags(call)) for call in calls), "i4"),
-        file=numbers((names.file.number(call.file) for call in calls), "i4"),
-        time=numbers(
-            (np.nan if call.time is None else call.time.timestamp() for call in calls), "f8"
+        model=names.model.numbers([call.model for call in calls]),
+        provider=names.provider.numbers([call.provider for call in calls]),
+        session=names.session.numbers([call.session for call in calls]),
+        tag=names.tag.numbers([_join_tags(call.tags) if call.tags else None for call in calls]),
+        file=names.file.numbers([call.file for call in calls]),
+        time=np.array([np.nan if time is None else time.timestamp() for time in times], float),
+        input_tokens=_build_counts([one.input_tokens for one in counts]),
+        cached_input_tokens=_build_counts([one.cached_input_tokens for one in counts]),
+        output_tokens=_build_counts([one.output_tokens for one in counts]),
+        reasoning_tokens=_build_counts([one.reasoning_tokens for one in counts]),
+        has_usage=np.array([one is not NO_COUNTS for one in counts], bool),
+        is_partial=np.array([bool(getattr(one, "estimated", ())) for one in counts], bool),
+        has_failed=np.array(
+            [call.error_type is not None and call.counts is None for call in calls], bool
         ),
-        input_tokens=tokens("input_tokens"),
-        cached_input_tokens=tokens("cached_input_tokens"),
-        output_tokens=tokens("output_tokens"),
-        reasoning_tokens=tokens("reasoning_tokens"),
-        has_usage=numbers((count is not None for count in counts), "?"),
-        is_partial=numbers((getattr(count, "estimated", False) for count in counts), "?"),
-        has_failed=numbers(
-            (call.error_type is not None and call.counts is None for call in calls), "?"
+        measured_energy_joules=np.array(
+            [np.nan if joules is None else joules for joules in measured], float
         ),
-        measured_energy_joules=numbers(
-            (
-                np.nan if call.measured_energy_joules is None else call.measured_energy_joules
-                for call in calls
-            ),
-            "f8",
-        ),
-        requests=numbers((min(call.requests or 0, _MOST_TOKENS) for call in calls), "i8"),
+        requests=_build_counts([call.requests or 0 for call in calls]),
         odd_usages={
             row: count for row, count in enumerate(counts) if isinstance(count, TokenUsage)
         },
     )
 
 
+def _build_counts(counts: list[int | None]) -> Column:
+    """A column of counts, int64; -1 where one is not known."""
+    listed = [-1 if count is None else count for count in counts]
+    # A damaged log may have counts that no column of integers holds.
+    if max(listed) > _MOST_TOKENS:
+        listed = [min(count, _MOST_TOKENS) for count in listed]
+    return np.array(listed, np.int64)
+
+
+NO_COUNTS = PlainCounts(0, 0, 0, 0, 0, None, "")
 _MOST_TOKENS = 1 << 62
 
 
-def _join_tags(call: LoggedCall) -> str | None:
-    if not call.tags:
-        return None
-    return ", ".join(f"{name}={value}" for name, value in sorted(call.tags.items()))
+def _join_tags(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(tags.items()))

@@ -48,10 +48,19 @@ class Seen:
         """
         if self.find_tokens(identity) is not None:
             return False
+        self.put(identity, tokens)
+        return True
+
+    def put(self, identity: object, tokens: int) -> None:
+        """Remember an identity that is known to be new.
+
+        Args:
+            identity: What a call is known by.
+            tokens: What was counted for it [tokens].
+        """
         self._new[hash(identity) >> 1] = min(tokens, MOST_TOKENS)
         if len(self._new) >= IN_MEMORY:
             self._store()
-        return True
 
     def find_tokens(self, identity: object) -> int | None:
         """What was counted for an identity [tokens]; None where it was not added."""
@@ -135,7 +144,7 @@ class Once:
     def _settle_oldest(self) -> LoggedCall:
         identity = next(iter(self._held))
         call = self._held.pop(identity)
-        self._seen.add(identity, call.tokens)
+        self._seen.put(identity, call.tokens)
         return call
 
     def finish(self) -> Iterator[LoggedCall]:

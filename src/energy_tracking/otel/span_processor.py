@@ -41,6 +41,7 @@ from energy_tracking.telemetry.placing import BeforeEnd
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.span_dialects import SpanFacts, span_facts
+from energy_tracking.usage.token_usage import TokenUsage
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -124,7 +125,7 @@ class SpanEnricher:
         # Also where it was covered: the spans around it describe the same call.
         watched.mark_counted()
 
-    def _count_span(self, span: Any, facts: SpanFacts, watched: _Watched) -> None:
+    def _count_span(self, span: Any, facts: SpanFacts[TokenUsage], watched: _Watched) -> None:
         call = self.tracker.start(
             operation=facts.operation,
             provider=facts.provider or "unknown",
@@ -139,7 +140,7 @@ class SpanEnricher:
         call.close()
 
 
-def _is_counted(span: Any, facts: SpanFacts) -> bool:
+def _is_counted(span: Any, facts: SpanFacts[TokenUsage]) -> bool:
     """Whether the call of a span was counted, and this is another report of it."""
     models = (facts.response_model, facts.request_model)
     return counted_responses.covers(
@@ -152,7 +153,7 @@ def _start_of(span: Any) -> float:
     return perf_counter() - (time_ns() - int(span.start_time)) / 1e9
 
 
-def _close_if_open(span: Any, facts: SpanFacts) -> None:
+def _close_if_open(span: Any, facts: SpanFacts[TokenUsage]) -> None:
     """Settle the stream of a tracked client whose tokens are reported before it has ended."""
     span_id = span.get_span_context().span_id
     for call in list(open_calls):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 from energy_tracking.frozen import frozen
 from energy_tracking.usage.dialects import read_usage
@@ -110,13 +110,25 @@ SYSTEMS = ("gen_ai.system", "gen_ai.provider.name")
 Attributes = Mapping[str, Any]
 
 
+class Counts(Protocol):
+    """Token counts: a ``TokenUsage``, or what readers of logs make of plain ones."""
+
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+
+
+U = TypeVar("U", bound=Counts)
+
+
 @frozen()
-class SpanFacts:
+class SpanFacts(Generic[U]):
     """What a span says of the call it stands for.
 
     Attributes:
         operation: ``gen_ai.operation.name`` of the convention.
-        usage: The tokens.
+        usage: The tokens, as they were read.
         request_model: The model asked for.
         response_model: The model that answered.
         response_id: The server's id of the response.
@@ -124,7 +136,7 @@ class SpanFacts:
     """
 
     operation: str
-    usage: TokenUsage
+    usage: U
     request_model: str | None
     response_model: str | None
     response_id: str | None
@@ -143,22 +155,35 @@ def stands_for_a_call(attributes: Attributes) -> bool:
     return is_about_genai and _operation_of(attributes) is not None
 
 
-def span_facts(attributes: Attributes) -> SpanFacts | None:
+def span_facts(attributes: Attributes) -> SpanFacts[TokenUsage] | None:
     """The call a span stands for; None where it stands for none, or has no tokens."""
+    return read_span(attributes, read_usage)
+
+
+def read_span(
+    attributes: Attributes, read_counts: Callable[[object], U | None]
+) -> SpanFacts[U] | None:
+    """The same, the counts read in another way.
+
+    Args:
+        attributes: The span's.
+        read_counts: Reads a usage, or the counts of a span by their names in ``TokenUsage``.
+    """
     if not any(name in attributes for name in COUNTS):
         return None
     operation = _operation_of(attributes)
     if operation is None:
         return None
-    usage = _usage_in(attributes, operation)
+    found = _find_attributes(attributes)
+    usage = _usage_in(attributes, found, operation, read_counts)
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
-    facts = {name: _first_of(attributes, names) for name, names in FACT_ATTRIBUTES.items()}
-    texts = {name: text_of(value) for name, value in facts.items()}
-    if texts["response_id"] is None:
-        body_id = _BODY_ID.match(str(attributes.get(RESPONSE_BODY, ""))[:200])
-        texts["response_id"] = body_id and text_of(body_id[1])
-    return SpanFacts(operation, usage, **texts)
+    texts = [text_of(found.get(name)) for name in FACT_ATTRIBUTES]
+    facts = dict(zip(FACT_ATTRIBUTES, texts, strict=True))
+    if facts["response_id"] is None and RESPONSE_BODY in attributes:
+        body_id = _BODY_ID.match(str(attributes[RESPONSE_BODY])[:200])
+        facts["response_id"] = body_id and text_of(body_id[1])
+    return SpanFacts(operation=operation, usage=usage, **facts)
 
 
 def has_tokens(attributes: Attributes) -> bool:
@@ -175,24 +200,43 @@ def _operation_of(attributes: Attributes) -> str | None:
     return "chat"
 
 
-def _usage_in(attributes: Attributes, operation: str) -> TokenUsage | None:
+def _usage_in(
+    attributes: Attributes,
+    found: Mapping[str, Any],
+    operation: str,
+    read_counts: Callable[[object], U | None],
+) -> U | None:
     raw = attributes.get(RAW_USAGE)
     if isinstance(raw, str):
         try:
-            usage = read_usage(json.loads(raw))
+            usage = read_counts(json.loads(raw))
         except ValueError:  # cut off by an attribute length limit, say
             usage = None
         if usage is not None:
             return usage
-    counts = {name: _first_of(attributes, names) for name, names in USAGE_ATTRIBUTES.items()}
-    if operation == "embeddings" and counts["output_tokens"] is None:
-        counts["output_tokens"] = 0
-    return read_usage({name: count for name, count in counts.items() if count is not None})
+    counts = {name: found[name] for name in USAGE_ATTRIBUTES if name in found}
+    if operation == "embeddings":
+        counts.setdefault("output_tokens", 0)
+    return read_counts(counts)
 
 
-def _first_of(attributes: Attributes, names: tuple[str, ...]) -> Any:
-    for name in names:
-        value = attributes.get(name)
-        if value is not None:
-            return value
-    return None
+# Attribute -> what it may hold, and how reliable it is: 0 most of all.
+_PLACES = {
+    attribute: (name, rank)
+    for names in (USAGE_ATTRIBUTES, FACT_ATTRIBUTES)
+    for name, attributes in names.items()
+    for rank, attribute in enumerate(attributes)
+}
+
+
+def _find_attributes(attributes: Attributes) -> dict[str, Any]:
+    """What the tables name, each from the most reliable attribute that holds it."""
+    found: dict[str, Any] = {}
+    ranks: dict[str, int] = {}
+    for attribute, value in attributes.items():
+        place = _PLACES.get(attribute)
+        if place is not None and value is not None:
+            name, rank = place
+            if rank <= ranks.get(name, rank):
+                found[name], ranks[name] = value, rank
+    return found

@@ -44,6 +44,7 @@ class LogFile:
         line: Where the document that is being read starts.
         memory: What a format remembers from one document of the file for the next.
         shared: What it remembers from one file for the next; its size must have a bound.
+        noted: The session of which calls were noted last.
     """
 
     path: str
@@ -53,6 +54,7 @@ class LogFile:
     line: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
+    noted: tuple[object, ...] = ()
 
     def note_call_of(self, *session: object) -> None:
         """Remember that there are calls of a session, or of what else may be summed up.
@@ -60,7 +62,11 @@ class LogFile:
         Args:
             *session: What the ``sum_of`` of the sum says.
         """
-        self.shared.setdefault("summed", Seen()).add(session)
+        if session != self.noted:
+            self.noted = session
+            if "summed" not in self.shared:
+                self.shared["summed"] = Seen()
+            self.shared["summed"].add(session)
 
     def leave_out(self, reason: str, example: str = "") -> None:
         """Count an entry that cannot be read.

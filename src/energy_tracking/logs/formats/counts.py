@@ -26,7 +26,11 @@ _ODD_CHAT = frozenset(
     | {"cache_read_input_tokens", "cache_creation_input_tokens", "reasoning_tokens"}
     | {"input_tokens_details", "output_tokens_details", "input_tokens", "output_tokens"}
 )
-_FLAT = frozenset({"input_tokens", "output_tokens", "total_tokens"})
+_FLAT = frozenset(
+    {"input_tokens", "output_tokens", "total_tokens", "cached_input_tokens"}
+    | {"cache_write_input_tokens", "reasoning_tokens"}
+)
+_FLAT_ORDER = PlainCounts._fields[:-1]
 _ODD_ANTHROPIC = frozenset(
     {"output_tokens_details", "input_tokens_details", "completion_tokens", "prompt_tokens"}
     | {"total_tokens", "input_token_details", "output_token_details"}
@@ -77,8 +81,13 @@ def plain_counts(raw: dict[str, Any]) -> PlainCounts | None:
             inputs + cached + written, outputs, cached, written, None, None, "anthropic"
         )
     if raw.keys() <= _FLAT:
-        inputs, outputs = raw.get("input_tokens"), raw.get("output_tokens")
-        return _check_counts(inputs, outputs, 0, 0, None, raw.get("total_tokens"), "flat")
+        inputs, cached, written, outputs, reasoning, total = map(raw.get, _FLAT_ORDER)
+        if written is None:
+            written = 0
+        elif type(written) is not int or cached == written != 0:
+            # Equal counts may be of the same tokens.
+            return None
+        return _check_counts(inputs, outputs, cached, written, reasoning, total, "flat")
     return None
 
 

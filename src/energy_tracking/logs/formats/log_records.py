@@ -23,10 +23,10 @@ from energy_tracking.logs.formats.counts import usage_of, whole
 from energy_tracking.logs.formats.spans import (
     SESSION_ATTRIBUTES,
     attributes_of,
+    call_in_attributes,
     parse_nanoseconds,
 )
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
-from energy_tracking.usage.span_dialects import span_facts
 
 Attributes = Mapping[str, Any]
 
@@ -126,7 +126,7 @@ def _calls_of(record: Document, service: object) -> Iterator[LoggedCall]:
         counts = event.counts(attributes)
         call = None if counts is None else _agent_call(attributes, event, counts)
     elif name == GENAI_EVENT and service not in _SAID_TWICE:
-        call = _genai_call(attributes)
+        call = call_in_attributes(attributes)
     else:
         return
     if call is None:
@@ -153,20 +153,6 @@ def _agent_call(attributes: Attributes, event: _AgentEvent, counts: Counts) -> L
         provider=event.provider,
         model=text(attributes.get("model")) or text(attributes.get("gen_ai.request.model")),
         counts=counts,
-    )
-
-
-def _genai_call(attributes: Attributes) -> LoggedCall | None:
-    facts = span_facts(attributes)
-    if facts is None:
-        return None
-    return LoggedCall(
-        provider=facts.provider or "unknown",
-        operation=facts.operation,
-        model=facts.model,
-        response_id=facts.response_id,
-        counts=facts.usage,
-        error_type=text(attributes.get("error.type")),
     )
 
 

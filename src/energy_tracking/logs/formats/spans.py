@@ -21,9 +21,10 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
+from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
-from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.usage.span_dialects import has_tokens, span_facts
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+from energy_tracking.usage.span_dialects import SpanFacts, has_tokens, read_span
 
 SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
 TABLE_PREFIX = "attributes."
@@ -185,21 +186,28 @@ def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
 
 def _call_of(span: _Span) -> LoggedCall | None:
     attributes = span.attributes
-    facts = span_facts(attributes)
-    if facts is None:
+    call = call_in_attributes(attributes)
+    if call is None:
         return None
     session = next(filter(None, (text(attributes.get(name)) for name in SESSION_ATTRIBUTES)), None)
-    call = LoggedCall(
+    call.session = session or span.trace_id
+    call.time = time_of(span.ended) or time_of(span.started)
+    return identify(call, span.trace_id, span.span_id)
+
+
+def call_in_attributes(attributes: Mapping[str, Any]) -> LoggedCall | None:
+    """The call that the attributes of a span or an event stand for; None where they do for none."""
+    facts: SpanFacts[Counts] | None = read_span(attributes, counts_in)
+    if facts is None:
+        return None
+    return LoggedCall(
         provider=facts.provider or "unknown",
         operation=facts.operation,
         model=facts.model,
         response_id=facts.response_id,
         counts=facts.usage,
-        time=time_of(span.ended) or time_of(span.started),
-        session=session or span.trace_id,
         error_type=text(attributes.get("error.type")),
     )
-    return identify(call, span.trace_id, span.span_id)
 
 
 SPANS: tuple[LogFormat, ...] = (
