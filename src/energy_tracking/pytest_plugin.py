@@ -39,8 +39,10 @@ from typing import Any
 
 import pytest
 
+from energy_tracking.calls.accounts import process_account
 from energy_tracking.calls.budget import read_energy_wh
-from energy_tracking.calls.report import choose_unit, energy_text, format_count, table
+from energy_tracking.calls.carbon import NANOGRAMS_PER_GRAM
+from energy_tracking.calls.report import choose_unit, energy_text, format_count, table, two_digits
 from energy_tracking.calls.session import Session, process_session
 from energy_tracking.errors import ConfigurationError, amounts_apart
 from energy_tracking.openai_client.client import track_all, uninstrument_openai
@@ -65,6 +67,7 @@ class _Spending:
     unestimated_calls: int = 0
     total_energy_nanojoules: int = 0
     calibrated_energy_nanojoules: int = 0
+    carbon_nanograms: int = 0
 
     def __add__(self, other: _Spending) -> _Spending:
         return _Spending(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -80,13 +83,18 @@ class _Spending:
     def calibrated_energy_wh(self) -> float:
         return wh_from_joules(joules_from_nanojoules(self.calibrated_energy_nanojoules))
 
+    @property
+    def total_carbon_grams(self) -> float:
+        return self.carbon_nanograms / NANOGRAMS_PER_GRAM
 
-PROPERTIES: tuple[tuple[str, Callable[[_Spending], int | float]], ...] = (
+
+PROPERTIES: tuple[tuple[str, Callable[[_Spending], int | float | None]], ...] = (
     ("energy_tracking.calls", lambda spent: spent.calls),
     ("energy_tracking.total_energy_wh", lambda spent: spent.total_energy_wh),
     ("energy_tracking.calibrated_energy_wh", lambda spent: spent.calibrated_energy_wh),
+    ("energy_tracking.total_carbon_grams", lambda spent: spent.total_carbon_grams or None),
 )
-"""Properties of a testcase in a JUnit file, and how each is read."""
+"""Properties of a testcase in a JUnit file, and how each is read; None: it is left out."""
 
 
 class _Meter:
@@ -292,7 +300,8 @@ class EnergyOfTests:
                 "is_tracking": self._is_tracking,
             }
             if spent.calls:
-                properties = [(name, read(spent)) for name, read in PROPERTIES]
+                named = [(name, read(spent)) for name, read in PROPERTIES]
+                properties = [pair for pair in named if pair[1] is not None]
                 report.user_properties = [*report.user_properties, *properties]
         return report
 
@@ -388,6 +397,8 @@ class EnergyOfTests:
         text += f", {energy_text(total.total_energy_wh)}"
         if total.calibrated_energy_nanojoules:
             text += f" ({energy_text(total.calibrated_energy_wh)} calibrated)"
+        if total.carbon_nanograms:
+            text += f", {two_digits(total.total_carbon_grams)} g CO2e"
         if self._budget_wh is None:
             return text
         if not self._is_exceeded:
@@ -457,9 +468,11 @@ class EnergyOfTests:
 
 def _read_process_totals() -> _Spending:
     totals = process_session().totals
+    emissions = process_account.find_emissions()
     return _Spending(
         totals.calls,
         totals.unestimated_calls,
         totals.total_energy_nanojoules,
         totals.calibrated_energy_nanojoules,
+        0 if emissions is None else emissions.nanograms[0],
     )

@@ -18,8 +18,11 @@ from energy_tracking.setting_names import named
 STREAM_SETTINGS = ("include_usage", "include_usage_hosts", "timing_evidence")
 """Settings about streams, for clients that are tracked themselves."""
 
-DELIVERY_SETTINGS = ("spans", "metrics", "metric_tags", "ledger", "summary", "disabled")
-"""Settings about where calls are delivered to."""
+DELIVERY_SETTINGS = (
+    *("spans", "metrics", "metric_tags", "region", "grams_per_kwh", "ledger", "summary"),
+    "disabled",
+)
+"""Settings about where calls are delivered to, and with what beside their energy."""
 
 
 def check_together(values: Mapping[str, Any]) -> None:
@@ -48,6 +51,11 @@ def check_together(values: Mapping[str, Any]) -> None:
         what = f"False where {named('gpu')} is not set: on an assumed GPU, speed is no evidence"
         remedy = "name the GPU, or leave it unset"
         raise ConfigurationError(must_be(named("timing_evidence"), what, True, remedy))
+    if "region" in values and "grams_per_kwh" in values:
+        what = f"unset beside {named('region')}, {values['region']!r}"
+        raise ConfigurationError(
+            must_be(named("grams_per_kwh"), what, values["grams_per_kwh"], "give one of them")
+        )
     for known in ("concurrency_per_gpu", "sequences"):
         if values.get("timing_evidence") and known in values:
             what = f"False where {named(known)} is set: speed is evidence of what is then known"

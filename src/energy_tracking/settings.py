@@ -8,7 +8,7 @@ goes through the check of its field; then those that depend on each other are ch
 What goes wrong names the argument or the variable (``naming``).
 
 A new setting is a key of ``SettingArguments`` and a field of ``Settings`` with its default, its
-meaning and its check; the README's table is made of these.
+meaning and its reader of ``setting_readers``; the README's table is made of these.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import field, fields
 from difflib import get_close_matches
 from functools import cache
@@ -24,19 +23,28 @@ from inspect import cleandoc
 from textwrap import fill
 from typing import Any, TypedDict, TypeVar
 
-from energy_tracking.bounds import is_choice, read_path
-from energy_tracking.calls.tags import TAG_NAME
+from energy_tracking.bounds import is_choice
+from energy_tracking.calls.carbon import INTENSITY
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
 from energy_tracking.estimator.serving import (
     SERVING_BOUNDS,
 )
 from energy_tracking.frozen import frozen
-from energy_tracking.hosts import read_host
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 from energy_tracking.setting_effects import check_together
 from energy_tracking.setting_names import PREFIX, naming, variable
+from energy_tracking.setting_readers import (
+    make_number_reader,
+    read_flag,
+    read_hosts,
+    read_pairs,
+    read_region,
+    read_tags,
+    read_text,
+    read_user_path,
+)
 
 INCLUDE_USAGE = ("auto", "always", "never")
 SPANS = ("auto", "own", "annotate", "off")
@@ -67,95 +75,17 @@ class SettingArguments(TypedDict, total=False):
     spans: str | None
     metrics: str | None
     metric_tags: Iterable[str] | None
+    region: str | None
+    grams_per_kwh: float | None
     ledger: str | os.PathLike[str] | None
     summary: bool | None
     disabled: bool | None
 
 
-# Each reads what an argument or a variable gives. The message of what it raises begins with
-# "must be"; the setting's name is put before it.
-
-
-def _read_text(given: object) -> str:
-    if not isinstance(given, str):
-        raise ConfigurationError(must_be("", "a string", given))
-    return given
-
-
-def _read_path(given: object) -> str:
-    return os.path.expanduser(read_path("", given))
-
-
-_FLAGS = {"1": True, "true": True, "yes": True, "on": True}
-_FLAGS |= {"0": False, "false": False, "no": False, "off": False}
-
-
-def _read_flag(given: object) -> bool:
-    if isinstance(given, bool):
-        return given
-    if not isinstance(given, str) or given.lower() not in _FLAGS:
-        words = ", ".join(map(repr, _FLAGS))
-        raise ConfigurationError(must_be("", f"True, False or one of {words}", given))
-    return _FLAGS[given.lower()]
-
-
-def _make_number_reader(name: str) -> Callable[[object], float]:
-    """A reader of a number, by the name of its bound."""
-    bound = SERVING_BOUNDS[name]
-
-    def read_number(given: object) -> float:
-        number = given
-        if isinstance(given, str):
-            with suppress(ValueError):
-                number = float(given)
-        if not bound.holds(number):
-            raise ConfigurationError(must_be("", bound.text, given))
-        return bound.check("", number)
-
-    return read_number
-
-
-def _read_names(given: object) -> tuple[str, ...]:
-    names = given.split(",") if isinstance(given, str) else given
-    listed: tuple[Any, ...] = (None,)
-    if isinstance(names, Iterable):
-        with suppress(Exception):  # what is iterable by its type may not be, as an array of none
-            listed = tuple(names)
-    if not all(isinstance(name, str) for name in listed):
-        raise ConfigurationError(must_be("", "a list of names", given, "write name,name"))
-    return tuple(name.strip() for name in listed if name.strip())
-
-
-def _read_hosts(given: object) -> tuple[str, ...]:
-    return tuple(map(read_host, _read_names(given)))
-
-
-def _read_tags(given: object) -> tuple[str, ...]:
-    names = _read_names(given)
-    for name in names:
-        if not TAG_NAME.fullmatch(name):
-            what = "names of tags, of letters, digits, '_' and '-', a letter first"
-            raise ConfigurationError(must_be("", what, name))
-    return names
-
-
-def _read_pairs(given: object) -> dict[str, str]:
-    pairs = given
-    if isinstance(given, str):
-        parted = [pair.partition("=") for pair in _read_names(given)]
-        pairs = {name.strip(): profile.strip() for name, _, profile in parted}
-    if not isinstance(pairs, Mapping) or not all(
-        part and isinstance(part, str) for pair in pairs.items() for part in pair
-    ):
-        remedy = "write model=profile,model=profile"
-        raise ConfigurationError(must_be("", "pairs of model and profile", given, remedy))
-    return dict(pairs)
-
-
 def _setting_field(
     default: Any,
     doc: str,
-    read: Callable[[object], Any] = _read_text,
+    read: Callable[[object], Any] = read_text,
     choices: Iterable[str] = (),
     is_of_serving: bool = False,
 ) -> Any:
@@ -164,7 +94,7 @@ def _setting_field(
 
 
 def _serving_setting(
-    doc: str, read: Callable[[object], Any] = _read_text, choices: Iterable[str] = ()
+    doc: str, read: Callable[[object], Any] = read_text, choices: Iterable[str] = ()
 ) -> Any:
     """A setting about how the models are served, of which the seed's formula knows nothing."""
     return _setting_field(
@@ -198,20 +128,20 @@ class Settings:
         "sequences decoded together, divided by the GPUs that hold the model, taken as known;"
         " unset: 32 for a model of 70e9 parameters, more for smaller and fewer for larger ones,"
         " and a range of a factor of 32 either way",
-        _make_number_reader("concurrency_per_gpu"),
+        make_number_reader(SERVING_BOUNDS["concurrency_per_gpu"]),
     )
     sequences: float | None = _serving_setting(
         "sequences decoded together on all GPUs that hold the model, in place of"
         " `concurrency_per_gpu`",
-        _make_number_reader("sequences"),
+        make_number_reader(SERVING_BOUNDS["sequences"]),
     )
     num_gpus: float | None = _serving_setting(
         "GPUs that hold one copy of the model; unset: as many as its weights need",
-        _make_number_reader("num_gpus"),
+        make_number_reader(SERVING_BOUNDS["num_gpus"]),
     )
     weight_bytes: float | None = _serving_setting(
         "bytes per weight as served; unset: those of `weight_format`",
-        _make_number_reader("weight_bytes"),
+        make_number_reader(SERVING_BOUNDS["weight_bytes"]),
     )
     weight_format: str | None = _serving_setting(
         "format of the weights as served; unset: the one the model is shipped in, FP8 for closed"
@@ -221,24 +151,24 @@ class Settings:
     expert_parallel: int | None = _serving_setting(
         "GPUs that the experts of a mixture are spread over, each expert whole on one; unset: all"
         " that hold the model. For engines of 2025 or before, whose busiest GPU sets the pace",
-        _make_number_reader("expert_parallel"),
+        make_number_reader(SERVING_BOUNDS["expert_parallel"]),
     )
     engine_year: int | None = _serving_setting(
         "year of the serving engine's release: up to 2025 (vLLM 0.11) experts were not balanced and"
         " narrow weights cost more, up to 2024 (vLLM 0.5) the GPU waited for its scheduler; unset:"
         " 2026",
-        _make_number_reader("engine_year"),
+        make_number_reader(SERVING_BOUNDS["engine_year"]),
     )
     speculative: bool | None = _serving_setting(
         "whether a draft model or head proposes tokens (speculative decoding, multi-token"
         " prediction); unset: not known, which widens the range",
-        _read_flag,
+        read_flag,
     )
     timing_evidence: bool = _setting_field(
         False,
         "let the speed of a stream narrow the concurrency of `roofline`: for open models, on a"
         " GPU that `gpu` names",
-        _read_flag,
+        read_flag,
     )
     include_usage: str = _setting_field(
         "auto",
@@ -249,14 +179,14 @@ class Settings:
     include_usage_hosts: tuple[str, ...] = _setting_field(
         (),
         "further hosts that accept `stream_options.include_usage`: host, host:port or URL",
-        _read_hosts,
+        read_hosts,
     )
     default_model: str | None = _setting_field(None, "profile for models no rule matches")
     model_mapping: Mapping[str, str] | None = _setting_field(
-        None, "model or deployment name to profile", _read_pairs
+        None, "model or deployment name to profile", read_pairs
     )
     profiles: str | None = _setting_field(
-        None, "TOML file with more model and GPU profiles", _read_path
+        None, "TOML file with more model and GPU profiles", read_user_path
     )
     spans: str = _setting_field(
         "auto",
@@ -273,15 +203,28 @@ class Settings:
         (),
         "tags of sessions that metrics carry too; each distinct value adds a time series, up to"
         " 500",
-        _read_tags,
+        read_tags,
+    )
+    region: str | None = _setting_field(
+        None,
+        "whose electricity the calls use, by name or letters, such as `DE`, `UK` or `WORLD`: puts"
+        " grams of CO2e beside the energy; unset: no emissions, nothing is guessed",
+        read_region,
+    )
+    grams_per_kwh: float | None = _setting_field(
+        None,
+        "in place of `region`: CO2e of the electricity [g/kWh]",
+        make_number_reader(INTENSITY),
     )
     ledger: str | None = _setting_field(
-        None, "file to which every call is appended as a line of JSON, without its text", _read_path
+        None,
+        "file to which every call is appended as a line of JSON, without its text",
+        read_user_path,
     )
     summary: bool = _setting_field(
-        False, "print a table of all calls of the process to stderr when it ends", _read_flag
+        False, "print a table of all calls of the process to stderr when it ends", read_flag
     )
-    disabled: bool = _setting_field(False, "track nothing", _read_flag)
+    disabled: bool = _setting_field(False, "track nothing", read_flag)
 
     @classmethod
     def load(
@@ -311,12 +254,17 @@ class Settings:
         values: dict[str, Any] = {}
         for setting in fields(cls):
             given: object = arguments.get(setting.name)
-            if given is None:
+            other = _INSTEAD.get(setting.name)
+            if given is None and (other is None or arguments.get(other) is None):
                 given = environ.get(variable(setting.name), "").strip() or None
             if given is not None:
                 values[setting.name] = _read_setting(setting.name, setting.metadata, given)
         check_together(values)
         return cls(**values)
+
+
+_INSTEAD = {"region": "grams_per_kwh", "grams_per_kwh": "region"}
+"""Setting -> the one that stands in its place: as an argument it wins over this one's variable."""
 
 
 def _read_setting(name: str, metadata: Mapping[str, Any], given: object) -> Any:

@@ -28,6 +28,7 @@ from functools import partial
 from typing import Any, Self, Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
+from energy_tracking.calls.carbon import find_intensity
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord, CallRequest
@@ -116,6 +117,7 @@ class Tracker:
                 raise ConfigurationError(must_be(name, what, given))
         self.settings = Settings.load(arguments)
         read_process_settings()
+        self._intensity = find_intensity(self.settings.region, self.settings.grams_per_kwh)
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None
         self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)
@@ -307,10 +309,13 @@ class Tracker:
             open_calls.discard(call)
             held_calls.pop(call, None)
             try:
-                call.final_record = call.record(self.estimation.estimate_safely)
+                record = call.record(self.estimation.estimate_safely)
             except Exception as error:
                 self._boundaries.report("record", error)
-                call.final_record = call.record_without_tokens(error)
+                record = call.record_without_tokens(error)
+            if self._intensity is not None:
+                record = replace(record, intensity=self._intensity)
+            call.final_record = record
         return call.final_record
 
     def _remember_response(self, call: Call, record: CallRecord) -> None:

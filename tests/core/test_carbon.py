@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from energy_tracking import ConfigurationError, Session, Totals
-from energy_tracking.calls.carbon import INTENSITIES, Carbon, carbon
+from energy_tracking.calls.carbon import INTENSITIES, Carbon, carbon, find_zone
+from energy_tracking.calls.carbon_intensities import ZONES
 
 NANOJOULES_PER_WH = 3_600_000_000_000
 TOTALS = Totals(
@@ -47,9 +48,29 @@ def test_regions_are_as_published_elsewhere(region: str, grams_per_kwh: int) -> 
 def test_intensities_are_possible_ones() -> None:
     for region, (grams_per_kwh, year) in INTENSITIES.items():
         assert region.isupper()
-        # From hydropower to coal.
-        assert 20 < grams_per_kwh < 1000
-        assert year in (2022, 2023)
+        # From hydropower to old gas.
+        assert 20 <= grams_per_kwh < 1400
+        assert 2021 <= year <= 2023
+    assert len(INTENSITIES) >= 200
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        *(("UK", "GB"), ("gb", "GB"), ("United Kingdom", "GB"), ("GBR", "GB"), ("U.K.", "GB")),
+        *(("Germany", "DE"), ("germany", "DE"), ("DEU", "DE"), (" de ", "DE")),
+        *(("USA", "US"), ("U.S.A.", "US"), ("United States", "US"), ("united-states", "US")),
+        *(("Côte d'Ivoire", "CI"), ("Cote d Ivoire", "CI"), ("Türkiye", "TR"), ("Holland", "NL")),
+        *(("European Union", "EU"), ("world", "WORLD"), ("south korea", "KR"), ("NA", "NA")),
+    ],
+)
+def test_a_zone_is_found_by_its_names_and_letters(name: str, code: str) -> None:
+    assert find_zone(name).code == code
+
+
+def test_no_name_of_a_zone_is_anothers() -> None:
+    for zone in ZONES:
+        assert {find_zone(name) for name in (zone.code, zone.letters, zone.name)} == {zone}
 
 
 @pytest.mark.parametrize(
@@ -60,8 +81,8 @@ def test_intensities_are_possible_ones() -> None:
             {"region": "DE", "grams_per_kwh": 1},
             "grams_per_kwh must be unset beside region",
         ),
-        ({"region": "Germany"}, "region must be a country .* got 'Germany'"),
-        ({"region": "DEU"}, "or 'DE'"),
+        ({"region": "Mars"}, "region must be a country .* got 'Mars'"),
+        ({"region": "Germny"}, "did you mean 'Germany'"),
         ({"grams_per_kwh": -1}, "from 0 to 10000 g CO2e/kWh, got -1"),
         ({"grams_per_kwh": float("nan")}, "from 0 to 10000 .*, got nan"),
         ({"grams_per_kwh": 10**400}, "grams_per_kwh must be a number"),

@@ -225,6 +225,18 @@ def test_a_run_over_its_budget_fails(
     assert "| `test_it.py::test_three[a\\|b]` | 3 | " in markdown
 
 
+def test_the_report_says_grams_where_the_zone_is_named(
+    run: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENERGY_TRACKING_REGION", "Germany")
+    result = ran(run, "--energy-report", "--junit-xml=junit.xml", "-k", "one")
+    result.stdout.re_match_lines([r".*1 LLM call, .* calibrated\), \S+ g CO2e.*"])
+    (properties,) = (named for _, named in junit_properties() if named)
+    grams = float(properties["energy_tracking.total_carbon_grams"])
+    wh = float(properties["energy_tracking.total_energy_wh"])
+    assert grams == pytest.approx(wh / 1000 * 381, rel=1e-3)
+
+
 def test_failed_tests_and_calls_outside_of_any_test_count_too(run: pytest.Pytester) -> None:
     run.makepyfile(test_it=TESTS + "\nask()\ndef test_fails():\n    ask()\n    assert 0\n")
     result = ran(run, "--energy-report")

@@ -68,6 +68,8 @@ GIVEN: list[tuple[str, Any, str, Any, Any]] = [
     ("spans", "off", "off", "off", "own"),
     ("metrics", "off", "off", "off", "on"),
     ("metric_tags", ["team", "env"], "team, env", ("team", "env"), ("env",)),
+    ("region", "DE", "Germany", "DE", "GB"),
+    ("grams_per_kwh", 381, "381", 381, 50.5),
     ("ledger", Path("a.jsonl"), "a.jsonl", "a.jsonl", "b.jsonl"),
     ("summary", True, "1", True, False),
     ("disabled", True, "yes", True, False),
@@ -82,6 +84,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 # Setting, a wrong argument, and what the message has between "must be" and ", got", and behind.
 FLAG = "True, False or one of '1', 'true', 'yes', 'on', '0', 'false', 'no', 'off'"
 CONCURRENCY = "a number from 0.001 to 1e+06"
+REGION = "a country by its name or letters, 'EU' or 'WORLD'"
 TAGS = "names of tags, of letters, digits, '_' and '-', a letter first"
 LIST, PAIRS = "a list of names", "pairs of model and profile"
 WRITE_LIST, WRITE_PAIRS = "; write name,name", "; write model=profile,model=profile"
@@ -134,6 +137,9 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("metric_tags", 5, LIST, WRITE_LIST),
     ("metric_tags", "a.b", TAGS, ""),
     ("metric_tags", "1a", TAGS, ""),
+    ("region", "Grmany", REGION, "; did you mean 'Germany' or 'Romania' or 'Oman'?"),
+    ("grams_per_kwh", -1, "a number from 0 to 10000 g CO2e/kWh", ""),
+    ("grams_per_kwh", "many", "a number from 0 to 10000 g CO2e/kWh", ""),
     ("ledger", 5, "a path", ""),
     ("ledger", "\ud800x", "a path", ""),
     ("profiles", Path("\ud800x"), "a path", ""),
@@ -362,6 +368,8 @@ EXAMPLES: dict[str, object] = {
     "spans": "own",
     "metrics": "off",
     "metric_tags": "team",
+    "region": "DE",
+    "grams_per_kwh": 381,
     "ledger": "energy.jsonl",
     "summary": True,
     "disabled": True,

@@ -32,6 +32,7 @@ from typing import NamedTuple
 from weakref import WeakSet
 
 from energy_tracking.calls.budget import Budget
+from energy_tracking.calls.carbon import Emissions, emissions_of
 from energy_tracking.calls.comparison import CALLS_COMPARED, Comparable
 from energy_tracking.calls.record import PROCESS, CallRecord, EstimateAs
 from energy_tracking.calls.totals import GroupKey, Totals, bounded_group, bounded_reason, group_of
@@ -48,6 +49,7 @@ class Credit(NamedTuple):
         reason: Its model and why less is known than could be, if so.
         comparable: What it takes to estimate it in another way, if it could be estimated.
         tokens: Its input and output, if they are known.
+        emissions: What it emits, if its electricity is known.
     """
 
     key: GroupKey
@@ -55,6 +57,7 @@ class Credit(NamedTuple):
     reason: tuple[str, str] | None
     comparable: Comparable | None
     tokens: tuple[int, int] | None
+    emissions: Emissions | None
 
 
 def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
@@ -75,6 +78,7 @@ def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
         None if record.reason is None else (record.model, record.reason),
         comparable,
         None if usage is None else (usage.input_tokens, usage.output_tokens),
+        None if record.intensity is None else emissions_of(one, record.intensity),
     )
 
 
@@ -84,6 +88,7 @@ class Account:
     Attributes:
         is_session: Whether it is one that a user has made, and is shown.
         energy_nanojoules: Energy so far [nJ].
+        emissions: What it emits so far; None where no call's electricity is known.
         lost_ledger_lines: Calls that are missing from a ledger [1].
     """
 
@@ -117,6 +122,7 @@ class Account:
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._comparable: deque[Comparable] = deque(maxlen=CALLS_COMPARED)
         self.energy_nanojoules = 0
+        self.emissions: Emissions | None = None
         self.lost_ledger_lines = 0
         if self.budget is not None:
             self.budget.begin_anew()
@@ -147,12 +153,16 @@ class Account:
         known = self._groups.get(key)
         group = credit.totals if known is None else known.plus(credit.totals)
         energy_nanojoules = self.energy_nanojoules + credit.totals.total_energy_nanojoules
+        emissions = self.emissions
+        if credit.emissions is not None:
+            emissions = emissions.plus(credit.emissions) if emissions else credit.emissions
         reason = credit.reason and bounded_reason(self._reasons, credit.reason)
         times = self._reasons[reason] + 1 if reason is not None else 0
         # From here on no function is called before the call waits no more: signals are handled
         # between calls, hence not in between.
         self._groups[key] = group
         self.energy_nanojoules = energy_nanojoules
+        self.emissions = emissions
         if reason is not None:
             self._reasons[reason] = times
         self._waiting.popleft()
@@ -170,6 +180,13 @@ class Account:
         with self._lock:
             self._add_waiting()
             return dict(self._groups)
+
+    def find_emissions(self) -> Emissions | None:
+        """What the calls so far emit; None where no call's electricity is known."""
+        run_deferred()
+        with self._lock:
+            self._add_waiting()
+            return self.emissions
 
     def reasons(self) -> dict[tuple[str, str], int]:
         """A copy of the reasons, by model and reason."""

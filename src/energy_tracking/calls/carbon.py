@@ -1,66 +1,38 @@
 """What an energy emits, where its electricity is said to come from.
 
 Only for a region or an intensity that the user names: where a call ran is not known, and
-nothing here tries to find out.
+nothing here tries to find out. An argument of ``carbon`` is for one look at a sum; the settings
+``region`` and ``grams_per_kwh`` put an ``Intensity`` on every record, and ``Emissions`` adds up
+what those emit.
+
+The order: ``find_intensity`` reads a region or a number; the records carry it; accounts add
+``emissions_of`` each; ``carbon_of_emissions`` shows the sum. A further zone is a row of
+``carbon_intensities``.
 """
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from operator import add
+from typing import NamedTuple
+
 from energy_tracking.bounds import Bound
+from energy_tracking.calls.carbon_intensities import ALIASES, SOURCE, ZONES, Zone
+from energy_tracking.calls.record import CallRecord, Intensity
 from energy_tracking.calls.report import two_digits
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of, shown
 from energy_tracking.frozen import frozen
-from energy_tracking.units import kwh_from_joules
+from energy_tracking.units import joules_from_nanojoules, kwh_from_joules
 
-# Lifecycle emissions of the electricity generated in a country, mean of the year
-# [g CO2e/kWh], as published for 2022 and 2023 (CC BY 4.0). Countries by ISO 3166-1.
-# Source: Ember, "Yearly Electricity Data", https://ember-energy.org/data/yearly-electricity-data/
-# as kept by The Green Web Foundation,
-# https://github.com/thegreenwebfoundation/co2.js/blob/03b5e45f07962308079634d431e04878e7222fef/data/output/average-intensities.json
-SOURCE = "Ember"
-INTENSITIES: dict[str, tuple[int, int]] = {
-    "AE": (561, 2022),
-    "AT": (111, 2023),
-    "AU": (570, 2022),
-    "BE": (138, 2023),
-    "BR": (106, 2022),
-    "CA": (161, 2022),
-    "CH": (35, 2023),
-    "CL": (354, 2022),
-    "CN": (586, 2022),
-    "CZ": (450, 2023),
-    "DE": (381, 2023),
-    "DK": (152, 2023),
-    "ES": (174, 2023),
-    "EU": (244, 2023),
-    "FI": (79, 2023),
-    "FR": (56, 2023),
-    "GB": (238, 2023),
-    "ID": (676, 2022),
-    "IE": (291, 2023),
-    "IL": (583, 2022),
-    "IN": (705, 2022),
-    "IS": (28, 2022),
-    "IT": (331, 2023),
-    "JP": (513, 2022),
-    "KR": (442, 2022),
-    "MX": (475, 2022),
-    "MY": (606, 2022),
-    "NL": (268, 2023),
-    "NO": (30, 2023),
-    "NZ": (111, 2022),
-    "PL": (662, 2023),
-    "PT": (166, 2023),
-    "SA": (707, 2022),
-    "SE": (41, 2023),
-    "SG": (474, 2022),
-    "TH": (561, 2022),
-    "TW": (640, 2022),
-    "US": (386, 2022),
-    "WORLD": (486, 2022),
-    "ZA": (730, 2022),
-}
+INTENSITIES = {zone.code: (zone.grams_per_kwh, zone.year) for zone in ZONES}
+"""Zone -> what its electricity emits [g CO2e/kWh], and in which year."""
+
+A_REGION = "a country by its name or letters, 'EU' or 'WORLD'"
+NANOGRAMS_PER_GRAM = 1_000_000_000
 
 INTENSITY = Bound(0, 1e4, "g CO2e/kWh")
 """What an intensity may be: burning peat emits a tenth of the most."""
@@ -104,34 +76,167 @@ def carbon(
 
     Args:
         totals: The energy.
-        region: A country, by its two letters, ``"EU"`` or ``"WORLD"``.
+        region: A country, by its name, its two or its three letters, ``"EU"`` or ``"WORLD"``.
         grams_per_kwh: In place of a region: the intensity of the electricity [g CO2e/kWh].
 
     Raises:
         ConfigurationError: Neither or both are given, the region is unknown, or the intensity
             is no number from 0 to 10,000.
     """
-    source = "as given"
-    if region is not None:
-        if grams_per_kwh is not None:
-            remedy = "give one of them"
-            both = f"unset beside region, {shown(region)}"
-            raise ConfigurationError(must_be("grams_per_kwh", both, grams_per_kwh, remedy))
-        if not isinstance(region, str) or region.upper() not in INTENSITIES:
-            what = "a country by its two letters, 'EU' or 'WORLD'"
-            raise ConfigurationError(not_one_of("region", region, INTENSITIES, what))
-        grams_per_kwh, year = INTENSITIES[region.upper()]
-        source = f"{region.upper()} {year}, {SOURCE}"
-    elif grams_per_kwh is None:
+    intensity = find_intensity(region, grams_per_kwh)
+    if intensity is None:
         remedy = "or give grams_per_kwh; nothing is guessed"
-        what = "a country by its two letters, 'EU' or 'WORLD'"
-        raise ConfigurationError(must_be("region", what, region, remedy))
-    else:
-        grams_per_kwh = INTENSITY.check("grams_per_kwh", grams_per_kwh)
+        raise ConfigurationError(must_be("region", A_REGION, region, remedy))
     return Carbon(
-        kwh_from_joules(totals.total_energy_joules) * grams_per_kwh,
-        kwh_from_joules(totals.total_energy_low_joules) * grams_per_kwh,
-        kwh_from_joules(totals.total_energy_high_joules) * grams_per_kwh,
-        grams_per_kwh,
-        source,
+        kwh_from_joules(totals.total_energy_joules) * intensity.grams_per_kwh,
+        kwh_from_joules(totals.total_energy_low_joules) * intensity.grams_per_kwh,
+        kwh_from_joules(totals.total_energy_high_joules) * intensity.grams_per_kwh,
+        intensity.grams_per_kwh,
+        intensity.source,
     )
+
+
+def find_intensity(region: str | None, grams_per_kwh: float | None) -> Intensity | None:
+    """The intensity of the electricity that a user names; None where they name none.
+
+    Args:
+        region: A country, by its name or letters.
+        grams_per_kwh: In place of a region: the intensity [g CO2e/kWh].
+
+    Raises:
+        ConfigurationError: Both are given, the region is unknown, or the intensity is no number
+            from 0 to 10,000.
+    """
+    if region is None:
+        if grams_per_kwh is None:
+            return None
+        return Intensity(INTENSITY.check("grams_per_kwh", grams_per_kwh), "as given")
+    if grams_per_kwh is not None:
+        both = f"unset beside region, {shown(region)}"
+        raise ConfigurationError(must_be("grams_per_kwh", both, grams_per_kwh, "give one of them"))
+    zone = find_zone(region)
+    return Intensity(zone.grams_per_kwh, f"{zone.code} {zone.year}, {SOURCE}")
+
+
+def find_zone(region: object) -> Zone:
+    """The zone of a name, such as ``GB``, ``UK``, ``GBR`` or ``United Kingdom``.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
+    found = _zones_by_name().get(_fold_name(region)) if isinstance(region, str) else None
+    if found is None:
+        names = (name for zone in ZONES for name in (zone.code, zone.name))
+        raise ConfigurationError(not_one_of("region", region, names, A_REGION))
+    return found
+
+
+@cache
+def _zones_by_name() -> dict[str, Zone]:
+    by_code = {zone.code: zone for zone in ZONES}
+    by_name = {_fold_name(name): by_code[code] for name, code in ALIASES.items()}
+    for zone in ZONES:
+        by_name |= {_fold_name(name): zone for name in (zone.letters, zone.name)}
+    return by_name | {_fold_name(code): zone for code, zone in by_code.items()}
+
+
+def _fold_name(name: str) -> str:
+    """A name without accents, marks and capitals: ``Côte d'Ivoire`` -> ``cote d ivoire``."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).replace(".", "")
+    letters = "".join(
+        each if each.isalnum() else " " for each in plain if not unicodedata.combining(each)
+    )
+    return " ".join(letters.split())
+
+
+class Emissions(NamedTuple):
+    """Sums over the calls whose electricity is known, in whole numbers, so that they are exact.
+
+    Attributes:
+        nanograms: What they emit, at the low and the high end of the energy's range, and the
+            same three by the calibrated estimate, of the calls that have one [ng CO2e].
+        energy_nanojoules: Their energy [nJ].
+        intensities: Of their electricity; of many, the first few.
+    """
+
+    nanograms: tuple[int, ...]
+    energy_nanojoules: int
+    intensities: tuple[Intensity, ...]
+
+    def plus(self, other: Emissions) -> Emissions:
+        """The sums of both."""
+        either = tuple(dict.fromkeys((*self.intensities, *other.intensities)))
+        return Emissions(
+            tuple(map(add, self.nanograms, other.nanograms)),
+            self.energy_nanojoules + other.energy_nanojoules,
+            either[:INTENSITIES_KEPT],
+        )
+
+
+INTENSITIES_KEPT = 4
+"""Intensities that a sum names at most."""
+
+
+def emissions_of(totals: Totals, intensity: Intensity) -> Emissions:
+    """What the energy of a call emits.
+
+    Args:
+        totals: The sums over that one call.
+        intensity: Of its electricity.
+    """
+    nanojoules = (
+        totals.total_energy_nanojoules,
+        totals.total_energy_low_nanojoules,
+        totals.total_energy_high_nanojoules,
+        totals.calibrated_energy_nanojoules,
+        totals.calibrated_energy_low_nanojoules,
+        totals.calibrated_energy_high_nanojoules,
+    )
+    per_joule = kwh_from_joules(1.0) * intensity.grams_per_kwh
+    nanograms = tuple(round(one * per_joule) for one in nanojoules)
+    return Emissions(nanograms, totals.total_energy_nanojoules, (intensity,))
+
+
+def carbon_of_emissions(emissions: Emissions, *, calibrated: bool = False) -> Carbon:
+    """A sum of emissions to be shown.
+
+    Args:
+        emissions: The sum.
+        calibrated: Whether that of the calibrated numbers.
+    """
+    start = 3 if calibrated else 0
+    total, low, high = (one / NANOGRAMS_PER_GRAM for one in emissions.nanograms[start : start + 3])
+    first, *others = emissions.intensities
+    mean = first.grams_per_kwh
+    kwh = kwh_from_joules(joules_from_nanojoules(emissions.energy_nanojoules))
+    if others and kwh:
+        mean = emissions.nanograms[0] / NANOGRAMS_PER_GRAM / kwh
+    sources = "; ".join(dict.fromkeys(one.source for one in emissions.intensities))
+    return Carbon(total, low, high, mean, sources)
+
+
+def describe_emissions(emissions: Emissions | None) -> dict[str, object] | None:
+    """A sum of emissions as an object of JSON, the fields of ``Carbon``; None of none."""
+    return None if emissions is None else asdict(carbon_of_emissions(emissions))
+
+
+def carbon_notes(emissions: Emissions | None) -> Iterator[str]:
+    """What is said of emissions below a table of energies."""
+    if emissions is None:
+        return
+    yield f"CO2e: {carbon_of_emissions(emissions)}"
+    total, _, _, calibrated, *_ = emissions.nanograms
+    if calibrated not in (0, total):
+        yield f"CO2e, calibrated: {carbon_of_emissions(emissions, calibrated=True)}"
+
+
+def read_carbon(record: CallRecord, joules: float | None) -> float | None:
+    """What one of a call's energies emits [g CO2e]; None where its electricity is not known.
+
+    Args:
+        record: The call.
+        joules: The energy [J], if it is known.
+    """
+    if record.intensity is None or joules is None:
+        return None
+    return kwh_from_joules(joules) * record.intensity.grams_per_kwh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from energy_tracking.calls.report import build_blocks, build_rows, collect_notes, format_head
@@ -14,6 +14,7 @@ def session_html(
     groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
     lost_ledger_lines: int = 0,
+    more_notes: Iterable[str] = (),
 ) -> str:
     """The same as a table of HTML; names are shown as they are, never as markup.
 
@@ -22,6 +23,7 @@ def session_html(
         groups: Totals by what calls have in common.
         reasons: Calls by (model, why they are less than fully estimated).
         lost_ledger_lines: Calls that are missing from a ledger [1].
+        more_notes: Further sentences on the whole.
     """
 
     def line(cells: Sequence[str], tag: str) -> str:
@@ -33,7 +35,7 @@ def session_html(
     for block in blocks:
         header, *rows = build_rows(block)
         lines += [line(header, "th"), *(line(row, "td") for row in rows)]
-    notes = collect_notes(blocks, reasons, lost_ledger_lines)
+    notes = (*collect_notes(blocks, reasons, lost_ledger_lines), *more_notes)
     noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         f"<table><caption>{escape(head)}</caption>{''.join(lines)}</table>"

@@ -50,6 +50,19 @@ class CallRequest:
     reported_elsewhere: bool = False
 
 
+@frozen()
+class Intensity:
+    """What the electricity of a call is said to emit.
+
+    Attributes:
+        grams_per_kwh: The intensity [g CO2e/kWh].
+        source: Where that is from.
+    """
+
+    grams_per_kwh: float
+    source: str
+
+
 @frozen(kw_only=True)
 class CallRecord:
     """What is known when a call has ended.
@@ -85,6 +98,7 @@ class CallRecord:
             recorded as it ended.
         log_identity: What a call out of a log is known again by, where its response's id is not
             enough.
+        intensity: What its electricity is said to emit; None unless the settings say so.
     """
 
     request: CallRequest
@@ -107,6 +121,7 @@ class CallRecord:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     ended_at: str | None = None
     log_identity: str | None = None
+    intensity: Intensity | None = None
 
     @property
     def model(self) -> str:

@@ -135,6 +135,7 @@ def session_table(
     groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
     lost_ledger_lines: int = 0,
+    more_notes: Iterable[str] = (),
 ) -> str:
     """A session: a line in sum, a table for each kind of energy, and what is not known.
 
@@ -143,6 +144,7 @@ def session_table(
         groups: Totals by what calls have in common.
         reasons: Calls by (model, why they are less than fully estimated).
         lost_ledger_lines: Calls that are missing from a ledger [1].
+        more_notes: Further sentences on the whole.
     """
     blocks = build_blocks(groups)
     lines = [format_head(name, sum_of(groups.values()), blocks)]
@@ -151,7 +153,8 @@ def session_table(
         # The legend says what the letters are; a title would be wider than they.
         header = [name_title, "", *titles]
         lines.append(table(header, _shorten_names(header, rows)))
-    return "\n".join((*lines, *wrap_notes(collect_notes(blocks, reasons, lost_ledger_lines))))
+    notes = (*collect_notes(blocks, reasons, lost_ledger_lines), *more_notes)
+    return "\n".join((*lines, *wrap_notes(notes)))
 
 
 def session_json(
@@ -160,6 +163,7 @@ def session_json(
     groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
     lost_ledger_lines: int = 0,
+    carbon: Mapping[str, object] | None = None,
 ) -> str:
     """The same as a JSON object, with all the digits there are.
 
@@ -171,6 +175,7 @@ def session_json(
         groups: Totals by what calls have in common.
         reasons: Calls by (model, why they are less than fully estimated).
         lost_ledger_lines: Calls that are missing from a ledger [1].
+        carbon: Its emissions, if its electricity is known.
     """
     document = {
         "name": name,
@@ -185,7 +190,7 @@ def session_json(
             for (model, reason), calls in sorted(reasons.items())
         ],
         "lost_ledger_lines": lost_ledger_lines,
-    }
+    } | ({} if carbon is None else {"carbon": dict(carbon)})
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 

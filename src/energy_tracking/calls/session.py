@@ -32,7 +32,13 @@ from energy_tracking.calls.accounts import (
     process_account,
 )
 from energy_tracking.calls.budget import Budget, OnExceed
-from energy_tracking.calls.carbon import Carbon, carbon
+from energy_tracking.calls.carbon import (
+    Carbon,
+    carbon,
+    carbon_notes,
+    carbon_of_emissions,
+    describe_emissions,
+)
 from energy_tracking.calls.comparison import Comparison, compare_calls
 from energy_tracking.calls.html import session_html
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
@@ -272,15 +278,19 @@ class Session:
     def carbon(self, *, region: str | None = None, grams_per_kwh: float | None = None) -> Carbon:
         """What the energy so far emits, with its range.
 
+        Without arguments that of the calls whose electricity the settings name.
+
         Args:
-            region: A country, by its two letters, ``"EU"`` or ``"WORLD"``.
-            grams_per_kwh: In place of a region: the intensity of the electricity
-                [g CO2e/kWh].
+            region: A country, by its name or letters, ``"EU"`` or ``"WORLD"``.
+            grams_per_kwh: In place of a region: the electricity's intensity [g CO2e/kWh].
 
         Raises:
-            ConfigurationError: Neither or both are given, the region is unknown, or the
-                intensity is no number from 0 to 10,000.
+            ConfigurationError: Both are given, or neither and the settings name none; the region
+                is unknown, or the intensity is no number from 0 to 10,000.
         """
+        emissions = self._account.find_emissions()
+        if region is None and grams_per_kwh is None and emissions is not None:
+            return carbon_of_emissions(emissions)
         return carbon(self.totals, region=region, grams_per_kwh=grams_per_kwh)
 
     def add(self, record: CallRecord, estimate_as: EstimateAs | None = None) -> None:
@@ -401,12 +411,14 @@ class Session:
     def __str__(self) -> str:
         """The session as a table, for people."""
         groups, reasons = self._account.groups(), self.reasons
-        return with_known_signs(session_table(self.name, groups, reasons, self.lost_ledger_lines))
+        lost, notes = self.lost_ledger_lines, carbon_notes(self._account.find_emissions())
+        return with_known_signs(session_table(self.name, groups, reasons, lost, notes))
 
     def to_json(self) -> str:
         """The session as one JSON object: name, tags, totals, sums, groups and reasons."""
         groups, reasons = self._account.groups(), self.reasons
-        return session_json(self.name, self.tags, groups, reasons, self.lost_ledger_lines)
+        emitted, lost = describe_emissions(self._account.find_emissions()), self.lost_ledger_lines
+        return session_json(self.name, self.tags, groups, reasons, lost, emitted)
 
     def to_csv(self) -> str:
         """The session as CSV: a header, and a row per model, GPU, method, scope and grade."""
@@ -415,7 +427,8 @@ class Session:
     def _repr_html_(self) -> str:
         """The session as a table, for notebooks."""
         groups, reasons = self._account.groups(), self.reasons
-        return session_html(self.name, groups, reasons, self.lost_ledger_lines)
+        notes = carbon_notes(self._account.find_emissions())
+        return session_html(self.name, groups, reasons, self.lost_ledger_lines, notes)
 
     def __repr__(self) -> str:
         """The session in a line."""

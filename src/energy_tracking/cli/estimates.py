@@ -32,7 +32,7 @@ from energy_tracking.cli.commands import command
 from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.listing import GRADES, describe_grade
 from energy_tracking.cli.main import DONE
-from energy_tracking.cli.options import CARBON_OPTIONS, with_options
+from energy_tracking.cli.options import CARBON_OPTIONS, read_power, with_options
 from energy_tracking.cli.output import Output
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimation import Estimation
@@ -131,7 +131,7 @@ _SHOWN = (
 @click.pass_obj
 def estimate(output: Output, /, model: str, gpu: str | None, is_json: bool, **given: Any) -> int:
     """The energy of one request, by each method, with its range and its parts."""
-    power, usage = _Power(given["region"], given["grams_per_kwh"]), _read_usage(given)
+    power, usage = _Power(*read_power(given["region"], given["grams_per_kwh"])), _read_usage(given)
     request = _estimate_request(model, gpu, usage)
     if is_json:
         _write_json(output, _describe(request, power))
@@ -154,7 +154,7 @@ def estimate(output: Output, /, model: str, gpu: str | None, is_json: bool, **gi
 @click.pass_obj
 def compare(output: Output, /, models: str, gpus: str | None, is_json: bool, **given: Any) -> int:
     """The energy of the same request to several models, on several GPUs."""
-    power, usage = _Power(given["region"], given["grams_per_kwh"]), _read_usage(given)
+    power, usage = _Power(*read_power(given["region"], given["grams_per_kwh"])), _read_usage(given)
     gpu_names = [None] if gpus is None else _read_list("--gpus", gpus)
     requests = [
         _estimate_request(model, gpu, usage)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from energy_tracking.cli.commands import read_pairs
+from energy_tracking.settings import Settings
 
 MAPPING_OPTIONS = (
     click.option(
@@ -29,7 +30,12 @@ STRICT_OPTION = click.option(
     "--strict", is_flag=True, help="Stop at the first entry that cannot be read."
 )
 CARBON_OPTIONS = (
-    click.option("--region", metavar="CODE", help="CO2e by the power of a country, such as DE."),
+    click.option(
+        "--region",
+        metavar="NAME",
+        help="CO2e by the power of a country, such as DE or Germany (default: "
+        "ENERGY_TRACKING_REGION).",
+    ),
     click.option("--grams-per-kwh", type=float, metavar="NUMBER", help="CO2e of the power used."),
 )
 
@@ -58,6 +64,22 @@ def read_mapping(given: Iterable[str]) -> dict[str, str] | None:
         ConfigurationError: It is written in another way.
     """
     return read_pairs("--model-mapping", given, "my-deployment=gpt-4o") or None
+
+
+def read_power(region: str | None, grams_per_kwh: float | None) -> tuple[str | None, float | None]:
+    """Whose electricity is used, or what it emits [g CO2e/kWh]: the options, else the settings.
+
+    Args:
+        region: What ``--region`` names.
+        grams_per_kwh: What ``--grams-per-kwh`` gives.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+    if region is not None or grams_per_kwh is not None:
+        return region, grams_per_kwh
+    settings = Settings.load({})
+    return settings.region, settings.grams_per_kwh
 
 
 def read_columns(given: Iterable[str]) -> dict[str, str]:

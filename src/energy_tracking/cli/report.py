@@ -20,9 +20,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import click
 
-from energy_tracking.calls.carbon import carbon
+from energy_tracking.calls.carbon import find_intensity
 from energy_tracking.calls.report import format_count
-from energy_tracking.calls.totals import Totals
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
@@ -33,6 +32,7 @@ from energy_tracking.cli.options import (
     STRICT_OPTION,
     read_columns,
     read_mapping,
+    read_power,
     with_options,
 )
 from energy_tracking.cli.output import Output, print_remark
@@ -158,9 +158,9 @@ class _Run:
         until = None if options.until is None else _read_time("--until", options.until, zone)[1]
         if since is not None and until is not None and until <= since:
             raise ConfigurationError(must_be("--until", "after --since", options.until))
-        if options.region is not None or options.grams_per_kwh is not None:
-            # Checked before anything is read.
-            carbon(Totals(), region=options.region, grams_per_kwh=options.grams_per_kwh)
+        # Checked before anything is read.
+        region, grams_per_kwh = read_power(options.region, options.grams_per_kwh)
+        find_intensity(region, grams_per_kwh)
         read = ReadReport()
         self._files = _find_files(options.paths, read.skipped)
         for name, endings in _ENDINGS.items():
@@ -173,8 +173,8 @@ class _Run:
                 since=since,
                 until=until,
                 zone=zone,
-                region=options.region,
-                grams_per_kwh=options.grams_per_kwh,
+                region=region,
+                grams_per_kwh=grams_per_kwh,
             ),
             read=read,
             table=Grouping(by),

@@ -17,20 +17,29 @@ from operator import attrgetter
 
 import click
 
-from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.carbon import (
+    Emissions,
+    carbon_notes,
+    describe_emissions,
+    emissions_of,
+    find_intensity,
+)
+from energy_tracking.calls.record import CallRecord, Intensity
 from energy_tracking.calls.report import session_csv, session_json, session_table
 from energy_tracking.calls.session import Session
-from energy_tracking.calls.totals import Groups
+from energy_tracking.calls.totals import Groups, Totals
 from energy_tracking.cli.commands import OneOf, command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
 from energy_tracking.cli.options import (
+    CARBON_OPTIONS,
     COLUMNS_OPTION,
     MAPPING_OPTIONS,
     STRICT_OPTION,
     find_remedy,
     read_columns,
     read_mapping,
+    read_power,
     with_options,
 )
 from energy_tracking.cli.output import Output, print_error
@@ -52,6 +61,7 @@ class _Shown:
     output: Output
     model: str | None
     format: str
+    intensity: Intensity | None
 
 
 _SUM_OPTIONS = (
@@ -66,6 +76,7 @@ _SUM_OPTIONS = (
         metavar="table|json|csv",
         help="Print a table (the default), JSON or CSV.",
     ),
+    *CARBON_OPTIONS,
 )
 
 
@@ -84,10 +95,13 @@ def ledger(
     gpu: str | None,
     model: str | None,
     format: str,
+    region: str | None,
+    grams_per_kwh: float | None,
 ) -> int:
     """Sum up a ledger, the file that ENERGY_TRACKING_LEDGER names."""
     if not path:  # an unset variable in a script, mostly
         raise ConfigurationError(f"{path!r}: {os.strerror(errno.ENOENT)}")
+    intensity = find_intensity(*read_power(region, grams_per_kwh))
     estimation = None
     mapping = read_mapping(model_mapping)
     if any(given is not None for given in (method, gpu, model, mapping, default_model)):
@@ -112,7 +126,7 @@ def ledger(
                     else entry.record
                 )
 
-    status = _print_sum(session or path, read_records(), _Shown(output, model, format))
+    status = _print_sum(session or path, read_records(), _Shown(output, model, format, intensity))
     if not sessions:
         return NOTHING_FOUND
     if session is not None and session not in sessions:
@@ -140,18 +154,23 @@ def backfill(
     gpu: str | None,
     model: str | None,
     format: str,
+    region: str | None,
+    grams_per_kwh: float | None,
 ) -> int:
     """Sum up the calls in files, and append each to a ledger once.
 
     PATH is a file, a folder, a quoted pattern, or - for standard input: batches, transcripts,
     traces, exports, tables.
     """
+    intensity = find_intensity(*read_power(region, grams_per_kwh))
     errors: list[Exception] = []
     settings: SettingArguments = {
         "method": method,
         "gpu": gpu,
         "model_mapping": read_mapping(model_mapping),
         "default_model": default_model,
+        "region": region,
+        "grams_per_kwh": grams_per_kwh,
     }
 
     def keep_error(where: str, error: Exception) -> None:
@@ -186,7 +205,7 @@ def backfill(
         # To be shown only: the ledger keeps what has been.
         records = (estimation.estimate_again(record, model) for record in records)
     try:
-        status = _print_sum(", ".join(paths), records, _Shown(output, model, format))
+        status = _print_sum(", ".join(paths), records, _Shown(output, model, format, intensity))
     finally:
         for remark in filled.report.remarks():
             print_error(remark)
@@ -206,13 +225,14 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
         UnreadableLogError: Reading is strict, and an entry cannot be read; likewise.
         KeyboardInterrupt: Somebody interrupts, or a signal asks for the end; likewise.
     """
-    sums = Groups()
+    sums, emissions = Groups(), None
     failure: OSError | UnreadableLogError | KeyboardInterrupt | None = None
     with warnings.catch_warnings(record=True) as caught, stopped_by_signals(), without_log_lines():
         warnings.simplefilter("always")
         try:
             for record in records:
                 sums.add(record)
+                emissions = _add_emissions(emissions, record, shown.intensity)
         except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
             failure = error
     for warning in caught:
@@ -220,7 +240,8 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
     if shown.model is not None:
         name += f", as {shown.model}"
     if failure is None or sums.groups:
-        _print_groups(name if failure is None else f"{name}, not to the end", sums, shown)
+        title = name if failure is None else f"{name}, not to the end"
+        _print_groups(title, sums, emissions, shown)
         shown.output.flush()
         remedy = find_remedy(reason for _, reason in sums.reasons)
         if remedy is not None:
@@ -232,10 +253,33 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
     return DONE
 
 
-def _print_groups(name: str, sums: Groups, shown: _Shown) -> None:
+def _add_emissions(
+    emissions: Emissions | None, record: CallRecord, intensity: Intensity | None
+) -> Emissions | None:
+    """The emissions with those of a call, by the option or as they were recorded.
+
+    Args:
+        emissions: Those so far.
+        record: The call.
+        intensity: What the option says of the electricity.
+    """
+    used = intensity or record.intensity
+    if used is None:
+        return emissions
+    totals = Totals()
+    totals.add(record)
+    more = emissions_of(totals, used)
+    return more if emissions is None else emissions.plus(more)
+
+
+def _print_groups(name: str, sums: Groups, emissions: Emissions | None, shown: _Shown) -> None:
     if shown.format == "csv":
         shown.output.write(session_csv(sums.groups))
     elif shown.format == "json":
-        shown.output.write_json(session_json(name, {}, sums.groups, sums.reasons))
+        emitted = describe_emissions(emissions)
+        document = session_json(name, {}, sums.groups, sums.reasons, carbon=emitted)
+        shown.output.write_json(document)
     else:
-        print(session_table(one_line(name), sums.groups, sums.reasons), file=shown.output)
+        notes = map(one_line, carbon_notes(emissions))
+        text = session_table(one_line(name), sums.groups, sums.reasons, more_notes=notes)
+        print(text, file=shown.output)

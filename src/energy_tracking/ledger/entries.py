@@ -20,7 +20,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from energy_tracking.bounds import Bound, read_path
-from energy_tracking.calls.record import CallRecord, is_past, status_of
+from energy_tracking.calls.carbon import INTENSITY
+from energy_tracking.calls.record import CallRecord, Intensity, is_past, status_of
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import shown
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
@@ -46,6 +47,7 @@ PARTS: dict[str, type] = {
     "usage": TokenUsage,
     "estimate": EnergyEstimate,
     "calibrated": EnergyEstimate,
+    "intensity": Intensity,
 }
 """Fields of a record that are dataclasses themselves."""
 
@@ -360,6 +362,7 @@ _RULES: dict[type, tuple[_Rule, ...]] = {
 _BOUNDS: dict[str, Bound] = {
     # What a cache avoids may be less than nothing, by how an estimate is rounded.
     "avoided_energy_joules": Bound(-MEASURED.high, MEASURED.high, "J"),
+    "grams_per_kwh": INTENSITY,
     "_joules": MEASURED,
     "_tokens": Bound(0, MAX_TOKENS),
     "_seconds": Bound(0, 1e9),

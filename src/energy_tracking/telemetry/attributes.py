@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
+from energy_tracking.calls.carbon import read_carbon
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.frozen import frozen
@@ -51,6 +52,12 @@ class Attribute(Generic[S]):
 
 
 Read = Callable[[CallRecord], Any]
+"""Reads the value of an attribute from a call."""
+
+
+def _read_grams(read_joules: Callable[[CallRecord], Any]) -> Read:
+    """Reads what an energy emits, where the settings name the electricity."""
+    return lambda record: read_carbon(record, read_joules(record))
 
 
 def _read_count(name: str) -> Read:
@@ -262,6 +269,42 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         "J",
         "the same, high end",
         _read_calibrated("total_energy_high_joules"),
+    ),
+    Attribute(
+        "energy_tracking.total_carbon_grams",
+        "g",
+        "CO2e of `total_energy_joules`, where `region` or `grams_per_kwh` is set",
+        _read_grams(lambda record: record.total_energy_joules),
+    ),
+    Attribute(
+        "energy_tracking.total_carbon_low_grams",
+        "g",
+        "the same of the low end of its range",
+        _read_grams(_read_range_end("total_energy_low_joules")),
+    ),
+    Attribute(
+        "energy_tracking.total_carbon_high_grams",
+        "g",
+        "the same of the high end",
+        _read_grams(_read_range_end("total_energy_high_joules")),
+    ),
+    Attribute(
+        "energy_tracking.calibrated_carbon_grams",
+        "g",
+        "CO2e of `calibrated_energy_joules`",
+        _read_grams(_read_calibrated("total_energy_joules")),
+    ),
+    Attribute(
+        "energy_tracking.grams_per_kwh",
+        "g/kWh",
+        "CO2e of the electricity",
+        lambda record: record.intensity and record.intensity.grams_per_kwh,
+    ),
+    Attribute(
+        "energy_tracking.carbon_source",
+        "",
+        "where that is from: zone, year and source",
+        lambda record: record.intensity and record.intensity.source,
     ),
     Attribute(
         "energy_tracking.assumed.sequences",

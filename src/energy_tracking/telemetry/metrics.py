@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider, get_meter, get_meter_provider
 
+from energy_tracking.calls.carbon import read_carbon
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key
 from energy_tracking.frozen import frozen
@@ -27,6 +28,7 @@ from energy_tracking.telemetry.attributes import SCHEMA_URL, SCOPE, TAG_PREFIX
 
 ENERGY_METRIC = "energy_tracking.client.energy"
 ENERGY_PER_CALL_METRIC = "energy_tracking.client.operation.energy"
+CARBON_METRIC = "energy_tracking.client.carbon"
 UNESTIMATED_METRIC = "energy_tracking.client.unestimated.operations"
 TOKEN_METRIC = "gen_ai.client.token.usage"
 DURATION_METRIC = "gen_ai.client.operation.duration"
@@ -71,6 +73,12 @@ class Metric:
 METRICS = (
     Metric(ENERGY_METRIC, "counter", "J", "Energy of LLM calls."),
     Metric(ENERGY_PER_CALL_METRIC, "histogram", "J", "Energy of one LLM call.", ENERGY_BUCKETS),
+    Metric(
+        CARBON_METRIC,
+        "counter",
+        "g",
+        "CO2e of the energy of LLM calls, where region or grams_per_kwh is set.",
+    ),
     Metric(UNESTIMATED_METRIC, "counter", "{operation}", "LLM calls whose energy is not known."),
     Metric(
         TOKEN_METRIC,
@@ -199,6 +207,9 @@ class CallMetrics:
         if joules is not None and math.isfinite(joules):
             by_name[ENERGY_METRIC].add(joules, attributes, context)
             by_name[ENERGY_PER_CALL_METRIC].record(joules, attributes, context)
+            grams = read_carbon(record, joules)
+            if grams is not None:
+                by_name[CARBON_METRIC].add(grams, attributes, context)
         elif record.usage is not None or record.error_type is None:
             # A call that raised and used nothing known is in the duration's `error.type`.
             by_name[UNESTIMATED_METRIC].add(1, common, context)

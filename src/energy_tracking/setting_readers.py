@@ -1,0 +1,136 @@
+"""What settings may hold: a reader for each kind of value.
+
+Each reads what an argument or a variable gives. The message of what it raises begins with
+"must be"; ``settings`` puts the setting's name before it. A new kind of value is a reader here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from energy_tracking.bounds import Bound, read_path
+from energy_tracking.calls.carbon import find_zone
+from energy_tracking.calls.tags import TAG_NAME
+from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.hosts import read_host
+
+
+def read_text(given: object) -> str:
+    """A string.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(given, str):
+        raise ConfigurationError(must_be("", "a string", given))
+    return given
+
+
+def read_user_path(given: object) -> str:
+    """A path, that of the home folder included.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    return os.path.expanduser(read_path("", given))
+
+
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True}
+_FLAGS |= {"0": False, "false": False, "no": False, "off": False}
+
+
+def read_flag(given: object) -> bool:
+    """A flag, or a word for one.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if isinstance(given, bool):
+        return given
+    if not isinstance(given, str) or given.lower() not in _FLAGS:
+        words = ", ".join(map(repr, _FLAGS))
+        raise ConfigurationError(must_be("", f"True, False or one of {words}", given))
+    return _FLAGS[given.lower()]
+
+
+def make_number_reader(bound: Bound) -> Callable[[object], float]:
+    """A reader of a number within a bound."""
+
+    def read_number(given: object) -> float:
+        number = given
+        if isinstance(given, str):
+            with suppress(ValueError):
+                number = float(given)
+        if not bound.holds(number):
+            raise ConfigurationError(must_be("", bound.text, given))
+        return bound.check("", number)
+
+    return read_number
+
+
+def read_names(given: object) -> tuple[str, ...]:
+    """Names, in a list or separated by commas.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    names = given.split(",") if isinstance(given, str) else given
+    listed: tuple[Any, ...] = (None,)
+    if isinstance(names, Iterable):
+        with suppress(Exception):  # what is iterable by its type may not be, as an array of none
+            listed = tuple(names)
+    if not all(isinstance(name, str) for name in listed):
+        raise ConfigurationError(must_be("", "a list of names", given, "write name,name"))
+    return tuple(name.strip() for name in listed if name.strip())
+
+
+def read_hosts(given: object) -> tuple[str, ...]:
+    """Hosts, in a list or separated by commas."""
+    return tuple(map(read_host, read_names(given)))
+
+
+def read_tags(given: object) -> tuple[str, ...]:
+    """Names of tags.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    names = read_names(given)
+    for name in names:
+        if not TAG_NAME.fullmatch(name):
+            what = "names of tags, of letters, digits, '_' and '-', a letter first"
+            raise ConfigurationError(must_be("", what, name))
+    return names
+
+
+def read_pairs(given: object) -> dict[str, str]:
+    """Models, each with its profile.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    pairs = given
+    if isinstance(given, str):
+        parted = [pair.partition("=") for pair in read_names(given)]
+        pairs = {name.strip(): profile.strip() for name, _, profile in parted}
+    if not isinstance(pairs, Mapping) or not all(
+        part and isinstance(part, str) for pair in pairs.items() for part in pair
+    ):
+        remedy = "write model=profile,model=profile"
+        raise ConfigurationError(must_be("", "pairs of model and profile", given, remedy))
+    return dict(pairs)
+
+
+def read_region(given: object) -> str:
+    """A zone whose electricity is known, by its code.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
+    try:
+        return find_zone(given).code
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).removeprefix("region ")) from None
