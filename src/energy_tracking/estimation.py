@@ -34,6 +34,7 @@ from energy_tracking.estimator import (
     ServingProfile,
     apply_timing_evidence,
     check_memory_bandwidth,
+    compute_avoided_energy,
     estimate_usage,
 )
 from energy_tracking.estimator.serving import check_one_batch
@@ -137,9 +138,11 @@ class Estimation:
             usage: The tokens.
             tokens_per_second: Rate at which a stream arrived [tokens/s], if it was timed.
         """
-        with self._boundaries("estimate"):
+        try:
             return self.estimate(request_model, response_model, usage, tokens_per_second)
-        return Outcome(reason="the estimator failed")
+        except Exception as error:
+            self._boundaries.report("estimate", error)
+            return Outcome(reason="the estimator failed")
 
     def record(self, past: PastCall) -> CallRecord:
         """The record of a call that ran somewhere else, which nobody receives."""
@@ -229,18 +232,23 @@ class Estimation:
             request_model: The model asked for.
             response_model: The model that answered.
         """
-        # With no name at all, only a default is left.
-        names: list[str | None] = [name for name in (response_model, request_model) if name]
-        names = names or [None]
-        attempts: list[dict[str, Any]] = [{"mapping": self._mapping}] if self._mapping else []
-        attempts.append({})
-        if self.settings.default_model is not None:
-            attempts.append({"default": self.settings.default_model})
-        for attempt in attempts:
+        names = [name for name in (response_model, request_model) if name]
+        if self._mapping:
             for name in names:
-                found = self.catalogue.match(name, **attempt)
-                if found is not None and (found.rule == "mapping" or "mapping" not in attempt):
+                found = self.catalogue.match(name, mapping=self._mapping)
+                if found is not None and found.rule == "mapping":
                     return found
+        for name in names:
+            found = self.catalogue.match(name)
+            if found is not None:
+                return found
+        if self.settings.default_model is None:
+            return None
+        # With no name at all, only a default is left.
+        for default_for in names or (None,):
+            found = self.catalogue.match(default_for, default=self.settings.default_model)
+            if found is not None:
+                return found
         return None
 
     def _build_outcome(
@@ -251,31 +259,27 @@ class Estimation:
         tokens_per_second: float | None,
     ) -> Outcome:
         """The estimate of a matched model, and what stands beside it."""
-        estimate = self._estimate_with_profile(basis, match, usage, tokens_per_second)
+        estimate, assumptions = self._estimate_with_profile(basis, match, usage, tokens_per_second)
         if not _can_be_summed(estimate):
             self._boundaries.report("estimate", _build_not_finite_error(estimate, usage))
             return Outcome(reason="the estimate is not a finite number")
         avoided = None
         if usage.cached_input_tokens:
-            anew = replace(usage, cached_input_tokens=0)
-            uncached = self._estimate_with_profile(basis, match, anew, tokens_per_second)
-            avoided = uncached.total_energy_joules - estimate.total_energy_joules
+            profile = self.select_profile(basis, match)
+            avoided = compute_avoided_energy(estimate, usage, profile, basis.gpu, assumptions)
         calibrated = None
         if basis.calibrated is not None:
             # Whatever goes wrong here must not cost the call its own estimate.
-            with self._boundaries("estimate.calibrated"):
-                beside = self._estimate_with_profile(
+            try:
+                calibrated, _ = self._estimate_with_profile(
                     basis.calibrated, match, usage, tokens_per_second
                 )
-                if not _can_be_summed(beside):
-                    raise _build_not_finite_error(beside, usage)
-                calibrated = beside
-        return Outcome(
-            estimate,
-            match.rule,
-            cache_avoided_energy_joules=avoided,
-            calibrated=calibrated,
-        )
+                if not _can_be_summed(calibrated):
+                    raise _build_not_finite_error(calibrated, usage)
+            except Exception as error:
+                calibrated = None
+                self._boundaries.report("estimate.calibrated", error)
+        return Outcome(estimate, match.rule, None, avoided, calibrated)
 
     def _estimate_with_profile(
         self,
@@ -283,18 +287,21 @@ class Estimation:
         match: ModelMatch,
         usage: TokenUsage,
         tokens_per_second: float | None,
-    ) -> EnergyEstimate:
-        """The estimate of a matched model, by the profile that the method needs."""
+    ) -> tuple[EnergyEstimate, Assumptions]:
+        """The estimate of a matched model, by the profile that the method needs.
+
+        Beside it is what was assumed for it.
+        """
         profile, assumptions = self.select_profile(basis, match), basis.assumptions
         if (
-            basis.method == CALIBRATED_METHOD
+            tokens_per_second is not None
+            and basis.method == CALIBRATED_METHOD
             and self.settings.timing_evidence
-            and tokens_per_second is not None
         ):
             assumptions = apply_timing_evidence(
                 assumptions, usage, profile, basis.gpu, tokens_per_second, match.rule
             )
-        return estimate_usage(
+        estimate = estimate_usage(
             usage,
             profile,
             basis.gpu,
@@ -302,6 +309,7 @@ class Estimation:
             assumptions=assumptions,
             rule=match.rule,
         )
+        return estimate, assumptions
 
     def select_profile(self, basis: Basis, match: ModelMatch) -> ModelProfile:
         """The profile of a matched model that a method needs.

@@ -123,7 +123,7 @@ def test_a_check_after_filling_may_refuse() -> None:
 
 
 def test_an_instance_that_is_filled_at_once_is_as_one_that_was_made() -> None:
-    filled = fill_fields(Named, {"name": "a"})
+    filled = fill_fields(Named, {"size": 3, "name": "a"})
     assert filled == Named(name="a")
     assert (filled.size, asdict(filled)) == (3, {"size": 3, "name": "a"})
     assert pickle.loads(pickle.dumps(filled)) == filled

@@ -337,6 +337,37 @@ def test_integers_of_any_width_count_as_python_counts(kind: str) -> None:
             assert getattr(many, field.name)[0] == pytest.approx(expected, rel=1e-12), field.name
 
 
+@pytest.mark.parametrize("name", ["gpt-4o", "gpt-4o-mini", "llama-3.1-8b", "deepseek-v3"])
+def test_a_request_alone_is_limited_by_memory_as_it_is_among_others(name: str) -> None:
+    """Where all sequences fit, a request alone takes a price that was computed before."""
+    catalogue = load_catalogue()
+    model = catalogue.corrected_model(catalogue.model(name))
+    prompts = [round(10 ** (step / 8)) for step in range(73)]
+    for serving in (SERVING, ServingProfile(concurrency_per_gpu=1), ServingProfile(sequences=64)):
+        whole = estimate_request(
+            model,
+            catalogue.gpu("H100-SXM"),
+            input_tokens=np.array(prompts),  # type: ignore[arg-type]
+            output_tokens=100,
+            serving=serving,
+        )
+        for place, prompt in enumerate(prompts):
+            one = estimate_request(
+                model,
+                catalogue.gpu("H100-SXM"),
+                input_tokens=prompt,
+                output_tokens=100,
+                serving=serving,
+            )
+            for ours, theirs in (
+                (one.decode_energy_joules, whole.decode_energy_joules),
+                (one.sequences, whole.sequences),
+                (one.total_energy_low_joules, whole.total_energy_low_joules),
+                (one.total_energy_high_joules, whole.total_energy_high_joules),
+            ):
+                assert ours == pytest.approx(np.broadcast_to(theirs, 73)[place], rel=1e-12)
+
+
 # Limits.
 
 

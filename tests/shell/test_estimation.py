@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from energy_tracking.calls.past import PastCall
 from energy_tracking.estimation import Estimation
 from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
 from energy_tracking.estimator.roofline.request import estimate_request
-from energy_tracking.profiles.files import get_catalogue
+from energy_tracking.profiles.catalogue import Catalogue
+from energy_tracking.profiles.files import get_catalogue, load_catalogue
 from energy_tracking.settings import Settings
 from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
-from small_profiles import BARE
+from small_profiles import BARE, build_gpu, build_model
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
 LONG_AGO = datetime(2025, 5, 1, tzinfo=UTC)
@@ -270,3 +272,88 @@ def test_a_past_call_is_estimated_without_a_tracker_and_nobody_receives_it(
         assert alone == Tracker().count(past)
     assert session.totals.calls == 1
     assert len(ledger.read_text().splitlines()) == 1
+
+
+# What is computed once per profile and setting is that of the profile and the settings.
+
+CACHED_AND_REASONING = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 500,
+    "prompt_tokens_details": {"cached_tokens": 400},
+    "completion_tokens_details": {"reasoning_tokens": 200},
+}
+NUMBERS = (
+    *("prefill_energy_joules", "decode_energy_joules", "reasoning_energy_joules"),
+    *("total_energy_low_joules", "total_energy_high_joules", "range_parts"),
+)
+
+
+def numbers_of(tracker: Tracker, model: str) -> tuple[Any, ...]:
+    record = tracker.record(model=model, usage=CACHED_AND_REASONING)
+    assert record.estimate is not None
+    made = [record.estimate] + ([record.calibrated] if record.calibrated is not None else [])
+    numbers = [getattr(estimate, name) for estimate in made for name in NUMBERS]
+    return (*numbers, record.cache_avoided_energy_joules)
+
+
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+def test_a_model_registered_anew_under_its_name_is_estimated_by_its_new_numbers(
+    method: str,
+) -> None:
+    own = Catalogue(gpus=load_catalogue().gpus)
+    tracker = Tracker(method=method, catalogue=own)
+    small, large = build_model("ours"), build_model("ours", num_active_params=70e9, num_layers=80)
+    own.register_model(small)
+    before = numbers_of(tracker, "ours")
+    own.register_model(large)
+    own.register_model(replace(large, name="as large"))
+    own.register_model(replace(small, name="as small"))
+    after = numbers_of(tracker, "ours")
+    assert after != before
+    assert after == numbers_of(tracker, "as large")
+    assert before == numbers_of(tracker, "as small")
+    own.register_model(small)
+    assert numbers_of(tracker, "ours") == before
+
+
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+def test_a_gpu_registered_anew_under_its_name_is_estimated_by_its_new_numbers(
+    method: str,
+) -> None:
+    own = load_catalogue().copy()
+    slow = build_gpu("board", memory_bytes=80e9, memory_bandwidth=1e12)
+    fast = replace(slow, memory_bandwidth=4e12, power_rating=900)
+    own.register_gpu(slow)
+    own.register_gpu(replace(fast, name="as fast"))
+    tracker = Tracker(method=method, catalogue=own, gpu="board")
+    before = numbers_of(tracker, "gpt-4o")
+    own.register_gpu(fast)
+    after = numbers_of(tracker, "gpt-4o")
+    assert after != before
+    assert after == numbers_of(Tracker(method=method, catalogue=own, gpu="as fast"), "gpt-4o")
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"attention_mode": "linear"},
+    {"gpu": "A100"},
+    {"concurrency_per_gpu": 4},
+    {"sequences": 9, "num_gpus": 2},
+    {"weight_format": "bf16"},
+    {"method": "roofline"},
+    {"method": "roofline", "scope": "facility"},
+    {"method": "roofline", "speculative": True},
+    {"method": "roofline", "engine_year": 2024},
+    {"method": "roofline", "engine_year": 2025, "expert_parallel": 2, "num_gpus": 8},
+    {"method": "roofline", "concurrency_per_gpu": 4},
+]
+
+
+def test_trackers_with_different_settings_estimate_side_by_side_as_each_does_alone() -> None:
+    names = ["gpt-4o", "gpt-4o-mini", "llama-3.1-8b-instruct"]
+    alone = [[numbers_of(Tracker(**settings), name) for name in names] for settings in SETTINGS]
+    assert len({repr(numbers) for numbers in alone}) == len(SETTINGS)
+    trackers = [Tracker(**settings) for settings in SETTINGS]
+    for name in reversed(names):
+        for tracker, numbers in zip(trackers, alone, strict=True):
+            assert numbers_of(tracker, name) == numbers[names.index(name)]

@@ -19,6 +19,7 @@ from energy_tracking.estimator.methods import (
     METHODS,
     Assumptions,
     apply_timing_evidence,
+    compute_avoided_energy,
     estimate_usage,
 )
 from energy_tracking.estimator.roofline.request import SCOPES
@@ -34,5 +35,6 @@ __all__ = [
     "ServingProfile",
     "apply_timing_evidence",
     "check_memory_bandwidth",
+    "compute_avoided_energy",
     "estimate_usage",
 ]

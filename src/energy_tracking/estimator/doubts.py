@@ -94,9 +94,9 @@ def grade_match(model: ModelProfile, rule: str) -> str:
         model: The profile.
         rule: The rule that led there, as in ``ModelMatch.rule``.
     """
-    if _is_users_word(model, rule):
+    if rule not in GRADE_OF_RULE or _is_users_word(model, rule):
         return model.grade
-    return max(model.grade, GRADE_OF_RULE.get(rule, "A"))
+    return max(model.grade, GRADE_OF_RULE[rule])
 
 
 def _is_users_word(model: ModelProfile, rule: str) -> bool:

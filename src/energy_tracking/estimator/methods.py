@@ -2,7 +2,7 @@
 
 ``estimate_usage`` asks the method that is named, then widens the range by what is doubtful
 about this call. A new method is a row in ``METHODS``: a function that takes usage, model, GPU
-and ``Assumptions`` and returns an ``EnergyEstimate``.
+and ``Assumptions`` and returns an ``EnergyEstimate``; and one in ``UNCACHED_PROMPTS``.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from energy_tracking.estimator import reference
-from energy_tracking.estimator.deployment import find_served_format
 from energy_tracking.estimator.doubts import grade_match, list_doubts
 from energy_tracking.estimator.estimate import EnergyEstimate, widen_range
 from energy_tracking.estimator.roofline import request as roofline
-from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, SERVING, ServingProfile
+from energy_tracking.estimator.roofline.cases import build_cases
+from energy_tracking.estimator.roofline.constants import CALIBRATED
+from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.estimator.timing_evidence import find_reason_against, update_serving
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -67,7 +68,29 @@ def estimate_usage(
         rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
     """
     estimate = METHODS[method](usage, model, gpu, assumptions)
-    return widen_range(estimate, list_doubts(usage, model, rule), grade_match(model, rule))
+    doubts, grade = list_doubts(usage, model, rule), grade_match(model, rule)
+    return widen_range(estimate, doubts, grade) if doubts or grade != model.grade else estimate
+
+
+def compute_avoided_energy(
+    estimate: EnergyEstimate,
+    usage: TokenUsage,
+    model: ModelProfile,
+    gpu: GpuProfile,
+    assumptions: Assumptions,
+) -> float:
+    """What an estimate would be more by, had no token been read from a cache [J].
+
+    Args:
+        estimate: The estimate.
+        usage: Its tokens.
+        model: Its model profile.
+        gpu: Its GPU profile.
+        assumptions: What was assumed beside them.
+    """
+    # To decode costs the same: the prompt alone would be computed anew.
+    uncached = UNCACHED_PROMPTS[estimate.method](usage.input_tokens, model, gpu, assumptions)
+    return uncached + estimate.decode_energy_joules - estimate.total_energy_joules
 
 
 def apply_timing_evidence(
@@ -134,65 +157,58 @@ def _estimate_by_roofline(
     # What a server reports holds its reasoning; only text that was merely seen does not.
     hidden = usage.reasoning_tokens is None and "output_tokens" in usage.estimated
     reasoning_factor = model.reasoning_factor if hidden else 1.0
-    output_tokens = usage.output_tokens * reasoning_factor
+    output_tokens = usage.output_tokens * reasoning_factor if hidden else usage.output_tokens
     reasoning_tokens = usage.reasoning_tokens
     if reasoning_tokens is None and reasoning_factor != 1:
         reasoning_tokens = round(output_tokens - usage.output_tokens)
-    whole = roofline.estimate_request(
-        model,
-        gpu,
+    cases = build_cases(model, gpu, assumptions.serving, CALIBRATED)
+    values, sequences = roofline.compute_request(
+        cases,
         input_tokens=usage.input_tokens,
-        cached_input_tokens=usage.cached_input_tokens,
         output_tokens=output_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
         reasoning_tokens=reasoning_tokens or 0,
-        serving=assumptions.serving,
         scope=assumptions.scope,
     )
-    reasoning_energy = None if reasoning_tokens is None else whole.reasoning_energy_joules
-    return EnergyEstimate(
-        model_profile=model.name,
-        gpu=gpu.name,
-        method=roofline.METHOD,
-        method_version=roofline.VERSION,
-        scope=whole.scope,
-        grade=model.grade,
-        attention_mode="quadratic",
-        reasoning_factor=reasoning_factor,
-        prefill_energy_joules=whole.prefill_energy_joules,
-        decode_energy_joules=whole.decode_energy_joules,
-        reasoning_energy_joules=reasoning_energy,
-        total_flops=whole.total_flops,
-        total_energy_low_joules=whole.total_energy_low_joules,
-        total_energy_high_joules=whole.total_energy_high_joules,
-        range_parts=whole.range_parts,
-        assumed=_list_assumed(model, gpu, assumptions, whole),
-    )
-
-
-def _list_assumed(
-    model: ModelProfile,
-    gpu: GpuProfile,
-    assumptions: Assumptions,
-    estimated: roofline.RooflineEstimate,
-) -> dict[str, float | bool | str]:
-    """What was assumed about serving, under the names of the settings."""
-    site, serving = estimated.deployment, assumptions.serving
-    assumed: dict[str, float | bool | str] = {
-        "sequences": estimated.sequences,
-        "num_gpus": site.gpus * site.stages,
-        "weight_bytes": site.weight_bytes,
-        "weight_format": find_served_format(model, gpu, serving),
-    }
-    if serving.expert_parallel is not None:
-        assumed["expert_parallel"] = serving.expert_parallel
-    if serving.engine_year != CURRENT_ENGINE_YEAR:
-        assumed["engine_year"] = serving.engine_year
-    if serving.speculative is not None:
-        assumed["speculative"] = serving.speculative
+    if reasoning_tokens is None:
+        values["reasoning_energy_joules"] = None
+    assumed = {"sequences": sequences, **cases.assumed}
     if assumptions.timing_evidence:
         assumed["timing_evidence"] = assumptions.timing_evidence
-    return assumed
+    named = {
+        "model_profile": model.name,
+        "gpu": gpu.name,
+        "method": roofline.METHOD,
+        "method_version": roofline.VERSION,
+        "grade": model.grade,
+        "attention_mode": "quadratic",
+        "reasoning_factor": reasoning_factor,
+        "assumed": assumed,
+    }
+    return fill_fields(EnergyEstimate, named | values)
 
+
+def _price_prompt_by_reference(
+    input_tokens: int, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
+) -> float:
+    """Energy of a prompt of which nothing is cached [J]."""
+    terms, mode = reference.get_terms(model), assumptions.attention_mode
+    flops = reference.count_prefill_flops(terms, 1.0 * input_tokens, 0.0, mode)
+    return reference.compute_prefill_energy(gpu, flops)
+
+
+def _price_prompt_by_roofline(
+    input_tokens: int, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
+) -> float:
+    """Energy of a prompt of which nothing is cached [J]."""
+    cases = build_cases(model, gpu, assumptions.serving, CALIBRATED)
+    return roofline.compute_prompt_energy(cases, 1.0 * input_tokens, assumptions.scope)
+
+
+UNCACHED_PROMPTS: dict[str, Callable[[int, ModelProfile, GpuProfile, Assumptions], float]] = {
+    reference.METHOD: _price_prompt_by_reference,
+    roofline.METHOD: _price_prompt_by_roofline,
+}
 
 METHODS: dict[str, Callable[..., EnergyEstimate]] = {
     reference.METHOD: _estimate_by_reference,

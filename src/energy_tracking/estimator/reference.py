@@ -23,14 +23,16 @@ https://arxiv.org/abs/2502.15964.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from energy_tracking.estimator.estimate import (
     GRADE_FACTORS,
     EnergyEstimate,
     check_attention_mode,
-    check_token_count,
+    check_token_counts,
     combine_parts,
+    fill_estimate,
 )
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
@@ -72,6 +74,7 @@ class ModelTerms(NamedTuple):
     samples: float
 
 
+@lru_cache(maxsize=512)
 def get_terms(model: ModelProfile) -> ModelTerms:
     """What the formula takes of a model profile."""
     return ModelTerms(
@@ -177,12 +180,7 @@ def estimate_request(
         ConfigurationError: The attention mode is unknown.
     """
     check_attention_mode(attention_mode)
-    check_token_count("input_tokens", input_tokens)
-    check_token_count("output_tokens", output_tokens)
-    check_token_count("cached_input_tokens", cached_input_tokens)
-    # Unsigned counts would not go below 0.
-    uncached = 1.0 * input_tokens - cached_input_tokens
-    check_token_count("input_tokens - cached_input_tokens", uncached)
+    check_token_counts(input_tokens, cached_input_tokens, output_tokens)
     decode_tokens = 1.0 * output_tokens * reasoning_factor
     if reasoning_tokens is None and reasoning_factor != 1:
         reasoning_tokens = decode_tokens - output_tokens
@@ -202,22 +200,24 @@ def estimate_request(
     }
     total_joules = energy.prefill_joules + energy.decode_joules
     low, high = combine_parts(range_parts)
-    return EnergyEstimate(
-        model_profile=model.name,
-        gpu=gpu.name,
-        method=METHOD,
-        method_version=VERSION,
-        scope=SCOPE,
-        grade=model.grade,
-        attention_mode=attention_mode,
-        reasoning_factor=reasoning_factor,
-        prefill_energy_joules=energy.prefill_joules,
-        decode_energy_joules=energy.decode_joules,
-        reasoning_energy_joules=energy.reasoning_joules,
-        total_flops=energy.prefill_flops + energy.decode_flops,
-        total_energy_low_joules=total_joules * low,
-        total_energy_high_joules=total_joules * high,
-        range_parts=range_parts,
+    return fill_estimate(
+        {
+            "model_profile": model.name,
+            "gpu": gpu.name,
+            "method": METHOD,
+            "method_version": VERSION,
+            "scope": SCOPE,
+            "grade": model.grade,
+            "attention_mode": attention_mode,
+            "reasoning_factor": reasoning_factor,
+            "prefill_energy_joules": energy.prefill_joules,
+            "decode_energy_joules": energy.decode_joules,
+            "reasoning_energy_joules": energy.reasoning_joules,
+            "total_flops": energy.prefill_flops + energy.decode_flops,
+            "total_energy_low_joules": total_joules * low,
+            "total_energy_high_joules": total_joules * high,
+            "range_parts": range_parts,
+        }
     )
 
 
@@ -291,8 +291,7 @@ def find_formula_range(gpu: GpuProfile, energy: RequestEnergy) -> tuple[float, f
     total_joules = prefill_joules + decode_joules
     nothing = 1.0 * (total_joules == 0)
     whole = total_joules + nothing
-    low, high = (
-        (of_prompt * prefill_joules + of_decode * decode_joules + nothing) / whole
-        for of_prompt, of_decode in zip(prompt_range, decode_range, strict=True)
+    return (
+        (prompt_range[0] * prefill_joules + decode_range[0] * decode_joules + nothing) / whole,
+        (prompt_range[1] * prefill_joules + decode_range[1] * decode_joules + nothing) / whole,
     )
-    return low, high

@@ -256,6 +256,8 @@ class Catalogue:
 
     def corrected_model(self, profile: ModelProfile) -> ModelProfile:
         """The profile with better numbers for the same model, itself if none."""
+        if not profile.corrected:
+            return profile
         return self._find_model(fold_name(profile.corrected)) or profile
 
     def corrected_gpu(self, profile: GpuProfile) -> GpuProfile:

@@ -196,6 +196,10 @@ class ModelProfile:
         default_factory=dict[str, Quantity], repr=False, compare=False
     )
 
+    def __hash__(self) -> int:
+        """By the name alone: what is computed once for a profile is looked up with every call."""
+        return hash(self.name)
+
     def __post_init__(self) -> None:
         """Check every number against its bound."""
         _check_profile(self, "model", MODEL_BOUNDS, MODEL_FAMILIES)
@@ -279,6 +283,10 @@ class GpuProfile:
     provenance: Mapping[str, Quantity] = field(
         default_factory=dict[str, Quantity], repr=False, compare=False
     )
+
+    def __hash__(self) -> int:
+        """By the name alone, as of models."""
+        return hash(self.name)
 
     def __post_init__(self) -> None:
         """Check every number against its bound."""

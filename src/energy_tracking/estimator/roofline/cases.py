@@ -7,17 +7,27 @@ deployment of its own is a field of ``Cases`` and a part in ``ranges``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from energy_tracking.estimator.deployment import CLOSED_FAMILIES, Deployment, deploy
+from energy_tracking.estimator.deployment import (
+    CLOSED_FAMILIES,
+    Deployment,
+    deploy,
+    find_served_format,
+)
 from energy_tracking.estimator.estimate import GRADE_FACTORS
 from energy_tracking.estimator.roofline.constants import RooflineConstants
 from energy_tracking.estimator.roofline.fitted import GPUS
-from energy_tracking.estimator.roofline.prices import Prices, compute_prices
+from energy_tracking.estimator.roofline.prices import (
+    Prices,
+    compute_prices,
+    compute_token_energy,
+)
 from energy_tracking.estimator.roofline.work import take_larger, take_smaller
-from energy_tracking.estimator.serving import ServingProfile
+from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, ServingProfile
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
@@ -27,6 +37,9 @@ CROWD = 512
 HARDWARE_RANGE = (0.45, 2.5)
 """Energy on the accelerators and at the precisions that a closed provider may serve on, over
 that on the GPU assumed [1]; ``accuracy.py`` prints it."""
+
+TINY_CACHE_BYTES = 1e-9
+"""Taken where a model keeps nothing of its context, so that any number fits [byte]."""
 
 UNSEEN_GPU_FACTOR = 1.5
 """What a GPU may cost over or under the estimate, 90 %, if the fit saw none of its kind [1].
@@ -38,10 +51,43 @@ rows; ``fit.py`` prints it.
 
 @frozen()
 class Case:
-    """A deployment and its prices."""
+    """A deployment, the sequences that share its steps, and what it takes for them.
+
+    Attributes:
+        site: The deployment.
+        prices: Its prices.
+        sequences: Sequences that share a step, if they fit [1].
+        token_joules: Energy of generating a token that attends to nothing, with all of them [J].
+        roomy_context: Tokens of context with which all of them fit for certain [tokens].
+    """
 
     site: Deployment
     prices: Prices
+    sequences: float
+    token_joules: float
+    roomy_context: float
+
+    def price_token(self, context: float) -> tuple[float, float]:
+        """Sequences that fit with this context [1], and a token's energy with these [J].
+
+        Args:
+            context: Tokens that each of them attends to; a float or an array [tokens].
+        """
+        if type(context) is float:
+            is_roomy = context <= self.roomy_context
+        else:
+            is_roomy = self.roomy_context == math.inf or self._fits_longest(context)
+        if is_roomy:
+            return self.sequences, self.token_joules
+        limited = take_smaller(self.sequences, count_sequences_that_fit(self.site, context))
+        return limited, compute_token_energy(self.prices, limited)
+
+    def _fits_longest(self, context: float) -> bool:
+        """Whether, of many requests, none is long enough to matter."""
+        find_longest = getattr(context, "max", None)
+        if find_longest is None:
+            return False
+        return count_sequences_that_fit(self.site, float(find_longest())) >= self.sequences
 
 
 @frozen()
@@ -50,38 +96,22 @@ class Cases:
 
     Attributes:
         central: The case that is estimated.
-        batch: Most and fewest sequences [1]; None where they are known.
+        batch: The same with most and fewest sequences; None where they are known.
         parameters: The least and the largest model; None where it is published.
         drafting: Decode energy over the central one at both ends of what speculative decoding
             may save [1].
         factors: The low and high factor [1] of unknowns that touch all of the energy alike.
         grade_factor: What the model may cost over or under its profile by its grade [1].
+        assumed: What is assumed about serving, but for the sequences, as in ``EnergyEstimate``.
     """
 
     central: Case
-    batch: tuple[float, float] | None
+    batch: tuple[Case, Case] | None
     parameters: tuple[Case, Case] | None
     drafting: tuple[float, float]
     factors: Mapping[str, tuple[float, float]]
     grade_factor: float
-
-    def limit_sequences(self, case: Case, sequences: float, context: float) -> float:
-        """Sequences, no more than fit with this context where they are assumed [1].
-
-        Args:
-            case: The case whose memory limits them.
-            sequences: Sequences assumed or known [1].
-            context: Tokens that each of them attends to [tokens].
-        """
-        if self.batch is None:
-            return sequences
-        find_longest = getattr(context, "max", None)
-        if find_longest is not None:
-            longest = float(find_longest())
-            if count_sequences_that_fit(case.site, longest) >= sequences:
-                # Of many requests, none is long enough to matter.
-                return sequences
-        return take_smaller(sequences, count_sequences_that_fit(case.site, context))
+    assumed: Mapping[str, float | bool | str]
 
 
 @lru_cache(maxsize=512)
@@ -101,17 +131,23 @@ def build_cases(
     """
     serving = serving.of_size(model.num_total_params or model.num_active_params)
 
-    def build_case(profile: ModelProfile) -> Case:
-        site = deploy(profile, gpu, serving)
-        return Case(site, compute_prices(site, constants))
+    def build_case(site: Deployment, sequences: float) -> Case:
+        prices = compute_prices(site, constants)
+        # As many as there are, where that is known.
+        roomy = math.inf if serving.batch_is_known else _find_roomy_context(site, sequences)
+        return Case(site, prices, sequences, compute_token_energy(prices, sequences), roomy)
 
-    central = build_case(model)
-    least, most = (bound * central.site.gpus for bound in serving.concurrency_range)
+    site = deploy(model, gpu, serving)
+    central = build_case(site, site.sequences)
+    batch = None
+    if not serving.batch_is_known:
+        least, most = (bound * site.gpus for bound in serving.concurrency_range)
+        batch = build_case(site, most), build_case(site, least)
     parameters = None
     if model.grade != "A" or model.num_active_params_low or model.num_active_params_high:
-        low, high = _build_parameter_ends(model)
-        parameters = build_case(low), build_case(high)
-    crowded = central.site.sequences * central.site.stages >= CROWD
+        low, high = (deploy(end, gpu, serving) for end in _build_parameter_ends(model))
+        parameters = build_case(low, low.sequences), build_case(high, high.sequences)
+    crowded = site.sequences * site.stages >= CROWD
     error = constants.crowded_error_factor if crowded else constants.error_factor
     factors = {"formula": (1 / error, error)}
     if gpu.name not in GPUS:
@@ -120,11 +156,12 @@ def build_cases(
         factors["hardware"] = HARDWARE_RANGE
     return Cases(
         central,
-        None if serving.batch_is_known else (most, least),
+        batch,
         parameters,
         _find_drafting_range(serving, constants),
         factors,
         GRADE_FACTORS[model.grade],
+        _list_assumed(site, serving, find_served_format(model, gpu, serving)),
     )
 
 
@@ -141,6 +178,45 @@ def count_sequences_that_fit(site: Deployment, context: float) -> float:
     # Where nothing is kept, any number fits.
     each = take_larger(site.cache_bytes * context + site.state_bytes, 1.0)
     return take_larger(site.room_bytes / each, 1.0)
+
+
+def _find_roomy_context(site: Deployment, sequences: float) -> float:
+    """A context with which this many sequences fit, and so with any shorter one [tokens].
+
+    Args:
+        site: The deployment.
+        sequences: How many [1].
+    """
+    if sequences <= 1:
+        return math.inf  # at least one is taken to fit
+    kept = site.room_bytes / sequences - site.state_bytes
+    # A little less, for what rounding may add.
+    context = 0.999999 * kept / take_larger(site.cache_bytes, TINY_CACHE_BYTES)
+    return context if count_sequences_that_fit(site, context) >= sequences else -1.0
+
+
+def _list_assumed(
+    site: Deployment, serving: ServingProfile, weight_format: str
+) -> dict[str, float | bool | str]:
+    """What is assumed about serving, under the names of the settings.
+
+    Args:
+        site: The deployment.
+        serving: How the model is assumed to be served.
+        weight_format: The format of its weights.
+    """
+    assumed: dict[str, float | bool | str] = {
+        "num_gpus": site.gpus * site.stages,
+        "weight_bytes": site.weight_bytes,
+        "weight_format": weight_format,
+    }
+    if serving.expert_parallel is not None:
+        assumed["expert_parallel"] = serving.expert_parallel
+    if serving.engine_year != CURRENT_ENGINE_YEAR:
+        assumed["engine_year"] = serving.engine_year
+    if serving.speculative is not None:
+        assumed["speculative"] = serving.speculative
+    return assumed
 
 
 def _find_drafting_range(

@@ -69,6 +69,10 @@ class RooflineConstants:
     crowded_error_factor: float
     rate_sigma: float
 
+    def __hash__(self) -> int:
+        """By one of them: whoever fits others changes all."""
+        return hash(self.error_factor)
+
 
 CALIBRATED = RooflineConstants(**FITTED)
 """The values that the fit to measured points gave."""

@@ -95,8 +95,16 @@ def compute_decode_energy(price: Prices, work: Work, sequences: float | None = N
         work: The request.
         sequences: Sequences that share a step, in place of the deployment's [1].
     """
-    many = price.sequences if sequences is None else sequences
-    shared = price.step + price.experts * compute_experts_read(price.expert_share, many)
-    return (
-        shared / many + price.output_token
-    ) * work.output_tokens + price.output_pair * work.output_pairs
+    token = compute_token_energy(price, price.sequences if sequences is None else sequences)
+    return token * work.output_tokens + price.output_pair * work.output_pairs
+
+
+def compute_token_energy(price: Prices, sequences: float) -> float:
+    """Energy of generating a token that attends to nothing [J].
+
+    Args:
+        price: Prices of the deployment.
+        sequences: Sequences that share a step [1].
+    """
+    shared = price.step + price.experts * compute_experts_read(price.expert_share, sequences)
+    return shared / sequences + price.output_token

@@ -6,14 +6,12 @@ A new one is an entry in ``list_range_parts``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from energy_tracking.estimator.roofline.cases import Case, Cases
 from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
-from energy_tracking.estimator.roofline.prices import (
-    compute_decode_energy,
-    compute_prefill_energy,
-)
+from energy_tracking.estimator.roofline.prices import compute_prefill_energy
 from energy_tracking.estimator.roofline.work import Work, take_larger, take_smaller
-from energy_tracking.frozen import frozen
 
 PREFILL_RANGE = (0.5, 1.6)
 """Prefill energy over the estimate, 90 % [1], where the GPUs are loaded.
@@ -32,7 +30,7 @@ LIGHT_LOAD = 8.0
 """Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
 
 
-@frozen()
+@dataclass(slots=True, eq=False, repr=False)
 class CentralEnergy:
     """One request by the central case; floats or arrays of one common shape.
 
@@ -40,6 +38,7 @@ class CentralEnergy:
         work: What it asks for.
         context: Tokens attended to at its end [tokens].
         sequences: Sequences that share a step [1].
+        token_joules: Energy of generating a token that attends to nothing [J].
         prefill: Energy of reading the prompt [J].
         decode: Energy of generating the answer [J].
     """
@@ -47,6 +46,7 @@ class CentralEnergy:
     work: Work
     context: float
     sequences: float
+    token_joules: float
     prefill: float
     decode: float
 
@@ -85,14 +85,13 @@ def list_range_parts(
             prefill + under * decode, prefill + over * decode
         )
     if cases.batch is not None:
-        most, fewest = (cases.limit_sequences(central, end, energy.context) for end in cases.batch)
+        most, fewest = cases.batch
         parts["batch"] = divide_ends(
-            prefill + compute_decode_energy(central.prices, energy.work, most),
-            prefill + compute_decode_energy(central.prices, energy.work, fewest),
+            prefill + _compute_decode(most, energy), prefill + _compute_decode(fewest, energy)
         )
     if cases.parameters is not None:
-        least, largest = (_compute_total(cases, case, energy) for case in cases.parameters)
-        under, over = divide_ends(least, largest)
+        least, largest = cases.parameters
+        under, over = divide_ends(_compute_total(least, energy), _compute_total(largest, energy))
         if (spread := cases.grade_factor) > 1:
             # The shape may be another one even where the size is as stated.
             under, over = take_smaller(under, 1 / spread), take_larger(over, spread)
@@ -108,19 +107,22 @@ def list_range_parts(
     return parts
 
 
-def _compute_total(cases: Cases, case: Case, energy: CentralEnergy) -> float:
+def _compute_total(case: Case, energy: CentralEnergy) -> float:
     """Energy of the same request by another case [J]."""
-    sequences = cases.limit_sequences(case, case.prices.sequences, energy.context)
-    return compute_prefill_energy(case.prices, energy.work) + compute_decode_energy(
-        case.prices, energy.work, sequences
-    )
+    return compute_prefill_energy(case.prices, energy.work) + _compute_decode(case, energy)
+
+
+def _compute_decode(case: Case, energy: CentralEnergy) -> float:
+    """Energy of the same answer by another case [J]."""
+    _, token_joules = case.price_token(energy.context)
+    work = energy.work
+    return token_joules * work.output_tokens + case.prices.output_pair * work.output_pairs
 
 
 def _find_prefill_range(load: float) -> tuple[float, float]:
     """Low and high factor [1] of prefill energy at this many sequences per GPU [1]."""
     light = 1.0 * (load < LIGHT_LOAD)
-    under, over = (
-        light * at_light_load + (1 - light) * loaded
-        for at_light_load, loaded in zip(LIGHT_PREFILL_RANGE, PREFILL_RANGE, strict=True)
+    return (
+        light * LIGHT_PREFILL_RANGE[0] + (1 - light) * PREFILL_RANGE[0],
+        light * LIGHT_PREFILL_RANGE[1] + (1 - light) * PREFILL_RANGE[1],
     )
-    return under, over

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.deployment import Deployment
-from energy_tracking.estimator.estimate import check_token_count, combine_parts
+from energy_tracking.estimator.estimate import check_token_counts, combine_parts
 from energy_tracking.estimator.roofline.cases import Cases, build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline.facility import FACILITY
-from energy_tracking.estimator.roofline.prices import (
-    compute_decode_energy,
-    compute_prefill_energy,
-)
+from energy_tracking.estimator.roofline.prices import compute_prefill_energy
 from energy_tracking.estimator.roofline.ranges import CentralEnergy, list_range_parts
 from energy_tracking.estimator.roofline.work import Work, count_flops, count_pairs, count_work
 from energy_tracking.estimator.serving import SERVING, ServingProfile
@@ -97,36 +95,69 @@ def estimate_request(
         ConfigurationError: The scope is unknown.
         ProfileError: The GPU profile has no memory bandwidth.
     """
+    cases = build_cases(model, gpu, serving, constants)
+    values, sequences = compute_request(
+        cases,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_input_tokens=cached_input_tokens,
+        reasoning_tokens=reasoning_tokens,
+        scope=scope,
+    )
+    return RooflineEstimate(**values, deployment=cases.central.site, sequences=sequences)
+
+
+def compute_request(
+    cases: Cases,
+    *,
+    input_tokens: float,
+    output_tokens: float,
+    cached_input_tokens: float,
+    reasoning_tokens: float,
+    scope: str,
+) -> tuple[dict[str, Any], float]:
+    """Estimate one request, or an array of them, by the cases of its deployment.
+
+    Args:
+        cases: The central case and both ends of what is not known.
+        input_tokens: Prompt tokens, cached ones included [tokens].
+        output_tokens: All generated tokens, reasoning included [tokens].
+        cached_input_tokens: Part of the prompt read from a cache [tokens].
+        reasoning_tokens: Part of the output that is reasoning [tokens].
+        scope: ``"gpu"`` or ``"facility"``.
+
+    Returns:
+        The values that a ``RooflineEstimate`` shares with an ``EnergyEstimate``, by name; and the
+        sequences decoded together [1].
+
+    Raises:
+        TokenCountError: A count is negative or not finite.
+        ConfigurationError: The scope is unknown.
+    """
     if scope not in SCOPES:
         raise ConfigurationError(not_one_of("scope", scope, SCOPES))
-    check_token_count("input_tokens", input_tokens)
-    check_token_count("output_tokens", output_tokens)
-    check_token_count("cached_input_tokens", cached_input_tokens)
+    check_token_counts(input_tokens, cached_input_tokens, output_tokens)
     # Floats from here on: small integer types would overflow.
     prompt, cached, answer = 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * output_tokens
-    check_token_count("input_tokens - cached_input_tokens", prompt - cached)
-
-    cases = build_cases(model, gpu, serving, constants)
-    site = cases.central.site
     energy = compute_central_energy(cases, prompt, cached, answer)
     reasoning = compute_reasoning_energy(cases, energy, prompt, 1.0 * reasoning_tokens)
     parts = list_range_parts(cases, energy, scope)
     low, high = combine_parts(parts)
     overhead = FACILITY.factor if scope == "facility" else 1.0
-    total = energy.total
-    return RooflineEstimate(
-        prefill_energy_joules=overhead * energy.prefill,
-        decode_energy_joules=overhead * energy.decode,
-        reasoning_energy_joules=overhead * reasoning,
-        total_energy_low_joules=overhead * total * low,
-        total_energy_high_joules=overhead * total * high,
-        total_flops=count_flops(site, energy.work),
-        range_parts=parts,
-        deployment=site,
-        # Of the shape of the counts, also where it is one number for all.
-        sequences=energy.sequences * site.stages + 0.0 * energy.context,
-        scope=scope,
-    )
+    total = energy.prefill + energy.decode
+    site = cases.central.site
+    values = {
+        "scope": scope,
+        "prefill_energy_joules": overhead * energy.prefill,
+        "decode_energy_joules": overhead * energy.decode,
+        "reasoning_energy_joules": overhead * reasoning,
+        "total_flops": count_flops(site, energy.work),
+        "total_energy_low_joules": overhead * total * low,
+        "total_energy_high_joules": overhead * total * high,
+        "range_parts": parts,
+    }
+    # Of the shape of the counts, also where it is one number for all.
+    return values, energy.sequences * site.stages + 0.0 * energy.context
 
 
 def compute_central_energy(
@@ -143,14 +174,28 @@ def compute_central_energy(
     price = cases.central.prices
     work = count_work(cases.central.site, input_tokens, cached_input_tokens, output_tokens)
     context = input_tokens + output_tokens
-    sequences = cases.limit_sequences(cases.central, price.sequences, context)
+    sequences, token_joules = cases.central.price_token(context)
     return CentralEnergy(
-        work=work,
-        context=context,
-        sequences=sequences,
-        prefill=compute_prefill_energy(price, work),
-        decode=compute_decode_energy(price, work, sequences),
+        work,
+        context,
+        sequences,
+        token_joules,
+        compute_prefill_energy(price, work),
+        token_joules * work.output_tokens + price.output_pair * work.output_pairs,
     )
+
+
+def compute_prompt_energy(cases: Cases, input_tokens: float, scope: str) -> float:
+    """Energy of a prompt of which nothing is cached [J].
+
+    Args:
+        cases: The central case and both ends of what is not known.
+        input_tokens: Prompt tokens; a float or an array of floats [tokens].
+        scope: ``"gpu"`` or ``"facility"``.
+    """
+    prompt = Work(input_tokens, count_pairs(cases.central.site, 0.0, input_tokens), 0.0, 0.0)
+    overhead = FACILITY.factor if scope == "facility" else 1.0
+    return overhead * compute_prefill_energy(cases.central.prices, prompt)
 
 
 def compute_reasoning_energy(
@@ -166,5 +211,4 @@ def compute_reasoning_energy(
     """
     # Reasoning comes before the visible answer, so it sees the shorter contexts.
     pairs = count_pairs(cases.central.site, input_tokens, input_tokens + reasoning_tokens)
-    reasoned = Work(0.0, 0.0, reasoning_tokens, pairs)
-    return compute_decode_energy(cases.central.prices, reasoned, energy.sequences)
+    return energy.token_joules * reasoning_tokens + cases.central.prices.output_pair * pairs

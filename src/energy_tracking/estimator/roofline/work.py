@@ -6,13 +6,13 @@ A pair is a token and one token it attends to. Numbers may be floats or arrays.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from energy_tracking.estimator.deployment import Deployment
-from energy_tracking.frozen import frozen
 
 
-@frozen()
+@dataclass(slots=True)
 class Work:
     """What one request asks for; all of its cost is linear in these.
 
@@ -61,11 +61,12 @@ def count_pairs(site: Deployment, start: float, stop: float) -> float:
     """
     # A difference of squares would lose the small one of two.
     full = (stop - start) * (stop + start) / 2
-    if _is_number(site.windowed_share, 0.0):
+    share = site.windowed_share
+    if type(share) is float and share == 0.0:
         return full
     a, b = take_smaller(start, site.window), take_smaller(stop, site.window)
     windowed = (b - a) * (b + a) / 2 + site.window * ((stop - b) - (start - a))
-    return full + site.windowed_share * (windowed - full)
+    return full + share * (windowed - full)
 
 
 def compute_mean_context(work: Work, input_tokens: float) -> float:
@@ -101,9 +102,12 @@ def compute_experts_read(expert_share: float, sequences: float) -> float:
         expert_share: Share of the experts that one token uses, k/E [1].
         sequences: Sequences that share the step [1].
     """
-    if _is_number(expert_share, 1.0):
-        return 1.0
-    library = _find_library(expert_share, sequences) if type(expert_share) is float else None
+    library: Any = None
+    if type(expert_share) is float:
+        if expert_share == 1.0:
+            return 1.0
+        if type(sequences) is not float:
+            library = _find_library(expert_share, sequences)
     unread: float
     if library is None:
         unread = (1 - expert_share) ** sequences
@@ -146,8 +150,3 @@ def _find_library(a: object, b: object) -> Any:
     """
     find = getattr(a, "__array_namespace__", None) or getattr(b, "__array_namespace__", None)
     return None if find is None else find()
-
-
-def _is_number(value: float, number: float) -> bool:
-    """Whether a value is this one number, and no array: then a term may be left out."""
-    return type(value) is float and value == number
