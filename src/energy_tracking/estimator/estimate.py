@@ -10,7 +10,7 @@ from typing import Any
 
 from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
-from energy_tracking.frozen import fill_fields, frozen
+from energy_tracking.frozen import frozen
 from energy_tracking.units import wh_from_joules
 
 ATTENTION_MODES = ("quadratic", "linear")
@@ -92,19 +92,6 @@ class EnergyEstimate:
         return tuple(
             sorted((name for name in widths if widths[name] > 1), key=lambda n: -widths[n])
         )
-
-
-def fill_estimate(
-    values: dict[str, Any], assumed: dict[str, float | bool | str] | None = None
-) -> EnergyEstimate:
-    """An estimate with these values, at a tenth of the cost of a call with as many arguments.
-
-    Args:
-        values: The value of each field but ``assumed``.
-        assumed: What was assumed about serving; None: nothing.
-    """
-    values["assumed"] = {} if assumed is None else assumed
-    return fill_fields(EnergyEstimate, values)
 
 
 def widen_range(

@@ -32,8 +32,8 @@ from energy_tracking.estimator.estimate import (
     check_attention_mode,
     check_token_counts,
     combine_parts,
-    fill_estimate,
 )
+from energy_tracking.frozen import fill_fields
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 METHOD = "reference"
@@ -200,25 +200,27 @@ def estimate_request(
     }
     total_joules = energy.prefill_joules + energy.decode_joules
     low, high = combine_parts(range_parts)
-    return fill_estimate(
-        {
-            "model_profile": model.name,
-            "gpu": gpu.name,
-            "method": METHOD,
-            "method_version": VERSION,
-            "scope": SCOPE,
-            "grade": model.grade,
-            "attention_mode": attention_mode,
-            "reasoning_factor": reasoning_factor,
-            "prefill_energy_joules": energy.prefill_joules,
-            "decode_energy_joules": energy.decode_joules,
-            "reasoning_energy_joules": energy.reasoning_joules,
-            "total_flops": energy.prefill_flops + energy.decode_flops,
-            "total_energy_low_joules": total_joules * low,
-            "total_energy_high_joules": total_joules * high,
-            "range_parts": range_parts,
-        }
-    )
+    named = {
+        "model_profile": model.name,
+        "gpu": gpu.name,
+        "method": METHOD,
+        "method_version": VERSION,
+        "scope": SCOPE,
+        "grade": model.grade,
+        "attention_mode": attention_mode,
+        "reasoning_factor": reasoning_factor,
+    }
+    values = {
+        "prefill_energy_joules": energy.prefill_joules,
+        "decode_energy_joules": energy.decode_joules,
+        "reasoning_energy_joules": energy.reasoning_joules,
+        "total_flops": energy.prefill_flops + energy.decode_flops,
+        "total_energy_low_joules": total_joules * low,
+        "total_energy_high_joules": total_joules * high,
+        "range_parts": range_parts,
+        "assumed": {},
+    }
+    return fill_fields(EnergyEstimate, named | values)
 
 
 class RequestEnergy(NamedTuple):
