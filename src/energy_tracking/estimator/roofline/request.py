@@ -1,4 +1,9 @@
-"""The estimate of one request, or of an array of them, and the range it lies in."""
+"""The estimate of one request, or of an array of them, and the range it lies in.
+
+The order: the counts are checked; ``compute_central_energy`` prices the request by the central
+case; ``compute_reasoning_energy`` takes its share out of that; ``ranges`` compares both ends of
+what is not known with it. What depends on the deployment alone is in ``cases``, computed once.
+"""
 
 from __future__ import annotations
 
