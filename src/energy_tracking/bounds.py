@@ -14,13 +14,27 @@ import os
 from collections.abc import Container
 from contextlib import suppress
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.frozen import frozen
 
 # The built-in types first: asking the abstract one is ten times slower.
 _NUMBER = (int, float, Real)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number; a flag, which would pass for one and hide a mistake, is none."""
+    return isinstance(value, _NUMBER) and not isinstance(value, bool)
+
+
+def read_number(value: object) -> object:
+    """The number that a text states; anything else as it is."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            with suppress(ValueError):
+                return kind(value)
+    return value
 
 
 @frozen()
@@ -51,8 +65,7 @@ class Bound:
 
     def holds(self, value: object) -> bool:
         """Whether a value is such a number."""
-        # A flag would pass for a number, and hide a mistake.
-        if isinstance(value, bool) or not isinstance(value, _NUMBER):
+        if not is_number(value):
             return False
         number: Any = value
         if not (self.low <= number <= self.high or (self.or_zero and number == 0)):

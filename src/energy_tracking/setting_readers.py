@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from energy_tracking.bounds import Bound, read_path
+from energy_tracking.bounds import Bound, read_number, read_path
 from energy_tracking.calls.carbon import find_zone
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import ConfigurationError, must_be
@@ -59,16 +59,13 @@ def read_flag(given: object) -> bool:
 def make_number_reader(bound: Bound) -> Callable[[object], float]:
     """A reader of a number within a bound."""
 
-    def read_number(given: object) -> float:
-        number = given
-        if isinstance(given, str):
-            with suppress(ValueError):
-                number = float(given)
+    def read(given: object) -> float:
+        number = read_number(given)
         if not bound.holds(number):
             raise ConfigurationError(must_be("", bound.text, given))
         return bound.check("", number)
 
-    return read_number
+    return read
 
 
 def read_names(given: object) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
 
+from energy_tracking.bounds import Bound, read_number
 from energy_tracking.cli.output import Output, print_error
 from energy_tracking.errors import (
     ConfigurationError,
@@ -172,6 +173,34 @@ class OneOf(_ParamType):
             name = param.opts[-1] if param is not None else ""
             raise ConfigurationError(not_one_of(name, value, self.choices))
         return value
+
+
+class NumberIn(_ParamType):
+    """A number within bounds.
+
+    Attributes:
+        name: What help calls it.
+        bound: The bounds.
+    """
+
+    name = "number"
+
+    def __init__(self, bound: Bound) -> None:
+        """Take the bounds."""
+        self.bound = bound
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number where it is within the bounds.
+
+        Args:
+            value: What was typed.
+            param: The option.
+            ctx: The command's.
+
+        Raises:
+            ConfigurationError: It is no number, or out of bounds.
+        """
+        return self.bound.check(param.opts[-1] if param is not None else "", read_number(value))
 
 
 def run_command(arguments: Sequence[str] | None, output: Output) -> int:

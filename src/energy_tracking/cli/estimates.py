@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from energy_tracking.bounds import Bound
 from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.record import Alternative, Outcome
 from energy_tracking.calls.report import (
@@ -28,7 +29,7 @@ from energy_tracking.calls.report import (
 )
 from energy_tracking.calls.totals import EnergyKind, Totals
 from energy_tracking.cli.columns import fit_columns, wrap_head
-from energy_tracking.cli.commands import command
+from energy_tracking.cli.commands import NumberIn, command
 from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.listing import GRADES, describe_grade
 from energy_tracking.cli.main import DONE
@@ -99,8 +100,11 @@ class _Power:
         return carbon(totals, region=self.region, grams_per_kwh=self.grams_per_kwh)
 
 
+_TOKENS = NumberIn(Bound(0, MAX_TOKENS, "tokens", is_whole=True))
+
+
 def _count(name: str, meaning: str, **settings: Any) -> Callable[..., Any]:
-    return click.option(f"--{name}", f"{name}_tokens", type=int, help=meaning, **settings)
+    return click.option(f"--{name}", f"{name}_tokens", type=_TOKENS, help=meaning, **settings)
 
 
 def _token_options(input: int | None, output: int | None) -> tuple[Callable[..., Any], ...]:
@@ -188,13 +192,8 @@ def _read_usage(given: dict[str, Any]) -> TokenUsage:
     """The tokens that the options give.
 
     Raises:
-        ConfigurationError: A count is none, or a part is greater than its whole.
+        ConfigurationError: A part is greater than its whole.
     """
-    for name in ("input", "output", "reasoning", "cached"):
-        count = given[f"{name}_tokens"]
-        if count is not None and not 0 <= count <= MAX_TOKENS:
-            what = f"a number of tokens from 0 to {MAX_TOKENS:,}"
-            raise ConfigurationError(must_be(f"--{name}", what, count))
     parts = (("cached", "input"), ("reasoning", "output"))
     for part, whole in parts:
         count, limit = given[f"{part}_tokens"], given[f"{whole}_tokens"]

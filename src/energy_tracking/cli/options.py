@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from energy_tracking.cli.commands import read_pairs
+from energy_tracking.calls.carbon import INTENSITY
+from energy_tracking.cli.commands import NumberIn, read_pairs
 from energy_tracking.settings import Settings
 
 MAPPING_OPTIONS = (
@@ -36,7 +37,12 @@ CARBON_OPTIONS = (
         help="CO2e by the power of a country, such as DE or Germany (default: "
         "ENERGY_TRACKING_REGION).",
     ),
-    click.option("--grams-per-kwh", type=float, metavar="NUMBER", help="CO2e of the power used."),
+    click.option(
+        "--grams-per-kwh",
+        type=NumberIn(INTENSITY),
+        metavar="NUMBER",
+        help="CO2e of the power used.",
+    ),
 )
 
 _WITHOUT_PROFILE = ("not named", "no energy profile")

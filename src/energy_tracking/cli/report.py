@@ -20,9 +20,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import click
 
+from energy_tracking.bounds import Bound
 from energy_tracking.calls.carbon import find_intensity
 from energy_tracking.calls.report import format_count
-from energy_tracking.cli.commands import command
+from energy_tracking.cli.commands import NumberIn, command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
 from energy_tracking.cli.options import (
@@ -78,6 +79,7 @@ class _Options:
     plot: str | None
 
 
+_GROUPS = NumberIn(Bound(1, 1e9, is_whole=True))
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--by",
@@ -94,7 +96,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--gpu", metavar="NAME", help="GPU profile (see: energy-tracking gpus)."),
     click.option("--scope", metavar="NAME", help="gpu, or with roofline facility."),
     *CARBON_OPTIONS,
-    click.option("--top", type=click.IntRange(min=1), metavar="N", help="The N dearest groups."),
+    click.option(
+        "--top",
+        type=_GROUPS,
+        metavar="N",
+        help="The N dearest groups.",
+    ),
     STRICT_OPTION,
     click.option("--json", "is_json", is_flag=True, help="Print JSON."),
     click.option("--csv", "is_csv", is_flag=True, help="Print CSV, a row per group."),

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import NamedTuple
 
+from energy_tracking.bounds import is_number
 from energy_tracking.usage.token_usage import TokenUsage
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -338,7 +339,7 @@ def time_of(value: object) -> datetime | None:
             return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     if isinstance(value, Decimal):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return value if isinstance(value, datetime) and value.tzinfo else _in_utc(value)
     if not EARLIEST <= value < _LAST_EPOCH:
         return None

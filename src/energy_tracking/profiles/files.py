@@ -24,7 +24,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final, Generic, TypeVar
 
-from energy_tracking.bounds import Bound
+from energy_tracking.bounds import Bound, is_number
 from energy_tracking.errors import ConfigurationError, ProfileError, must_be, not_one_of, shown
 from energy_tracking.frozen import frozen
 from energy_tracking.lifecycle import call_after_fork
@@ -435,6 +435,6 @@ def _expand_number(key: str, given: object) -> Mapping[str, Any]:
     table = _check_table(given if isinstance(given, Mapping) else {"value": given}, _QUANTITY, key)
     for part in ("value", "low", "high"):
         number = table.get(part, 0)
-        if isinstance(number, bool) or not isinstance(number, int | float):
+        if not is_number(number):
             raise ProfileError(must_be(key, "a number", number))
     return table

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from energy_tracking.bounds import is_number
 from energy_tracking.frozen import frozen
 from energy_tracking.usage.names import text_of
 
@@ -165,7 +166,7 @@ def creation_time_of(body: object) -> float | None:
             created = datetime.fromisoformat(created)
         if isinstance(created, datetime):
             return created.timestamp() if created.tzinfo is not None else None
-        if isinstance(created, int | float) and not isinstance(created, bool):
+        if is_number(created):
             return float(created)
     except (ValueError, OverflowError):
         pass
