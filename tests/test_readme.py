@@ -1,4 +1,4 @@
-"""The README is true: its tables, its output, its code, its commands."""
+"""The READMEs are true: their tables, their output, their code, their commands."""
 
 from __future__ import annotations
 
@@ -14,19 +14,43 @@ import energy_tracking
 from energy_tracking import Tracker
 from energy_tracking.cli.main import main
 from energy_tracking.profiles.files import read_profiles
-from readme import README, accuracy, filled, generated, missing_for_accuracy
+from readme import README, READMES, accuracy, filled, generated, missing_for_accuracy
 
-TEXT = README.read_text("utf-8")
+TEXTS = {path: path.read_text("utf-8") for path in READMES}
+TEXT = "\n".join(TEXTS.values())
+
+
+def test_the_front_door_has_at_most_250_lines() -> None:
+    assert len(TEXTS[README].splitlines()) <= 250
 
 
 def test_generated_parts_are_up_to_date() -> None:
-    assert filled(TEXT, generated()) == TEXT, "run: python tests/readme.py"
+    for path, parts in generated().items():
+        assert filled(path, parts) == TEXTS[path], "run: python tests/readme.py"
 
 
 def test_the_table_of_errors_is_up_to_date() -> None:
     if missing := missing_for_accuracy():
         pytest.skip(missing)
-    assert filled(TEXT, {"accuracy": accuracy()}) == TEXT, "run: python tests/readme.py"
+    for path, parts in accuracy().items():
+        assert filled(path, parts) == TEXTS[path], "run: python tests/readme.py"
+
+
+def anchors_of(text: str) -> set[str]:
+    """Names that links may have for the headings of a text, as GitHub makes them."""
+    without_code = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", without_code, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
+def test_every_link_to_the_repository_leads_to_a_file_and_a_heading(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", TEXTS[path])
+    assert links
+    for file, heading in links:
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), file
+        assert not heading or heading in anchors_of(target.read_text("utf-8")), (file, heading)
 
 
 def test_python_blocks_are_python() -> None:

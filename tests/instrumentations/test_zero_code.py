@@ -1,8 +1,10 @@
-"""``opentelemetry-instrument python app.py`` with this package installed beside it."""
+"""The README's ``opentelemetry-instrument python app.py``, with this package installed."""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,9 @@ pytestmark = pytest.mark.instrumentations
 COMMAND = shutil.which("opentelemetry-instrument", path=str(Path(sys.executable).parent))
 ENERGY = "energy_tracking.total_energy_joules"
 
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+EXPORTED = re.search(r"^export (.+)\n(opentelemetry-instrument) (python) app\.py$", README, re.M)
+
 PROGRAM = """
 from openai import OpenAI
 from opentelemetry import trace
@@ -37,27 +42,58 @@ print(energy_tracking.process_session().totals.calls)
 """
 
 
-def start(loopback: Loopback, receiver: OtlpReceiver, folder: Path, **environment: str) -> str:
-    """Run a program that knows nothing of energy; returns how many calls were counted."""
+# As gunicorn starts its workers, and its `post_fork` what examples/README.md has in it.
+FORKING_PROGRAM = """
+import os, sys
+from openai import OpenAI
+
+workers = []
+for _ in range(2):
+    pid = os.fork()
+    if not pid:
+        from opentelemetry.instrumentation.auto_instrumentation import initialize
+        initialize()
+        message = {"role": "user", "content": "Hi"}
+        OpenAI().chat.completions.create(model="gpt-4o", messages=[message])
+        sys.exit(0)
+    workers.append(pid)
+for pid in workers:
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def documented(receiver: OtlpReceiver) -> dict[str, str]:
+    """The variables that the README exports, with the receiver as the endpoint."""
+    assert EXPORTED is not None
+    variables = dict(word.split("=", 1) for word in shlex.split(EXPORTED[1]))
+    assert set(variables) == {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"}
+    return variables | {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+
+
+def start(
+    loopback: Loopback,
+    receiver: OtlpReceiver,
+    folder: Path,
+    text: str = PROGRAM,
+    command: str | None = COMMAND,
+    **environment: str,
+) -> str:
+    """Run a program that knows nothing of energy; returns what it prints."""
     if COMMAND is None:
         pytest.skip("opentelemetry-distro is not installed")
     if not entry_points(group="opentelemetry_instrumentor", name="energy_tracking"):
         pytest.skip("energy_tracking is not installed, only on the path")
     loopback.serve(json_reply(chat_completion()))
     program = folder / "program.py"
-    program.write_text(PROGRAM)
+    program.write_text(text)
     done = subprocess.run(
-        [COMMAND, sys.executable, str(program)],
+        [*filter(None, [command]), sys.executable, str(program)],
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         | {
             "OPENAI_API_KEY": "none",
             "OPENAI_BASE_URL": loopback.base_url,
-            "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_METRICS_EXPORTER": "otlp",
-            "OTEL_LOGS_EXPORTER": "none",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
         }
+        | documented(receiver)
         | environment,
         capture_output=True,
         text=True,
@@ -99,3 +135,28 @@ def test_it_can_be_disabled_and_leaves_the_others_running(
     assert not [name for name, attributes in spans.items() if ENERGY in attributes]
     if "OTEL_SDK_DISABLED" not in environment:
         assert "chat claude" in spans
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked_workers_that_start_the_sdk_themselves_are_told_apart(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    with OtlpReceiver() as receiver:
+        start(loopback, receiver, tmp_path, FORKING_PROGRAM, command=None)
+        instances = [
+            item.value.string_value
+            for request in receiver.metrics
+            for resource in request.resource_metrics
+            for item in resource.resource.attributes
+            if item.key == "service.instance.id"
+        ]
+        spans = [
+            span.name
+            for request in receiver.traces
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+    assert spans.count("chat gpt-4o") == 2
+    if instances:  # SDKs before 1.45 give no identity
+        assert len(set(instances)) == 2

@@ -232,7 +232,7 @@ class _Run:
         read = report.read
         if read.calls + read.sums + read.cache_hits == 0:
             files = format_count(read.files, "file")
-            print_remark(f"no call was found in {files}; see the formats in the README")
+            print_remark(f"no call was found in {files}; see the formats in examples/README.md")
             return NOTHING_FOUND
         return DONE
 

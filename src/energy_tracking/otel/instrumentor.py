@@ -58,7 +58,7 @@ class EnergyTrackingInstrumentor:
         """Start tracking; a second time changes nothing.
 
         Args:
-            **kwargs: Settings, see the README's table, and what ``Tracker`` takes. What
+            **kwargs: Settings, see ``energy-tracking settings``, and what ``Tracker`` takes. What
                 instrumentations of OpenTelemetry are given besides is ignored.
 
         Raises:

@@ -59,8 +59,8 @@ def estimate_table(
             tokens cost, and is checked to lie beside the cached ones.
         reasoning_tokens: Part of the output that is reasoning [tokens]; below 0 or NaN where
             it is not known.
-        only_totals: Compute the energy alone, without its range and its parts: three times
-            as fast.
+        only_totals: Compute the energy alone, without its range and its parts: two to five
+            times as fast.
         catalogue: Profiles in place of the process-wide ones.
         **settings: As for ``Tracker``: ``method``, ``gpu``, ``scope``, ``model_mapping``,
             ``default_model`` and the rest about estimates.

@@ -1,7 +1,7 @@
 """The tables of attributes: what a span says of a call, one row each.
 
-A row names the attribute, its unit, what it means and where its value comes from. The README's
-tables and the command line's help are printed from the rows.
+A row names the attribute, its unit, what it means and where its value comes from. What
+``energy-tracking help attributes`` prints is made of the rows.
 
 Names: energy lives under ``energy_tracking.``, since OpenTelemetry has no convention for
 the energy of a GenAI call and reserves ``gen_ai.`` for its own. Token and request facts use

@@ -103,7 +103,7 @@ def describe_missing(document: Any) -> str:
     if not isinstance(document, dict):
         return (
             "it holds neither JSON nor a table with names in its first line; "
-            "see the formats in the README"
+            "see the formats in examples/README.md"
         )
     shape = set(map(str, document))
     near = sorted(
