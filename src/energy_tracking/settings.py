@@ -8,7 +8,8 @@ goes through the check of its field; then those that depend on each other are ch
 What goes wrong names the argument or the variable (``naming``).
 
 A new setting is a key of ``SettingArguments`` and a field of ``Settings`` with its default, its
-meaning and its reader of ``setting_readers``; ``help()`` and ``energy-tracking settings`` show these.
+meaning and its reader of ``setting_readers``. ``help()`` and ``energy-tracking settings`` show
+them.
 """
 
 from __future__ import annotations
