@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energy_tracking.calls.comparison import comparison_text
 from energy_tracking.calls.html import session_html
 from energy_tracking.calls.report import (
-    comparison_text,
     count_text,
     energy_text,
     session_csv,

@@ -59,6 +59,12 @@ class Carbon:
     grams_per_kwh: float
     source: str
 
+    def _repr_html_(self) -> str:
+        """The emissions as a table, for notebooks."""
+        from energy_tracking.calls.html import carbon_html
+
+        return carbon_html(self)
+
     def __str__(self) -> str:
         """The emissions, their range, and where the intensity is from."""
         low, high = self.total_carbon_low_grams, self.total_carbon_high_grams

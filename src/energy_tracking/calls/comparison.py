@@ -7,6 +7,7 @@ the tracker that made the estimate. ``compare`` asks that function twice for eac
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 
 from energy_tracking.calls.record import (
@@ -16,12 +17,22 @@ from energy_tracking.calls.record import (
     EstimateAs,
     status_of,
 )
-from energy_tracking.calls.report import comparison_text
+from energy_tracking.calls.report import (
+    CALIBRATED,
+    choose_unit,
+    format_count,
+    format_energy,
+    kind_label,
+    kind_sentences,
+    sort_kinds,
+    table,
+    wrap_notes,
+)
 from energy_tracking.calls.totals import EnergyKind, Totals, grouped, sum_of, sums_by_kind
 from energy_tracking.estimator import CALIBRATED_METHOD, check_memory_bandwidth
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.files import get_catalogue
-from energy_tracking.terminal import with_known_signs
+from energy_tracking.terminal import WIDTH, with_known_signs
 from energy_tracking.usage.token_usage import TokenUsage
 
 CALLS_COMPARED = 1000
@@ -62,6 +73,12 @@ class Comparison:
         """Energy of the other over the actual one [1]; NaN where there is none."""
         actual = self.actual.total_energy_nanojoules
         return self.other.total_energy_nanojoules / actual if actual else math.nan
+
+    def _repr_html_(self) -> str:
+        """Both sides as a table, for notebooks."""
+        from energy_tracking.calls.html import comparison_html
+
+        return comparison_html(self)
 
     def __str__(self) -> str:
         """Both sides with their methods, scopes and ranges, for people."""
@@ -121,3 +138,52 @@ def _check_names(other: Alternative) -> None:
         gpu = catalogue.gpu(other.gpu)
         if other.method == CALIBRATED_METHOD:
             check_memory_bandwidth(catalogue.corrected_gpu(gpu))
+
+
+def comparison_text(
+    calls: int,
+    changes: Mapping[str, object],
+    actual: Mapping[EnergyKind, Totals],
+    other: Mapping[EnergyKind, Totals],
+) -> str:
+    """The same calls in two ways: a row for each, a column for each kind of energy.
+
+    Args:
+        calls: Calls compared [1].
+        changes: What is other, by name.
+        actual: Totals by kind as the calls were estimated.
+        other: Totals by kind in the other way.
+    """
+    sides = (("as it was", actual), ("compared", other))
+    columns = list_kinds(actual, other)
+    kinds = [kind for kind in columns if kind != CALIBRATED]
+    unit, size = choose_unit(max(sum_of(side.values()).total_energy_wh for _, side in sides))
+    rows = []
+    for name, sums in sides:
+        own = [format_energy(sums.get(kind, Totals()), size) for kind in kinds]
+        beside = [format_energy(sum_of(sums.values()), size, calibrated=True)]
+        rows.append((name, *own, *beside * (len(columns) - len(kinds))))
+    changed = ", ".join(f"{name}={value}" for name, value in changes.items()) or "itself"
+    head = f"{format_count(calls, 'call')} compared with {changed}"
+    if not columns:
+        return f"{head}: no call has an estimate"
+    lines = [
+        *textwrap.wrap(head, WIDTH, subsequent_indent="  "),
+        table(("", *(f"{kind_label(kind)} {unit}" for kind in columns)), rows),
+        *wrap_notes((*kind_sentences(columns), "in brackets: 90 % range")),
+    ]
+    return "\n".join(lines)
+
+
+def list_kinds(
+    actual: Mapping[EnergyKind, Totals], other: Mapping[EnergyKind, Totals]
+) -> list[EnergyKind]:
+    """The kinds of energy that two sides of a comparison have, in the order shown.
+
+    Args:
+        actual: Totals by kind as the calls were estimated.
+        other: Totals by kind in the other way.
+    """
+    kinds = [kind for kind in sort_kinds({*actual, *other}) if kind != CALIBRATED]
+    total = sum_of((*actual.values(), *other.values()))
+    return kinds + [CALIBRATED] * bool(total.calibrated_calls)

@@ -1,12 +1,61 @@
-"""Sessions as tables of HTML, for notebooks."""
+"""Sessions, sums, comparisons, emissions and records as short tables of HTML, for notebooks.
+
+Each is one table: a caption that says it in a line, a row for each part with a small bar below its
+energy, and the sum in bold below a rule. Names and reasons are shown as they are, never as markup.
+The bars are backgrounds of the cells: where a page drops styles, the numbers are all there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING, NamedTuple
 
-from energy_tracking.calls.report import build_blocks, build_rows, collect_notes, format_head
-from energy_tracking.calls.totals import GroupKey, Totals, sum_of
+from energy_tracking.calls.comparison import list_kinds
+from energy_tracking.calls.report import (
+    CALIBRATED,
+    Block,
+    build_blocks,
+    build_rows,
+    choose_unit,
+    collect_notes,
+    energies_of,
+    energy_text,
+    format_count,
+    format_energy,
+    format_head,
+    kind_label,
+    kind_sentences,
+    two_digits,
+)
+from energy_tracking.calls.totals import GroupKey, Totals, group_of, sum_of
+from energy_tracking.units import wh_from_joules
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.carbon import Carbon
+    from energy_tracking.calls.comparison import Comparison
+    from energy_tracking.calls.record import CallRecord
+
+# Half transparent: on a dark page they are as visible as on a bright one.
+_BAR = "background:linear-gradient({colour},{colour}) no-repeat left bottom/{percent:.0f}% 4px"
+_COLOURS = ("rgba(44,123,182,.75)", "rgba(217,95,2,.75)")
+_CAPTION = "text-align:left;font-weight:bold;caption-side:top;white-space:nowrap"
+_SIDES = ("text-align:left;padding:2px 8px 6px", "text-align:right;padding:2px 8px 6px")
+_SUM = ";font-weight:bold;border-top:2px solid"
+
+
+class _Cell(NamedTuple):
+    """A cell of a row.
+
+    Attributes:
+        text: What it says.
+        share: Length of its bar, of the longest [1]; None: it has none.
+        colour: Which colour the bar has.
+    """
+
+    text: str
+    share: float | None = None
+    colour: int = 0
 
 
 def session_html(
@@ -16,7 +65,7 @@ def session_html(
     lost_ledger_lines: int = 0,
     more_notes: Iterable[str] = (),
 ) -> str:
-    """The same as a table of HTML; names are shown as they are, never as markup.
+    """A session: a row for each model, the sum, and what is not known.
 
     Args:
         name: Name of the session.
@@ -25,19 +74,164 @@ def session_html(
         lost_ledger_lines: Calls that are missing from a ledger [1].
         more_notes: Further sentences on the whole.
     """
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
     blocks = build_blocks(groups)
-    head = format_head(name, sum_of(groups.values()), blocks)
     lines = []
     for block in blocks:
         header, *rows = build_rows(block)
-        lines += [line(header, "th"), *(line(row, "td") for row in rows)]
+        bars = _bars_of(block)
+        lines.append(_line(header, "th"))
+        for place, row in enumerate(rows):
+            is_sum = place == len(block.groups)
+            parts = [None] * len(bars[0]) if is_sum else bars[place]
+            counts = len(row) - len(parts)
+            energies = enumerate(zip(row[counts:], parts, strict=True))
+            cells = [*map(_Cell, row[:counts]), *(_Cell(*pair, at) for at, pair in energies)]
+            lines.append(_line(cells, "td", is_sum=is_sum))
+    head = format_head(name, sum_of(groups.values()), blocks)
     notes = (*collect_notes(blocks, reasons, lost_ledger_lines), *more_notes)
-    noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return (
-        f"<table><caption>{escape(head)}</caption>{''.join(lines)}</table>"
-        f"{f'<ul>{noted}</ul>' if noted else ''}"
+    return _table(head, lines, notes)
+
+
+def _bars_of(block: Block) -> list[list[float | None]]:
+    """For each group of a block the length of the bar of each column."""
+    columns = block.columns or [None]
+    energies = [
+        [energies_of(totals, calibrated=kind == CALIBRATED) for kind in columns]
+        for _, totals in block.groups
+    ]
+    most = max((one[0] for row in energies for one in row if one), default=0.0)
+    return [[one[0] / most if one and most else None for one in row] for row in energies]
+
+
+def totals_html(totals: Totals) -> str:
+    """Sums over calls: their tokens, their energy and its parts."""
+    unit, size = choose_unit(totals.total_energy_wh or totals.calibrated_energy_wh)
+    most = max(totals.total_energy_wh, totals.calibrated_energy_wh)
+    reading, writing = totals.prefill_energy_wh, totals.decode_energy_wh
+    parts = (
+        ("reading the prompt", reading),
+        ("generating", writing),
+        ("of it reasoning", totals.reasoning_energy_wh),
+        ("avoided by prompt caching", totals.cache_avoided_energy_wh),
     )
+    lines = [_line(["", unit], "th")]
+    lines += [
+        _line([_Cell(label), _Cell(two_digits(wh / size), wh / most if most else None)], "td")
+        for label, wh in parts
+        if wh
+    ]
+    for label, is_calibrated in (("total", False), ("calibrated", True)):
+        if (energies := energies_of(totals, calibrated=is_calibrated)) is not None:
+            text = format_energy(totals, size, calibrated=is_calibrated)
+            cell = _Cell(text, energies[0] / most if most else None, int(is_calibrated))
+            lines.append(_line([_Cell(label), cell], "td", is_sum=not is_calibrated))
+    return _table(describe_totals(totals), lines if len(lines) > 1 else [], [_RANGE])
+
+
+_RANGE = "in brackets: 90 % range"
+
+
+def describe_totals(totals: Totals) -> str:
+    """Sums over calls in a line: calls, tokens, energy."""
+    known = energies_of(totals) is not None
+    energy = (
+        energy_text(totals.total_energy_wh) if known or not totals.calls else "energy not known"
+    )
+    tokens = f"{totals.input_tokens:,} input and {totals.output_tokens:,} output tokens"
+    return f"{format_count(totals.calls, 'call')}, {tokens}, {energy}"
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """The same tokens in two ways."""
+    sides = (("as it was", comparison.actual_by_kind), ("compared", comparison.other_by_kind))
+    sums = [sum_of(side.values()) for _, side in sides]
+    unit, size = choose_unit(max(one.total_energy_wh for one in sums))
+    kinds = list_kinds(comparison.actual_by_kind, comparison.other_by_kind)
+    most = max((one.total_energy_wh for one in sums), default=0.0)
+    lines = [_line(["", *(f"{kind_label(kind)} {unit}" for kind in kinds)], "th")]
+    for label, side in sides:
+        cells = [_Cell(label)]
+        for place, kind in enumerate(kinds):
+            is_calibrated = kind == CALIBRATED
+            part = sum_of(side.values()) if is_calibrated else side.get(kind, Totals())
+            energies = energies_of(part, calibrated=is_calibrated)
+            share = energies[0] / most if energies and most else None
+            text = format_energy(part, size, calibrated=is_calibrated)
+            cells.append(_Cell(text, None if share is None else min(share, 1.0), place))
+        lines.append(_line(cells, "td"))
+    changed = ", ".join(f"{name}={value}" for name, value in comparison.changes.items())
+    head = f"{format_count(comparison.calls, 'call')} compared with {changed or 'itself'}"
+    if kinds:
+        head += f": a factor of {two_digits(comparison.factor)}"
+    notes = [*kind_sentences(kinds), _RANGE]
+    return _table(head, lines if kinds else [], notes if kinds else ["no call has an estimate"])
+
+
+def carbon_html(carbon: Carbon) -> str:
+    """Emissions with their range."""
+    ends = (
+        ("low end", carbon.total_carbon_low_grams),
+        ("emissions", carbon.total_carbon_grams),
+        ("high end", carbon.total_carbon_high_grams),
+    )
+    most = max(grams for _, grams in ends)
+    lines = [_line(["", "g CO2e"], "th")]
+    for label, grams in ends:
+        cells = [_Cell(label), _Cell(two_digits(grams), grams / most if most else None)]
+        lines.append(_line(cells, "td", is_sum=label == "emissions"))
+    return _table(str(carbon), lines, ["the ends are those of the energy's 90 % range"])
+
+
+def record_html(record: CallRecord) -> str:
+    """A call: its tokens, both energies with their ranges, and how they were made."""
+    totals = Totals()
+    totals.add(record)
+    usage, estimate = record.usage, record.estimate
+    unit, size = choose_unit(totals.total_energy_wh or totals.calibrated_energy_wh)
+    kinds = [group_of(record).kind] if energies_of(totals) else []
+    kinds += [CALIBRATED] * bool(totals.calibrated_calls and CALIBRATED not in kinds)
+    most = max(totals.total_energy_wh, totals.calibrated_energy_wh)
+    lines = [_line(["", unit], "th")] if kinds else []
+    for place, kind in enumerate(kinds):
+        is_calibrated = bool(place) or kind == CALIBRATED
+        energies = energies_of(totals, calibrated=is_calibrated)
+        text = format_energy(totals, size, calibrated=is_calibrated)
+        share = energies[0] / most if energies and most else None
+        lines.append(_line([_Cell(kind_label(kind)), _Cell(text, share, place)], "td"))
+    tokens = "tokens not known"
+    if usage is not None:
+        tokens = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
+    notes = [*kind_sentences(kinds)]
+    if estimate is not None:
+        made = f"model profile {estimate.model_profile}, grade {estimate.grade}, on {estimate.gpu}"
+        notes.append(f"{made}; {_RANGE}")
+    if record.reason is not None:
+        notes.append(record.reason)
+    energy = record.total_energy_joules
+    known = "energy not known" if energy is None else energy_text(wh_from_joules(energy))
+    return _table(f"{record.model}: {known}, {tokens} ({record.status})", lines, notes)
+
+
+def _table(caption: str, lines: Sequence[str], notes: Sequence[str]) -> str:
+    """A table with what is to be known below it."""
+    if not lines:
+        table = f"<table><caption>{escape(caption)}</caption></table>"
+    else:
+        table = (
+            f'<table style="border-collapse:collapse"><caption style="{_CAPTION}">'
+            f"{escape(caption)}</caption>{''.join(lines)}</table>"
+        )
+    noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return table + (f"<ul>{noted}</ul>" if noted else "")
+
+
+def _line(cells: Sequence[_Cell | str], tag: str, *, is_sum: bool = False) -> str:
+    """A row: the first cell to the left, the others to the right."""
+    written = []
+    for place, cell in enumerate(cells):
+        text, share, colour = cell if isinstance(cell, _Cell) else _Cell(cell)
+        style = _SIDES[bool(place)] + _SUM * is_sum
+        if share is not None:
+            style += ";" + _BAR.format(colour=_COLOURS[colour % 2], percent=100 * share)
+        written.append(f'<{tag} style="{style}">{escape(text)}</{tag}>')
+    return f"<tr>{''.join(written)}</tr>"

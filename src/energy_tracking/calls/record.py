@@ -128,6 +128,12 @@ class CallRecord:
         """The model that ran, as well as it is known."""
         return self.response_model or self.request.model or "unknown"
 
+    def _repr_html_(self) -> str:
+        """The call as a table, for notebooks."""
+        from energy_tracking.calls.html import record_html
+
+        return record_html(self)
+
     @property
     def total_energy_joules(self) -> float | None:
         """The energy as well as it is known [J]: measured, else estimated, else None."""

@@ -232,14 +232,15 @@ def wrap_notes(notes: Iterable[str]) -> list[str]:
     ]
 
 
-def _sort_kinds(kinds: Iterable[EnergyKind]) -> list[EnergyKind]:
+def sort_kinds(kinds: Iterable[EnergyKind]) -> list[EnergyKind]:
+    """Kinds of energy in the order shown."""
     order = list(KINDS)
     return sorted(kinds, key=lambda kind: (order.index(kind) if kind in order else 99, kind))
 
 
 def build_blocks(groups: Mapping[GroupKey, Totals]) -> list[Block]:
     """The parts of the table; calls of unknown energy stand in the first."""
-    kinds = _sort_kinds({key.kind for key in groups if key.method != UNKNOWN})
+    kinds = sort_kinds({key.kind for key in groups if key.method != UNKNOWN})
     kinds_or_none: list[EnergyKind | None] = [*kinds] or [None] * bool(groups)
     blocks: list[Block] = []
     for kind in kinds_or_none:
@@ -251,42 +252,6 @@ def build_blocks(groups: Mapping[GroupKey, Totals]) -> list[Block]:
         )
         blocks.append(Block(kind, rows, sum_of(totals for _, totals in rows)))
     return blocks
-
-
-def comparison_text(
-    calls: int,
-    changes: Mapping[str, object],
-    actual: Mapping[EnergyKind, Totals],
-    other: Mapping[EnergyKind, Totals],
-) -> str:
-    """The same calls in two ways: a row for each, a column for each kind of energy.
-
-    Args:
-        calls: Calls compared [1].
-        changes: What is other, by name.
-        actual: Totals by kind as the calls were estimated.
-        other: Totals by kind in the other way.
-    """
-    sides = (("as it was", actual), ("compared", other))
-    kinds = [kind for kind in _sort_kinds({*actual, *other}) if kind != CALIBRATED]
-    total = sum_of((*actual.values(), *other.values()))
-    unit, size = choose_unit(max(sum_of(side.values()).total_energy_wh for _, side in sides))
-    columns = kinds + [CALIBRATED] * bool(total.calibrated_calls)
-    rows = []
-    for name, sums in sides:
-        own = [_format_energy(sums.get(kind, Totals()), size) for kind in kinds]
-        beside = [_format_energy(sum_of(sums.values()), size, calibrated=True)]
-        rows.append((name, *own, *beside * (len(columns) - len(kinds))))
-    changed = ", ".join(f"{name}={value}" for name, value in changes.items()) or "itself"
-    head = f"{format_count(calls, 'call')} compared with {changed}"
-    if not columns:
-        return f"{head}: no call has an estimate"
-    lines = [
-        *textwrap.wrap(head, WIDTH, subsequent_indent="  "),
-        table(("", *(f"{kind_label(kind)} {unit}" for kind in columns)), rows),
-        *wrap_notes((*kind_sentences(columns), "in brackets: 90 % range")),
-    ]
-    return "\n".join(lines)
 
 
 def format_head(name: str, total: Totals, blocks: Sequence[Block]) -> str:
@@ -330,7 +295,7 @@ def build_rows(block: Block) -> list[list[str]]:
 
     def cells(name: str, grade: str, totals: Totals) -> list[str]:
         counts = (totals.input_tokens, totals.output_tokens)
-        energies = (_format_energy(totals, size, calibrated=kind == CALIBRATED) for kind in columns)
+        energies = (format_energy(totals, size, calibrated=kind == CALIBRATED) for kind in columns)
         return [name, grade, f"{totals.calls:,}", *map(count_text, counts), *energies]
 
     for key, totals in block.groups:
@@ -341,18 +306,34 @@ def build_rows(block: Block) -> list[list[str]]:
     return rows
 
 
-def _format_energy(totals: Totals, size: float, *, calibrated: bool = False) -> str:
-    """An energy with its range, in units of ``size`` [Wh]; ``-`` where there is none."""
+def energies_of(totals: Totals, *, calibrated: bool = False) -> tuple[float, float, float] | None:
+    """An energy and both ends of its range [Wh]; None where no call has one.
+
+    Args:
+        totals: The sums.
+        calibrated: Whether the calibrated number is wanted.
+    """
     if calibrated:
-        known = totals.calibrated_calls
-        energy = totals.calibrated_energy_wh
-        low, high = totals.calibrated_energy_low_wh, totals.calibrated_energy_high_wh
-    else:
-        known = _count_calls_with_energy(totals)
-        energy = totals.total_energy_wh
-        low, high = totals.total_energy_low_wh, totals.total_energy_high_wh
-    if not known:
+        wh = totals.calibrated_energy_wh
+        ends = totals.calibrated_energy_low_wh, totals.calibrated_energy_high_wh
+        return (wh, *ends) if totals.calibrated_calls else None
+    wh = totals.total_energy_wh
+    ends = totals.total_energy_low_wh, totals.total_energy_high_wh
+    return (wh, *ends) if _count_calls_with_energy(totals) else None
+
+
+def format_energy(totals: Totals, size: float, *, calibrated: bool = False) -> str:
+    """An energy with its range; ``-`` where there is none.
+
+    Args:
+        totals: The sums.
+        size: The unit it is shown in [Wh].
+        calibrated: Whether the calibrated number is wanted.
+    """
+    energies = energies_of(totals, calibrated=calibrated)
+    if energies is None:
         return "-"
+    energy, low, high = energies
     shown = format_amount(energy / size)
     return shown if low == high else f"{shown} ({format_range(low / size, high / size)})"
 

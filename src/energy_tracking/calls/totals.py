@@ -146,6 +146,12 @@ class Totals:
         self.total_energy_low_nanojoules += low
         self.total_energy_high_nanojoules += high
 
+    def _repr_html_(self) -> str:
+        """The sums as a table, for notebooks."""
+        from energy_tracking.calls.html import totals_html
+
+        return totals_html(self)
+
     def __iadd__(self, other: Totals) -> Self:
         """Add another group's sums."""
         if not isinstance(other, Totals):
