@@ -38,7 +38,7 @@ from energy_tracking.estimator import (
     estimate_usage,
 )
 from energy_tracking.estimator.serving import check_one_batch
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
@@ -279,7 +279,14 @@ class Estimation:
             except Exception as error:
                 calibrated = None
                 self._boundaries.report("estimate.calibrated", error)
-        return Outcome(estimate, match.rule, None, avoided, calibrated)
+        values = {
+            "estimate": estimate,
+            "model_match": match.rule,
+            "reason": None,
+            "cache_avoided_energy_joules": avoided,
+            "calibrated": calibrated,
+        }
+        return fill_fields(Outcome, values)
 
     def _estimate_with_profile(
         self,

@@ -18,6 +18,9 @@ from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
+_new: Callable[..., Any] = object.__new__
+_set_attribute = object.__setattr__
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
@@ -62,9 +65,9 @@ def fill_fields(kind: type[T], values: dict[str, Any]) -> T:
         kind: A frozen class without ``__post_init__``.
         values: The value of each of its fields, in their order; the instance's own from now on.
     """
-    filled = object.__new__(kind)
-    object.__setattr__(filled, "__dict__", values)
-    return filled
+    filled = _new(kind)
+    _set_attribute(filled, "__dict__", values)
+    return filled  # type: ignore[no-any-return]
 
 
 def _make_init(kind: type[Any]) -> Callable[..., None]:
@@ -89,7 +92,7 @@ def _make_init(kind: type[Any]) -> Callable[..., None]:
         for name, make in factories:
             if name not in values:
                 filled[name] = make()
-        object.__setattr__(self, "__dict__", filled)
+        _set_attribute(self, "__dict__", filled)
         if has_check:
             self.__post_init__()
 

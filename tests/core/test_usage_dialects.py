@@ -728,6 +728,25 @@ def test_any_counts_in_the_places_of_a_dialect_hold_together(
         invariants_hold(result)
 
 
+# Mostly plain counts that may agree, in any order, and now and then something else.
+small_counts = st.one_of(st.integers(0, 3), st.integers(0, 3), st.none(), values)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(NAMES),
+        st.one_of(small_counts, st.dictionaries(st.sampled_from(NAMES), small_counts, max_size=4)),
+        max_size=8,
+    )
+)
+@example(chat(3, 4, 7, cached=2, reasoning=4) | {"cached_tokens": 3})
+@example({"cached_tokens": 3, **chat(3, 4, 7, cached=2)})
+@example({"promptTokenCount": 1, "candidatesTokenCount": 1, "toolUsePromptTokenCount": 2})
+def test_what_is_read_in_one_pass_is_what_the_order_of_the_table_gives(usage: JsonObject) -> None:
+    """Only plain dicts are read in one pass, where nothing is wrong with them."""
+    assert repr(read_usage(usage)) == repr(read_usage(MappingProxyType(usage)))
+
+
 odd_objects = st.one_of(
     st.dates(),
     st.uuids(),

@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
@@ -65,3 +65,15 @@ async def test_a_record_becomes_a_dict_of_plain_values(
         plain: dict[str, Any] = asdict(record)
         assert json.loads(json.dumps(plain))["tags"] == record.tags
         assert plain["request"]["model"] == "gpt-4o"
+
+
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+def test_every_record_of_a_call_has_each_of_its_fields(method: str) -> None:
+    """They are filled at once, without the check of their arguments."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    record = Tracker(method=method).record(model="gpt-4o", usage=usage)
+    parts = (record, record.request, record.usage, record.estimate, record.calibrated)
+    for part in parts if method == "reference" else parts[:-1]:
+        assert part is not None
+        assert set(vars(part)) == {field.name for field in fields(part)}
+        assert replace(part) == part

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from energy_tracking.calls.record import (
     Outcome,
     status_of,
 )
+from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
     explain_no_counts,
@@ -61,6 +62,8 @@ from energy_tracking.usage.text import (
 )
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import unwrap_event, usage_in
+
+_DEFAULTS = {field.name: field.default for field in fields(CallRecord)}
 
 WITHOUT_OUTPUT = frozenset({"embeddings", "moderation"})
 """Operations that generate nothing: their usage has an input alone."""
@@ -369,32 +372,35 @@ class Call:
         self, usage: TokenUsage | None, outcome: Outcome, reason: str | None
     ) -> CallRecord:
         ended_at = self.ended_at or perf_counter()
-        streamed = self.request.stream and self.first_chunk_at is not None
-        return CallRecord(
-            request=self.request,
-            status=status_of(usage, outcome.estimate, self.measured_energy_joules),
-            reason=text_of(reason, MAX_SENTENCE),
+        first_chunk_seconds = None
+        if self.request.stream and self.first_chunk_at is not None:
+            first_chunk_seconds = self.first_chunk_at - self.started_at
+        of_energy = {
+            "request": self.request,
+            "status": status_of(usage, outcome.estimate, self.measured_energy_joules),
+            "reason": text_of(reason, MAX_SENTENCE),
             # Whichever door they came through.
-            response_model=text_of(self.response_model),
-            response_id=text_of(self.response_id),
-            response_status=text_of(self.status),
-            usage=usage,
-            estimate=outcome.estimate,
-            calibrated=outcome.calibrated,
-            cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
-            measured_energy_joules=self.measured_energy_joules,
-            model_match=outcome.model_match,
-            duration_seconds=ended_at - self.started_at,
-            first_chunk_seconds=self.first_chunk_at - self.started_at  # type: ignore[operator]
-            if streamed
-            else None,
-            error_type=text_of(self.error_type),
-            retries=self.retries,
-            session=PROCESS if self.session is None else self.session.name,
-            tags={} if self.session is None else dict(self.session.tags),
-            ended_at=self.logged_end,
-            log_identity=text_of(self.log_identity),
-        )
+            "response_model": text_of(self.response_model),
+            "response_id": text_of(self.response_id),
+            "response_status": text_of(self.status),
+            "usage": usage,
+            "estimate": outcome.estimate,
+            "calibrated": outcome.calibrated,
+            "cache_avoided_energy_joules": outcome.cache_avoided_energy_joules,
+            "measured_energy_joules": self.measured_energy_joules,
+            "model_match": outcome.model_match,
+        }
+        of_call = {
+            "duration_seconds": ended_at - self.started_at,
+            "first_chunk_seconds": first_chunk_seconds,
+            "error_type": text_of(self.error_type),
+            "retries": self.retries,
+            "session": PROCESS if self.session is None else self.session.name,
+            "tags": {} if self.session is None else dict(self.session.tags),
+            "ended_at": self.logged_end,
+            "log_identity": text_of(self.log_identity),
+        }
+        return fill_fields(CallRecord, _DEFAULTS | of_energy | of_call)
 
     def _energy_reason(self) -> str | None:
         """Why the energy is an estimate although the server states one."""

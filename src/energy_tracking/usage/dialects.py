@@ -303,7 +303,9 @@ def read_usage(usage: object) -> TokenUsage | None:
         for dialect in DIALECTS:
             if _matches_dialect(usage, dialect):
                 found: dict[str, int] = {}
-                _collect_counts(usage, dialect.shape, found, repairs)
+                if type(usage) is not dict or not _collect_plain(usage, dialect.shape, found):
+                    found = {}
+                    _collect_counts(usage, dialect.shape, found, repairs)
                 if found.keys() - {"total_tokens"} or (found and not dialect.needs_input):
                     return reconcile_counts(dialect.name, dialect, found, repairs)
     except Exception:  # raised by somebody else's keys, numbers or classes
@@ -398,6 +400,26 @@ def _matches_dialect(usage: object, dialect: Dialect) -> bool:
     if type(usage) is dict:
         return not dialect.keys.isdisjoint(usage)
     return any(_look_up(usage, key) is not _ABSENT for key in dialect.keys)
+
+
+def _collect_plain(source: dict[str, Any], shape: Shape, found: dict[str, int]) -> bool:
+    """Add the counts of ``source`` to ``found`` in one pass over what there is.
+
+    Returns:
+        Whether every one is a plain count that stands in one place alone. Else all are to be
+        collected in the order of ``shape``.
+    """
+    for key, value in source.items():
+        field = shape.get(key)
+        if field is None or value is None:
+            continue
+        if type(field) is str:
+            if type(value) is not int or not 0 <= value <= MAX_TOKENS or field in found:
+                return False
+            found[field] = value
+        elif type(value) is not dict or not _collect_plain(value, field, found):  # type: ignore[arg-type]
+            return False
+    return True
 
 
 def _collect_counts(

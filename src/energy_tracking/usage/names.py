@@ -41,6 +41,8 @@ def text_of(value: object, longest: int = MAX_CHARACTERS) -> str | None:
     """
     if type(value) is str and len(value) <= longest and value.isprintable():
         return value.strip() or None  # nearly always
+    if value is None:
+        return None
     if isinstance(value, Enum) and not isinstance(value, str):
         value = value.value
     if not isinstance(value, str):

@@ -16,9 +16,9 @@ A further repair is a step here, with the sentence that says it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.usage.token_usage import MISSING, WHOLE_OF, TokenUsage
 
 BESIDE_INPUT = "beside_input"
@@ -84,6 +84,10 @@ def reconcile_counts(
         found: The counts by name, as reported [tokens]; changed in place.
         repairs: What is said of them already; sentences are added.
     """
+    if not repairs and _agree_as_they_are(convention, found):
+        values: dict[str, Any] = _NO_COUNTS | found
+        values["dialect"] = dialect
+        return fill_fields(TokenUsage, values)
     beside_input = found.pop(BESIDE_INPUT, 0)
     cache_outside, reasoning_outside = convention.cache_outside, convention.reasoning_outside
     # Two counts that are equal to the token are one, reported twice.
@@ -99,6 +103,35 @@ def reconcile_counts(
     _check_total(found, convention, repairs)
     _cut_parts(found, repairs)
     return TokenUsage(**found, dialect=dialect, repairs=tuple(repairs), estimated=())
+
+
+_NO_COUNTS = vars(TokenUsage())
+
+
+def _agree_as_they_are(convention: Convention, found: dict[str, int]) -> bool:
+    """Whether there is nothing to fill in, to place or to cut, as nearly always."""
+    inputs, outputs = found.get("input_tokens"), found.get("output_tokens")
+    if inputs is None or outputs is None:
+        return False
+    total = found.get("total_tokens")
+    if total is not None and total != inputs + outputs:
+        return False
+    cache = found.get("cached_input_tokens", 0) + found.get("cache_write_input_tokens", 0)
+    if cache and (cache > inputs or convention.cache_outside):
+        return False
+    reasoning = found.get("reasoning_tokens")
+    if reasoning and (reasoning > outputs or convention.reasoning_outside):
+        return False
+    if _OTHERS.isdisjoint(found):
+        return True
+    if BESIDE_INPUT in found or PARTLY_COUNTED in found:
+        return False
+    return all(found.get(part, 0) <= found[whole] for part, whole in WHOLE_OF.items())
+
+
+_OTHERS = frozenset({*WHOLE_OF, BESIDE_INPUT, PARTLY_COUNTED}) - {
+    *("cached_input_tokens", "cache_write_input_tokens", "reasoning_tokens"),
+}
 
 
 def _fill_missing(
