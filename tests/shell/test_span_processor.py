@@ -12,6 +12,7 @@ from typing import Any
 
 import openai
 import pytest
+from opentelemetry.context import get_current
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -292,6 +293,57 @@ def test_a_report_of_a_call_comes_within_a_time(
         another = bench.tracer_provider.get_tracer("another.instrumentation")
         another.start_span("second", attributes=attributes).end()
     assert session.totals.calls == calls
+
+
+@pytest.mark.parametrize("response_id", [None, "chatcmpl-7", "0" * 36, "7"])
+def test_a_call_inside_of_another_instrumentations_span_is_none_of_an_earlier_one(
+    bench: Bench, response_id: str | None
+) -> None:
+    """Equal calls follow each other; each is on two spans, one within the other."""
+    inner = bench.tracer_provider.get_tracer("inner")
+    attributes = CHAT_SPAN | ({} if response_id is None else {"gen_ai.response.id": response_id})
+    with Session() as session:
+        bench.tracer.start_span("alone", attributes=attributes).end()
+        for _ in range(4):
+            with bench.tracer.start_as_current_span("outer") as outer:
+                inner.start_span("inner", attributes=attributes).end()
+                outer.set_attributes(attributes)
+    assert session.totals.calls == 5
+
+
+@pytest.mark.parametrize("seconds", [0, 0.03])
+def test_steps_below_one_span_are_calls_of_their_own_whoever_reports_them(
+    bench: Bench, seconds: float
+) -> None:
+    """A report that a call has ended has no length; it is below that call, or anywhere else."""
+    other = bench.tracer_provider.get_tracer("other")
+    with Session() as session, bench.tracer.start_as_current_span("work"):
+        for tracer in (bench.tracer, other):
+            span = tracer.start_span("step", attributes=CHAT_SPAN)
+            time.sleep(seconds)
+            span.end()
+    assert session.totals.calls == 2
+
+
+def test_a_report_inside_of_its_call_that_has_ended_is_none_of_another(bench: Bench) -> None:
+    """As Logfire reports a stream: beside the span of another one, and after both."""
+    other = bench.tracer_provider.get_tracer("other")
+    with Session() as session:
+        request = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
+        with bench.tracer.start_as_current_span("request", attributes=request):
+            around = get_current()
+            other.start_span("stream", attributes=CHAT_SPAN).end()
+        bench.tracer.start_span("streamed", context=around, attributes=CHAT_SPAN).end()
+    assert session.totals.calls == 1
+
+
+def test_an_id_that_came_with_other_tokens_is_a_constant(bench: Bench) -> None:
+    attributes = CHAT_SPAN | {"gen_ai.response.id": "chatcmpl-5f2a9c1be07d4386"}
+    with Session() as session:
+        for output in (40, 41, 41, 41):
+            more = {"gen_ai.usage.output_tokens": output}
+            bench.tracer.start_span("chat", attributes=attributes | more).end()
+    assert session.totals.calls == 4
 
 
 @pytest.mark.parametrize(

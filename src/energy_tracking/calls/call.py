@@ -27,6 +27,7 @@ from energy_tracking.calls.record import (
     Outcome,
     status_of,
 )
+from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
@@ -150,6 +151,7 @@ class Call:
         "retries",
         "session",
         "span",
+        "span_place",
         "started_at",
         "status",
         "text_tokens",
@@ -181,6 +183,7 @@ class Call:
         self._is_generating = False
         self._prompt_tokens: PromptTokens | None = None
         self.span: CallSpan | None = None
+        self.span_place: SpanPlace | None = None
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
         self.implausible_energy: str | None = None

@@ -12,7 +12,8 @@ Three ask it:
 The law:
 
 1. A long id is one of a kind: a returned object that has it is that response. Of a span with
-   it, model and tokens must agree as well, as far as both sides know them.
+   it, model and tokens must agree as well, as far as both sides know them. One that came with
+   other tokens before is a constant of its server, and no better than a short one.
 2. A short one may be used again (Ollama draws from 0 to 998): it is that response if model,
    tokens and the time of creation agree; where one side does not say that time, if a tracked
    client was answered with it, or it was counted during the function that returns it.
@@ -24,6 +25,7 @@ The law:
    where both say it, the time of creation agree.
 5. Without an id on one of two sides, a span of another instrumentation is that call's report if
    model and tokens agree within ``REPORT_SECONDS``; every instrumentation reports a call once.
+   Of two spans, the places must agree, too (``span_places``).
 6. Tokens that were estimated are compared with none.
 7. A response that was made before the function began that returns it was not generated there
    (``was_made_before``): it was loaded from a file, fetched or listed, and counted where it was
@@ -47,9 +49,10 @@ from time import perf_counter, time
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.usage.dialects import read_usage
-from energy_tracking.usage.names import is_unique_id
+from energy_tracking.usage.names import UNIQUE_ID_LENGTH, is_unique_id
 from energy_tracking.usage.payloads import ResponseFacts, created_in, identity_in
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import usage_in
@@ -64,6 +67,9 @@ REPEAT_SECONDS = 2.0
 """How long after a call a span with its id, which is not one of a kind, may repeat it [s]."""
 REPORT_SECONDS = 1.0
 """How long after a call a report of it without its id may come, on a span of its own [s]."""
+UNIQUE_ID_SYMBOLS = 6
+"""Different characters at the end of an id that is one of a kind, at least [1]: of 20 drawn
+hexadecimal digits it has fewer once in two million times, a UUID of zeros has one."""
 CLOCKS_DIFFER_SECONDS = 60.0
 """How much a server's clock may be behind [s]."""
 OLDEST_SECONDS = 2.6e6
@@ -88,6 +94,8 @@ class CountedResponse:
         at: When it was counted, by ``perf_counter`` [s].
         reporters: The instrumentations that have reported the call, each once.
         record: The call; None of a response that was only fetched.
+        place: Where the span is that it was counted from; None where it was from none.
+        is_id_used_again: Whether the id came with other tokens before.
     """
 
     response_id: str | None
@@ -98,6 +106,21 @@ class CountedResponse:
     at: float = field(default_factory=perf_counter)
     reporters: set[str] = field(default_factory=set)
     record: CallRecord | None = None
+    place: SpanPlace | None = None
+    is_id_used_again: bool = False
+
+    def has_unique_id(self) -> bool:
+        """Whether its id is of this response alone."""
+        drawn = (self.response_id or "")[-UNIQUE_ID_LENGTH:]
+        return (
+            is_unique_id(self.response_id)
+            and len(set(drawn)) >= UNIQUE_ID_SYMBOLS
+            and not self.is_id_used_again
+        )
+
+    def may_be_reported_from(self, place: SpanPlace) -> bool:
+        """Whether a span there may report this call, as far as this one's is known."""
+        return self.place is None or place.may_report(self.place, self.at)
 
     def agrees_with(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
         """Whether nothing that both sides know speaks against their being one response.
@@ -188,7 +211,12 @@ class CountedResponses:
         )
         if call.reporter is not None:
             counted.reporters.add(call.reporter)
+        counted.place = call.span_place
         with self._lock:
+            known = self._by_id.get(record.response_id or "")
+            if known is not None and known.tokens is not None and counted.tokens is not None:
+                is_other = known.tokens != counted.tokens
+                counted.is_id_used_again = is_other or known.is_id_used_again
             self._latest.appendleft(counted)
             self._put_response(counted)
 
@@ -318,7 +346,7 @@ class CountedResponses:
             since: When the function began that returns it, by ``perf_counter`` [s].
         """
         counted = self._by_id.get(response_id)
-        if counted is None or is_unique_id(response_id):
+        if counted is None or counted.has_unique_id():
             return counted is not None
         is_near = (
             counted.is_of_a_client or counted.at >= since or counted.says_its_time(facts.created)
@@ -352,7 +380,7 @@ class CountedResponses:
         models: tuple[str | None, ...],
         usage: TokenUsage,
         reporter: str,
-        started_at: float,
+        place: SpanPlace,
     ) -> bool:
         """Whether the call that another instrumentation's span reports was counted.
 
@@ -361,20 +389,21 @@ class CountedResponses:
             models: Models that the span names.
             usage: Its tokens.
             reporter: The instrumentation.
-            started_at: When the span began, by ``perf_counter`` [s].
+            place: Where and when the span began.
         """
         now = perf_counter()
         tokens = usage.input_tokens, usage.output_tokens
         with self._lock:
             counted = None if response_id is None else self._by_id.get(response_id)
             if counted is not None and response_id is not None:
-                is_repeat = is_unique_id(response_id) or (
+                is_repeat = counted.has_unique_id() or (
                     now - counted.at < REPEAT_SECONDS
                     and (
                         counted.is_of_a_client
                         or reporter not in counted.reporters
-                        or started_at < counted.at
+                        or place.began_at < counted.at
                     )
+                    and counted.may_be_reported_from(place)
                 )
                 if is_repeat and counted.may_be(models, tokens):
                     counted.reporters.add(reporter)
@@ -388,6 +417,7 @@ class CountedResponses:
                     and one.tokens == tokens
                     and not one.models.isdisjoint(models)
                     and now - one.at < REPORT_SECONDS
+                    and one.may_be_reported_from(place)
                 ):
                     one.reporters.add(reporter)
                     return True

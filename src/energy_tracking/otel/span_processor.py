@@ -30,9 +30,12 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakValueDictionary
 
+from opentelemetry.trace import get_current_span
+
 from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.session import current_session
+from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.lifecycle import open_calls, run_deferred
 from energy_tracking.openai_client.request import is_sending
 from energy_tracking.setting_effects import STREAM_SETTINGS, refuse_settings
@@ -40,7 +43,7 @@ from energy_tracking.telemetry.pipelines import Pipeline
 from energy_tracking.telemetry.placing import BeforeEnd
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
-from energy_tracking.usage.span_dialects import SpanFacts, span_facts
+from energy_tracking.usage.span_dialects import SpanFacts, span_facts, stands_for_a_call
 from energy_tracking.usage.token_usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -55,10 +58,17 @@ else:
 class _Watched:
     """A span that has not ended."""
 
-    __slots__ = ("__weakref__", "around", "has_counted_call", "in_request", "session")
+    __slots__ = ("__weakref__", "around", "has_counted_call", "in_request", "parent", "session")
 
-    def __init__(self, around: _Watched | None, session: CreditedSession, in_request: bool) -> None:
+    def __init__(
+        self,
+        around: _Watched | None,
+        session: CreditedSession,
+        in_request: bool,
+        parent: object = None,
+    ) -> None:
         self.around = around
+        self.parent = parent
         self.session = session
         self.in_request = in_request
         self.has_counted_call = False
@@ -120,12 +130,16 @@ class SpanEnricher:
             watched.mark_counted()
         elif facts is None or watched.in_request:
             return
-        elif not (_is_counted(span, facts) or watched.has_counted_call):
-            self._count_span(span, facts, watched)
+        else:
+            place = _place_of(span, watched.parent)
+            if not (_is_counted(span, facts, place) or watched.has_counted_call):
+                self._count_span(span, facts, watched, place)
         # Also where it was covered: the spans around it describe the same call.
         watched.mark_counted()
 
-    def _count_span(self, span: Any, facts: SpanFacts[TokenUsage], watched: _Watched) -> None:
+    def _count_span(
+        self, span: Any, facts: SpanFacts[TokenUsage], watched: _Watched, place: SpanPlace
+    ) -> None:
         call = self.tracker.start(
             operation=facts.operation,
             provider=facts.provider or "unknown",
@@ -133,24 +147,33 @@ class SpanEnricher:
             session=watched.session,
             span=span,
         )
-        call.started_at = _start_of(span)
+        call.started_at, call.span_place = place.began_at, place
         call.raw_usage = facts.usage
         call.response_id = facts.response_id
         call.response_model = facts.response_model
         call.close()
 
 
-def _is_counted(span: Any, facts: SpanFacts[TokenUsage]) -> bool:
+def _is_counted(span: Any, facts: SpanFacts[TokenUsage], place: SpanPlace) -> bool:
     """Whether the call of a span was counted, and this is another report of it."""
     models = (facts.response_model, facts.request_model)
-    return counted_responses.covers(
-        facts.response_id, models, facts.usage, scope_of(span), _start_of(span)
+    return counted_responses.covers(facts.response_id, models, facts.usage, scope_of(span), place)
+
+
+def _place_of(span: Any, parent: object) -> SpanPlace:
+    """Where a span is.
+
+    Args:
+        span: The span.
+        parent: The span it is below, if it is known.
+    """
+    above = getattr(span, "parent", None)
+    return SpanPlace(
+        trace_id=span.get_span_context().trace_id,
+        parent_id=None if above is None else above.span_id,
+        began_at=perf_counter() - (time_ns() - int(span.start_time)) / 1e9,
+        is_in_call=stands_for_a_call(getattr(parent, "attributes", None) or {}),
     )
-
-
-def _start_of(span: Any) -> float:
-    """When a span began, by ``perf_counter`` [s]."""
-    return perf_counter() - (time_ns() - int(span.start_time)) / 1e9
 
 
 def _close_if_open(span: Any, facts: SpanFacts[TokenUsage]) -> None:
@@ -187,9 +210,9 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
         """
         if self.enabled:
             with self.tracker.boundary("span_processor.start"):
-                self._watch_span(span)
+                self._watch_span(span, parent_context)
 
-    def _watch_span(self, span: Any) -> None:
+    def _watch_span(self, span: Any, parent_context: Any) -> None:
         # Private to the SDK: its processors are not given their provider.
         pipeline = getattr(span, "_span_processor", None)
         if pipeline is not None and id(pipeline) not in self._pipelines:
@@ -200,7 +223,9 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
         span_id = span.get_span_context().span_id
         watched = _watched.get(span_id)
         if watched is None:
-            watched = _watched[span_id] = _Watched(around, current_session(), is_sending())
+            watched = _watched[span_id] = _Watched(
+                around, current_session(), is_sending(), get_current_span(parent_context)
+            )
         BeforeEnd(span, partial(self._enrich_safely, span, watched))
 
     def on_end(self, span: object) -> None:
