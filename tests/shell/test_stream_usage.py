@@ -76,6 +76,12 @@ KNOWN: list[tuple[str, dict[str, str]]] = [
     ("http://api.moonshot.ai/v1", {}),
     ("http://dashscope-intl.aliyuncs.com/compatible-mode/v1", {}),
     ("http://mine.cn-beijing.maas.aliyuncs.com/compatible-mode/v1", {}),
+    ("http://models.github.ai/inference", {}),
+    ("http://api.tokenfactory.nebius.com/v1", {}),
+    ("http://api.studio.nebius.com/v1", {}),
+    ("http://api.novita.ai/openai", {}),
+    ("http://ai-gateway.vercel.sh/v1", {}),
+    ("http://ark.cn-beijing.volces.com/api/v3", {}),
     ("http://localhost:11434/v1", {}),
     ("http://gpu.example.org:11434/v1", {}),
 ]
@@ -87,6 +93,8 @@ UNKNOWN: list[tuple[str, dict[str, str]]] = [
     ("http://localhost:8000/v1", {}),
     # It refuses what it does not know, and sends the usage unasked.
     ("http://api.mistral.ai/v1", {}),
+    # It refuses the option.
+    ("http://api.cohere.ai/compatibility/v1", {}),
     # Some of their models refuse it.
     ("http://integrate.api.nvidia.com/v1", {}),
     ("http://mine.cloud.databricks.com/serving-endpoints", {}),

@@ -13,8 +13,11 @@ Not listed, on purpose:
   https://github.com/langchain-ai/langchain-nvidia/tree/main/libs/ai-endpoints), and requests
   have hung (https://github.com/HKUDS/DeepTutor/pull/420).
 - Databricks refuses it for models of Bedrock (https://github.com/anomalyco/opencode/issues/4698).
+- Cohere refuses it
+  (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere).
 - llama.cpp's server needs no question: its ``timings`` are read as the usage.
-- Gemini's host, Hugging Face's router, Perplexity and LM Studio: no page that says so was found.
+- Gemini's host, Bedrock's, DeepInfra, Hyperbolic, bigmodel.cn, Hugging Face's router, Perplexity
+  and LM Studio: no page that says so was found. Nor is TGI known by how it answers.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from energy_tracking.settings import Settings
 from energy_tracking.usage.endpoints import AZURE_HOST_ENDS, AZURE_PATH
 
 DASHSCOPE_SDK = "dashscope 2.0.2: v2/protocols/openai.py, v2/_config.py"
+
+NEBIUS_PAGE = "https://docs.tokenfactory.nebius.com/api-reference/inference/create-chat-completion"
 
 # Host, or the end of one that begins with a dot -> its source.
 USAGE_HOSTS = {
@@ -61,6 +66,13 @@ USAGE_HOSTS = {
     "dashscope-intl.aliyuncs.com": DASHSCOPE_SDK,
     "cn-hongkong.dashscope.aliyuncs.com": DASHSCOPE_SDK,
     ".maas.aliyuncs.com": DASHSCOPE_SDK,
+    "models.github.ai": "https://docs.github.com/en/rest/models/inference",
+    "api.tokenfactory.nebius.com": NEBIUS_PAGE,
+    "api.studio.nebius.com": NEBIUS_PAGE,
+    "api.novita.ai": "https://docs.litellm.ai/docs/providers/novita",
+    # A recorded exchange: providertests/testdata/TestVercelCommon.
+    "ai-gateway.vercel.sh": "https://github.com/charmbracelet/fantasy",
+    "ark.cn-beijing.volces.com": "https://github.com/QuantumNous/new-api/pull/759",
     "ollama.com": "https://docs.ollama.com/api/openai-compatibility",
 }
 USAGE_HOST_ENDS = tuple(end for end in USAGE_HOSTS if end.startswith("."))
