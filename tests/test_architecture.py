@@ -30,6 +30,57 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     assert not loaded & {"click", "rich", "matplotlib"}
 
 
+LOADED_WHERE_NEEDED = {
+    *("decimal", "difflib", "html", "tomllib", "sqlite3", "csv", "statistics", "asyncio"),
+    *("openai", "numpy", "httpx", "httpx2", "opentelemetry.sdk", "click", "rich", "matplotlib"),
+    *("energy_tracking.ledger", "energy_tracking.calls.html", "energy_tracking.logs"),
+    *("energy_tracking.cli", "energy_tracking.tables", "energy_tracking.demo"),
+}
+"""What no tracked process loads with the library, but where something needs it."""
+
+LOADED_BY_OTHERS = {"asyncio", "csv"}
+"""Those of them that opentelemetry-api and wrapt load."""
+
+NOT_FOR_HELP = {
+    *("openai", "opentelemetry", "wrapt", "numpy", "rich", "tomllib", "sqlite3", "asyncio"),
+    *("energy_tracking.tracker", "energy_tracking.estimator", "energy_tracking.profiles"),
+    *("energy_tracking.calls.session", "energy_tracking.logs", "energy_tracking.telemetry"),
+}
+
+
+@pytest.mark.parametrize(
+    ("door", "unwanted", "most"),
+    [
+        ("import energy_tracking", LOADED_WHERE_NEEDED | NOT_FOR_HELP, 3),
+        (
+            "from energy_tracking import wrap_openai, energy_session",
+            LOADED_WHERE_NEEDED - LOADED_BY_OTHERS,
+            120,
+        ),
+        ("from energy_tracking.cli.main import main; main(['--help'])", NOT_FOR_HELP, 30),
+    ],
+    ids=["package", "client", "help"],
+)
+def test_a_door_loads_no_more_than_it_needs(door: str, unwanted: set[str], most: int) -> None:
+    """Modules are counted, not seconds, so that the test is no matter of the machine."""
+    if "cli" in door:
+        pytest.importorskip("click", reason="the command is an extra")
+    code = f"""
+import os, sys
+before = set(sys.modules)
+try:
+    {door}
+finally:
+    print("loaded", *sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("loaded ")]
+    loaded = set(line.split()[1:])
+    assert loaded & unwanted == set()
+    ours = {name for name in loaded if name.startswith("energy_tracking")}
+    assert 1 <= len(ours) <= most, sorted(ours)
+
+
 def test_a_main_door_that_needs_the_sdk_loads_it_when_it_is_opened() -> None:
     code = (
         "import sys, energy_tracking\n"

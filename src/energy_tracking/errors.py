@@ -16,8 +16,6 @@ Every message has one grammar, that of ``must_be``: *name* must be *what*, got *
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
-from difflib import get_close_matches
 
 VALUE_LENGTH = 120
 """Characters of a value that messages show [1]."""
@@ -122,6 +120,8 @@ def amounts_apart(amount: float, limit: float) -> tuple[str, str]:
 
 
 def _plain(value: float, digits: int) -> str:
+    from decimal import Decimal  # not light
+
     return f"{Decimal(f'{value:.{digits}g}'):,f}"
 
 
@@ -160,6 +160,8 @@ def not_one_of(name: str, value: object, choices: Iterable[str], what: str = "a 
     names = list(choices)
     by_folded = {name.casefold(): name for name in names}
     given = (value if isinstance(value, str) else shown(value)).casefold()[:VALUE_LENGTH]
+    from difflib import get_close_matches  # needed where something is wrong alone
+
     near = [by_folded[one] for one in get_close_matches(given, by_folded, n=3, cutoff=0.5)]
     if len(names) <= NAMES_LISTED:
         what = f"one of {', '.join(map(repr, names))}"

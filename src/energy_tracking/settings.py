@@ -18,7 +18,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, fields
-from difflib import get_close_matches
 from functools import cache
 from inspect import cleandoc
 from textwrap import fill
@@ -314,6 +313,8 @@ def _explain_unknown(name: str) -> str:
     """That a variable is no setting's, and the nearest that is one."""
     # By what follows the prefix, which all of them share.
     given = name[len(PREFIX) :].lower()
+    from difflib import get_close_matches  # needed where something is wrong alone
+
     near = get_close_matches(given, _VARIABLES.values(), n=3, cutoff=0.5)
     near += [setting for setting in _VARIABLES.values() if given and setting.startswith(given)]
     remedy = "`energy-tracking settings` lists all"

@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
 from energy_tracking.calls.carbon import find_intensity
@@ -38,7 +38,6 @@ from energy_tracking.calls.untracked import warn_outside_of_sessions
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
 from energy_tracking.estimation import Estimation
-from energy_tracking.ledger import Ledger
 from energy_tracking.lifecycle import (
     call_at_exit,
     close_open_calls_at_exit,
@@ -60,6 +59,9 @@ from energy_tracking.usage.dialects import wrong_kind_of
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
+
+if TYPE_CHECKING:
+    from energy_tracking.ledger import Ledger
 
 NO_CALLS = (
     "process: 0 calls were counted. Clients are tracked from instrument_openai(), or from "
@@ -132,7 +134,11 @@ class Tracker:
         )
         with naming("ledger"):
             path = self.settings.ledger
-            self._ledger = None if path is None or self.settings.disabled else Ledger(path)
+            self._ledger: Ledger | None = None
+            if path is not None and not self.settings.disabled:
+                from energy_tracking.ledger import Ledger  # most trackers have none
+
+                self._ledger = Ledger(path)
         if self.settings.summary and not self.settings.disabled:
             print_summary_at_exit()
         self._on_record = arguments.get("on_record")

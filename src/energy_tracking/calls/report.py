@@ -16,7 +16,6 @@ import json
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from io import StringIO
 
 from energy_tracking.calls.totals import (
@@ -73,6 +72,8 @@ LEGEND = "in brackets: 90 % range; A to E: how well the model's size is known"
 
 def two_digits(value: float) -> str:
     """A number with two significant digits and no exponent, e.g. ``0.20``, ``1,200``."""
+    from decimal import Decimal  # not light
+
     return f"{Decimal(f'{value:#.2g}' if value else '0'):,f}"
 
 

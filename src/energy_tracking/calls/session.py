@@ -40,7 +40,6 @@ from energy_tracking.calls.carbon import (
     describe_emissions,
 )
 from energy_tracking.calls.comparison import Comparison, compare_calls
-from energy_tracking.calls.html import session_html
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
 from energy_tracking.calls.report import (
     energy_text,
@@ -426,6 +425,8 @@ class Session:
 
     def _repr_html_(self) -> str:
         """The session as a table, for notebooks."""
+        from energy_tracking.calls.html import session_html
+
         groups, reasons = self._account.groups(), self.reasons
         notes = carbon_notes(self._account.find_emissions())
         return session_html(self.name, groups, reasons, self.lost_ledger_lines, notes)

@@ -16,7 +16,6 @@ import errno
 import os
 import stat
 import threading
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from datetime import date
@@ -194,7 +193,7 @@ def _read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
             text = file.read(MAX_FILE_BYTES + 1)
         if len(text) <= MAX_FILE_BYTES:
             # Editors of Windows put a mark before it.
-            return tomllib.loads(text.decode("utf-8-sig"))
+            return _parse_toml(text.decode("utf-8-sig"))
         reason = f"it is longer than {MAX_FILE_BYTES:,} bytes"
     except OSError as error:
         reason = error.strerror
@@ -206,10 +205,16 @@ def _read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     raise ConfigurationError(f"{message}: {reason}")
 
 
+def _parse_toml(text: str) -> dict[str, Any]:
+    import tomllib  # with the first tracker, not with the library
+
+    return tomllib.loads(text)
+
+
 def _read_toml(name: str) -> dict[str, Any]:
     """A data file of this package, parsed."""
     text = resources.files(__package__).joinpath("data", name).read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return _parse_toml(text)
 
 
 def _read_models() -> dict[str, Any]:
@@ -217,7 +222,7 @@ def _read_models() -> dict[str, Any]:
     document: dict[str, Any] = {"families": {}, "models": {}, "no_basis": []}
     folder = resources.files(__package__).joinpath("data", "models")
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        part = tomllib.loads(file.read_text(encoding="utf-8"))
+        part = _parse_toml(file.read_text(encoding="utf-8"))
         document["families"] |= part.get("families", {})
         document["models"] |= part.get("models", {})
         document["no_basis"] += part.get("no_basis", [])

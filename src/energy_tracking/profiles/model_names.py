@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -142,7 +143,7 @@ class NameRule:
 
     Attributes:
         name: What the span says of it; rows with one name count as one rule.
-        pattern: Matches the whole folded name. Its group ``base`` is what stays; a group
+        expression: Matches the whole folded name. Its group ``base`` is what stays; a group
             ``stored`` is a key of ``WEIGHT_SUFFIXES``.
         reason: Why it is no part of what the model is.
         example: A name it applies to.
@@ -152,212 +153,209 @@ class NameRule:
     """
 
     name: str
-    pattern: re.Pattern[str]
+    expression: str
     reason: str
     example: str
     open_weights: bool = False
     weight_format: str = ""
 
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The expression, compiled."""
+        return _compile(self.expression)
 
-def _compile_rule(
-    name: str,
-    pattern: str,
-    reason: str,
-    example: str,
-    *,
-    open_weights: bool = False,
-    weight_format: str = "",
-) -> NameRule:
-    """A row, its pattern compiled."""
-    compiled = re.compile(pattern, re.DOTALL)
-    return NameRule(name, compiled, reason, example, open_weights, weight_format)
+
+@cache
+def _compile(expression: str) -> re.Pattern[str]:
+    """An expression, compiled when a name first needs it: most are known as they are."""
+    return re.compile(expression, re.DOTALL)
 
 
 RULES: Final = (
     # ---------- who tuned it ----------
-    _compile_rule(
+    NameRule(
         "fine_tuned",
         r"ft:(?P<base>[^:]+)(?::.*)?",
         "OpenAI and Mistral: a fine-tuned model has the size of its base",
         "ft:gpt-4o-2024-08-06:my-org:my-name:id",
     ),
-    _compile_rule(
+    NameRule(
         "fine_tuned",
         r"(?P<base>.+)[.-]ft-[0-9a-f]{8,}(?:-.+)?",
         "Azure: a fine-tuned model has the size of its base",
         "gpt-35-turbo-1106.ft-b044a9d3cf9c4228b5d393567f693b83",
     ),
     # ---------- who serves it ----------
-    _compile_rule(
+    NameRule(
         "provider_prefix",
         r".*[/\\](?P<base>[^/\\]+)",
         "what stands before the slash says who serves it, who made it or where the file is",
         "openrouter/openai/gpt-4o-mini",
     ),
-    _compile_rule(
+    NameRule(
         "provider_scheme",
         rf"{_SCHEMES}:(?:{_APIS}:)?(?P<base>.+)",
         "pydantic-ai, LangChain, promptfoo: the client to call it with, perhaps its endpoint",
         "openai:chat:gpt-4o-mini",
     ),
-    _compile_rule(
+    NameRule(
         "region",
         rf"{_REGIONS}\.(?P<base>.+)",
         "Bedrock: where a cross-region inference profile may run it",
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
     ),
-    _compile_rule(
+    NameRule(
         "maker_prefix",
         rf"{_BEDROCK_MAKERS}\.(?P<base>.+)",
         "Bedrock: who made it",
         "meta.llama3-1-70b-instruct-v1:0",
     ),
-    _compile_rule(
+    NameRule(
         "maker_prefix",
         rf"{_BEDROCK_MAKERS}\.(?P<base>.+)-v[0-9]",
         "Bedrock: who made it, and the version of its id, with no revision",
         "anthropic.claude-opus-4-6-v1",
     ),
-    _compile_rule(
+    NameRule(
         "maker_prefix",
         rf"{_MAKERS}[-_](?P<base>.+)",
         "who made it, joined to the name",
         "openai-gpt-4.1",
     ),
-    _compile_rule(
+    NameRule(
         "host_prefix",
         rf"{_HOSTS}(?P<base>.+)",
         "who serves it, joined to the name",
         "databricks-claude-sonnet-4-6",
     ),
-    _compile_rule(
+    NameRule(
         "host_prefix",
         r"meta-textgeneration-(?P<base>.+?)(?:-b)?(?:-f)?",
         "SageMaker JumpStart: its task; f: tuned for chats; b: another build",
         "meta-textgeneration-llama-2-70b-b-f",
     ),
-    _compile_rule(
+    NameRule(
         "host_suffix",
         r"(?P<base>.+)-maas",
         "Vertex AI: served by it",
         "llama-3.1-70b-instruct-maas",
         open_weights=True,
     ),
-    _compile_rule(
+    NameRule(
         "host_suffix",
         r"(?P<base>.+:.+)-cloud",
         "Ollama: a tag of a model that it serves",
         "gpt-oss:120b-cloud",
         open_weights=True,
     ),
-    _compile_rule(
+    NameRule(
         "host_suffix",
         r"(?P<base>.+):cloud",
         "Ollama: a model that it serves",
         "glm-4.6:cloud",
         open_weights=True,
     ),
-    _compile_rule(
+    NameRule(
         "variant",
         r"(?P<base>.+)(?::(?:free|nitro|floor|online|beta|extended|thinking|exacto|batch)|\[1m\])",
         "OpenRouter: how it is routed, priced or prompted; Claude Code: a longer context",
         "meta-llama/llama-3.3-70b-instruct:free",
     ),
-    _compile_rule(
+    NameRule(
         "variant",
         r"(?P<base>(?:.*/)?claude-.+)-1m",
         "GitHub Copilot: a longer context",
         "claude-opus-4.6-1m",
     ),
-    _compile_rule(
+    NameRule(
         "effort",
         r"(?P<base>(?:.*/)?(?:o[134]|gpt-[56]).*)-(?:minimal|low|medium|high|xhigh)",
         "OpenAI's reasoning models: how long to think, which the count of tokens shows",
         "openai/o3-mini-high",
     ),
     # ---------- which snapshot it is ----------
-    _compile_rule(
+    NameRule(
         "model_version",
         r"(?P<base>.+):[0-9](?::[0-9]+k)?",
         "Bedrock: the revision of an id, perhaps the length of its context",
         "nvidia.nemotron-nano-9b-v2:0",
     ),
-    _compile_rule(
+    NameRule(
         "model_version",
         r"(?P<base>.+)-v?[0-9]:[0-9](?::[0-9]+k)?",
         "Bedrock: the version and revision of an id",
         "anthropic.claude-3-sonnet-20240229-v1:0:200k",
     ),
-    _compile_rule(
+    NameRule(
         "latest",
         r"(?P<base>.+)[-:@](?:latest|default)",
         "whichever snapshot is current",
         "claude-3-5-haiku-latest",
     ),
-    _compile_rule(
+    NameRule(
         "snapshot",
         rf"(?P<base>.+)-{_YEAR}-{_MONTH}-{_DAY}",
         "OpenAI: the day it was frozen",
         "gpt-4o-2024-08-06",
     ),
-    _compile_rule(
+    NameRule(
         "snapshot",
         rf"(?P<base>.+)[-@](?:{_YEAR})?{_MONTH}{_DAY}",
         "OpenAI, Anthropic, Vertex AI, DeepSeek: the day it was frozen",
         "claude-3-5-sonnet@20240620",
     ),
-    _compile_rule(
+    NameRule(
         "snapshot",
         rf"(?P<base>.+)-{_SHORT_YEAR}{_MONTH}{_DAY}",
         "Volcengine and Zhipu: the day it was frozen",
         "deepseek-v3-2-251201",
     ),
-    _compile_rule(
+    NameRule(
         "snapshot",
         rf"(?P<base>.+)-{_MONTH}-{_YEAR}",
         "Cohere: the month it was frozen",
         "command-r-plus-08-2024",
     ),
-    _compile_rule(
+    NameRule(
         "snapshot",
         rf"(?P<base>.*[0-9]b(?:-.+)?)-{_SHORT_YEAR}{_MONTH}",
         "Mistral and Qwen: the month it was frozen, where the name says the size; elsewhere the"
         " month may mean another size (mistral-large-2407 and -2512)",
         "mistral-small-3.2-24b-instruct-2506",
     ),
-    _compile_rule(
+    NameRule(
         "snapshot",
         r"(?P<base>.+)[-@]00[1-9]",
         "Gemini and Vertex AI: the number of the stable version",
         "gemini-2.0-flash-001",
     ),
-    _compile_rule(
+    NameRule(
         "snapshot",
         r"(?P<base>.+):20[0-9]{2}-?[0-9]{2}-?[0-9]{2}-v[0-9]+",
         "OpenAI's completions: the day it was frozen",
         "gpt-3.5-turbo-instruct:20230824-v2",
     ),
-    _compile_rule(
+    NameRule(
         "snapshot",
         r"(?P<base>.+):[0-9a-f]{64}",
         "Replicate: the hash of the version",
         "meta/llama-2-70b-chat:02e509c789964a7ea8736978a43525956ef40397be9033abf9fd2badfe68c9e3",
     ),
-    _compile_rule(
+    NameRule(
         "preview",
         rf"(?P<base>.+)-(?:preview|exp)(?:-{_MONTH}-{_DAY}|-{_MONTH}-{_YEAR}|-{_MONTH}{_DAY})?",
         "Gemini and others: a version before the stable one",
         "gemini-2.5-flash-preview-05-20",
     ),
     # ---------- which file it is ----------
-    _compile_rule(
+    NameRule(
         "file_format",
         r"(?P<base>.+?)(?:-[0-9]{5}-of-[0-9]{5})?\.(?:gguf|safetensors)",
         "a file of weights, perhaps the first of several",
         "Meta-Llama-3.1-405B-Instruct-Q4_K_M-00001-of-00006.gguf",
         open_weights=True,
     ),
-    _compile_rule(
+    NameRule(
         "file_format",
         r"(?P<base>.+)-(?:gguf|pytorch|keras|flax|jax|cpp|tflite|mlx|original"
         r"|onnx(?:-(?:web|cpu|cuda|directml))?)",
@@ -365,14 +363,14 @@ RULES: Final = (
         "google/gemma-7b-it-pytorch",
         open_weights=True,
     ),
-    _compile_rule(
+    NameRule(
         "quantized",
         rf"(?P<base>.+?)[-.:_](?P<stored>{_STORED})",
         "how the weights are stored: fewer bytes, the same shape",
         "Meta-Llama-3.1-8B-Instruct-AWQ-INT4",
         open_weights=True,
     ),
-    _compile_rule(
+    NameRule(
         "quantized",
         r"(?P<base>.+-instruct)-turbo",
         "Together and DeepInfra: the open model in FP8",
@@ -381,14 +379,14 @@ RULES: Final = (
         weight_format="fp8",
     ),
     # ---------- how it was trained on ----------
-    _compile_rule(
+    NameRule(
         "tuned",
         r"(?P<base>.+?)[-:](?:(?:(?:instruct|chat)(?:-hf)?|it|base|pt|hf|text)(?:-lora)?|lora)",
         "a model tuned for chats or instructions has the shape of its base",
         "google/gemma-2-27b-it",
         open_weights=True,
     ),
-    _compile_rule(
+    NameRule(
         "tuned",
         r"(?P<base>(?:.*/)?code-?llama[-:][0-9]+b)-(?:python|code)(?:-hf)?",
         "Code Llama's editions differ in training only",
