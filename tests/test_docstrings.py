@@ -88,7 +88,7 @@ def test_public_functions_are_found() -> None:
     }
 
 
-def test_every_public_function_of_two_arguments_says_what_each_is() -> None:
+def test_every_public_function_of_two_arguments_states_what_each_is() -> None:
     missing = [
         f"{function.where}: {', '.join(unsaid)}"
         for function in FUNCTIONS
@@ -98,7 +98,7 @@ def test_every_public_function_of_two_arguments_says_what_each_is() -> None:
     assert missing == []
 
 
-def test_every_public_function_that_raises_says_what_and_when() -> None:
+def test_every_public_function_that_raises_states_what_and_when() -> None:
     assert [f.where for f in FUNCTIONS if raises(f.node) and "Raises:" not in f.docs] == []
 
 

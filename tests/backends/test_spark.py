@@ -133,7 +133,7 @@ def test_two_workers_add_up_to_the_energy_of_the_table(method: str, tmp_path: Pa
                 assert row[name] is None
 
 
-def test_what_cannot_be_estimated_is_said_before_or_beside(tmp_path: Path) -> None:
+def test_what_cannot_be_estimated_is_reported_before_or_beside(tmp_path: Path) -> None:
     script = tmp_path / "refused.py"
     script.write_text(REFUSED, "utf-8")
     *refusals, rows, cached = submit(script).splitlines()

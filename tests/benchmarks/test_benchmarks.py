@@ -367,7 +367,7 @@ def test_drafts_are_known_of_every_row(column: str, speculative: bool, tmp_path:
     assert point_of(tmp_path, spec_decode=column).serving.speculative is speculative
 
 
-def test_experts_and_attention_are_spread_as_the_row_says(tmp_path: Path) -> None:
+def test_experts_and_attention_are_spread_as_the_row_states(tmp_path: Path) -> None:
     serving = point_of(tmp_path, n_gpus="8", ep="4", dp_attention="8").serving
     assert (serving.num_gpus, serving.expert_parallel, serving.attention_replicas) == (8, 4, 8)
     assert point_of(tmp_path, n_gpus="8").serving.expert_parallel == 1
@@ -501,7 +501,7 @@ def test_an_architecture_that_is_held_out_is_not_fitted(tmp_path: Path) -> None:
     assert '"someone/else-9b"' not in printed
 
 
-def test_a_file_that_says_nothing_leaves_the_constants_at_their_priors(tmp_path: Path) -> None:
+def test_a_file_without_evidence_leaves_the_constants_at_their_priors(tmp_path: Path) -> None:
     point = point_of(tmp_path)
     joules = accuracy.roofline_known(point, prior_constants()).joules
     agreeing = point_of(tmp_path, energy_J_per_output_token=f"{joules!r}", throughput="")
@@ -525,7 +525,7 @@ def test_constants_of_an_architecture_left_out_do_not_depend_on_its_rows(tmp_pat
     assert before[kept].idle_power < after[kept].idle_power
 
 
-def test_leaving_out_says_so_and_no_table_was_fitted_to_its_rows(
+def test_what_is_left_out_is_reported_and_no_table_was_fitted_to_its_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other, *_ = ARCHITECTURES

@@ -78,7 +78,7 @@ def test_closing_from_many_threads_counts_once() -> None:
         assert len(records) == 1
 
 
-def test_an_abandoned_call_is_never_told_of() -> None:
+def test_an_abandoned_call_is_never_delivered() -> None:
     call, records = new_call()
     call.abandon()
     call.close()
@@ -212,7 +212,7 @@ GOOD = {"prompt_tokens": 120, "completion_tokens": 80, "total_tokens": 200}
         GOOD,
     ],
 )
-def test_a_usage_that_says_less_does_not_replace_a_better_one(less: dict[str, Any]) -> None:
+def test_a_usage_with_less_in_it_does_not_replace_a_better_one(less: dict[str, Any]) -> None:
     cached = GOOD | {"prompt_tokens_details": {"cached_tokens": 64}}
     record = closed_after({"usage": cached}, text("x"), {"usage": less})
     usage = record.usage
@@ -277,14 +277,14 @@ def test_zeros_are_believed_where_nothing_was_generated() -> None:
                                    {"prompt_tokens": float("nan"), "completion_tokens": 5},
                                    {"prompt_tokens": True, "completion_tokens": 5},
                                    {"prompt_tokens": [10], "completion_tokens": 5}])  # fmt: skip
-def test_an_input_that_no_count_tells_is_counted_from_the_prompt(usage: dict[str, Any]) -> None:
+def test_an_input_without_a_count_is_counted_from_the_prompt(usage: dict[str, Any]) -> None:
     record = closed_after(text("x" * 43), {"usage": usage})
     assert (record.usage.input_tokens, record.usage.output_tokens) == (13, 5)
     assert (record.usage.estimated, record.status) == (("input_tokens",), "partial")
     assert "The input count is missing; read as 0." in record.reason
 
 
-def test_a_missing_count_is_said_where_no_prompt_is_known() -> None:
+def test_a_missing_count_is_reported_where_no_prompt_is_known() -> None:
     call, records = new_call()
     call.raw_usage = {"promt_tokens": 10, "completion_tokens": 5}
     call.close()
@@ -303,7 +303,7 @@ def test_a_missing_count_is_said_where_no_prompt_is_known() -> None:
          "usage: only a total of 110 can be read; taken for the input"),
     ],
 )  # fmt: skip
-def test_a_misspelt_output_count_is_said(
+def test_a_misspelt_output_count_is_reported(
     usage: dict[str, Any], counts: tuple[int, int], said: str
 ) -> None:
     record = closed_after({"usage": usage})
@@ -325,7 +325,7 @@ def test_embeddings_lack_no_output(usage: dict[str, Any]) -> None:
     assert (record.status, record.reason) == ("estimated", None)
 
 
-def test_what_is_left_of_the_total_is_a_count_and_said() -> None:
+def test_what_is_left_of_the_total_is_a_count_and_reported() -> None:
     usage = {"promt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     record = closed_after({"usage": usage})
     assert (record.usage.input_tokens, record.status) == (10, "estimated")
@@ -353,7 +353,7 @@ def test_timings_without_counts_are_no_usage() -> None:
     assert record.reason == "no usage in the stream"
 
 
-def test_what_a_prompt_holds_beside_text_is_said_where_it_had_to_be_counted() -> None:
+def test_what_a_prompt_holds_beside_text_is_reported_where_it_had_to_be_counted() -> None:
     image = {"type": "image_url", "image_url": {"url": "https://localhost/1.png"}}
     call, records = new_call(prompt={"messages": [{"role": "user", "content": [image]}]})
     call.observe({"choices": [{"message": {"content": "x" * 43}}]})
@@ -444,7 +444,7 @@ REASONS: list[tuple[tuple[object, ...], BaseException | None, str]] = [
 
 
 @pytest.mark.parametrize(("data", "error", "reason"), REASONS)
-def test_a_call_without_tokens_says_why(
+def test_a_call_without_tokens_states_why(
     data: tuple[object, ...], error: BaseException | None, reason: str
 ) -> None:
     record = closed_after(*data, error=error)

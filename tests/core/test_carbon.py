@@ -26,12 +26,12 @@ def test_the_range_of_the_energy_is_carried_through() -> None:
     assert carbon(TOTALS, grams_per_kwh=0).total_carbon_high_grams == 0
 
 
-def test_a_region_says_its_year_and_source() -> None:
+def test_a_region_states_its_year_and_source() -> None:
     found = carbon(TOTALS, region="de")
     assert str(found) == "760 g CO2e (380 to 3,800) at 381 g/kWh (DE 2023, Ember)"
 
 
-def test_a_session_tells_its_emissions() -> None:
+def test_a_session_states_its_emissions() -> None:
     assert Session().carbon(region="FR") == Carbon(0, 0, 0, 56, "FR 2023, Ember")
 
 

@@ -113,7 +113,7 @@ def test_the_grade_falls_to_that_of_the_rule(method: str, grade: str, rule: str,
 
 @both_methods
 @pytest.mark.parametrize("grade", "ABCDE")
-def test_a_profile_of_the_users_own_is_what_the_user_says(method: str, grade: str) -> None:
+def test_a_profile_of_the_users_own_is_what_the_user_states(method: str, grade: str) -> None:
     own = replace(DENSE, family="user", grade=grade)
     mapped = estimated(method, model=own, rule="mapping")
     assert mapped == estimated(method, model=own)

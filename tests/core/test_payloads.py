@@ -177,7 +177,7 @@ RESPONSES = [
 
 
 @pytest.mark.parametrize(("response", "expected"), RESPONSES)
-def test_a_response_of_any_client_tells_its_facts(response: object, expected: object) -> None:
+def test_a_response_of_any_client_states_its_facts(response: object, expected: object) -> None:
     facts = response_facts(response)
     assert facts is not None
     assert facts.usage is USAGE

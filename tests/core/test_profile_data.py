@@ -150,7 +150,7 @@ def test_every_number_has_a_grade_and_a_listed_source(profile: Profile) -> None:
     assert profile.source in load_sources()
 
 
-def test_every_source_is_used_and_says_what_where_and_when() -> None:
+def test_every_source_is_used_and_states_what_where_and_when() -> None:
     used = {number.source for profile in PROFILES for number in profile.provenance.values()}
     assert set(load_sources()) == used | {PUBLIC_SOURCE}
     for source in load_sources().values():
@@ -284,7 +284,7 @@ def test_the_parameters_of_a_dense_model_are_those_of_its_shape(model: ModelProf
     assert 4.7 < forward / model.hidden_dim**2 < 23
 
 
-def test_open_models_say_in_what_their_weights_are_shipped() -> None:
+def test_open_models_state_in_what_their_weights_are_shipped() -> None:
     unknown = {model.name for model in OPEN if not model.weight_format}
     assert unknown == {"CohereLabs/command-a-plus-05-2026"}
     shipped = {model.name: model.weight_format for model in OPEN}
@@ -349,7 +349,7 @@ def test_a_gpu_states_every_number_that_the_calibrated_method_would_else_assume(
 
 
 @pytest.mark.parametrize("name", ["T4", "V100", "V100-SXM2-16GB", "V100-PCIe", "V100-PCIe-32GB"])
-def test_a_gpu_without_bf16_says_that_its_peak_is_of_fp16(name: str) -> None:
+def test_a_gpu_without_bf16_states_that_its_peak_is_of_fp16(name: str) -> None:
     assert "FP16" in CATALOGUE.gpu(name).notes
 
 

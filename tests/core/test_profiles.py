@@ -285,7 +285,7 @@ def test_the_default_stands_in_for_unknown_text_models_only(
     "name",
     ["text-embedding-3-small", "azure/Text-Embedding-3-Small", "text-embedding-3-small-2024-01-25"],
 )
-def test_a_known_name_without_a_profile_says_why(name: str) -> None:
+def test_a_known_name_without_a_profile_states_why(name: str) -> None:
     assert CATALOGUE.match(name) is None
     assert CATALOGUE.explain_no_profile(name) == "an embedding model"
     assert CATALOGUE.explain_no_profile("gpt-4o") is None

@@ -213,7 +213,7 @@ def test_one_model_needs_no_sum() -> None:
     assert not [line for line in lines if line.startswith("sum")]
 
 
-def test_unknown_energy_is_said_to_be_unknown() -> None:
+def test_unknown_energy_is_reported_as_unknown() -> None:
     groups = {key("mystery", **UNKNOWN_ENERGY): Totals(calls=1, unestimated_calls=1)}
     assert session_table("nightly", groups, {}).splitlines() == [
         "nightly: 1 call (1 unestimated), energy not known",
@@ -222,13 +222,13 @@ def test_unknown_energy_is_said_to_be_unknown() -> None:
     ]
 
 
-def test_models_on_several_gpus_say_which() -> None:
+def test_models_on_several_gpus_name_which() -> None:
     groups = {key("o1"): of_energy(1), key("o1", gpu="A100"): of_energy(2)}
     rows = session_table("nightly", groups, {}).splitlines()[2:5]
     assert [row.split("  ")[0] for row in rows] == ["o1 on A100", "o1 on H100", "sum"]
 
 
-def test_what_reasoning_took_and_caching_avoided_is_said() -> None:
+def test_what_reasoning_took_and_caching_avoided_is_reported() -> None:
     totals = of_energy(
         3,
         cached_input_tokens=1024,
@@ -316,7 +316,7 @@ def test_a_comparison_keeps_to_the_width_of_a_terminal() -> None:
     assert "".join(lines[:2]).endswith("concurrency_per_gpu=8")
 
 
-def test_a_comparison_of_no_calls_says_so() -> None:
+def test_a_comparison_of_no_calls_reports_it() -> None:
     assert comparison_text(0, {"gpu": "H200"}, {}, {}) == (
         "0 calls compared with gpu=H200: no call has an estimate"
     )

@@ -91,7 +91,7 @@ def served(
 # By hand.
 
 
-def test_a_dense_request_costs_what_a_pocket_calculator_says() -> None:
+def test_a_dense_request_costs_what_a_pocket_calculator_shows() -> None:
     # Ten sequences on two boards; contexts 50 to 150, 100 on average.
     #   weights  2e9 byte over 2e12 byte/s                            1000 us
     #   cache    10 * 100 * 4e4 byte                    4e7 byte        20 us

@@ -292,7 +292,7 @@ BESIDE_TEXT: list[tuple[dict[str, Any], int, str]] = [
 
 
 @pytest.mark.parametrize(("body", "images", "said"), BESIDE_TEXT, ids=shortened)
-def test_what_is_no_text_is_assumed_or_left_out_and_said(
+def test_what_is_no_text_is_assumed_or_left_out_and_reported(
     body: dict[str, Any], images: int, said: str
 ) -> None:
     counted = count_prompt(body)

@@ -97,7 +97,7 @@ def test_a_wrong_name_gets_the_nearest_right_ones(
     assert not_one_of("gpu", value, choices) == message
 
 
-def test_of_many_names_a_dozen_are_told() -> None:
+def test_of_many_names_a_dozen_are_listed() -> None:
     message = not_one_of("model", "zzz", MANY)
     assert message.startswith("model must be a known name, got 'zzz'; known are 'model-0', ")
     assert message.endswith("'model-11' and 8 more")

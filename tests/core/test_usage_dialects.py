@@ -198,7 +198,7 @@ def test_names_of_dialects_are_unique() -> None:
     assert len({dialect.name for dialect in DIALECTS}) == len(DIALECTS)
 
 
-def test_every_part_has_a_whole_and_the_docstring_says_which() -> None:
+def test_every_part_has_a_whole_and_the_docstring_names_which() -> None:
     wholes = {"input_tokens", "output_tokens"}
     assert set(WHOLE_OF.values()) == wholes
     assert set(WHOLE_OF) == COUNTS - wholes - {"total_tokens"}
@@ -309,7 +309,7 @@ REPAIRED: list[tuple[str, object, tuple[int, int], str]] = [
 @pytest.mark.parametrize(
     ("usage", "expected", "said"), [row[1:] for row in REPAIRED], ids=[row[0] for row in REPAIRED]
 )
-def test_what_is_wrong_is_repaired_and_said(
+def test_what_is_wrong_is_repaired_and_reported(
     usage: object, expected: tuple[int, int], said: str
 ) -> None:
     result = read(usage)
@@ -457,7 +457,7 @@ def test_a_total_above_input_and_output_raises_output_in_copies_of_openai(
 
 
 @each_dialect
-def test_an_absent_count_is_said_where_the_dialect_has_it_always(dialect: Dialect) -> None:
+def test_an_absent_count_is_reported_where_the_dialect_has_it_always(dialect: Dialect) -> None:
     if dialect.name != "total-only":
         usage = read(spoken(dialect, input_tokens=10))
         assert counts_of(usage) == {"input_tokens": 10}
@@ -557,7 +557,9 @@ def test_a_usage_reports_tokens_or_it_does_not(usage: object, reports: bool) -> 
         ),
     ],
 )
-def test_a_usage_without_a_whole_count_says_what_is_wrong(usage: object, fault: str | None) -> None:
+def test_a_usage_without_a_whole_count_states_what_is_wrong(
+    usage: object, fault: str | None
+) -> None:
     assert read(usage).fault == fault
 
 

@@ -170,7 +170,7 @@ def test_baggage_in_a_generator_is_taken_back_wherever_it_is_closed() -> None:
         otel_context.attach(otel_context.Context())
 
 
-async def test_a_decorated_generator_closed_elsewhere_says_nothing(watch: Watch) -> None:
+async def test_a_decorated_generator_closed_elsewhere_logs_nothing(watch: Watch) -> None:
     @track_energy(**watch.arguments)
     async def items() -> AsyncIterator[int]:
         await asyncio.sleep(0)

@@ -102,7 +102,7 @@ def test_metrics_of_any_number_of_names_stay_bounded_and_lose_no_call(
     assert sum(point.count for point in counts) == CALLS
 
 
-def test_what_is_beyond_the_limit_has_the_words_of_sessions_and_is_said_once(
+def test_what_is_beyond_the_limit_has_the_words_of_sessions_and_is_reported_once(
     series: Series, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "energy_tracking")

@@ -138,7 +138,7 @@ def test_it_can_be_disabled_and_leaves_the_others_running(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_forked_workers_that_start_the_sdk_themselves_are_told_apart(
+def test_forked_workers_that_start_the_sdk_themselves_are_distinguished(
     loopback: Loopback, tmp_path: Path
 ) -> None:
     with OtlpReceiver() as receiver:

@@ -53,7 +53,7 @@ def test_an_archive_is_read_as_the_folder_it_was_made_of(mode: str, tmp_path: Pa
     assert report.unread == {}
 
 
-def test_an_archive_that_is_cut_off_is_said(tmp_path: Path) -> None:
+def test_an_archive_that_is_cut_off_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "logs.tar"
     with tarfile.open(path, "w") as archive:
         archive.add(DATA / "azure_trace.csv", "a.csv")
@@ -166,7 +166,7 @@ def test_tables_of_other_databases_are_read_by_their_columns(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [b"SQLite format 3\0" + b"\1" * 5000, None])
-def test_a_database_without_calls_is_said(content: bytes | None, tmp_path: Path) -> None:
+def test_a_database_without_calls_is_reported(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     if content is None:
         with closing(sqlite3.connect(path)) as database:
@@ -274,7 +274,7 @@ def test_an_event_and_its_span_are_one_call(tmp_path: Path) -> None:
     assert (len(calls), report.repeated) == (1, 1)
 
 
-def test_a_response_that_gemini_says_in_two_events_is_one_call(tmp_path: Path) -> None:
+def test_a_response_that_gemini_sends_in_two_events_is_one_call(tmp_path: Path) -> None:
     own = {"timeUnixNano": TIME, "attributes": attributes(**GEMINI)}
     again = {"timeUnixNano": TIME, "attributes": attributes(event__name=GENAI, **DETAILS)}
     path = tmp_path / "telemetry.log"

@@ -88,7 +88,7 @@ def test_every_layout_in_every_encoding_is_read(layout: str, encoding: str, tmp_
     assert not report.unread
 
 
-def test_zstd_is_read_or_what_it_needs_is_said(tmp_path: Path) -> None:
+def test_zstd_is_read_or_what_it_needs_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl.zst"
     if sys.version_info >= (3, 14):
         from compression import zstd
@@ -108,7 +108,7 @@ def test_zstd_is_read_or_what_it_needs_is_said(tmp_path: Path) -> None:
     assert tokens(list(read_logs([path]))) == TOKENS
 
 
-def test_parquet_is_read_or_what_it_needs_is_said(tmp_path: Path) -> None:
+def test_parquet_is_read_or_what_it_needs_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "log.parquet"
     try:
         import duckdb
@@ -280,7 +280,7 @@ def test_a_cell_of_a_gateways_table_that_is_no_count_is_left_out_with_its_line(
     )
 
 
-def test_an_empty_cell_is_fine_where_it_is_optional_and_said_where_it_is_a_count(
+def test_an_empty_cell_is_fine_where_it_is_optional_and_reported_where_it_is_a_count(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "table.csv"
@@ -294,7 +294,7 @@ def test_an_empty_cell_is_fine_where_it_is_optional_and_said_where_it_is_a_count
         list(read_logs([path], strict=True))
 
 
-def test_a_named_column_that_no_entry_has_is_said(tmp_path: Path) -> None:
+def test_a_named_column_that_no_entry_has_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     lines = [{"rein": 10, "raus": 5, "was": "gpt-4o"}, {"rein": 7, "raus": 3, "zeit": 5}]
     path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
@@ -436,7 +436,7 @@ def test_of_several_files_that_break_off_each_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "\n", "input_tokens,output_tokens\n"])
-def test_a_file_without_an_entry_is_said(content: str, tmp_path: Path) -> None:
+def test_a_file_without_an_entry_is_reported(content: str, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(content, "utf-8")
     _, _, report = losses(path)
@@ -444,7 +444,7 @@ def test_a_file_without_an_entry_is_said(content: str, tmp_path: Path) -> None:
     assert f"{path}: no entry: it is empty, or a header alone" == next(report.omissions())
 
 
-def test_what_is_skipped_in_a_folder_is_said_once(tmp_path: Path) -> None:
+def test_what_is_skipped_in_a_folder_is_reported_once(tmp_path: Path) -> None:
     for name in ("a.csv", "b.jsonl.bak", "c.BAK", "trace", ".hid/x.jsonl"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

@@ -38,7 +38,7 @@ DETAILED = {
 
 
 @pytest.mark.parametrize("is_text", [False, True])
-def test_litellm_counts_come_with_what_the_response_says_of_them(
+def test_litellm_counts_come_with_what_the_response_states_of_them(
     is_text: bool, tmp_path: Path
 ) -> None:
     response = {"id": "x", "usage": DETAILED}
@@ -247,7 +247,7 @@ def test_a_stream_of_ollama_is_read_strictly_unless_it_was_cut(
     ]
 
 
-def test_a_stream_of_responses_that_was_cut_is_said(tmp_path: Path) -> None:
+def test_a_stream_of_responses_that_was_cut_is_reported(tmp_path: Path) -> None:
     body = {"id": "resp_1", "object": "response", "model": "gpt-4.1", "usage": None}
     start = {"type": "response.created", "response": body}
     end = {"type": "response.completed",
@@ -261,7 +261,7 @@ def test_a_stream_of_responses_that_was_cut_is_said(tmp_path: Path) -> None:
 # What is no call, and no tokens.
 
 
-def test_usage_that_is_not_in_tokens_is_said(tmp_path: Path) -> None:
+def test_usage_that_is_not_in_tokens_is_reported(tmp_path: Path) -> None:
     results = [
         {"object": "organization.usage.images.result", "images": 2, "num_model_requests": 2},
         {"object": "organization.usage.audio_speeches.result", "characters": 45},

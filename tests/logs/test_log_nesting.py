@@ -126,7 +126,7 @@ AGENT = genai(30, 7) | {"gen_ai.operation.name": "invoke_agent"}
     [exported(span("invoke_agent", "a", "", **AGENT)), run("chain", "a")],
     ids=["span", "run"],
 )
-def test_a_sum_without_its_calls_is_said(document: dict[str, Any], tmp_path: Path) -> None:
+def test_a_sum_without_its_calls_is_reported(document: dict[str, Any], tmp_path: Path) -> None:
     calls, report = read(write(tmp_path / "log.jsonl", document))
     assert calls == []
     assert {reason: unread.line for reason, unread in report.unread.items()} == {
@@ -136,7 +136,7 @@ def test_a_sum_without_its_calls_is_said(document: dict[str, Any], tmp_path: Pat
 
 @pytest.mark.parametrize("turn", [1, -1])
 @pytest.mark.parametrize("is_folder", [False, True])
-def test_a_sum_with_its_calls_is_not_said(turn: int, is_folder: bool, tmp_path: Path) -> None:
+def test_a_sum_with_its_calls_is_not_reported(turn: int, is_folder: bool, tmp_path: Path) -> None:
     spans = [span("invoke_agent", "a", "", **AGENT), span("chat", "b", "a", **genai(30, 7))]
     entries = [exported(one) for one in spans[::turn]]
     paths = (

@@ -171,7 +171,7 @@ def grown(number: int, output: int) -> dict[str, Any]:
     return {"id": f"chatcmpl-{number:030}", "model": "gpt-4o", "usage": usage}
 
 
-def test_a_copy_with_more_tokens_that_comes_too_late_is_said(
+def test_a_copy_with_more_tokens_that_comes_too_late_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "HELD", 10)
@@ -181,7 +181,7 @@ def test_a_copy_with_more_tokens_that_comes_too_late_is_said(
     assert any("1 copy with more tokens" in remark for remark in report.omissions())
 
 
-def test_a_call_that_has_grown_since_the_ledger_took_it_in_is_said(tmp_path: Path) -> None:
+def test_a_call_that_has_grown_since_the_ledger_took_it_in_is_reported(tmp_path: Path) -> None:
     ledger, log = tmp_path / "ledger.jsonl", tmp_path / "log.jsonl"
     record_log(write(log, grown(1, 1)), ledger=ledger)
     write(log, grown(1, 1), grown(1, 500), grown(2, 5))
@@ -309,7 +309,7 @@ def test_a_ledger_of_live_calls_is_not_given_their_log(tmp_path: Path) -> None:
 # The command.
 
 
-def test_the_command_says_what_was_counted_apart(
+def test_the_command_states_what_was_counted_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gateway = next(documents for row, documents, _ in SAMPLES if row == "litellm")

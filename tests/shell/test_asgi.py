@@ -93,7 +93,7 @@ async def test_a_streamed_response_has_no_header(requests: Requests) -> None:
     assert [record.session for record in requests.records] == ["request"]
 
 
-async def test_calls_of_unknown_energy_are_said(requests: Requests) -> None:
+async def test_calls_of_unknown_energy_are_reported(requests: Requests) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         requests.call("nobody-knows-this")
         for message in answer():

@@ -254,7 +254,7 @@ def test_no_row_of_batches_hides_one_below_it(row: Any) -> None:
     assert not [one.name for one in above if one.keys <= row.keys]
 
 
-def test_what_ran_but_tells_no_tokens_is_counted_with_the_reason(
+def test_what_ran_without_stating_tokens_is_counted_with_the_reason(
     write: Write, watch: Watch
 ) -> None:
     record_log(write(in_batch(MODERATION)), **watch.arguments)
@@ -339,7 +339,7 @@ def test_what_differs_counts_each(write: Write) -> None:
     assert record_log(write(*lines)).calls == len(lines)
 
 
-def test_lines_that_are_no_response_are_left_out_and_said(write: Write) -> None:
+def test_lines_that_are_no_response_are_left_out_and_reported(write: Write) -> None:
     to_be_sent = {"custom_id": "1", "method": "POST", "url": "/v1/responses", "body": {}}
     path = write(
         chat_completion(),
@@ -414,7 +414,7 @@ def test_no_garbage_raises_or_costs_a_good_line(write: Write, lines: list[bytes]
 # What receives the records.
 
 
-def test_the_ledger_the_sink_and_the_metrics_are_told_and_no_span_is_made(
+def test_the_ledger_the_sink_and_the_metrics_receive_it_and_no_span_is_made(
     write: Write, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = InMemoryMetricReader()
@@ -449,7 +449,7 @@ def test_nothing_is_counted_where_tracking_is_disabled(
     assert process_session().totals.calls == before
 
 
-def test_a_wrong_setting_is_said_before_anything_is_read(tmp_path: Path) -> None:
+def test_a_wrong_setting_is_reported_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'H100'"):
         record_log(tmp_path / "none.jsonl", gpu="H10O")
 
@@ -533,7 +533,7 @@ def test_the_command_estimates_by_another_method_gpu_or_model(
     assert found["totals"] == as_mini.totals.as_dict()
 
 
-def test_the_command_writes_only_the_ledger_it_is_told_to(
+def test_the_command_writes_only_the_ledger_that_is_named(
     outputs: tuple[Path, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -587,7 +587,7 @@ def test_the_command_explains_what_is_wrong_and_counts_nothing_then(
     assert not ledger.exists() or ledger.read_bytes() == b""
 
 
-def test_an_empty_file_has_no_calls_and_garbage_is_said(
+def test_an_empty_file_has_no_calls_and_garbage_is_reported(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = write()

@@ -77,7 +77,7 @@ def test_a_service_downstream_counts_under_the_callers_name(service: Service, wa
     assert [one.totals.calls for one in service.sessions] == [1, 1]
 
 
-def test_nothing_is_told_unasked_and_only_the_name_if_asked(service: Service) -> None:
+def test_nothing_is_sent_unasked_and_only_the_name_if_asked(service: Service) -> None:
     with energy_session("nightly", tags={"team": "search"}):
         assert ask(service) == {}
         with session_to_baggage():

@@ -48,7 +48,7 @@ async def ask(flavour: Flavour, client: Any, **more: Any) -> Any:
     return await flavour.call(client.chat.completions.create, **CHAT | more)
 
 
-def test_the_error_is_ours_and_tells_whose_budget_it_was() -> None:
+def test_the_error_is_ours_and_states_whose_budget_it_was() -> None:
     error = EnergyBudgetExceeded("nightly", 5, 5.25)
     assert isinstance(error, EnergyTrackingError)
     assert not isinstance(error, openai.OpenAIError)
@@ -258,7 +258,7 @@ async def test_a_warning_is_given_once_and_calls_go_on(
     assert message.startswith("session 'warned' has used ")
 
 
-async def test_a_function_is_told_before_every_further_call_and_may_refuse_it(
+async def test_a_function_is_called_before_every_further_call_and_may_refuse_it(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
     loopback.serve(ANSWER)

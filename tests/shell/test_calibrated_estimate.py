@@ -48,7 +48,7 @@ def by_roofline(watch: Watch, usage: object = USAGE, **settings: Any) -> EnergyE
 
 
 @pytest.mark.parametrize("usage", [USAGE, CHAT_USAGE, {"prompt_tokens": 1000}])
-def test_a_record_by_reference_has_what_roofline_says_beside_it(
+def test_a_record_by_reference_has_the_estimate_of_roofline_beside_it(
     watch: Watch, usage: dict[str, Any]
 ) -> None:
     record = Tracker(**watch.arguments).record(model="gpt-4o", usage=usage)
@@ -175,7 +175,7 @@ def test_a_span_has_both_numbers_and_what_was_assumed(watch: Watch) -> None:
     } == beside.assumed
 
 
-def test_a_span_by_roofline_says_what_was_assumed_of_its_own_number(watch: Watch) -> None:
+def test_a_span_by_roofline_states_what_was_assumed_of_its_own_number(watch: Watch) -> None:
     Tracker(**watch.arguments, method="roofline", sequences=8).record(model="gpt-4o", usage=USAGE)
     assert watch.attributes["energy_tracking.assumed.sequences"] == 8
     assert not set(NAMES) & watch.attributes.keys()

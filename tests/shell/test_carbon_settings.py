@@ -46,7 +46,7 @@ def test_the_span_has_grams_with_their_range_and_source(
     assert source == ("DE 2023, Ember" if "region" in settings else "as given")
 
 
-def test_nothing_is_said_of_carbon_unless_asked(watch: Watch) -> None:
+def test_nothing_about_carbon_is_shown_unless_asked(watch: Watch) -> None:
     with Session() as session:
         record(watch)
     assert [name for name in watch.attributes if "carbon" in name or "grams" in name] == []

@@ -101,7 +101,7 @@ def test_the_columns_of_the_demo_add_up_as_they_are_shown(arguments: tuple[str, 
         assert sum(parts) == total > 0
 
 
-def test_the_demo_says_what_is_assumed_left_out_and_public(
+def test_the_demo_states_what_is_assumed_left_out_and_public(
     demo: subprocess.CompletedProcess[str],
 ) -> None:
     for words in ("90 % range", "an assumed H100", "without host, cooling, network, training"):
@@ -150,7 +150,7 @@ def test_the_demo_shows_all_of_it_whatever_is_turned_off_elsewhere(
     assert done.stdout.count("\n") == demo.stdout.count("\n")
 
 
-def test_the_demo_says_in_a_line_that_it_needs_the_sdk() -> None:
+def test_the_demo_states_in_a_line_that_it_needs_the_sdk() -> None:
     done = run("demo", OTEL_SDK_DISABLED="true")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -171,7 +171,7 @@ def test_the_demo_sends_spans_and_metrics_over_otlp() -> None:
     )
 
 
-def test_a_receiver_that_is_down_is_said_and_the_demo_still_shown() -> None:
+def test_a_receiver_that_is_down_is_reported_and_the_demo_still_shown() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         done = run("demo", "--otlp", f"http://127.0.0.1:{unused.getsockname()[1]}")

@@ -62,7 +62,7 @@ def test_an_estimate_is_that_of_a_tracked_call(
     assert found["cache_avoided_energy_joules"] == record.cache_avoided_energy_joules
 
 
-def test_an_estimate_says_its_methods_scopes_ranges_and_source(
+def test_an_estimate_states_its_methods_scopes_ranges_and_source(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = printed(capsys, "estimate", *O1, "--region", "DE")
@@ -98,7 +98,7 @@ def test_a_method_of_the_environment_changes_no_column(
     assert as_json(capsys, "estimate", *O1) == before
 
 
-def test_a_name_as_providers_write_it_says_what_it_is_taken_for(
+def test_a_name_as_providers_write_it_states_what_it_is_taken_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = ["--model", "openrouter/openai/gpt-4o-2024-08-06", "--input", "9", "--output", "9"]

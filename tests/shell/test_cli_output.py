@@ -161,7 +161,7 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(command: str, ledger: P
     ("target", "reason"),
     [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
 )
-def test_output_that_cannot_be_written_is_said_in_one_line(
+def test_output_that_cannot_be_written_is_reported_in_one_line(
     command: str, target: str, reason: str, ledger: Path
 ) -> None:
     command = command.format(ledger=ledger)
@@ -373,7 +373,9 @@ def test_all_help_fits_80_columns_in_any_encoding(
 # Mistakes.
 
 
-def test_a_variable_that_is_no_setting_is_said_on_one_line_with_the_nearest(ledger: Path) -> None:
+def test_a_variable_that_is_no_setting_is_reported_on_one_line_with_the_nearest(
+    ledger: Path,
+) -> None:
     done = run("ledger", str(ledger), "--gpu", "H100", ENERGY_TRACKING_GUP="H200")
     assert done.returncode == 0
     err = done.stderr.decode()
@@ -381,7 +383,7 @@ def test_a_variable_that_is_no_setting_is_said_on_one_line_with_the_nearest(ledg
     assert "did you mean 'ENERGY_TRACKING_GPU'" in err.splitlines()[0]
 
 
-def test_without_the_extra_the_report_says_in_a_line_what_to_install(
+def test_without_the_extra_the_report_states_in_a_line_what_to_install(
     ledger: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError('no', name='numpy')")
@@ -391,7 +393,7 @@ def test_without_the_extra_the_report_says_in_a_line_what_to_install(
     assert (done.returncode, done.stdout) == (2, b"")
 
 
-def test_without_the_extra_the_command_says_in_a_line_what_to_install(tmp_path: Path) -> None:
+def test_without_the_extra_the_command_states_in_a_line_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError('no', name='click')")
     path = ":".join([str(tmp_path), *sys.path])
     done = run("models", PYTHONPATH=path)

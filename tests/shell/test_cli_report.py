@@ -120,7 +120,7 @@ def test_a_report_of_a_real_trace_has_the_sum_over_its_calls(
     )
 
 
-def test_a_usage_that_says_more_than_its_columns_is_estimated_by_itself(
+def test_a_usage_with_more_in_it_than_its_columns_is_estimated_by_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usage = USAGE | {"prompt_tokens_details": {"audio_tokens": 700}, "total_tokens": 9}
@@ -252,7 +252,7 @@ def test_calls_are_grouped_by_what_they_have_in_common(
         (["--since", "2025-11-02T13:00+02:00"], 3, 2),
     ],
 )
-def test_a_time_chooses_calls_and_says_how_many_it_leaves_out(
+def test_a_time_chooses_calls_and_states_how_many_it_leaves_out(
     log: Path,
     arguments: list[str],
     calls: int,
@@ -466,7 +466,7 @@ def test_the_chart_can_be_a_picture(
 # Nothing silent, and nothing written over.
 
 
-def test_what_was_left_out_is_said_with_its_file_and_first_line(
+def test_what_was_left_out_is_reported_with_its_file_and_first_line(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with log.open("a", encoding="utf-8") as lines:
@@ -615,7 +615,9 @@ def test_a_bar_is_shown_on_a_terminal_alone(tmp_path: Path) -> None:
     assert "\x1b" not in out
 
 
-def test_a_file_without_a_call_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_without_a_call_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text("", "utf-8")
     assert main(["report", str(path)]) == 1
@@ -625,7 +627,7 @@ def test_a_file_without_a_call_is_said(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("command", ["report", "backfill"])
-def test_a_model_without_a_profile_is_said_with_the_options_that_give_it_one(
+def test_a_model_without_a_profile_is_reported_with_the_options_that_give_it_one(
     command: str, log: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command, str(log)]) == 0

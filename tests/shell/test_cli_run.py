@@ -95,7 +95,7 @@ def test_wrong_commands_are_explained(
     assert words in done.stderr
 
 
-def test_a_program_without_a_call_is_not_said_to_lack_tracking(
+def test_a_program_without_a_call_is_not_reported_to_lack_tracking(
     loopback: Loopback, tmp_path: Path
 ) -> None:
     (tmp_path / "program.py").write_text("print('hi')")

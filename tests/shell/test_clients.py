@@ -88,7 +88,7 @@ async def test_a_shallow_copy_of_a_client_that_is_not_wrapped_is_the_sdks(
 # What the SDK leaves of an attempt complains when it is collected.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("way", [pickle.dumps, copy.deepcopy])
-async def test_a_client_that_cannot_be_copied_says_so_as_ever(
+async def test_a_client_that_cannot_be_copied_raises_as_ever(
     flavour: Flavour, loopback: Loopback, watch: Watch, way: Callable[[Any], Any]
 ) -> None:
     untracked = await refused(flavour, way, flavour.client(loopback.base_url))
@@ -263,7 +263,7 @@ print(process_session().totals.calls, len(exporter.get_finished_spans()),
 """
 
 
-def test_providers_set_after_the_first_call_are_told_of_the_next(loopback: Loopback) -> None:
+def test_providers_set_after_the_first_call_receive_the_next(loopback: Loopback) -> None:
     loopback.serve(plain.answer)
     done = subprocess.run(
         [sys.executable, "-c", PROVIDERS_LATER.format(url=loopback.base_url, request=CHAT)],

@@ -141,7 +141,7 @@ def test_like_responses_of_an_untracked_client_all_count() -> None:
     assert session.totals.calls == 3
 
 
-def test_ids_that_are_used_again_are_told_apart_by_their_time() -> None:
+def test_ids_that_are_used_again_are_distinguished_by_their_time() -> None:
     """Ollama draws its ids from 0 to 998; answers of one word all have the same tokens."""
     draw = random.Random(1)
 
@@ -275,7 +275,7 @@ LOADERS = {"a pickle": _from_pickle, "JSON": _from_json, "a dict": _as_dict}
 
 @pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize("age", [0.1 * HOUR, HOUR, 24 * HOUR, 20 * 24 * HOUR])
-def test_a_response_made_before_the_function_began_is_no_call_and_this_is_said_once(
+def test_a_response_made_before_the_function_began_is_no_call_and_this_is_reported_once(
     loader: str, age: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def load() -> Any:

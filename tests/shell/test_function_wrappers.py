@@ -475,7 +475,7 @@ WITHOUT_WAITING = (Awaitable, Iterable, AsyncIterable, Manager, AsyncManager)
 
 @pytest.mark.parametrize("inside", [None, tuple, list])
 @pytest.mark.parametrize("kind", [*WITHOUT_WAITING, threading.Thread])
-def test_what_the_span_does_not_wait_for_is_said_once(
+def test_what_the_span_does_not_wait_for_is_reported_once(
     traced: Traced, caplog: pytest.LogCaptureFixture, kind: type, inside: Any
 ) -> None:
     done = threading.Event()
@@ -572,7 +572,7 @@ LAZY: dict[str, Callable[[Callable[[], None]], Any]] = {
 
 
 @pytest.mark.parametrize("kind", LAZY)
-def test_an_iterator_is_left_alone_and_that_its_calls_are_missing_is_said_once(
+def test_an_iterator_is_left_alone_and_that_its_calls_are_missing_is_reported_once(
     traced: Traced, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     made: list[Any] = []
@@ -610,7 +610,7 @@ def test_what_calls_nothing_later_is_returned_without_a_word(
     assert caplog.records == []
 
 
-def test_a_decorated_method_of_a_context_manager_says_what_is_not_in_its_sum(
+def test_a_decorated_method_of_a_context_manager_states_what_is_not_in_its_sum(
     traced: Traced, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Task:
@@ -647,7 +647,7 @@ def test_a_tracker_is_pickled_by_its_arguments_and_copied_as_it_is(traced: Trace
     assert copy.copy(tracker) is copy.deepcopy(tracker) is tracker
 
 
-def test_a_tracker_whose_settings_do_not_hold_there_tracks_nothing_and_says_so() -> None:
+def test_a_tracker_whose_settings_do_not_hold_there_tracks_nothing_and_logs_it() -> None:
     profile = replace(get_catalogue().gpu("A100"), name="of-this-process-alone")
     register_gpu_profile(profile)
     code = (

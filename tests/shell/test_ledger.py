@@ -163,7 +163,7 @@ def test_totals_survive_a_restart(tracker: Tracker, path: Path, watch: Watch) ->
 
 
 @pytest.mark.parametrize("kept", [1, 40, 0.5, -3, -2])
-def test_a_torn_last_line_is_left_out_said_and_ended_by_the_next_writer(
+def test_a_torn_last_line_is_left_out_reported_and_ended_by_the_next_writer(
     tracker: Tracker, path: Path, kept: float
 ) -> None:
     for _ in range(3):
@@ -200,7 +200,7 @@ def test_a_line_that_lost_its_end_alone_is_read(tracker: Tracker, path: Path) ->
         b"[" * 100_000,
     ],
 )
-def test_foreign_lines_are_left_out_and_said(tracker: Tracker, path: Path, line: bytes) -> None:
+def test_foreign_lines_are_left_out_and_reported(tracker: Tracker, path: Path, line: bytes) -> None:
     tracker.record(model="gpt-4o", usage=USAGE)
     with path.open("ab") as file:
         file.write(line + b"\n\n")
@@ -211,7 +211,7 @@ def test_foreign_lines_are_left_out_and_said(tracker: Tracker, path: Path, line:
 
 @pytest.mark.parametrize("joules", ["-5", "NaN", "Infinity", "1e13", '"5"', "true"])
 @pytest.mark.parametrize("name", ["measured_energy_joules", "decode_energy_joules"])
-def test_a_line_with_an_energy_that_cannot_be_is_left_out_and_said(
+def test_a_line_with_an_energy_that_cannot_be_is_left_out_and_reported(
     tracker: Tracker, path: Path, name: str, joules: str
 ) -> None:
     for _ in range(2):
@@ -449,7 +449,7 @@ def test_the_command_prints_a_table(tracker: Tracker, path: Path) -> None:
     ]
 
 
-def test_the_command_says_what_it_could_not_read(
+def test_the_command_states_what_it_could_not_read(
     tracker: Tracker, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tracker.record(model="gpt-4o", usage=USAGE)
@@ -463,7 +463,7 @@ def test_the_command_says_what_it_could_not_read(
     assert "No such file" in capsys.readouterr().err
 
 
-def test_the_command_says_that_a_session_is_not_there(
+def test_the_command_states_that_a_session_is_not_there(
     tracker: Tracker, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Session("nightly"):

@@ -109,7 +109,7 @@ WRONG: list[tuple[str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("where", "value"), [(w, v) for w, values in WRONG for v in values])
-def test_a_line_with_a_field_of_another_type_or_size_is_left_out_and_said(
+def test_a_line_with_a_field_of_another_type_or_size_is_left_out_and_reported(
     path: Path, line: Callable[..., str], where: str, value: str
 ) -> None:
     path.write_text(f"{line()}\n{line(where, value)}\n{line()}\n")
@@ -135,7 +135,7 @@ CONTRADICTED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "status"), CONTRADICTED)
-def test_a_status_that_the_line_contradicts_is_left_out_and_said(
+def test_a_status_that_the_line_contradicts_is_left_out_and_reported(
     path: Path, arguments: dict[str, Any], status: str
 ) -> None:
     Tracker(ledger=path).record(**arguments)
@@ -151,7 +151,7 @@ def test_a_status_that_the_line_contradicts_is_left_out_and_said(
     ["ledger", "timestamp", "pid", "session", "tags", "request", "request.operation", "status",
      "estimate.gpu", "estimate.total_flops", "measured_energy_joules"],
 )  # fmt: skip
-def test_a_line_that_lacks_a_field_is_left_out_and_said(
+def test_a_line_that_lacks_a_field_is_left_out_and_reported(
     path: Path, line: Callable[..., str], where: str
 ) -> None:
     document = json.loads(line())
@@ -247,7 +247,7 @@ def test_no_value_in_any_field_raises_or_spoils_a_sum(
     assert all(isinstance(one, int | float) for one in totals.as_dict().values())
 
 
-def test_the_command_sums_up_what_is_left_and_says_the_rest(
+def test_the_command_sums_up_what_is_left_and_states_the_rest(
     path: Path, line: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path.write_text(f"{line()}\n{line('measured_energy_joules', chr(34) + 'a' * 9 + chr(34))}\n")

@@ -139,7 +139,7 @@ if sys.argv[2] == "again":
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of file size there")
 @pytest.mark.parametrize("how", ["still out", "again", "summary"])
-def test_the_lines_lost_are_said_when_the_process_ends(path: Path, how: str) -> None:
+def test_the_lines_lost_are_reported_when_the_process_ends(path: Path, how: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ENDING, str(path), how],
         capture_output=True,
@@ -171,7 +171,7 @@ os.wait()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork there")
-def test_a_forked_child_says_its_own_losses(path: Path) -> None:
+def test_a_forked_child_states_its_own_losses(path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORKED, str(path)],
         capture_output=True,

@@ -117,7 +117,7 @@ def test_an_exchange_is_found_by_endpoint_model_and_streaming(exchange: Exchange
     ],
 )
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-mini"])
-async def test_a_streamed_chat_tells_its_usage_only_if_asked(
+async def test_a_streamed_chat_states_its_usage_only_if_asked(
     loopback: Loopback, flavour: Flavour, model: str, options: Body, reported: bool
 ) -> None:
     recorded = next(e for e in EXCHANGES if e.name == f"chat-stream-{model}")
@@ -346,7 +346,7 @@ def test_an_event_is_valid_in_the_types_of_the_sdk(model: Any, events: list[Body
     assert [valid.validate_python(event).to_dict() for event in events] == events
 
 
-async def test_a_streamed_response_tells_text_id_model_and_usage(
+async def test_a_streamed_response_states_text_id_model_and_usage(
     loopback: Loopback, flavour: Flavour
 ) -> None:
     loopback.serve(sse(*response_events("Hel", "lo", id="resp_9", model="gpt-5")))

@@ -134,7 +134,7 @@ TOLD_IN_HEADERS: list[tuple[dict[str, str], float | None]] = [
 
 @pytest.mark.parametrize(("headers", "joules"), TOLD_IN_HEADERS)
 @pytest.mark.parametrize("way", ["plain", "stream", "raw"])
-async def test_energy_measured_is_told_in_headers(
+async def test_energy_measured_is_read_from_headers(
     flavour: Flavour, loopback: Loopback, headers: dict[str, str], joules: float | None, way: str
 ) -> None:
     records: list[CallRecord] = []
@@ -188,7 +188,7 @@ STREAMS: dict[str, tuple[tuple[bytes, ...], float | None]] = {
 
 @pytest.mark.parametrize(("pieces", "joules"), STREAMS.values(), ids=STREAMS.keys())
 @pytest.mark.parametrize("raw", [False, True])
-async def test_energy_measured_is_told_in_comments(
+async def test_energy_measured_is_read_from_comments(
     flavour: Flavour,
     loopback: Loopback,
     pieces: tuple[bytes, ...],

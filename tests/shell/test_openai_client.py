@@ -129,7 +129,7 @@ def test_wrapping_gives_back_the_client_itself(flavour: Flavour, watch: Watch) -
 
 
 @pytest.mark.parametrize("not_a_client", [None, object(), openai.OpenAI, "client"])
-def test_wrapping_something_else_says_what_it_takes(not_a_client: object) -> None:
+def test_wrapping_something_else_names_what_it_takes(not_a_client: object) -> None:
     with pytest.raises(TypeError, match="client must be an OpenAI, "):
         wrap_openai(not_a_client)
 
@@ -779,7 +779,7 @@ async def test_an_error_of_the_server_is_raised_unchanged(
 @pytest.mark.parametrize(
     ("answer", "kind"), [(error_reply(500), "InternalServerError"), (hang_up, "APIConnectionError")]
 )
-async def test_a_call_that_fails_tells_how_often_it_was_tried_again(
+async def test_a_call_that_fails_states_how_often_it_was_tried_again(
     flavour: Flavour, loopback: Loopback, watch: Watch, answer: Answer, kind: str
 ) -> None:
     loopback.serve(answer)
@@ -885,7 +885,7 @@ async def test_a_text_without_a_usage_is_partial(
 
 @pytest.mark.parametrize("usage", ["many", [1], 5, True])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_usage_of_a_wrong_kind_is_said_in_the_record_and_once_in_the_log(
+async def test_a_usage_of_a_wrong_kind_is_stated_in_the_record_and_logged_once(
     flavour: Flavour,
     loopback: Loopback,
     watch: Watch,

@@ -225,7 +225,7 @@ def test_a_run_over_its_budget_fails(
     assert "| `test_it.py::test_three[a\\|b]` | 3 | " in markdown
 
 
-def test_the_report_says_grams_where_the_zone_is_named(
+def test_the_report_states_grams_where_the_zone_is_named(
     run: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENERGY_TRACKING_REGION", "Germany")
@@ -474,7 +474,7 @@ def test_markdown_is_appended_and_a_failing_file_fails_no_run(run: pytest.Pytest
     [("missing/summary.md", "No such file or directory"), (".", "Is a directory")],
 )
 @pytest.mark.parametrize("arguments", [[], ["-q"], ["-p", "no:terminal"]], ids=" ".join)
-def test_markdown_that_cannot_be_written_is_said_before_the_first_test_and_fails_no_run(
+def test_markdown_that_cannot_be_written_is_reported_before_the_first_test_and_fails_no_run(
     run: pytest.Pytester, path: str, reason: str, arguments: list[str]
 ) -> None:
     run.makepyfile(test_it="import os\n\ndef test_one():\n    os.write(1, b'first test\\n')\n")
@@ -560,7 +560,7 @@ def test_a_run_without_tests_reports_zero(run: pytest.Pytester, workers: list[st
     result.stdout.fnmatch_lines(["0 LLM calls, 0 Wh: within the budget of 0 Wh"])
 
 
-def test_the_report_says_why_its_energy_is_not_complete(
+def test_the_report_states_why_its_energy_is_not_complete(
     run: pytest.Pytester, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loopback.serve(json_reply(chat_completion(model="nobody-knows-me")))

@@ -234,7 +234,7 @@ def test_a_session_is_carried_into_threads_with_those_around_it(tracker: Tracker
 
 
 @pytest.mark.parametrize("way", ["closed", "read to its end"])
-def test_a_generator_that_is_closed_in_a_session_takes_no_lock_and_says_nothing(
+def test_a_generator_that_is_closed_in_a_session_takes_no_lock_and_logs_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
 ) -> None:
     """The garbage collector may be closing it, while this thread holds any lock."""
@@ -603,7 +603,7 @@ def test_a_generator_collected_while_a_lock_is_held_takes_none(
 # What a session shows.
 
 
-def test_a_session_tells_models_gpus_and_reasons(watch: Watch) -> None:
+def test_a_session_states_models_gpus_and_reasons(watch: Watch) -> None:
     known = Tracker(**watch.arguments | {"default_model": None})
     other = Tracker(**watch.arguments | {"default_model": None}, gpu="A100")
     with energy_session("nightly") as session:
@@ -658,7 +658,7 @@ def test_what_a_session_gave_out_changes_no_more(tracker: Tracker) -> None:
     assert (calls(session), session.by_model["gpt-4o"].calls, session.reasons) == ([2], 2, {})
 
 
-def test_a_session_is_told_to_machines_and_notebooks(tracker: Tracker) -> None:
+def test_a_session_is_shown_to_machines_and_notebooks(tracker: Tracker) -> None:
     with energy_session("<nightly>", tags={"team": "search"}) as session:
         count_one(tracker)
         count_one(tracker, model="o1")

@@ -180,7 +180,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "outside of" in record.message]
 
 
-def test_a_call_outside_of_an_open_session_is_said_once_with_the_remedy(
+def test_a_call_outside_of_an_open_session_is_reported_once_with_the_remedy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "energy_tracking")
@@ -193,7 +193,7 @@ def test_a_call_outside_of_an_open_session_is_said_once_with_the_remedy(
     assert "session.attach" in message
 
 
-def test_nothing_is_said_where_calls_are_in_a_session_or_none_is_open(
+def test_nothing_is_logged_where_calls_are_in_a_session_or_none_is_open(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "energy_tracking")
@@ -216,7 +216,7 @@ def fan_out() -> None:
             pool.submit(current_session().run, count_one).result()
 
 
-def test_calls_in_threads_of_a_function_are_said_once_with_the_remedy(
+def test_calls_in_threads_of_a_function_are_reported_once_with_the_remedy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "energy_tracking")
@@ -238,7 +238,7 @@ def in_a_function_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("work", [in_a_session_of_its_own, in_a_function_of_its_own])
-def test_calls_in_sessions_of_threads_are_said_of_what_the_program_is_in(
+def test_calls_in_sessions_of_threads_are_reported_for_what_the_program_is_in(
     caplog: pytest.LogCaptureFixture, work: Callable[[], None]
 ) -> None:
     caplog.set_level(logging.WARNING, "energy_tracking")
@@ -284,7 +284,7 @@ def test_requests_of_a_server_are_no_business_of_one_another(
     assert messages(caplog) == []
 
 
-def test_a_call_in_a_task_beside_a_function_is_not_said_of_it(
+def test_a_call_in_a_task_beside_a_function_is_not_reported_for_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "energy_tracking")

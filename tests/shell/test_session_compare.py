@@ -56,7 +56,7 @@ def test_what_caching_avoided_is_the_difference_to_no_cache(watch: Watch, method
     assert "avoided" not in str(uncached)
 
 
-async def test_the_table_says_what_reasoning_took(
+async def test_the_table_states_what_reasoning_took(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
     loopback.serve(json_reply(chat_completion()))

@@ -417,7 +417,7 @@ def test_a_name_that_is_no_string_is_refused(make: Any) -> None:
     assert str(raised.value) == "name must be a string, got 5"
 
 
-def test_settings_of_serving_say_that_they_are_for_the_calibrated_number() -> None:
+def test_settings_of_serving_state_that_they_are_for_the_calibrated_number() -> None:
     of_serving = {
         "concurrency_per_gpu",
         "sequences",

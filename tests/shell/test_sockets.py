@@ -158,7 +158,7 @@ async def test_messages_sent_before_the_connection_stands_are_calls(
     assert watch.record.request.model == "gpt-4o"
 
 
-async def test_responses_on_several_lanes_are_told_apart(
+async def test_responses_on_several_lanes_are_distinguished(
     flavour: Flavour, responses: tuple[str, Server], watch: Watch
 ) -> None:
     path, server = responses
@@ -388,7 +388,7 @@ LIVE = {
 
 
 @pytest.mark.parametrize("path", LIVE)
-async def test_a_session_that_tells_seconds_is_one_call_without_energy(
+async def test_a_session_that_states_seconds_is_one_call_without_energy(
     flavour: Flavour, watch: Watch, path: str
 ) -> None:
     with serving(greets=False) as server:
@@ -529,7 +529,7 @@ async def test_a_connection_opened_again_is_followed_on(
     ]
 
 
-def test_lanes_of_the_sdks_own_session_are_told_apart(watch: Watch) -> None:
+def test_lanes_of_the_sdks_own_session_are_distinguished(watch: Watch) -> None:
     sessions = pytest.importorskip("openai.lib.responses_websocket")
     flavour = Flavour("sync")
     limits = sessions.ResponsesWebSocketLimits(4, 100, 100, 10**6, 10**6)

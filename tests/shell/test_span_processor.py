@@ -185,7 +185,7 @@ def test_of_several_kinds_on_one_span_the_most_reliable_decides(
     assert (facts and facts.operation) == operation
 
 
-def test_a_raw_usage_tells_what_the_counts_leave_out() -> None:
+def test_a_raw_usage_states_what_the_counts_leave_out() -> None:
     raw = {"input_tokens": 20, "cache_read_input_tokens": 100, "output_tokens": 80}
     raw["cache_creation_input_tokens"] = 0
     facts = span_facts(CHAT_SPAN | {"gen_ai.usage.raw": json.dumps(raw)})
@@ -266,7 +266,7 @@ def test_spans_around_a_counted_one_are_not_counted(bench: Bench, outer: dict[st
     assert session.totals.calls == 2
 
 
-def test_a_response_is_counted_once_however_many_spans_tell_of_it(bench: Bench) -> None:
+def test_a_response_is_counted_once_however_many_spans_report_it(bench: Bench) -> None:
     with Session() as session:
         for name in ("first", "second"):
             bench.tracer.start_span(

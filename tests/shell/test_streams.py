@@ -541,7 +541,7 @@ async def test_all_generated_text_of_a_partial_stream_counts(
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_response_tells_its_usage_and_how_it_ended(
+async def test_a_response_states_its_usage_and_how_it_ended(
     flavour: Flavour, loopback: Loopback, watch: Watch, status: str, stream: bool
 ) -> None:
     whole = json_reply(response_object(status=status))
@@ -578,7 +578,7 @@ async def test_usage_in_every_chunk_is_not_added_up(
     assert watch.record.usage.output_tokens == len(UNASKED) - 1
 
 
-async def test_a_usage_told_twice_is_counted_once(
+async def test_a_usage_reported_twice_is_counted_once(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
     *chunks, last = chat_chunks(*TEXT)
@@ -737,7 +737,7 @@ async def test_a_raw_stream_left_early_is_partial(
 
 @pytest.mark.parametrize("way", ["parse", "json", "read", "text", "iter_bytes", "iter_lines"])
 @pytest.mark.parametrize("size", [10, 3_000_000])
-async def test_a_body_that_is_read_raw_tells_its_usage(
+async def test_a_body_that_is_read_raw_states_its_usage(
     flavour: Flavour, loopback: Loopback, watch: Watch, way: str, size: int
 ) -> None:
     loopback.serve(json_reply(chat_completion("x" * size)))

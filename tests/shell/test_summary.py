@@ -88,7 +88,7 @@ client.chat.completions.create(model="gpt-4o", messages=messages)
 
 @pytest.mark.parametrize("code", ["", UNTRACKED], ids=["no call", "untracked"])
 @pytest.mark.parametrize("asked", ["argument", "environment"])
-def test_a_process_without_a_counted_call_says_so_and_how_to_count(
+def test_a_process_without_a_counted_call_reports_it_and_how_to_count(
     loopback: Loopback, code: str, asked: str
 ) -> None:
     arguments = ("1", {}) if asked == "argument" else ("", {"ENERGY_TRACKING_SUMMARY": "1"})
@@ -99,7 +99,7 @@ def test_a_process_without_a_counted_call_says_so_and_how_to_count(
     assert "wrap_openai(client)" in err
 
 
-def test_workers_of_a_pool_without_a_call_say_nothing(loopback: Loopback) -> None:
+def test_workers_of_a_pool_without_a_call_log_nothing(loopback: Loopback) -> None:
     code = """
 import multiprocessing
 worker = multiprocessing.get_context("spawn").Process(target=Tracker, kwargs={"summary": True})

@@ -88,7 +88,7 @@ def run(loopback: Loopback, code: str, program: str = PROGRAM) -> list[str]:
         ("instrument_openai(); uninstrument_openai(); ask()", "ask"),
     ],
 )
-def test_where_no_client_is_tracked_it_is_said_once(
+def test_where_no_client_is_tracked_it_is_reported_once(
     loopback: Loopback, call: str, name: str
 ) -> None:
     (line,) = run(loopback, call)
@@ -165,12 +165,12 @@ def test_an_untracked_call_is_named_whatever_was_counted_and_wherever_it_is_made
         "\ntry:\n    fail()\nexcept ValueError:\n    pass",
     ],
 )
-def test_where_calls_are_counted_or_none_was_made_nothing_is_said(
+def test_where_calls_are_counted_or_none_was_made_nothing_is_logged(
     loopback: Loopback, code: str
 ) -> None:
     assert run(loopback, code) == []
 
 
-def test_a_program_without_the_sdk_is_told_nothing(loopback: Loopback) -> None:
+def test_a_program_without_the_sdk_gets_no_warning(loopback: Loopback) -> None:
     program = "from energy_tracking import track_energy\ntrack_energy(lambda: 1)()"
     assert run(loopback, "", program) == []

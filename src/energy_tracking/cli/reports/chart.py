@@ -18,7 +18,7 @@ from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 
 COLOURS = ("#2f6f9f", "#d98c2b", "#4f9d69", "#a8518a", "#7f7a72", "#b5483a", "#58a4b0")
-"""Of the models, the dearest first; told apart in grey and by the colour-blind too."""
+"""Of the models, the dearest first; distinct in grey and by the colour-blind too."""
 REST_COLOUR = "#c9c5bd"
 MOST_HOURS, MOST_DAYS, MOST_WEEKS = 48, 62, 420
 """Hours up to which a bar is an hour; days up to which it is a day, and up to which a week [1]."""
