@@ -13,7 +13,7 @@ SHIPPED = Path(__file__).parents[2] / "examples" / "backends"
 DASHBOARD: dict[str, Any] = json.loads((SHIPPED / "grafana_dashboard.json").read_text("utf-8"))
 
 # What Grafana puts there for a window of an hour.
-GRAFANA_VARIABLES = {"$__range": "1h", "$__rate_interval": "5m", "$job": ".*"}
+GRAFANA_VARIABLES = {"$__range": "1h", "$__rate_interval": "5m", "$job": ".*", "$model": ".*"}
 
 
 def promtool() -> str:
@@ -33,16 +33,17 @@ def _program(name: str) -> str:
     return path
 
 
-def panel_expressions() -> dict[str, str]:
+def panel_expressions(**variables: str) -> dict[str, str]:
     """PromQL of the dashboard's panels by title and target, variables filled in."""
+    filling = GRAFANA_VARIABLES | {f"${name}": value for name, value in variables.items()}
     return {
-        f"{panel['title']} ({panel['type']}) {target['refId']}": _filled(target["expr"])
+        f"{panel['title']} ({panel['type']}) {target['refId']}": _filled(target["expr"], filling)
         for panel in DASHBOARD["panels"]
-        for target in panel["targets"]
+        for target in panel.get("targets", ())  # words have none
     }
 
 
-def _filled(expression: str) -> str:
-    for variable, value in GRAFANA_VARIABLES.items():
+def _filled(expression: str, filling: dict[str, str]) -> str:
+    for variable, value in filling.items():
         expression = expression.replace(variable, value)
     return expression

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from backends.example_files import DASHBOARD, SHIPPED, panel_expressions, promtool
+from energy_tracking.estimator import METHODS, SCOPES
 
 pytestmark = pytest.mark.backend
 
@@ -85,6 +86,22 @@ def _lost(ours: Any, known: Any, path: str = "") -> Iterator[str]:
             yield from _lost(*pair, f"{path}/{number}")
     elif ours != known:
         yield path
+
+
+def test_the_dashboard_can_be_filtered_and_says_what_its_numbers_are() -> None:
+    filters = {one["name"]: one["type"] for one in DASHBOARD["templating"]["list"]}
+    assert filters == {"datasource": "datasource", "job": "query", "model": "query", "tag": "adhoc"}
+    (words,) = (panel for panel in DASHBOARD["panels"] if panel["type"] == "text")
+    for name in (*METHODS, *SCOPES, "90 % range", "energy_tracking_tag_team"):
+        assert name in words["options"]["content"]
+    mapped = {
+        value
+        for panel in DASHBOARD["panels"]
+        for override in panel.get("fieldConfig", {}).get("overrides", ())
+        for setting in override["properties"]
+        for value in setting["value"][0]["options"]
+    }
+    assert mapped >= {*METHODS, *SCOPES}
 
 
 def test_panels_have_their_own_place_and_id() -> None:

@@ -27,7 +27,15 @@ HISTOGRAMS = (
     "gen_ai_client_token_usage",
     "gen_ai_client_operation_duration_seconds",
 )
-NAMES = {COUNTER, "energy_tracking_client_unestimated_operations_total"} | {
+COUNTERS = {
+    COUNTER,
+    "energy_tracking_client_energy_low_joules_total",
+    "energy_tracking_client_energy_high_joules_total",
+    "energy_tracking_client_energy_calibrated_joules_total",
+    "energy_tracking_client_carbon_grams_total",
+    "energy_tracking_client_unestimated_operations_total",
+}
+NAMES = COUNTERS | {
     f"{histogram}_{part}" for histogram in HISTOGRAMS for part in ("bucket", "count", "sum")
 }
 RECORDED = (
@@ -98,7 +106,7 @@ def scraping() -> Iterator[Scraped]:
                 client,
                 energy_session("scraped") as session,
             ):
-                wrap_openai(client, meter_provider=exposition.meter_provider)
+                wrap_openai(client, region="DE", meter_provider=exposition.meter_provider)
                 scraped = Scraped(url, exposition, session)
                 # A rate needs two scrapes that differ.
                 for _ in range(2):
@@ -173,6 +181,41 @@ def test_every_panel_of_the_dashboard_has_an_answer(scraped: Scraped, panel: str
     expression = panel_expressions()[panel]
     for item in eventually(lambda: scraped.query(expression)):
         assert float(item["value"][1]) > 0
+
+
+def test_calls_without_a_known_energy_are_none_where_all_are_known(scraped: Scraped) -> None:
+    title = "Calls without a known energy (stat) A"
+    assert scraped.value(panel_expressions(model="gpt-4o.*")[title]) == 0
+    assert scraped.value(panel_expressions(model="nobody calls it")[title]) == 0
+    assert eventually(lambda: scraped.value(panel_expressions()[title])) == pytest.approx(1 / 3)
+
+
+def test_the_95th_percentile_is_near_the_dearest_call(scraped: Scraped) -> None:
+    dearest = max(
+        totals.total_energy_joules / totals.calls for totals in scraped.session.by_model.values()
+    )
+    name = "Energy per call (timeseries) B"
+    # Not a number while there is no rate yet.
+    eventually(lambda: (scraped.value(panel_expressions()[name]) or 0) > 0)
+    quantile = scraped.value(panel_expressions()[name]) or 0
+    assert dearest / 2 < quantile <= dearest * 5 / 3
+
+
+def test_the_range_and_the_calibrated_number_are_those_of_the_session(scraped: Scraped) -> None:
+    totals = scraped.session.totals
+    for part, joules in (
+        ("low", totals.total_energy_low_joules),
+        ("high", totals.total_energy_high_joules),
+        ("calibrated", totals.calibrated_energy_joules),
+    ):
+        counted = scraped.value(f"sum(energy_tracking_client_energy_{part}_joules_total)")
+        assert counted == pytest.approx(joules)
+
+
+def test_every_panel_can_be_filtered_by_model(scraped: Scraped) -> None:
+    for name, expression in panel_expressions(model="nobody calls it").items():
+        answers = [float(item["value"][1]) for item in scraped.query(expression)]
+        assert set(answers) <= {0.0}, name
 
 
 @pytest.mark.parametrize("name", RECORDED)

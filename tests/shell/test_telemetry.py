@@ -58,6 +58,8 @@ ALL_ATTRIBUTES: tuple[tables.Attribute[Any], ...] = (
     *tables.ROLLUP_ATTRIBUTES,
 )
 
+SUMMED = [name for name, _ in names.SUMMED]
+
 
 class Given(ProviderArguments, total=False):
     """What every tracker of these tests is given."""
@@ -242,6 +244,41 @@ async def test_metrics_sum_up_to_the_session(
     assert (duration.unit, duration.data.data_points[0].count) == ("s", 3)
 
 
+@pytest.mark.parametrize("method", ["reference", "roofline"])
+async def test_both_ends_of_the_range_and_the_calibrated_number_are_counted(
+    loopback: Loopback, flavour: Flavour, telemetry: Telemetry, method: str
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    client = wrap_openai(flavour.client(loopback.base_url), method=method, **telemetry.arguments)
+    with Session() as session:
+        for _ in range(3):
+            await flavour.call(client.chat.completions.create, **CHAT)
+        Tracker(**telemetry.arguments).record(model="m", usage=None, measured_energy_joules=7.0)
+        Tracker(**telemetry.arguments).record(model="m", usage=None)
+    totals = session.totals
+    sums = (
+        totals.total_energy_low_joules,
+        totals.total_energy_high_joules,
+        totals.calibrated_energy_joules,
+    )
+    for name, joules in zip(SUMMED, sums, strict=True):
+        metric = telemetry.metric(name)
+        points = {
+            point.attributes["gen_ai.request.model"]: point for point in metric.data.data_points
+        }
+        assert (metric.unit, metric.data.is_monotonic) == ("J", True)
+        assert sum(point.value for point in points.values()) == pytest.approx(joules, abs=1e-8)
+        assert points["gpt-4o"].attributes["energy_tracking.scope"] == "gpu"
+        assert points["gpt-4o"].attributes["energy_tracking.method"] == method
+
+
+def test_quantiles_read_from_the_buckets_are_off_by_two_thirds_at_most() -> None:
+    steps = zip(names.ENERGY_BUCKETS, names.ENERGY_BUCKETS[1:], strict=False)
+    assert max(high / low for low, high in steps) == pytest.approx(5 / 3)
+    assert all(len(str(bound)) < 9 for bound in names.ENERGY_BUCKETS)
+    assert (names.ENERGY_BUCKETS[0], names.ENERGY_BUCKETS[-1]) == (0.1, 1e5)
+
+
 async def test_a_failed_call_is_an_error_span_and_the_error_is_the_sdks_own(
     loopback: Loopback, flavour: Flavour, telemetry: Telemetry
 ) -> None:
@@ -335,7 +372,8 @@ async def test_another_instrumentations_span_is_added_to(
     assert attributes["energy_tracking.total_energy_joules"]
     assert not [name for name in attributes if name.startswith("gen_ai.") and name not in theirs]
     # Their instrumentation measures tokens and durations; ours adds the energy only.
-    assert telemetry.metric_names() == {names.ENERGY_METRIC, names.ENERGY_PER_CALL_METRIC}
+    ours = {names.ENERGY_METRIC, names.ENERGY_PER_CALL_METRIC, *SUMMED}
+    assert telemetry.metric_names() == ours
 
 
 @pytest.mark.parametrize("setting", ["auto", "annotate"])
@@ -528,7 +566,8 @@ async def test_exemplars_point_to_the_span_of_the_call(
     }
     unasked = {names.UNESTIMATED_METRIC, names.CARBON_METRIC}
     measured = {metric.name for metric in names.METRICS} - unasked
-    assert found == dict.fromkeys(measured, expected)
+    # What is added up here and read later belongs to no span.
+    assert found == dict.fromkeys(measured, expected) | {name: set() for name in SUMMED}
 
 
 async def test_an_exemplar_beside_another_instrumentation_points_to_its_span(

@@ -117,7 +117,7 @@ class Totals:
                 self.cache_avoided_energy_nanojoules += nanojoules_from_joules(
                     record.cache_avoided_energy_joules
                 )
-        calibrated = _calibrated_estimate(record)
+        calibrated = calibrated_estimate(record)
         if calibrated is not None:
             self.calibrated_calls += 1
             self.calibrated_energy_nanojoules += nanojoules_from_joules(
@@ -284,7 +284,7 @@ _SUMS = tuple(field.name for field in fields(Totals))
 _sums_of = attrgetter(*_SUMS)
 
 
-def _calibrated_estimate(record: CallRecord) -> EnergyEstimate | None:
+def calibrated_estimate(record: CallRecord) -> EnergyEstimate | None:
     """The calibrated estimate of a call for the GPU boards: beside its own, or its own."""
     own = record.estimate
     if record.calibrated is None and own is not None:

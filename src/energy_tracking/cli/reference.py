@@ -32,10 +32,12 @@ def _list_attributes() -> _Rows:
 
 
 def _list_metrics() -> _Rows:
-    from energy_tracking.telemetry.metrics import METRICS
+    from energy_tracking.telemetry.metrics import METRICS, SUMMED
 
     for row in METRICS:
         yield f"{row.name} [{row.unit}], {row.kind}", row.description
+    for name, description in SUMMED:
+        yield f"{name} [J], counter", description
 
 
 def _list_settings() -> _Rows:

@@ -5,24 +5,38 @@ names in it are chosen by servers and users. So a provider's metrics keep ``MAX_
 apart, as a session keeps its groups; the names of later ones join ``other models`` and the like
 (``_JOINED``). That is less than the 2,000 from which on OpenTelemetry's SDK drops all attributes.
 
-A new metric is a row of ``METRICS`` and a line in ``CallMetrics.record``; an attribute whose
-values others choose needs its word in ``_JOINED``.
+Both ends of the range and the calibrated number are added up here and read when metrics are
+collected, since a call to an instrument costs a call to an API more than all of these together.
+
+A new metric is a row of ``METRICS`` and a line in ``CallMetrics.record``, or one of ``SUMMED`` and
+a number of ``_read_summed``. An attribute whose values others choose needs its word in ``_JOINED``.
 """
 
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Meter, MeterProvider, get_meter, get_meter_provider
+from opentelemetry.metrics import (
+    CallbackOptions,
+    Meter,
+    MeterProvider,
+    Observation,
+    get_meter,
+    get_meter_provider,
+)
 
 from energy_tracking.calls.carbon import read_carbon
 from energy_tracking.calls.record import CallRecord
-from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key
+from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key, calibrated_estimate
 from energy_tracking.frozen import frozen
+from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.notices import log_once
 from energy_tracking.telemetry.attributes import SCHEMA_URL, SCOPE, TAG_PREFIX
 
@@ -33,8 +47,12 @@ UNESTIMATED_METRIC = "energy_tracking.client.unestimated.operations"
 TOKEN_METRIC = "gen_ai.client.token.usage"
 DURATION_METRIC = "gen_ai.client.operation.duration"
 
-# From a short answer of a small model to a long agent run of a large one [J].
-ENERGY_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
+# From a short answer of a small model to a long agent run of a large one [J]. A quantile read from
+# buckets is off by the step between them at most, a factor of five thirds.
+ENERGY_BUCKETS = (
+    *(float(f"{digits}e{power}") for power in range(-1, 5) for digits in (1, 1.5, 2, 3, 5, 7)),
+    1e5,
+)
 # The two below are the convention's own.
 TOKEN_BUCKETS = tuple(float(4**power) for power in range(14))
 DURATION_BUCKETS = tuple(0.01 * 2**power for power in range(14))
@@ -91,6 +109,23 @@ METRICS = (
 )
 
 
+SUMMED = (
+    ("energy_tracking.client.energy.low", "Low end of the 90 % range of the energy."),
+    ("energy_tracking.client.energy.high", "High end of the 90 % range of the energy."),
+    ("energy_tracking.client.energy.calibrated", "The calibrated number of the same calls."),
+)
+"""Counters in joules that are added up here: their names, and what they measure."""
+
+
+def _read_summed(record: CallRecord) -> tuple[float | None, ...]:
+    """What a call adds to each of ``SUMMED`` [J]; None: nothing."""
+    estimate, calibrated = record.estimate, calibrated_estimate(record)
+    low = high = record.measured_energy_joules
+    if low is None and estimate is not None:
+        low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
+    return low, high, None if calibrated is None else calibrated.total_energy_joules
+
+
 _MODELS = ("gen_ai.request.model", "gen_ai.response.model")
 # Attribute -> what stands for its values beyond the limit, for every one that others choose.
 # `_OTHER` is the convention's own word.
@@ -114,6 +149,41 @@ class _Instruments:
         """Make them all."""
         self.by_name = {metric.name: metric.create(meter) for metric in METRICS}
         self._known: set[_Key] = set()
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._sums: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[float | None]] = {}
+        self.make_lock()
+        for place, (name, description) in enumerate(SUMMED):
+            meter.create_observable_counter(name, [partial(self._observe, place)], "J", description)
+
+    def make_lock(self) -> None:
+        """Make the lock of the sums anew: for the child of a fork."""
+        # A signal handler may make a call in the middle of one that this very thread adds up.
+        self._lock = threading.RLock()
+
+    def add_to_sums(self, record: CallRecord, attributes: Attributes) -> None:
+        """Add a call to the counters that are read when metrics are collected.
+
+        Args:
+            record: The call.
+            attributes: Those of its energy.
+        """
+        names = tuple(attributes)
+        # The names are few, and kept once.
+        key = self._names.setdefault(names, names), tuple(attributes.values())
+        with self._lock:
+            sums = self._sums.setdefault(key, [None] * len(SUMMED))
+            for place, joules in enumerate(_read_summed(record)):
+                if joules is not None:
+                    sums[place] = (sums[place] or 0.0) + joules
+
+    def _observe(self, place: int, _: CallbackOptions) -> Iterable[Observation]:
+        with self._lock:
+            found = [(sums[place], key) for key, sums in self._sums.items()]
+        return [
+            Observation(joules, dict(zip(*key, strict=True)))
+            for joules, key in found
+            if joules is not None
+        ]
 
     def bound(self, attributes: Attributes) -> Attributes:
         """The attributes of a call, or those that it shares where there are too many sets."""
@@ -159,6 +229,15 @@ def _instruments_of(provider: MeterProvider, version: str) -> _Instruments:
         with suppress(TypeError):
             known = _instruments.setdefault(provider, known)
     return known
+
+
+def _begin_anew_in_child() -> None:
+    """Locks of the parent may be held by threads that a forked child does not have."""
+    for instruments in tuple(_instruments.values()):
+        instruments.make_lock()
+
+
+call_after_fork(_begin_anew_in_child)
 
 
 class CallMetrics:
@@ -207,6 +286,8 @@ class CallMetrics:
         if joules is not None and math.isfinite(joules):
             by_name[ENERGY_METRIC].add(joules, attributes, context)
             by_name[ENERGY_PER_CALL_METRIC].record(joules, attributes, context)
+            scope = "unknown" if record.estimate is None else record.estimate.scope
+            self._instruments.add_to_sums(record, attributes | {"energy_tracking.scope": scope})
             grams = read_carbon(record, joules)
             if grams is not None:
                 by_name[CARBON_METRIC].add(grams, attributes, context)
