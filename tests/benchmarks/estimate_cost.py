@@ -1,0 +1,203 @@
+"""What it costs to get from a usage to a record, and to import the library.
+
+    python tests/benchmarks/estimate_cost.py [--times]
+
+No call is made: ``overhead.py`` has those. Where valgrind is installed, instructions are counted,
+with a fixed layout of memory and a fixed hash seed, so that two runs agree to 0.1 %. Elsewhere,
+or with ``--times``, the best of many rounds is printed [us].
+
+``usage to estimate`` begins with a usage as a server sends it, with cached and reasoning tokens,
+and ends with an estimate by one method; ``usage to outcome`` is what a tracker makes of it, where
+the calibrated number stands beside the one of ``reference``; ``usage to record`` ends with the
+record of the call. Imports are those of the package alone, and of the doors of a client, each over
+what opentelemetry-api and wrapt load.
+
+A further row is an entry of what ``make_rows`` returns, or of ``IMPORTS``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+
+ROOT = Path(__file__).parents[2]
+USAGE = {
+    "prompt_tokens": 120,
+    "completion_tokens": 300,
+    "total_tokens": 420,
+    "prompt_tokens_details": {"cached_tokens": 64},
+    "completion_tokens_details": {"reasoning_tokens": 128},
+}
+ASKED, ANSWERED = "gpt-4o", "gpt-4o-2024-08-06"
+IMPORTS = {"import, package": (), "import, client": ("wrap_openai", "energy_session")}
+"""Row, and the names that are taken from the package."""
+WARM_UP = 50
+ROUNDS = 100
+
+
+def make_rows() -> dict[str, Callable[[], object]]:
+    """Name of each row, and what it does once."""
+    from energy_tracking.calls.call import Call
+    from energy_tracking.calls.record import CallRequest
+    from energy_tracking.estimation import Estimation
+    from energy_tracking.estimator import estimate_usage
+    from energy_tracking.settings import Settings
+    from energy_tracking.usage.dialects import read_usage
+    from energy_tracking.usage.token_usage import TokenUsage
+
+    def read() -> TokenUsage:
+        usage = read_usage(USAGE)
+        assert usage is not None
+        return usage
+
+    def make_estimating(method: str) -> dict[str, Callable[[], object]]:
+        estimation = Estimation(Settings.load({"method": method}, {}))
+        match = estimation.match_model(ASKED, ANSWERED)
+        assert match is not None
+        basis = estimation.current_basis()
+        profile = estimation.select_profile(basis, match)
+        request = CallRequest(operation="chat", provider="openai", model=ASKED)
+        call = Call(request, lambda call: None)
+        call.raw_usage, call.response_model, call.ended_at = USAGE, ANSWERED, call.started_at
+        return {
+            f"usage to estimate, {method}": lambda: estimate_usage(
+                read(), profile, basis.gpu, method=method
+            ),
+            f"usage to outcome, {method}": lambda: estimation.estimate(ASKED, ANSWERED, read()),
+            f"usage to record, {method}": lambda: call.record(estimation.estimate_safely),
+        }
+
+    rows: dict[str, Callable[[], object]] = {"nothing": lambda: None, "read usage": read}
+    for method in ("reference", "roofline"):
+        rows |= make_estimating(method)
+    return rows
+
+
+# Instructions, counted by callgrind in a process of their own.
+
+
+def work(row: str) -> None:
+    """In that process: count one row, an import or all of the others."""
+
+    def control(*arguments: str) -> None:
+        subprocess.run(
+            ["callgrind_control", *arguments, str(os.getpid())], check=True, capture_output=True
+        )
+
+    def count(name: str, rounds: int, do: Callable[[], object]) -> None:
+        control("-i", "on")
+        for _ in range(rounds):
+            do()
+        control("-i", "off")
+        control(f"--dump={name}")
+
+    if row in IMPORTS:
+        _load_what_others_load()
+        count("nothing", 1, lambda: None)
+        count(row, 1, lambda: load(row))
+        return
+    for name, do in make_rows().items():
+        for _ in range(WARM_UP):
+            do()
+        count(name, ROUNDS, do)
+
+
+def load(row: str) -> None:
+    """Import the library, and take names from it.
+
+    Args:
+        row: A key of ``IMPORTS``.
+    """
+    package = importlib.import_module("energy_tracking")
+    for name in IMPORTS[row]:
+        getattr(package, name)
+
+
+def _load_what_others_load() -> None:
+    for name in ("opentelemetry.trace", "opentelemetry.metrics", "wrapt"):
+        importlib.import_module(name)
+
+
+def count_instructions(row: str) -> dict[str, float]:
+    """Instructions of each row that a process counts [1].
+
+    Args:
+        row: An import, or empty for all other rows.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT / "src")}
+        # Compiled modules are read, not made.
+        environment |= {"PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        script = [sys.executable, __file__, "--work", row]
+        subprocess.run([*script[:2], "--times"], check=True, capture_output=True, env=environment)
+        callgrind = ["setarch", "-R", "valgrind", "--tool=callgrind", "--instr-atstart=no"]
+        subprocess.run(
+            [*callgrind, f"--callgrind-out-file={folder}/out", *script],
+            check=True,
+            capture_output=True,
+            env=environment,
+        )
+        counts: dict[str, float] = {}
+        for dump in Path(folder).glob("out.*"):
+            lines = dump.read_text().splitlines()
+            facts = dict(line.split(": ", 1) for line in lines if ": " in line)
+            trigger = next(line for line in lines if line.startswith("desc: Trigger: dump "))
+            counts[trigger.removeprefix("desc: Trigger: dump ")] = float(facts["totals"])
+    rounds = 1 if row in IMPORTS else ROUNDS
+    nothing = counts.pop("nothing")
+    return {name: (count - nothing) / rounds for name, count in counts.items()}
+
+
+def print_instructions() -> None:
+    """Count, and print the table [thousand instructions]."""
+    print(f"[1,000 instructions], Python {platform.python_version()}")
+    for row in ("", *IMPORTS):
+        for name, count in sorted(count_instructions(row).items()):
+            print(f"{name:32}{count / 1e3:12,.1f}", flush=True)
+
+
+# Times, where instructions cannot be counted.
+
+
+def print_times() -> None:
+    """Print the CPU time of each import, and the best of many rounds of each other row [us]."""
+    _load_what_others_load()
+    print(f"[us], Python {platform.python_version()}")
+    for row in IMPORTS:
+        start = process_time()
+        load(row)
+        print(f"{row:32}{(process_time() - start) * 1e6:12,.1f}")
+    for row, do in make_rows().items():
+        best = min(timeit.repeat(do, number=WARM_UP, repeat=ROUNDS)) / WARM_UP
+        print(f"{row:32}{best * 1e6:12,.1f}")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--times", action="store_true", help="times [us]")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.work is not None:
+        work(arguments.work)
+    elif arguments.times or not all(
+        map(shutil.which, ("valgrind", "callgrind_control", "setarch"))
+    ):
+        print_times()
+    else:
+        print_instructions()
+
+
+if __name__ == "__main__":
+    main()
