@@ -41,6 +41,37 @@ pytestmark = pytest.mark.backend
 PROJECT = "nightly-eval"
 # 127.0.0.1, plain and mapped into IPv6.
 LOOPBACK_ADDRESSES = {"0100007F", "0000000000000000FFFF00000100007F"}
+IN_THE_PICTURE = tuple(
+    f"energy_tracking.{name}"
+    for name in (
+        *("total_energy_wh", "total_energy_joules"),
+        *("total_energy_low_joules", "total_energy_high_joules"),
+        *("calibrated_energy_joules", "calibrated_energy_low_joules"),
+        *("calibrated_energy_high_joules", "status", "method", "scope", "gpu", "model_profile"),
+        *("grade", "session.name"),
+    )
+)
+# The rows of energy first, the others left out, two digits: of the picture alone.
+ENERGY_AT_A_GLANCE = """
+names => {
+  const rows = [...document.querySelectorAll("tr")].filter(row => row.cells.length > 1);
+  const nameOf = row => row.cells[0].innerText.trim();
+  const body = rows.find(row => nameOf(row) === names[0]).parentElement;
+  const found = rows.filter(row => row.parentElement === body);
+  found.filter(row => !names.includes(nameOf(row))).forEach(row => row.remove());
+  for (const name of names) {
+    const row = found.find(one => nameOf(one) === name);
+    body.append(row);
+    row.cells[0].innerText = name;  // not cut
+    row.cells[0].style.fontFamily = "monospace";
+    const number = Number(row.cells[1].innerText);
+    if (row.cells[1].innerText.trim() !== "" && !Number.isNaN(number)) {
+      row.cells[1].innerText = Number(number.toPrecision(2));
+    }
+  }
+  body.parentElement.scrollIntoView();
+}
+"""
 SPANS_OVER = """
 query ($project: ID!, $condition: String!) {
   node(id: $project) {
@@ -217,7 +248,7 @@ def test_its_page_shows_the_energy(phoenix: Phoenix, tmp_path: Path) -> None:
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         try:
-            page = chromium.new_page(viewport={"width": 1600, "height": 1150})
+            page = chromium.new_page(viewport={"width": 1900, "height": 900})
             page.set_default_timeout(180_000)
             page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
             page.goto(f"{phoenix.url}/redirects/spans/{_span_id(span)}")
@@ -226,8 +257,18 @@ def test_its_page_shows_the_energy(phoenix: Phoenix, tmp_path: Path) -> None:
             rows.filter(has_text="energy_tracking.total_energy_joules").wait_for()
             cells = [row.split("\t") for row in rows.all_inner_texts()]
             shown = {key.strip(): value.strip() for key, value, *_ in cells}
-            rows.filter(has_text="energy_tracking.").first.evaluate("row => row.scrollIntoView()")
-            page.screenshot(path=picture)
+            page.evaluate(ENERGY_AT_A_GLANCE, list(IN_THE_PICTURE))
+            table = page.get_by_role("table").filter(has_text=IN_THE_PICTURE[0]).bounding_box()
+            assert table is not None
+            page.screenshot(
+                path=picture,
+                clip={
+                    "x": table["x"] - 440,
+                    "y": table["y"] - 172,
+                    "width": 1000,
+                    "height": table["height"] + 184,
+                },
+            )
         finally:
             chromium.close()
     energies = {
