@@ -137,6 +137,17 @@ def test_no_view_shows_nanojoules_or_more_than_two_digits(session: Session) -> N
         assert len(text) < 2500
 
 
+def test_sums_and_records_print_in_a_line_of_plain_units(session: Session) -> None:
+    amount = r"[\d.,]+ mWh \([\d.,]+-[\d.,]+\)"
+    totals = rf"3 calls, 1,200 input and 600 output tokens, {amount}"
+    assert re.fullmatch(totals, str(session.totals))
+    record = rf"gpt-4o: {amount} reference, {amount} calibrated, 1,000 input and 500 output tokens"
+    assert re.fullmatch(rf"{record} \(estimated\)", str(record_of(session)))
+    unknown = record_of(session, estimate=None, calibrated=None, usage=None, status="unestimated")
+    assert str(unknown) == "gpt-4o: energy not known, tokens not known (unestimated)"
+    assert str(Session("empty").totals) == "0 calls, 0 input and 0 output tokens, 0 Wh"
+
+
 def test_a_session_without_calls_is_a_line() -> None:
     assert Page(Session("empty").totals._repr_html_()).rows == []
     assert "<tr>" not in Session("empty")._repr_html_()

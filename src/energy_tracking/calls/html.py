@@ -12,6 +12,12 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from energy_tracking.calls.comparison import list_kinds
+from energy_tracking.calls.one_line import (
+    describe_record,
+    describe_totals,
+    kinds_of_record,
+    sums_of_record,
+)
 from energy_tracking.calls.report import (
     CALIBRATED,
     Block,
@@ -20,7 +26,6 @@ from energy_tracking.calls.report import (
     choose_unit,
     collect_notes,
     energies_of,
-    energy_text,
     format_count,
     format_energy,
     format_head,
@@ -28,8 +33,7 @@ from energy_tracking.calls.report import (
     kind_sentences,
     two_digits,
 )
-from energy_tracking.calls.totals import GroupKey, Totals, group_of, sum_of
-from energy_tracking.units import wh_from_joules
+from energy_tracking.calls.totals import GroupKey, Totals, sum_of
 
 if TYPE_CHECKING:
     from energy_tracking.calls.carbon import Carbon
@@ -131,16 +135,6 @@ def totals_html(totals: Totals) -> str:
 _RANGE = "in brackets: 90 % range"
 
 
-def describe_totals(totals: Totals) -> str:
-    """Sums over calls in a line: calls, tokens, energy."""
-    known = energies_of(totals) is not None
-    energy = (
-        energy_text(totals.total_energy_wh) if known or not totals.calls else "energy not known"
-    )
-    tokens = f"{totals.input_tokens:,} input and {totals.output_tokens:,} output tokens"
-    return f"{format_count(totals.calls, 'call')}, {tokens}, {energy}"
-
-
 def comparison_html(comparison: Comparison) -> str:
     """The same tokens in two ways."""
     sides = (("as it was", comparison.actual_by_kind), ("compared", comparison.other_by_kind))
@@ -184,32 +178,24 @@ def carbon_html(carbon: Carbon) -> str:
 
 def record_html(record: CallRecord) -> str:
     """A call: its tokens, both energies with their ranges, and how they were made."""
-    totals = Totals()
-    totals.add(record)
-    usage, estimate = record.usage, record.estimate
+    totals = sums_of_record(record)
+    estimate, kinds = record.estimate, kinds_of_record(record)
     unit, size = choose_unit(totals.total_energy_wh or totals.calibrated_energy_wh)
-    kinds = [group_of(record).kind] if energies_of(totals) else []
-    kinds += [CALIBRATED] * bool(totals.calibrated_calls and CALIBRATED not in kinds)
     most = max(totals.total_energy_wh, totals.calibrated_energy_wh)
     lines = [_line(["", unit], "th")] if kinds else []
     for place, kind in enumerate(kinds):
-        is_calibrated = bool(place) or kind == CALIBRATED
+        is_calibrated = kind == CALIBRATED
         energies = energies_of(totals, calibrated=is_calibrated)
         text = format_energy(totals, size, calibrated=is_calibrated)
         share = energies[0] / most if energies and most else None
         lines.append(_line([_Cell(kind_label(kind)), _Cell(text, share, place)], "td"))
-    tokens = "tokens not known"
-    if usage is not None:
-        tokens = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
     notes = [*kind_sentences(kinds)]
     if estimate is not None:
         made = f"model profile {estimate.model_profile}, grade {estimate.grade}, on {estimate.gpu}"
         notes.append(f"{made}; {_RANGE}")
     if record.reason is not None:
         notes.append(record.reason)
-    energy = record.total_energy_joules
-    known = "energy not known" if energy is None else energy_text(wh_from_joules(energy))
-    return _table(f"{record.model}: {known}, {tokens} ({record.status})", lines, notes)
+    return _table(describe_record(record), lines, notes)
 
 
 def _table(caption: str, lines: Sequence[str], notes: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
 from energy_tracking.frozen import frozen
+from energy_tracking.terminal import with_known_signs
 from energy_tracking.usage.token_usage import TokenUsage
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
@@ -127,6 +128,12 @@ class CallRecord:
     def model(self) -> str:
         """The model that ran, as well as it is known."""
         return self.response_model or self.request.model or "unknown"
+
+    def __str__(self) -> str:
+        """The call in a line, for people."""
+        from energy_tracking.calls.one_line import describe_record
+
+        return with_known_signs(describe_record(self))
 
     def _repr_html_(self) -> str:
         """The call as a table, for notebooks."""

@@ -20,6 +20,7 @@ from typing import NamedTuple, Self, TypeVar
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
+from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules, nanojoules_from_joules, wh_from_joules
 
 KeyT = TypeVar("KeyT")
@@ -145,6 +146,12 @@ class Totals:
         self.total_energy_nanojoules += total
         self.total_energy_low_nanojoules += low
         self.total_energy_high_nanojoules += high
+
+    def __str__(self) -> str:
+        """The sums in a line, for people."""
+        from energy_tracking.calls.one_line import describe_totals
+
+        return with_known_signs(describe_totals(self))
 
     def _repr_html_(self) -> str:
         """The sums as a table, for notebooks."""
