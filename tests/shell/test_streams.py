@@ -815,6 +815,37 @@ async def test_the_stream_helper_of_responses_is_recorded_once(
     assert watch.record.usage.output_tokens == 80
 
 
+PARSED: dict[str, tuple[str, str, type[Exception]]] = {
+    "cut short": ('{"name": "Mexico', "length", openai.LengthFinishReasonError),
+    "filtered": ('{"name": "Mexico', "content_filter", openai.ContentFilterFinishReasonError),
+    "not as asked": ('{"town": 1}', "stop", ValueError),
+}
+
+
+@pytest.mark.parametrize(("text", "reason", "kind"), PARSED.values(), ids=PARSED.keys())
+async def test_an_error_that_a_stream_helper_raises_is_the_calls(
+    flavour: Flavour,
+    loopback: Loopback,
+    watch: Watch,
+    text: str,
+    reason: str,
+    kind: type[Exception],
+) -> None:
+    loopback.serve(sse(*chat_chunks(text, finish_reason=reason), DONE))
+    client = watch.wrap(flavour.client(loopback.base_url))
+    completions = client.chat.completions
+    if not hasattr(completions, "stream"):
+        completions = client.beta.chat.completions
+    request = {key: value for key, value in CHAT.items() if key != "stream"}
+    helper = completions.stream(**request, response_format=Capital)
+    beside = completions.stream(**request)
+    with pytest.raises(kind) as raised:
+        # The error passes through the one beside it, which is left unread, and is not its own.
+        async with flavour.entered(helper) as stream, flavour.entered(beside):
+            _ = [event async for event in flavour.items(stream)]
+    assert [record.error_type for record in watch.records] == [None, type(raised.value).__name__]
+
+
 async def test_the_stream_helper_that_raises_before_the_usage_leaves_a_partial_call(
     flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:

@@ -23,11 +23,13 @@ from typing import Any, Self
 
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer
+from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.bodies import Body
 from energy_tracking.openai_client.raw_bodies import RawBody
 
-# What is raised while a frame of these reads the response is the call's error. Any other
-# error that is under way while a response closes is the user's own.
+# What is raised while a frame of these reads the response is the call's error, and so is what a
+# helper of the SDK raises over what it has read. Any other error that is under way while a response
+# closes is the user's own.
 _READERS = frozenset({"openai", "httpx", "httpx2", "energy_tracking"})
 
 HOOKED = ("close", "aclose", "iter_bytes", "aiter_bytes", "iter_raw", "aiter_raw")
@@ -77,7 +79,7 @@ def follow(
             finaliser.detach()
             body.read()
         with boundary:
-            finish(call, error if _is_of_the_call(error) else None)
+            finish(call, error if _is_of_the_call(error, response) else None)
 
     _hook_closing(response, ended)
     _hook_reading(response, body, RawBody(call, response, body), ended, boundary)
@@ -218,7 +220,13 @@ class _Pieces:
             self._body.fail(error)
 
 
-def _is_of_the_call(error: BaseException | None) -> bool:
+def _is_of_the_call(error: BaseException | None, response: Any) -> bool:
+    """Whether an error that is under way while a response closes came of reading that.
+
+    Args:
+        error: The error.
+        response: The response.
+    """
     if error is None or isinstance(error, StopIteration | StopAsyncIteration):
         return False
     if isinstance(error, CancelledError):
@@ -226,4 +234,6 @@ def _is_of_the_call(error: BaseException | None) -> bool:
     # The traceback reaches from here inwards: its first frame is who is closing.
     frame = error.__traceback__
     closing = frame and frame.tb_frame.f_globals.get("__name__", "")
-    return bool(closing) and str(closing).partition(".")[0] in _READERS
+    if str(closing).partition(".")[0] in _READERS:
+        return True
+    return sdk.is_raised_by_helper(error, response)

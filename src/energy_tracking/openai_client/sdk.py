@@ -470,3 +470,21 @@ def client_and_model_of(manager: Any) -> tuple[Any, Any]:
     if SOCKET_MODEL.name not in private and _takes_argument(type(manager), "model"):
         SOCKET_MODEL.report_missing()
     return private.get(SOCKET_CLIENT.name), private.get(SOCKET_MODEL.name)
+
+
+def is_raised_by_helper(error: BaseException, response: Any) -> bool:
+    """Whether a streaming helper has raised an error over what it had read of a response.
+
+    Args:
+        error: The error, on its way to the caller.
+        response: The HTTP response, which the helper holds.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if str(frame.f_globals.get("__name__")).startswith("openai.lib.streaming"):
+            held = getattr(frame.f_locals.get("self"), "__dict__", {})
+            if any(value is response for value in held.values()):
+                return True
+        traceback = traceback.tb_next
+    return False
