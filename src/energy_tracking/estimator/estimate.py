@@ -128,9 +128,10 @@ def combine_parts(parts: Mapping[str, tuple[float, float]]) -> tuple[float, floa
         parts: Low and high factor of each part [1]; floats or arrays.
     """
     ends = parts.values()
-    under = sum([(1 / low - 1) ** 2 for low, _ in ends]) ** 0.5
-    over = sum([(high - 1) ** 2 for _, high in ends]) ** 0.5
-    return 1 / (1 + under), 1 + over
+    # Of floats with floats: Python adds whole numbers to them at twice the cost.
+    under = sum([(1.0 / low - 1.0) ** 2.0 for low, _ in ends]) ** 0.5
+    over = sum([(high - 1.0) ** 2.0 for _, high in ends]) ** 0.5
+    return 1.0 / (1.0 + under), 1.0 + over
 
 
 def check_attention_mode(attention_mode: str) -> None:

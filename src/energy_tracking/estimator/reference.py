@@ -102,12 +102,13 @@ def count_prefill_flops(
         attention_mode: ``"quadratic"`` or ``"linear"``.
     """
     n, c = input_tokens, cached_input_tokens
+    dense, attention, _ = model
     is_quadratic = attention_mode == "quadratic"
     attended = n * n if is_quadratic else n
     if type(c) is not float or c != 0:
         attended = attended - c * c if is_quadratic else n - c
         n = n - c
-    return n * model.dense_flops + model.attention_flops * attended
+    return n * dense + attention * attended
 
 
 def count_decode_flops(model: ModelTerms, input_tokens: float, decode_tokens: float) -> float:
@@ -119,7 +120,8 @@ def count_decode_flops(model: ModelTerms, input_tokens: float, decode_tokens: fl
         decode_tokens: Tokens generated after it [tokens].
     """
     n, t = input_tokens, decode_tokens
-    return t * model.dense_flops + model.attention_flops * (n * t + t * (t - 1) / 2)
+    dense, attention, _ = model
+    return t * dense + attention * (n * t + t * (t - 1.0) / 2.0)
 
 
 def compute_prefill_energy(gpu: GpuProfile, flops: float) -> float:

@@ -107,6 +107,10 @@ class ServingProfile:
     speculative: bool | None = None
     engine_year: int = CURRENT_ENGINE_YEAR
 
+    def __hash__(self) -> int:
+        """By what is set most: what is computed once for it is looked up with every call."""
+        return hash((self.concurrency_per_gpu, self.sequences, self.num_gpus, self.engine_year))
+
     def __post_init__(self) -> None:
         """Check the values together."""
         for name, bound in SERVING_BOUNDS.items():

@@ -12,7 +12,7 @@ from typing import Any
 from energy_tracking.estimator.deployment import Deployment
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Work:
     """What one request asks for; all of its cost is linear in these.
 
@@ -60,7 +60,7 @@ def count_pairs(site: Deployment, start: float, stop: float) -> float:
         stop: Position after the last token [tokens].
     """
     # A difference of squares would lose the small one of two.
-    full = (stop - start) * (stop + start) / 2
+    full = (stop - start) * (stop + start) / 2.0
     share = site.windowed_share
     if type(share) is float and share == 0.0:
         return full
