@@ -104,6 +104,7 @@ MAY_IMPORT = {
     "numpy": {"spark", "cli", "logs", "tables"},
     "matplotlib": {"cli"},
     "rich": {"cli"},
+    "litellm": {"litellm"},
     "pytest": {"pytest_plugin"},
     "click": {"cli"},
     "orjson": {"logs"},
@@ -162,6 +163,7 @@ PROCESS_STATE: dict[str, set[str]] = {
     "ledger/writer.py": {"_losses", "_lock"},
     "telemetry/metrics.py": {"_instruments"},
     "otel/span_processor.py": {"_watched"},
+    "litellm.py": {"energy_logger"},
     # Which clients are tracked, and how the SDK is hooked for them.
     "openai_client/tracked.py": {"_marks", "_tracker_of_all"},
     "openai_client/hooks.py": {"changing", "_hooked", "_seen_classes"},

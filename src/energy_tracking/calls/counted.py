@@ -296,13 +296,33 @@ class CountedResponses:
             ids = [one for one in (facts.response_id, facts.origin_id) if one is not None]
             if any(self._has_id(one, facts, tokens, since) for one in ids):
                 return True
-            return not ids and any(
-                one.is_of_a_client
-                and one.tokens == tokens
-                and one.is_of_the_time(facts.created)
-                and one.agrees_with((facts.model,), tokens)
-                for one in tuple(self._latest)
-            )
+            return not ids and self._find_alike(facts, tokens) is not None
+
+    def record_like(
+        self, facts: ResponseFacts, usage: TokenUsage, *, since: float
+    ) -> CallRecord | None:
+        """The call of a tracked client that an object without an id is most likely made of.
+
+        Args:
+            facts: What the object says of itself.
+            usage: Its tokens.
+            since: When the call began, by ``perf_counter`` [s].
+        """
+        with self._lock:
+            found = self._find_alike(facts, (usage.input_tokens, usage.output_tokens))
+            return None if found is None or found.at < since else found.record
+
+    def _find_alike(self, facts: ResponseFacts, tokens: tuple[int, int]) -> CountedResponse | None:
+        """The last call of a tracked client that has these tokens, and this model and time."""
+        alike = (
+            one
+            for one in tuple(self._latest)
+            if one.is_of_a_client
+            and one.tokens == tokens
+            and one.is_of_the_time(facts.created)
+            and one.agrees_with((facts.model,), tokens)
+        )
+        return next(alike, None)
 
     def record_of(
         self, response: object, ids: Iterable[str], facts: CountedResponse
