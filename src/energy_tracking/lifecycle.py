@@ -105,7 +105,7 @@ def _settle_soon(armed: threading.Lock) -> None:
 def run_deferred() -> None:
     """Do what finalisers have left behind; a no-op from inside of itself."""
     # A sink that reads a total while it is given a record would come back here.
-    if not getattr(_running, "is_held", False):
+    if not (_deferred.empty() or getattr(_running, "is_held", False)):
         hold_deferred(_run_all)
 
 

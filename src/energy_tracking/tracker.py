@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from energy_tracking.calls.call import Call, CreditedSession
@@ -52,7 +52,7 @@ from energy_tracking.process_settings import read_process_settings
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.setting_names import naming
 from energy_tracking.settings import SettingArguments, Settings, document_settings
-from energy_tracking.telemetry.pipelines import Reported
+from energy_tracking.telemetry.pipelines import UNREPORTED
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.terminal import printable
 from energy_tracking.usage.dialects import wrong_kind_of
@@ -163,16 +163,26 @@ class Tracker:
 
     def over_budget(self) -> EnergyBudgetExceeded | None:
         """Why no further call may be sent here, where a budget says so."""
-        with self._boundaries("budget"):
-            try:
-                current_session().check_budget()
-            except EnergyBudgetExceeded as exceeded:
-                return exceeded
+        try:
+            current_session().check_budget()
+        except EnergyBudgetExceeded as exceeded:
+            return exceeded
+        except Exception as error:
+            self.report("budget", error)
         return None
 
     def boundary(self, name: str) -> ErrorBoundary:
         """A ``with`` block that catches and reports the library's own errors."""
         return self._boundaries(name)
+
+    def report(self, where: str, error: Exception) -> None:
+        """Report an error of the library's own, in the ``try`` of what runs for every call.
+
+        Args:
+            where: As the name of a boundary.
+            error: The error.
+        """
+        self._boundaries.report(where, error)
 
     def start(
         self,
@@ -205,35 +215,40 @@ class Tracker:
         """
         close_open_calls_at_exit()
         run_deferred()
-        reported = Reported()
-        if not self.settings.disabled:
-            with self._boundaries("telemetry.reported"):
+        is_on = not self.settings.disabled
+        reported = UNREPORTED
+        if is_on:
+            try:
                 reported = self.telemetry.pipeline.reported_by(wrappers)
-        request = CallRequest(
-            operation=text_of(operation) or "chat",
-            provider=text_of(provider) or "unknown",
-            model=text_of(model),
-            stream=stream,
-            server_address=text_of(server_address),
-            server_port=server_port,
-            reported_elsewhere=reported.anywhere,
+            except Exception as error:
+                self.report("telemetry.reported", error)
+        request = _build_request(
+            text_of(operation) or "chat",
+            text_of(provider) or "unknown",
+            text_of(model),
+            stream,
+            text_of(server_address),
+            server_port,
+            reported.anywhere,
         )
         if session is None:
             session = current_session()
-            if not self.settings.disabled:
-                with self._boundaries("session.outside"):
+            if is_on:
+                try:
                     warn_outside_of_sessions()
+                except Exception as error:
+                    self.report("session.outside", error)
         call = Call(request, self._deliver_safely, prompt, session)
-        if self.settings.disabled:
-            return call
-        with self._boundaries("telemetry.start"):
-            telemetry = self.telemetry
-            # Span processors have locks, too.
-            call.span = (
-                hold_deferred(telemetry.start, request, reported.here)
-                if span is None
-                else telemetry.onto(span)
-            )
+        if is_on:
+            try:
+                # Span processors have locks, too.
+                call.span = (
+                    hold_deferred(self.telemetry.start, request, reported.here)
+                    if span is None
+                    else self.telemetry.onto(span)
+                )
+            except Exception as error:
+                self.report("telemetry.start", error)
         return call
 
     def record(
@@ -287,26 +302,40 @@ class Tracker:
         return hold_deferred(self._deliver_call, call)
 
     def _deliver_safely(self, call: Call) -> None:
-        with self._boundaries("deliver"):
+        try:
             hold_deferred(self._deliver_call, call)
+        except Exception as error:
+            self.report("deliver", error)
 
     def _deliver_call(self, call: Call) -> CallRecord:
         """Deliver the record of a call that has ended, to everybody although an interrupt comes."""
-        run_every((partial(self._record_once, call), *self._iterate_deliveries(call)))
+        deliveries = iter(() if self.settings.disabled else _DELIVERIES)
+        interrupt: BaseException | None = None
+        try:
+            self._record_once(call)
+        except BaseException as raised:
+            interrupt = raised
+        while True:
+            try:
+                for name, deliver in deliveries:
+                    try:
+                        deliver(self, call, call.final_record or self._record_once(call))
+                    except Exception as error:
+                        self.report(name, error)
+                break
+            except BaseException as raised:
+                # The rest of the deliveries comes first.
+                interrupt = interrupt or raised
         record = self._record_once(call)
         # The caller may keep the response, and that the call.
         call.prompt = None
+        if interrupt is not None:
+            try:
+                raise interrupt
+            finally:
+                # The frame would hold the error, and the error the frame.
+                interrupt = None
         return record
-
-    def _iterate_deliveries(self, call: Call) -> Iterator[Callable[[], None]]:
-        for name, deliver in () if self.settings.disabled else _DELIVERIES:
-            yield partial(self._deliver_within, name, deliver, call)
-
-    def _deliver_within(
-        self, name: str, deliver: Callable[[Tracker, Call, CallRecord], None], call: Call
-    ) -> None:
-        with self._boundaries(name):
-            deliver(self, call, self._record_once(call))
 
     def _record_once(self, call: Call) -> CallRecord:
         """The record of a call, built where it is not yet: building it may be interrupted too."""
@@ -379,6 +408,15 @@ class Tracker:
         if call.span is not None:
             part.span = call.span.part(request)
         part.close()
+
+
+@lru_cache(maxsize=512, typed=True)
+def _build_request(*facts: Any) -> CallRequest:
+    """The request of these facts, a value that all calls of their kind share."""
+    return CallRequest(**dict(zip(_REQUEST_FACTS, facts, strict=True)))
+
+
+_REQUEST_FACTS = tuple(fact.name for fact in fields(CallRequest))
 
 
 def _make_tracker(arguments: TrackerArguments) -> Tracker:

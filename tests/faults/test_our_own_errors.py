@@ -64,7 +64,7 @@ SEAMS: list[tuple[object | str, str]] = [
     (Telemetry, "start"),
     (Telemetry, "_end"),
     (Session, "add"),
-    ("energy_tracking.openai_client.request", "endpoint_of"),
+    ("energy_tracking.openai_client.targets", "endpoint_of"),
     ("energy_tracking.openai_client.sdk", "provider_of_client"),
     ("energy_tracking.openai_client.request", "follow"),
     ("energy_tracking.openai_client.request", "hold"),

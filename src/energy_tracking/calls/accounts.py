@@ -169,6 +169,15 @@ class Account:
         if credit.comparable is not None:
             self._comparable.append(credit.comparable)
 
+    def check_budget(self) -> None:
+        """Ask whether the budget, if there is one, allows another call.
+
+        Raises:
+            EnergyBudgetExceeded: It is used up, and is to raise.
+        """
+        if self.budget is not None:
+            self.budget.check(self.name, self.energy_nanojoules)
+
     def add_lost_ledger_line(self) -> None:
         """Count a call that is missing from its ledger."""
         with self._lock:
@@ -286,6 +295,9 @@ _accounts: WeakSet[Account] = WeakSet()
 process_account = Account(PROCESS)
 """The account around all others."""
 
+PROCESS_ALONE = (process_account,)
+"""What a call counts in outside of every session and function."""
+
 open_accounts: set[Account] = set()
 """Accounts of sessions that are entered, and of functions that run, somewhere in the process."""
 
@@ -330,6 +342,8 @@ def entered(entrances: tuple[Entrance, ...]) -> Iterator[None]:
 
 def accounts_of(entrances: tuple[Entrance, ...]) -> tuple[Account, ...]:
     """Every account that a call started inside of these counts in, once."""
+    if not entrances:
+        return PROCESS_ALONE
     accounts = (entrance.account for entrance in entrances if not entrance.abandoned)
     return tuple(dict.fromkeys((*accounts, process_account)))
 

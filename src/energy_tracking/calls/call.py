@@ -39,9 +39,8 @@ from energy_tracking.usage.dialects import (
     reports_tokens,
 )
 from energy_tracking.usage.measured_energy import (
-    implausible_energy_in,
     may_hold_energy,
-    measured_energy_in,
+    read_energy,
 )
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.payloads import (
@@ -57,8 +56,10 @@ from energy_tracking.usage.payloads import (
 from energy_tracking.usage.text import (
     TEXT,
     PromptTokens,
+    count_plain_text,
     count_prompt,
     generated_tokens,
+    tokens_in,
     whole_tokens,
 )
 from energy_tracking.usage.token_usage import TokenUsage
@@ -237,19 +238,18 @@ class Call:
         """Take in one decoded body or stream event."""
         if self.first_chunk_at is None:
             self.first_chunk_at = perf_counter()
-        if not isinstance(data, Mapping):
+        if type(data) is not dict and not isinstance(data, Mapping):
             return
+        # Most of a stream: once the model is known and has begun, there is nothing else in it.
+        if self.text_tokens and self.response_model is not None:
+            characters = count_plain_text(data)
+            if characters is not None:
+                self.text_tokens += tokens_in(characters)
+                return
         data = unwrap_event(data)
         usage = usage_in(data)
-        if usage is not None and self.raw_usage is not None:
-            usage = merge_halves(usage, self.raw_usage)
-        if usage is not None and (
-            self.raw_usage is None
-            or (reports_tokens(usage) and not is_lower(usage, self.raw_usage))
-        ):
-            # The last one stands: servers that report continuously report sums so far. Some
-            # end with zeros, or with a part of what they have reported.
-            self.raw_usage = usage
+        if usage is not None:
+            self._observe_usage(usage)
         if usage is not None or "svg_usage" in data:
             self.tools = tool_usage_in(data) or self.tools
         if usage is not None or may_hold_energy(data):
@@ -282,13 +282,26 @@ class Call:
             self.response_model = model or self.response_model
             self.status = status or self.status
 
+    def _observe_usage(self, usage: object) -> None:
+        """Take in a usage.
+
+        The last one stands: servers that report continuously report sums so far. Some end with
+        zeros, or with a part of what they have reported.
+        """
+        earlier = self.raw_usage
+        if earlier is not None:
+            usage = merge_halves(usage, earlier)
+            if not reports_tokens(usage) or is_lower(usage, earlier):
+                return
+        self.raw_usage = usage
+
     def observe_energy(self, data: Mapping[str, Any]) -> None:
         """Take in the energy that the server has measured, if this states one."""
-        measured = measured_energy_in(data)
+        measured, implausible = read_energy(data)
         if measured is not None:
             self.measured_energy_joules = measured
-        elif (named := implausible_energy_in(data)) is not None:
-            self.implausible_energy = named
+        elif implausible is not None:
+            self.implausible_energy = implausible
 
     def close(self, error: BaseException | None = None) -> None:
         """End the call, once; a later close changes nothing."""

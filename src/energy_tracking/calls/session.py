@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import ParamSpec, Protocol, Self, TypeVar
 
 from energy_tracking.calls.accounts import (
+    PROCESS_ALONE,
     Account,
     Entrance,
     accounts_of,
@@ -29,7 +30,6 @@ from energy_tracking.calls.accounts import (
     entrances_here,
     open_accounts,
     own_entrances,
-    process_account,
 )
 from energy_tracking.calls.budget import Budget, OnExceed
 from energy_tracking.calls.carbon import (
@@ -311,8 +311,12 @@ class Session:
         except AttributeError as error:  # not asked before: every tracked call comes by here
             what = "a CallRecord, as Tracker().record(model=..., usage=...) returns"
             raise ConfigurationError(must_be("record", what, record)) from error
-        # Also where a signal handler raises in the middle.
-        run_every([partial(account.credit, credit) for account in self._accounts()])
+        accounts = self._accounts()
+        if len(accounts) == 1:
+            accounts[0].credit(credit)
+        else:
+            # Also where a signal handler raises in the middle.
+            run_every([partial(account.credit, credit) for account in accounts])
 
     def counts_in(self, account: Account) -> bool:
         """Whether a call credited to this session counts in this account."""
@@ -330,12 +334,11 @@ class Session:
             EnergyBudgetExceeded: This session, or one around it, has used up its budget, and
                 is to raise.
         """
-        accounts = self._accounts()
-        if any(account.budget is not None for account in accounts):
+        with_budget = [account for account in self._accounts() if account.budget is not None]
+        if with_budget:
             run_deferred()
-            for account in accounts:
-                if account.budget is not None:
-                    account.budget.check(account.name, account.energy_nanojoules)
+            for account in with_budget:
+                account.check_budget()
 
     @property
     def name(self) -> str:
@@ -461,11 +464,15 @@ def _inside(accounts: tuple[Account, ...]) -> Session:
     return session
 
 
+_process_session = _inside(PROCESS_ALONE)
+
+
 def process_session() -> Session:
     """The session around everything: the totals of this process."""
-    return _inside((process_account,))
+    return _process_session
 
 
 def current_session() -> Session:
     """The innermost session here; the process-wide one outside of any other."""
-    return _inside(current_accounts())
+    accounts = current_accounts()
+    return _process_session if accounts is PROCESS_ALONE else _inside(accounts)

@@ -384,7 +384,7 @@ def bounded_group(known: Mapping[GroupKey, object], key: GroupKey) -> GroupKey:
         known: The groups there are.
         key: The group by its model.
     """
-    return bounded_key(known, key, key._replace(model=OTHER))
+    return key if key in known else bounded_key(known, key, key._replace(model=OTHER))
 
 
 def bounded_reason(
@@ -396,6 +396,8 @@ def bounded_reason(
         known: The rows there are.
         reason: The model, and why less is known than could be.
     """
+    if reason in known:
+        return reason
     return bounded_key(known, reason, (OTHER, reason[1]), (OTHER, "other reasons"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from energy_tracking.calls.accounts import current_accounts, open_accounts, process_account
+from energy_tracking.calls.accounts import PROCESS_ALONE, current_accounts, open_accounts
 from energy_tracking.lifecycle import count_untracked_requests
 from energy_tracking.notices import log_once, was_said
 
@@ -54,8 +54,10 @@ def warn_outside_of_sessions() -> None:
                                       of one another
     ================================  ====================================================
     """
+    if not open_accounts:
+        return
     inside, thread = current_accounts(), threading.get_ident()
-    is_outside = inside == (process_account,)
+    is_outside = inside == PROCESS_ALONE
     for account in tuple(open_accounts):
         what = f"{'session' if account.is_session else 'function'} {account.name!r}"
         if account in inside or was_said(what, MISSED):

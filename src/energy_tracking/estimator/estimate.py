@@ -88,10 +88,13 @@ class EnergyEstimate:
     @property
     def range_from(self) -> tuple[str, ...]:
         """What made the range, widest first; parts that add nothing are left out."""
-        widths = {name: high / low for name, (low, high) in self.range_parts.items()}
-        return tuple(
-            sorted((name for name in widths if widths[name] > 1), key=lambda n: -widths[n])
-        )
+        return widest_first(self.range_parts)
+
+
+def widest_first(parts: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
+    """The parts of a range that add to it, the widest first."""
+    widths = {name: high / low for name, (low, high) in parts.items()}
+    return tuple(sorted((name for name in widths if widths[name] > 1), key=lambda n: -widths[n]))
 
 
 def widen_range(

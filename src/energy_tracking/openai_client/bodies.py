@@ -184,6 +184,10 @@ class Body:
         self._piece = b""
         self.being_read = False
 
+    def needs_pieces(self) -> bool:
+        """Whether there may be anything in the pieces that the SDK does not pass on."""
+        return self._comments is not None or DECODED_EXTENSION not in self._extensions
+
     def feed(self, piece: bytes) -> None:
         """Take in the next piece of the decoded body."""
         if self._comments is not None:

@@ -7,8 +7,12 @@ else to know them by while it runs. Which of them report a call ``telemetry.pipe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from operator import attrgetter
+from types import FunctionType, MethodType
 from typing import Any
+
+from energy_tracking.openai_client import sdk
 
 # Path -> the method of a client that a call to it goes through.
 METHODS = {
@@ -21,28 +25,44 @@ METHODS = {
     "/images/variations": "images.create_variation",
 }
 
+_REQUEST = attrgetter(sdk.REQUEST)
+_GETTERS = {path: (_REQUEST, attrgetter(method)) for path, method in METHODS.items()}
+
 MAX_LAYERS = 32
 """How many layers of a method are looked at [1]."""
 
 
 def wrappers_around(client: object, path: str) -> Iterator[object]:
-    """Whatever is wrapped around the methods that a call goes through, and those themselves.
+    """Whatever is wrapped around the methods that a call goes through.
 
     Args:
         client: An OpenAI client.
         path: Path of an ``Endpoint``.
     """
-    for name in ("request", METHODS.get(path)):
-        if name is not None:
-            yield from _layers_of(client, name)
+    for get in _GETTERS.get(path, (_REQUEST,)):
+        try:
+            method = get(client)
+        except AttributeError:
+            continue
+        if type(method) is not MethodType or not _is_of_sdk_alone(method.__func__):
+            yield from _layers_of(method)
 
 
-def _layers_of(client: object, name: str) -> Iterator[object]:
+@lru_cache(maxsize=64)
+def _is_of_sdk_alone(function: object) -> bool:
+    """Whether a method is the SDK's own function, with nothing around it or in between.
+
+    It stays so: whoever wraps it makes another function of it.
+    """
+    return all(
+        type(layer) is FunctionType and sdk.is_of_sdk(layer.__globals__.get("__name__"))
+        for layer in _layers_of(function)
+    )
+
+
+def _layers_of(method: object) -> Iterator[object]:
     """The layers of a method, outermost first."""
-    try:
-        layer: Any = attrgetter(name)(client)
-    except AttributeError:
-        return
+    layer: Any = method
     for _ in range(MAX_LAYERS):
         if layer is None:
             return

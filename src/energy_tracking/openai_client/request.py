@@ -26,7 +26,6 @@ from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.energy_of import OBSERVATION_EXTENSION
 from energy_tracking.contexts import Activities, Activity
-from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.errors import EnergyBudgetExceeded
 from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client import sdk
@@ -36,14 +35,13 @@ from energy_tracking.openai_client.other_instrumentations import wrappers_around
 from energy_tracking.openai_client.responses import follow
 from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
 from energy_tracking.openai_client.streams import watched_stream
-from energy_tracking.openai_client.targets import target_of
+from energy_tracking.openai_client.targets import target_and_endpoint_of
 from energy_tracking.openai_client.usage_hosts import (
     UNKNOWN_HOST,
     learn_engine,
     report_unasked,
 )
 from energy_tracking.tracker import Tracker
-from energy_tracking.usage.endpoints import endpoint_of
 from energy_tracking.usage.measured_energy import (
     has_implausible_energy_header,
     may_measure,
@@ -64,11 +62,11 @@ class Observation(NamedTuple):
 
     Attributes:
         call: The call that it answers; None where it answers a request that generates nothing.
-        boundary: Keeps our errors from whoever reads the response.
+        tracker: Receives the call, and our own errors.
     """
 
     call: Call | None
-    boundary: ErrorBoundary
+    tracker: Tracker
 
 
 GONE = (404, 410)
@@ -85,6 +83,7 @@ class RequestInFlight(Activity):
         arguments: What to call the SDK with, positional and by name.
         client: The client that sends it.
         call: The call; None where the request runs no inference.
+        tracker: Receives the call.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class RequestInFlight(Activity):
         self.arguments = arguments
         self.client = client
         self.call: Call | None = None
-        self._tracker = tracker
+        self.tracker = tracker
         self._is_fetch = False
         self._is_deletion = False
         self._is_bound = False
@@ -116,8 +115,10 @@ class RequestInFlight(Activity):
         Raises:
             EnergyBudgetExceeded: A budget is used up and allows no further call.
         """
-        with self._tracker.boundary("openai.request"):
+        try:
             self._start()
+        except Exception as error:
+            self.tracker.report("openai.request", error)
         if self._exceeded is not None:
             raise self._exceeded
         # Also without a call: a request made inside another one is not part of that.
@@ -142,14 +143,16 @@ class RequestInFlight(Activity):
         call = self.call
         if self._is_ended or call is None:
             return
-        with self._tracker.boundary("openai.request"):
-            if self._span is not None:
+        if self._span is not None:
+            try:
                 self._span.__exit__(None, None, None)
+            except Exception as ours:
+                self.tracker.report("openai.request", ours)
         if error is not None and not self._is_fetch:
             # Apart from closing the call: the error of somebody else may hold anything.
-            with self._tracker.boundary("openai.retries"):
+            with self.tracker.boundary("openai.retries"):
                 call.retries = max(call.retries, _retries_before(error))
-        with self._tracker.boundary("openai.answer"):
+        try:
             is_gone = self._is_fetch and getattr(error, "status_code", None) in GONE
             if is_gone or (error is None and self._is_deletion):
                 call.status = DELETED
@@ -157,16 +160,16 @@ class RequestInFlight(Activity):
                 call.close(error)
             elif is_gone or (error is None and not self._is_streamed):
                 close_or_hold(call)
+        except Exception as ours:
+            self.tracker.report("openai.answer", ours)
         self._is_ended = True
 
     def read_result(self, result: object) -> None:
         """Read the result where the SDK's inner methods are not hooked, or no longer are."""
         call = self.call
-        if call is None:
+        if call is None or self._is_bound:
             return
-        with self._tracker.boundary("openai.result"):
-            if self._is_bound:
-                return
+        with self.tracker.boundary("openai.result"):
             for name in ("response", "http_response"):
                 response = getattr(result, name, None)
                 if hasattr(response, "extensions"):
@@ -179,8 +182,10 @@ class RequestInFlight(Activity):
     def remember_result(self, result: object) -> None:
         """Remember the object that the caller gets, once its call is closed."""
         if self.call is not None and not self._is_streamed:
-            with self._tracker.boundary("openai.result"):
+            try:
                 counted_responses.remember_object(result, self.call.final_record)
+            except Exception as error:
+                self.tracker.report("openai.result", error)
 
     def bind(self, response: Any) -> None:
         """Tie the call to its HTTP response."""
@@ -188,16 +193,14 @@ class RequestInFlight(Activity):
         if self._is_bound:
             return
         self._is_bound = True
-        response.extensions[OBSERVATION_EXTENSION] = Observation(
-            call, self._tracker.boundary("openai.data")
-        )
+        response.extensions[OBSERVATION_EXTENSION] = Observation(call, self.tracker)
         if call is None:
             return
         if call.usage_remedy is UNKNOWN_HOST:
             learn_engine(call, headers=response.headers)
         measures = may_measure(call.request.server_address or "")
         if not response.is_closed:
-            boundary = self._tracker.boundary("stream.close")
+            boundary = self.tracker.boundary("stream.close")
             follow(response, call, close_or_hold, boundary, measures=measures)
             self._is_streamed = True
             open_calls.add(call)
@@ -212,21 +215,20 @@ class RequestInFlight(Activity):
     def _start(self) -> None:
         args, kwargs = self.arguments
         options = kwargs["options"] if "options" in kwargs else args[1]
-        target = target_of(self.client.base_url, options.url)
-        endpoint = endpoint_of(options.method, target.path)
+        target, endpoint = target_and_endpoint_of(self.client, options)
         if endpoint is None:
             server = text_of(target.host), target.port
             self.call = find_held_call(target.path, server)
             self._is_fetch = self.call is not None
             self._is_deletion = self._is_fetch and options.method == "delete"
             return
-        self._exceeded = self._tracker.over_budget()
+        self._exceeded = self.tracker.over_budget()
         if self._exceeded is not None:
             return
         body = _body_of(options)
         model = body.get("model")
         stream = bool(kwargs.get("stream"))
-        self.call = call = self._tracker.start(
+        self.call = call = self.tracker.start(
             operation=endpoint.operation,
             provider=sdk.provider_of_client(self.client, target.host, target.path),
             model=model if isinstance(model, str) and model else None,
@@ -241,7 +243,7 @@ class RequestInFlight(Activity):
             self._span = call.span.current()
             self._span.__enter__()
         if stream:
-            settings = self._tracker.settings
+            settings = self.tracker.settings
             asks, call.usage_remedy = plan_usage(
                 self.client, target, endpoint, options, body, kwargs, settings
             )
@@ -343,28 +345,31 @@ def process_response_async(original: Original) -> Hook:
     return process
 
 
+_NOTHING: Mapping[str, Any] = {}
+
+
 def process_data(original: Original) -> Hook:
     """The hook of ``_process_response_data``."""
 
     def process(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        extensions = getattr(kwargs.get("response"), "extensions", {})
+        extensions: Any = getattr(kwargs.get("response"), "extensions", _NOTHING)
         observation = extensions.get(OBSERVATION_EXTENSION)
-        if observation is not None:
-            with observation.boundary:
-                extensions[DECODED_EXTENSION] = True
-                _observe(observation.call, kwargs["data"])
+        if observation is None:
+            return original(client, *args, **kwargs)
+        call, tracker = observation
+        try:
+            extensions[DECODED_EXTENSION] = True
+            _observe(call, kwargs["data"])
+        except Exception as error:
+            tracker.report("openai.data", error)
         result = original(client, *args, **kwargs)
-        if observation is not None and _is_parsed_late(observation.call):
-            with observation.boundary:
-                counted_responses.remember_object(result, observation.call.final_record)
+        # A raw response is parsed after its call has ended.
+        if call is not None and call.closed and not call.request.stream:
+            with tracker.boundary("openai.data"):
+                counted_responses.remember_object(result, call.final_record)
         return result
 
     return process
-
-
-def _is_parsed_late(call: Call | None) -> bool:
-    """Whether this is of a raw response, which is parsed after its call has ended."""
-    return call is not None and call.closed and not call.request.stream
 
 
 def _bind_response(client: Any, kwargs: dict[str, Any]) -> Observation | None:
@@ -373,13 +378,15 @@ def _bind_response(client: Any, kwargs: dict[str, Any]) -> Observation | None:
     # Inside of it there may be another, of a client that nobody tracks.
     if in_flight is None or in_flight.client is not client:
         return None
-    with in_flight._tracker.boundary("openai.response"):
+    try:
         if in_flight.call is not None and not in_flight.call.observed:
             in_flight.call.retries = kwargs.get("retries_taken", 0)
         in_flight.bind(kwargs["response"])
         observation: Observation = kwargs["response"].extensions[OBSERVATION_EXTENSION]
         return observation
-    return None
+    except Exception as error:
+        in_flight.tracker.report("openai.response", error)
+        return None
 
 
 def _observe(call: Call | None, data: Any) -> None:
@@ -404,15 +411,17 @@ def _fail_stream(response: Any, error: BaseException) -> None:
     """Close the call of a stream with the error that the caller gets."""
     observation = response.extensions.get(OBSERVATION_EXTENSION)
     if observation is not None and observation.call is not None:
-        with observation.boundary:
+        with observation.tracker.boundary("openai.data"):
             close_or_hold(observation.call, error)
 
 
 def _read_unparsed(observation: Observation | None, kwargs: dict[str, Any]) -> None:
     """Read a body in memory that the SDK has not: a raw response, a stream of a mock."""
     if observation is not None and observation.call is not None:
-        with observation.boundary:
+        try:
             _read_if_unparsed(kwargs["response"], observation.call)
+        except Exception as error:
+            observation.tracker.report("openai.data", error)
 
 
 def _read_if_unparsed(response: Any, call: Call) -> None:

@@ -176,13 +176,17 @@ class _Pieces:
         return self
 
     def __next__(self) -> bytes:
-        self._body.being_read = True
+        body = self._body
+        body.being_read = True
         try:
-            piece: bytes = self._pieces.__next__()
+            piece: bytes = next(self._pieces)
         except BaseException as error:
             self._stop(error)
             raise
-        self._feed(piece)
+        if body.needs_pieces():
+            with self._boundary:
+                self._feed_piece(piece)
+        body.being_read = False
         return piece
 
     def close(self) -> None:
@@ -193,23 +197,22 @@ class _Pieces:
         return self
 
     async def __anext__(self) -> bytes:
-        self._body.being_read = True
+        body = self._body
+        body.being_read = True
         try:
-            piece: bytes = await self._pieces.__anext__()
+            piece: bytes = await anext(self._pieces)
         except BaseException as error:
             self._stop(error)
             raise
-        self._feed(piece)
+        if body.needs_pieces():
+            with self._boundary:
+                self._feed_piece(piece)
+        body.being_read = False
         return piece
 
     async def aclose(self) -> None:
         await self._pieces.aclose()
         self._end()
-
-    def _feed(self, piece: bytes) -> None:
-        with self._boundary:
-            self._feed_piece(piece)
-        self._body.being_read = False
 
     def _stop(self, error: BaseException) -> None:
         self._body.being_read = False

@@ -16,7 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import partial, partialmethod
+from functools import lru_cache, partial, partialmethod
 from itertools import islice
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_origin
@@ -151,7 +151,13 @@ def find_client(given: object) -> Any:
 
 def is_azure_client(client: object) -> bool:
     """Whether this is a client for Azure, wherever it sends its requests."""
-    return _is_of_class(type(client), AZURE_CLIENTS)
+    kind: Any = type(client)
+    return _is_azure_class(kind)
+
+
+@lru_cache(maxsize=16)
+def _is_azure_class(kind: type) -> bool:
+    return _is_of_class(kind, AZURE_CLIENTS)
 
 
 def provider_of_client(client: Any, host: str, path: str) -> str:
@@ -168,10 +174,11 @@ def provider_of_client(client: Any, host: str, path: str) -> str:
 
 
 def _is_of_class(kind: type, names: tuple[str, ...]) -> bool:
-    return any(each.__name__ in names and _is_of_sdk(each.__module__) for each in kind.__mro__)
+    return any(each.__name__ in names and is_of_sdk(each.__module__) for each in kind.__mro__)
 
 
-def _is_of_sdk(module: object) -> bool:
+def is_of_sdk(module: object) -> bool:
+    """Whether a module of this name is one of the SDK's."""
     return str(module).partition(".")[0] == SDK
 
 
@@ -281,7 +288,7 @@ def sdk_function(
         lambda: [
             layer
             for layer in layers_of(vars(owner)[name])
-            if isinstance(layer, FunctionType) and _is_of_sdk(layer.__globals__.get("__name__"))
+            if isinstance(layer, FunctionType) and is_of_sdk(layer.__globals__.get("__name__"))
         ],
         lambda: filter(is_it, known),
         # The typing module keeps the overloads, which stand above the function itself.
@@ -356,7 +363,7 @@ def _values_of(holder: Any) -> Iterator[Any]:
             yield from (holder.func, *holder.args, *holder.keywords.values())
         elif isinstance(holder, dict | list | tuple):
             yield from holder.values() if isinstance(holder, dict) else holder
-        elif not isinstance(holder, ModuleType) and not _is_of_sdk(holder.__module__):
+        elif not isinstance(holder, ModuleType) and not is_of_sdk(holder.__module__):
             yield from vars(holder).values()
         yield from _layers_below(holder)
 
@@ -391,7 +398,7 @@ def calls_method(function: FunctionType, name: str) -> bool:
 def is_sdk_stream(stream_cls: Any) -> bool:
     """Whether this is a stream class of the SDK itself, whose instances we know."""
     kind = get_origin(stream_cls) or stream_cls
-    return getattr(kind, "__name__", None) in ("Stream", "AsyncStream") and _is_of_sdk(
+    return getattr(kind, "__name__", None) in ("Stream", "AsyncStream") and is_of_sdk(
         getattr(kind, "__module__", None)
     )
 
@@ -431,7 +438,7 @@ def is_error_sent_by_server(error: BaseException) -> bool:
     """Whether an error is one that the server has sent in a stream."""
     kind = type(error)
     # Those of connections and of whole responses are of subclasses.
-    return kind.__name__ == "APIError" and _is_of_sdk(kind.__module__)
+    return kind.__name__ == "APIError" and is_of_sdk(kind.__module__)
 
 
 # --- websockets ------------------------------------------------------------------------
@@ -454,7 +461,7 @@ def socket_of(opened: Any) -> Any:
     """The socket that was opened, or that a connection stands on; None where it has none."""
     if hasattr(opened, SOCKET.name):
         return getattr(opened, SOCKET.name)
-    if _is_of_sdk(type(opened).__module__):
+    if is_of_sdk(type(opened).__module__):
         SOCKET.report_missing()
         return None
     return opened

@@ -8,7 +8,7 @@ from posixpath import normpath
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from energy_tracking.usage.endpoints import endpoint_of
+from energy_tracking.usage.endpoints import Endpoint, endpoint_of
 
 
 class Target(NamedTuple):
@@ -23,6 +23,36 @@ class Target(NamedTuple):
     host: str
     port: int
     path: str
+
+
+MAX_KNOWN = 256
+"""Pairs of a client's URL and a request's that are remembered [1]."""
+
+# With the URL itself, which keeps its id from being another one's.
+_known: dict[tuple[int, str, str], tuple[Any, Target, Endpoint]] = {}
+
+
+def target_and_endpoint_of(client: Any, options: Any) -> tuple[Target, Endpoint | None]:
+    """Where the SDK sends a request, and what it asks for there; None where it runs no model.
+
+    Args:
+        client: The client.
+        options: The SDK's options of the request.
+    """
+    # An immutable object: another URL is another object.
+    base_url, url = client.base_url, str(options.url)
+    key = id(base_url), options.method, url
+    known = _known.get(key)
+    if known is not None:
+        return known[1], known[2]
+    target = target_of(base_url, url)
+    endpoint = endpoint_of(options.method, target.path)
+    # Requests that fetch have a path each.
+    if endpoint is not None:
+        if len(_known) >= MAX_KNOWN:
+            _known.clear()
+        _known[key] = base_url, target, endpoint
+    return target, endpoint
 
 
 def target_of(base_url: Any, url: object) -> Target:
@@ -64,6 +94,5 @@ def is_inference(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     """
     with suppress(Exception):
         options = kwargs["options"] if "options" in kwargs else args[1]
-        path = target_of(client.base_url, options.url).path
-        return endpoint_of(options.method, path) is not None
+        return target_and_endpoint_of(client, options)[1] is not None
     return False

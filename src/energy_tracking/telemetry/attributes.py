@@ -14,13 +14,17 @@ session or the totals of a function.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from math import isfinite
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from energy_tracking.calls.carbon import read_carbon
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
+from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.estimator.estimate import widest_first
 from energy_tracking.frozen import frozen
 from energy_tracking.units import wh_from_joules
 
@@ -60,6 +64,38 @@ def _read_grams(read_joules: Callable[[CallRecord], Any]) -> Read:
     return lambda record: read_carbon(record, read_joules(record))
 
 
+@frozen()
+class Field:
+    """Reads a field of what a record holds: rows of one holder are read at once.
+
+    Attributes:
+        holder: Selects what has the field; None where there is none.
+        name: The field.
+    """
+
+    holder: Callable[[Any], Any]
+    name: str
+
+    def __call__(self, source: Any) -> Any:
+        """The field's value, None where nothing has it."""
+        holder = self.holder(source)
+        return None if holder is None else getattr(holder, self.name)
+
+
+def _itself(source: Any) -> Any:
+    return source
+
+
+_estimate = attrgetter("estimate")
+_calibrated = attrgetter("calibrated")
+_intensity = attrgetter("intensity")
+
+
+def _estimate_beside_measured(record: CallRecord) -> EnergyEstimate | None:
+    """The estimate where the total is a measured energy."""
+    return None if record.measured_energy_joules is None else record.estimate
+
+
 def _read_count(name: str) -> Read:
     """Reads a reported count; one estimated from text is left out."""
 
@@ -68,14 +104,6 @@ def _read_count(name: str) -> Read:
         return None if usage is None or name in usage.estimated else getattr(usage, name)
 
     return read
-
-
-def _read_estimate(name: str) -> Read:
-    return lambda record: record.estimate and getattr(record.estimate, name)
-
-
-def _read_calibrated(name: str) -> Read:
-    return lambda record: record.calibrated and getattr(record.calibrated, name)
 
 
 def _read_assumed(name: str) -> Read:
@@ -104,21 +132,22 @@ def _read_range_end(name: str) -> Read:
     return read
 
 
-def _read_beside_measured(name: str) -> Read:
-    """Reads the estimate where the total is a measured energy."""
+def _read_range_from(record: CallRecord) -> str | None:
+    """Reads what made the range, which is the same for all calls of a profile and a method."""
+    if record.estimate is None:
+        return None
+    return _name_parts(tuple(record.estimate.range_parts.items()))
 
-    def read(record: CallRecord) -> Any:
-        if record.measured_energy_joules is None or record.estimate is None:
-            return None
-        return getattr(record.estimate, name)
 
-    return read
+@lru_cache(maxsize=256)
+def _name_parts(parts: tuple[tuple[str, tuple[float, float]], ...]) -> str:
+    return ",".join(widest_first(dict(parts)))
 
 
 # A span of ours starts with these, the most important last: a small limit drops the oldest.
 REQUEST_ATTRIBUTES: tuple[Attribute[CallRequest], ...] = (
-    Attribute("server.port", "1", "port", lambda request: request.server_port),
-    Attribute("server.address", "", "host", lambda request: request.server_address),
+    Attribute("server.port", "1", "port", Field(_itself, "server_port")),
+    Attribute("server.address", "", "host", Field(_itself, "server_address")),
     Attribute(
         "gen_ai.request.stream", "", "only when streamed", lambda request: request.stream or None
     ),
@@ -126,25 +155,21 @@ REQUEST_ATTRIBUTES: tuple[Attribute[CallRequest], ...] = (
         "gen_ai.provider.name",
         "",
         "`openai`, `azure.ai.openai`, …",
-        lambda request: request.provider,
+        Field(_itself, "provider"),
     ),
-    Attribute(
-        "gen_ai.operation.name", "", "`chat`, `embeddings`, …", lambda request: request.operation
-    ),
-    Attribute("gen_ai.request.model", "", "model asked for", lambda request: request.model),
+    Attribute("gen_ai.operation.name", "", "`chat`, `embeddings`, …", Field(_itself, "operation")),
+    Attribute("gen_ai.request.model", "", "model asked for", Field(_itself, "model")),
 )
 RESPONSE_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
-    Attribute(
-        "gen_ai.response.model", "", "model that answered", lambda record: record.response_model
-    ),
-    Attribute("gen_ai.response.id", "", "id of the response", lambda record: record.response_id),
+    Attribute("gen_ai.response.model", "", "model that answered", Field(_itself, "response_model")),
+    Attribute("gen_ai.response.id", "", "id of the response", Field(_itself, "response_id")),
     Attribute(
         "gen_ai.response.time_to_first_chunk",
         "s",
         "of a stream",
-        lambda record: record.first_chunk_seconds,
+        Field(_itself, "first_chunk_seconds"),
     ),
-    Attribute("error.type", "", "what failed", lambda record: record.error_type),
+    Attribute("error.type", "", "what failed", Field(_itself, "error_type")),
 )
 TOKEN_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
     Attribute(
@@ -177,68 +202,68 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         "energy_tracking.status",
         "",
         "`measured` by the server, `estimated`, `partial` (tokens estimated too), `unestimated`",
-        lambda record: record.status,
+        Field(_itself, "status"),
     ),
     Attribute(
         "energy_tracking.reason",
         "",
         "why less is known than could be",
-        lambda record: record.reason,
+        Field(_itself, "reason"),
     ),
     Attribute(
         "energy_tracking.response_status",
         "",
         "how the response ended, if the server says: `completed`, `incomplete`, `failed`, …",
-        lambda record: record.response_status,
+        Field(_itself, "response_status"),
     ),
     Attribute(
         "energy_tracking.total_energy_joules",
         "J",
         "energy of the call: measured if the server does, else estimated",
-        lambda record: record.total_energy_joules,
+        Field(_itself, "total_energy_joules"),
     ),
     Attribute("energy_tracking.total_energy_wh", "Wh", "the same", _read_total_wh),
     Attribute(
         "energy_tracking.estimated_energy_joules",
         "J",
         "the estimate beside a measured energy",
-        _read_beside_measured("total_energy_joules"),
+        Field(_estimate_beside_measured, "total_energy_joules"),
     ),
     Attribute(
         "energy_tracking.estimated_energy_low_joules",
         "J",
         "its 90 % range, low end",
-        _read_beside_measured("total_energy_low_joules"),
+        Field(_estimate_beside_measured, "total_energy_low_joules"),
     ),
     Attribute(
         "energy_tracking.estimated_energy_high_joules",
         "J",
         "the same, high end",
-        _read_beside_measured("total_energy_high_joules"),
+        Field(_estimate_beside_measured, "total_energy_high_joules"),
     ),
     Attribute(
         "energy_tracking.prefill_energy_joules",
         "J",
         "estimate for reading the prompt",
-        _read_estimate("prefill_energy_joules"),
+        Field(_estimate, "prefill_energy_joules"),
     ),
     Attribute(
         "energy_tracking.decode_energy_joules",
         "J",
         "estimate for generating the output",
-        _read_estimate("decode_energy_joules"),
+        Field(_estimate, "decode_energy_joules"),
     ),
     Attribute(
         "energy_tracking.reasoning_energy_joules",
         "J",
         "part of the decode energy, where known",
-        _read_estimate("reasoning_energy_joules"),
+        Field(_estimate, "reasoning_energy_joules"),
     ),
     Attribute(
         "energy_tracking.cache_avoided_energy_joules",
         "J",
         "what the estimate would be more by without the prompt cache",
-        lambda record: record.cache_avoided_energy_joules,
+        Field(_itself, "cache_avoided_energy_joules"),
     ),
     Attribute(
         "energy_tracking.total_energy_low_joules",
@@ -256,19 +281,19 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         "energy_tracking.calibrated_energy_joules",
         "J",
         "the calibrated number beside that of `reference`: what `roofline` estimates",
-        _read_calibrated("total_energy_joules"),
+        Field(_calibrated, "total_energy_joules"),
     ),
     Attribute(
         "energy_tracking.calibrated_energy_low_joules",
         "J",
         "its 90 % range, low end",
-        _read_calibrated("total_energy_low_joules"),
+        Field(_calibrated, "total_energy_low_joules"),
     ),
     Attribute(
         "energy_tracking.calibrated_energy_high_joules",
         "J",
         "the same, high end",
-        _read_calibrated("total_energy_high_joules"),
+        Field(_calibrated, "total_energy_high_joules"),
     ),
     Attribute(
         "energy_tracking.total_carbon_grams",
@@ -292,19 +317,19 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         "energy_tracking.calibrated_carbon_grams",
         "g",
         "CO2e of `calibrated_energy_joules`",
-        _read_grams(_read_calibrated("total_energy_joules")),
+        _read_grams(Field(_calibrated, "total_energy_joules")),
     ),
     Attribute(
         "energy_tracking.grams_per_kwh",
         "g/kWh",
         "CO2e of the electricity",
-        lambda record: record.intensity and record.intensity.grams_per_kwh,
+        Field(_intensity, "grams_per_kwh"),
     ),
     Attribute(
         "energy_tracking.carbon_source",
         "",
         "where that is from: zone, year and source",
-        lambda record: record.intensity and record.intensity.source,
+        Field(_intensity, "source"),
     ),
     Attribute(
         "energy_tracking.assumed.sequences",
@@ -358,43 +383,43 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         "energy_tracking.range_from",
         "",
         "what made the range of the estimate, widest first",
-        lambda record: record.estimate and ",".join(record.estimate.range_from),
+        _read_range_from,
     ),
     Attribute(
         "energy_tracking.total_flops",
         "{FLOP}",
         "floating-point operations of the estimate",
-        _read_estimate("total_flops"),
+        Field(_estimate, "total_flops"),
     ),
     Attribute(
         "energy_tracking.reasoning_factor",
         "1",
         "factor applied",
-        _read_estimate("reasoning_factor"),
+        Field(_estimate, "reasoning_factor"),
     ),
     Attribute(
         "energy_tracking.attention_mode",
         "",
         "`quadratic`, `linear`",
-        _read_estimate("attention_mode"),
+        Field(_estimate, "attention_mode"),
     ),
-    Attribute("energy_tracking.gpu", "", "GPU profile", _read_estimate("gpu")),
+    Attribute("energy_tracking.gpu", "", "GPU profile", Field(_estimate, "gpu")),
     Attribute(
         "energy_tracking.scope",
         "",
         "`gpu`: the boards alone; `facility`: the whole data centre",
-        _read_estimate("scope"),
+        Field(_estimate, "scope"),
     ),
     Attribute(
-        "energy_tracking.model_profile", "", "model profile", _read_estimate("model_profile")
+        "energy_tracking.model_profile", "", "model profile", Field(_estimate, "model_profile")
     ),
     Attribute(
-        "energy_tracking.model_match", "", "rule that found it", lambda record: record.model_match
+        "energy_tracking.model_match", "", "rule that found it", Field(_itself, "model_match")
     ),
-    Attribute("energy_tracking.grade", "", "confidence in it, A to E", _read_estimate("grade")),
-    Attribute("energy_tracking.method", "", "estimator", _read_estimate("method")),
+    Attribute("energy_tracking.grade", "", "confidence in it, A to E", Field(_estimate, "grade")),
+    Attribute("energy_tracking.method", "", "estimator", Field(_estimate, "method")),
     Attribute(
-        "energy_tracking.method_version", "", "its version", _read_estimate("method_version")
+        "energy_tracking.method_version", "", "its version", Field(_estimate, "method_version")
     ),
     Attribute(
         "energy_tracking.tokens_estimated",
@@ -409,9 +434,7 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         lambda record: (record.usage and "; ".join(record.usage.repairs)) or None,
     ),
     Attribute("energy_tracking.retries", "1", "by the SDK", lambda record: record.retries or None),
-    Attribute(
-        "energy_tracking.session.name", "", "innermost session", lambda record: record.session
-    ),
+    Attribute("energy_tracking.session.name", "", "innermost session", Field(_itself, "session")),
 )
 # Read from the energy of the call's session, this call included [J].
 SESSION_ATTRIBUTES: tuple[Attribute[float], ...] = (
@@ -526,38 +549,78 @@ def most_important_first(names: Iterable[str]) -> list[str]:
     )
 
 
-def read_attributes(rows: Iterable[Attribute[SourceT]], source: SourceT) -> dict[str, Any]:
-    """The attributes of a table that have a value, by name.
+class AttributeReader(Generic[SourceT]):
+    """Reads the attributes of a table, in its order."""
 
-    Args:
-        rows: The table.
-        source: What its values are read from.
-    """
-    attributes = {}
-    for row in rows:
-        value = row.read(source)
+    def __init__(self, rows: Iterable[Attribute[SourceT]]) -> None:
+        """Find what can be read at once.
+
+        Args:
+            rows: The table.
+        """
+        fields: dict[Callable[[Any], Any], dict[str, str]] = {}
+        self._others: list[tuple[str, Callable[[SourceT], Any]]] = []
+        names = []
+        for row in rows:
+            names.append(row.name)
+            if isinstance(row.read, Field):
+                fields.setdefault(row.read.holder, {})[row.name] = row.read.name
+            else:
+                self._others.append((row.name, row.read))
+        self._unread: dict[str, Any] = dict.fromkeys(names)
+        # A getter of one field returns no tuple.
+        self._fields = [
+            (holder, tuple(named), attrgetter(*named.values(), next(iter(named.values()))))
+            for holder, named in fields.items()
+        ]
+
+    def read(self, source: SourceT) -> dict[str, Any]:
+        """The attributes that have a value, by name.
+
+        Args:
+            source: What they are read from.
+        """
+        values = self._unread.copy()
+        for select, names, get in self._fields:
+            holder = select(source)
+            if holder is not None:
+                values.update(zip(names, get(holder), strict=False))
+        for name, read in self._others:
+            values[name] = read(source)
         # Span attributes would take NaN without a word.
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value)):
-            attributes[row.name] = value
-    return attributes
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and not (isinstance(value, float) and not isfinite(value))
+        }
+
+
+read_request = AttributeReader(REQUEST_ATTRIBUTES).read
+read_rollup = AttributeReader(ROLLUP_ATTRIBUTES).read
+_read_session = AttributeReader(SESSION_ATTRIBUTES).read
+
+# What a span says of a call: our own, our own beside another's with the tokens, another's.
+OF_OWN_SPAN = AttributeReader(RESPONSE_ATTRIBUTES + TOKEN_ATTRIBUTES + ENERGY_ATTRIBUTES)
+OF_SPAN_BESIDE = AttributeReader(RESPONSE_ATTRIBUTES + ENERGY_ATTRIBUTES)
+OF_OTHERS_SPAN = AttributeReader(ENERGY_ATTRIBUTES)
 
 
 def call_attributes(
-    rows: Iterable[Attribute[CallRecord]],
+    reader: AttributeReader[CallRecord],
     record: CallRecord,
     running_total_energy_joules: float | None,
 ) -> dict[str, Any]:
     """The attributes of a call's span.
 
     Args:
-        rows: The tables of those that are read from the record.
+        reader: Reads those of the record.
         record: The call.
         running_total_energy_joules: Energy of its session, this call included [J]; None where
             there is none.
     """
-    attributes = read_attributes(rows, record)
+    attributes = reader.read(record)
     if running_total_energy_joules is not None:
-        attributes |= read_attributes(SESSION_ATTRIBUTES, running_total_energy_joules)
+        attributes |= _read_session(running_total_energy_joules)
     for name, value in record.tags.items():
         attributes[TAG_PREFIX + name] = value
     return attributes

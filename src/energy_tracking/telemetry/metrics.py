@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context
@@ -138,6 +138,40 @@ Attributes = dict[str, Any]
 _Key = tuple[tuple[str, Any], ...]
 
 
+class _Labels(NamedTuple):
+    """The attributes of a call, as each metric has them.
+
+    Attributes:
+        of_energy: Those of the metrics of energy.
+        of_duration: That of the time.
+        common: What every metric has.
+        of_input: Of the input tokens.
+        of_output: Of the output tokens.
+    """
+
+    of_energy: Attributes
+    of_duration: Attributes
+    common: Attributes
+    of_input: Attributes
+    of_output: Attributes
+
+
+def _divide_attributes(every: Attributes) -> _Labels:
+    """The attributes of each metric.
+
+    Args:
+        every: Everything that any metric says of a call.
+    """
+    common = _without(every, (*_OF_ENERGY, *_OF_DURATION))
+    return _Labels(
+        _without(every, _OF_DURATION),
+        _without(every, _OF_ENERGY),
+        common,
+        common | {"gen_ai.token.type": "input"},
+        common | {"gen_ai.token.type": "output"},
+    )
+
+
 class _Instruments:
     """The instruments of one provider, and the sets of attributes that they have recorded.
 
@@ -148,7 +182,7 @@ class _Instruments:
     def __init__(self, meter: Meter) -> None:
         """Make them all."""
         self.by_name = {metric.name: metric.create(meter) for metric in METRICS}
-        self._known: set[_Key] = set()
+        self._known: dict[_Key, _Labels] = {}
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._sums: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[float | None]] = {}
         self.make_lock()
@@ -185,19 +219,30 @@ class _Instruments:
             if joules is not None
         ]
 
-    def bound(self, attributes: Attributes) -> Attributes:
-        """The attributes of a call, or those that it shares where there are too many sets."""
-        own = tuple(attributes.items())
-        if own in self._known:
-            return attributes
-        joined = attributes | {
+    @property
+    def are_live(self) -> bool:
+        """Whether they lead anywhere: those of the API do not, until a provider is set."""
+        first = self.by_name[ENERGY_METRIC]
+        # Private to the API, whose stand-ins have no public name for what they stand for.
+        return getattr(first, "_real_instrument", first) is not None
+
+    def labels_of(self, every: Attributes) -> _Labels:
+        """The attributes of each metric, or shared ones where there are too many sets.
+
+        Args:
+            every: Everything that any metric says of a call.
+        """
+        own = tuple(every.items())
+        labels = self._known.get(own)
+        if labels is not None:
+            return labels
+        joined = every | {
             name: _JOINED.get(name, _JOINED_TAG)
-            for name in attributes
+            for name in every
             if name in _JOINED or name.startswith(TAG_PREFIX)
         }
         shared = tuple(joined.items())
         key = bounded_key(self._known, own, shared, tuple((joined | _JOINED_ALL).items()))
-        self._known.add(key)
         if key is not own:
             log_once(
                 "metrics joined",
@@ -206,7 +251,7 @@ class _Instruments:
                 MAX_GROUPS,
                 OTHER,
             )
-        return dict(key)
+        return self._known.setdefault(key, _divide_attributes(dict(key)))
 
 
 # Providers keep every meter and instrument for good, and there may be a tracker per request.
@@ -264,57 +309,56 @@ class CallMetrics:
             context: The context of the call, whose span exemplars point to.
             tokens_and_duration: Whether nobody else reports these two.
         """
-        every = self._instruments.bound(_read_attributes(record, self._tags))
-        common = _without(every, (*_OF_ENERGY, *_OF_DURATION))
-        self._record_energy(record, context, common, _without(every, _OF_DURATION))
+        if not self._instruments.are_live:
+            return
+        labels = self._instruments.labels_of(_read_attributes(record, self._tags))
+        self._record_energy(record, context, labels)
         if tokens_and_duration:
-            self._record_tokens_and_duration(record, context, common, _without(every, _OF_ENERGY))
+            self._record_tokens_and_duration(record, context, labels)
 
-    def _record_energy(
-        self, record: CallRecord, context: Context, common: Attributes, attributes: Attributes
-    ) -> None:
+    def _record_energy(self, record: CallRecord, context: Context, labels: _Labels) -> None:
         """Add the energy of a call, or the call where that is not known.
 
         Args:
             record: The call.
             context: Its context.
-            common: What every metric of the call has.
-            attributes: What those of energy have.
+            labels: Its attributes.
         """
         joules = record.total_energy_joules
         by_name = self._instruments.by_name
         if joules is not None and math.isfinite(joules):
-            by_name[ENERGY_METRIC].add(joules, attributes, context)
-            by_name[ENERGY_PER_CALL_METRIC].record(joules, attributes, context)
+            by_name[ENERGY_METRIC].add(joules, labels.of_energy, context)
+            by_name[ENERGY_PER_CALL_METRIC].record(joules, labels.of_energy, context)
             scope = "unknown" if record.estimate is None else record.estimate.scope
-            self._instruments.add_to_sums(record, attributes | {"energy_tracking.scope": scope})
+            self._instruments.add_to_sums(
+                record, labels.of_energy | {"energy_tracking.scope": scope})
             grams = read_carbon(record, joules)
             if grams is not None:
-                by_name[CARBON_METRIC].add(grams, attributes, context)
+                by_name[CARBON_METRIC].add(grams, labels.of_energy, context)
         elif record.usage is not None or record.error_type is None:
             # A call that raised and used nothing known is in the duration's `error.type`.
-            by_name[UNESTIMATED_METRIC].add(1, common, context)
+            by_name[UNESTIMATED_METRIC].add(1, labels.common, context)
 
     def _record_tokens_and_duration(
-        self, record: CallRecord, context: Context, common: Attributes, attributes: Attributes
+        self, record: CallRecord, context: Context, labels: _Labels
     ) -> None:
         """Add the tokens and the time of a call, as far as they are known.
 
         Args:
             record: The call.
             context: Its context.
-            common: What every metric of the call has.
-            attributes: What that of its time has.
+            labels: Its attributes.
         """
         by_name = self._instruments.by_name
         if record.duration_seconds:
-            by_name[DURATION_METRIC].record(record.duration_seconds, attributes, context)
-        if record.usage is None:
-            return
-        for kind, count in (("input", "input_tokens"), ("output", "output_tokens")):
-            if count not in record.usage.estimated:
-                tokens = getattr(record.usage, count)
-                by_name[TOKEN_METRIC].record(tokens, common | {"gen_ai.token.type": kind}, context)
+            by_name[DURATION_METRIC].record(record.duration_seconds, labels.of_duration, context)
+        usage = record.usage
+        if usage is not None:
+            tokens = by_name[TOKEN_METRIC]
+            if "input_tokens" not in usage.estimated:
+                tokens.record(usage.input_tokens, labels.of_input, context)
+            if "output_tokens" not in usage.estimated:
+                tokens.record(usage.output_tokens, labels.of_output, context)
 
 
 _OF_ENERGY = ("energy_tracking.status", "energy_tracking.gpu", "energy_tracking.method")

@@ -50,6 +50,9 @@ class Reported(NamedTuple):
     here: bool = False
 
 
+UNREPORTED = Reported()
+
+
 class Pipeline:
     """The processors and exporters behind our tracer, compared with those of others."""
 

@@ -33,15 +33,14 @@ from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.contexts import PlacedContext
 from energy_tracking.telemetry.attributes import (
-    ENERGY_ATTRIBUTES,
-    REQUEST_ATTRIBUTES,
-    RESPONSE_ATTRIBUTES,
-    ROLLUP_ATTRIBUTES,
+    OF_OTHERS_SPAN,
+    OF_OWN_SPAN,
+    OF_SPAN_BESIDE,
     SCHEMA_URL,
     SCOPE,
-    TOKEN_ATTRIBUTES,
     call_attributes,
-    read_attributes,
+    read_request,
+    read_rollup,
 )
 from energy_tracking.telemetry.metrics import CallMetrics
 from energy_tracking.telemetry.pipelines import Pipeline
@@ -179,7 +178,7 @@ class FunctionSpan:
             ended_at: When it ended, if not now [ns since the epoch].
         """
         if self._span.is_recording():
-            attributes = read_attributes(ROLLUP_ATTRIBUTES, totals)
+            attributes = read_rollup(totals)
             if error_type is not None:
                 attributes["error.type"] = error_type
                 self._span.set_status(Status(StatusCode.ERROR))
@@ -266,7 +265,7 @@ class Telemetry:
             _name(request),
             context=context,
             kind=SpanKind.CLIENT,
-            attributes=read_attributes(REQUEST_ATTRIBUTES, request),
+            attributes=read_request(request),
         )
         return CallSpan(self, span, own=True, alone=alone)
 
@@ -289,10 +288,11 @@ class Telemetry:
         self, call_span: CallSpan, record: CallRecord, running_total_energy_joules: float | None
     ) -> None:
         if call_span.own:
-            # Tokens that somebody else reports too would be doubled in every backend.
-            tokens = TOKEN_ATTRIBUTES if call_span.alone else ()
-            rows = RESPONSE_ATTRIBUTES + tokens + ENERGY_ATTRIBUTES
-            attributes = call_attributes(rows, record, running_total_energy_joules)
+            attributes: Mapping[str, Any] = {}
+            if call_span.span.is_recording():
+                # Tokens that somebody else reports too would be doubled in every backend.
+                reader = OF_OWN_SPAN if call_span.alone else OF_SPAN_BESIDE
+                attributes = call_attributes(reader, record, running_total_energy_joules)
             # A stream dropped unread is settled later than it ended.
             late = perf_counter() - call_span.started_at - record.duration_seconds
             self._end_own(
@@ -302,10 +302,10 @@ class Telemetry:
                 time_ns() - int(late * 1e9) if late > 1e-3 else None,
             )
             if call_span.beside is not None:
-                attributes = call_attributes(ENERGY_ATTRIBUTES, record, running_total_energy_joules)
+                attributes = call_attributes(OF_OTHERS_SPAN, record, running_total_energy_joules)
                 self._put_onto_theirs(call_span.beside, record, attributes, only_there=True)
         elif self._spans != "off":
-            attributes = call_attributes(ENERGY_ATTRIBUTES, record, running_total_energy_joules)
+            attributes = call_attributes(OF_OTHERS_SPAN, record, running_total_energy_joules)
             self._put_onto_theirs(call_span.span, record, attributes)
         if self._metrics is not None:
             self._metrics.record(record, call_span.context, call_span.alone)
@@ -377,7 +377,7 @@ class Telemetry:
             _name(record.request),
             context=trace.set_span_in_context(theirs),
             kind=SpanKind.CLIENT,
-            attributes=read_attributes(REQUEST_ATTRIBUTES, record.request),
+            attributes=read_request(record.request),
             links=[Link(theirs.get_span_context())],
         )
         self._end_own(span, record, attributes)
@@ -405,13 +405,17 @@ def scope_of(span: Any) -> str:
 
 
 def _is_suppressed() -> bool:
-    return any(otel_context.get_value(key) for key in _SUPPRESSION_KEYS)
+    context = otel_context.get_current()
+    # Empty where nobody has a span or a session.
+    return bool(context) and any(context.get(key) for key in _SUPPRESSION_KEYS)
 
 
 def _is_llm_span(span: Span) -> bool:
     """Whether another instrumentation's span stands for one LLM call."""
+    if not span.is_recording():
+        return False
     scope = getattr(span, "instrumentation_scope", None)
-    if not span.is_recording() or (scope is not None and scope.name == SCOPE):
+    if scope is not None and scope.name == SCOPE:
         return False
     # The API has no way to read a span's attributes; the SDK's spans have.
     return stands_for_a_call(getattr(span, "attributes", None) or {})

@@ -81,31 +81,36 @@ def may_hold_energy(data: Mapping[str, Any]) -> bool:
     return "response" in data or not _ENERGY_NAMES.isdisjoint(data)
 
 
-def measured_energy_in(data: Mapping[str, Any]) -> float | None:
-    """Energy [J] that the server itself measured for the request, or None.
+def read_energy(data: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    """Energy that the server itself measured for the request; a zero measures nothing.
 
-    A server that reports zero has measured nothing.
+    Returns:
+        The energy [J], or None; then the name of one that cannot be that of the request, or None.
     """
-    amounts = (joules_from(value, unit_joules) for _, value, unit_joules in _list_energies(data))
-    return next(filter(None, amounts), None)
+    implausible = None
+    for name, value, unit_joules in _list_energies(data):
+        joules = joules_from(value, unit_joules)
+        if joules:
+            return joules, None
+        if joules is None and value is not None and implausible is None:
+            implausible = name
+    return None, implausible
+
+
+def measured_energy_in(data: Mapping[str, Any]) -> float | None:
+    """Energy [J] that the server itself measured for the request, or None."""
+    return read_energy(data)[0]
 
 
 def implausible_energy_in(data: Mapping[str, Any]) -> str | None:
-    """The name of an energy that cannot be that of the request, or None."""
-    return next(
-        (
-            name
-            for name, value, unit_joules in _list_energies(data)
-            if value is not None and joules_from(value, unit_joules) is None
-        ),
-        None,
-    )
+    """The name of an energy that cannot be that of the request, where no other can, or None."""
+    return read_energy(data)[1]
 
 
 def _list_energies(data: Mapping[str, Any]) -> Iterator[tuple[str, object, float]]:
     """Each energy in a body or event: name, value, and joules in one of its unit."""
     for holder in (data, *usages_in(data), data.get("response")):
-        if isinstance(holder, Mapping):
+        if isinstance(holder, Mapping) and not _ENERGY_NAMES.isdisjoint(holder):
             for place in (holder.get("energy"), holder):
                 if isinstance(place, Mapping):
                     for name, unit_joules in MEASURED_ENERGY.items():

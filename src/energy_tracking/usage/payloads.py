@@ -35,10 +35,15 @@ TERMINAL_EVENTS = {
 IMAGE_TOOL = "image_generation"
 
 
+def _body_in(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The response that an event has inside, or the body or chunk itself."""
+    inner = data.get("response")
+    return data if inner is None or not isinstance(inner, Mapping) else inner
+
+
 def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
     """Response id, model and status named by a body or event; empty strings are None."""
-    inner = data.get("response")
-    body = inner if isinstance(inner, Mapping) else data
+    body = _body_in(data)
     status = text_of(body.get("status"))
     if status is None or status in UNFINISHED:
         status = TERMINAL_EVENTS.get(str(data.get("type")), status)
@@ -76,14 +81,19 @@ class ToolUsage:
     usage: Mapping[str, Any]
 
 
+_TOOL_PLACES = frozenset({"tool_usage", "svg_usage", "output"})
+"""Where in a body a tool's usage may lie."""
+
+
 def tool_usage_in(data: Mapping[str, Any]) -> tuple[ToolUsage, ...]:
     """Usage of the server's own tools in a body or event.
 
     Source: openai-python 3.57, ``ToolUsage`` ("separate from base model usage") and
     ``SvgUsage`` ("separate from image rendering usage").
     """
-    inner = data.get("response")
-    body = inner if isinstance(inner, Mapping) else data
+    body = _body_in(data)
+    if _TOOL_PLACES.isdisjoint(body):
+        return ()
     found = []
     drawn = mapping_of(mapping_of(body.get("tool_usage")).get("image_gen"))
     if drawn:
@@ -101,7 +111,10 @@ def tool_usage_in(data: Mapping[str, Any]) -> tuple[ToolUsage, ...]:
 
 def mapping_of(value: object) -> Mapping[str, Any]:
     """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    # The class of all abstract mappings is slow to ask, and most are plain or missing.
+    if value is None:
+        return {}
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def _list_of(value: object) -> list[Any]:
@@ -150,8 +163,7 @@ _WORDS = re.compile("[a-z]+")
 
 def created_in(data: Mapping[str, Any]) -> float | None:
     """When a response was made, by its body or an event of it [s since the epoch], or None."""
-    inner = data.get("response")
-    return creation_time_of(inner if isinstance(inner, Mapping) else data)
+    return creation_time_of(_body_in(data))
 
 
 _CREATED = ("created", "created_at", "createTime", "create_time")
@@ -236,8 +248,9 @@ def first_of(source: object, names: tuple[str, ...]) -> object:
         source: The dict or object.
         names: The names.
     """
+    is_mapping = type(source) is dict or isinstance(source, Mapping)
     for name in names:
-        found = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+        found = source.get(name) if is_mapping else getattr(source, name, None)  # type: ignore[attr-defined]
         if found is not None:
             return found
     return None

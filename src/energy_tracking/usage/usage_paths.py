@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from energy_tracking.usage.dialects import reports_tokens
 
@@ -22,6 +22,9 @@ USAGE_PATHS: tuple[tuple[str, ...], ...] = (
 
 def usage_in(data: Mapping[str, Any]) -> object | None:
     """The raw usage object in a body or event, or None; one with tokens before one of none."""
+    usage = data.get("usage")
+    if usage is not None and reports_tokens(usage):
+        return cast(object, usage)  # most of them
     without_tokens = None
     for usage in usages_in(data):
         if reports_tokens(usage):
@@ -33,15 +36,16 @@ def usage_in(data: Mapping[str, Any]) -> object | None:
 
 def usages_in(data: Mapping[str, Any]) -> Iterator[object]:
     """Every raw usage object in a body or event, the most usual place first."""
+    # Most bodies and chunks have nothing at most places.
     for path in USAGE_PATHS:
-        # With every chunk of every stream: most have nothing at most places.
         if data.get(path[0]) is not None:
             yield from _values_at(data, path)
-    # Of llama.cpp's server, which counts in it whether a usage was asked for or not.
-    for holder in (data, data.get("__verbose")):
-        timings = holder.get("timings") if isinstance(holder, Mapping) else None
-        if isinstance(timings, Mapping) and type(timings.get("predicted_n")) in (int, float):
-            yield timings
+    if "timings" in data or "__verbose" in data:
+        # Of llama.cpp's server, which counts in it whether a usage was asked for or not.
+        for holder in (data, data.get("__verbose")):
+            timings = holder.get("timings") if isinstance(holder, Mapping) else None
+            if isinstance(timings, Mapping) and type(timings.get("predicted_n")) in (int, float):
+                yield timings
 
 
 def _values_at(data: object, path: tuple[str, ...]) -> list[object]:
@@ -62,4 +66,6 @@ def _values_at(data: object, path: tuple[str, ...]) -> list[object]:
 def unwrap_event(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a server sent: the SDK hands some events on inside of another, with their name."""
     inner = data.get("data")
+    if inner is None:
+        return data
     return inner if isinstance(inner, Mapping) and isinstance(data.get("event"), str) else data
