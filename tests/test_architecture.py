@@ -165,6 +165,7 @@ PROCESS_STATE: dict[str, set[str]] = {
     "otel/span_processor.py": {"_watched"},
     "litellm.py": {"energy_logger"},
     # Which clients are tracked, and how the SDK is hooked for them.
+    "openai_client/targets.py": {"_known"},
     "openai_client/tracked.py": {"_marks", "_tracker_of_all"},
     "openai_client/hooks.py": {"changing", "_hooked", "_seen_classes"},
     "openai_client/request.py": {"_in_flight"},

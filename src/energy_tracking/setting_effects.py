@@ -19,7 +19,7 @@ STREAM_SETTINGS = ("include_usage", "include_usage_hosts", "timing_evidence")
 """Settings about streams, for clients that are tracked themselves."""
 
 DELIVERY_SETTINGS = (
-    *("spans", "metrics", "metric_tags", "region", "grams_per_kwh", "ledger", "summary"),
+    *("spans", "detail", "metrics", "metric_tags", "region", "grams_per_kwh", "ledger", "summary"),
     "disabled",
 )
 """Settings about where calls are delivered to, and with what beside their energy."""
@@ -36,6 +36,11 @@ def check_together(values: Mapping[str, Any]) -> None:
         remedy = "leave it unset, or use method 'reference'"
         raise ConfigurationError(
             must_be(named("attention_mode"), what, values["attention_mode"], remedy)
+        )
+    if values.get("spans") == "off" and "detail" in values:
+        what = f"unset: it has no effect while {named('spans')} is 'off'"
+        raise ConfigurationError(
+            must_be(named("detail"), what, values["detail"], "leave it unset, or let spans be made")
         )
     if values.get("metrics") == "off" and values.get("metric_tags"):
         what = f"unset: it has no effect while {named('metrics')} is 'off'"

@@ -49,6 +49,7 @@ from energy_tracking.setting_readers import (
 INCLUDE_USAGE = ("auto", "always", "never")
 SPANS = ("auto", "own", "annotate", "off")
 METRICS = ("on", "off")
+DETAIL = ("full", "essential")
 
 
 class SettingArguments(TypedDict, total=False):
@@ -73,6 +74,7 @@ class SettingArguments(TypedDict, total=False):
     model_mapping: Mapping[str, str] | None
     profiles: str | os.PathLike[str] | None
     spans: str | None
+    detail: str | None
     metrics: str | None
     metric_tags: Iterable[str] | None
     region: str | None
@@ -193,6 +195,12 @@ class Settings:
         "where energy goes: onto another instrumentation's span where one is open and on our"
         " own otherwise, always our own, only others', or no spans",
         choices=SPANS,
+    )
+    detail: str = _setting_field(
+        "full",
+        "what spans say of a call: all attributes, or the energy with its range, status, method,"
+        " profiles and the session's total alone, where a backend is paid by attributes",
+        choices=DETAIL,
     )
     metrics: str = _setting_field(
         "on",

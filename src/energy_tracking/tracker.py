@@ -131,6 +131,7 @@ class Tracker:
             self.settings.metric_tags,
             self.settings.metrics,
             self._boundaries("telemetry.end"),
+            self.settings.detail,
         )
         with naming("ledger"):
             path = self.settings.ledger

@@ -53,10 +53,10 @@ from energy_tracking.usage.payloads import (
     is_generating,
     tool_usage_in,
 )
+from energy_tracking.usage.plain_text import count_plain_text
 from energy_tracking.usage.text import (
     TEXT,
     PromptTokens,
-    count_plain_text,
     count_prompt,
     generated_tokens,
     tokens_in,
@@ -252,7 +252,7 @@ class Call:
             self._observe_usage(usage)
         if usage is not None or "svg_usage" in data:
             self.tools = tool_usage_in(data) or self.tools
-        if usage is not None or may_hold_energy(data):
+        if may_hold_energy(data, usage):
             self.observe_energy(data)
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.

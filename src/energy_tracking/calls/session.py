@@ -464,15 +464,15 @@ def _inside(accounts: tuple[Account, ...]) -> Session:
     return session
 
 
-_process_session = _inside(PROCESS_ALONE)
+_PROCESS_SESSION = _inside(PROCESS_ALONE)
 
 
 def process_session() -> Session:
     """The session around everything: the totals of this process."""
-    return _process_session
+    return _PROCESS_SESSION
 
 
 def current_session() -> Session:
     """The innermost session here; the process-wide one outside of any other."""
     accounts = current_accounts()
-    return _process_session if accounts is PROCESS_ALONE else _inside(accounts)
+    return _PROCESS_SESSION if accounts is PROCESS_ALONE else _inside(accounts)

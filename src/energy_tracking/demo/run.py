@@ -92,6 +92,7 @@ def run_demo(
         # What is shown here is all of it, whatever the user's settings turn off elsewhere.
         "disabled": False,
         "spans": "own",
+        "detail": "full",
         "metrics": "on",
         "tracer_provider": telemetry.tracers,
         "meter_provider": telemetry.meters,

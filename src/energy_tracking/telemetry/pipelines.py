@@ -74,6 +74,12 @@ class Pipeline:
         )
 
     @property
+    def leads_nowhere(self) -> bool:
+        """Whether no span is made: no provider is set, or OpenTelemetry's that does nothing."""
+        tracer: Any = self._tracer
+        return isinstance(getattr(tracer, "_tracer", tracer), trace.NoOpTracer)
+
+    @property
     def processors(self) -> list[Any]:
         """Its processors, one by one."""
         return [
@@ -89,6 +95,9 @@ class Pipeline:
         Args:
             other: A tracer or span.
         """
+        processor = getattr(_unwrap_proxy(self._tracer), "span_processor", None)
+        if hasattr(processor, "on_end") and processor is getattr(other, "_span_processor", None):
+            return True  # of one provider of the SDK's
         ours, theirs = _parts_of(self._tracer), _parts_of(other)
         if ours or theirs:
             return not ours.keys().isdisjoint(theirs)

@@ -33,14 +33,8 @@ from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.contexts import PlacedContext
 from energy_tracking.telemetry.attributes import (
-    OF_OTHERS_SPAN,
-    OF_OWN_SPAN,
-    OF_SPAN_BESIDE,
     SCHEMA_URL,
     SCOPE,
-    call_attributes,
-    read_request,
-    read_rollup,
 )
 from energy_tracking.telemetry.metrics import CallMetrics
 from energy_tracking.telemetry.pipelines import Pipeline
@@ -51,6 +45,7 @@ from energy_tracking.telemetry.placing import (
     put_attributes,
     room_on,
 )
+from energy_tracking.telemetry.reading import DETAILS, call_attributes, read_rollup
 from energy_tracking.usage.span_dialects import stands_for_a_call
 
 # The plain key is what instrumentations of the contrib repository set, the other one what
@@ -198,6 +193,7 @@ class Telemetry:
         metric_tags: Iterable[str] = (),
         metrics: str = "on",
         boundary: AbstractContextManager[Any] | None = None,
+        detail: str = "full",
     ) -> None:
         """Make the instruments.
 
@@ -209,8 +205,10 @@ class Telemetry:
             metric_tags: Tags of sessions that the metrics carry too.
             metrics: ``"on"`` or ``"off"``, see the settings.
             boundary: Catches our own errors in what runs when another span ends.
+            detail: ``"full"`` or ``"essential"``, see the settings.
         """
         self._spans = spans
+        self._readers = DETAILS[detail]
         self._boundary = nullcontext() if boundary is None else boundary
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
         self.pipeline = Pipeline(self._tracer)
@@ -254,7 +252,7 @@ class Telemetry:
     def _start_own(
         self, request: CallRequest, alone: bool, context: otel_context.Context | None = None
     ) -> CallSpan:
-        if self._spans in ("annotate", "off"):
+        if self._spans in ("annotate", "off") or self.pipeline.leads_nowhere:
             return CallSpan(self, INVALID_SPAN, own=True, alone=alone)
         return self._start_span(request, alone, context)
 
@@ -265,7 +263,7 @@ class Telemetry:
             _name(request),
             context=context,
             kind=SpanKind.CLIENT,
-            attributes=read_request(request),
+            attributes=self._readers.request.read(request),
         )
         return CallSpan(self, span, own=True, alone=alone)
 
@@ -291,7 +289,7 @@ class Telemetry:
             attributes: Mapping[str, Any] = {}
             if call_span.span.is_recording():
                 # Tokens that somebody else reports too would be doubled in every backend.
-                reader = OF_OWN_SPAN if call_span.alone else OF_SPAN_BESIDE
+                reader = self._readers.own if call_span.alone else self._readers.beside
                 attributes = call_attributes(reader, record, running_total_energy_joules)
             # A stream dropped unread is settled later than it ended.
             late = perf_counter() - call_span.started_at - record.duration_seconds
@@ -302,10 +300,12 @@ class Telemetry:
                 time_ns() - int(late * 1e9) if late > 1e-3 else None,
             )
             if call_span.beside is not None:
-                attributes = call_attributes(OF_OTHERS_SPAN, record, running_total_energy_joules)
+                attributes = call_attributes(
+                    self._readers.others, record, running_total_energy_joules
+                )
                 self._put_onto_theirs(call_span.beside, record, attributes, only_there=True)
         elif self._spans != "off":
-            attributes = call_attributes(OF_OTHERS_SPAN, record, running_total_energy_joules)
+            attributes = call_attributes(self._readers.others, record, running_total_energy_joules)
             self._put_onto_theirs(call_span.span, record, attributes)
         if self._metrics is not None:
             self._metrics.record(record, call_span.context, call_span.alone)
@@ -377,7 +377,7 @@ class Telemetry:
             _name(record.request),
             context=trace.set_span_in_context(theirs),
             kind=SpanKind.CLIENT,
-            attributes=read_request(record.request),
+            attributes=self._readers.request.read(record.request),
             links=[Link(theirs.get_span_context())],
         )
         self._end_own(span, record, attributes)

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from energy_tracking.bounds import Bound
 from energy_tracking.units import joules_from_wh
@@ -76,9 +76,20 @@ def joules_from(value: object, unit_joules: float = 1.0) -> float | None:
     return joules if MEASURED.holds(joules) else None
 
 
-def may_hold_energy(data: Mapping[str, Any]) -> bool:
-    """Whether a body or event may report an energy although it reports no usage."""
-    return "response" in data or not _ENERGY_NAMES.isdisjoint(data)
+def may_hold_energy(data: Mapping[str, Any], usage: object) -> bool:
+    """Whether a body or event may report an energy.
+
+    Args:
+        data: The body or event.
+        usage: The usage in it, if it has one.
+    """
+    if "response" in data or not _ENERGY_NAMES.isdisjoint(data):
+        return True
+    if usage is None:
+        return False
+    # Most usages are plain, and where all have theirs.
+    is_plain = usage is data.get("usage") and isinstance(usage, dict)
+    return not (is_plain and _ENERGY_NAMES.isdisjoint(cast(dict[str, Any], usage)))
 
 
 def read_energy(data: Mapping[str, Any]) -> tuple[float | None, str | None]:

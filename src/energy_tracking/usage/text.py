@@ -97,6 +97,8 @@ _REASONING_KEYS = (
     *("reasoning_details", "thinking_blocks"),
 )
 
+_REASONING = frozenset(_REASONING_KEYS)
+
 # Items of a response whose text is streamed; the others come as a whole, when they are done.
 STREAMED_ITEMS = frozenset(
     {"message", "reasoning", "function_call", "custom_tool_call", "mcp_call"}
@@ -126,47 +128,6 @@ def whole_tokens(tokens: float) -> int:
 # What was generated.
 
 
-# Keys of a chat chunk and of its choice that say nothing which a call does not know by then, but
-# for the text.
-_PLAIN_CHUNK = frozenset(
-    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
-    | {"obfuscation", "provider"}
-)
-_PLAIN_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs", "native_finish_reason"})
-_PLAIN_DELTA = frozenset({"content", "role"})
-
-# The same of an event of the Responses API, whose text is all of `delta`.
-_PLAIN_EVENT = frozenset(
-    {"type", "delta", "item_id", "output_index", "content_index", "sequence_number", "logprobs"}
-    | {"obfuscation"}
-)
-_PLAIN_EVENT_TYPES = frozenset(
-    {"response.output_text.delta", "response.function_call_arguments.delta"}
-    | {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}
-)
-
-
-def count_plain_text(event: Mapping[str, Any]) -> int | None:
-    """Characters of an event that has a piece of text and nothing else; None where it may have.
-
-    Args:
-        event: A stream event.
-    """
-    if event.get("usage") is None and _PLAIN_CHUNK.issuperset(event):
-        choices = event.get("choices")
-        if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
-            choice = choices[0]
-            delta = choice.get("delta")
-            if type(delta) is dict and _PLAIN_CHOICE.issuperset(choice):
-                text = delta.get("content")
-                if type(text) is str and _PLAIN_DELTA.issuperset(delta):
-                    return len(text)
-    elif event.get("type") in _PLAIN_EVENT_TYPES and _PLAIN_EVENT.issuperset(event):
-        text = event.get("delta")
-        return len(text) if type(text) is str else None
-    return None
-
-
 def generated_tokens(data: Mapping[str, Any], named: set[object] | None = None) -> float:
     """About how many tokens of text and tool calls a body or a stream event holds [tokens].
 
@@ -180,6 +141,8 @@ def generated_tokens(data: Mapping[str, Any], named: set[object] | None = None) 
     """
     choices = data.get("choices")
     if isinstance(choices, list):
+        if len(choices) == 1:
+            return _choice_tokens(choices[0], named)
         return sum(_choice_tokens(choice, named) for choice in choices)
     delta = data.get("delta")
     if isinstance(delta, str):
@@ -195,19 +158,20 @@ def generated_tokens(data: Mapping[str, Any], named: set[object] | None = None) 
 
 
 def _choice_tokens(choice: object, named: set[object] | None) -> float:
-    if not isinstance(choice, Mapping):
+    if type(choice) is not dict and not isinstance(choice, Mapping):
         return 0
     characters = len(choice["text"]) if isinstance(choice.get("text"), str) else 0
     message = choice.get("delta") or choice.get("message")
-    if not isinstance(message, Mapping):
+    if type(message) is not dict and not isinstance(message, Mapping):
         return tokens_in(characters)
     for key in _ANSWER_KEYS:
         if (value := message.get(key)) is not None:
             characters += _text_characters(value)
-    for key in _REASONING_KEYS:
-        if (value := message.get(key)) is not None and (reasoning := _text_characters(value)):
-            characters += reasoning
-            break
+    if not _REASONING.isdisjoint(message):
+        for key in _REASONING_KEYS:
+            if (value := message.get(key)) is not None and (reasoning := _text_characters(value)):
+                characters += reasoning
+                break
     calls = message.get("tool_calls") or message.get("function_call")
     if not calls:
         return tokens_in(characters)

@@ -1,0 +1,50 @@
+"""Events of a stream that are a piece of text and nothing else, known by their keys alone.
+
+They are nearly all events of nearly all streams, so that each costs no more than a look. An event
+with any other key, of whatever provider, is read in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Keys of a chat chunk and of its choice that say nothing which a call does not know by then, but
+# for the text.
+_PLAIN_CHUNK = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+    | {"obfuscation", "provider"}
+)
+_PLAIN_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs", "native_finish_reason"})
+_PLAIN_DELTA = frozenset({"content", "role"})
+
+# The same of an event of the Responses API, whose text is all of `delta`.
+_PLAIN_EVENT = frozenset(
+    {"type", "delta", "item_id", "output_index", "content_index", "sequence_number", "logprobs"}
+    | {"obfuscation"}
+)
+_PLAIN_EVENT_TYPES = frozenset(
+    {"response.output_text.delta", "response.function_call_arguments.delta"}
+    | {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}
+)
+
+
+def count_plain_text(event: Mapping[str, Any]) -> int | None:
+    """Characters of an event that has a piece of text and nothing else; None where it may have.
+
+    Args:
+        event: A stream event.
+    """
+    if event.get("usage") is None and _PLAIN_CHUNK.issuperset(event):
+        choices = event.get("choices")
+        if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
+            choice = choices[0]
+            delta = choice.get("delta")
+            if type(delta) is dict and _PLAIN_CHOICE.issuperset(choice):
+                text = delta.get("content")
+                if type(text) is str and _PLAIN_DELTA.issuperset(delta):
+                    return len(text)
+    elif event.get("type") in _PLAIN_EVENT_TYPES and _PLAIN_EVENT.issuperset(event):
+        text = event.get("delta")
+        return len(text) if type(text) is str else None
+    return None

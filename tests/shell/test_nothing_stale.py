@@ -1,0 +1,103 @@
+"""What is kept from call to call never outlives what it was made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+
+from calls import CHAT, attribute
+from energy_tracking import CallRecord, wrap_openai
+from energy_tracking.openai_client import targets
+from loopback import Flavour, Loopback, chat_completion, json_reply
+from observed_calls import Watch
+
+
+@pytest.fixture
+def answered(loopback: Loopback) -> Loopback:
+    loopback.serve(json_reply(chat_completion()))
+    return loopback
+
+
+async def test_a_client_that_is_given_another_url_is_recorded_there(
+    answered: Loopback, flavour: Flavour, watch: Watch
+) -> None:
+    client = watch.wrap(flavour.client(answered.base_url))
+    await flavour.call(client.chat.completions.create, **CHAT)
+    client.base_url = answered.base_url.replace("127.0.0.1", "localhost")
+    await flavour.call(client.chat.completions.create, **CHAT)
+    hosts = [record.request.server_address for record in watch.records]
+    assert hosts == ["127.0.0.1", "localhost"]
+
+
+async def test_more_clients_than_are_remembered_are_each_recorded_at_their_host(
+    answered: Loopback, flavour: Flavour, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "MAX_KNOWN", 2)
+    client = watch.wrap(flavour.client(answered.base_url))
+    for number in range(5):
+        client.base_url = f"{answered.base_url}/{number}/.."
+        await flavour.call(client.chat.completions.create, **CHAT)
+    assert [record.request.server_address for record in watch.records] == ["127.0.0.1"] * 5
+    assert len(targets._known) <= 2
+
+
+async def test_another_model_or_operation_is_another_request(
+    answered: Loopback, flavour: Flavour, watch: Watch
+) -> None:
+    client = watch.wrap(flavour.client(answered.base_url))
+    for model in ("gpt-4o", "gpt-4o-mini", "gpt-4o"):
+        await flavour.call(client.chat.completions.create, **CHAT | {"model": model})
+    assert [record.request.model for record in watch.records] == ["gpt-4o", "gpt-4o-mini", "gpt-4o"]
+
+
+async def test_an_instrumentation_that_comes_later_is_seen(
+    answered: Loopback, flavour: Flavour, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = watch.wrap(flavour.client(answered.base_url))
+    await flavour.call(client.chat.completions.create, **CHAT)
+    tracer = trace.get_tracer("theirs", tracer_provider=TracerProvider())
+    resource = type(attribute(client, "chat.completions"))
+    create: Any = resource.create
+
+    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        assert tracer is not None
+        return create(self, *args, **kwargs)
+
+    monkeypatch.setattr(resource, "create", traced)
+    await flavour.call(client.chat.completions.create, **CHAT)
+    assert [record.request.reported_elsewhere for record in watch.records] == [False, True]
+
+
+async def test_each_tracker_has_its_own_settings_and_providers(
+    answered: Loopback, flavour: Flavour
+) -> None:
+    records: list[CallRecord] = []
+    readers = [InMemoryMetricReader(), InMemoryMetricReader()]
+    for reader, gpu in zip(readers, ("H100", "A100"), strict=True):
+        client = wrap_openai(
+            flavour.client(answered.base_url),
+            gpu=gpu,
+            meter_provider=MeterProvider([reader]),
+            on_record=records.append,
+        )
+        await flavour.call(client.chat.completions.create, **CHAT)
+    gpus = [
+        {
+            dict(point.attributes or {})["energy_tracking.gpu"]
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == "energy_tracking.client.energy"
+            for point in metric.data.data_points
+        }
+        for data in (reader.get_metrics_data() for reader in readers)
+        if data is not None
+    ]
+    used = [record.estimate.gpu for record in records if record.estimate is not None]
+    assert gpus == [{gpu} for gpu in used]
+    assert len(set(used)) == 2
