@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.usage.plain_text import count_plain_text
+from energy_tracking.usage.plain_text import plain_text_tokens
 from energy_tracking.usage.text import CHARACTERS_PER_TOKEN, generated_tokens
 from loopback import chat_chunks, response_events
 
@@ -41,19 +41,18 @@ WITH_MORE = {
 
 @pytest.mark.parametrize("event", WITH_MORE.values(), ids=WITH_MORE)
 def test_an_event_with_more_than_text_is_read_in_full(event: Event) -> None:
-    assert count_plain_text(event) is None
+    assert plain_text_tokens(event) is None
 
 
 @pytest.mark.parametrize(
     "event", [*chat_chunks("Hello", " wörld"), *response_events("Hello", " wörld")]
 )
 def test_plain_text_is_counted_as_when_read_in_full(event: Event) -> None:
-    characters = count_plain_text(event)
-    if characters is not None:
-        assert characters / CHARACTERS_PER_TOKEN == generated_tokens(event, set())
+    tokens = plain_text_tokens(event)
+    assert tokens in (None, generated_tokens(event, set()))
 
 
 def test_the_text_of_openais_streams_is_plain() -> None:
     events = [*chat_chunks("Hello", " world"), *response_events("Hello", " world")]
-    found = [count for event in events if (count := count_plain_text(event)) is not None]
-    assert sorted(filter(None, found)) == [5, 5, 6, 6]
+    found = sorted(tokens for event in events if (tokens := plain_text_tokens(event)))
+    assert found == [length / CHARACTERS_PER_TOKEN for length in (5, 5, 6, 6)]

@@ -53,13 +53,12 @@ from energy_tracking.usage.payloads import (
     is_generating,
     tool_usage_in,
 )
-from energy_tracking.usage.plain_text import count_plain_text
+from energy_tracking.usage.plain_text import plain_text_tokens
 from energy_tracking.usage.text import (
     TEXT,
     PromptTokens,
     count_prompt,
     generated_tokens,
-    tokens_in,
     whole_tokens,
 )
 from energy_tracking.usage.token_usage import TokenUsage
@@ -242,9 +241,9 @@ class Call:
             return
         # Most of a stream: once the model is known and has begun, there is nothing else in it.
         if self.text_tokens and self.response_model is not None:
-            characters = count_plain_text(data)
-            if characters is not None:
-                self.text_tokens += tokens_in(characters)
+            tokens = plain_text_tokens(data)
+            if tokens is not None:
+                self.text_tokens += tokens
                 return
         data = unwrap_event(data)
         usage = usage_in(data)

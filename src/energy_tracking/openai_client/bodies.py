@@ -164,7 +164,16 @@ class Body:
     decodes the stream, has passed what was in it to the call.
     """
 
-    __slots__ = ("_call", "_comments", "_events", "_extensions", "_kept", "_piece", "being_read")
+    __slots__ = (
+        "_call",
+        "_comments",
+        "_events",
+        "_kept",
+        "_piece",
+        "being_read",
+        "extensions",
+        "has_comments",
+    )
 
     def __init__(self, call: Call, response: Any, measures: bool) -> None:
         """Begin with the first byte of a response.
@@ -176,23 +185,20 @@ class Body:
         """
         self._call = call
         # Not the response: the call must not keep it from being collected.
-        self._extensions: Mapping[str, object] = response.extensions
+        self.extensions: Mapping[str, object] = response.extensions
         has_events = "event-stream" in response.headers.get("content-type", "")
         self._events = EventReader(call) if has_events else None
         self._comments = _Comments(call) if measures and has_events else None
+        self.has_comments = self._comments is not None
         self._kept = _Tail()
         self._piece = b""
         self.being_read = False
-
-    def needs_pieces(self) -> bool:
-        """Whether there may be anything in the pieces that the SDK does not pass on."""
-        return self._comments is not None or DECODED_EXTENSION not in self._extensions
 
     def feed(self, piece: bytes) -> None:
         """Take in the next piece of the decoded body."""
         if self._comments is not None:
             self._comments.feed(piece)
-        if DECODED_EXTENSION not in self._extensions:
+        if DECODED_EXTENSION not in self.extensions:
             self._take_piece(self._piece)
             self._piece = piece
 
@@ -202,7 +208,7 @@ class Body:
 
     def read(self) -> None:
         """Pass what the body says to the call, unless the SDK has."""
-        if DECODED_EXTENSION in self._extensions:
+        if DECODED_EXTENSION in self.extensions:
             return
         self._take_piece(self._piece)
         self._piece = b""

@@ -359,12 +359,22 @@ def process_data(original: Original) -> Hook:
         call, tracker = observation
         try:
             extensions[DECODED_EXTENSION] = True
-            _observe(call, kwargs["data"])
+            data = kwargs["data"]
+            if call is None:
+                counted_responses.note_fetched(data)
+            else:
+                if not call.closed:
+                    call.observe(data)
+                    if call.usage_remedy is UNKNOWN_HOST:
+                        learn_engine(call, data)
+                if call.asks_for_usage and data.get("usage", call) is None:
+                    # Servers send this null only when usage was requested.
+                    del data["usage"]
         except Exception as error:
             tracker.report("openai.data", error)
         result = original(client, *args, **kwargs)
         # A raw response is parsed after its call has ended.
-        if call is not None and call.closed and not call.request.stream:
+        if call is not None and not call.request.stream and call.closed:
             with tracker.boundary("openai.data"):
                 counted_responses.remember_object(result, call.final_record)
         return result
@@ -387,20 +397,6 @@ def _bind_response(client: Any, kwargs: dict[str, Any]) -> Observation | None:
     except Exception as error:
         in_flight.tracker.report("openai.response", error)
         return None
-
-
-def _observe(call: Call | None, data: Any) -> None:
-    """Let a call observe what the SDK has decoded of its response."""
-    if call is None:
-        counted_responses.note_fetched(data)
-        return
-    if not call.closed:
-        call.observe(data)
-        if call.usage_remedy is UNKNOWN_HOST:
-            learn_engine(call, data)
-    if call.asks_for_usage and data.get("usage", call) is None:
-        # Servers send this null only when usage was requested.
-        del data["usage"]
 
 
 def _is_watchable(stream_cls: Any) -> bool:

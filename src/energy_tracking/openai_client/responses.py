@@ -24,7 +24,7 @@ from typing import Any, Self
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer
 from energy_tracking.openai_client import sdk
-from energy_tracking.openai_client.bodies import Body
+from energy_tracking.openai_client.bodies import DECODED_EXTENSION, Body
 from energy_tracking.openai_client.raw_bodies import RawBody
 
 # What is raised while a frame of these reads the response is the call's error, and so is what a
@@ -183,7 +183,8 @@ class _Pieces:
         except BaseException as error:
             self._stop(error)
             raise
-        if body.needs_pieces():
+        # There is nothing else in what the SDK decodes.
+        if body.has_comments or DECODED_EXTENSION not in body.extensions:
             with self._boundary:
                 self._feed_piece(piece)
         body.being_read = False
@@ -204,7 +205,8 @@ class _Pieces:
         except BaseException as error:
             self._stop(error)
             raise
-        if body.needs_pieces():
+        # There is nothing else in what the SDK decodes.
+        if body.has_comments or DECODED_EXTENSION not in body.extensions:
             with self._boundary:
                 self._feed_piece(piece)
         body.being_read = False

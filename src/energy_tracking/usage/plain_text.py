@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from energy_tracking.usage.text import CHARACTERS_PER_TOKEN
+
 # Keys of a chat chunk and of its choice that say nothing which a call does not know by then, but
 # for the text.
 _PLAIN_CHUNK = frozenset(
@@ -29,8 +31,10 @@ _PLAIN_EVENT_TYPES = frozenset(
 )
 
 
-def count_plain_text(event: Mapping[str, Any]) -> int | None:
-    """Characters of an event that has a piece of text and nothing else; None where it may have.
+def plain_text_tokens(event: Mapping[str, Any]) -> float | None:
+    """Tokens of an event that has a piece of text and nothing else; None where it may have more.
+
+    As ``generated_tokens`` counts them [tokens].
 
     Args:
         event: A stream event.
@@ -43,8 +47,8 @@ def count_plain_text(event: Mapping[str, Any]) -> int | None:
             if type(delta) is dict and _PLAIN_CHOICE.issuperset(choice):
                 text = delta.get("content")
                 if type(text) is str and _PLAIN_DELTA.issuperset(delta):
-                    return len(text)
+                    return len(text) / CHARACTERS_PER_TOKEN
     elif event.get("type") in _PLAIN_EVENT_TYPES and _PLAIN_EVENT.issuperset(event):
         text = event.get("delta")
-        return len(text) if type(text) is str else None
+        return len(text) / CHARACTERS_PER_TOKEN if type(text) is str else None
     return None
