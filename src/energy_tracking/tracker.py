@@ -27,10 +27,11 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from energy_tracking.calls.call import Call, CreditedSession
+from energy_tracking.calls.call import Call
 from energy_tracking.calls.carbon import find_intensity
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
+from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.session import current_session, process_session
 from energy_tracking.calls.tool_usage import bounded_parts

@@ -13,17 +13,17 @@ A further fact about a call is kept by ``observe``, and put into the record by i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import fields, replace
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
+from energy_tracking.calls.receivers import CallSpan, CreditedSession
 from energy_tracking.calls.record import (
     PROCESS,
     CallRecord,
     CallRequest,
     Estimate,
-    EstimateAs,
     Outcome,
     status_of,
 )
@@ -71,55 +71,6 @@ WITHOUT_OUTPUT = frozenset({"embeddings", "moderation"})
 
 OWN_REPORT = "energy_tracking"
 """The reporter of a call that has no span, and that another instrumentation may report yet."""
-
-
-class CreditedSession(Protocol):
-    """What a call knows of the session it is credited to."""
-
-    def add(self, record: CallRecord, estimate_as: EstimateAs | None = None) -> None:
-        """Count a call.
-
-        Args:
-            record: The call.
-            estimate_as: Estimates its tokens in another way.
-        """
-
-    def add_lost_ledger_line(self) -> None:
-        """Count a call whose line could not be written to a ledger."""
-
-    @property
-    def name(self) -> str:
-        """Name of the session."""
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """Its tags and those of the sessions around it."""
-
-    @property
-    def running_total_energy_joules(self) -> float:
-        """Energy credited so far [J]."""
-
-
-class CallSpan(Protocol):
-    """What telemetry opened for a call."""
-
-    @property
-    def reporter(self) -> str | None:
-        """The instrumentation whose span has the energy; None if no other reports the call."""
-
-    def current(self) -> AbstractContextManager[None]:
-        """Make it current while the request is sent."""
-
-    def part(self, request: CallRequest) -> CallSpan:
-        """Open one below it, for what another model did for the call."""
-
-    def end(self, record: CallRecord, running_total_energy_joules: float | None = None) -> None:
-        """Deliver the record to it.
-
-        Args:
-            record: The call.
-            running_total_energy_joules: Energy of its session, this call included [J].
-        """
 
 
 class Call:

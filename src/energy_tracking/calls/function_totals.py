@@ -19,8 +19,8 @@ from energy_tracking.calls.accounts import (
     own_entrances,
     process_account,
 )
-from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses, was_made_before
+from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
 from energy_tracking.calls.untracked import TRACK

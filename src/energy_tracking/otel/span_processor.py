@@ -32,8 +32,8 @@ from weakref import WeakValueDictionary
 
 from opentelemetry.trace import get_current_span
 
-from energy_tracking.calls.call import CreditedSession
 from energy_tracking.calls.counted import counted_responses
+from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.session import current_session
 from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.lifecycle import open_calls, run_deferred

@@ -331,7 +331,8 @@ class CallMetrics:
             by_name[ENERGY_PER_CALL_METRIC].record(joules, labels.of_energy, context)
             scope = "unknown" if record.estimate is None else record.estimate.scope
             self._instruments.add_to_sums(
-                record, labels.of_energy | {"energy_tracking.scope": scope})
+                record, labels.of_energy | {"energy_tracking.scope": scope}
+            )
             grams = read_carbon(record, joules)
             if grams is not None:
                 by_name[CARBON_METRIC].add(grams, labels.of_energy, context)
