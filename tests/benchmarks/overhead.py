@@ -10,8 +10,9 @@ printed, which a noisy machine moves by some per cent.
 
 The floors are what anybody pays who puts energy on a span by hand: ``floor`` is one span with 8
 attributes and 3 metric calls, ``same floor`` one span with the attributes and metric calls that
-tracking makes of the same call. ``--peers`` makes an environment for each other instrumentation
-in a folder, where it is not there yet.
+tracking makes of the same call, ``same floor, essential`` those of ``detail="essential"``.
+``--peers`` makes an environment for each other instrumentation in a folder, where it is not there
+yet.
 
 A further row is a line of ``STACKS`` (or of ``PEERS``, for one that needs packages of its own).
 """
@@ -19,6 +20,7 @@ A further row is a line of ``STACKS`` (or of ``PEERS``, for one that needs packa
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -225,11 +227,11 @@ class _Made(NamedTuple):
     metrics: list[tuple[str, bool, float, dict[str, Any]]]
 
 
-def _made_by_tracking(stream: bool) -> _Made:
+def _made_by_tracking(stream: bool, settings: dict[str, Any]) -> _Made:
     reader, exporter = InMemoryMetricReader(), InMemorySpanExporter()
     tracers = TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
-    tracked = _wrapped()(Providers(tracers, MeterProvider([reader])))
+    tracked = _wrapped(**settings)(Providers(tracers, MeterProvider([reader])))
     tracked(make_client(CHUNKS[0]), stream)
     (span,) = exporter.get_finished_spans()
     data = reader.get_metrics_data()
@@ -243,11 +245,19 @@ def _made_by_tracking(stream: bool) -> _Made:
     return _Made(dict(span.attributes or {}), metrics)
 
 
-def _floor_of(attributes: int | None, metrics: int | None) -> Callable[[Providers], Ask]:
-    """One span by hand, with so many attributes, and so many calls of metrics; None: all."""
+def _floor_of(
+    attributes: int | None, metrics: int | None, **settings: Any
+) -> Callable[[Providers], Ask]:
+    """One span by hand, with some of what tracking makes of a call.
+
+    Args:
+        attributes: How many attributes [1]; None: all.
+        metrics: How many calls of metrics [1]; None: all.
+        settings: Those of the tracking.
+    """
 
     def set_up(providers: Providers) -> Ask:
-        made = {stream: _made_by_tracking(stream) for stream in (False, True)}
+        made = {stream: _made_by_tracking(stream, settings) for stream in (False, True)}
         named = {
             stream: (dict(list(each.attributes.items())[:attributes]), each.metrics[:metrics])
             for stream, each in made.items()
@@ -298,7 +308,9 @@ STACKS: dict[str, Callable[[Providers], Ask]] = {
     "bare": _bare,
     "floor": _floor_of(8, 3),
     "same floor": _floor_of(None, None),
+    "same floor, essential": _floor_of(None, None, detail="essential"),
     "ours": _wrapped(),
+    "ours, essential": _wrapped(detail="essential"),
     "ours, instrumented": _instrumented,
     "ours, uninstrumented": _uninstrumented,
     "ours, disabled": _wrapped(disabled=True),
@@ -340,6 +352,10 @@ def work(row: str, telemetry: str) -> None:
         for _ in range(WARM_UP):
             ask_row(client, False)
             ask_row(client, True)
+
+    # A full collection goes through everything that was imported, in whichever row it falls.
+    gc.collect()
+    gc.freeze()
 
     def control(*arguments: str) -> None:
         subprocess.run(
@@ -457,7 +473,7 @@ def print_instructions(rows: list[str], peers: Path | None, result: Path | None)
 
 # Times, where instructions cannot be counted.
 
-TAKE_TURNS = ("ours", "floor", "same floor")
+TAKE_TURNS = ("ours", "ours, essential", "floor", "same floor", "same floor, essential")
 """Rows that leave the SDK as it is for the others in the process."""
 
 
