@@ -21,7 +21,7 @@ from typing import NamedTuple, Self, TypeVar
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.terminal import with_known_signs
-from energy_tracking.units import joules_from_nanojoules, nanojoules_from_joules, wh_from_joules
+from energy_tracking.units import NANOJOULES_PER_JOULE, joules_from_nanojoules, wh_from_joules
 
 KeyT = TypeVar("KeyT")
 
@@ -101,41 +101,41 @@ class Totals:
         """Count one call."""
         self.calls += 1
         usage, estimate = record.usage, record.estimate
+        per_joule = NANOJOULES_PER_JOULE
         if usage is not None:
             self.input_tokens += usage.input_tokens
             self.cached_input_tokens += usage.cached_input_tokens
             self.output_tokens += usage.output_tokens
             self.reasoning_tokens += usage.reasoning_tokens or 0
         if estimate is not None:
-            prefill = nanojoules_from_joules(estimate.prefill_energy_joules)
-            decode = nanojoules_from_joules(estimate.decode_energy_joules)
+            prefill = round(estimate.prefill_energy_joules * per_joule)
+            decode = round(estimate.decode_energy_joules * per_joule)
             self.prefill_energy_nanojoules += prefill
             self.decode_energy_nanojoules += decode
-            self.reasoning_energy_nanojoules += nanojoules_from_joules(
-                estimate.reasoning_energy_joules or 0.0
-            )
+            if estimate.reasoning_energy_joules:
+                reasoning = round(estimate.reasoning_energy_joules * per_joule)
+                self.reasoning_energy_nanojoules += reasoning
             if record.cache_avoided_energy_joules is not None:
-                self.cache_avoided_energy_nanojoules += nanojoules_from_joules(
-                    record.cache_avoided_energy_joules
-                )
+                avoided = round(record.cache_avoided_energy_joules * per_joule)
+                self.cache_avoided_energy_nanojoules += avoided
         calibrated = calibrated_estimate(record)
         if calibrated is not None:
             self.calibrated_calls += 1
-            self.calibrated_energy_nanojoules += nanojoules_from_joules(
-                calibrated.prefill_energy_joules
-            ) + nanojoules_from_joules(calibrated.decode_energy_joules)
-            self.calibrated_energy_low_nanojoules += nanojoules_from_joules(
-                calibrated.total_energy_low_joules
+            self.calibrated_energy_nanojoules += round(
+                calibrated.prefill_energy_joules * per_joule
+            ) + round(calibrated.decode_energy_joules * per_joule)
+            self.calibrated_energy_low_nanojoules += round(
+                calibrated.total_energy_low_joules * per_joule
             )
-            self.calibrated_energy_high_nanojoules += nanojoules_from_joules(
-                calibrated.total_energy_high_joules
+            self.calibrated_energy_high_nanojoules += round(
+                calibrated.total_energy_high_joules * per_joule
             )
         if record.measured_energy_joules is not None:
-            total = low = high = nanojoules_from_joules(record.measured_energy_joules)
+            total = low = high = round(record.measured_energy_joules * per_joule)
         elif estimate is not None:
             total = prefill + decode
-            low = nanojoules_from_joules(estimate.total_energy_low_joules)
-            high = nanojoules_from_joules(estimate.total_energy_high_joules)
+            low = round(estimate.total_energy_low_joules * per_joule)
+            high = round(estimate.total_energy_high_joules * per_joule)
         else:
             failed = usage is None and record.error_type is not None
             self.failed_calls += failed
