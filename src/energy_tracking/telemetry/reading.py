@@ -63,11 +63,15 @@ class AttributeReader(Generic[SourceT]):
                 values.update(zip(names, get(holder), strict=False))
         for name, read in self._others:
             values[name] = read(source)
+        found = {name: value for name, value in values.items() if value is not None}
+        numbers = [value for value in found.values() if isinstance(value, float)]
+        if isfinite(sum(numbers)):
+            return found
         # Span attributes would take NaN without a word.
         return {
             name: value
-            for name, value in values.items()
-            if value is not None and not (isinstance(value, float) and not isfinite(value))
+            for name, value in found.items()
+            if not isinstance(value, float) or isfinite(value)
         }
 
 
