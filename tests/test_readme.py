@@ -81,7 +81,9 @@ def test_the_profile_file_can_be_read(tmp_path: Path) -> None:
     assert [gpu.name for gpu in gpus] == ["house-gpu"]
 
 
-COMMANDS = re.findall(r"^energy-tracking (?!demo|run)(.+)$", TEXT, flags=re.MULTILINE)
+COMMANDS = dict.fromkeys(
+    re.findall(r"^energy-tracking (?!demo|run)(.+)$", TEXT, flags=re.MULTILINE)
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -30,6 +30,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
+from energy_tracking.calls.accounts import process_account
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.session import Session
 from energy_tracking.decorator import track_energy
@@ -190,6 +191,8 @@ def _make_calls(
             for exchange in exchanges:
                 _make_call(client, exchange)
 
+        # As with other settings, what is shown here is all of it.
+        process_account.budget = None
         make_calls()
     return session
 
