@@ -57,6 +57,7 @@ COMMANDS = (
     CommandRow("compare", "one request to several models, on several GPUs", "estimates"),
     CommandRow("backfill", "sum up the calls in files, and write them to a ledger", "sums"),
     CommandRow("ledger", "sum up a ledger, also by another method or GPU", "sums"),
+    CommandRow("watch", "watch a ledger grow: power, models, last calls, budget", "watch"),
     CommandRow("models", "list or search the model profiles, with their sources", "listing"),
     CommandRow("gpus", "list or search the GPU profiles, with their sources", "listing"),
     CommandRow("sources", "list or search where the profiles' numbers are from", "listing"),

@@ -7,8 +7,8 @@ method or profile has changed; it never contains prompts or answers.
 back into the call, every field checked, and ``lines`` reads any file of JSON lines.
 """
 
-from energy_tracking.ledger.entries import LedgerEntry, read_ledger
+from energy_tracking.ledger.entries import LedgerEntry, parse_entry, read_ledger
 from energy_tracking.ledger.lines import read_lines
 from energy_tracking.ledger.writer import Ledger
 
-__all__ = ["Ledger", "LedgerEntry", "read_ledger", "read_lines"]
+__all__ = ["Ledger", "LedgerEntry", "parse_entry", "read_ledger", "read_lines"]

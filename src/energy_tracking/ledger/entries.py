@@ -10,6 +10,7 @@ something else.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -81,6 +82,15 @@ def read_ledger(path: str | os.PathLike[str]) -> Iterator[LedgerEntry]:
     """
     path = read_path("path", path)
     return read_lines(path, _read_entry, max_bytes=MAX_LINE_BYTES, start=LINE_START)
+
+
+def parse_entry(line: bytes) -> LedgerEntry | None:
+    """The call of one line of a ledger, or None where it is none."""
+    try:
+        document = json.loads(line)
+        return _read_entry(document) if isinstance(document, dict) else None
+    except (ValueError, RecursionError):  # of which kind a `LineError` is
+        return None
 
 
 def _read_entry(line: dict[str, Any]) -> LedgerEntry:

@@ -1,0 +1,315 @@
+"""``watch``: a ledger as it grows, in the terminal.
+
+``Tail`` reads what is new in the file, also after it was replaced or cut; ``Watched`` adds the
+calls up; ``_format_frame`` writes them in 80 columns, and rich puts one frame over the last one.
+Where nobody watches, in a pipe or with ``--once``, one frame is all. A further line of the frame
+is one of ``_format_frame``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
+
+import click
+
+from energy_tracking.calls.budget import read_energy_wh
+from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.report import (
+    choose_unit,
+    count_text,
+    cut_middle,
+    energy_text,
+    format_amount,
+    format_count,
+    table,
+    two_digits,
+)
+from energy_tracking.calls.totals import Groups, Totals, sum_of
+from energy_tracking.cli.commands import command
+from energy_tracking.cli.interruption import stopped_by_signals
+from energy_tracking.cli.main import DONE, NOTHING_FOUND
+from energy_tracking.cli.output import Output
+from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.ledger import LedgerEntry, parse_entry
+from energy_tracking.terminal import one_line, printable
+from energy_tracking.units import wh_from_joules
+
+POWER_WINDOW = timedelta(seconds=60)
+"""What the power is the mean of."""
+POLL_SECONDS = 0.5
+"""How often the file is looked at [s]."""
+READ_BYTES = 4 * 2**20
+"""How much is read before the next frame is shown [byte]."""
+MODELS_SHOWN, CALLS_SHOWN = 8, 8
+"""Rows of each table [1]."""
+NAME_WIDTH = 26
+"""Characters of a name [1]."""
+
+
+@command("watch")
+@click.argument("path", metavar="LEDGER")
+@click.option("--budget", metavar="ENERGY", help="Show what is left of it, e.g. of 5Wh.")
+@click.option("--once", is_flag=True, help="Print what there is now, and end.")
+@click.pass_obj
+def watch(output: Output, path: str, budget: str | None, once: bool) -> int:
+    """Watch a ledger grow: power now, by model, the last calls, the total, the budget left.
+
+    LEDGER is the file that ENERGY_TRACKING_LEDGER names. Ctrl-C ends it.
+    """
+    path = os.path.expanduser(path)
+    if os.path.isdir(path):
+        raise ConfigurationError(must_be("LEDGER", "a file", path))
+    watched = Watched(path, None if budget is None else read_energy_wh("--budget", budget))
+    with closing(Tail(path)) as tail:
+        if not once and sys.stdout is not None and sys.stdout.isatty():
+            # Ctrl-C is how it ends.
+            with suppress(KeyboardInterrupt), stopped_by_signals():
+                _show_live(tail, watched)
+            return DONE
+        try:
+            while tail.read_into(watched):
+                pass
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}") from None
+    print("\n".join(_format_frame(watched, datetime.now(UTC))), file=output)
+    return DONE if watched.sums.groups else NOTHING_FOUND
+
+
+def _show_live(tail: Tail, watched: Watched) -> None:
+    """Show one frame after the other, until somebody interrupts."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+
+    def frame() -> Text:
+        lines = _format_frame(watched, datetime.now(UTC))
+        # What does not fit would be scrolled away, and shown again with each frame.
+        shown = "\n".join(lines[: max(1, console.height - 1)])
+        return Text(printable(shown, sys.stdout), no_wrap=True, overflow="crop")
+
+    with Live(frame(), console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            try:
+                has_more = tail.read_into(watched)
+                watched.problem = None
+            except OSError as error:
+                has_more, watched.problem = False, f"waiting for the file: {error.strerror}"
+            live.update(frame(), refresh=True)
+            if not has_more:
+                time.sleep(POLL_SECONDS)
+
+
+class Tail:
+    """Reads what is new in a file that grows, is cut, or is replaced by another one."""
+
+    def __init__(self, path: str) -> None:
+        """Start at the beginning.
+
+        Args:
+            path: The file.
+        """
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._begun = b""
+
+    def read_into(self, watched: Watched) -> bool:
+        """Add the whole lines that are new, up to ``READ_BYTES``; whether there may be more.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        if self._file is None:
+            self._file = open(self._path, "rb")  # noqa: SIM115 until another one has its name
+        piece = self._file.read(READ_BYTES)
+        if not piece:
+            return self._starts_anew(self._file)
+        *lines, self._begun = (self._begun + piece).split(b"\n")
+        for line in lines:
+            if line.strip():
+                watched.add(parse_entry(line))
+        return True
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _starts_anew(self, file: BinaryIO) -> bool:
+        """Go to the beginning where another file has the name by now, or this one was cut.
+
+        Raises:
+            OSError: There is no file of that name.
+        """
+        named, known = os.stat(self._path), os.fstat(file.fileno())
+        if (named.st_dev, named.st_ino) != (known.st_dev, known.st_ino):
+            # What was written to the old one meanwhile is read: it was at its end.
+            file.close()
+            self._file = None
+        elif known.st_size < file.tell():
+            file.seek(0)
+        else:
+            return False
+        self._begun = b""
+        return True
+
+
+class Watched:
+    """The calls of a ledger so far.
+
+    Attributes:
+        name: Name of the file.
+        budget_wh: A budget that the total is held against [Wh], if there is one.
+        sums: Totals by what calls have in common.
+        last: The last calls, the latest at the end.
+        unread: Lines that are no calls [1].
+        problem: Why the file cannot be read just now.
+    """
+
+    def __init__(self, path: str, budget_wh: float | None) -> None:
+        """Start at zero.
+
+        Args:
+            path: The file.
+            budget_wh: The budget [Wh].
+        """
+        self.name = one_line(os.path.basename(path))
+        self.budget_wh = budget_wh
+        self.sums = Groups()
+        self.last: deque[LedgerEntry] = deque(maxlen=CALLS_SHOWN)
+        self.unread = 0
+        self.problem: str | None = None
+        self._recent: deque[LedgerEntry] = deque()
+
+    def add(self, entry: LedgerEntry | None) -> None:
+        """Count a line, or that it could not be read."""
+        if entry is None:
+            self.unread += 1
+            return
+        self.sums.add(entry.record)
+        self.last.append(entry)
+        self._recent.append(entry)
+        # A ledger that is filled from logs holds calls of long ago.
+        self._forget(datetime.now(UTC))
+
+    def recent(self, now: datetime) -> Totals:
+        """Sums over the calls that have ended within ``POWER_WINDOW``."""
+        self._forget(now)
+        totals = Totals()
+        for entry in self._recent:
+            if now - entry.recorded_at <= POWER_WINDOW:
+                totals.add(entry.record)
+        return totals
+
+    def _forget(self, now: datetime) -> None:
+        while self._recent and now - self._recent[0].recorded_at > POWER_WINDOW:
+            self._recent.popleft()
+
+
+def _format_frame(watched: Watched, now: datetime) -> list[str]:
+    """The lines of a frame.
+
+    Args:
+        watched: The calls.
+        now: The time.
+    """
+    total, recent = sum_of(watched.sums.groups.values()), watched.recent(now)
+    seconds = POWER_WINDOW.total_seconds()
+    lines = [
+        f"{_short(watched.name)}: {format_count(total.calls, 'call')}, {_format_energies(total)}",
+        f"power now: {_power_text(recent.total_energy_joules / seconds)}"
+        f" ({_power_text(recent.calibrated_energy_joules / seconds)} calibrated), mean of"
+        f" {format_count(recent.calls, 'call')} in {seconds:g} s",
+    ]
+    if watched.budget_wh is not None:
+        left = watched.budget_wh - total.total_energy_wh
+        state = f"{energy_text(left)} left" if left > 0 else f"used up, {energy_text(-left)} over"
+        lines.append(f"budget of {energy_text(watched.budget_wh)}: {state}")
+    if watched.unread:
+        lines.append(f"{format_count(watched.unread, 'line')} left out, which are no calls")
+    if watched.problem is not None:
+        lines.append(watched.problem)
+    if watched.sums.groups:
+        lines += ["", *_format_models(watched), "", *_format_last(watched)]
+    return lines
+
+
+def _format_energies(totals: Totals) -> str:
+    text = energy_text(totals.total_energy_wh)
+    if totals.calibrated_calls:
+        text += f" ({energy_text(totals.calibrated_energy_wh)} calibrated)"
+    if totals.unestimated_calls:
+        text += f", {totals.unestimated_calls:,} unestimated"
+    return text
+
+
+def _power_text(watts: float) -> str:
+    return f"{two_digits(watts)} W" if watts >= 1 or watts == 0 else f"{two_digits(watts * 1e3)} mW"
+
+
+def _format_models(watched: Watched) -> list[str]:
+    """A row for each model, those of the most energy first."""
+    by_model: dict[str, Totals] = {}
+    for key, totals in watched.sums.groups.items():
+        by_model.setdefault(key.model, Totals()).__iadd__(totals)
+    ranked = sorted(by_model.items(), key=lambda row: (-row[1].total_energy_nanojoules, row[0]))
+    total = sum_of(by_model.values())
+    unit, size = choose_unit(total.total_energy_wh)
+    rows = [("model", "calls", "in", "out", unit, "calibrated", "share")]
+    for name, totals in ranked[:MODELS_SHOWN]:
+        energy, calibrated = totals.total_energy_wh, totals.calibrated_energy_wh
+        share = energy / total.total_energy_wh if total.total_energy_wh else 0.0
+        rows.append(
+            (
+                _short(name),
+                f"{totals.calls:,}",
+                count_text(totals.input_tokens),
+                count_text(totals.output_tokens),
+                format_amount(energy / size),
+                format_amount(calibrated / size) if totals.calibrated_calls else "-",
+                f"{share:.0%}",
+            )
+        )
+    lines = table(rows[0], rows[1:]).splitlines()
+    more = len(ranked) - MODELS_SHOWN
+    return lines + [f"and {format_count(more, 'model')} more"] * (more > 0)
+
+
+def _format_last(watched: Watched) -> Iterator[str]:
+    """A row for each of the last calls, the latest first."""
+    rows = [
+        (
+            f"{entry.recorded_at.astimezone():%H:%M:%S} {_short(entry.record.model)}",
+            *_count_cells(entry.record),
+            _call_energy(entry.record),
+        )
+        for entry in reversed(watched.last)
+    ]
+    yield from table(("last calls", "in", "out", "energy"), rows).splitlines()
+
+
+def _count_cells(record: CallRecord) -> tuple[str, str]:
+    usage = record.usage
+    if usage is None:
+        return "-", "-"
+    return count_text(usage.input_tokens), count_text(usage.output_tokens)
+
+
+def _call_energy(record: CallRecord) -> str:
+    joules = record.total_energy_joules
+    if joules is None:
+        return _short(record.error_type) if record.error_type else record.status
+    return energy_text(wh_from_joules(joules))
+
+
+def _short(name: str) -> str:
+    name = one_line(name)
+    return name if len(name) <= NAME_WIDTH else cut_middle(name, NAME_WIDTH)
