@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -192,3 +194,30 @@ async def test_what_is_decoded_of_a_body_is_bounded(
     assert len(await read_raw(flavour, client)) < 1 << 14
     assert watch.record.status == "unestimated"
     assert "the beginning alone is decoded" in (watch.record.reason or "")
+
+
+@pytest.mark.parametrize(("read", "calls_a_piece"), [("iter_bytes", 0.1), ("iter_raw", 1.1)])
+def test_a_long_line_that_is_read_by_a_few_bytes_is_looked_at_in_large_pieces(
+    loopback: Loopback, watch: Watch, read: str, calls_a_piece: float
+) -> None:
+    chunks = chat_chunks("x" * 70_000)
+    loopback.serve(sse(*chunks, DONE))
+    client = watch.wrap(Flavour("sync").client(loopback.base_url))
+    ours = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal ours
+        if event == "call":
+            ours += "/energy_tracking/" in frame.f_code.co_filename
+
+    streaming = client.chat.completions.with_streaming_response
+    with streaming.create(**ASKED, stream=True) as response:
+        pieces = getattr(response.http_response, read)(7)
+        sys.setprofile(count)
+        try:
+            number = len(list(pieces))
+        finally:
+            sys.setprofile(None)
+    assert number > 10_000
+    assert ours < calls_a_piece * number
+    check(watch)

@@ -60,6 +60,7 @@ def follow(
     finaliser = weakref.finalize(response, later)
     finaliser.atexit = False
     body = Body(call, response, measures)
+    readers = _Reader(body), _Reader(RawBody(call, response, body))
 
     def ended() -> None:
         if body.being_read:
@@ -77,12 +78,14 @@ def follow(
             return
         with boundary:
             finaliser.detach()
+            for reader in readers:
+                reader.feed(b"")
             body.read()
         with boundary:
             finish(call, error if _is_of_the_call(error, response) else None)
 
     _hook_closing(response, ended)
-    _hook_reading(response, body, RawBody(call, response, body), ended, boundary)
+    _hook_reading(response, body, readers, ended, boundary)
 
 
 def _finish_later(call: Call, finish: Finish) -> None:
@@ -113,10 +116,11 @@ def _hook_closing(response: Any, ended: Callable[[], None]) -> None:
 def _hook_reading(
     response: Any,
     body: Body,
-    raw_body: RawBody,
+    readers: tuple[_Reader, _Reader],
     ended: Callable[[], None],
     boundary: AbstractContextManager[object],
 ) -> None:
+    decoded, raw = readers
     iter_bytes, aiter_bytes = response.iter_bytes, response.aiter_bytes
     iter_raw, aiter_raw = response.iter_raw, response.aiter_raw
 
@@ -124,29 +128,69 @@ def _hook_reading(
         if response.is_closed:
             ended()
 
-    def follow_pieces(pieces: Any, reader: Body | RawBody) -> _Pieces:
-        return _Pieces(pieces, reader.feed, body, end, boundary)
+    def follow_pieces(pieces: Any, reader: _Reader) -> _Pieces:
+        return _Pieces(pieces, reader, body, end, boundary)
 
-    def tracked_iter_bytes(*args: Any, **kwargs: Any) -> _Pieces:
-        return follow_pieces(iter_bytes(*args, **kwargs), body)
+    is_plain = response.headers.get("content-encoding", "identity") == "identity"
 
-    def tracked_aiter_bytes(*args: Any, **kwargs: Any) -> _Pieces:
-        return follow_pieces(aiter_bytes(*args, **kwargs), body)
+    # Pieces of a size that the caller chooses are cut of those sent: these are looked at.
+
+    def tracked_iter_bytes(*args: Any, **kwargs: Any) -> Any:
+        if is_plain and (args or kwargs):
+            return iter_bytes(*args, **kwargs)
+        return follow_pieces(iter_bytes(*args, **kwargs), decoded)
+
+    def tracked_aiter_bytes(*args: Any, **kwargs: Any) -> Any:
+        if is_plain and (args or kwargs):
+            return aiter_bytes(*args, **kwargs)
+        return follow_pieces(aiter_bytes(*args, **kwargs), decoded)
 
     # Those decoded are made of those raw, which are not to be read twice.
 
     def tracked_iter_raw(*args: Any, **kwargs: Any) -> Any:
         pieces = iter_raw(*args, **kwargs)
-        return pieces if body.being_read else follow_pieces(pieces, raw_body)
+        return pieces if body.being_read else follow_pieces(pieces, raw)
 
     def tracked_aiter_raw(*args: Any, **kwargs: Any) -> Any:
         pieces = aiter_raw(*args, **kwargs)
-        return pieces if body.being_read else follow_pieces(pieces, raw_body)
+        return pieces if body.being_read else follow_pieces(pieces, raw)
 
     response.iter_bytes = tracked_iter_bytes
     response.aiter_bytes = tracked_aiter_bytes
     response.iter_raw = tracked_iter_raw
     response.aiter_raw = tracked_aiter_raw
+
+
+SMALL_PIECE = 256
+"""A piece of fewer bytes is held until there are more, or a line ends [byte]."""
+MOST_HELD = 1 << 13
+"""Bytes of small pieces that are held together [byte]."""
+
+
+class _Reader:
+    """Passes the pieces of a body on, the small ones together.
+
+    A caller may read a long line by a few bytes, to look at each of which costs many times what
+    reading them does. Nothing is known from a line before it ends.
+
+    Attributes:
+        held: What is held, to be fed before anything else.
+    """
+
+    __slots__ = ("_feed", "held")
+
+    def __init__(self, body: Body | RawBody) -> None:
+        self._feed = body.feed
+        self.held = bytearray()
+
+    def feed(self, piece: bytes) -> None:
+        """Pass on what is held, and a piece."""
+        if self.held:
+            held = bytes(self.held)
+            self.held.clear()
+            self._feed(held)
+        if piece:
+            self._feed(piece)
 
 
 class _Pieces:
@@ -156,18 +200,19 @@ class _Pieces:
     while another is closing it, and asyncio logs the error.
     """
 
-    __slots__ = ("_body", "_boundary", "_end", "_feed_piece", "_pieces")
+    __slots__ = ("_body", "_boundary", "_end", "_held", "_pieces", "_reader")
 
     def __init__(
         self,
         pieces: Any,
-        feed: Callable[[bytes], None],
+        reader: _Reader,
         body: Body,
         end: Callable[[], None],
         boundary: AbstractContextManager[object],
     ) -> None:
         self._pieces = pieces
-        self._feed_piece = feed
+        self._reader = reader
+        self._held = reader.held
         self._body = body
         self._end = end
         self._boundary = boundary
@@ -185,8 +230,14 @@ class _Pieces:
             raise
         # There is nothing else in what the SDK decodes.
         if body.has_comments or DECODED_EXTENSION not in body.extensions:
-            with self._boundary:
-                self._feed_piece(piece)
+            if len(piece) >= SMALL_PIECE or b"\n" in piece or b"\r" in piece:
+                self._feed(piece)
+            else:
+                # Of few bytes there may be very many: for most of them no function is called.
+                held = self._held
+                held += piece
+                if len(held) >= MOST_HELD:
+                    self._feed(b"")
         body.being_read = False
         return piece
 
@@ -207,14 +258,24 @@ class _Pieces:
             raise
         # There is nothing else in what the SDK decodes.
         if body.has_comments or DECODED_EXTENSION not in body.extensions:
-            with self._boundary:
-                self._feed_piece(piece)
+            if len(piece) >= SMALL_PIECE or b"\n" in piece or b"\r" in piece:
+                self._feed(piece)
+            else:
+                # Of few bytes there may be very many: for most of them no function is called.
+                held = self._held
+                held += piece
+                if len(held) >= MOST_HELD:
+                    self._feed(b"")
         body.being_read = False
         return piece
 
     async def aclose(self) -> None:
         await self._pieces.aclose()
         self._end()
+
+    def _feed(self, piece: bytes) -> None:
+        with self._boundary:
+            self._reader.feed(piece)
 
     def _stop(self, error: BaseException) -> None:
         self._body.being_read = False
