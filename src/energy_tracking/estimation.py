@@ -37,7 +37,7 @@ from energy_tracking.estimator import (
     compute_avoided_energy,
     estimate_usage,
 )
-from energy_tracking.estimator.serving import check_one_batch
+from energy_tracking.estimator.serving import SERVING, check_one_batch
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
@@ -435,6 +435,8 @@ def _build_serving(settings: Settings) -> ServingProfile:
     with naming("sequences"):
         check_one_batch(settings.concurrency_per_gpu, settings.sequences)
     given = _select_serving_settings(settings)
+    if not given:
+        return SERVING  # the one object, which is found at once among what is computed for it
     serving = ServingProfile(**given)
     return serving if "concurrency_per_gpu" not in given else serving.with_known_concurrency()
 
