@@ -200,9 +200,11 @@ def estimate_request(
         "formula": find_formula_range(gpu, energy),
         "parameters": (1 / spread, spread),
     }
-    total_joules = energy.prefill_joules + energy.decode_joules
+    prefill_joules, decode_joules, reasoning_joules, prefill_flops, decode_flops = energy
+    total_joules = prefill_joules + decode_joules
     low, high = combine_parts(range_parts)
-    named = {
+    # Python fills a table of no more than 15 names at once.
+    values = {
         "model_profile": model.name,
         "gpu": gpu.name,
         "method": METHOD,
@@ -211,18 +213,16 @@ def estimate_request(
         "grade": model.grade,
         "attention_mode": attention_mode,
         "reasoning_factor": reasoning_factor,
-    }
-    values = {
-        "prefill_energy_joules": energy.prefill_joules,
-        "decode_energy_joules": energy.decode_joules,
-        "reasoning_energy_joules": energy.reasoning_joules,
-        "total_flops": energy.prefill_flops + energy.decode_flops,
+        "prefill_energy_joules": prefill_joules,
+        "decode_energy_joules": decode_joules,
+        "reasoning_energy_joules": reasoning_joules,
+        "total_flops": prefill_flops + decode_flops,
         "total_energy_low_joules": total_joules * low,
         "total_energy_high_joules": total_joules * high,
         "range_parts": range_parts,
-        "assumed": {},
     }
-    return fill_fields(EnergyEstimate, named | values)
+    values["assumed"] = {}
+    return fill_fields(EnergyEstimate, values)
 
 
 class RequestEnergy(NamedTuple):
@@ -266,12 +266,13 @@ def compute_energy(
     """
     # Floats from here on: the square of a small integer type would overflow.
     n, c, t = 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * decode_tokens
+    _, _, samples = model
     prefill = count_prefill_flops(model, n, c, attention_mode)
-    decode = count_decode_flops(model, n, t) * model.samples
+    decode = count_decode_flops(model, n, t) * samples
     reasoning_joules = None
     if reasoning_tokens is not None:
         # Reasoning comes before the visible answer, so it sees the shorter contexts.
-        reasoning = count_decode_flops(model, n, 1.0 * reasoning_tokens) * model.samples
+        reasoning = count_decode_flops(model, n, 1.0 * reasoning_tokens) * samples
         reasoning_joules = compute_decode_energy(gpu, reasoning)
     return RequestEnergy(
         compute_prefill_energy(gpu, prefill),
