@@ -128,6 +128,33 @@ def _load_what_others_load() -> None:
         importlib.import_module(name)
 
 
+def time_import(row: str) -> float:
+    """CPU time of an import in a process of its own [us].
+
+    Args:
+        row: A key of ``IMPORTS``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, __file__, "--load", row],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=_compile_into(folder),
+        )
+    return float(done.stdout)
+
+
+def _compile_into(folder: str) -> dict[str, str]:
+    """An environment in which imports read compiled modules, which are made in this folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONPYCACHEPREFIX": folder}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    for row in IMPORTS:
+        command = [sys.executable, __file__, "--load", row]
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+    return environment
+
+
 def count_instructions(row: str) -> dict[str, float]:
     """Instructions of each row that a process counts [1].
 
@@ -135,12 +162,8 @@ def count_instructions(row: str) -> dict[str, float]:
         row: An import, or empty for all other rows.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT / "src")}
-        # Compiled modules are read, not made.
-        environment |= {"PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment = {**_compile_into(folder), "PYTHONHASHSEED": "0"}
         script = [sys.executable, __file__, "--work", row]
-        subprocess.run([*script[:2], "--times"], check=True, capture_output=True, env=environment)
         callgrind = ["setarch", "-R", "valgrind", "--tool=callgrind", "--instr-atstart=no"]
         subprocess.run(
             [*callgrind, f"--callgrind-out-file={folder}/out", *script],
@@ -172,12 +195,9 @@ def print_instructions() -> None:
 
 def print_times() -> None:
     """Print the CPU time of each import, and the best of many rounds of each other row [us]."""
-    _load_what_others_load()
     print(f"[us], Python {platform.python_version()}")
     for row in IMPORTS:
-        start = process_time()
-        load(row)
-        print(f"{row:32}{(process_time() - start) * 1e6:12,.1f}")
+        print(f"{row:32}{time_import(row):12,.1f}")
     for row, do in make_rows().items():
         best = min(timeit.repeat(do, number=WARM_UP, repeat=ROUNDS)) / WARM_UP
         print(f"{row:32}{best * 1e6:12,.1f}")
@@ -188,7 +208,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--times", action="store_true", help="times [us]")
     parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--load", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.load is not None:
+        _load_what_others_load()
+        start = process_time()
+        load(arguments.load)
+        print((process_time() - start) * 1e6)
+        return
     if arguments.work is not None:
         work(arguments.work)
     elif arguments.times or not all(
