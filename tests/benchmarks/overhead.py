@@ -228,6 +228,8 @@ class _Made(NamedTuple):
 
 
 def _made_by_tracking(stream: bool, settings: dict[str, Any]) -> _Made:
+    from energy_tracking.telemetry.metrics import SUMMED
+
     reader, exporter = InMemoryMetricReader(), InMemorySpanExporter()
     tracers = TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
@@ -235,9 +237,13 @@ def _made_by_tracking(stream: bool, settings: dict[str, Any]) -> _Made:
     tracked(make_client(CHUNKS[0]), stream)
     (span,) = exporter.get_finished_spans()
     data = reader.get_metrics_data()
+    # These are read when metrics are collected: no call of a metric is made for them.
+    summed = {name for name, _ in SUMMED}
     metrics = []
     for resource in data.resource_metrics if data is not None else ():
         for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
+            if metric.name in summed:
+                continue
             for point in metric.data.data_points:
                 value = getattr(point, "sum", getattr(point, "value", 0.0))
                 labels = dict(point.attributes or {})
