@@ -326,7 +326,8 @@ STACKS: dict[str, Callable[[Providers], Ask]] = {
 }
 PEERS: dict[str, tuple[str, Callable[[Providers], Ask]]] = {
     "OpenTelemetry openai-v2": (
-        "opentelemetry-instrumentation-openai-v2",
+        # It imports httpx, which openai 3 does without.
+        "opentelemetry-instrumentation-openai-v2 httpx",
         _peer("opentelemetry.instrumentation.openai_v2"),
     ),
     "OpenTelemetry genai-openai": (
@@ -426,7 +427,7 @@ def environment_of(peer: str, folder: Path) -> str:
         # Not every one takes the version of openai that we have here.
         for sdk in (f"openai=={version('openai')}", "openai"):
             with suppress(subprocess.CalledProcessError):
-                subprocess.run([*install, sdk, PEERS[peer][0]], check=True)
+                subprocess.run([*install, sdk, *PEERS[peer][0].split()], check=True)
                 break
     return str(python)
 
