@@ -187,13 +187,21 @@ class _Run:
         """Whether a call was seen that nobody tracks, and whose response was not returned yet."""
         return self._totals.untracked_calls > self._responses_counted
 
-    def warn_of_later_calls(self, result: object) -> None:
-        """Say once that calls made through what the function returned are not in the sum."""
+    def warn_of_later_calls(self, result: object, held: object = None) -> None:
+        """Say once that calls made through what the function returned are not in the sum.
+
+        Args:
+            result: What it returned.
+            held: What that holds, and may call later; None: it may itself.
+        """
         if self._has_open_calls():
             # It is the stream of one of them.
             return
+        kind = type(result).__name__
+        if held is not None:
+            kind += f" that holds a {type(held).__name__}"
         message = (
-            f"{self._name} returned a {type(result).__name__}: its span did not wait for it, and "
+            f"{self._name} returned a {kind}: its span did not wait for it, and "
             "LLM calls that are made while it is entered, read, awaited or runs are not part of "
             f"{self._name} in traces and sums. Return a generator, coroutine or future instead, or "
             "finish it inside of the function."

@@ -18,7 +18,8 @@ What a function returns may call later. Then the run lasts on, in this order of 
 3. a task or future ends the run when it is done;
 4. of a tuple or list, each item is followed as in 1 to 3, and the run ends with the last;
 5. any other iterator, iterable that is no container, awaitable, running thread or context manager
-   of the program's own is returned as it is, and a log line says that its calls are not added up.
+   of the program's own is returned as it is, and a log line says that its calls are not added up;
+   likewise a container, closure or object of the program's own that holds something of 1 to 5.
 
 The background tasks that a function adds to a response run inside the run, too, which ends with
 the last of them.
@@ -34,43 +35,21 @@ import inspect
 import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractContextManager
 from types import FunctionType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import wrapt
 
 from energy_tracking.evaluated_signatures import set_evaluated_signature
-from energy_tracking.later_calls import find_tasks, may_call_later, packages_of
+from energy_tracking.function_runs import Part, Run, Start
+from energy_tracking.later_calls import (
+    MOST_LOOKED_AT,
+    find_later_call,
+    find_tasks,
+    may_call_later,
+    packages_of,
+)
 from energy_tracking.mocks import is_mock, note_passed_through
-
-
-class Run(Protocol):
-    """One run of a decorated function."""
-
-    def current(self) -> AbstractContextManager[None]:
-        """A ``with`` block in which calls belong to this run."""
-
-    def boundary(self, name: str) -> AbstractContextManager[bool | None]:
-        """A ``with`` block that catches and reports the library's own errors."""
-
-    def count_response(self, response: object) -> None:
-        """Count a returned response that no tracked client produced."""
-
-    def warn_of_later_calls(self, result: object) -> None:
-        """Say once that calls made through this object are not in the run."""
-
-    def start_another(self) -> Run:
-        """Start another run of the same function."""
-
-    def end(self, error: BaseException | None = None) -> None:
-        """End the run, as soon as the streams begun inside have ended."""
-
-    def end_later(self) -> None:
-        """End the run, perhaps inside the garbage collector."""
-
-
-Start = Callable[[], Run]
 
 
 def wrap_function(function: Callable[..., Any], start: Start) -> Callable[..., Any]:
@@ -347,11 +326,18 @@ def _end_with(result: Any, run: Run) -> Any:
             returned, is_done = followed, False
         else:
             run.count_response(result)
-            if may_call_later(result):
-                run.warn_of_later_calls(result)
+            _warn_of_later_calls(result, run)
     if is_done:
         run.end()
     return returned
+
+
+def _warn_of_later_calls(result: Any, run: Run) -> None:
+    """Say once that the run does not wait for what this may call later, or what it holds."""
+    if may_call_later(result):
+        run.warn_of_later_calls(result)
+    elif (held := find_later_call(result)) is not None:
+        run.warn_of_later_calls(result, held)
 
 
 def _follow_one(result: Any, run: Run) -> Any:
@@ -373,20 +359,21 @@ def _follow_each(result: Any, run: Run) -> Any:
     Returns:
         The same list, or the tuple; another one where something else stands for an item.
     """
-    pending: set[_Part] = set()
-    function = _Part(run, pending)
+    pending: set[Part] = set()
+    function = Part(run, pending)
     items = list(result)
     for place, item in enumerate(items):
         if type(item) in _PLAIN or is_mock(item):
+            if type(item) is dict and place < MOST_LOOKED_AT:
+                _warn_of_later_calls(item, run)
             continue
-        part = _Part(run, pending)
+        part = Part(run, pending)
         followed = _follow_one(item, part)
         if followed is not None:
             items[place] = followed
             continue
         pending.discard(part)
-        if may_call_later(item):
-            run.warn_of_later_calls(item)
+        _warn_of_later_calls(item, run)
     function.end()
     if all(ours is theirs for ours, theirs in zip(items, result, strict=True)):
         return result
@@ -394,34 +381,6 @@ def _follow_each(result: Any, run: Run) -> Any:
         return tuple(items)
     result[:] = items
     return result
-
-
-class _Part:
-    """A run, as one of several things sees it that were returned together: it ends with the last.
-
-    Ends may come at once from several threads; to end a run twice is to end it once.
-    """
-
-    def __init__(self, run: Run, pending: set[_Part]) -> None:
-        self._run = run
-        self._pending = pending
-        pending.add(self)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._run, name)
-
-    def itself(self) -> _Part:
-        return self
-
-    def end(self, error: BaseException | None = None) -> None:
-        self._pending.discard(self)
-        if not self._pending:
-            self._run.end(error)
-
-    def end_later(self) -> None:
-        self._pending.discard(self)
-        if not self._pending:
-            self._run.end_later()
 
 
 def _follow(result: Any, kind: _Kind, run: Run) -> Any:
@@ -447,11 +406,11 @@ def _follow_tasks(tasks: list[Any], before: list[Any], run: Run) -> Run:
     added = list({id(task): task for task in tasks if task not in before}.values())
     if not added:
         return run
-    pending: set[_Part] = set()
-    function = _Part(run, pending)
+    pending: set[Part] = set()
+    function = Part(run, pending)
     with run.boundary("decorator.returned"):
         for task in added:
-            part = _Part(run, pending)
+            part = Part(run, pending)
             task.func = _wrap_by_kind(task.func, part.itself)
             # One that is never run never gets to its end.
             weakref.finalize(task, part.end_later).atexit = False

@@ -10,14 +10,31 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from types import (
+    AsyncGeneratorType,
+    CellType,
+    CoroutineType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    SimpleNamespace,
+)
 from typing import Any
 
-from energy_tracking.mocks import is_installed
+from energy_tracking.mocks import is_installed, is_mock
 
 _LAZY_BUILTINS = ("map", "filter", "zip", "enumerate")
 
 _QUIET_PACKAGES = {"pydantic", "openai"}
 """Whose objects are read without LLM calls: fields of models, pages of lists."""
+
+MOST_LOOKED_AT = 64
+"""Things that are looked at inside of one that a function returns, at most [1]."""
+
+_DATA = {str, bytes, int, float, bool, type(None)}
+"""Types of which nothing is held."""
 
 
 def may_call_later(result: Any) -> bool:
@@ -41,6 +58,64 @@ def may_call_later(result: Any) -> bool:
         is_of_python = kind.__module__.partition(".")[0] in sys.stdlib_module_names
         return not is_of_python and not is_installed(kind)
     return hasattr(kind, "__iter__") and not hasattr(kind, "__len__")
+
+
+def find_later_call(result: Any) -> Any:
+    """What something that a function returns holds and that may call later; None: nothing seen.
+
+    Looked at is what the program itself puts together: containers, closures, partial functions
+    and objects of its own classes, and only up to a bound.
+    """
+    waiting, looked_at = [result], 0
+    while waiting and looked_at < MOST_LOOKED_AT:
+        for held in islice(_list_held(waiting.pop(0)), MOST_LOOKED_AT - looked_at):
+            looked_at += 1
+            if type(held) not in _DATA:
+                if _runs_later(held):
+                    return held
+                waiting.append(held)
+    return None
+
+
+def _list_held(holder: Any) -> Iterable[Any]:
+    kind = type(holder)
+    if kind is dict:
+        return list(holder.values())
+    if kind is SimpleNamespace:
+        return list(vars(holder).values())
+    if kind in (list, tuple, set, frozenset):
+        return list(holder)
+    if kind is FunctionType:
+        return [cell.cell_contents for cell in holder.__closure__ or () if cell != CellType()]
+    if kind is MethodType:
+        return [holder.__self__]
+    if kind is partial:
+        return [holder.func, *holder.args, *holder.keywords.values()]
+    is_of_python = kind.__module__.partition(".")[0] in sys.stdlib_module_names
+    if is_of_python or is_installed(kind) or is_mock(holder) or isinstance(holder, type):
+        return []
+    return list(getattr(holder, "__dict__", {}).values())
+
+
+def _runs_later(held: Any) -> bool:
+    """Whether this runs when somebody reads or awaits it, or by itself."""
+    kind = type(held)
+    if kind in _LATER_STATES:
+        # Of one that has ended, nothing is left.
+        return getattr(held, _LATER_STATES[kind]) is not None
+    if callable(getattr(kind, "add_done_callback", None)):
+        return held.done() is False
+    if kind.__module__ == "itertools" or is_mock(held):
+        return False
+    is_lazy = any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__"))
+    return (is_lazy or isinstance(held, threading.Thread)) and may_call_later(held)
+
+
+_LATER_STATES: dict[type, str] = {
+    GeneratorType: "gi_frame",
+    CoroutineType: "cr_frame",
+    AsyncGeneratorType: "ag_frame",
+}
 
 
 def packages_of(kind: type) -> set[str]:

@@ -495,6 +495,86 @@ def test_what_the_span_does_not_wait_for_is_reported_once(
     assert len(traced.functions) == 2
 
 
+class Answer:
+    """An object of the program's own, which has something to read."""
+
+    def __init__(self, body: Any) -> None:
+        self.body = body
+
+    def read(self) -> Any:
+        return self.body
+
+
+def _wait_for(made: Any) -> Callable[[], Any]:
+    return lambda: made
+
+
+HOLDERS: dict[str, Callable[[Any], Any]] = {
+    "a dict": lambda made: {"status": 200, "body": made},
+    "a dict in a dict": lambda made: {"answer": {"body": made}},
+    "a dict in a list": lambda made: [{"body": made}],
+    "an object": Answer,
+    "a namespace": lambda made: SimpleNamespace(body=made),
+    "a closure": _wait_for,
+    "a partial function": lambda made: functools.partial(print, made),
+    "a bound method": lambda made: Answer(made).read,
+}
+
+
+@pytest.mark.parametrize("kind", ["generator", "coroutine", "async generator", "future", "lazy"])
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_that_the_span_does_not_wait_for_what_is_held_is_reported_once(
+    traced: Traced, caplog: pytest.LogCaptureFixture, holder: str, kind: str
+) -> None:
+    async def ask() -> None:
+        pass
+
+    async def generate() -> AsyncIterator[None]:
+        yield
+
+    kinds: dict[str, Callable[[], Any]] = {
+        "generator": lambda: (number for number in range(2)),
+        "coroutine": ask,
+        "async generator": generate,
+        "future": Future[None],
+        "lazy": lambda: Lazy(traced.count_one),
+    }
+    made = kinds[kind]()
+
+    def start() -> Any:
+        return HOLDERS[holder](made)
+
+    start.__qualname__ = f"start_{holder}_{kind}"
+    for _ in range(2):
+        traced.decorate(start)()
+    message = the_only(caplog.records).getMessage()
+    assert f" that holds a {type(made).__name__}: its span did not wait for it" in message
+    if kind == "coroutine":
+        made.close()
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_what_is_held_and_calls_nothing_later_is_returned_without_a_word(
+    traced: Traced, caplog: pytest.LogCaptureFixture, holder: str
+) -> None:
+    traced.tracker.record(model="gpt-4o", usage=USAGE)
+    read = (number for number in range(2))
+    assert list(read) == [0, 1]
+    ended: Future[None] = Future()
+    ended.set_result(None)
+    for held in (
+        read,
+        ended,
+        threading.Lock(),
+        iter([1]),
+        itertools.count(),
+        print,
+        Manager(print),
+    ):
+        traced.decorate(functools.partial(HOLDERS[holder], held))()
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("kind", [tuple, list])
 @pytest.mark.parametrize("count", [1, 2])
 async def test_the_span_waits_for_all_that_a_tuple_or_list_holds(
