@@ -326,8 +326,8 @@ STACKS: dict[str, Callable[[Providers], Ask]] = {
 }
 PEERS: dict[str, tuple[str, Callable[[Providers], Ask]]] = {
     "OpenTelemetry openai-v2": (
-        # It imports httpx, which openai 3 does without.
-        "opentelemetry-instrumentation-openai-v2 httpx",
+        # It imports httpx, which openai 3 does without, and takes no later utilities than these.
+        "opentelemetry-instrumentation-openai-v2 httpx opentelemetry-util-genai==0.4b0",
         _peer("opentelemetry.instrumentation.openai_v2"),
     ),
     "OpenTelemetry genai-openai": (
