@@ -59,7 +59,7 @@ class EnergyMiddleware:
 
         Args:
             app: The application.
-            header: Whether responses have the header: it tells a client what it costs you.
+            header: Whether responses have the header: with it a client sees what its request costs.
             budget_wh: Energy that one request may use [Wh], see ``Session``.
             on_exceed: What happens then, see ``Session``.
 
