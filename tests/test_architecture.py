@@ -99,7 +99,7 @@ MAY_IMPORT = {
     # What runs inside other people's processes stays light: who else may load what.
     "openai": {"openai_client", "demo"},
     "opentelemetry": {"contexts", "telemetry", "otel", "demo"},
-    "wrapt": {"openai_client", "function_wrappers"},
+    "wrapt": {"openai_client", "functions"},
     "tomllib": {"profiles"},
     "numpy": {"spark", "cli", "logs", "tables"},
     "matplotlib": {"cli"},

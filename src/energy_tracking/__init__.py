@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from energy_tracking.calls.session import Session, current_session, process_session
     from energy_tracking.calls.session import Session as energy_session
     from energy_tracking.calls.totals import Totals
-    from energy_tracking.decorator import track_energy
     from energy_tracking.errors import (
         ConfigurationError,
         EnergyBudgetExceeded,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
         UnreadableLogError,
     )
     from energy_tracking.estimator import EnergyEstimate
+    from energy_tracking.functions.decorator import track_energy
     from energy_tracking.ledger import LedgerEntry, read_ledger
     from energy_tracking.logs.backfill import record_log
     from energy_tracking.logs.logged import LoggedCall, ReadReport
@@ -147,7 +147,7 @@ _HOMES = {
     "register_model_profile": "energy_tracking.profiles.files",
     "session_from_baggage": "energy_tracking.otel.baggage",
     "session_to_baggage": "energy_tracking.otel.baggage",
-    "track_energy": "energy_tracking.decorator",
+    "track_energy": "energy_tracking.functions.decorator",
     "uninstrument_openai": "energy_tracking.openai_client.client",
     "unwrap_openai": "energy_tracking.openai_client.client",
     "wrap_openai": "energy_tracking.openai_client.client",

@@ -43,8 +43,8 @@ from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
-from energy_tracking.setting_names import named, naming
 from energy_tracking.settings import SERVING_SETTINGS, Settings
+from energy_tracking.settings.names import named, naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import TokenUsage

@@ -45,7 +45,7 @@ from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.session import Session, current_session, process_session
 from energy_tracking.lifecycle import client_checks
-from energy_tracking.setting_effects import STREAM_SETTINGS, refuse_settings
+from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.units import wh_from_joules
 from energy_tracking.usage.dialects import read_usage

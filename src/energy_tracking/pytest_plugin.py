@@ -47,8 +47,8 @@ from energy_tracking.calls.session import Session, process_session
 from energy_tracking.errors import ConfigurationError, amounts_apart
 from energy_tracking.openai_client.client import track_all, uninstrument_openai
 from energy_tracking.openai_client.tracked import tracker_of_all
-from energy_tracking.setting_names import variable
 from energy_tracking.settings import Settings
+from energy_tracking.settings.names import variable
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.tracker import Tracker
 from energy_tracking.units import joules_from_nanojoules, wh_from_joules

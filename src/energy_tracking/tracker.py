@@ -49,10 +49,10 @@ from energy_tracking.lifecycle import (
     run_deferred,
 )
 from energy_tracking.notices import log, log_once
-from energy_tracking.process_settings import read_process_settings
 from energy_tracking.profiles.catalogue import Catalogue
-from energy_tracking.setting_names import naming
 from energy_tracking.settings import SettingArguments, Settings, document_settings
+from energy_tracking.settings.names import naming
+from energy_tracking.settings.process import read_process_settings
 from energy_tracking.telemetry.pipelines import UNREPORTED
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.terminal import printable

@@ -22,8 +22,8 @@ from energy_tracking.errors import not_one_of
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue, load_sources
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
-from energy_tracking.setting_names import naming
 from energy_tracking.settings import Settings, all_settings_rows, name_setting
+from energy_tracking.settings.names import naming
 from energy_tracking.terminal import WIDTH, one_line
 
 GRADES: Mapping[str, str] = {

@@ -33,10 +33,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from energy_tracking.calls.accounts import process_account
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.session import Session
-from energy_tracking.decorator import track_energy
 from energy_tracking.demo.screen import format_demo, format_spans
 from energy_tracking.demo.server import EXCHANGE_HEADER, Exchange, ReplayServer, load_exchanges
 from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.functions.decorator import track_energy
 from energy_tracking.notices import without_log_lines
 from energy_tracking.openai_client.client import wrap_openai
 from energy_tracking.tracker import TrackerArguments

@@ -25,7 +25,7 @@ from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.notices import is_first
-from energy_tracking.setting_effects import STREAM_SETTINGS, refuse_settings
+from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.tracker import Tracker, TrackerArguments
 
 Path = str | os.PathLike[str]

@@ -16,7 +16,7 @@ from opentelemetry import trace
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.notices import log
 from energy_tracking.openai_client.client import instrument_openai, uninstrument_openai
-from energy_tracking.setting_effects import STREAM_SETTINGS
+from energy_tracking.settings.effects import STREAM_SETTINGS
 from energy_tracking.tracker import TrackerArguments
 
 SDK_DISABLED = "OTEL_SDK_DISABLED"

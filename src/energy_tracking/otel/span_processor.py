@@ -38,7 +38,7 @@ from energy_tracking.calls.session import current_session
 from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.lifecycle import open_calls, run_deferred
 from energy_tracking.openai_client.request import is_sending
-from energy_tracking.setting_effects import STREAM_SETTINGS, refuse_settings
+from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.telemetry.pipelines import Pipeline
 from energy_tracking.telemetry.placing import BeforeEnd
 from energy_tracking.telemetry.spans import scope_of

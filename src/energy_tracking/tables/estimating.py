@@ -10,8 +10,8 @@ import numpy as np
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimation import Estimation
 from energy_tracking.profiles.catalogue import Catalogue
-from energy_tracking.setting_effects import DELIVERY_SETTINGS, STREAM_SETTINGS, refuse_settings
 from energy_tracking.settings import SettingArguments, Settings
+from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS, refuse_settings
 from energy_tracking.tables.by_method import TABLE_METHODS, Result
 from energy_tracking.tables.columns import (
     Column,

@@ -13,8 +13,8 @@ from energy_tracking.calls.accounts import process_account
 from energy_tracking.calls.budget import ON_EXCEED, Budget
 from energy_tracking.calls.tags import check_tags
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
-from energy_tracking.setting_names import variable
-from energy_tracking.settings import PROCESS_SETTINGS
+from energy_tracking.settings.names import variable
+from energy_tracking.settings.settings import PROCESS_SETTINGS
 
 
 def read_process_settings() -> None:

@@ -40,15 +40,15 @@ from typing import Any, NamedTuple
 
 import wrapt
 
-from energy_tracking.evaluated_signatures import set_evaluated_signature
-from energy_tracking.function_runs import Part, Run, Start
-from energy_tracking.later_calls import (
+from energy_tracking.functions.later_calls import (
     MOST_LOOKED_AT,
     find_later_call,
     find_tasks,
     may_call_later,
     packages_of,
 )
+from energy_tracking.functions.runs import Part, Run, Start
+from energy_tracking.functions.signatures import set_evaluated_signature
 from energy_tracking.mocks import is_mock, note_passed_through
 
 

@@ -8,7 +8,7 @@ goes through the check of its field; then those that depend on each other are ch
 What goes wrong names the argument or the variable (``naming``).
 
 A new setting is a key of ``SettingArguments`` and a field of ``Settings`` with its default, its
-meaning and its reader of ``setting_readers``. ``help()`` and ``energy-tracking settings`` show
+meaning and its reader of ``readers``. ``help()`` and ``energy-tracking settings`` show
 them.
 """
 
@@ -33,9 +33,9 @@ from energy_tracking.estimator.serving import (
 from energy_tracking.frozen import frozen
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
-from energy_tracking.setting_effects import check_together
-from energy_tracking.setting_names import PREFIX, naming, variable
-from energy_tracking.setting_readers import (
+from energy_tracking.settings.effects import check_together
+from energy_tracking.settings.names import PREFIX, naming, variable
+from energy_tracking.settings.readers import (
     make_number_reader,
     read_flag,
     read_hosts,

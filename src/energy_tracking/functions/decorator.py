@@ -4,7 +4,7 @@ Order of events:
 
 1. A call of the function starts a run, which has a span and totals. While code of the function
    runs, the run is current: tracked calls are children of its span and count in its totals.
-2. ``function_wrappers`` ends the run when the function has ended, and with it the coroutine,
+2. ``wrappers`` ends the run when the function has ended, and with it the coroutine,
    generator, task, streaming response or context manager that it returned.
 3. A returned response with a usage, which no tracked client produced and which was not made
    before (``calls.counted``), is counted as one call.
@@ -30,7 +30,7 @@ from energy_tracking.calls.function_totals import FunctionTotals
 from energy_tracking.calls.untracked import TRACK, warn_of_untracked_requests
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.errors import ConfigurationError, must_be
-from energy_tracking.function_wrappers import wrap_function
+from energy_tracking.functions.wrappers import wrap_function
 from energy_tracking.lifecycle import (
     close_open_calls_at_exit,
     count_untracked_requests,
@@ -40,8 +40,8 @@ from energy_tracking.lifecycle import (
     run_deferred,
 )
 from energy_tracking.notices import log_once
-from energy_tracking.setting_effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.settings import document_settings
+from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.telemetry.spans import FunctionSpan
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage

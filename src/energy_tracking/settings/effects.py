@@ -13,7 +13,7 @@ from typing import Any
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import CALIBRATED_METHOD
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
-from energy_tracking.setting_names import named
+from energy_tracking.settings.names import named
 
 STREAM_SETTINGS = ("include_usage", "include_usage_hosts", "timing_evidence")
 """Settings about streams, for clients that are tracked themselves."""
