@@ -31,6 +31,8 @@ from energy_tracking import (
 )
 from energy_tracking.errors import shown
 from energy_tracking.estimator import ATTENTION_MODES, METHODS
+from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS
+from energy_tracking.settings.names import variable
 from energy_tracking.settings.settings import (
     INCLUDE_USAGE,
     SERVING_SETTINGS,
@@ -39,8 +41,6 @@ from energy_tracking.settings.settings import (
     Settings,
     settings_rows,
 )
-from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS
-from energy_tracking.settings.names import variable
 from small_profiles import BARE
 
 NAMES = [setting.name for setting in fields(Settings)]

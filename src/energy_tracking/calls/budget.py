@@ -38,17 +38,16 @@ ON_EXCEED = ("warn", "raise")
 BUDGET = Bound(1e-12, 1e12, "Wh", or_zero=True)
 
 UNITS = {
-    "MWh": 1e6,
     "kWh": 1e3,
     "Wh": 1.0,
     "mWh": 1e-3,
     "µWh": 1e-6,
     "uWh": 1e-6,
-    "MJ": wh_from_joules(1e6),
     "kJ": wh_from_joules(1e3),
     "J": wh_from_joules(1.0),
 }
-"""Units that a budget may be written in, and the size of each [Wh]."""
+"""Units that a budget may be written in, and the size of each [Wh]. Without mega: a slip of the
+shift key in ``mWh`` would allow a billion times as much."""
 
 ENERGY_EXAMPLES = "an energy such as '5Wh', '200 mWh' or '18 kJ'"
 
