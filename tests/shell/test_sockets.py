@@ -7,6 +7,7 @@ import gc
 import importlib
 import json
 import pkgutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -222,7 +223,8 @@ async def test_a_refused_message_is_a_failed_call_and_other_errors_are_none(
 
 
 def cut(connection: ServerConnection) -> None:
-    connection.socket.close()
+    # A close alone is not sent while another thread reads.
+    connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize("end", ["closed", "server closed", "cut"])

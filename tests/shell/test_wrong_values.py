@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,6 +185,7 @@ def _used() -> Session:
     return session
 
 
+@cache
 def _client() -> openai.OpenAI:
     return openai.OpenAI(api_key="none")
 
