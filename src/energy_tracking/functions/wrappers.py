@@ -159,6 +159,35 @@ class _Decorated(NamedTuple):
         run.end()
         return result
 
+    def begin(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Run, AsyncGenerator[Any, Any], Any]:
+        """Begin to iterate over what an async generator function yields.
+
+        Args:
+            args: Its arguments.
+            kwargs: The same, by name.
+
+        Returns:
+            The run, the generator and its first step.
+        """
+        run = self.start()
+        try:
+            with run.current():
+                generator = self.function(*args, **kwargs)
+                return run, generator, _start_unwatched(generator)
+        except BaseException as error:
+            run.end(error)
+            raise
+
+
+def _end_iteration(run: Run, error: BaseException | None = None) -> None:
+    """End a run, later where the iteration was left."""
+    if isinstance(error, GeneratorExit):
+        run.end_later()
+    else:
+        run.end(error)
+
 
 def _start_unwatched(generator: AsyncGenerator[Any, Any]) -> Any:
     """The first step of an async generator that the event loop is not to close by itself.
@@ -205,14 +234,11 @@ def _wrap_generator(function: Callable[..., Any], start: Start) -> Any:
 
 
 def _wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], start: Start) -> Any:
-    start_unwatched = _start_unwatched
+    begin, end = _Decorated(function, start).begin, _end_iteration
 
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        run = start()
+        run, generator, step = begin(args, kwargs)
         try:
-            with run.current():
-                generator = function(*args, **kwargs)
-                step = start_unwatched(generator)
             while True:
                 with run.current():
                     try:
@@ -227,13 +253,10 @@ def _wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], sta
                     raise
                 except BaseException as error:
                     step = generator.athrow(error)
-        except GeneratorExit:
-            run.end_later()
-            raise
         except BaseException as error:
-            run.end(error)
+            end(run, error)
             raise
-        run.end()
+        end(run)
 
     return wrapper
 
