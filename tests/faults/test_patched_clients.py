@@ -202,6 +202,14 @@ def held_in_a_mock(original: Any) -> Any:
 HOLDERS = [value for name, value in list(globals().items()) if name.startswith("held_in_")]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def what_was_there_before_can_be_seen() -> Iterator[None]:
+    """The SDK's functions are looked for among all objects, see the conftest."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
 @pytest.fixture
 def nothing_was_found_yet() -> Iterator[None]:
     """As in a process that has not looked for the SDK's functions before."""
@@ -213,12 +221,9 @@ def nothing_was_found_yet() -> Iterator[None]:
         # With them go their copies of those functions, which a search might find.
         gc.collect()
 
-    # What the SDK's function is held in was there before tests began, see the conftest.
-    gc.unfreeze()
     forget_all()
     yield
     forget_all()
-    gc.freeze()
 
 
 @pytest.mark.usefixtures("nothing_was_found_yet")
