@@ -109,14 +109,14 @@ class CountedResponse:
     place: SpanPlace | None = None
     is_id_used_again: bool = False
 
+    def is_found_by_id(self) -> bool:
+        """Whether its id is enough to find it, as far as is known: it came with no other tokens."""
+        return is_unique_id(self.response_id) and not self.is_id_used_again
+
     def has_unique_id(self) -> bool:
         """Whether its id is of this response alone."""
         drawn = (self.response_id or "")[-UNIQUE_ID_LENGTH:]
-        return (
-            is_unique_id(self.response_id)
-            and len(set(drawn)) >= UNIQUE_ID_SYMBOLS
-            and not self.is_id_used_again
-        )
+        return self.is_found_by_id() and len(set(drawn)) >= UNIQUE_ID_SYMBOLS
 
     def may_be_reported_from(self, place: SpanPlace) -> bool:
         """Whether a span there may report this call, as far as this one's is known."""
@@ -151,7 +151,7 @@ class CountedResponse:
         Args:
             other: What is known of the other.
         """
-        if is_unique_id(self.response_id) and self.response_id == other.response_id:
+        if self.is_found_by_id() and self.response_id == other.response_id:
             return True
         says_its_time = None not in (self.created, other.created)
         return (
@@ -340,7 +340,7 @@ class CountedResponses:
                 return record
             for one in ids:
                 counted = self._by_id.get(one)
-                if counted is not None and (is_unique_id(one) or counted.is_surely(facts)):
+                if counted is not None and (counted.is_found_by_id() or counted.is_surely(facts)):
                     return counted.record
         return None
 

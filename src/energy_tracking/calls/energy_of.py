@@ -34,8 +34,8 @@ def energy_of(response: object) -> CallRecord | None:
     - it has not ended: a stream is still being read, or a background response generated;
     - the response was only fetched: listed, retrieved or loaded from a file;
     - more than 2,000 calls were counted since, or it is a copy of a response without an id;
-    - its id is short, as a local server's may be, and neither tokens nor time say whether it
-      is this call's or that of a later one with the same id.
+    - its id is short, as a local server's may be, or came with other tokens before, and
+      neither tokens nor time say whether it is this call's or that of a later one with that id.
 
     A record of a call whose energy is not known has the reason, and None as its energy.
 
