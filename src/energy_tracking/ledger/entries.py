@@ -10,7 +10,6 @@ something else.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -28,7 +27,7 @@ from energy_tracking.errors import shown
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.estimate import GRADE_FACTORS
 from energy_tracking.frozen import frozen
-from energy_tracking.ledger.lines import LineError, read_lines
+from energy_tracking.ledger.lines import LineError, read_lines, read_object
 from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import MAX_CHARACTERS, MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
@@ -87,9 +86,8 @@ def read_ledger(path: str | os.PathLike[str]) -> Iterator[LedgerEntry]:
 def parse_entry(line: bytes) -> LedgerEntry | None:
     """The call of one line of a ledger, or None where it is none."""
     try:
-        document = json.loads(line)
-        return _read_entry(document) if isinstance(document, dict) else None
-    except (ValueError, RecursionError):  # of which kind a `LineError` is
+        return read_object(line, _read_entry)
+    except LineError:
         return None
 
 
@@ -110,10 +108,8 @@ def _read_entry(line: dict[str, Any]) -> LedgerEntry:
     if "total_energy_joules" in line and not _is_total(stated, record.total_energy_joules):
         what = "the measured energy, or the sum of the estimate's prefill and decode"
         raise LineError(f"total_energy_joules must be {what}", shown(stated))
-    stated_model = line.get("model", record.model)
-    if type(stated_model) is not type(record.model):
-        what = "a string" if record.model is not None else "null"
-        raise LineError(f"model must be {what}", shown(stated_model))
+    if "model" in line:
+        _read_field(line, "model", str)
     recorded_at = _read_time(_read_field(line, "timestamp", str))
     if record.ended_at not in (None, line["timestamp"]):
         raise LineError("ended_at must be the timestamp", shown(record.ended_at))

@@ -72,7 +72,7 @@ def read_lines(
                     continue
                 for piece in _split_glued(line, start):
                     try:
-                        found = _read_object(piece, read)
+                        found = read_object(piece, read)
                     except LineError as error:
                         bad.add(number, error)
                     else:
@@ -120,8 +120,12 @@ def number_lines(
         yield number, None
 
 
-def _read_object(line: bytes, read: Callable[[dict[str, Any]], T | None]) -> T:
+def read_object(line: bytes, read: Callable[[dict[str, Any]], T | None]) -> T:
     """What one line holds.
+
+    Args:
+        line: The line.
+        read: As ``read_lines`` has it.
 
     Raises:
         LineError: It cannot be read.
