@@ -99,6 +99,16 @@ def test_a_comparison_shows_both_sides_and_the_factor(session: Session) -> None:
     assert (page.bars[2][1] or 0) / 100 == pytest.approx(comparison.factor, abs=0.01)
 
 
+def test_the_longest_bar_of_a_comparison_is_that_of_its_largest_energy() -> None:
+    with energy_session() as small:
+        Tracker().record(model="gpt-4o-mini", usage=USAGE)
+    page = Page(small.compare(model="gpt-4o-mini")._repr_html_())
+    totals = small.totals
+    shorter = 100 * totals.total_energy_wh / totals.calibrated_energy_wh
+    assert shorter < 90
+    assert page.bars[1] == page.bars[2] == [None, pytest.approx(shorter, abs=0.5), 100]
+
+
 def test_emissions_show_their_range(session: Session) -> None:
     carbon = session.carbon(grams_per_kwh=100)
     page = Page(carbon._repr_html_())

@@ -19,6 +19,7 @@ from energy_tracking.calls.record import (
 )
 from energy_tracking.calls.report import (
     CALIBRATED,
+    IN_BRACKETS,
     choose_unit,
     format_count,
     format_energy,
@@ -163,16 +164,26 @@ def comparison_text(
         own = [format_energy(sums.get(kind, Totals()), size) for kind in kinds]
         beside = [format_energy(sum_of(sums.values()), size, calibrated=True)]
         rows.append((name, *own, *beside * (len(columns) - len(kinds))))
-    changed = ", ".join(f"{name}={value}" for name, value in changes.items()) or "itself"
-    head = f"{format_count(calls, 'call')} compared with {changed}"
+    head = describe_comparison(calls, changes)
     if not columns:
         return f"{head}: no call has an estimate"
     lines = [
         *textwrap.wrap(head, WIDTH, subsequent_indent="  "),
         table(("", *(f"{kind_label(kind)} {unit}" for kind in columns)), rows),
-        *wrap_notes((*kind_sentences(columns), "in brackets: 90 % range")),
+        *wrap_notes((*kind_sentences(columns), IN_BRACKETS)),
     ]
     return "\n".join(lines)
+
+
+def describe_comparison(calls: int, changes: Mapping[str, object]) -> str:
+    """What is compared, in a line.
+
+    Args:
+        calls: Calls compared [1].
+        changes: What is other, by name.
+    """
+    changed = ", ".join(f"{name}={value}" for name, value in changes.items()) or "itself"
+    return f"{format_count(calls, 'call')} compared with {changed}"
 
 
 def list_kinds(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from energy_tracking.calls.comparison import list_kinds
+from energy_tracking.calls.comparison import describe_comparison, list_kinds
 from energy_tracking.calls.one_line import (
     describe_record,
     describe_totals,
@@ -20,13 +20,13 @@ from energy_tracking.calls.one_line import (
 )
 from energy_tracking.calls.report import (
     CALIBRATED,
+    IN_BRACKETS,
     Block,
     build_blocks,
     build_rows,
     choose_unit,
     collect_notes,
     energies_of,
-    format_count,
     format_energy,
     format_head,
     kind_label,
@@ -98,13 +98,29 @@ def session_html(
 
 def _bars_of(block: Block) -> list[list[float | None]]:
     """For each group of a block the length of the bar of each column."""
-    columns = block.columns or [None]
     energies = [
-        [energies_of(totals, calibrated=kind == CALIBRATED) for kind in columns]
+        [energies_of(totals, calibrated=kind == CALIBRATED) for kind in block.columns]
         for _, totals in block.groups
     ]
     most = max((one[0] for row in energies for one in row if one), default=0.0)
     return [[one[0] / most if one and most else None for one in row] for row in energies]
+
+
+def _energy_cell(
+    totals: Totals, size: float, most: float, *, calibrated: bool = False, colour: int = 0
+) -> _Cell:
+    """The cell of an energy.
+
+    Args:
+        totals: The sums.
+        size: The unit it is shown in [Wh].
+        most: The energy of the longest bar [Wh].
+        calibrated: Whether the calibrated number is wanted.
+        colour: Which colour the bar has.
+    """
+    energies = energies_of(totals, calibrated=calibrated)
+    share = energies[0] / most if energies and most else None
+    return _Cell(format_energy(totals, size, calibrated=calibrated), share, colour)
 
 
 def totals_html(totals: Totals) -> str:
@@ -125,14 +141,11 @@ def totals_html(totals: Totals) -> str:
         if wh
     ]
     for label, is_calibrated in (("total", False), ("calibrated", True)):
-        if (energies := energies_of(totals, calibrated=is_calibrated)) is not None:
-            text = format_energy(totals, size, calibrated=is_calibrated)
-            cell = _Cell(text, energies[0] / most if most else None, int(is_calibrated))
+        if energies_of(totals, calibrated=is_calibrated) is not None:
+            colour = int(is_calibrated)
+            cell = _energy_cell(totals, size, most, calibrated=is_calibrated, colour=colour)
             lines.append(_line([_Cell(label), cell], "td", is_sum=not is_calibrated))
-    return _table(describe_totals(totals), lines if len(lines) > 1 else [], [_RANGE])
-
-
-_RANGE = "in brackets: 90 % range"
+    return _table(describe_totals(totals), lines if len(lines) > 1 else [], [IN_BRACKETS])
 
 
 def comparison_html(comparison: Comparison) -> str:
@@ -141,23 +154,20 @@ def comparison_html(comparison: Comparison) -> str:
     sums = [sum_of(side.values()) for _, side in sides]
     unit, size = choose_unit(max(one.total_energy_wh for one in sums))
     kinds = list_kinds(comparison.actual_by_kind, comparison.other_by_kind)
-    most = max((one.total_energy_wh for one in sums), default=0.0)
+    most = max(max(one.total_energy_wh, one.calibrated_energy_wh) for one in sums)
     lines = [_line(["", *(f"{kind_label(kind)} {unit}" for kind in kinds)], "th")]
-    for label, side in sides:
+    for (label, side), total in zip(sides, sums, strict=True):
         cells = [_Cell(label)]
         for place, kind in enumerate(kinds):
             is_calibrated = kind == CALIBRATED
-            part = sum_of(side.values()) if is_calibrated else side.get(kind, Totals())
-            energies = energies_of(part, calibrated=is_calibrated)
-            share = energies[0] / most if energies and most else None
-            text = format_energy(part, size, calibrated=is_calibrated)
-            cells.append(_Cell(text, None if share is None else min(share, 1.0), place))
+            part = total if is_calibrated else side.get(kind, Totals())
+            cell = _energy_cell(part, size, most, calibrated=is_calibrated, colour=place)
+            cells.append(cell)
         lines.append(_line(cells, "td"))
-    changed = ", ".join(f"{name}={value}" for name, value in comparison.changes.items())
-    head = f"{format_count(comparison.calls, 'call')} compared with {changed or 'itself'}"
+    head = describe_comparison(comparison.calls, comparison.changes)
     if kinds:
         head += f": a factor of {two_digits(comparison.factor)}"
-    notes = [*kind_sentences(kinds), _RANGE]
+    notes = [*kind_sentences(kinds), IN_BRACKETS]
     return _table(head, lines if kinds else [], notes if kinds else ["no call has an estimate"])
 
 
@@ -185,14 +195,12 @@ def record_html(record: CallRecord) -> str:
     lines = [_line(["", unit], "th")] if kinds else []
     for place, kind in enumerate(kinds):
         is_calibrated = kind == CALIBRATED
-        energies = energies_of(totals, calibrated=is_calibrated)
-        text = format_energy(totals, size, calibrated=is_calibrated)
-        share = energies[0] / most if energies and most else None
-        lines.append(_line([_Cell(kind_label(kind)), _Cell(text, share, place)], "td"))
-    notes = [*kind_sentences(kinds)]
+        cell = _energy_cell(totals, size, most, calibrated=is_calibrated, colour=place)
+        lines.append(_line([_Cell(kind_label(kind)), cell], "td"))
+    notes = kind_sentences(kinds)
     if estimate is not None:
         made = f"model profile {estimate.model_profile}, grade {estimate.grade}, on {estimate.gpu}"
-        notes.append(f"{made}; {_RANGE}")
+        notes.append(f"{made}; {IN_BRACKETS}")
     if record.reason is not None:
         notes.append(record.reason)
     return _table(describe_record(record), lines, notes)

@@ -67,7 +67,8 @@ KINDS: dict[EnergyKind, tuple[str, str]] = {
 }
 """Every kind of energy in the order shown: its name in tables, and what it is good for."""
 
-LEGEND = "in brackets: 90 % range; A to E: how well the model's size is known"
+IN_BRACKETS = "in brackets: 90 % range"
+LEGEND = f"{IN_BRACKETS}; A to E: how well the model's size is known"
 
 
 def two_digits(value: float) -> str:

@@ -19,6 +19,7 @@ from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.record import Alternative, Outcome
 from energy_tracking.calls.report import (
     CALIBRATED,
+    IN_BRACKETS,
     choose_unit,
     energy_text,
     format_amount,
@@ -302,9 +303,7 @@ def _sentences(requests: list[_Request], power: _Power) -> Iterator[str]:
     kinds = _KINDS if is_one else (REFERENCE, CALIBRATED)
     shown = [kind for kind in kinds if any(one.energy(kind) for one in requests)]
     yield from kind_sentences(shown)
-    yield "in brackets: 90 % range" + (
-        "" if is_one else "; times: as much as the first row, calibrated"
-    )
+    yield IN_BRACKETS + ("" if is_one else "; times: as much as the first row, calibrated")
     for gpu in sorted({one.gpu for one in requests if one.energy(CALIBRATED) is None}):
         yield f"no calibrated number on {gpu}: its profile has no memory bandwidth"
     if is_one:
