@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from energy_tracking import ConfigurationError, Session, Totals
-from energy_tracking.calls.carbon import INTENSITIES, Carbon, carbon, find_zone
+from energy_tracking.calls.carbon import Carbon, carbon, find_zone
 from energy_tracking.calls.carbon_intensities import ZONES
 
+INTENSITIES = {zone.code: (zone.grams_per_kwh, zone.year) for zone in ZONES}
 NANOJOULES_PER_WH = 3_600_000_000_000
 TOTALS = Totals(
     calls=1,

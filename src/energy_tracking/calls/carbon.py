@@ -28,9 +28,6 @@ from energy_tracking.errors import ConfigurationError, must_be, not_one_of, show
 from energy_tracking.frozen import frozen
 from energy_tracking.units import joules_from_nanojoules, kwh_from_joules
 
-INTENSITIES = {zone.code: (zone.grams_per_kwh, zone.year) for zone in ZONES}
-"""Zone -> what its electricity emits [g CO2e/kWh], and in which year."""
-
 A_REGION = "a country by its name or letters, 'EU' or 'WORLD'"
 NANOGRAMS_PER_GRAM = 1_000_000_000
 

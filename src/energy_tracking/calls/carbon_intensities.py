@@ -261,9 +261,7 @@ ALIASES = {
     "America": "US",
     "Britain": "GB",
     "Burma": "MM",
-    "Côte d'Ivoire": "CI",
     "Czech Republic": "CZ",
-    "Czechia": "CZ",
     "DR Congo": "CD",
     "EL": "GR",
     "England": "GB",
@@ -275,17 +273,12 @@ ALIASES = {
     "Macau": "MO",
     "Republic of Korea": "KR",
     "Russian Federation": "RU",
-    "South Korea": "KR",
     "Swaziland": "SZ",
-    "Taiwan": "TW",
     "The Netherlands": "NL",
-    "Turkey": "TR",
     "Türkiye": "TR",
     "UAE": "AE",
     "UK": "GB",
-    "U.S.": "US",
-    "U.S.A.": "US",
     "United States of America": "US",
     "Viet Nam": "VN",
 }
-"""Other names of zones."""
+"""Other names of zones, without those that differ by accents, marks and capitals alone."""
