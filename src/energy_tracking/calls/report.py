@@ -390,19 +390,21 @@ def _shorten_names(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     others = [max(len(line[i]) for line in (header, *rows)) for i in range(1, len(header))]
     room = max(WIDTH - sum(others) - 2 * len(others), LEAST_NAME)
     names = [row[0] for row in rows]
-    short = [name if len(name) <= room else cut_middle(name, room) for name in names]
+    short = [cut_middle(name, room) for name in names]
     if len(set(short)) < len(set(names)):
         short = names
     return [(name, *row[1:]) for name, row in zip(short, rows, strict=True)]
 
 
 def cut_middle(name: str, length: int) -> str:
-    """A name, cut in its middle to a length.
+    """A name, cut in its middle where it is longer than so many characters.
 
     Args:
         name: The name.
-        length: Characters that are left [1].
+        length: Characters that it may have [1].
     """
+    if len(name) <= length:
+        return name
     kept = length - 3
     return f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
 

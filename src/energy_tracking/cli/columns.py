@@ -44,6 +44,5 @@ def fit_columns(header: Sequence[str], rows: Sequence[Sequence[str]], count: int
         if len(name) <= column:
             shown.append(f"{name:<{column}}{behind}")
         else:
-            shown += [name if len(name) <= WIDTH else cut_middle(name, WIDTH)]
-            shown.append(" " * column + behind)
+            shown += [cut_middle(name, WIDTH), " " * column + behind]
     return "\n".join(shown)

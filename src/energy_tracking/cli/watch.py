@@ -311,5 +311,4 @@ def _call_energy(record: CallRecord) -> str:
 
 
 def _short(name: str) -> str:
-    name = one_line(name)
-    return name if len(name) <= NAME_WIDTH else cut_middle(name, NAME_WIDTH)
+    return cut_middle(one_line(name), NAME_WIDTH)
