@@ -49,7 +49,7 @@ from energy_tracking.calls.report import (
     session_table,
 )
 from energy_tracking.calls.tags import check_tags
-from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by_kind
+from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by, sums_by_kind
 from energy_tracking.calls.untracked import warn_of_untracked_requests
 from energy_tracking.error_boundary import run_every
 from energy_tracking.errors import ConfigurationError, must_be
@@ -387,12 +387,12 @@ class Session:
     @property
     def by_model(self) -> dict[str, Totals]:
         """Sums per model, as the servers named it, each call as it was estimated."""
-        return self._summed_by("model")
+        return sums_by(self._account.groups(), lambda key: key.model)
 
     @property
     def by_gpu(self) -> dict[str, Totals]:
         """Sums per GPU profile; calls without an estimate stand under ``"-"``."""
-        return self._summed_by("gpu")
+        return sums_by(self._account.groups(), lambda key: key.gpu)
 
     @property
     def by_kind(self) -> dict[EnergyKind, Totals]:
@@ -447,12 +447,6 @@ class Session:
     def __hash__(self) -> int:
         """By the totals."""
         return hash(self._account)
-
-    def _summed_by(self, part: str) -> dict[str, Totals]:
-        sums: dict[str, Totals] = {}
-        for key, totals in self._account.groups().items():
-            sums.setdefault(getattr(key, part), Totals()).__iadd__(totals)
-        return sums
 
 
 def _inside(accounts: tuple[Account, ...]) -> Session:

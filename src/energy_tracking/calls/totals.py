@@ -13,7 +13,7 @@ A new sum is a field of ``Totals``, a line in ``Totals.add``, and a property in 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from operator import add, attrgetter
 from typing import NamedTuple, Self, TypeVar
@@ -420,10 +420,22 @@ def bounded_key(known: Collection[KeyT], *keys: KeyT) -> KeyT:
 
 def sums_by_kind(groups: Mapping[GroupKey, Totals]) -> dict[EnergyKind, Totals]:
     """A sum per method and scope, in the order of their names."""
-    sums: dict[EnergyKind, Totals] = {}
-    for key, totals in sorted(groups.items()):
-        sums.setdefault(key.kind, Totals()).__iadd__(totals)
-    return dict(sorted(sums.items()))
+    return dict(sorted(sums_by(groups, lambda key: key.kind).items()))
+
+
+def sums_by(
+    groups: Mapping[GroupKey, Totals], part: Callable[[GroupKey], KeyT]
+) -> dict[KeyT, Totals]:
+    """A sum per part of what calls have in common.
+
+    Args:
+        groups: Totals by what calls have in common.
+        part: Takes the part.
+    """
+    sums: dict[KeyT, Totals] = {}
+    for key, totals in groups.items():
+        sums.setdefault(part(key), Totals()).__iadd__(totals)
+    return sums
 
 
 def sum_of(groups: Iterable[Totals]) -> Totals:

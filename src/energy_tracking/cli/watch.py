@@ -31,7 +31,7 @@ from energy_tracking.calls.report import (
     table,
     two_digits,
 )
-from energy_tracking.calls.totals import Groups, Totals, sum_of
+from energy_tracking.calls.totals import Groups, Totals, sum_of, sums_by
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
@@ -257,9 +257,7 @@ def _power_text(watts: float) -> str:
 
 def _format_models(watched: Watched) -> list[str]:
     """A row for each model, those of the most energy first."""
-    by_model: dict[str, Totals] = {}
-    for key, totals in watched.sums.groups.items():
-        by_model.setdefault(key.model, Totals()).__iadd__(totals)
+    by_model = sums_by(watched.sums.groups, lambda key: key.model)
     ranked = sorted(by_model.items(), key=lambda row: (-row[1].total_energy_nanojoules, row[0]))
     total = sum_of(by_model.values())
     unit, size = choose_unit(total.total_energy_wh)
