@@ -49,6 +49,7 @@ def test_a_pipe_gets_one_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert power is not None
     assert float(power[1]) == pytest.approx(joules / 60, rel=0.05)
     assert re.search(r"^gpt-4o +3 +360 +240 ", text, re.MULTILINE)
+    assert re.search(r"^nobody-knows\.\.\.ame-is-long +1 +120 +80 +- +- +0%$", text, re.MULTILINE)
     last = text.partition("last calls")[2].splitlines()[1:]
     assert [line.split()[1] for line in last] == ["gpt-4o", "nobody-knows...ame-is-long", "o1"] + [
         "gpt-4o"

@@ -25,6 +25,7 @@ from energy_tracking.calls.report import (
     choose_unit,
     count_text,
     cut_middle,
+    energies_of,
     energy_text,
     format_amount,
     format_count,
@@ -187,7 +188,7 @@ class Watched:
         self.last: deque[LedgerEntry] = deque(maxlen=CALLS_SHOWN)
         self.unread = 0
         self.problem: str | None = None
-        self._recent: deque[LedgerEntry] = deque()
+        self._recent: list[LedgerEntry] = []
 
     def add(self, entry: LedgerEntry | None) -> None:
         """Count a line, or that it could not be read."""
@@ -196,22 +197,21 @@ class Watched:
             return
         self.sums.add(entry.record)
         self.last.append(entry)
-        self._recent.append(entry)
-        # A ledger that is filled from logs holds calls of long ago.
-        self._forget(datetime.now(UTC))
+        # Most of what is there at the beginning is of long ago.
+        if _is_recent(entry, datetime.now(UTC)):
+            self._recent.append(entry)
 
     def recent(self, now: datetime) -> Totals:
         """Sums over the calls that have ended within ``POWER_WINDOW``."""
-        self._forget(now)
+        self._recent = [entry for entry in self._recent if _is_recent(entry, now)]
         totals = Totals()
         for entry in self._recent:
-            if now - entry.recorded_at <= POWER_WINDOW:
-                totals.add(entry.record)
+            totals.add(entry.record)
         return totals
 
-    def _forget(self, now: datetime) -> None:
-        while self._recent and now - self._recent[0].recorded_at > POWER_WINDOW:
-            self._recent.popleft()
+
+def _is_recent(entry: LedgerEntry, now: datetime) -> bool:
+    return now - entry.recorded_at <= POWER_WINDOW
 
 
 def _format_frame(watched: Watched, now: datetime) -> list[str]:
@@ -238,7 +238,7 @@ def _format_frame(watched: Watched, now: datetime) -> list[str]:
     if watched.problem is not None:
         lines.append(watched.problem)
     if watched.sums.groups:
-        lines += ["", *_format_models(watched), "", *_format_last(watched)]
+        lines += ["", *_format_models(watched, total), "", *_format_last(watched)]
     return lines
 
 
@@ -255,30 +255,39 @@ def _power_text(watts: float) -> str:
     return f"{two_digits(watts)} W" if watts >= 1 or watts == 0 else f"{two_digits(watts * 1e3)} mW"
 
 
-def _format_models(watched: Watched) -> list[str]:
-    """A row for each model, those of the most energy first."""
+def _format_models(watched: Watched, total: Totals) -> list[str]:
+    """A row for each model, those of the most energy first.
+
+    Args:
+        watched: The calls.
+        total: The sum over them.
+    """
     by_model = sums_by(watched.sums.groups, lambda key: key.model)
     ranked = sorted(by_model.items(), key=lambda row: (-row[1].total_energy_nanojoules, row[0]))
-    total = sum_of(by_model.values())
     unit, size = choose_unit(total.total_energy_wh)
     rows = [("model", "calls", "in", "out", unit, "calibrated", "share")]
     for name, totals in ranked[:MODELS_SHOWN]:
-        energy, calibrated = totals.total_energy_wh, totals.calibrated_energy_wh
-        share = energy / total.total_energy_wh if total.total_energy_wh else 0.0
+        share = totals.total_energy_wh / (total.total_energy_wh or 1.0)
         rows.append(
             (
                 _short(name),
                 f"{totals.calls:,}",
                 count_text(totals.input_tokens),
                 count_text(totals.output_tokens),
-                format_amount(energy / size),
-                format_amount(calibrated / size) if totals.calibrated_calls else "-",
+                _format_amount(totals, size),
+                _format_amount(totals, size, calibrated=True),
                 f"{share:.0%}",
             )
         )
     lines = table(rows[0], rows[1:]).splitlines()
     more = len(ranked) - MODELS_SHOWN
     return lines + [f"and {format_count(more, 'model')} more"] * (more > 0)
+
+
+def _format_amount(totals: Totals, size: float, *, calibrated: bool = False) -> str:
+    """An energy in units of ``size`` [Wh]; ``-`` where it is not known of any call."""
+    energies = energies_of(totals, calibrated=calibrated)
+    return "-" if energies is None else format_amount(energies[0] / size)
 
 
 def _format_last(watched: Watched) -> Iterator[str]:
