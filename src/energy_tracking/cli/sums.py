@@ -24,10 +24,11 @@ from energy_tracking.calls.carbon import (
     emissions_of,
     find_intensity,
 )
+from energy_tracking.calls.one_line import sums_of_record
 from energy_tracking.calls.record import CallRecord, Intensity
 from energy_tracking.calls.report import session_csv, session_json, session_table
 from energy_tracking.calls.session import Session
-from energy_tracking.calls.totals import Groups, Totals
+from energy_tracking.calls.totals import Groups
 from energy_tracking.cli.commands import OneOf, command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
@@ -266,9 +267,7 @@ def _add_emissions(
     used = intensity or record.intensity
     if used is None:
         return emissions
-    totals = Totals()
-    totals.add(record)
-    more = emissions_of(totals, used)
+    more = emissions_of(sums_of_record(record), used)
     return more if emissions is None else emissions.plus(more)
 
 

@@ -13,18 +13,21 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 
 from energy_tracking.calls.carbon import Carbon
+from energy_tracking.calls.one_line import kinds_of_record, sums_of_record
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.report import (
     CALIBRATED,
     choose_unit,
+    energies_of,
     format_range,
     kind_label,
     round_to_sum,
+    sort_kinds,
     table,
     two_digits,
 )
 from energy_tracking.calls.session import Session
-from energy_tracking.calls.totals import EnergyKind, Totals, group_of, sum_of
+from energy_tracking.calls.totals import EnergyKind, sum_of
 from energy_tracking.demo.server import Exchange
 from energy_tracking.terminal import WIDTH
 
@@ -66,7 +69,7 @@ def format_demo(
         for exchange, record in zip(exchanges, records, strict=True)
         if record.estimate is not None
     ]
-    calls.sort(key=lambda call: -_sums_of(call[1]).total_energy_joules)
+    calls.sort(key=lambda call: -sums_of_record(call[1]).total_energy_joules)
     kinds = _kinds_of([record for _, record in calls])
     notes = [
         _describe_numbers([record for _, record in calls], kinds),
@@ -90,27 +93,23 @@ def format_spans(spans: Sequence[ReadableSpan]) -> str:
 
 def _kinds_of(records: Sequence[CallRecord]) -> list[EnergyKind]:
     """The kinds of energy there are: the calls' own, and the calibrated one beside it."""
-    own = sorted({group_of(record).kind for record in records})
-    return own + [CALIBRATED] * any(record.calibrated is not None for record in records)
-
-
-def _sums_of(record: CallRecord) -> Totals:
-    totals = Totals()
-    totals.add(record)
-    return totals
+    return sort_kinds({kind for record in records for kind in kinds_of_record(record)})
 
 
 def _format_calls(
     calls: Sequence[tuple[str, CallRecord]], made: int, kinds: Sequence[EnergyKind]
 ) -> str:
     """The table: every column of energies adds up as it is shown."""
-    rows = [(name, _sums_of(record)) for name, record in calls]
+    rows = [(name, sums_of_record(record)) for name, record in calls]
     total = sum_of(totals for _, totals in rows)
     rows.append(("sum", total))
     unit, size = choose_unit(total.total_energy_wh)
     columns = []
     for kind in kinds:
-        ranges = [_range_of(totals, kind) for _, totals in rows]
+        ranges = [
+            energies_of(totals, calibrated=kind == CALIBRATED) or (0.0, 0.0, 0.0)
+            for _, totals in rows
+        ]
         amounts = round_to_sum([wh / size for wh, _, _ in ranges[:-1]])
         columns.append(
             [
@@ -126,17 +125,6 @@ def _format_calls(
             for (name, totals), *cells in zip(rows, *columns, strict=True)
         ],
     )
-
-
-def _range_of(totals: Totals, kind: EnergyKind) -> tuple[float, float, float]:
-    """An energy of a kind and its range [Wh]."""
-    if kind == CALIBRATED:
-        return (
-            totals.calibrated_energy_wh,
-            totals.calibrated_energy_low_wh,
-            totals.calibrated_energy_high_wh,
-        )
-    return totals.total_energy_wh, totals.total_energy_low_wh, totals.total_energy_high_wh
 
 
 def _describe_numbers(records: Sequence[CallRecord], kinds: Sequence[EnergyKind]) -> str:
