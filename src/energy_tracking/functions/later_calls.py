@@ -68,23 +68,25 @@ def find_later_call(result: Any) -> Any:
     """
     waiting, looked_at = [result], 0
     while waiting and looked_at < MOST_LOOKED_AT:
-        for held in islice(_list_held(waiting.pop(0)), MOST_LOOKED_AT - looked_at):
-            looked_at += 1
-            if type(held) not in _DATA:
-                if _runs_later(held):
-                    return held
-                waiting.append(held)
+        # A copy of no more than is looked at: a vector is long, and others may change a dict.
+        some = list(islice(_find_held(waiting.pop(0)), MOST_LOOKED_AT - looked_at))
+        looked_at += len(some)
+        for held in [each for each in some if type(each) not in _DATA]:
+            if _runs_later(held):
+                return held
+            waiting.append(held)
     return None
 
 
-def _list_held(holder: Any) -> Iterable[Any]:
+def _find_held(holder: Any) -> Any:
+    """An iterable over what something holds."""
     kind = type(holder)
     if kind is dict:
-        return list(holder.values())
+        return holder.values()
     if kind is SimpleNamespace:
-        return list(vars(holder).values())
+        return vars(holder).values()
     if kind in (list, tuple, set, frozenset):
-        return list(holder)
+        return holder
     if kind is FunctionType:
         return [cell.cell_contents for cell in holder.__closure__ or () if cell != CellType()]
     if kind is MethodType:
@@ -94,7 +96,7 @@ def _list_held(holder: Any) -> Iterable[Any]:
     is_of_python = kind.__module__.partition(".")[0] in sys.stdlib_module_names
     if is_of_python or is_installed(kind) or is_mock(holder) or isinstance(holder, type):
         return []
-    return list(getattr(holder, "__dict__", {}).values())
+    return getattr(holder, "__dict__", {}).values()
 
 
 def _runs_later(held: Any) -> bool:
