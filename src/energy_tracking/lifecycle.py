@@ -54,13 +54,17 @@ request_counts: list[Callable[[], int | None]] = []
 where that is not known. A module that tracks clients adds one."""
 
 
+def are_clients_tracked() -> bool:
+    """Whether the clients of any SDK are tracked now."""
+    return any(is_tracking() for is_tracking in client_checks)
+
+
 def count_untracked_requests() -> list[int | None]:
     """The requests sent so far by the clients of each SDK, None where that is not known [1].
 
     Empty where clients are tracked.
     """
-    is_tracked = any(is_tracking() for is_tracking in client_checks)
-    return [] if is_tracked else [count() for count in request_counts]
+    return [] if are_clients_tracked() else [count() for count in request_counts]
 
 
 SETTLE_SECONDS = 1.0

@@ -44,10 +44,10 @@ from energy_tracking.calls.energy_of import energy_of
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.session import Session, current_session, process_session
-from energy_tracking.lifecycle import client_checks
+from energy_tracking.lifecycle import are_clients_tracked
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
+from energy_tracking.telemetry.values import read_total_wh
 from energy_tracking.tracker import Tracker, TrackerArguments
-from energy_tracking.units import wh_from_joules
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import first_of, mapping_of, response_facts
@@ -213,7 +213,7 @@ class EnergyLogger(CustomLogger):  # type: ignore[misc, unused-ignore]
         with self.tracker.boundary("litellm.failure"):
             past = _read_call(kwargs, None)
             # A tracked client has counted it, most likely; neither has an id to know it by.
-            if past is not None and not any(is_tracking() for is_tracking in client_checks):
+            if past is not None and not are_clients_tracked():
                 failed = type(kwargs.get("exception")).__qualname__
                 self._count(kwargs, replace(past, usage=None, error_type=failed))
 
@@ -240,10 +240,10 @@ class EnergyLogger(CustomLogger):  # type: ignore[misc, unused-ignore]
             record = self._find_record(data, response, litellm_call_info or {})
             if record is None:
                 return None
-            joules = record.total_energy_joules
-            if joules is None:
+            wh = read_total_wh(record)
+            if wh is None:
                 return {UNKNOWN_HEADER: "1"}
-            return {ENERGY_HEADER: f"{wh_from_joules(joules):.12f}".rstrip("0").rstrip(".")}
+            return {ENERGY_HEADER: f"{wh:.12f}".rstrip("0").rstrip(".")}
         return None
 
     def _find_record(
@@ -256,9 +256,12 @@ class EnergyLogger(CustomLogger):  # type: ignore[misc, unused-ignore]
             response: The response.
             info: Where it was sent to.
         """
-        record, facts = energy_of(response), response_facts(response)
-        if record is not None or facts is None:
+        record = energy_of(response)
+        if record is not None:
             return record
+        facts = response_facts(response)
+        if facts is None:
+            return None
         hidden = mapping_of(getattr(response, "_hidden_params", None))
         model = _name_model(response, data.get("model"), hidden.get("litellm_model_name"))
         provider = text_of(info.get("custom_llm_provider")) or "unknown"
@@ -282,8 +285,7 @@ class EnergyLogger(CustomLogger):  # type: ignore[misc, unused-ignore]
             wh: float | None = 0.0
         else:
             record = self._find_counted(kwargs, response) or self._count(kwargs, past)
-            joules = record.total_energy_joules
-            wh = None if joules is None else wh_from_joules(joules)
+            wh = read_total_wh(record)
         if isinstance(metadata, dict):
             metadata[METADATA] = wh
             logged = mapping_of(metadata.get("spend_logs_metadata"))
@@ -306,10 +308,12 @@ class EnergyLogger(CustomLogger):  # type: ignore[misc, unused-ignore]
             response: The response.
         """
         record = energy_of(response)
+        if record is not None:
+            return record
         facts = response_facts(response)
         usage = None if facts is None else read_usage(facts.usage)
-        if record is not None or facts is None or usage is None or facts.response_id is not None:
-            return record
+        if facts is None or usage is None or facts.response_id is not None:
+            return None
         # Embeddings have no id: LiteLLM makes an object of its own of them.
         began = kwargs.get("start_time")
         seconds = time() - began.timestamp() if isinstance(began, datetime) else 0.0

@@ -76,6 +76,7 @@ def read_assumed(name: str) -> Read:
 
 
 def read_total_wh(record: CallRecord) -> float | None:
+    """Reads the energy of a call [Wh]; None where it is not known."""
     joules = record.total_energy_joules
     return None if joules is None else wh_from_joules(joules)
 
