@@ -9,7 +9,13 @@ from energy_tracking.calls.record import CallRecord
 from energy_tracking.lifecycle import run_deferred
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.payloads import creation_time_of, first_of, mapping_of
+from energy_tracking.usage.payloads import (
+    ID_FIELDS,
+    USAGE_FIELDS,
+    creation_time_of,
+    first_of,
+    mapping_of,
+)
 
 OBSERVATION_EXTENSION = "energy_tracking.observation"
 """Where an HTTP response of a tracked client carries its call."""
@@ -72,10 +78,8 @@ def _remembered_record(response: object) -> CallRecord | None:
     inner = first_of(response, ("response",))
     body = response if inner is None else inner
     origin = mapping_of(first_of(body, ("response_metadata",)))
-    ids = map(
-        text_of, (first_of(body, ("id", "response_id", "responseId")), first_of(origin, ("id",)))
-    )
-    usage = first_of(body, ("usage", "usage_metadata", "usageMetadata"))
+    ids = map(text_of, (first_of(body, ID_FIELDS), first_of(origin, ("id",))))
+    usage = first_of(body, USAGE_FIELDS)
     facts = CountedResponse(
         None,
         frozenset(),

@@ -141,14 +141,19 @@ RESPONSE_ENDINGS = frozenset(
     }
 )
 
+USAGE_FIELDS = ("usage", "usage_metadata", "usageMetadata")
+"""Where responses have their usage."""
 MODEL_FIELDS = ("model", "model_version", "modelVersion")
 """Where responses name their model."""
+ID_FIELDS = ("id", "response_id", "responseId")
+"""Where responses have their id."""
+TIME_FIELDS = ("created", "created_at", "createTime", "create_time")
+"""Where responses say when they were made: OpenAI, its Responses and Ollama, Gemini, its SDK."""
 
 # Something that has no kind and names no model is a response if it has nothing beside these, or
 # something that was generated: accounts, listings and reports have a usage as well.
 IDENTITY_FIELDS = frozenset(
-    {"usage", "usage_metadata", "usageMetadata", "id", "response_id", "responseId", "created"}
-    | {"created_at", "createTime", "create_time", "response_metadata", "energy"}
+    {*USAGE_FIELDS, *ID_FIELDS, *TIME_FIELDS, "response_metadata", "energy"}
 )
 LISTING_FIELDS = frozenset({"has_more", "next_page"})
 CONTENT_FIELDS = frozenset(
@@ -166,13 +171,9 @@ def created_in(data: Mapping[str, Any]) -> float | None:
     return creation_time_of(_body_in(data))
 
 
-_CREATED = ("created", "created_at", "createTime", "create_time")
-"""Where responses say when they were made: OpenAI, its Responses and Ollama, Gemini, its SDK."""
-
-
 def creation_time_of(body: object) -> float | None:
     """When a response, a dict or an object, was made [s since the epoch], if it says so."""
-    created = first_of(body, _CREATED)
+    created = first_of(body, TIME_FIELDS)
     try:
         if isinstance(created, str):
             created = datetime.fromisoformat(created)
@@ -206,7 +207,7 @@ class ResponseFacts:
 
 def response_facts(response: object) -> ResponseFacts | None:
     """What a response object or dict says; None where it has no usage, or is no response."""
-    usage = first_of(response, ("usage", "usage_metadata", "usageMetadata"))
+    usage = first_of(response, USAGE_FIELDS)
     if usage is None or callable(usage) or not _is_response(response):
         return None
     # LangChain's messages name there what the server has said.
@@ -215,7 +216,7 @@ def response_facts(response: object) -> ResponseFacts | None:
         usage,
         text_of(first_of(response, MODEL_FIELDS))
         or text_of(first_of(origin, ("model_name", "model"))),
-        text_of(first_of(response, ("id", "response_id", "responseId"))),
+        text_of(first_of(response, ID_FIELDS)),
         creation_time_of(response) or creation_time_of(origin),
         text_of(origin.get("id")),
     )
