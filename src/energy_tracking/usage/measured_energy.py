@@ -37,8 +37,8 @@ MEASURED = Bound(0, 1e12, "J")
 """What the energy of one request can be: the most is what a large power plant delivers in 15
 minutes."""
 
-# What makes the top of a body or event worth a look.
-_ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
+ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
+"""What makes the top of a body, an event or a usage worth a look."""
 
 # Hosts or host suffixes known not to report measured energy.
 UNMEASURED_HOSTS = ("api.openai.com", *AZURE_HOST_ENDS)
@@ -83,13 +83,13 @@ def may_hold_energy(data: Mapping[str, Any], usage: object) -> bool:
         data: The body or event.
         usage: The usage in it, if it has one.
     """
-    if "response" in data or not _ENERGY_NAMES.isdisjoint(data):
+    if "response" in data or not ENERGY_NAMES.isdisjoint(data):
         return True
     if usage is None:
         return False
     # Most usages are plain, and where all have theirs.
     is_plain = usage is data.get("usage") and isinstance(usage, dict)
-    return not (is_plain and _ENERGY_NAMES.isdisjoint(cast(dict[str, Any], usage)))
+    return not (is_plain and ENERGY_NAMES.isdisjoint(cast(dict[str, Any], usage)))
 
 
 def read_energy(data: Mapping[str, Any]) -> tuple[float | None, str | None]:
@@ -113,15 +113,10 @@ def measured_energy_in(data: Mapping[str, Any]) -> float | None:
     return read_energy(data)[0]
 
 
-def implausible_energy_in(data: Mapping[str, Any]) -> str | None:
-    """The name of an energy that cannot be that of the request, where no other can, or None."""
-    return read_energy(data)[1]
-
-
 def _list_energies(data: Mapping[str, Any]) -> Iterator[tuple[str, object, float]]:
     """Each energy in a body or event: name, value, and joules in one of its unit."""
     for holder in (data, *usages_in(data), data.get("response")):
-        if isinstance(holder, Mapping) and not _ENERGY_NAMES.isdisjoint(holder):
+        if isinstance(holder, Mapping) and not ENERGY_NAMES.isdisjoint(holder):
             for place in (holder.get("energy"), holder):
                 if isinstance(place, Mapping):
                     for name, unit_joules in MEASURED_ENERGY.items():

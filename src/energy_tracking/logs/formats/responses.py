@@ -25,7 +25,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
-from energy_tracking.usage.measured_energy import MEASURED_ENERGY, measured_energy_in
+from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
 from energy_tracking.usage.names import is_unique_id
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
 from energy_tracking.usage.usage_paths import usage_in
@@ -53,8 +53,6 @@ MISTRAL_MODELS = (
 ERROR_NAMES = ("error", "status", "code", "errorCode", "type")
 NO_ERRORS = frozenset({"", "succeeded", *range(200, 300)})
 ERROR_NAME_LENGTH = 64
-
-_ENERGY_NAMES = frozenset({"energy", *MEASURED_ENERGY})
 
 
 def usage_in_body(body: Document) -> Counts | None:
@@ -124,8 +122,8 @@ def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
     """
     raw = body.get("usage")
     measured = None
-    if not _ENERGY_NAMES.isdisjoint(body) or (
-        type(raw) is dict and not _ENERGY_NAMES.isdisjoint(raw)
+    if not ENERGY_NAMES.isdisjoint(body) or (
+        type(raw) is dict and not ENERGY_NAMES.isdisjoint(raw)
     ):
         measured = measured_energy_in(body)
     return LoggedCall(
