@@ -111,11 +111,8 @@ class _Decorated(NamedTuple):
         try:
             with run.current():
                 result = await self.function(*args, **kwargs)
-        except GeneratorExit:
-            run.end_later()
-            raise
         except BaseException as error:
-            run.end(error)
+            _end_failed(run, error)
             raise
         return _end_with(result, _follow_tasks(find_tasks(args, kwargs, result), tasks, run))
 
@@ -149,11 +146,8 @@ class _Decorated(NamedTuple):
                     raise
                 except BaseException as error:
                     resume, sent = generator.throw, error
-        except GeneratorExit:
-            run.end_later()
-            raise
         except BaseException as error:
-            run.end(error)
+            _end_failed(run, error)
             raise
         run.count_response(result)
         run.end()
@@ -181,8 +175,8 @@ class _Decorated(NamedTuple):
             raise
 
 
-def _end_iteration(run: Run, error: BaseException | None = None) -> None:
-    """End a run, later where the iteration was left."""
+def _end_failed(run: Run, error: BaseException) -> None:
+    """End a run with what was raised, later where the coroutine or generator was closed."""
     if isinstance(error, GeneratorExit):
         run.end_later()
     else:
@@ -234,7 +228,7 @@ def _wrap_generator(function: Callable[..., Any], start: Start) -> Any:
 
 
 def _wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], start: Start) -> Any:
-    begin, end = _Decorated(function, start).begin, _end_iteration
+    begin, end_failed = _Decorated(function, start).begin, _end_failed
 
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         run, generator, step = begin(args, kwargs)
@@ -254,9 +248,9 @@ def _wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], sta
                 except BaseException as error:
                     step = generator.athrow(error)
         except BaseException as error:
-            end(run, error)
+            end_failed(run, error)
             raise
-        end(run)
+        run.end()
 
     return wrapper
 
