@@ -255,6 +255,10 @@ GATEWAY_ROWS = {
         "id,type,traceId,startTime,model,inputUsage,outputUsage",
         "{number},GENERATION,t,2026-01-01T00:00:00Z,gpt-4o,{cells}",
     ),
+    "langsmith": (
+        "id,run_type,start_time,total_tokens,prompt_tokens,completion_tokens",
+        "{number},llm,2026-01-01T00:00:00Z,120,{cells}",
+    ),
 }
 
 
@@ -278,6 +282,31 @@ def test_a_cell_of_a_gateways_table_that_is_no_count_is_left_out_with_its_line(
     assert [*report.omissions()][-1].endswith(
         "1 entry without a count of input, taken as 0 tokens (first: line 5)"
     )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": "1x0",
+         "gen_ai.usage.output_tokens": 20},
+        {"id": "r", "object": "chat.completion", "model": "gpt-4o",
+         "usage": {"prompt_tokens": 100, "completion_tokens": -4}},
+        {"type": "assistant", "sessionId": "s", "message": {
+            "id": "m", "model": "claude-opus-4",
+            "usage": {"input_tokens": [], "output_tokens": 20}}},
+    ],
+    ids=["span", "response", "transcript"],
+)  # fmt: skip
+def test_a_count_that_cannot_be_read_is_reported_in_every_format(
+    row: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(row), "utf-8")
+    calls, unread, report = losses(path)
+    assert (calls, unread) == (1, {})
+    assert list(report.omissions()) == [
+        f"{path}: 1 entry with a count that is missing or none, taken as 0 tokens (first: line 1)"
+    ]
 
 
 def test_an_empty_cell_is_fine_where_it_is_optional_and_reported_where_it_is_a_count(

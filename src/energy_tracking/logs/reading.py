@@ -32,6 +32,7 @@ from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.headers import check_headers, is_ledger
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Once, Seen
+from energy_tracking.usage.token_usage import TokenUsage
 
 DEEPEST = 4
 """How far documents may lie inside of one another."""
@@ -204,6 +205,9 @@ class LogReading:
             return None
         if call.requests == 1 and call.is_too_large:
             call.requests = None
+        if type(call.counts) is TokenUsage and call.counts.fault is not None:
+            # Plain counts have none.
+            file.assume("with a count that is missing or none, taken as 0 tokens")
         if call.identity is None or not _is_hashable(call.identity):
             call.identity = (numbering.number(call),)
         if call.sum_of is not None:

@@ -178,7 +178,7 @@ def usage_in_cells(file: LogFile, **cells: object) -> Counts | None:
     if outputs is None:
         # As of an embedding.
         file.note_assumption("without a count of output, taken as 0 tokens")
-    return usage_of(inputs, outputs, **counts)
+    return usage_of(inputs or 0, outputs or 0, **counts)
 
 
 def usage_of(

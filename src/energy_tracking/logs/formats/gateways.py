@@ -253,7 +253,7 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
         if not has_calls and own is not None and whole(document.get("total_tokens")):
             remember_sum(file, own, nesting)
         return calls
-    call = _langsmith_call(document, kind)
+    call = _langsmith_call(document, kind, file)
     if not nesting.admit(own, parent, is_call=call.counts is not None):
         if call.counts is not None or nesting.is_around(own):
             return calls
@@ -263,7 +263,7 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
     return [*calls, call]
 
 
-def _langsmith_call(document: Document, kind: str) -> LoggedCall:
+def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     """The call of a run, with its counts wherever they are."""
     outputs = unpacked(document.get("outputs"))
     extra = unpacked(document.get("extra"))
@@ -281,7 +281,8 @@ def _langsmith_call(document: Document, kind: str) -> LoggedCall:
     found = (counts_in(place) for place in places if place is not None)
     usage = next((counts for counts in found if counts is not None), None)
     if usage is None and whole(document.get("total_tokens")):
-        usage = usage_of(document.get("prompt_tokens"), document.get("completion_tokens"))
+        inputs, outputs = document.get("prompt_tokens"), document.get("completion_tokens")
+        usage = usage_in_cells(file, input=inputs, output=outputs)
     failed = error_name(document.get("error"))
     metadata = at(extra, "metadata")
     run = document.get("id")
