@@ -10,12 +10,16 @@ The names are loaded when they are wanted, so that a command or a test plugin th
 them starts at once. A new name is a line of ``__all__``, of the imports below and of ``_HOMES``.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from energy_tracking.version import VERSION as __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from energy_tracking.calls.carbon import Carbon
     from energy_tracking.calls.comparison import Comparison
     from energy_tracking.calls.energy_of import energy_of
