@@ -17,9 +17,7 @@ from energy_tracking.estimator import CALIBRATED_METHOD, reference
 from energy_tracking.estimator.estimate import combine_parts
 from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.roofline.facility import FACILITY
-from energy_tracking.estimator.roofline.prices import compute_prefill_energy
 from energy_tracking.estimator.roofline.ranges import list_range_parts
-from energy_tracking.estimator.roofline.work import Work, count_pairs
 from energy_tracking.tables.columns import Counts, cut_rows
 from energy_tracking.tables.models import (
     ATTENTION,
@@ -245,9 +243,8 @@ def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bo
         )
     if cached is not None:
         # To decode costs the same: the prompt alone would be computed anew.
-        anew = Work(inputs, count_pairs(cases.central.site, 0.0, inputs), 0.0, 0.0)
-        uncached = compute_prefill_energy(cases.central.prices, anew)
-        energy.avoided = overhead * uncached + overhead * made.decode - energy.total
+        uncached = roofline.compute_prompt_energy(cases, inputs, scope)
+        energy.avoided = uncached + overhead * made.decode - energy.total
     return energy
 
 
