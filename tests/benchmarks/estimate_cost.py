@@ -2,9 +2,8 @@
 
     python tests/benchmarks/estimate_cost.py [--times]
 
-No call is made: ``overhead.py`` has those. Where valgrind is installed, instructions are counted,
-with a fixed layout of memory and a fixed hash seed, so that two runs agree to 0.1 %. Elsewhere,
-or with ``--times``, the best of many rounds is printed [us].
+No call is made: ``overhead.py`` has those. Where valgrind is installed, instructions are counted
+(``callgrind``). Elsewhere, or with ``--times``, the best of many rounds is printed [us].
 
 ``usage to estimate`` begins with a usage as a server sends it, with cached and reasoning tokens,
 and ends with an estimate by one method; ``usage to outcome`` is what a tracker makes of it, where
@@ -21,7 +20,6 @@ import argparse
 import importlib
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +27,8 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
+
+import callgrind
 
 ROOT = Path(__file__).parents[2]
 USAGE = {
@@ -88,28 +88,15 @@ def make_rows() -> dict[str, Callable[[], object]]:
 
 def work(row: str) -> None:
     """In that process: count one row, an import or all of the others."""
-
-    def control(*arguments: str) -> None:
-        subprocess.run(
-            ["callgrind_control", *arguments, str(os.getpid())], check=True, capture_output=True
-        )
-
-    def count(name: str, rounds: int, do: Callable[[], object]) -> None:
-        control("-i", "on")
-        for _ in range(rounds):
-            do()
-        control("-i", "off")
-        control(f"--dump={name}")
-
     if row in IMPORTS:
         _load_what_others_load()
-        count("nothing", 1, lambda: None)
-        count(row, 1, lambda: load(row))
+        callgrind.count("nothing", 1, lambda: None)
+        callgrind.count(row, 1, lambda: load(row))
         return
     for name, do in make_rows().items():
         for _ in range(WARM_UP):
             do()
-        count(name, ROUNDS, do)
+        callgrind.count(name, ROUNDS, do)
 
 
 def load(row: str) -> None:
@@ -162,21 +149,8 @@ def count_instructions(row: str) -> dict[str, float]:
         row: An import, or empty for all other rows.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**_compile_into(folder), "PYTHONHASHSEED": "0"}
-        script = [sys.executable, __file__, "--work", row]
-        callgrind = ["setarch", "-R", "valgrind", "--tool=callgrind", "--instr-atstart=no"]
-        subprocess.run(
-            [*callgrind, f"--callgrind-out-file={folder}/out", *script],
-            check=True,
-            capture_output=True,
-            env=environment,
-        )
-        counts: dict[str, float] = {}
-        for dump in Path(folder).glob("out.*"):
-            lines = dump.read_text().splitlines()
-            facts = dict(line.split(": ", 1) for line in lines if ": " in line)
-            trigger = next(line for line in lines if line.startswith("desc: Trigger: dump "))
-            counts[trigger.removeprefix("desc: Trigger: dump ")] = float(facts["totals"])
+        command = [sys.executable, __file__, "--work", row]
+        counts = callgrind.run_counted(command, _compile_into(folder))
     rounds = 1 if row in IMPORTS else ROUNDS
     nothing = counts.pop("nothing")
     return {name: (count - nothing) / rounds for name, count in counts.items()}
@@ -218,9 +192,7 @@ def main() -> None:
         return
     if arguments.work is not None:
         work(arguments.work)
-    elif arguments.times or not all(
-        map(shutil.which, ("valgrind", "callgrind_control", "setarch"))
-    ):
+    elif arguments.times or not callgrind.is_installed():
         print_times()
     else:
         print_instructions()

@@ -3,10 +3,9 @@
     python tests/benchmarks/overhead.py [--stacks ours,bare] [--peers FOLDER] [--json FILE]
 
 Calls go through the real SDK over a transport that answers in the process, so the differences
-are those of Python code alone. Where valgrind is installed, instructions are counted: one
-process per row, with a fixed layout of memory and a fixed hash seed, so that two runs agree to
-0.1 %. Elsewhere, or with ``--times``, the rows take turns in one process and ratios of times are
-printed, which a noisy machine moves by some per cent.
+are those of Python code alone. Where valgrind is installed, instructions are counted
+(``callgrind``), one process per row. Elsewhere, or with ``--times``, the rows take turns in one
+process and ratios of times are printed, which a noisy machine moves by some per cent.
 
 The floors are what anybody pays who puts energy on a span by hand: ``floor`` is one span with 8
 attributes and 3 metric calls, ``same floor`` one span with the attributes and metric calls that
@@ -25,20 +24,21 @@ import importlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
-import tempfile
 import venv
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import callgrind
 import openai
+from estimate_cost import USAGE
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -53,13 +53,6 @@ ANSWER: dict[str, Any] = {
     "object": "chat.completion",
     "created": 1,
     "model": "gpt-4o-2024-08-06",
-}
-USAGE = {
-    "prompt_tokens": 120,
-    "completion_tokens": 300,
-    "total_tokens": 420,
-    "prompt_tokens_details": {"cached_tokens": 64},
-    "completion_tokens_details": {"reasoning_tokens": 128},
 }
 CHUNKS = (50, 200, 800)
 ROUNDS = {"chat": 20, "stream 50": 2, "stream 200": 2, "stream 800": 1}
@@ -364,18 +357,9 @@ def work(row: str, telemetry: str) -> None:
     gc.collect()
     gc.freeze()
 
-    def control(*arguments: str) -> None:
-        subprocess.run(
-            ["callgrind_control", *arguments, str(os.getpid())], check=True, capture_output=True
-        )
-
     for kind, rounds in {"nothing": 0, **ROUNDS}.items():
         client = clients[int(kind.partition("stream ")[2] or CHUNKS[0])]
-        control("-i", "on")
-        for _ in range(rounds):
-            ask_row(client, kind != "chat")
-        control("-i", "off")
-        control(f"--dump={kind}")
+        callgrind.count(kind, rounds, partial(ask_row, client, kind != "chat"))
 
 
 def count_instructions(python: str, row: str, telemetry: str) -> dict[str, float]:
@@ -386,28 +370,8 @@ def count_instructions(python: str, row: str, telemetry: str) -> dict[str, float
         row: Name of a row.
         telemetry: A key of ``TELEMETRY``.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        callgrind = ["setarch", "-R", "valgrind", "--tool=callgrind", "--instr-atstart=no"]
-        subprocess.run(
-            [
-                *callgrind,
-                f"--callgrind-out-file={folder}/out",
-                python,
-                __file__,
-                "--work",
-                row,
-                telemetry,
-            ],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT / "src")},
-        )
-        counts: dict[str, float] = {}
-        for dump in Path(folder).glob("out.*"):
-            lines = dump.read_text().splitlines()
-            facts = dict(line.split(": ", 1) for line in lines if ": " in line)
-            trigger = next(line for line in lines if line.startswith("desc: Trigger: dump "))
-            counts[trigger.removeprefix("desc: Trigger: dump ")] = float(facts["totals"])
+    command = [python, __file__, "--work", row, telemetry]
+    counts = callgrind.run_counted(command, {**os.environ, "PYTHONPATH": str(ROOT / "src")})
     nothing = counts["nothing"]
     return {kind: (counts[kind] - nothing) / rounds for kind, rounds in ROUNDS.items()}
 
@@ -534,7 +498,7 @@ def main() -> None:
     for row in rows:
         if row not in STACKS:
             parser.error(f"--stacks: {row!r} is none of {', '.join(STACKS)}")
-    if arguments.times or not all(map(shutil.which, ("valgrind", "callgrind_control", "setarch"))):
+    if arguments.times or not callgrind.is_installed():
         print_times(rows, arguments.calls)
     else:
         peers = list(PEERS) if arguments.peers else []
