@@ -123,7 +123,7 @@ def _explain_mismatch(
     kind: type[Any], names: set[str], required: set[str], values: Iterable[str]
 ) -> str:
     """What is wrong with arguments that are not those of a class."""
-    unknown = sorted(names.symmetric_difference(values) - names)
+    unknown = sorted(set(values) - names)
     if unknown:
         return f"{kind.__name__}() got unexpected arguments: {', '.join(unknown)}"
     return f"{kind.__name__}() lacks arguments: {', '.join(sorted(required.difference(values)))}"

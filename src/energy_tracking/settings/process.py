@@ -8,7 +8,9 @@ for itself: a budget of 5 Wh lets each of four workers use 5 Wh.
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from energy_tracking.bounds import read_number
 from energy_tracking.calls.accounts import process_account
 from energy_tracking.calls.budget import ON_EXCEED, Budget
 from energy_tracking.calls.tags import check_tags
@@ -51,14 +53,8 @@ def _read_budget(given: str, on_exceed: str) -> Budget | None:
         return None
     try:
         # A number is one of the unit that the variable's name ends in.
-        return Budget(_as_number(given), "raise" if on_exceed == "raise" else "warn")
+        number: Any = read_number(given)
+        return Budget(number, "raise" if on_exceed == "raise" else "warn")
     except ConfigurationError as error:
         rule = str(error).partition(" must be ")[2]
         raise ConfigurationError(f"{variable('budget_wh')} must be {rule}") from None
-
-
-def _as_number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text

@@ -1,7 +1,8 @@
 """What settings may hold: a reader for each kind of value.
 
 Each reads what an argument or a variable gives. The message of what it raises begins with
-"must be"; ``settings`` puts the setting's name before it. A new kind of value is a reader here.
+"must be", or with the setting and "must be"; ``settings`` puts the setting and its variable there
+(``naming``). A new kind of value is a reader here.
 """
 
 from __future__ import annotations
@@ -122,12 +123,5 @@ def read_pairs(given: object) -> dict[str, str]:
 
 
 def read_region(given: object) -> str:
-    """A zone whose electricity is known, by its code.
-
-    Raises:
-        ConfigurationError: There is none of that name.
-    """
-    try:
-        return find_zone(given).code
-    except ConfigurationError as error:
-        raise ConfigurationError(str(error).removeprefix("region ")) from None
+    """A zone whose electricity is known, by its code."""
+    return find_zone(given).code

@@ -27,9 +27,7 @@ from energy_tracking.bounds import is_choice
 from energy_tracking.calls.carbon import INTENSITY
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
-from energy_tracking.estimator.serving import (
-    SERVING_BOUNDS,
-)
+from energy_tracking.estimator.serving import SERVING_BOUNDS
 from energy_tracking.frozen import frozen
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
