@@ -171,8 +171,7 @@ class OneOf(_ParamType):
             ConfigurationError: It is none of them.
         """
         if value not in self.choices:
-            name = param.opts[-1] if param is not None else ""
-            raise ConfigurationError(not_one_of(name, value, self.choices))
+            raise ConfigurationError(not_one_of(_name_option(param), value, self.choices))
         return value
 
 
@@ -201,7 +200,11 @@ class NumberIn(_ParamType):
         Raises:
             ConfigurationError: It is no number, or out of bounds.
         """
-        return self.bound.check(param.opts[-1] if param is not None else "", read_number(value))
+        return self.bound.check(_name_option(param), read_number(value))
+
+
+def _name_option(param: click.Parameter | None) -> str:
+    return param.opts[-1] if param is not None else ""
 
 
 def run_command(arguments: Sequence[str] | None, output: Output) -> int:
