@@ -17,8 +17,8 @@ Found on two cores (AMD EPYC, AVX2) that other work kept more than busy meanwhil
 100 M rows   reference 39 s of CPU time (55 s in all, 289 MiB), roofline 31 s (284 MiB);
              the bare aggregate 1.6 s (138 MiB); a plain loop would take over two hours
              of CPU time
-10 M rows    reference 4.7 s of CPU time (250 MiB), roofline 3.7 s (244 MiB), aggregate 0.2 s
-1 M rows     reference 227 MiB, roofline 216 MiB
+10 M rows    reference 4.7 s of CPU time (284 MiB), roofline 3.7 s (266 MiB), aggregate 0.2 s
+1 M rows     reference 258 MiB, roofline 248 MiB
 tables       reference 77 M rows/s for the totals of one model, 34 M of five; all columns 25 M, 16 M
              roofline 45 M rows/s for the totals of one model, 22 M of five; all columns 9 M, 8 M
 """
