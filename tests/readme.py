@@ -68,7 +68,8 @@ def accuracy() -> dict[Path, dict[str, str]]:
     factors = [row.split(" | ")[2] for row in rows[2:]]
     short = {name: factors[2 * place : 2 * place + 2] for place, name in enumerate(SHOWN_METHODS)}
     sentence = (
-        "On 629 published measurements, each architecture predicted by constants fitted to the\n"
+        f"On {len(measured.points)} published measurements, each architecture predicted by "
+        "constants fitted to the\n"
         "others, the error of 2023 to 2025 and of 2026 was a factor of "
         "{} and {} by `reference`,\n{} and {} by `roofline` with the batch unknown, and {} and {} "
         "where it is known;\nEcoLogits {} and {} ([how](tests/README.md#accuracy))."

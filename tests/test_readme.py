@@ -12,8 +12,9 @@ import pytest
 
 import energy_tracking
 from energy_tracking import Tracker
+from energy_tracking.calls.carbon_intensities import ZONES
 from energy_tracking.cli.main import main
-from energy_tracking.profiles.files import read_profiles
+from energy_tracking.profiles.files import load_catalogue, read_profiles
 from readme import README, READMES, accuracy, filled, generated, missing_for_accuracy
 
 TEXTS = {path: path.read_text("utf-8") for path in READMES}
@@ -34,6 +35,13 @@ def test_the_table_of_errors_is_up_to_date() -> None:
         pytest.skip(missing)
     for path, parts in accuracy().items():
         assert filled(path, parts) == TEXTS[path], "run: python tests/readme.py"
+
+
+def test_the_zones_and_profiles_are_as_many_as_stated() -> None:
+    assert f"yearly means of {len(ZONES)} zones" in TEXT
+    models = re.search(r"about (\d+) models", " ".join(TEXT.split()))
+    assert models is not None
+    assert len(load_catalogue().models) == pytest.approx(int(models[1]), abs=5)
 
 
 def anchors_of(text: str) -> set[str]:

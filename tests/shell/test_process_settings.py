@@ -43,16 +43,12 @@ def test_tags_of_the_process_are_on_every_call_and_those_of_a_session_win(
         assert Tracker().record(model="o1", usage=usage).tags == {"team": "search", "env": "test"}
 
 
-@pytest.mark.parametrize("budget", ["1e-9", "1 nothing", "0.001 mWh", "3.6mJ"])
+@pytest.mark.parametrize("budget", ["1e-9", "0.001 mWh"])
 def test_a_budget_of_the_process_is_read_with_or_without_its_unit(
     budget: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"{PREFIX}BUDGET_WH", budget)
     monkeypatch.setenv(f"{PREFIX}ON_EXCEED", "raise")
-    if budget in ("1 nothing", "3.6mJ"):
-        with pytest.raises(ConfigurationError, match=f"{PREFIX}BUDGET_WH must be 0 or a number"):
-            Tracker()
-        return
     spend(1)
     with pytest.raises(EnergyBudgetExceeded, match="session 'process' has used "):
         current_session().check_budget()
@@ -76,6 +72,8 @@ def test_a_used_up_budget_of_the_process_is_logged_once(
         ("TAGS", "team", "TAGS must be tags as name=value,name=value"),
         ("TAGS", "a b=c", "TAGS must be tags as name=value,name=value"),
         ("BUDGET_WH", "-1", "BUDGET_WH must be 0 or a number from 1e-12 .*got -1"),
+        ("BUDGET_WH", "1 nothing", "BUDGET_WH must be 0 or a number"),
+        ("BUDGET_WH", "3.6mJ", "BUDGET_WH must be 0 or a number"),
         ("ON_EXCEED", "rise", "ON_EXCEED must be one of 'warn', 'raise', got 'rise'; did you mean"),
     ],
 )
