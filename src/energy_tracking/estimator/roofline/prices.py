@@ -87,15 +87,14 @@ def compute_prefill_energy(price: Prices, work: Work) -> float:
     return price.input_token * work.input_tokens + price.input_pair * work.input_pairs
 
 
-def compute_decode_energy(price: Prices, work: Work, sequences: float | None = None) -> float:
-    """Energy of generating the answer [J].
+def compute_decode_energy(price: Prices, work: Work) -> float:
+    """Energy of generating the answer, with as many sequences in a step as the deployment has [J].
 
     Args:
         price: Prices of the deployment.
         work: The request.
-        sequences: Sequences that share a step, in place of the deployment's [1].
     """
-    token = compute_token_energy(price, price.sequences if sequences is None else sequences)
+    token = compute_token_energy(price, price.sequences)
     return token * work.output_tokens + price.output_pair * work.output_pairs
 
 
