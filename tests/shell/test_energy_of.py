@@ -151,6 +151,13 @@ def test_an_id_used_again_is_not_taken_for_the_later_call(
     assert energy_of(copy.deepcopy(first)) is None
 
 
+def test_an_id_used_again_stays_one_where_tokens_are_not_known() -> None:
+    more = CHAT_USAGE | {"prompt_tokens": 121, "total_tokens": 201}
+    for usage in (CHAT_USAGE, more, None):
+        Tracker().record(model="gpt-4o", usage=usage, response_id=LONG_ID)
+    assert energy_of(chat_completion(id=LONG_ID)) is None
+
+
 @pytest.mark.parametrize("with_id", [True, False])
 def test_a_response_that_a_decorated_function_returns_has_the_record(with_id: bool) -> None:
     body = chat_completion(id=LONG_ID) | {"created": 0}

@@ -214,9 +214,8 @@ class CountedResponses:
         counted.place = call.span_place
         with self._lock:
             known = self._by_id.get(record.response_id or "")
-            if known is not None and known.tokens is not None and counted.tokens is not None:
-                is_other = known.tokens != counted.tokens
-                counted.is_id_used_again = is_other or known.is_id_used_again
+            if known is not None and None not in (known.tokens, counted.tokens):
+                counted.is_id_used_again = known.tokens != counted.tokens
             self._latest.appendleft(counted)
             self._put_response(counted)
 
@@ -446,6 +445,9 @@ class CountedResponses:
     def _put_response(self, counted: CountedResponse) -> None:
         if counted.response_id is None:
             return
+        known = self._by_id.get(counted.response_id)
+        if known is not None and known.is_id_used_again:
+            counted.is_id_used_again = True
         self._by_id[counted.response_id] = counted
         self._by_id.move_to_end(counted.response_id)
         if len(self._by_id) > RESPONSES_REMEMBERED:

@@ -9,6 +9,7 @@ from itertools import accumulate
 from time import perf_counter, time
 
 from energy_tracking.calls.accounts import (
+    PROCESS_ALONE,
     Account,
     Credit,
     Entrance,
@@ -17,7 +18,6 @@ from energy_tracking.calls.accounts import (
     new_inside,
     open_accounts,
     own_entrances,
-    process_account,
 )
 from energy_tracking.calls.counted import counted_responses, was_made_before
 from energy_tracking.calls.receivers import CreditedSession
@@ -65,7 +65,7 @@ def note_untracked_call() -> None:
         if isinstance(account, FunctionAccount):
             account.untracked_calls += 1
     said = "an untracked call elsewhere"
-    if inside == (process_account,) and open_accounts and not was_said(said):
+    if inside == PROCESS_ALONE and open_accounts and not was_said(said):
         log_once(
             said,
             "A call is made with an OpenAI client that is not tracked, in a thread outside of %s. "
