@@ -37,6 +37,7 @@ from energy_tracking.estimator import (
     compute_avoided_energy,
     estimate_usage,
 )
+from energy_tracking.estimator.evidence import ServingEvidence
 from energy_tracking.estimator.serving import SERVING, check_one_batch
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.notices import log_once
@@ -108,7 +109,7 @@ class Estimation:
         request_model: str | None,
         response_model: str | None,
         usage: TokenUsage,
-        tokens_per_second: float | None = None,
+        evidence: ServingEvidence | None = None,
     ) -> Outcome:
         """The energy of these tokens on the configured GPU, or why it is not known.
 
@@ -116,19 +117,19 @@ class Estimation:
             request_model: The model asked for.
             response_model: The model that answered.
             usage: The tokens.
-            tokens_per_second: Rate at which a stream arrived [tokens/s], if it was timed.
+            evidence: What was seen of the server while it served them, if anything was.
         """
         match = self.match_model(request_model, response_model)
         if match is None:
             return Outcome(reason=self.explain_unknown_model(response_model or request_model))
-        return self._build_outcome(self.current_basis(), match, usage, tokens_per_second)
+        return self._build_outcome(self.current_basis(), match, usage, evidence)
 
     def estimate_safely(
         self,
         request_model: str | None,
         response_model: str | None,
         usage: TokenUsage,
-        tokens_per_second: float | None,
+        evidence: ServingEvidence | None,
     ) -> Outcome:
         """The same as ``estimate``, where an error of the library is the reason for no energy.
 
@@ -136,10 +137,10 @@ class Estimation:
             request_model: The model asked for.
             response_model: The model that answered.
             usage: The tokens.
-            tokens_per_second: Rate at which a stream arrived [tokens/s], if it was timed.
+            evidence: What was seen of the server while it served them, if anything was.
         """
         try:
-            return self.estimate(request_model, response_model, usage, tokens_per_second)
+            return self.estimate(request_model, response_model, usage, evidence)
         except Exception as error:
             self._boundaries.report("estimate", error)
             return Outcome(reason="the estimator failed")
@@ -256,10 +257,10 @@ class Estimation:
         basis: Basis,
         match: ModelMatch,
         usage: TokenUsage,
-        tokens_per_second: float | None,
+        evidence: ServingEvidence | None,
     ) -> Outcome:
         """The estimate of a matched model, and what stands beside it."""
-        estimate, assumptions = self._estimate_with_profile(basis, match, usage, tokens_per_second)
+        estimate, assumptions = self._estimate_with_profile(basis, match, usage, evidence)
         if not _can_be_summed(estimate):
             self._boundaries.report("estimate", _build_not_finite_error(estimate, usage))
             return Outcome(reason="the estimate is not a finite number")
@@ -272,7 +273,7 @@ class Estimation:
             # Whatever goes wrong here must not cost the call its own estimate.
             try:
                 calibrated, _ = self._estimate_with_profile(
-                    basis.calibrated, match, usage, tokens_per_second
+                    basis.calibrated, match, usage, evidence
                 )
                 if not _can_be_summed(calibrated):
                     raise _build_not_finite_error(calibrated, usage)
@@ -293,7 +294,7 @@ class Estimation:
         basis: Basis,
         match: ModelMatch,
         usage: TokenUsage,
-        tokens_per_second: float | None,
+        evidence: ServingEvidence | None,
     ) -> tuple[EnergyEstimate, Assumptions]:
         """The estimate of a matched model, by the profile that the method needs.
 
@@ -301,12 +302,12 @@ class Estimation:
         """
         profile, assumptions = self.select_profile(basis, match), basis.assumptions
         if (
-            tokens_per_second is not None
+            evidence is not None
             and basis.method == CALIBRATED_METHOD
             and self.settings.timing_evidence
         ):
             assumptions = apply_timing_evidence(
-                assumptions, usage, profile, basis.gpu, tokens_per_second, match.rule
+                assumptions, usage, profile, basis.gpu, evidence, match.rule
             )
         estimate = estimate_usage(
             usage,

@@ -11,6 +11,7 @@ from counts import the_only
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord, CallRequest, Outcome
 from energy_tracking.estimator import estimate_usage
+from energy_tracking.estimator.evidence import ServingEvidence
 from energy_tracking.lifecycle import defer, run_deferred
 from energy_tracking.usage.token_usage import TokenUsage
 from small_profiles import BOARD, DENSE
@@ -19,13 +20,13 @@ USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
 
 def estimate(
-    asked: str | None, answered: str | None, usage: TokenUsage, rate: float | None
+    asked: str | None, answered: str | None, usage: TokenUsage, seen: ServingEvidence | None
 ) -> Outcome:
     return Outcome(estimate_usage(usage, DENSE, BOARD), "exact")
 
 
 def refuse(
-    asked: str | None, answered: str | None, usage: TokenUsage, rate: float | None
+    asked: str | None, answered: str | None, usage: TokenUsage, seen: ServingEvidence | None
 ) -> Outcome:
     return Outcome(reason=f"no profile for {answered or asked}")
 
@@ -406,9 +407,9 @@ def test_the_rate_of_a_stream_is_that_of_its_visible_tokens(
     rates: list[float | None] = []
 
     def keep_rate(
-        asked: str | None, answered: str | None, usage: TokenUsage, rate: float | None
+        asked: str | None, answered: str | None, usage: TokenUsage, seen: ServingEvidence | None
     ) -> Outcome:
-        rates.append(rate)
+        rates.append(None if seen is None else seen.tokens_per_second)
         return Outcome()
 
     call, _ = new_call(stream=True)

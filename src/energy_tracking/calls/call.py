@@ -28,6 +28,7 @@ from energy_tracking.calls.record import (
     status_of,
 )
 from energy_tracking.calls.span_places import SpanPlace
+from energy_tracking.estimator.evidence import ServingEvidence
 from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
@@ -315,8 +316,8 @@ class Call:
         usage, reason = self._read_tokens()
         outcome = Outcome(reason=reason)
         if usage is not None:
-            rate = self._tokens_per_second(usage)
-            outcome = estimate(self.request.model, self.response_model, usage, rate)
+            seen = self._serving_evidence(usage)
+            outcome = estimate(self.request.model, self.response_model, usage, seen)
         return self._build_record(usage, outcome, outcome.reason or reason or self._energy_reason())
 
     def record_without_tokens(self, error: Exception) -> CallRecord:
@@ -374,13 +375,16 @@ class Call:
             return None
         return f"the server's {self.implausible_energy} is not an energy"
 
-    def _tokens_per_second(self, usage: TokenUsage) -> float | None:
-        """Rate of the visible output [tokens/s]; None if it was not streamed, or too short."""
+    def _serving_evidence(self, usage: TokenUsage) -> ServingEvidence | None:
+        """What was seen of the server, here the rate of the visible output; None: nothing.
+
+        A call that was not streamed, or whose output was too short, has no rate.
+        """
         if not self.request.stream or self.first_chunk_at is None or self.ended_at is None:
             return None
         visible = usage.output_tokens - (usage.reasoning_tokens or 0)
         seconds = self.ended_at - self.first_chunk_at
-        return (visible - 1) / seconds if visible > 1 and seconds > 0 else None
+        return ServingEvidence((visible - 1) / seconds) if visible > 1 and seconds > 0 else None
 
     def _read_tokens(self) -> tuple[TokenUsage | None, str | None]:
         """The tokens, and why less is known of them than could be."""

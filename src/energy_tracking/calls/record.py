@@ -17,6 +17,7 @@ from typing import Literal
 from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
+from energy_tracking.estimator.evidence import ServingEvidence
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
 from energy_tracking.frozen import frozen
 from energy_tracking.terminal import with_known_signs
@@ -232,8 +233,8 @@ class Alternative:
         return {name: value for name, value in named if value is not None}
 
 
-Estimate = Callable[["str | None", "str | None", TokenUsage, "float | None"], Outcome]
-"""Requested model, model that answered, tokens, tokens per second of a stream -> outcome."""
+Estimate = Callable[["str | None", "str | None", TokenUsage, "ServingEvidence | None"], Outcome]
+"""Requested model, model that answered, tokens, what was seen of the server -> outcome."""
 
 
 EstimateAs = Callable[["str | None", "str | None", TokenUsage, Alternative], Outcome]

@@ -5,6 +5,7 @@ reference        the seed formula
 roofline/        the calibrated estimator
 serving          how a model is assumed to be served
 deployment       the same as plain numbers, every gap filled
+evidence         what was seen of the server while it served one call
 timing_evidence  what the speed of a stream says of the concurrency
 doubts           what makes one call less certain than its model and GPU
 estimate         the result that every method returns

@@ -13,6 +13,7 @@ from dataclasses import replace
 from energy_tracking.estimator import reference
 from energy_tracking.estimator.doubts import grade_match, list_doubts
 from energy_tracking.estimator.estimate import EnergyEstimate, widen_range
+from energy_tracking.estimator.evidence import ServingEvidence
 from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.roofline.cases import build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED
@@ -98,7 +99,7 @@ def apply_timing_evidence(
     usage: TokenUsage,
     model: ModelProfile,
     gpu: GpuProfile,
-    tokens_per_second: float,
+    evidence: ServingEvidence,
     rule: str = "exact",
 ) -> Assumptions:
     """The assumptions after a stream of this usage was seen to arrive this fast.
@@ -111,9 +112,11 @@ def apply_timing_evidence(
         usage: Its tokens.
         model: Model profile.
         gpu: GPU profile.
-        tokens_per_second: Rate at which the visible output arrived [tokens/s].
+        evidence: What was seen of the server.
         rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
     """
+    if evidence.tokens_per_second is None:
+        return assumptions
     reason = find_reason_against(model)
     if reason is None and grade_match(model, rule) != model.grade:
         reason = f"that this is {model.name!r} rests on the {rule} alone"
@@ -124,13 +127,13 @@ def apply_timing_evidence(
         gpu,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
-        observed_tokens_per_second=tokens_per_second,
+        observed_tokens_per_second=evidence.tokens_per_second,
         serving=assumptions.serving,
     )
     return replace(
         assumptions,
         serving=serving,
-        timing_evidence=f"used: {tokens_per_second:.3g} tokens/s arrived",
+        timing_evidence=f"used: {evidence.tokens_per_second:.3g} tokens/s arrived",
     )
 
 
