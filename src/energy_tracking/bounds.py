@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container
 from contextlib import suppress
-from numbers import Real
+from numbers import Number, Real
 from typing import Any, TypeGuard
 
 from energy_tracking.errors import ConfigurationError, must_be
@@ -35,6 +35,24 @@ def read_number(value: object) -> object:
             with suppress(ValueError):
                 return kind(value)
     return value
+
+
+def read_whole(value: object, most: float) -> int | None:
+    """The whole number from 0 that a number or a text states; None: it states none.
+
+    Args:
+        value: The value.
+        most: The greatest.
+    """
+    if type(value) is int:
+        return value if 0 <= value <= most else None
+    if isinstance(value, bool) or not isinstance(value, (float, str, Number)):
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except Exception:  # not a number, over 1e308, or a number class of somebody else's
+        return None
+    return int(number) if 0 <= number <= most and number % 1 == 0 else None
 
 
 @frozen()

@@ -7,7 +7,6 @@ line in ``_sentences``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +138,7 @@ def estimate(output: Output, /, model: str, gpu: str | None, is_json: bool, **gi
     power, usage = _Power(*read_power(given["region"], given["grams_per_kwh"])), _read_usage(given)
     request = _estimate_request(model, gpu, usage)
     if is_json:
-        _write_json(output, _describe(request, power))
+        output.write_document(_describe(request, power))
         return DONE
     tokens = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
     profile = request.match.profile.name
@@ -167,7 +166,7 @@ def compare(output: Output, /, models: str, gpus: str | None, is_json: bool, **g
         for gpu in gpu_names
     ]
     if is_json:
-        _write_json(output, [_describe(request, power) for request in requests])
+        output.write_document([_describe(request, power) for request in requests])
         return DONE
     tokens = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
     lines = [wrap_head(f"{tokens}, as one request")]
@@ -389,7 +388,3 @@ def _describe_estimate(kind: EnergyKind, estimate: EnergyEstimate, power: _Power
             "intensity_source": emitted.source,
         }
     return fields
-
-
-def _write_json(output: Output, document: object) -> None:
-    output.write_json(json.dumps(document, indent=2, ensure_ascii=False))

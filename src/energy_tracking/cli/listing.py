@@ -7,7 +7,6 @@ list is a function with ``command``, and a row in ``commands``.
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ def models(output: Output, words: tuple[str, ...], is_json: bool) -> int:
     header = ("model", "active", "total", "grade")
     rows = [_Row(model.name, _model_cells(model), model.source, model.grade) for model in found]
     if is_json:
-        _write_json(output, [_profile_fields(model, _MODEL_FIELDS) for model in found])
+        output.write_document([_profile_fields(model, _MODEL_FIELDS) for model in found])
     else:
         _print_rows(output, header, rows, "parameters in billions (1e9)")
     return DONE
@@ -85,7 +84,7 @@ def gpus(output: Output, words: tuple[str, ...], is_json: bool) -> int:
         print_error(not_one_of("WORD", " ".join(words), names, "part of a GPU's name"))
         return NOTHING_FOUND
     if is_json:
-        _write_json(output, [_profile_fields(gpu, _GPU_FIELDS) for gpu in found])
+        output.write_document([_profile_fields(gpu, _GPU_FIELDS) for gpu in found])
         return DONE
     rows = [
         _Row(
@@ -115,7 +114,7 @@ def settings(output: Output, words: tuple[str, ...], is_json: bool) -> int:
         return NOTHING_FOUND
     if is_json:
         names = ["argument", "variable", "default", "meaning"]
-        _write_json(output, [dict(zip(names, row, strict=True)) for row in found])
+        output.write_document([dict(zip(names, row, strict=True)) for row in found])
         return DONE
     for argument, variable, default, meaning in found:
         print(name_setting(argument, variable, default), file=output)
@@ -143,8 +142,7 @@ def sources(output: Output, words: tuple[str, ...], is_json: bool) -> int:
         print_error(not_one_of("WORD", " ".join(words), listed, "part of a source"))
         return NOTHING_FOUND
     if is_json:
-        _write_json(
-            output,
+        output.write_document(
             [
                 {
                     "key": key,
@@ -219,10 +217,6 @@ def describe_grade(profile: ModelProfile | GpuProfile) -> dict[str, object]:
     if listed is not None:
         source |= {"title": listed.title, "where": listed.where}
     return {"grade": profile.grade, "grade_meaning": GRADES[profile.grade], "source": source}
-
-
-def _write_json(output: Output, document: object) -> None:
-    output.write_json(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _print_rows(output: Output, header: Sequence[str], rows: Sequence[_Row], unit: str) -> None:

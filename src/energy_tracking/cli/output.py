@@ -52,6 +52,14 @@ class Output:
         except (OSError, ValueError) as error:
             raise OutputError(error) from None
 
+    def write_document(self, document: object) -> None:
+        """Write a document as JSON.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        self.write_json(json.dumps(document, indent=2, ensure_ascii=False))
+
     def write_json(self, text: str) -> None:
         """Write a document of JSON, in its own escapes for what the encoding lacks.
 

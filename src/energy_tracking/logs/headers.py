@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import glob
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.logs.files import BOMS, HEAD, STANDARD_INPUT, delimiter_of, kind_of
-from energy_tracking.logs.packed import GZIP
+from energy_tracking.logs.packed import unpack_head
 
 
 def check_headers(files: Sequence[str], columns: Mapping[str, str]) -> None:
@@ -44,12 +43,7 @@ def is_ledger(path: str) -> bool:
         return False
     with open(path, "rb") as stream:
         head = stream.read(1 << 12)
-    if head.startswith(b"\x1f\x8b"):
-        try:
-            head = zlib.decompressobj(GZIP).decompress(head, HEAD)
-        except zlib.error:
-            return False
-    return b'"ledger"' in head
+    return b'"ledger"' in unpack_head(head, HEAD)
 
 
 def read_header(path: str) -> tuple[str, ...] | None:
@@ -65,11 +59,10 @@ def read_header(path: str) -> tuple[str, ...] | None:
     try:
         if head.startswith(b"PAR1"):
             return _read_parquet_header(path)
-        if head.startswith(b"\x1f\x8b"):
-            head = zlib.decompressobj(GZIP).decompress(head, HEAD)
+        head = unpack_head(head, HEAD)
         encoding = next((name for bom, name in BOMS if head.startswith(bom)), "utf-8")
         text = head.decode(encoding, "replace").removeprefix("\ufeff").lstrip()
-    except (UnicodeError, zlib.error):
+    except UnicodeError:
         return None
     header = text.splitlines()[0] if text else ""
     delimiter = delimiter_of(header.encode()) if kind_of(text.encode()) == "table" else None

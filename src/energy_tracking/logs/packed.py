@@ -20,6 +20,26 @@ LONGEST_HELD = 1 << 20
 """How much of a line that goes on is held back [byte]."""
 
 
+def is_gzip(head: bytes) -> bool:
+    """Whether a file begins as one of gzip does."""
+    return head.startswith(b"\x1f\x8b")
+
+
+def unpack_head(head: bytes, most: int) -> bytes:
+    """The first bytes of what a file holds that may be one of gzip; none where it is damaged.
+
+    Args:
+        head: The first bytes of the file.
+        most: How many are wanted at most [byte].
+    """
+    if not is_gzip(head):
+        return head
+    try:
+        return zlib.decompressobj(GZIP).decompress(head, most)
+    except zlib.error:
+        return b""
+
+
 def iterate_gzip(stream: BinaryIO, damage: list[str]) -> Iterator[bytes]:
     """What a file of gzip holds, as far as it can be unpacked, in whole lines where it has any.
 

@@ -30,7 +30,6 @@ class SumEstimate:
     """The energy of a sum over several requests.
 
     Attributes:
-        requests: How many there were [1].
         mean: The estimate of one request of about the mean length: method, GPU, profile.
         total_energy_joules: Energy of all at their mean length [J].
         total_energy_low_joules: Low end of its 90 % range, the spread of lengths included [J].
@@ -39,7 +38,6 @@ class SumEstimate:
             None where there is none.
     """
 
-    requests: int
     mean: EnergyEstimate
     total_energy_joules: float
     total_energy_low_joules: float
@@ -69,7 +67,7 @@ def estimate_sum(call: LoggedCall, estimation: Estimation) -> SumEstimate | None
     assert mean is not None
     energies = total.of_requests(requests)
     assert energies is not None
-    return SumEstimate(requests, mean, *energies, beside.of_requests(requests))
+    return SumEstimate(mean, *energies, beside.of_requests(requests))
 
 
 class _Weighted:

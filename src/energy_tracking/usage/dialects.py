@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral, Number
 from typing import Any
 
+from energy_tracking.bounds import read_whole
 from energy_tracking.frozen import frozen
 from energy_tracking.usage.reconciling import (
     BESIDE_INPUT,
@@ -448,17 +449,14 @@ def _collect_counts(
 def _read_count(value: object) -> tuple[int | None, str]:
     """A value as a count, and what there is to say about it."""
     kind = type(value)
-    if kind is bool or not issubclass(kind, Real | str):
+    count = read_whole(value, MAX_TOKENS)
+    if count is not None:
+        return count, "" if issubclass(kind, Integral) else f"is a {kind.__name__}; read as {count}"
+    if kind is bool or not issubclass(kind, Number | str):
         # Objects pass in silence: a mock has every attribute, and none is a count.
         return None, "is not a number; dropped" if kind in (bool, dict, list) else ""
     try:
         number = float(value)  # type: ignore[arg-type]
     except Exception:  # not a number, over 1e308, or a number class of somebody else's
         return None, "is not a number, or far too large; dropped"
-    if not 0 <= number <= MAX_TOKENS:
-        return None, f"is {number:g}; dropped"
-    if number % 1:
-        return None, f"is {number:g}, not whole; dropped"
-    if issubclass(kind, Integral):
-        return int(number), ""
-    return int(number), f"is a {kind.__name__}; read as {int(number)}"
+    return None, f"is {number:g}{', not whole' * (0 <= number <= MAX_TOKENS)}; dropped"

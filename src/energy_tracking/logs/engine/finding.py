@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from csv import reader as read_csv
@@ -17,6 +16,7 @@ from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS, columns_of
 from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, AZURE_TRACE
 from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.packed import is_gzip, unpack_head
 
 ENGINE_BYTES = 4 << 20
 """From this size on a table is read by DuckDB [byte]: below, lines take at most some seconds."""
@@ -131,8 +131,8 @@ def _find_source(
         described = connection.execute(f"DESCRIBE SELECT * FROM {query}").fetchall()
         return query, {name: type for name, type, *_ in described}, False
     packing = ""
-    if head.startswith(b"\x1f\x8b"):
-        head, packing = zlib.decompressobj(31).decompress(head, HEAD), ", compression='gzip'"
+    if is_gzip(head):
+        head, packing = unpack_head(head, HEAD), ", compression='gzip'"
     if head[:1] in b"\xff\xfe\x00" or head[1:2] == b"\0":
         return None  # not UTF-8
     make = SOURCES.get(kind_of(head.removeprefix(b"\xef\xbb\xbf")))

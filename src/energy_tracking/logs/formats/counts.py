@@ -9,15 +9,15 @@ read fast is a branch of ``plain_counts``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
+from energy_tracking.bounds import read_whole
 from energy_tracking.logs.formats.base import LogFile, UnreadableEntryError
 from energy_tracking.logs.logged import Counts, PlainCounts
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
 
-LARGEST_COUNT = 10**18
+LARGEST_COUNT = 10**18 - 1
 """Above this a number is no count of tokens, of however many calls [tokens]."""
 
 # With one of these beside the plain names, the counts have more to say.
@@ -123,25 +123,7 @@ def _check_counts(
 
 def whole(value: object) -> int | None:
     """A count; None where it is none."""
-    if value is None or isinstance(value, bool):
-        return None
-    if type(value) is int:
-        return value if 0 <= value < LARGEST_COUNT else None
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, Decimal) and value.is_nan():
-        # It would raise where it is compared.
-        return None
-    if (
-        isinstance(value, int | float | Decimal)
-        and 0 <= value < LARGEST_COUNT
-        and value == int(value)
-    ):
-        return int(value)
-    return None
+    return read_whole(value, LARGEST_COUNT)
 
 
 def check_wholes(named: Mapping[str, object]) -> None:
