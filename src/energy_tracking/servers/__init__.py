@@ -1,0 +1,5 @@
+"""What a server that a user runs says of itself: its batch, its tokens and its joules.
+
+Everything here is off until a setting names an address, talks only to that address, and runs
+beside the calls and never in them.
+"""
