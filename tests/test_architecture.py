@@ -105,6 +105,7 @@ MAY_IMPORT = {
     "matplotlib": {"cli"},
     "rich": {"cli"},
     "litellm": {"litellm"},
+    "prometheus_client": {"servers"},
     "pytest": {"pytest_plugin"},
     "click": {"cli"},
     "orjson": {"logs"},

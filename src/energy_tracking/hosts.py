@@ -1,4 +1,4 @@
-"""Hosts as settings name them, and as clients' URLs do."""
+"""Hosts as settings name them, and as clients' URLs do; and pages of a server that they name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.frozen import frozen
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 
@@ -60,3 +61,58 @@ def is_among_hosts(hosts: Iterable[str], host: str, port: int) -> bool:
         port: Its port, the scheme's own where it names none.
     """
     return host in hosts or _join_port(host, port) in hosts
+
+
+SCHEME_PORTS = {"http": 80, "https": 443}
+"""Schemes of pages that are fetched, each with its own port."""
+
+
+@frozen()
+class PageAddress:
+    """Where a page is that the user has named, and nothing else is fetched from.
+
+    Attributes:
+        scheme: ``"http"`` or ``"https"``.
+        host: Name or address of the host.
+        port: Its port.
+        path: The path, with the query if it has one.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        """The address as people write it."""
+        is_own = self.port == SCHEME_PORTS[self.scheme]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host if is_own else _join_port(self.host, self.port)}{self.path}"
+
+
+def read_page_address(given: str, path: str = "/metrics") -> PageAddress:
+    """The address of a page.
+
+    Args:
+        given: Its URL.
+        path: Path of a URL that has none.
+
+    Raises:
+        ConfigurationError: It is no URL of http or https, or one with a password in it.
+    """
+    what = "the address of a page by http or https, such as http://localhost:8000/metrics"
+    if not given.isprintable() or " " in given:
+        raise ConfigurationError(must_be("", what, given))
+    try:
+        url = urlsplit(given)
+        host, port = _parse_host_name(url.hostname or ""), url.port
+    except ValueError:
+        raise ConfigurationError(must_be("", what, given)) from None
+    if url.scheme not in SCHEME_PORTS or port == 0 or not given.isascii():
+        raise ConfigurationError(must_be("", what, given))
+    if "@" in url.netloc:
+        # Not shown: it would be in the log.
+        what = f"{what}, without a name or password in it"
+        raise ConfigurationError(must_be("", what, f"{url.scheme}://...@{host}"))
+    page = (url.path if url.path.strip("/") else path) + (f"?{url.query}" if url.query else "")
+    return PageAddress(url.scheme, host, port or SCHEME_PORTS[url.scheme], page)
