@@ -94,7 +94,8 @@ class EnergyEstimate:
 def widest_first(parts: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
     """The parts of a range that add to it, the widest first."""
     widths = {name: high / low for name, (low, high) in parts.items()}
-    return tuple(sorted((name for name in widths if widths[name] > 1), key=lambda n: -widths[n]))
+    wide = [name for name, width in widths.items() if width > 1]
+    return tuple(sorted(wide, key=widths.__getitem__, reverse=True))
 
 
 def widen_range(

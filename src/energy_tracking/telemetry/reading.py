@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import isfinite
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Generic, NamedTuple
 
 from energy_tracking.calls.record import CallRecord, CallRequest
@@ -22,7 +22,21 @@ from energy_tracking.telemetry.attributes import (
     Attribute,
     SourceT,
 )
-from energy_tracking.telemetry.values import Field
+from energy_tracking.telemetry.values import Entry, Field, itself
+
+
+class _Group(NamedTuple):
+    """Attributes that are read from one holder.
+
+    Attributes:
+        find: Selects the holder; None where there is none.
+        get: Reads their values from it.
+        nothing: Their values where there is none.
+    """
+
+    find: Callable[[Any], Any]
+    get: Callable[[Any], Iterable[Any]]
+    nothing: tuple[None, ...]
 
 
 class AttributeReader(Generic[SourceT]):
@@ -34,21 +48,20 @@ class AttributeReader(Generic[SourceT]):
         Args:
             rows: The table.
         """
-        fields: dict[Callable[[Any], Any], dict[str, str]] = {}
-        self._others: list[tuple[str, Callable[[SourceT], Any]]] = []
-        names = []
-        for row in rows:
-            names.append(row.name)
-            if isinstance(row.read, Field):
-                fields.setdefault(row.read.holder, {})[row.name] = row.read.name
-            else:
-                self._others.append((row.name, row.read))
-        self._unread: dict[str, Any] = dict.fromkeys(names)
-        # A getter of one field returns no tuple.
-        self._fields = [
-            (holder, tuple(named), attrgetter(*named.values(), next(iter(named.values()))))
-            for holder, named in fields.items()
+        table = list(rows)
+        by_holder: dict[tuple[type, Any], list[Attribute[SourceT]]] = {}
+        for row in table:
+            holder = row.read.holder if isinstance(row.read, Field | Entry) else row.read
+            by_holder.setdefault((type(row.read), holder), []).append(row)
+        self._groups = [
+            _Group(*_how_to_read([row.read for row in group]), (None,) * len(group))
+            for group in by_holder.values()
         ]
+        self._names = [row.name for row in table]
+        read = ["", *(row.name for group in by_holder.values() for row in group)]
+        # A getter of one item returns no tuple.
+        self._arrange = itemgetter(*map(read.index, self._names), 0)
+        self._numbers_of = itemgetter(*(read.index(row.name) for row in table if row.unit), 0, 0)
 
     def read(self, source: SourceT) -> dict[str, Any]:
         """The attributes that have a value, by name.
@@ -56,16 +69,13 @@ class AttributeReader(Generic[SourceT]):
         Args:
             source: What they are read from.
         """
-        values = self._unread.copy()
-        for select, names, get in self._fields:
-            holder = select(source)
-            if holder is not None:
-                values.update(zip(names, get(holder), strict=False))
-        for name, read in self._others:
-            values[name] = read(source)
-        found = {name: value for name, value in values.items() if value is not None}
-        numbers = [value for value in found.values() if isinstance(value, float)]
-        if isfinite(sum(numbers)):
+        values: list[Any] = [None]
+        for find, get, nothing in self._groups:
+            holder = find(source)
+            values += nothing if holder is None else get(holder)
+        named = zip(self._names, self._arrange(values), strict=False)
+        found = {name: value for name, value in named if value is not None}
+        if isfinite(sum(filter(None, self._numbers_of(values)))):
             return found
         # Span attributes would take NaN without a word.
         return {
@@ -75,8 +85,20 @@ class AttributeReader(Generic[SourceT]):
         }
 
 
+def _how_to_read(reads: list[Any]) -> tuple[Callable[[Any], Any], Callable[[Any], Iterable[Any]]]:
+    """How to find the holder of some values, and to read them from it."""
+    first = reads[0]
+    if isinstance(first, Field):
+        read_fields = attrgetter(*(each.name for each in reads))
+        # A getter of one name returns no tuple.
+        return first.holder, read_fields if len(reads) > 1 else lambda held: [read_fields(held)]
+    if isinstance(first, Entry):
+        keys = [each.key for each in reads]
+        return first.holder, lambda held: map(held.get, keys)
+    return itself, lambda source: [first(source)]
+
+
 read_rollup = AttributeReader(ROLLUP_ATTRIBUTES).read
-_read_session = AttributeReader(SESSION_ATTRIBUTES).read
 
 ESSENTIAL = frozenset(
     {"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "error.type"}
@@ -138,7 +160,8 @@ def call_attributes(
     """
     attributes = reader.read(record)
     if running_total_energy_joules is not None:
-        attributes |= _read_session(running_total_energy_joules)
+        for row in SESSION_ATTRIBUTES:
+            attributes[row.name] = row.read(running_total_energy_joules)
     for name, value in record.tags.items():
         attributes[TAG_PREFIX + name] = value
     return attributes

@@ -1,11 +1,18 @@
-"""How the value of a span's attribute is read from the record of a call."""
+"""How the values of a span's attributes are read from the record of a call.
+
+What many attributes are read from, the **holders**, are found once for each call: the estimate,
+the tokens as reported, the energy with its range. An attribute is a ``Field`` of one of them, or
+an ``Entry`` of what was assumed. Where a call has no such holder, none of its attributes is looked
+for.
+
+A further holder is a function here, that of a few numbers of a call with a ``NamedTuple``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from energy_tracking.calls.carbon import read_carbon
 from energy_tracking.calls.record import CallRecord
@@ -13,14 +20,6 @@ from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.estimator.estimate import widest_first
 from energy_tracking.frozen import frozen
 from energy_tracking.units import wh_from_joules
-
-Read = Callable[[CallRecord], Any]
-"""Reads the value of an attribute from a call."""
-
-
-def read_grams(read_joules: Callable[[CallRecord], Any]) -> Read:
-    """Reads what an energy emits, where the settings name the electricity."""
-    return lambda record: read_carbon(record, read_joules(record))
 
 
 @frozen()
@@ -41,6 +40,23 @@ class Field:
         return None if holder is None else getattr(holder, self.name)
 
 
+@frozen()
+class Entry:
+    """Reads an entry of a mapping that a record holds.
+
+    Attributes:
+        holder: Selects the mapping.
+        key: The key; few of those that there are have a value.
+    """
+
+    holder: Callable[[Any], Mapping[str, Any]]
+    key: str
+
+    def __call__(self, source: Any) -> Any:
+        """The entry's value, None where there is none."""
+        return self.holder(source).get(self.key)
+
+
 def itself(source: Any) -> Any:
     return source
 
@@ -55,24 +71,103 @@ def estimate_beside_measured(record: CallRecord) -> EnergyEstimate | None:
     return None if record.measured_energy_joules is None else record.estimate
 
 
-def read_count(name: str) -> Read:
-    """Reads a reported count; one estimated from text is left out."""
-
-    def read(record: CallRecord) -> Any:
-        usage = record.usage
-        return None if usage is None or name in usage.estimated else getattr(usage, name)
-
-    return read
+def find_assumed(record: CallRecord) -> Mapping[str, Any]:
+    """What the calibrated number assumed, be it beside another or the estimate itself."""
+    estimate = record.calibrated or record.estimate
+    return {} if estimate is None else estimate.assumed
 
 
-def read_assumed(name: str) -> Read:
-    """Reads what the calibrated number assumed, be it beside another or the estimate itself."""
+class ReportedTokens(NamedTuple):
+    """The tokens of a call as spans have them, and what is said of them; None is left out.
 
-    def read(record: CallRecord) -> Any:
-        estimate = record.calibrated or record.estimate
-        return None if estimate is None else estimate.assumed.get(name)
+    Attributes:
+        input: All of the input, where the server reported it [tokens].
+        output: All of the output, likewise [tokens].
+        cached: Part of the input that was read from a cache, if any was [tokens].
+        reasoning: Part of the output that is reasoning [tokens].
+        estimated: Names of the counts that were estimated from text.
+        repairs: What was wrong with the usage.
+    """
 
-    return read
+    input: int | None
+    output: int | None
+    cached: int | None
+    reasoning: int | None
+    estimated: str | None
+    repairs: str | None
+
+
+def find_tokens(record: CallRecord) -> ReportedTokens | None:
+    """The tokens of a call; None where they are not known."""
+    usage = record.usage
+    if usage is None:
+        return None
+    estimated, repairs = usage.estimated, usage.repairs
+    return ReportedTokens(
+        None if "input_tokens" in estimated else usage.input_tokens,
+        None if "output_tokens" in estimated else usage.output_tokens,
+        usage.cached_input_tokens or None,
+        usage.reasoning_tokens,
+        ",".join(estimated) or None,
+        "; ".join(repairs) or None,
+    )
+
+
+class KnownEnergy(NamedTuple):
+    """The energy of a call as well as it is known, with both ends of its 90 % range.
+
+    Attributes:
+        joules: The energy [J].
+        wh: The same [Wh].
+        low_joules: Low end of the range [J]; of a measured energy the energy itself.
+        high_joules: High end of the range [J], likewise.
+    """
+
+    joules: float
+    wh: float
+    low_joules: float
+    high_joules: float
+
+
+def find_energy(record: CallRecord) -> KnownEnergy | None:
+    """The energy of a call; None where it is not known."""
+    measured, estimate = record.measured_energy_joules, record.estimate
+    if measured is not None:
+        return KnownEnergy(measured, wh_from_joules(measured), measured, measured)
+    if estimate is None:
+        return None
+    joules = estimate.total_energy_joules
+    low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
+    return KnownEnergy(joules, wh_from_joules(joules), low, high)
+
+
+class EmittedGrams(NamedTuple):
+    """What the energy of a call emits; None where there is no such energy.
+
+    Attributes:
+        total: By its energy [g CO2e].
+        low: By the low end of its range [g CO2e].
+        high: By the high end [g CO2e].
+        calibrated: By the calibrated number [g CO2e].
+    """
+
+    total: float | None
+    low: float | None
+    high: float | None
+    calibrated: float | None
+
+
+def find_grams(record: CallRecord) -> EmittedGrams | None:
+    """What a call emits; None where the settings do not name its electricity."""
+    if record.intensity is None:
+        return None
+    energy, calibrated = find_energy(record), record.calibrated
+    return EmittedGrams(
+        read_carbon(record, None if energy is None else energy.joules),
+        read_carbon(record, None if energy is None else energy.low_joules),
+        read_carbon(record, None if energy is None else energy.high_joules),
+        read_carbon(record, None if calibrated is None else calibrated.total_energy_joules),
+    )
 
 
 def read_total_wh(record: CallRecord) -> float | None:
@@ -81,24 +176,7 @@ def read_total_wh(record: CallRecord) -> float | None:
     return None if joules is None else wh_from_joules(joules)
 
 
-def read_range_end(name: str) -> Read:
-    """Reads an end of the range of the total: that of a measured energy is the energy itself."""
-
-    def read(record: CallRecord) -> Any:
-        if record.measured_energy_joules is not None:
-            return record.measured_energy_joules
-        return record.estimate and getattr(record.estimate, name)
-
-    return read
-
-
 def read_range_from(record: CallRecord) -> str | None:
-    """Reads what made the range, which is the same for all calls of a profile and a method."""
-    if record.estimate is None:
-        return None
-    return _name_parts(tuple(record.estimate.range_parts.items()))
-
-
-@lru_cache(maxsize=256)
-def _name_parts(parts: tuple[tuple[str, tuple[float, float]], ...]) -> str:
-    return ",".join(widest_first(dict(parts)))
+    """Reads what made the range of the estimate."""
+    estimate = record.estimate
+    return None if estimate is None else ",".join(widest_first(estimate.range_parts))
