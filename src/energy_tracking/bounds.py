@@ -1,4 +1,4 @@
-"""What a value may be that enters from outside: a setting, an argument, a profile.
+"""What a value may be that enters from outside: a setting, an argument, a profile, a record.
 
 Whatever is given, the answer is a value of a plain type or an error in the one grammar: nothing
 is asked of an object before its type is known.
@@ -11,13 +11,19 @@ and whole numbers of any length too.
 from __future__ import annotations
 
 import os
-from collections.abc import Container
+import re
+import sys
+from collections.abc import Container, Mapping
 from contextlib import suppress
-from numbers import Number, Real
-from typing import Any, TypeGuard
+from functools import cache
+from numbers import Integral, Number, Real
+from types import NoneType
+from typing import Any, TypeGuard, TypeVar
 
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.frozen import frozen
+
+T = TypeVar("T")
 
 # The built-in types first: asking the abstract one is ten times slower.
 _NUMBER = (int, float, Real)
@@ -135,3 +141,69 @@ def read_path(name: str, value: object) -> str:
             os.fsencode(path)
             return path
     raise ConfigurationError(must_be(name, "a path", value))
+
+
+_LARGEST = 1e100
+"""Larger numbers, in any unit, are no fact about a call; nor are those below 0."""
+
+_PLAIN_TYPES: Mapping[str, tuple[type, str]] = {
+    "str": (str, "a string"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, f"a number from 0 to {_LARGEST:g}"),
+    "bool": (bool, "True or False"),
+    "Mapping": (Mapping, "a mapping"),
+    "tuple": (tuple, "a tuple"),
+    "None": (NoneType, "None"),
+}
+"""What an annotation names -> its type, and what messages call it."""
+
+
+def checked(kind: type[T]) -> type[T]:
+    """Have the ``__init__`` of a frozen class refuse values that its annotations do not name.
+
+    For records that users may make themselves; ``fill_fields`` checks nothing.
+    """
+    the_class: Any = kind
+
+    def __post_init__(self: Any) -> None:
+        for name, types, what in _expected_fields(the_class):
+            if not _is_one_of(getattr(self, name), types):
+                raise ConfigurationError(must_be(name, what, getattr(self, name)))
+
+    the_class.__post_init__ = __post_init__
+    return kind
+
+
+@cache
+def _expected_fields(kind: type[Any]) -> list[tuple[str, tuple[type, ...], str]]:
+    """Each field of a class, the types that its annotation names, and what they are called.
+
+    What is in brackets is not looked at.
+    """
+    expected = []
+    for name, annotation in kind.__annotations__.items():
+        while annotation != (annotation := re.sub(r"\[[^][]*\]", "", annotation)):
+            pass
+        found = [_find_type(kind, part) for part in annotation.split(" | ")]
+        what = " or ".join(text for _, text in found)
+        expected.append((name, tuple(each for each, _ in found), what))
+    return expected
+
+
+def _find_type(kind: type[Any], name: str) -> tuple[type, str]:
+    plain = _PLAIN_TYPES.get(name)
+    if plain is not None:
+        return plain
+    found = vars(sys.modules[kind.__module__])[name]
+    # Anything else is a choice of words.
+    return (found, f"of type {name}") if isinstance(found, type) else _PLAIN_TYPES["str"]
+
+
+def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
+    """Whether a value is of one of these types; a flag is no number."""
+    if isinstance(value, bool):
+        return bool in types
+    if not is_number(value):
+        return isinstance(value, types)
+    # The one comparison refuses NaN and infinity too.
+    return isinstance(value, types) and 0 <= value <= _LARGEST

@@ -62,7 +62,7 @@ def fill_fields(kind: type[T], values: dict[str, Any]) -> T:
     than 15 arguments are slow.
 
     Args:
-        kind: A frozen class without ``__post_init__``.
+        kind: A frozen class; what its ``__post_init__`` would refuse is taken.
         values: The value of each of its fields, in their order; the instance's own from now on.
     """
     filled = _new(kind)

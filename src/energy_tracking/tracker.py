@@ -39,6 +39,7 @@ from energy_tracking.calls.untracked import warn_outside_of_sessions
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
 from energy_tracking.estimation import Estimation
+from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import (
     call_at_exit,
     close_open_calls_at_exit,
@@ -351,7 +352,8 @@ class Tracker:
                 self._boundaries.report("record", error)
                 record = call.record_without_tokens(error)
             if self._intensity is not None:
-                record = replace(record, intensity=self._intensity)
+                changed = vars(record) | {"intensity": self._intensity}
+                record = fill_fields(CallRecord, changed)
             call.final_record = record
         return call.final_record
 

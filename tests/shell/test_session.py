@@ -647,6 +647,19 @@ def test_the_repr_of_a_session_has_plain_units(watt_hours: float, shown: str) ->
     assert repr(session).endswith(f"{shown}>")
 
 
+def test_what_a_session_holds_is_shown_in_plain_units(tracker: Tracker) -> None:
+    """Inside of lists and dictionaries, too, where Python shows the ``repr``."""
+    with energy_session("a") as session:
+        record = tracker.record(model="gpt-4o", usage={"prompt_tokens": 9, "completion_tokens": 9})
+    compared, emitted = session.compare(model="gpt-4o"), session.carbon(grams_per_kwh=100)
+    for one in (session.totals, record, emitted):
+        assert str(one) in repr(one)
+    for shown in map(repr, (session.by_kind, session.by_model, [record], compared, emitted)):
+        assert "nanojoules" not in shown
+        assert len(shown) < 200, shown
+    assert repr(compared) == ("<Comparison: 1 call compared with model=gpt-4o, a factor of 1>")
+
+
 def test_what_a_session_gave_out_changes_no_more(tracker: Tracker) -> None:
     with energy_session("a") as session:
         count_one(tracker)

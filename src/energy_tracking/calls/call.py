@@ -322,18 +322,20 @@ class Call:
 
     def record_without_tokens(self, error: Exception) -> CallRecord:
         """A record where building a better one has failed: the call is counted all the same."""
-        return CallRecord(
-            request=self.request,
-            status=status_of(None, None, self.measured_energy_joules),
-            reason=text_of(
+        known: dict[str, object] = {
+            "request": self.request,
+            "status": status_of(None, None, self.measured_energy_joules),
+            "reason": text_of(
                 f"reading the call failed with {type(error).__qualname__}", MAX_SENTENCE
             ),
-            response_model=text_of(self.response_model),
-            response_id=text_of(self.response_id),
-            measured_energy_joules=self.measured_energy_joules,
-            error_type=text_of(self.error_type),
-            session=PROCESS if self.session is None else self.session.name,
-        )
+            "response_model": text_of(self.response_model),
+            "response_id": text_of(self.response_id),
+            "measured_energy_joules": self.measured_energy_joules,
+            "error_type": text_of(self.error_type),
+            "session": PROCESS if self.session is None else self.session.name,
+            "tags": {},
+        }
+        return fill_fields(CallRecord, _DEFAULTS | known)
 
     def _build_record(
         self, usage: TokenUsage | None, outcome: Outcome, reason: str | None

@@ -19,7 +19,7 @@ from functools import cache
 from operator import add
 from typing import NamedTuple
 
-from energy_tracking.bounds import Bound
+from energy_tracking.bounds import Bound, checked
 from energy_tracking.calls.carbon_intensities import ALIASES, SOURCE, ZONES, Zone
 from energy_tracking.calls.record import CallRecord, Intensity
 from energy_tracking.calls.report import two_digits
@@ -36,6 +36,7 @@ INTENSITY = Bound(0, 1e4, "g CO2e/kWh")
 
 
 @frozen()
+@checked
 class Carbon:
     """Emissions, with the range of the energy they are made from.
 
@@ -61,6 +62,10 @@ class Carbon:
         from energy_tracking.calls.html import carbon_html
 
         return carbon_html(self)
+
+    def __repr__(self) -> str:
+        """The same as ``str``, where emissions stand among other things."""
+        return f"<Carbon: {self}>"
 
     def __str__(self) -> str:
         """The emissions, their range, and where the intensity is from."""

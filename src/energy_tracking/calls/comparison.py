@@ -1,7 +1,8 @@
 """The same tokens, as they were estimated and in another way.
 
 A session keeps what it takes for its last calls: their models, their tokens, and a function of
-the tracker that made the estimate. ``compare`` asks that function twice for each.
+the tracker that made the estimate. ``compare`` asks that function twice for each. Another thing
+that may be other is a field of ``record.Alternative``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping
 
+from energy_tracking.bounds import checked
 from energy_tracking.calls.record import (
     Alternative,
     CallRecord,
@@ -44,6 +46,7 @@ Comparable = tuple[str | None, str | None, TokenUsage, EstimateAs]
 
 
 @frozen()
+@checked
 class Comparison:
     """The same tokens, as they were estimated and in another way; ``str`` shows both.
 
@@ -80,6 +83,11 @@ class Comparison:
         from energy_tracking.calls.html import comparison_html
 
         return comparison_html(self)
+
+    def __repr__(self) -> str:
+        """What is compared, and the factor."""
+        head = describe_comparison(self.calls, self.changes)
+        return f"<Comparison: {head}, a factor of {self.factor:.2g}>"
 
     def __str__(self) -> str:
         """Both sides with their methods, scopes and ranges, for people."""

@@ -14,7 +14,7 @@ from dataclasses import field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from energy_tracking.bounds import is_choice
+from energy_tracking.bounds import checked, is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.evidence import ServingEvidence
@@ -30,6 +30,7 @@ PROCESS = "process"
 
 
 @frozen(kw_only=True)
+@checked
 class CallRequest:
     """What is known when a call starts.
 
@@ -41,6 +42,9 @@ class CallRequest:
         server_address: Host the request goes to.
         server_port: Its port.
         reported_elsewhere: Whether another instrumentation reports the call's tokens.
+
+    Raises:
+        ConfigurationError: A value is of another type than its field.
     """
 
     operation: str
@@ -53,6 +57,7 @@ class CallRequest:
 
 
 @frozen()
+@checked
 class Intensity:
     """What the electricity of a call is said to emit.
 
@@ -66,6 +71,7 @@ class Intensity:
 
 
 @frozen(kw_only=True)
+@checked
 class CallRecord:
     """What is known when a call has ended.
 
@@ -101,6 +107,9 @@ class CallRecord:
         log_identity: What a call out of a log is known again by, where its response's id is not
             enough.
         intensity: What its electricity is said to emit; None unless the settings say so.
+
+    Raises:
+        ConfigurationError: A value is of another type than its field.
     """
 
     request: CallRequest
@@ -135,6 +144,10 @@ class CallRecord:
         from energy_tracking.calls.one_line import describe_record
 
         return with_known_signs(describe_record(self))
+
+    def __repr__(self) -> str:
+        """The same, where records stand among other things; ``asdict`` has every field."""
+        return f"<CallRecord {self}>"
 
     def _repr_html_(self) -> str:
         """The call as a table, for notebooks."""

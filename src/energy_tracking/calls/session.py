@@ -78,6 +78,8 @@ def _run_inside(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
+    if not callable(function):
+        raise TypeError(must_be("the argument of run", "a function", function))
     with session._attached(accounts):
         return function(*args, **kwargs)
 

@@ -19,6 +19,7 @@ from operator import add, attrgetter
 from typing import NamedTuple, Self, TypeVar
 
 from energy_tracking.calls.record import CallRecord
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import NANOJOULES_PER_JOULE, joules_from_nanojoules, wh_from_joules
@@ -38,7 +39,7 @@ OTHER = "other models"
 """Stands for the models of the calls beyond ``MAX_GROUPS``: a server may name one per call."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Totals:
     """Sums over calls.
 
@@ -98,9 +99,16 @@ class Totals:
     calibrated_energy_high_nanojoules: int = 0
 
     def add(self, record: CallRecord) -> None:
-        """Count one call."""
+        """Count one call.
+
+        Raises:
+            ConfigurationError: It is no record.
+        """
+        try:
+            usage, estimate = record.usage, record.estimate
+        except AttributeError as error:  # not asked before: every tracked call comes by here
+            raise ConfigurationError(must_be("record", "a CallRecord", record)) from error
         self.calls += 1
-        usage, estimate = record.usage, record.estimate
         per_joule = NANOJOULES_PER_JOULE
         if usage is not None:
             self.input_tokens += usage.input_tokens
@@ -153,6 +161,10 @@ class Totals:
 
         return with_known_signs(describe_totals(self))
 
+    def __repr__(self) -> str:
+        """The same, where sums stand among other things; ``as_dict`` has every digit."""
+        return f"<Totals: {self}>"
+
     def _repr_html_(self) -> str:
         """The sums as a table, for notebooks."""
         from energy_tracking.calls.html import totals_html
@@ -168,8 +180,15 @@ class Totals:
         return self
 
     def plus(self, other: Totals) -> Totals:
-        """The sums of both, as totals of their own."""
-        return Totals(*map(add, _sums_of(self), _sums_of(other)))
+        """The sums of both, as totals of their own.
+
+        Raises:
+            ConfigurationError: The other is no ``Totals``.
+        """
+        try:
+            return Totals(*map(add, _sums_of(self), _sums_of(other)))
+        except AttributeError as error:
+            raise ConfigurationError(must_be("other", "of type Totals", other)) from error
 
     def as_dict(self) -> dict[str, int | float]:
         """Every sum under its name, energies in joules, and both numbers in watt-hours too."""

@@ -19,7 +19,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from energy_tracking.bounds import Bound, read_path
+from energy_tracking.bounds import Bound, checked, read_path
 from energy_tracking.calls.carbon import INTENSITY
 from energy_tracking.calls.record import CallRecord, Intensity, is_past, status_of
 from energy_tracking.calls.tags import TAG_NAME
@@ -55,6 +55,7 @@ T = TypeVar("T")
 
 
 @frozen()
+@checked
 class LedgerEntry:
     """One line of a ledger.
 
