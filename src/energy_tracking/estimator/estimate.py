@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
-from energy_tracking.bounds import checked, is_choice
+from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
-from energy_tracking.frozen import fill_fields, frozen
+from energy_tracking.frozen import frozen
 from energy_tracking.units import wh_from_joules
 
 ATTENTION_MODES = ("quadratic", "linear")
@@ -27,7 +27,6 @@ _MOST = sys.float_info.max
 
 
 @frozen(kw_only=True)
-@checked
 class EnergyEstimate:
     """The energy of one request, and everything needed to know what it is worth.
 
@@ -114,13 +113,13 @@ def widen_range(
     total = estimate.total_energy_joules
     every = {**estimate.range_parts, **parts}
     low, high = combine_parts(every)
-    changed = {
-        "grade": grade,
-        "range_parts": every,
-        "total_energy_low_joules": total * low,
-        "total_energy_high_joules": total * high,
-    }
-    return fill_fields(EnergyEstimate, vars(estimate) | changed)
+    return replace(
+        estimate,
+        grade=grade,
+        range_parts=every,
+        total_energy_low_joules=total * low,
+        total_energy_high_joules=total * high,
+    )
 
 
 def combine_parts(parts: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
