@@ -28,6 +28,8 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from dataclasses import fields
+from operator import add
 from typing import NamedTuple
 from weakref import WeakSet
 
@@ -35,7 +37,14 @@ from energy_tracking.calls.budget import Budget
 from energy_tracking.calls.carbon import Emissions, emissions_of
 from energy_tracking.calls.comparison import CALLS_COMPARED, Comparable
 from energy_tracking.calls.record import PROCESS, CallRecord, EstimateAs
-from energy_tracking.calls.totals import GroupKey, Totals, bounded_group, bounded_reason, group_of
+from energy_tracking.calls.totals import (
+    GroupKey,
+    Totals,
+    bounded_group,
+    bounded_reason,
+    call_sums,
+    group_of,
+)
 from energy_tracking.contexts import Carried, restore
 from energy_tracking.lifecycle import call_after_fork, run_deferred
 
@@ -45,7 +54,8 @@ class Credit(NamedTuple):
 
     Attributes:
         key: The group that it is in.
-        totals: Its own sums.
+        sums: What it adds to each sum of its group, in the order of ``Totals``.
+        energy_nanojoules: Its energy, as far as it is known [nJ].
         reason: Its model and why less is known than could be, if so.
         comparable: What it takes to estimate it in another way, if it could be estimated.
         tokens: Its input and output, if they are known.
@@ -53,7 +63,8 @@ class Credit(NamedTuple):
     """
 
     key: GroupKey
-    totals: Totals
+    sums: tuple[int, ...]
+    energy_nanojoules: int
     reason: tuple[str, str] | None
     comparable: Comparable | None
     tokens: tuple[int, int] | None
@@ -67,19 +78,22 @@ def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
         record: The call.
         estimate_as: Estimates its tokens in another way, for ``compare``.
     """
-    one = Totals()
-    one.add(record)
+    sums = call_sums(record)
     usage, comparable = record.usage, None
     if estimate_as is not None and usage is not None and record.estimate is not None:
         comparable = record.request.model, record.response_model, usage, estimate_as
     return Credit(
         group_of(record),
-        one,
+        sums,
+        sums[_ENERGY],
         None if record.reason is None else (record.model, record.reason),
         comparable,
         None if usage is None else (usage.input_tokens, usage.output_tokens),
-        None if record.intensity is None else emissions_of(one, record.intensity),
+        None if record.intensity is None else emissions_of(Totals(*sums), record.intensity),
     )
+
+
+_ENERGY = [field.name for field in fields(Totals)].index("total_energy_nanojoules")
 
 
 class Account:
@@ -118,7 +132,7 @@ class Account:
         self._lock = threading.RLock()
         self._waiting: deque[Credit] = deque()
         self._is_adding = False
-        self._groups: dict[GroupKey, Totals] = {}
+        self._groups: dict[GroupKey, tuple[int, ...]] = {}
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._comparable: deque[Comparable] = deque(maxlen=CALLS_COMPARED)
         self.energy_nanojoules = 0
@@ -151,8 +165,8 @@ class Account:
         """Add the call that waits first; where this is interrupted, it goes on waiting."""
         key = bounded_group(self._groups, credit.key)
         known = self._groups.get(key)
-        group = credit.totals if known is None else known.plus(credit.totals)
-        energy_nanojoules = self.energy_nanojoules + credit.totals.total_energy_nanojoules
+        group = credit.sums if known is None else tuple(map(add, known, credit.sums))
+        energy_nanojoules = self.energy_nanojoules + credit.energy_nanojoules
         emissions = self.emissions
         if credit.emissions is not None:
             emissions = emissions.plus(credit.emissions) if emissions else credit.emissions
@@ -184,11 +198,12 @@ class Account:
             self.lost_ledger_lines += 1
 
     def groups(self) -> dict[GroupKey, Totals]:
-        """The totals so far, by what calls have in common; not to be changed."""
+        """The totals so far, by what calls have in common."""
         run_deferred()
         with self._lock:
             self._add_waiting()
-            return dict(self._groups)
+            groups = dict(self._groups)
+        return {key: Totals(*sums) for key, sums in groups.items()}
 
     def find_emissions(self) -> Emissions | None:
         """What the calls so far emit; None where no call's electricity is known."""

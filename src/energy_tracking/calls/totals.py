@@ -7,7 +7,7 @@ A record is added to the ``Totals`` of its group (``group_of``); sums over group
 totals, so that one number has one value however it is grouped. Estimates of two methods or scopes
 are two kinds of energy, which are never added up (``sums_by_kind``).
 
-A new sum is a field of ``Totals``, a line in ``Totals.add``, and a property in joules and in Wh.
+A new sum is a field of ``Totals``, a line in ``call_sums``, and a property in joules and in Wh.
 """
 
 from __future__ import annotations
@@ -105,55 +105,11 @@ class Totals:
             ConfigurationError: It is no record.
         """
         try:
-            usage, estimate = record.usage, record.estimate
+            sums = call_sums(record)
         except AttributeError as error:  # not asked before: every tracked call comes by here
             raise ConfigurationError(must_be("record", "a CallRecord", record)) from error
-        self.calls += 1
-        per_joule = NANOJOULES_PER_JOULE
-        if usage is not None:
-            self.input_tokens += usage.input_tokens
-            self.cached_input_tokens += usage.cached_input_tokens
-            self.output_tokens += usage.output_tokens
-            self.reasoning_tokens += usage.reasoning_tokens or 0
-        if estimate is not None:
-            prefill = round(estimate.prefill_energy_joules * per_joule)
-            decode = round(estimate.decode_energy_joules * per_joule)
-            self.prefill_energy_nanojoules += prefill
-            self.decode_energy_nanojoules += decode
-            if estimate.reasoning_energy_joules:
-                reasoning = round(estimate.reasoning_energy_joules * per_joule)
-                self.reasoning_energy_nanojoules += reasoning
-            if record.cache_avoided_energy_joules is not None:
-                avoided = round(record.cache_avoided_energy_joules * per_joule)
-                self.cache_avoided_energy_nanojoules += avoided
-        calibrated = calibrated_estimate(record)
-        if calibrated is not None:
-            self.calibrated_calls += 1
-            self.calibrated_energy_nanojoules += round(
-                calibrated.prefill_energy_joules * per_joule
-            ) + round(calibrated.decode_energy_joules * per_joule)
-            self.calibrated_energy_low_nanojoules += round(
-                calibrated.total_energy_low_joules * per_joule
-            )
-            self.calibrated_energy_high_nanojoules += round(
-                calibrated.total_energy_high_joules * per_joule
-            )
-        if record.measured_energy_joules is not None:
-            total = low = high = round(record.measured_energy_joules * per_joule)
-        elif estimate is not None:
-            total = prefill + decode
-            low = round(estimate.total_energy_low_joules * per_joule)
-            high = round(estimate.total_energy_high_joules * per_joule)
-        else:
-            failed = usage is None and record.error_type is not None
-            self.failed_calls += failed
-            self.unestimated_calls += not failed
-            return
-        self.measured_calls += record.status == "measured"
-        self.partial_calls += record.status == "partial"
-        self.total_energy_nanojoules += total
-        self.total_energy_low_nanojoules += low
-        self.total_energy_high_nanojoules += high
+        for name, number in zip(_SUMS, sums, strict=True):
+            setattr(self, name, getattr(self, name) + number)
 
     def __str__(self) -> str:
         """The sums in a line, for people."""
@@ -308,6 +264,68 @@ class Totals:
 
 _SUMS = tuple(field.name for field in fields(Totals))
 _sums_of = attrgetter(*_SUMS)
+
+
+def call_sums(record: CallRecord) -> tuple[int, ...]:
+    """What a call adds to each of the sums, in the order of the fields of ``Totals``."""
+    inputs = cached = outputs = reasoning = 0
+    usage = record.usage
+    if usage is not None:
+        inputs, cached = usage.input_tokens, usage.cached_input_tokens
+        outputs, reasoning = usage.output_tokens, usage.reasoning_tokens or 0
+    prefill = decode = reasoned = avoided = 0
+    estimate = record.estimate
+    if estimate is not None:
+        prefill = round(estimate.prefill_energy_joules * NANOJOULES_PER_JOULE)
+        decode = round(estimate.decode_energy_joules * NANOJOULES_PER_JOULE)
+        if estimate.reasoning_energy_joules:
+            reasoned = round(estimate.reasoning_energy_joules * NANOJOULES_PER_JOULE)
+        if record.cache_avoided_energy_joules is not None:
+            avoided = round(record.cache_avoided_energy_joules * NANOJOULES_PER_JOULE)
+    measured = record.measured_energy_joules
+    total = low = high = failed = unestimated = 0
+    if measured is not None:
+        total = low = high = round(measured * NANOJOULES_PER_JOULE)
+    elif estimate is not None:
+        total = prefill + decode
+        low = round(estimate.total_energy_low_joules * NANOJOULES_PER_JOULE)
+        high = round(estimate.total_energy_high_joules * NANOJOULES_PER_JOULE)
+    else:
+        failed = int(usage is None and record.error_type is not None)
+        unestimated = 1 - failed
+    is_known = measured is not None or estimate is not None
+    return (
+        1,
+        int(is_known and record.status == "measured"),
+        int(is_known and record.status == "partial"),
+        unestimated,
+        failed,
+        inputs,
+        cached,
+        outputs,
+        reasoning,
+        prefill,
+        decode,
+        reasoned,
+        avoided,
+        total,
+        low,
+        high,
+        *_calibrated_sums(calibrated_estimate(record)),
+    )
+
+
+def _calibrated_sums(estimate: EnergyEstimate | None) -> tuple[int, int, int, int]:
+    """What a call adds to the sums over the calls with a calibrated estimate."""
+    if estimate is None:
+        return 0, 0, 0, 0
+    return (
+        1,
+        round(estimate.prefill_energy_joules * NANOJOULES_PER_JOULE)
+        + round(estimate.decode_energy_joules * NANOJOULES_PER_JOULE),
+        round(estimate.total_energy_low_joules * NANOJOULES_PER_JOULE),
+        round(estimate.total_energy_high_joules * NANOJOULES_PER_JOULE),
+    )
 
 
 def calibrated_estimate(record: CallRecord) -> EnergyEstimate | None:
