@@ -165,6 +165,7 @@ PROCESS_STATE: dict[str, set[str]] = {
     "telemetry/metrics.py": {"_instruments"},
     "otel/span_processor.py": {"_watched"},
     "litellm.py": {"energy_logger"},
+    "estimation.py": {"_shared"},
     # Which clients are tracked, and how the SDK is hooked for them.
     "openai_client/targets.py": {"_known"},
     "openai_client/tracked.py": {"_marks", "_tracker_of_all"},

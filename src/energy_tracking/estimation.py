@@ -18,8 +18,11 @@ A new assumption is a setting, a field of ``Assumptions`` and a line in ``_build
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import fields, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.past import PastCall
@@ -123,6 +126,21 @@ class Estimation:
         if match is None:
             return Outcome(reason=self.explain_unknown_model(response_model or request_model))
         return self._build_outcome(self.current_basis(), match, usage, evidence)
+
+    def shared(self) -> Estimation:
+        """One that estimates the same, for all whose settings and profiles are these.
+
+        It holds nothing else of a tracker, such as its user's handler of errors: a session keeps
+        it for ``compare``, and a program may make a tracker per request.
+        """
+        values = (getattr(self.settings, setting.name) for setting in fields(Settings))
+        key = id(self.catalogue), *map(_as_key, values)
+        known = _shared.get(key)
+        if known is None:
+            known = copy(self)
+            known._boundaries = ErrorBoundaries()
+            _shared[key] = known
+        return known
 
     def estimate_safely(
         self,
@@ -394,6 +412,14 @@ class Estimation:
         if batch:
             settings = replace(settings, concurrency_per_gpu=None, sequences=None)
         return self._build_basis(replace(settings, **changes))  # type: ignore[arg-type]
+
+
+_shared: WeakValueDictionary[tuple[Any, ...], Estimation] = WeakValueDictionary()
+
+
+def _as_key(value: Any) -> Any:
+    """The value of a setting as part of a key."""
+    return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
 @frozen()

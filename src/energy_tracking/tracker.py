@@ -125,6 +125,7 @@ class Tracker:
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None
         self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)
+        self._estimate_as = self.estimation.shared().estimate_as
         self.telemetry = Telemetry(
             self.settings.spans,
             arguments.get("tracer_provider"),
@@ -376,7 +377,7 @@ class Tracker:
 
     def _credit_session(self, call: Call, record: CallRecord) -> None:
         if call.session is not None:
-            call.session.add(record, self.estimation.estimate_as)
+            call.session.add(record, self._estimate_as)
 
     def _end_span(self, call: Call, record: CallRecord) -> None:
         if call.span is not None:

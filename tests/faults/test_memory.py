@@ -7,6 +7,7 @@ import tracemalloc
 import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +102,38 @@ def test_a_tracker_per_request_leaves_nothing(given: bool) -> None:
     tracemalloc.stop()
     assert grown < 200 * 1_000, f"{grown / 1_000:.0f} bytes for each"
     meters.shutdown()
+
+
+class Handler:
+    """Handles errors, on behalf of a request of the user's program."""
+
+    def __call__(self, where: str, error: Exception) -> None:
+        raise AssertionError from error
+
+
+def test_a_session_keeps_nothing_of_a_tracker_per_request_and_compares_its_calls(
+    tmp_path: Path,
+) -> None:
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text('[models.own]\nlike = "gpt-4o-mini"\nnum_active_params = 8e9\n')
+    with Session("requests") as session:
+        handlers = []
+        before = ours_alive()
+        for _ in range(20):
+            handler = Handler()
+            handlers.append(weakref.ref(handler))
+            tracker = Tracker(
+                profiles=str(profiles), model_mapping={"deployed": "own"}, on_error=handler
+            )
+            tracker.record(model="deployed", usage=CHAT_USAGE)
+            del tracker, handler
+        kept = ours_alive() - before
+        assert [handler for handler in handlers if handler() is not None] == []
+        assert kept["Estimation"] == kept["Catalogue"] == 1
+        compared = session.compare(model="gpt-4o")
+    assert compared.calls == 20
+    assert compared.actual.total_energy_joules == session.totals.total_energy_joules > 0
+    assert compared.factor > 1
 
 
 def test_a_provider_that_is_dropped_is_not_kept() -> None:

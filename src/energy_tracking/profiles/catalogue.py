@@ -168,6 +168,20 @@ class Catalogue:
             self._extensions.add(other)
         return other
 
+    def extended_by(self, profiles: tuple[Profile, ...]) -> Catalogue:
+        """One that is extended by these profiles, the same for all who ask for it.
+
+        A program may make a tracker per request, each of which reads its file of profiles.
+        """
+        with _registering:
+            for known in tuple(self._extensions):
+                if known._own == profiles:
+                    return known
+            other = self.extended()
+            for profile in profiles:
+                other._register_profile(profile)
+        return other
+
     def register_model(self, profile: ModelProfile) -> None:
         """Add a model profile, in place of one with the same name.
 

@@ -170,12 +170,7 @@ def extend_catalogue(base: Catalogue, path: str | os.PathLike[str]) -> Catalogue
         ConfigurationError: As ``read_profiles``.
     """
     models, gpus = read_profiles(path)
-    extended = base.extended()
-    for model in models:
-        extended.register_model(model)
-    for gpu in gpus:
-        extended.register_gpu(gpu)
-    return extended
+    return base.extended_by((*models, *gpus))
 
 
 def _read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
