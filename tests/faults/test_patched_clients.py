@@ -228,7 +228,7 @@ def nothing_was_found_yet() -> Iterator[None]:
 
 @pytest.mark.usefixtures("nothing_was_found_yet")
 @pytest.mark.parametrize("hold", HOLDERS, ids=lambda hold: hold.__name__)
-@pytest.mark.parametrize("owner", ["base", "client"])
+@pytest.mark.parametrize(("owner", "frozen"), [("base", ""), ("client", ""), ("base", "frozen")])
 async def test_the_sdks_function_is_found_wherever_a_replacement_of_the_class_keeps_it(
     flavour: Flavour,
     loopback: Loopback,
@@ -236,6 +236,7 @@ async def test_the_sdks_function_is_found_wherever_a_replacement_of_the_class_ke
     monkeypatch: pytest.MonkeyPatch,
     hold: Callable[[Any], Any],
     owner: str,
+    frozen: str,
 ) -> None:
     loopback.serve(SHAPES["chat"].answer)
     client = flavour.client(loopback.base_url)
@@ -244,7 +245,10 @@ async def test_the_sdks_function_is_found_wherever_a_replacement_of_the_class_ke
         kind = AsyncAPIClient if flavour.is_async else SyncAPIClient
     with monkeypatch.context() as replaced:
         replaced.setattr(kind, "request", hold(kind.request))
+        if frozen:
+            gc.freeze()  # as servers do before they fork
         instrument_openai(**watch.arguments)
+        gc.unfreeze()
         await SHAPES["chat"].ask(flavour, client)
         assert len(watch.records) == 1
     await SHAPES["chat"].ask(flavour, client)

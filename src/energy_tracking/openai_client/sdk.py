@@ -293,6 +293,8 @@ def sdk_function(
         lambda: filter(is_it, known),
         # The typing module keeps the overloads, which stand above the function itself.
         lambda: sorted(filter(is_it, gc.get_objects()), key=_line_of, reverse=True),
+        # Which leaves out what there was when the program called `gc.freeze`.
+        lambda: filter(is_it, held_by(vars(owner)[name])),
     )
     for place in places:
         for function in place():
