@@ -35,7 +35,7 @@ from energy_tracking.estimator import (
     Assumptions,
     EnergyEstimate,
     ServingProfile,
-    apply_timing_evidence,
+    apply_evidence,
     check_memory_bandwidth,
     compute_avoided_energy,
     estimate_usage,
@@ -319,13 +319,16 @@ class Estimation:
         Beside it is what was assumed for it.
         """
         profile, assumptions = self.select_profile(basis, match), basis.assumptions
-        if (
-            evidence is not None
-            and basis.method == CALIBRATED_METHOD
-            and self.settings.timing_evidence
-        ):
-            assumptions = apply_timing_evidence(
-                assumptions, usage, profile, basis.gpu, evidence, match.rule
+        if evidence is not None and basis.method == CALIBRATED_METHOD:
+            assumptions = apply_evidence(
+                assumptions,
+                usage,
+                profile,
+                basis.gpu,
+                evidence,
+                match.rule,
+                uses_timing=self.settings.timing_evidence,
+                is_engine_known=self.settings.engine_year is not None,
             )
         estimate = estimate_usage(
             usage,

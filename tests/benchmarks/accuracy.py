@@ -34,7 +34,7 @@ from energy_tracking.estimator.roofline.fitted import ARCHITECTURES
 from energy_tracking.estimator.roofline.ranges import PREFILL_RANGE
 from energy_tracking.estimator.roofline.request import estimate_request
 from energy_tracking.estimator.serving import SERVING, ServingProfile
-from energy_tracking.estimator.timing_evidence import update_serving
+from energy_tracking.estimator.timing_evidence import SLOW_NETWORK, update_serving
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.units import joules_from_wh
 
@@ -117,6 +117,17 @@ def roofline_no_batch(point: Point, constants: RooflineConstants) -> Prediction:
 
 def roofline_timed(point: Point, constants: RooflineConstants) -> Prediction:
     """Batch inferred from the rate one sequence arrived at, the rest known."""
+    return _roofline_by_rate(point, constants, SLOW_NETWORK)
+
+
+def roofline_timed_by_server(point: Point, constants: RooflineConstants) -> Prediction:
+    """The same by the server's clock, which has no network in it."""
+    return _roofline_by_rate(point, constants, None)
+
+
+def _roofline_by_rate(
+    point: Point, constants: RooflineConstants, slow_network: float | None
+) -> Prediction:
     if not point.tokens_per_second > 0:
         return NOTHING
     serving = update_serving(
@@ -126,6 +137,7 @@ def roofline_timed(point: Point, constants: RooflineConstants) -> Prediction:
         output_tokens=point.output_tokens,
         observed_tokens_per_second=point.tokens_per_second / point.batch,
         serving=_with_batch_assumed(point),
+        slow_network=slow_network,
         constants=constants,
     )
     return _roofline(point, constants, serving, shape_known=True)
@@ -167,6 +179,7 @@ METHODS: dict[str, Method] = {
     "roofline, parameters only": roofline_by_size,
     "roofline, batch unknown": roofline_no_batch,
     "roofline, batch from timing": roofline_timed,
+    "roofline, batch from server": roofline_timed_by_server,
     "roofline, nothing but size": roofline_nothing,
     "EcoLogits, as shipped": ecologits_shipped,
     "EcoLogits, batch and GPUs": ecologits_known,
@@ -295,6 +308,18 @@ def report(measured: Measured, results: dict[str, Result], *, left_out: bool) ->
             f"  {label:18s} batch known {known.factor(rows):.2f} against {given.factor(rows):.2f}"
             f"   batch unknown {blind.factor(rows):.2f} against {shipped.factor(rows):.2f}"
         )
+
+    lines.extend(["", "roofline, error by what is known of the batch"])
+    lines.extend(
+        f"  {what:32s} {results[name].factor(everything):.2f}"
+        for what, name in (
+            ("unknown", "roofline, batch unknown"),
+            ("timed through a network", "roofline, batch from timing"),
+            ("timed by the server", "roofline, batch from server"),
+            ("read from its metrics page", "roofline, batch known"),
+        )
+        if np.isfinite(results[name].error).any()
+    )
 
     lines.extend(["", "slices of more than 30 rows whose 90 % range holds less than 85 %"])
     result = results["roofline, batch known"]

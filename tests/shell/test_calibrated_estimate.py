@@ -205,8 +205,9 @@ async def test_another_instrumentations_span_gets_it_too(
 
 def test_every_setting_that_may_be_assumed_has_an_attribute() -> None:
     names = {row.name for row in ENERGY_ATTRIBUTES}
-    # What became of a stream's speed is not a setting: test_estimation looks for it.
-    keys = {"timing_evidence"}
+    # What became of a stream's speed, and where the batch was read, are no settings:
+    # test_estimation and test_sampler look for them.
+    keys = {"timing_evidence", "concurrency_source"}
     for serving in SERVINGS:
         record = Tracker(**serving).record(model="gpt-4o", usage=USAGE)
         keys |= record.calibrated.assumed.keys() if record.calibrated else set()

@@ -27,8 +27,9 @@ from energy_tracking.calls.record import (
     Outcome,
     status_of,
 )
+from energy_tracking.calls.serving import build_evidence
 from energy_tracking.calls.span_places import SpanPlace
-from energy_tracking.estimator.evidence import ServingEvidence
+from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
@@ -55,6 +56,7 @@ from energy_tracking.usage.payloads import (
     tool_usage_in,
 )
 from energy_tracking.usage.plain_text import plain_text_tokens
+from energy_tracking.usage.server_timing import ServerTiming, may_hold_timing, read_timing
 from energy_tracking.usage.text import (
     TEXT,
     PromptTokens,
@@ -97,10 +99,13 @@ class Call:
         "measured_energy_joules",
         "prompt",
         "raw_usage",
+        "read_load",
         "request",
         "response_id",
         "response_model",
         "retries",
+        "server_load",
+        "server_timing",
         "session",
         "span",
         "span_place",
@@ -139,6 +144,9 @@ class Call:
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
         self.implausible_energy: str | None = None
+        self.server_timing: ServerTiming | None = None
+        self.server_load: ServerLoad | None = None
+        self.read_load: Callable[[], ServerLoad | None] | None = None
         self.text_tokens = 0.0
         self._named_tool_calls: set[object] = set()
         self.tools: tuple[ToolUsage, ...] = ()
@@ -205,6 +213,8 @@ class Call:
             self.tools = tool_usage_in(data) or self.tools
         if may_hold_energy(data, usage):
             self.observe_energy(data)
+        if may_hold_timing(data, usage):
+            self.server_timing = read_timing(data, usage) or self.server_timing
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
             self.text_tokens = max(self.text_tokens, generated_tokens(data))
@@ -316,9 +326,25 @@ class Call:
         usage, reason = self._read_tokens()
         outcome = Outcome(reason=reason)
         if usage is not None:
-            seen = self._serving_evidence(usage)
+            seen = self._see_server(usage)
             outcome = estimate(self.request.model, self.response_model, usage, seen)
         return self._build_record(usage, outcome, outcome.reason or reason or self._energy_reason())
+
+    def _see_server(self, usage: TokenUsage) -> ServingEvidence | None:
+        """What was seen of the server; None where that is nothing, as of most calls."""
+        if self.read_load is not None:
+            self.server_load = self.read_load()
+        is_timed = self.request.stream and self.ended_at is not None
+        if not is_timed and self.server_timing is None and self.server_load is None:
+            return None
+        ended_at = self.ended_at or perf_counter()
+        streamed = None
+        if is_timed and self.first_chunk_at is not None:
+            streamed = ended_at - self.first_chunk_at
+        took = ended_at - self.started_at
+        return build_evidence(
+            usage, streamed, took, self.server_timing, self.server_load, self.prompt
+        )
 
     def record_without_tokens(self, error: Exception) -> CallRecord:
         """A record where building a better one has failed: the call is counted all the same."""
@@ -368,6 +394,8 @@ class Call:
             "tags": {} if self.session is None else dict(self.session.tags),
             "ended_at": self.logged_end,
             "log_identity": text_of(self.log_identity),
+            "server_timing": self.server_timing,
+            "server_load": self.server_load,
         }
         return fill_fields(CallRecord, _DEFAULTS | of_energy | of_call)
 
@@ -376,17 +404,6 @@ class Call:
         if self.implausible_energy is None or self.measured_energy_joules is not None:
             return None
         return f"the server's {self.implausible_energy} is not an energy"
-
-    def _serving_evidence(self, usage: TokenUsage) -> ServingEvidence | None:
-        """What was seen of the server, here the rate of the visible output; None: nothing.
-
-        A call that was not streamed, or whose output was too short, has no rate.
-        """
-        if not self.request.stream or self.first_chunk_at is None or self.ended_at is None:
-            return None
-        visible = usage.output_tokens - (usage.reasoning_tokens or 0)
-        seconds = self.ended_at - self.first_chunk_at
-        return ServingEvidence((visible - 1) / seconds) if visible > 1 and seconds > 0 else None
 
     def _read_tokens(self) -> tuple[TokenUsage | None, str | None]:
         """The tokens, and why less is known of them than could be."""

@@ -10,6 +10,7 @@ from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.frozen import frozen
 from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import text_of
+from energy_tracking.usage.server_timing import read_timing
 
 
 @frozen(kw_only=True)
@@ -68,6 +69,7 @@ class PastCall:
         call.observe(None)
         call.ended_at = call.started_at
         call.raw_usage = self.usage
+        call.server_timing = read_timing({}, self.usage)
         call.response_id = self.response_id
         if self.measured_energy_joules is not None:
             call.measured_energy_joules = float(self.measured_energy_joules)

@@ -17,10 +17,11 @@ from typing import Literal
 from energy_tracking.bounds import checked, is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
-from energy_tracking.estimator.evidence import ServingEvidence
+from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
 from energy_tracking.frozen import frozen
 from energy_tracking.terminal import with_known_signs
+from energy_tracking.usage.server_timing import ServerTiming
 from energy_tracking.usage.token_usage import TokenUsage
 
 Status = Literal["measured", "estimated", "partial", "unestimated"]
@@ -107,6 +108,8 @@ class CallRecord:
         log_identity: What a call out of a log is known again by, where its response's id is not
             enough.
         intensity: What its electricity is said to emit; None unless the settings say so.
+        server_timing: The time that it took by its server's clock, as far as that is stated.
+        server_load: How busy its server was, by the metrics page that `server_metrics` names.
 
     Raises:
         ConfigurationError: A value is of another type than its field.
@@ -133,6 +136,8 @@ class CallRecord:
     ended_at: str | None = None
     log_identity: str | None = None
     intensity: Intensity | None = None
+    server_timing: ServerTiming | None = None
+    server_load: ServerLoad | None = None
 
     @property
     def model(self) -> str:

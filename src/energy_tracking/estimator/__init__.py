@@ -19,7 +19,7 @@ from energy_tracking.estimator.methods import (
     CALIBRATED_METHOD,
     METHODS,
     Assumptions,
-    apply_timing_evidence,
+    apply_evidence,
     compute_avoided_energy,
     estimate_usage,
 )
@@ -34,7 +34,7 @@ __all__ = [
     "Assumptions",
     "EnergyEstimate",
     "ServingProfile",
-    "apply_timing_evidence",
+    "apply_evidence",
     "check_memory_bandwidth",
     "compute_avoided_energy",
     "estimate_usage",

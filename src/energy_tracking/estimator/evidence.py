@@ -7,12 +7,34 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from energy_tracking.frozen import frozen
+from energy_tracking.usage.server_timing import ServerTiming
+
+
+@frozen(kw_only=True)
+class ServerLoad:
+    """How busy a server was while a call ran there, as its metrics page states it.
+
+    Attributes:
+        running_requests: Requests that shared a step, mean over the call [1].
+        num_gpus: GPUs that hold the model, where the page tells them apart [1].
+        source: The engine and the address of the page.
+    """
+
+    running_requests: float
+    num_gpus: int | None = None
+    source: str
+
 
 class ServingEvidence(NamedTuple):
     """What was seen of the server while it served one call; None: nothing was.
 
     Attributes:
         tokens_per_second: Rate at which the visible output of a stream arrived here [tokens/s].
+        timing: What the server's clock says.
+        load: How busy the server was.
     """
 
     tokens_per_second: float | None = None
+    timing: ServerTiming | None = None
+    load: ServerLoad | None = None

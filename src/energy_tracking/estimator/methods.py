@@ -13,12 +13,16 @@ from dataclasses import replace
 from energy_tracking.estimator import reference
 from energy_tracking.estimator.doubts import grade_match, list_doubts
 from energy_tracking.estimator.estimate import EnergyEstimate, widen_range
-from energy_tracking.estimator.evidence import ServingEvidence
+from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.roofline.cases import build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED
 from energy_tracking.estimator.serving import SERVING, ServingProfile
-from energy_tracking.estimator.timing_evidence import find_reason_against, update_serving
+from energy_tracking.estimator.timing_evidence import (
+    SLOW_NETWORK,
+    find_reason_against,
+    update_serving,
+)
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.token_usage import TokenUsage
@@ -36,13 +40,17 @@ class Assumptions:
         serving: Of ``roofline``: how the model is served.
         scope: Of ``roofline``: ``"gpu"`` or ``"facility"``; ``reference`` knows the GPU
             board alone.
-        timing_evidence: Of ``roofline``: what became of a stream's speed; empty: not asked for.
+        timing_evidence: Of ``roofline``: what became of a stream's speed, or of the server's
+            clock; empty: not asked for.
+        concurrency_source: Of ``roofline``: where its number of sequences was read; empty:
+            it is assumed, or set.
     """
 
     attention_mode: str = "quadratic"
     serving: ServingProfile = SERVING
     scope: str = "gpu"
     timing_evidence: str = ""
+    concurrency_source: str = ""
 
 
 ASSUMED = Assumptions()
@@ -94,18 +102,23 @@ def compute_avoided_energy(
     return uncached + estimate.decode_energy_joules - estimate.total_energy_joules
 
 
-def apply_timing_evidence(
+def apply_evidence(
     assumptions: Assumptions,
     usage: TokenUsage,
     model: ModelProfile,
     gpu: GpuProfile,
     evidence: ServingEvidence,
     rule: str = "exact",
+    *,
+    uses_timing: bool,
+    is_engine_known: bool,
 ) -> Assumptions:
-    """The assumptions after a stream of this usage was seen to arrive this fast.
+    """The assumptions after the server was seen to serve this usage.
 
-    Where the model's shape is not published, or it is not sure that this is the model, they stay
-    as they were, but for the reason.
+    What its metrics page states of its batch is taken as known. Else, where it is asked for, how
+    fast tokens came is evidence: by the server's own clock if its engine is known, else by the
+    stream here. Where the model's shape is not published, or it is not sure that this is the
+    model, it is none, and the assumptions say why.
 
     Args:
         assumptions: What was assumed before.
@@ -114,8 +127,20 @@ def apply_timing_evidence(
         gpu: GPU profile.
         evidence: What was seen of the server.
         rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
+        uses_timing: Whether speed is to be used.
+        is_engine_known: Whether the user has named the year of the engine.
     """
-    if evidence.tokens_per_second is None:
+    if evidence.load is not None:
+        return _take_load(assumptions, evidence.load)
+    if not uses_timing:
+        return assumptions
+    rate, is_own_clock = None, False
+    if is_engine_known and evidence.timing is not None and usage.output_tokens > 1:
+        seconds = evidence.timing.decode_seconds
+        rate = (usage.output_tokens - 1) / seconds if seconds else None
+        is_own_clock = rate is not None
+    rate = rate or evidence.tokens_per_second
+    if rate is None:
         return assumptions
     reason = find_reason_against(model)
     if reason is None and grade_match(model, rule) != model.grade:
@@ -127,13 +152,26 @@ def apply_timing_evidence(
         gpu,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
-        observed_tokens_per_second=evidence.tokens_per_second,
+        observed_tokens_per_second=rate,
         serving=assumptions.serving,
+        slow_network=None if is_own_clock else SLOW_NETWORK,
+    )
+    came = "made, by the server's clock" if is_own_clock else "arrived"
+    said = f"used: {rate:.3g} tokens/s {came}"
+    return replace(assumptions, serving=serving, timing_evidence=said)
+
+
+def _take_load(assumptions: Assumptions, load: ServerLoad) -> Assumptions:
+    """The assumptions with the batch that a server states, and its GPUs where nobody set them."""
+    # At least the call itself; to the digits that a mean has, of which few are computed anew.
+    sequences = max(float(f"{load.running_requests:.3g}"), 1.0)
+    serving = replace(
+        assumptions.serving,
+        sequences=sequences,
+        num_gpus=assumptions.serving.num_gpus or load.num_gpus,
     )
     return replace(
-        assumptions,
-        serving=serving,
-        timing_evidence=f"used: {evidence.tokens_per_second:.3g} tokens/s arrived",
+        assumptions, serving=serving, concurrency_source=f"running requests of {load.source}"
     )
 
 
@@ -178,6 +216,8 @@ def _estimate_by_roofline(
     assumed = {"sequences": sequences, **cases.assumed}
     if assumptions.timing_evidence:
         assumed["timing_evidence"] = assumptions.timing_evidence
+    if assumptions.concurrency_source:
+        assumed["concurrency_source"] = assumptions.concurrency_source
     named = {
         "model_profile": model.name,
         "gpu": gpu.name,

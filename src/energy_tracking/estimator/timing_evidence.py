@@ -4,7 +4,8 @@ Many sequences per step slow each of them down, so a stream that arrives fast is
 few. It is so only for a model whose shape is published, on a GPU that is known: a fast stream
 of an unknown model on unknown hardware says nothing of its batch. Drafts that are checked in one
 step (speculative decoding) make a stream faster at any batch, and a slow network makes it
-slower; both are in the likelihood.
+slower; both are in the likelihood. The server's own clock, where a response states it, has no
+network in it.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ def update_serving(
     output_tokens: float,
     observed_tokens_per_second: float,
     serving: ServingProfile = SERVING,
-    slow_network: float = SLOW_NETWORK,
+    slow_network: float | None = SLOW_NETWORK,
     constants: RooflineConstants = CALIBRATED,
 ) -> ServingProfile:
-    """The serving assumption, updated by the rate at which a stream was seen to arrive.
+    """The serving assumption, updated by the rate at which a stream was seen to arrive, or made.
 
     Prior: ln(concurrency) is normal on either side of the central value, with the
     range's ends at its 5 and 95 % quantiles. Likelihood: a step takes as long as
@@ -70,7 +71,8 @@ def update_serving(
     where ``serving.speculative`` is None each token took the time of one that was drafted with
     probability ``SPECULATIVE``. A rate above the predicted one is therefore evidence for few
     sequences, one far below it almost none for many: the posterior then falls back to the
-    prior.
+    prior. The server's own clock has no network in it; a rate by it that is slower than
+    that of any batch is of something else, and the prior stays.
 
     Args:
         model: Model profile; its shape must be published.
@@ -81,7 +83,7 @@ def update_serving(
             the first to the last [tokens/s].
         serving: The prior.
         slow_network: Probability that the network or client set the pace, between 0
-            and 1 [1].
+            and 1 [1]; None: there is none, the server's clock has measured.
         constants: Fitted factors.
 
     Returns:
@@ -96,7 +98,7 @@ def update_serving(
             "observed_tokens_per_second must be finite and above 0, "
             f"got {observed_tokens_per_second!r}"
         )
-    if not 0 < slow_network < 1:
+    if slow_network is not None and not 0 < slow_network < 1:
         raise ConfigurationError(f"slow_network must lie between 0 and 1, got {slow_network!r}")
     reason = find_reason_against(model)
     if reason is not None:
@@ -123,6 +125,11 @@ def update_serving(
         )
 
     points, weights = _weigh_concurrencies(serving, site, compute_evidence)
+    if slow_network is None and not sum(weights):
+        most = replace(site, sequences=math.exp(points[-1]) * site.gpus)
+        slowest, _ = compute_decode_step(most, constants, context)
+        if observed_tokens_per_second * slowest < 1:
+            return serving
     low, median, high = (_find_quantile(points, weights, share) for share in (0.05, 0.5, 0.95))
     return replace(
         serving,
@@ -153,11 +160,13 @@ def _weigh_concurrencies(
 
 
 def _compute_likelihood(
-    predicted: float, slow_network: float, constants: RooflineConstants
+    predicted: float, slow_network: float | None, constants: RooflineConstants
 ) -> float:
     """Likelihood of a time per token, given the predicted over the observed one [1]."""
     z = -math.log(predicted) / constants.rate_sigma
     on_time = math.exp(-(z**2) / 2) / (constants.rate_sigma * math.sqrt(2 * math.pi))
+    if slow_network is None:
+        return on_time
     held_up = (1 + math.erf(z / math.sqrt(2))) / 2 / math.log(SLOWEST)
     return (1 - slow_network) * on_time + slow_network * held_up
 

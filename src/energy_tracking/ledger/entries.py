@@ -26,10 +26,12 @@ from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import shown
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.estimate import GRADE_FACTORS
+from energy_tracking.estimator.evidence import ServerLoad
 from energy_tracking.frozen import frozen
 from energy_tracking.ledger.lines import LineError, read_lines, read_object
 from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import MAX_CHARACTERS, MAX_SENTENCE, text_of
+from energy_tracking.usage.server_timing import ServerTiming
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 FORMAT = 1
@@ -48,6 +50,8 @@ PARTS: dict[str, type] = {
     "estimate": EnergyEstimate,
     "calibrated": EnergyEstimate,
     "intensity": Intensity,
+    "server_timing": ServerTiming,
+    "server_load": ServerLoad,
 }
 """Fields of a record that are dataclasses themselves."""
 

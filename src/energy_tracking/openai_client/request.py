@@ -49,6 +49,7 @@ from energy_tracking.usage.measured_energy import (
 )
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS
+from energy_tracking.usage.server_timing import timing_in_headers
 
 Original = Callable[..., Any]
 """The SDK's function that a hook takes the place of."""
@@ -198,6 +199,10 @@ class RequestInFlight(Activity):
             return
         if call.usage_remedy is UNKNOWN_HOST:
             learn_engine(call, headers=response.headers)
+        # What is generated yet has not been timed: these are times until then.
+        of_stream = call.request.stream or not response.is_closed
+        headers = response.headers.raw
+        call.server_timing = timing_in_headers(headers, of_stream=of_stream)
         measures = may_measure(call.request.server_address or "")
         if not response.is_closed:
             boundary = self.tracker.boundary("stream.close")
@@ -205,7 +210,6 @@ class RequestInFlight(Activity):
             self._is_streamed = True
             open_calls.add(call)
         if measures:
-            headers = response.headers.raw
             measured = measured_energy_in_headers(headers)
             if measured is not None:
                 call.measured_energy_joules = measured

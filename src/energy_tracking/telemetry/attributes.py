@@ -14,12 +14,13 @@ session or the totals of a function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
-from energy_tracking.frozen import frozen
+from energy_tracking.telemetry.attribute import Attribute
+from energy_tracking.telemetry.server_attributes import SERVER_ATTRIBUTES
 from energy_tracking.telemetry.values import (
     CALIBRATED,
     ESTIMATE,
@@ -40,27 +41,7 @@ SCOPE = "energy_tracking"
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 TAG_PREFIX = "energy_tracking.tag."
 
-S = TypeVar("S")
 SourceT = TypeVar("SourceT", CallRequest, CallRecord, Totals, float)
-
-
-@frozen()
-class Attribute(Generic[S]):
-    """One attribute.
-
-    Attributes:
-        name: Its name.
-        unit: Its unit as OpenTelemetry writes units, ``"1"`` for plain numbers; empty for what
-            is not a number.
-        description: What it means, in a few words of Markdown.
-        read: Reads the value from a request, a record, totals or an energy; an attribute
-            whose value is None is not set.
-    """
-
-    name: str
-    unit: str
-    description: str
-    read: Callable[[S], Any]
 
 
 # A span of ours starts with these, the most important last: a small limit drops the oldest.
@@ -352,6 +333,7 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         "what was wrong with the usage",
         Field(find_tokens, "repairs"),
     ),
+    *SERVER_ATTRIBUTES,
     Attribute("energy_tracking.retries", "1", "by the SDK", lambda record: record.retries or None),
     Attribute("energy_tracking.session.name", "", "innermost session", Field(itself, "session")),
 )

@@ -11,6 +11,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, Generic, NamedTuple
 
 from energy_tracking.calls.record import CallRecord, CallRequest
+from energy_tracking.telemetry.attribute import Attribute
 from energy_tracking.telemetry.attributes import (
     ENERGY_ATTRIBUTES,
     REQUEST_ATTRIBUTES,
@@ -19,7 +20,6 @@ from energy_tracking.telemetry.attributes import (
     SESSION_ATTRIBUTES,
     TAG_PREFIX,
     TOKEN_ATTRIBUTES,
-    Attribute,
     SourceT,
 )
 from energy_tracking.telemetry.values import Entry, Field, itself
