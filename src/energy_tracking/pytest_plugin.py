@@ -40,9 +40,10 @@ from typing import Any
 import pytest
 
 from energy_tracking.calls.accounts import process_account
+from energy_tracking.calls.amounts import choose_unit, energy_text, format_count, two_digits
 from energy_tracking.calls.budget import read_energy_wh
 from energy_tracking.calls.carbon import NANOGRAMS_PER_GRAM
-from energy_tracking.calls.report import choose_unit, energy_text, format_count, table, two_digits
+from energy_tracking.calls.report import table
 from energy_tracking.calls.session import Session, process_session
 from energy_tracking.errors import ConfigurationError, amounts_apart
 from energy_tracking.openai_client.client import track_all, uninstrument_openai

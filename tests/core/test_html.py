@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
@@ -86,6 +87,9 @@ def test_the_parts_of_totals_have_bars_of_the_whole(session: Session) -> None:
     )
     assert reading + generating == pytest.approx(total, abs=1.1)
     assert page.bold[[row[0] for row in page.rows].index("total")]
+    shown = {row[0]: row[1].split()[0] for row in page.rows}
+    parts = Decimal(shown["reading the prompt"]) + Decimal(shown["generating"])
+    assert parts == Decimal(shown["total"])
     assert page.caption.startswith("3 calls, 1,200 input and 600 output tokens, ")
 
 

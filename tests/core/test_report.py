@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from decimal import Decimal
 from html.parser import HTMLParser
 from io import StringIO
 
@@ -12,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energy_tracking.calls.amounts import count_text, energy_text, two_digits
 from energy_tracking.calls.comparison import comparison_text
 from energy_tracking.calls.html import session_html
 from energy_tracking.calls.report import (
-    count_text,
-    energy_text,
+    build_blocks,
+    build_rows,
     session_csv,
     session_json,
     session_table,
     table,
-    two_digits,
 )
 from energy_tracking.calls.totals import EnergyKind, GroupKey, Totals
 
@@ -150,11 +151,11 @@ def test_a_session_shows_both_numbers_with_ranges_and_what_each_is() -> None:
     assert session_table("nightly", BOTH, reasons).splitlines() == [
         "nightly: 4 calls (1 partial, 1 unestimated, 1 failed), "
         "3.0 Wh reference, 1.0 Wh calibrated",
-        "model       calls    in  out         reference Wh        calibrated Wh",
-        "gpt-4o   C      1    20    0  0.010 (<0.01-0.020)  0.020 (0.010-0.090)",
-        "mystery  -      2     7    0                    -                    -",
-        "o1       D      1  1.0k  200         3.0 (1.0-12)       1.0 (0.50-4.0)",
-        "sum             4  1.0k  200         3.0 (1.0-12)       1.0 (0.51-4.1)",
+        "model       calls    in  out        reference Wh       calibrated Wh",
+        "gpt-4o   C      1    20    0  0.01 (<0.01-0.020)  0.02 (0.010-0.090)",
+        "mystery  -      2     7    0                   -                   -",
+        "o1       D      1  1.0k  200       3.00 (1.0-12)     1.00 (0.50-4.0)",
+        "sum             4  1.0k  200       3.01 (1.0-12)     1.02 (0.51-4.1)",
         *REFERENCE_NOTE,
         *CALIBRATED_NOTE,
         "  on H100; in brackets: 90 % range; A to E: how well the model's size is known",
@@ -183,7 +184,7 @@ def test_each_method_and_scope_has_a_table_and_a_sum_of_its_own() -> None:
         *("model", "gpt-4o", "reference:"),
     ]
     sums = [line.split()[-2:] for line in lines if line.startswith("sum")]
-    assert sums == [["6.0", "(3.0-12)"], ["18", "(6.0-40)"]]
+    assert sums == [["6.00", "(3.0-12)"], ["18.0", "(6.0-40)"]]
     assert [line.split()[4:] for line in lines if line.startswith("model")] == [
         ["reference", "Wh", "calibrated", "Wh"],
         ["facility", "Wh"],
@@ -192,6 +193,20 @@ def test_each_method_and_scope_has_a_table_and_a_sum_of_its_own() -> None:
     sentences = [line for line in lines if line.startswith("  ") and ": " in line]
     named = [line.split(":")[0].strip() for line in sentences]
     assert named[:4] == ["reference", "calibrated", "facility", "measured"]
+
+
+@given(st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=8))
+def test_the_rows_of_a_table_add_up_to_their_sum_as_they_are_shown(energies: list[float]) -> None:
+    groups = {
+        key(f"model-{place}"): with_calibrated(of_energy(wh), wh / 3, wh / 4, wh)
+        for place, wh in enumerate(energies)
+    }
+    (block,) = build_blocks(groups)
+    _, *rows = build_rows(block)
+    for column in (5, 6):
+        shown = [row[column].split()[0].replace(",", "") for row in rows]
+        *parts, total = (Decimal(0 if "<" in text else text) for text in shown)
+        assert sum(parts) == total
 
 
 def test_a_session_by_roofline_has_the_calibrated_number_alone() -> None:

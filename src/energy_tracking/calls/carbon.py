@@ -20,9 +20,9 @@ from operator import add
 from typing import NamedTuple
 
 from energy_tracking.bounds import Bound, checked
+from energy_tracking.calls.amounts import two_digits
 from energy_tracking.calls.carbon_intensities import ALIASES, SOURCE, ZONES, Zone
 from energy_tracking.calls.record import CallRecord, Intensity
-from energy_tracking.calls.report import two_digits
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of, shown
 from energy_tracking.frozen import frozen

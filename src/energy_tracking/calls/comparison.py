@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from energy_tracking.bounds import checked
+from energy_tracking.calls.amounts import choose_unit, format_count
 from energy_tracking.calls.record import (
     Alternative,
     CallRecord,
@@ -22,8 +23,6 @@ from energy_tracking.calls.record import (
 from energy_tracking.calls.report import (
     CALIBRATED,
     IN_BRACKETS,
-    choose_unit,
-    format_count,
     format_energy,
     kind_label,
     kind_sentences,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
+from energy_tracking.calls.amounts import choose_unit, format_column, format_with_range, two_digits
 from energy_tracking.calls.comparison import describe_comparison, list_kinds
 from energy_tracking.calls.one_line import (
     describe_record,
@@ -24,14 +25,12 @@ from energy_tracking.calls.report import (
     Block,
     build_blocks,
     build_rows,
-    choose_unit,
     collect_notes,
     energies_of,
     format_energy,
     format_head,
     kind_label,
     kind_sentences,
-    two_digits,
 )
 from energy_tracking.calls.totals import GroupKey, Totals, sum_of
 
@@ -127,23 +126,32 @@ def totals_html(totals: Totals) -> str:
     """Sums over calls: their tokens, their energy and its parts."""
     unit, size = choose_unit(totals.total_energy_wh or totals.calibrated_energy_wh)
     most = max(totals.total_energy_wh, totals.calibrated_energy_wh)
-    reading, writing = totals.prefill_energy_wh, totals.decode_energy_wh
-    parts = (
-        ("reading the prompt", reading),
-        ("generating", writing),
+    parts = [(wh, wh, wh) for wh in (totals.prefill_energy_wh, totals.decode_energy_wh)]
+    if totals.measured_calls:
+        # The total is no sum of these, which are estimates.
+        shown = [format_with_range(part, size) for part in parts]
+        shown.append(format_energy(totals, size))
+    else:
+        shown = format_column(parts, energies_of(totals), size)
+    inside = (
         ("of it reasoning", totals.reasoning_energy_wh),
         ("avoided by prompt caching", totals.cache_avoided_energy_wh),
     )
-    lines = [_line(["", unit], "th")]
-    lines += [
-        _line([_Cell(label), _Cell(two_digits(wh / size), wh / most if most else None)], "td")
-        for label, wh in parts
-        if wh
+    rows = [
+        ("reading the prompt", shown[0], totals.prefill_energy_wh),
+        ("generating", shown[1], totals.decode_energy_wh),
+        *((label, two_digits(wh / size), wh) for label, wh in inside),
     ]
+    lines = [_line(["", unit], "th")]
+    for label, text, wh in rows:
+        if wh:
+            lines.append(_line([_Cell(label), _Cell(text, wh / most if most else None)], "td"))
     for label, is_calibrated in (("total", False), ("calibrated", True)):
         if energies_of(totals, calibrated=is_calibrated) is not None:
             colour = int(is_calibrated)
             cell = _energy_cell(totals, size, most, calibrated=is_calibrated, colour=colour)
+            if not is_calibrated:
+                cell = cell._replace(text=shown[2])
             lines.append(_line([_Cell(label), cell], "td", is_sum=not is_calibrated))
     return _table(describe_totals(totals), lines if len(lines) > 1 else [], [IN_BRACKETS])
 

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from energy_tracking.calls.report import (
-    CALIBRATED,
-    choose_unit,
-    energies_of,
-    format_count,
-    format_range,
-    kind_label,
-    two_digits,
-)
+from energy_tracking.calls.amounts import choose_unit, format_count, format_range, two_digits
+from energy_tracking.calls.report import CALIBRATED, energies_of, kind_label
 from energy_tracking.calls.totals import EnergyKind, Totals, group_of
 
 if TYPE_CHECKING:

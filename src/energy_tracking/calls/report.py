@@ -1,8 +1,5 @@
 """Totals as text for people and machines: pure strings.
 
-People see two significant digits. An estimate from public knowledge of a closed model is
-good to a factor, not to a percent, and digits we do not have would claim otherwise.
-
 A session is shown as a table for each kind of energy (method and scope), since energies of
 different kinds are never added up in one row; usually there is one. The calibrated number
 stands beside the kind's own, and a sentence below says what each of them is. A new kind is a
@@ -13,11 +10,19 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 
+from energy_tracking.calls.amounts import (
+    Range,
+    choose_unit,
+    count_text,
+    energy_text,
+    format_column,
+    format_count,
+    format_with_range,
+)
 from energy_tracking.calls.totals import (
     MEASURED,
     UNKNOWN,
@@ -38,10 +43,6 @@ REASONS_SHOWN = 20
 
 LEAST_NAME = 12
 """Names are not shortened below this many characters."""
-
-# Watt-hours per unit, largest first.
-_UNITS = (("kWh", 1e3), ("Wh", 1.0), ("mWh", 1e-3), ("µWh", 1e-6))
-_COUNT_UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 CALIBRATED = EnergyKind("roofline", "gpu")
 KINDS: dict[EnergyKind, tuple[str, str]] = {
@@ -69,27 +70,6 @@ KINDS: dict[EnergyKind, tuple[str, str]] = {
 
 IN_BRACKETS = "in brackets: 90 % range"
 LEGEND = f"{IN_BRACKETS}; A to E: how well the model's size is known"
-
-
-def two_digits(value: float) -> str:
-    """A number with two significant digits and no exponent, e.g. ``0.20``, ``1,200``."""
-    from decimal import Decimal  # not light
-
-    return f"{Decimal(f'{value:#.2g}' if value else '0'):,f}"
-
-
-def energy_text(energy_wh: float) -> str:
-    """Energy [Wh] with the unit that suits it, e.g. ``12 mWh``."""
-    unit, size = choose_unit(energy_wh)
-    return f"{two_digits(energy_wh / size)} {unit}"
-
-
-def count_text(count: int) -> str:
-    """A count in five characters at most, e.g. ``999``, ``1.3k``, ``12M``."""
-    if count < 1000:
-        return str(count)
-    unit, size = next(unit for unit in _COUNT_UNITS if float(f"{count:.2g}") >= unit[1])
-    return f"{two_digits(count / size)}{unit}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -292,23 +272,30 @@ def build_rows(block: Block) -> list[list[str]]:
     wh = block.total.total_energy_wh or block.total.calibrated_energy_wh
     unit, size = choose_unit(wh)
     labels = ["energy" if kind is None else f"{kind_label(kind)} {unit}" for kind in columns]
-    rows = [["model", "grade", "calls", "in", "out", *labels]]
     several_gpus = len({key.gpu for key, _ in block.groups} - {UNKNOWN}) > 1
-
-    def cells(name: str, grade: str, totals: Totals) -> list[str]:
-        counts = (totals.input_tokens, totals.output_tokens)
-        energies = (format_energy(totals, size, calibrated=kind == CALIBRATED) for kind in columns)
-        return [name, grade, f"{totals.calls:,}", *map(count_text, counts), *energies]
-
+    named = []
     for key, totals in block.groups:
         on_gpu = f" on {key.gpu}" if several_gpus and key.gpu != UNKNOWN else ""
-        rows.append(cells(key.model + on_gpu, key.grade, totals))
-    if len(block.groups) > 1:
-        rows.append(cells("sum", "", block.total))
+        named.append((key.model + on_gpu, key.grade, totals))
+    if len(named) > 1:
+        named.append(("sum", "", block.total))
+    energies = [_format_column(block, size, calibrated=kind == CALIBRATED) for kind in columns]
+    rows = [["model", "grade", "calls", "in", "out", *labels]]
+    for (name, grade, totals), *cells in zip(named, *energies, strict=True):
+        counts = map(count_text, (totals.input_tokens, totals.output_tokens))
+        rows.append([name, grade, f"{totals.calls:,}", *counts, *cells])
     return rows
 
 
-def energies_of(totals: Totals, *, calibrated: bool = False) -> tuple[float, float, float] | None:
+def _format_column(block: Block, size: float, *, calibrated: bool) -> list[str]:
+    """An energy of each group, and of their sum where there are several."""
+    parts = [energies_of(totals, calibrated=calibrated) for _, totals in block.groups]
+    if len(parts) == 1:
+        return [format_with_range(parts[0], size)]
+    return format_column(parts, energies_of(block.total, calibrated=calibrated), size)
+
+
+def energies_of(totals: Totals, *, calibrated: bool = False) -> Range | None:
     """An energy and both ends of its range [Wh]; None where no call has one.
 
     Args:
@@ -332,50 +319,7 @@ def format_energy(totals: Totals, size: float, *, calibrated: bool = False) -> s
         size: The unit it is shown in [Wh].
         calibrated: Whether the calibrated number is wanted.
     """
-    energies = energies_of(totals, calibrated=calibrated)
-    if energies is None:
-        return "-"
-    energy, low, high = energies
-    shown = format_amount(energy / size)
-    return shown if low == high else f"{shown} ({format_range(low / size, high / size)})"
-
-
-def format_range(low: float, high: float) -> str:
-    """Both ends of a range, e.g. ``0.42-34``.
-
-    Args:
-        low: The low end.
-        high: The high end.
-    """
-    return f"{format_amount(low)}-{format_amount(high)}"
-
-
-def round_to_sum(values: Sequence[float], digits: int = 3) -> list[str]:
-    """Numbers as texts that add up to the last one, their sum, as they are shown.
-
-    All have as many decimals as the sum has with so many digits. Where the rounded numbers do not
-    add up, the largest take a step each, which matters least to them.
-
-    Args:
-        values: The numbers, none below 0.
-        digits: Significant digits of the sum [1].
-
-    Returns:
-        A text for each number, and one for the sum.
-    """
-    total = sum(values)
-    decimals = max(0, digits - 1 - math.floor(math.log10(total))) if total > 0 else 0
-    steps = [round(value * 10**decimals) for value in values]
-    missing = round(total * 10**decimals) - sum(steps)
-    by_size = sorted(range(len(steps)), key=lambda place: -steps[place])
-    for place in by_size[: abs(missing)]:
-        steps[place] += 1 if missing > 0 else -1
-    return [f"{step / 10**decimals:,.{decimals}f}" for step in (*steps, sum(steps))]
-
-
-def format_amount(value: float) -> str:
-    """A number beside others of its column; what is far below them needs no digits."""
-    return "<0.01" if 0 < value < 0.00995 else two_digits(value)
+    return format_with_range(energies_of(totals, calibrated=calibrated), size)
 
 
 def _count_calls_with_energy(totals: Totals) -> int:
@@ -454,21 +398,3 @@ def collect_notes(
             f"{format_count(lost_ledger_lines, 'call')} missing from the ledger: not written"
         )
     return notes
-
-
-def choose_unit(energy_wh: float) -> tuple[str, float]:
-    """The unit that suits an energy [Wh], and its size [Wh]."""
-    if energy_wh <= 0:
-        return "Wh", 1.0
-    shown = float(f"{energy_wh:.2g}")
-    return next((unit for unit in _UNITS if shown >= unit[1]), _UNITS[-1])
-
-
-def format_count(number: int, noun: str) -> str:
-    """A number of things, e.g. ``1 call``, ``1,200 calls``.
-
-    Args:
-        number: How many [1].
-        noun: What they are, as of one.
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -31,6 +31,7 @@ from energy_tracking.calls.accounts import (
     open_accounts,
     own_entrances,
 )
+from energy_tracking.calls.amounts import energy_text, format_count
 from energy_tracking.calls.budget import Budget, OnExceed
 from energy_tracking.calls.carbon import (
     Carbon,
@@ -41,13 +42,7 @@ from energy_tracking.calls.carbon import (
 )
 from energy_tracking.calls.comparison import Comparison, compare_calls
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
-from energy_tracking.calls.report import (
-    energy_text,
-    format_count,
-    session_csv,
-    session_json,
-    session_table,
-)
+from energy_tracking.calls.report import session_csv, session_json, session_table
 from energy_tracking.calls.tags import check_tags
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by, sums_by_kind
 from energy_tracking.calls.untracked import warn_of_untracked_requests

@@ -14,17 +14,21 @@ from typing import Any
 import click
 
 from energy_tracking.bounds import Bound
+from energy_tracking.calls.amounts import (
+    add_up,
+    choose_unit,
+    energy_text,
+    format_amount,
+    format_range,
+    two_digits,
+)
 from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.record import Alternative, Outcome
 from energy_tracking.calls.report import (
     CALIBRATED,
     IN_BRACKETS,
-    choose_unit,
-    energy_text,
-    format_amount,
     kind_label,
     kind_sentences,
-    two_digits,
     wrap_notes,
 )
 from energy_tracking.calls.totals import EnergyKind, Totals
@@ -41,7 +45,7 @@ from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.profiles.catalogue import ModelMatch
 from energy_tracking.settings import Settings
 from energy_tracking.terminal import one_line
-from energy_tracking.units import nanojoules_from_joules
+from energy_tracking.units import nanojoules_from_joules, wh_from_joules
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
 
 REFERENCE, FACILITY = EnergyKind("reference", "gpu"), EnergyKind("roofline", "facility")
@@ -242,10 +246,11 @@ def _one_table(request: _Request, power: _Power) -> str:
         one = request.energy(kind)
         if one is None:
             continue
-        parts = [one.prefill_energy_joules, one.decode_energy_joules]
-        parts += [one.reasoning_energy_joules or 0.0] * has_reasoning
-        scale = one.total_energy_wh / one.total_energy_joules if one.total_energy_joules else 0.0
-        cells = [_range_cell(one, size), *(format_amount(part * scale / size) for part in parts)]
+        parts = (one.prefill_energy_joules, one.decode_energy_joules)
+        *amounts, total = add_up([wh_from_joules(part) / size for part in parts])
+        cells = [f"{total} ({_format_ends(one, size)})", *amounts]
+        if has_reasoning:
+            cells.append(format_amount(wh_from_joules(one.reasoning_energy_joules or 0.0) / size))
         emitted = power.carbon(one)
         if emitted is not None:
             cells.append(_grams_cell(emitted))
@@ -281,14 +286,14 @@ def _many_table(requests: list[_Request], power: _Power) -> str:
 
 def _range_cell(estimate: EnergyEstimate, size: float) -> str:
     """An energy with its range, in units of ``size`` [Wh]."""
-    scale = (
-        estimate.total_energy_wh / estimate.total_energy_joules / size
-        if (estimate.total_energy_joules)
-        else 0.0
-    )
-    low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
-    ends = f"{format_amount(low * scale)}-{format_amount(high * scale)}"
-    return f"{format_amount(estimate.total_energy_wh / size)} ({ends})"
+    shown = format_amount(estimate.total_energy_wh / size)
+    return f"{shown} ({_format_ends(estimate, size)})"
+
+
+def _format_ends(estimate: EnergyEstimate, size: float) -> str:
+    """Both ends of the range of an energy, in units of ``size`` [Wh]."""
+    ends = (estimate.total_energy_low_joules, estimate.total_energy_high_joules)
+    return format_range(*(wh_from_joules(end) / size for end in ends))
 
 
 def _grams_cell(emitted: Carbon) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from energy_tracking.calls.report import two_digits
+from energy_tracking.calls.amounts import two_digits
 from energy_tracking.units import joules_from_wh
 
 LAMP_WATTS = 10.0

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import click
 
-from energy_tracking.calls.report import table, two_digits
+from energy_tracking.calls.amounts import two_digits
+from energy_tracking.calls.report import table
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
 from energy_tracking.cli.output import Output, print_error

@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import click
 
 from energy_tracking.bounds import Bound
+from energy_tracking.calls.amounts import format_count
 from energy_tracking.calls.carbon import find_intensity
-from energy_tracking.calls.report import format_count
 from energy_tracking.cli.commands import NumberIn, command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND

@@ -19,19 +19,17 @@ from typing import BinaryIO
 
 import click
 
-from energy_tracking.calls.budget import read_energy_wh
-from energy_tracking.calls.record import CallRecord
-from energy_tracking.calls.report import (
+from energy_tracking.calls.amounts import (
     choose_unit,
     count_text,
-    cut_middle,
-    energies_of,
     energy_text,
     format_amount,
     format_count,
-    table,
     two_digits,
 )
+from energy_tracking.calls.budget import read_energy_wh
+from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.report import cut_middle, energies_of, table
 from energy_tracking.calls.totals import Groups, Totals, sum_of, sums_by
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.interruption import stopped_by_signals

@@ -12,20 +12,11 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from energy_tracking.calls.amounts import choose_unit, format_column, two_digits
 from energy_tracking.calls.carbon import Carbon
 from energy_tracking.calls.one_line import kinds_of_record, sums_of_record
 from energy_tracking.calls.record import CallRecord
-from energy_tracking.calls.report import (
-    CALIBRATED,
-    choose_unit,
-    energies_of,
-    format_range,
-    kind_label,
-    round_to_sum,
-    sort_kinds,
-    table,
-    two_digits,
-)
+from energy_tracking.calls.report import CALIBRATED, energies_of, kind_label, sort_kinds, table
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import EnergyKind, sum_of
 from energy_tracking.demo.server import Exchange
@@ -106,17 +97,9 @@ def _format_calls(
     unit, size = choose_unit(total.total_energy_wh)
     columns = []
     for kind in kinds:
-        ranges = [
-            energies_of(totals, calibrated=kind == CALIBRATED) or (0.0, 0.0, 0.0)
-            for _, totals in rows
-        ]
-        amounts = round_to_sum([wh / size for wh, _, _ in ranges[:-1]])
-        columns.append(
-            [
-                f"{amount} ({format_range(low / size, high / size)})"
-                for amount, (_, low, high) in zip(amounts, ranges, strict=True)
-            ]
-        )
+        calibrated = kind == CALIBRATED
+        *parts, whole = (energies_of(totals, calibrated=calibrated) for _, totals in rows)
+        columns.append(format_column(parts, whole, size))
     header = (f"{made} recorded calls", "input", "output")
     return table(
         (*header, *(f"{kind_label(kind)} {unit}" for kind in kinds)),

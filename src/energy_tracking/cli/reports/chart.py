@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from html import escape
 
-from energy_tracking.calls.report import choose_unit, energy_text
+from energy_tracking.calls.amounts import choose_unit, energy_text
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.logs.grouping import HOURS, NOT_KNOWN, OTHER
 from energy_tracking.terminal import one_line

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
-from energy_tracking.calls.report import CALIBRATED, count_text, energy_text, kind_label, two_digits
+from energy_tracking.calls.amounts import count_text, energy_text, two_digits
+from energy_tracking.calls.report import CALIBRATED, kind_label
 from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.reports.chart import build_series, colour_of, draw_svg
 from energy_tracking.cli.reports.collect import Report, mark_labels, rows_of

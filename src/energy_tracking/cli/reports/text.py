@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from energy_tracking.calls.report import (
-    CALIBRATED,
+from collections.abc import Callable
+
+from energy_tracking.calls.amounts import (
+    Range,
     choose_unit,
     count_text,
-    format_amount,
-    kind_label,
-    wrap_notes,
+    format_column,
+    format_with_range,
 )
+from energy_tracking.calls.report import CALIBRATED, kind_label, wrap_notes
 from energy_tracking.cli.columns import fit_columns, wrap_head
 from energy_tracking.cli.reports.collect import Report, mark_labels, rows_of
 from energy_tracking.cli.reports.words import head_of, sentences_of, span_text
@@ -80,37 +82,54 @@ def build_cells(report: Report, top: int | None) -> tuple[list[str], list[tuple[
     about = ["g CO2e"] if has_carbon else ["in", "out"]
     header = [*by, "calls", *about, *energies]
 
-    def cells(labels: tuple[str, ...], sums: GroupSums) -> tuple[str, ...]:
-        row = [*map(one_line, labels), count_text(sums.requests)]
-        carbon = report.carbon_of(sums, calibrated=has_calibrated)
-        if carbon is not None:
-            row.append(format_amount(carbon.total_carbon_grams) if sums.has_energy else "-")
-        else:
-            row += [count_text(int(sums.input_tokens)), count_text(int(sums.output_tokens))]
-        if total.has_energy:
-            row.append(_energy_cell(sums, size, calibrated=False))
-        if has_calibrated:
-            row.append(_energy_cell(sums, size, calibrated=True))
-        return tuple(row)
+    sums = report.sums if len(groups) > 1 else {}
+    labels = [mark_labels(row) for row in groups]
+    for of in sums:
+        name = "sum" if of is Of.ESTIMATES else f"sum ({of.label})"
+        labels.append((name, *[""] * (len(by) - 1)))
 
-    rows = [cells(mark_labels(row), row[2]) for row in groups]
-    if len(groups) > 1:
-        for of, sums in report.sums.items():
-            name = "sum" if of is Of.ESTIMATES else f"sum ({of.label})"
-            rows.append(cells((name, *[""] * (len(by) - 1)), sums))
-    return header, rows
+    def column(read: Callable[[GroupSums], Range | None], size: float) -> list[str]:
+        """A cell for each group, and for each sum over those of a kind."""
+        if not sums:
+            return [format_with_range(read(one), size) for _, _, one in groups]
+        cells = {}
+        for of, total_of in sums.items():
+            parts = [read(one) for _, each, one in groups if each is of]
+            cells[of] = format_column(parts, read(total_of), size)
+        return [cells[of].pop(0) for _, of, _ in groups] + [cells[of].pop() for of in sums]
+
+    def read_grams(one: GroupSums) -> Range | None:
+        emitted = report.carbon_of(one, calibrated=has_calibrated)
+        if emitted is None or not one.has_energy:
+            return None
+        grams = emitted.total_carbon_grams
+        return grams, grams, grams  # there is no room for the range, which stands below
+
+    every = [*(one for _, _, one in groups), *sums.values()]
+    columns = [[count_text(one.requests) for one in every]]
+    if has_carbon:
+        columns.append(column(read_grams, 1.0))
+    else:
+        columns.append([count_text(int(one.input_tokens)) for one in every])
+        columns.append([count_text(int(one.output_tokens)) for one in every])
+    if total.has_energy:
+        columns.append(column(lambda one: _read_energy(one, calibrated=False), size))
+    if has_calibrated:
+        columns.append(column(lambda one: _read_energy(one, calibrated=True), size))
+    names = [map(one_line, each) for each in labels]
+    return header, [(*name, *cells) for name, *cells in zip(names, *columns, strict=True)]
 
 
-def _energy_cell(sums: GroupSums, size: float, *, calibrated: bool) -> str:
-    """An energy with its range, in units of ``size`` [Wh]; ``-`` where there is none."""
-    name = "calibrated_energy" if calibrated else "total_energy"
+def _read_energy(sums: GroupSums, *, calibrated: bool) -> Range | None:
+    """An energy and both ends of its range [Wh]; None where no call has one."""
     if not (sums.calibrated_calls if calibrated else sums.has_energy):
-        return "-"
-    ends = ("joules", "low_joules", "high_joules")
-    joules = [getattr(sums, f"{name}_{end}") for end in ends]
-    shown, low, high = (format_amount(wh_from_joules(one) / size) for one in joules)
-    is_alone = joules[1] == joules[2] or shown.startswith("<")
-    return shown if is_alone else f"{shown} ({low}-{high})"
+        return None
+    name = "calibrated_energy" if calibrated else "total_energy"
+    return (
+        wh_from_joules(getattr(sums, f"{name}_joules")),
+        wh_from_joules(getattr(sums, f"{name}_low_joules")),
+        wh_from_joules(getattr(sums, f"{name}_high_joules")),
+    )
 
 
 def _markdown_row(cells: list[str] | tuple[str, ...]) -> str:
