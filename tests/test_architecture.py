@@ -113,6 +113,7 @@ MAY_IMPORT = {
     "duckdb": {"cli", "logs"},
     "pyarrow": {"logs", "spark"},
     "pyspark": {"spark"},
+    "pynvml": {"servers"},
     "zstandard": {"logs"},
 }
 """Packages and modules of ours that may import a library; all others may not."""
@@ -154,7 +155,7 @@ PROCESS_STATE: dict[str, set[str]] = {
     # What happens around calls, and at the end and the forks of the process.
     "lifecycle.py": {"open_calls", "held_calls", "client_checks", "request_counts"}
     | {"_deferred", "_running", "_is_armed", "_is_settling", "_has_ending", "_at_exit"}
-    | {"_after_fork"},
+    | {"_after_fork", "_before_looks"},
     "notices.py": {"logger", "_said"},
     "error_boundary.py": {"_last_resort"},
     # What is counted.
@@ -166,6 +167,8 @@ PROCESS_STATE: dict[str, set[str]] = {
     "otel/span_processor.py": {"_watched"},
     "litellm.py": {"energy_logger"},
     "estimation.py": {"_shared"},
+    # Which meters are read.
+    "servers/metering.py": {"_meters"},
     # Which clients are tracked, and how the SDK is hooked for them.
     "openai_client/targets.py": {"_known"},
     "openai_client/tracked.py": {"_marks", "_tracker_of_all"},

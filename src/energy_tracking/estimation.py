@@ -227,6 +227,7 @@ class Estimation:
             calibrated=outcome.calibrated,
             cache_avoided_energy_joules=outcome.cache_avoided_energy_joules,
             measured_energy_joules=measured,
+            measurement=None if measured is None else record.measurement,
             model_match=outcome.model_match,
         )
 

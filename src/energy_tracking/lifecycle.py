@@ -80,6 +80,7 @@ _is_settling = threading.RLock()
 _has_ending = False
 _at_exit: dict[Callable[[], object], None] = {}
 _after_fork: list[Callable[[], object]] = []
+_before_looks: list[Callable[[], object]] = []
 
 
 def defer(action: Callable[[], None]) -> None:
@@ -111,6 +112,19 @@ def run_deferred() -> None:
     # A sink that reads a total while it is given a record would come back here.
     if not (_deferred.empty() or getattr(_running, "is_held", False)):
         hold_deferred(_run_all)
+
+
+def settle() -> None:
+    """Do what was deferred, and wait for what is held back: before a look at what was counted."""
+    run_deferred()
+    if not getattr(_running, "is_held", False):
+        for function in _before_looks:
+            hold_deferred(function)
+
+
+def call_before_looks(function: Callable[[], object]) -> None:
+    """Call a function before each look at what was counted; it waits a bounded time at most."""
+    _before_looks.append(function)
 
 
 def hold_deferred(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

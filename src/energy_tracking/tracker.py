@@ -19,9 +19,7 @@ interrupt passes, once the rest of the delivery is done.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import datetime
 from functools import lru_cache, partial
@@ -33,7 +31,7 @@ from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.record import CallRecord, CallRequest
-from energy_tracking.calls.session import current_session, process_session
+from energy_tracking.calls.session import current_session
 from energy_tracking.calls.tool_usage import bounded_parts
 from energy_tracking.calls.untracked import warn_outside_of_sessions
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
@@ -41,9 +39,7 @@ from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, mus
 from energy_tracking.estimation import Estimation
 from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import (
-    call_at_exit,
     close_open_calls_at_exit,
-    forget_at_exit,
     held_calls,
     hold_deferred,
     open_calls,
@@ -54,9 +50,9 @@ from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, document_settings
 from energy_tracking.settings.names import naming
 from energy_tracking.settings.process import read_process_settings
+from energy_tracking.summary import print_summary_at_exit
 from energy_tracking.telemetry.pipelines import UNREPORTED
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
-from energy_tracking.terminal import printable
 from energy_tracking.usage.dialects import wrong_kind_of
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import ToolUsage
@@ -64,12 +60,7 @@ from energy_tracking.version import VERSION
 
 if TYPE_CHECKING:
     from energy_tracking.ledger import Ledger
-
-NO_CALLS = (
-    "process: 0 calls were counted. Clients are tracked from instrument_openai(), or from "
-    "wrap_openai(client) for one, on; other calls are counted with Tracker().record()."
-)
-"""Printed at the end of a process in place of a table without rows."""
+    from energy_tracking.servers.metered import ServerMeters
 
 
 class TrackerArguments(SettingArguments, ProviderArguments, total=False):
@@ -145,6 +136,11 @@ class Tracker:
                 self._ledger = Ledger(path)
         if self.settings.summary and not self.settings.disabled:
             print_summary_at_exit()
+        self._meters: ServerMeters | None = None
+        if self.settings.energy_meter and not self.settings.disabled:
+            from energy_tracking.servers.metered import ServerMeters  # most trackers have none
+
+            self._meters = ServerMeters(self.settings.energy_meter, (), self._boundaries.report)
         self._on_record = arguments.get("on_record")
         # Providers stay with their process.
         self._arguments: TrackerArguments = {
@@ -253,6 +249,11 @@ class Tracker:
                 )
             except Exception as error:
                 self.report("telemetry.start", error)
+        if self._meters is not None:
+            try:
+                self._meters.start(call)
+            except Exception as error:
+                self.report("meter", error)
         return call
 
     def record(
@@ -307,9 +308,26 @@ class Tracker:
 
     def _deliver_safely(self, call: Call) -> None:
         try:
+            if call.meter is not None:
+                self._leave_to_meter(call)
+                return
             hold_deferred(self._deliver_call, call)
         except Exception as error:
             self.report("deliver", error)
+
+    def _leave_to_meter(self, call: Call) -> None:
+        """Have a call delivered once its meter has been read; it counts as open until then."""
+        from energy_tracking.servers.metered import end_metered_call
+
+        open_calls.add(call)
+        end_metered_call(call.meter, call, self._build_record, self._deliver_measured)
+        call.is_delivered = True
+
+    def _deliver_measured(self, call: Call, record: CallRecord) -> None:
+        open_calls.discard(call)
+        held_calls.pop(call, None)
+        call.final_record = record
+        hold_deferred(self._deliver_call, call)
 
     def _deliver_call(self, call: Call) -> CallRecord:
         """Deliver the record of a call that has ended, to everybody although an interrupt comes."""
@@ -347,16 +365,19 @@ class Tracker:
         if call.final_record is None:
             open_calls.discard(call)
             held_calls.pop(call, None)
-            try:
-                record = call.record(self.estimation.estimate_safely)
-            except Exception as error:
-                self._boundaries.report("record", error)
-                record = call.record_without_tokens(error)
-            if self._intensity is not None:
-                changed = vars(record) | {"intensity": self._intensity}
-                record = fill_fields(CallRecord, changed)
-            call.final_record = record
+            call.final_record = self._build_record(call)
         return call.final_record
+
+    def _build_record(self, call: Call) -> CallRecord:
+        """The record of a call, as it is estimated."""
+        try:
+            record = call.record(self.estimation.estimate_safely)
+        except Exception as error:
+            self._boundaries.report("record", error)
+            record = call.record_without_tokens(error)
+        if self._intensity is None:
+            return record
+        return fill_fields(CallRecord, vars(record) | {"intensity": self._intensity})
 
     def _remember_response(self, call: Call, record: CallRecord) -> None:
         counted_responses.remember(call, record)
@@ -444,31 +465,3 @@ _DELIVERIES: tuple[tuple[str, Callable[[Tracker, Call, CallRecord], None]], ...]
     ("on_record", Tracker._call_sink),
     ("tools", Tracker._deliver_tools),
 )
-
-
-def print_summary_at_exit() -> None:
-    """See to it that the totals of the process are printed when it ends, once."""
-    call_at_exit(print_summary)
-
-
-def print_summary(no_calls: str = NO_CALLS) -> None:
-    """Print the totals of the process, and not again at its end.
-
-    Args:
-        no_calls: Printed in place of a table without rows.
-    """
-    forget_at_exit(print_summary)
-    session = process_session()
-    has_calls = session.totals.calls > 0
-    # A program without a console has no stderr.
-    if sys.stderr is None or (not has_calls and _is_worker_process()):
-        return
-    with suppress(OSError, ValueError):
-        text = str(session) if has_calls else no_calls
-        sys.stderr.write(printable(f"{text}\n", sys.stderr))
-
-
-def _is_worker_process() -> bool:
-    """Whether this is a process of a pool, of which many make no call."""
-    multiprocessing = sys.modules.get("multiprocessing")
-    return multiprocessing is not None and multiprocessing.parent_process() is not None

@@ -43,6 +43,10 @@ from energy_tracking.settings.settings import (
 )
 from small_profiles import BARE
 
+METER = "http://127.0.0.1:9/"
+METER_TEXT = f"{METER},{METER}x#gpu=1"
+METERS = (METER + "metrics", METER + "x#gpu=1")
+
 NAMES = [setting.name for setting in fields(Settings)]
 
 # Setting, as an argument, as text, the same as read, and another for the argument to win with.
@@ -60,6 +64,7 @@ GIVEN: list[tuple[str, Any, str, Any, Any]] = [
     ("engine_year", 2025, "2025", 2025, 2024),
     ("speculative", True, "yes", True, False),
     ("timing_evidence", True, "on", True, False),
+    ("energy_meter", [METER, METER + "x#gpu=1"], METER_TEXT, METERS, ("http://127.0.0.1:9/x",)),
     ("include_usage", "never", "never", "never", "always"),
     ("include_usage_hosts", ["a.b", "c"], "a.b, c", ("a.b", "c"), ("d",)),
     ("default_model", "o1", "o1", "o1", "gpt-4o"),
@@ -89,6 +94,7 @@ REGION = "a country by its name or letters, 'EU' or 'WORLD'"
 TAGS = "names of tags, of letters, digits, '_' and '-', a letter first"
 LIST, PAIRS = "a list of names", "pairs of model and profile"
 WRITE_LIST, WRITE_PAIRS = "; write name,name", "; write model=profile,model=profile"
+PAGE = "the address of a page by http or https, such as http://localhost:8000/metrics"
 HOST = "a host, host:port or URL, such as llm.example.org, localhost:8000 or "
 HOST += "http://localhost:8000/v1"
 WRONG: list[tuple[str, Any, str, str]] = [
@@ -119,6 +125,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("engine_year", 1900, "a whole number from 2020 to 2100", ""),
     ("speculative", "perhaps", FLAG, ""),
     ("timing_evidence", "maybe", FLAG, ""),
+    ("energy_meter", 5, LIST, WRITE_LIST),
+    ("energy_meter", "localhost:9400", PAGE, ""),
     ("include_usage", "allways", "one of 'auto', 'always', 'never'", "; did you mean 'always'?"),
     ("include_usage_hosts", 5, LIST, WRITE_LIST),
     ("include_usage_hosts", ["a", 5], LIST, WRITE_LIST),
@@ -367,6 +375,7 @@ EXAMPLES: dict[str, object] = {
     "include_usage": "always",
     "include_usage_hosts": "llm.example.org",
     "timing_evidence": True,
+    "energy_meter": "nvml",
     "spans": "own",
     "detail": "essential",
     "metrics": "off",

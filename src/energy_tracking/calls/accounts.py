@@ -46,7 +46,7 @@ from energy_tracking.calls.totals import (
     group_of,
 )
 from energy_tracking.contexts import Carried, restore
-from energy_tracking.lifecycle import call_after_fork, run_deferred
+from energy_tracking.lifecycle import call_after_fork, settle
 
 
 class Credit(NamedTuple):
@@ -199,7 +199,7 @@ class Account:
 
     def groups(self) -> dict[GroupKey, Totals]:
         """The totals so far, by what calls have in common."""
-        run_deferred()
+        settle()
         with self._lock:
             self._add_waiting()
             groups = dict(self._groups)
@@ -207,21 +207,21 @@ class Account:
 
     def find_emissions(self) -> Emissions | None:
         """What the calls so far emit; None where no call's electricity is known."""
-        run_deferred()
+        settle()
         with self._lock:
             self._add_waiting()
             return self.emissions
 
     def reasons(self) -> dict[tuple[str, str], int]:
         """A copy of the reasons, by model and reason."""
-        run_deferred()
+        settle()
         with self._lock:
             self._add_waiting()
             return dict(self._reasons)
 
     def comparable(self) -> list[Comparable]:
         """The last calls that could be estimated."""
-        run_deferred()
+        settle()
         with self._lock:
             self._add_waiting()
             return list(self._comparable)

@@ -97,6 +97,7 @@ class Call:
         "log_identity",
         "logged_end",
         "measured_energy_joules",
+        "meter",
         "prompt",
         "raw_usage",
         "read_load",
@@ -143,6 +144,7 @@ class Call:
         self.span_place: SpanPlace | None = None
         self.raw_usage: object = None
         self.measured_energy_joules: float | None = None
+        self.meter: Any = None
         self.implausible_energy: str | None = None
         self.server_timing: ServerTiming | None = None
         self.server_load: ServerLoad | None = None

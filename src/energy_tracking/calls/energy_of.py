@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from energy_tracking.calls.counted import CountedResponse, counted_responses, exact_tokens
 from energy_tracking.calls.record import CallRecord
-from energy_tracking.lifecycle import run_deferred
+from energy_tracking.lifecycle import settle
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import (
@@ -55,7 +55,7 @@ def energy_of(response: object) -> CallRecord | None:
     """
     # Whatever stands behind an attribute of the user's object may raise.
     with suppress(Exception):
-        run_deferred()
+        settle()
         return _carried_record(response) or _remembered_record(response)
     return None
 

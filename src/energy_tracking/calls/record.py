@@ -73,6 +73,27 @@ class Intensity:
 
 @frozen(kw_only=True)
 @checked
+class Measurement:
+    """How the user's own meter measured a call.
+
+    Attributes:
+        measured_by: The meter: its address, and what it counts.
+        window_seconds: Time between the readings around the call [s].
+        share: The call's part of what was counted in that time [1].
+        idle_joules: What was counted in it while nothing ran, of no call [J].
+
+    Raises:
+        ConfigurationError: A value is of another type than its field.
+    """
+
+    measured_by: str
+    window_seconds: float
+    share: float
+    idle_joules: float
+
+
+@frozen(kw_only=True)
+@checked
 class CallRecord:
     """What is known when a call has ended.
 
@@ -95,7 +116,7 @@ class CallRecord:
         cache_avoided_energy_joules: What the estimate would be more by [J], had no token been
             read from a prompt cache; None where none was.
         measured_energy_joules: The energy as the server measured it [J], whatever its
-            scope; None where it reports none.
+            scope, or the call's share of what the user's meter counted; None where neither is.
         model_match: How the model's name led to a profile, e.g. ``"exact"``.
         duration_seconds: From the start of the request to its end [s]; 0 where nobody timed it.
         first_chunk_seconds: From the start to the first stream event [s], or None.
@@ -110,6 +131,7 @@ class CallRecord:
         intensity: What its electricity is said to emit; None unless the settings say so.
         server_timing: The time that it took by its server's clock, as far as that is stated.
         server_load: How busy its server was, by the metrics page that `server_metrics` names.
+        measurement: How the user's own meter measured it; None where it did not.
 
     Raises:
         ConfigurationError: A value is of another type than its field.
@@ -138,6 +160,7 @@ class CallRecord:
     intensity: Intensity | None = None
     server_timing: ServerTiming | None = None
     server_load: ServerLoad | None = None
+    measurement: Measurement | None = None
 
     @property
     def model(self) -> str:

@@ -48,7 +48,7 @@ from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by, su
 from energy_tracking.calls.untracked import warn_of_untracked_requests
 from energy_tracking.error_boundary import run_every
 from energy_tracking.errors import ConfigurationError, must_be
-from energy_tracking.lifecycle import count_untracked_requests, run_deferred
+from energy_tracking.lifecycle import count_untracked_requests, run_deferred, settle
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage.measured_energy import MEASURED
@@ -399,7 +399,7 @@ class Session:
     @property
     def lost_ledger_lines(self) -> int:
         """Calls so far that are missing from a ledger, which could not be written [1]."""
-        run_deferred()
+        settle()
         return self._account.lost_ledger_lines
 
     @property

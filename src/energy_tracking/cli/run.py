@@ -18,7 +18,7 @@ from energy_tracking.cli.output import OutputError, is_reader_gone, print_error
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.lifecycle import call_at_exit, forget_at_exit
 from energy_tracking.openai_client.client import instrument_openai
-from energy_tracking.tracker import print_summary
+from energy_tracking.summary import print_summary
 
 NO_CALLS = "process: 0 calls were counted: this program made no call through openai."
 """Printed where the program has ended without one."""

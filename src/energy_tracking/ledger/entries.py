@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from energy_tracking.bounds import Bound, checked, read_path
 from energy_tracking.calls.carbon import INTENSITY
-from energy_tracking.calls.record import CallRecord, Intensity, is_past, status_of
+from energy_tracking.calls.record import CallRecord, Intensity, Measurement, is_past, status_of
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import shown
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
@@ -52,6 +52,7 @@ PARTS: dict[str, type] = {
     "intensity": Intensity,
     "server_timing": ServerTiming,
     "server_load": ServerLoad,
+    "measurement": Measurement,
 }
 """Fields of a record that are dataclasses themselves."""
 
@@ -343,7 +344,13 @@ _RULES: dict[type, tuple[_Rule, ...]] = {
             ),
         ),
     ),
+    Measurement: (("share", "at most 1", lambda measurement: measurement.share <= 1 + _ROUNDING),),
     CallRecord: (
+        (
+            "measurement",
+            "unset where no energy was measured",
+            lambda record: record.measurement is None or record.measured_energy_joules is not None,
+        ),
         (
             "status",
             "'measured' where an energy was measured, else 'unestimated' without an estimate, else "

@@ -36,7 +36,7 @@ from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.session import current_session
 from energy_tracking.calls.span_places import SpanPlace
-from energy_tracking.lifecycle import open_calls, run_deferred
+from energy_tracking.lifecycle import open_calls, settle
 from energy_tracking.openai_client.request import is_sending
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.telemetry.pipelines import Pipeline
@@ -262,7 +262,7 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
 
     def _deliver_pending(self) -> None:
         with self.tracker.boundary("span_processor.flush"):
-            run_deferred()
+            settle()
 
 
 class EnergyCompletionHook(SpanEnricher):

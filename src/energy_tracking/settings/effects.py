@@ -15,8 +15,8 @@ from energy_tracking.estimator import CALIBRATED_METHOD
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
 from energy_tracking.settings.names import named
 
-STREAM_SETTINGS = ("include_usage", "include_usage_hosts", "timing_evidence")
-"""Settings about streams, for clients that are tracked themselves."""
+STREAM_SETTINGS = ("include_usage", "include_usage_hosts", "timing_evidence", "energy_meter")
+"""Settings about calls while they are made, for clients that are tracked themselves."""
 
 DELIVERY_SETTINGS = (
     *("spans", "detail", "metrics", "metric_tags", "region", "grams_per_kwh", "ledger", "summary"),

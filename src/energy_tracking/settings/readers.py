@@ -8,6 +8,7 @@ Each reads what an argument or a variable gives. The message of what it raises b
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -88,6 +89,20 @@ def read_names(given: object) -> tuple[str, ...]:
 def read_hosts(given: object) -> tuple[str, ...]:
     """Hosts, in a list or separated by commas."""
     return tuple(map(read_host, read_names(given)))
+
+
+def read_meters(given: object) -> tuple[str, ...]:
+    """Meters of joules, in a list or separated by commas.
+
+    Raises:
+        ConfigurationError: One is no address and not ``nvml``.
+    """
+    from energy_tracking.servers.meters import read_meter_address  # most programs have none
+
+    # A comma in `#gpu=0,1` separates GPUs.
+    text = re.sub(r",(?=\d)", ";", given) if isinstance(given, str) else given
+    names = [name.replace(";", ",") for name in read_names(text)]
+    return tuple(str(read_meter_address(name)) for name in names)
 
 
 def read_tags(given: object) -> tuple[str, ...]:

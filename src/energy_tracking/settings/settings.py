@@ -37,6 +37,7 @@ from energy_tracking.settings.readers import (
     make_number_reader,
     read_flag,
     read_hosts,
+    read_meters,
     read_pairs,
     read_region,
     read_tags,
@@ -66,6 +67,7 @@ class SettingArguments(TypedDict, total=False):
     engine_year: int | None
     speculative: bool | None
     timing_evidence: bool | None
+    energy_meter: str | Iterable[str] | None
     include_usage: str | None
     include_usage_hosts: Iterable[str] | None
     default_model: str | None
@@ -169,6 +171,14 @@ class Settings:
         "let the speed of a stream narrow the concurrency of `roofline`: for open models, on a"
         " GPU that `gpu` names",
         read_flag,
+    )
+    energy_meter: tuple[str, ...] = _setting_field(
+        (),
+        "meters of joules beside servers that you run, for calls to the host that each is on: the"
+        " address of the NVIDIA DCGM exporter, AMD's device metrics exporter, Kepler or"
+        " TensorRT-LLM's `/energy_metrics`, or `nvml`, this machine's GPUs; with `#gpu=0,1` behind"
+        " it, of these GPUs alone. Calls are measured then, each by its share",
+        read_meters,
     )
     include_usage: str = _setting_field(
         "auto",

@@ -25,6 +25,7 @@ from energy_tracking.telemetry.values import (
     CALIBRATED,
     ESTIMATE,
     INTENSITY,
+    MEASUREMENT,
     Entry,
     Field,
     estimate_beside_measured,
@@ -101,7 +102,8 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
     Attribute(
         "energy_tracking.status",
         "",
-        "`measured` by the server, `estimated`, `partial` (tokens estimated too), `unestimated`",
+        "`measured` by the server or its meter, `estimated`, `partial` (tokens estimated too),"
+        " `unestimated`",
         Field(itself, "status"),
     ),
     Attribute(
@@ -119,10 +121,34 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
     Attribute(
         "energy_tracking.total_energy_joules",
         "J",
-        "energy of the call: measured if the server does, else estimated",
+        "energy of the call: measured if the server or its meter does, else estimated",
         Field(find_energy, "joules"),
     ),
     Attribute("energy_tracking.total_energy_wh", "Wh", "the same", Field(find_energy, "wh")),
+    Attribute(
+        "energy_tracking.measured_by",
+        "",
+        "the meter that `energy_meter` names, where it measured the call",
+        Field(MEASUREMENT, "measured_by"),
+    ),
+    Attribute(
+        "energy_tracking.measured_window_seconds",
+        "s",
+        "time between its readings around the call",
+        Field(MEASUREMENT, "window_seconds"),
+    ),
+    Attribute(
+        "energy_tracking.measured_share",
+        "1",
+        "the call's part of what it counted in that time",
+        Field(MEASUREMENT, "share"),
+    ),
+    Attribute(
+        "energy_tracking.measured_idle_joules",
+        "J",
+        "what it counted in that time while nothing ran, of no call",
+        Field(MEASUREMENT, "idle_joules"),
+    ),
     Attribute(
         "energy_tracking.estimated_energy_joules",
         "J",

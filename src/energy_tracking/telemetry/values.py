@@ -64,6 +64,7 @@ def itself(source: Any) -> Any:
 ESTIMATE = attrgetter("estimate")
 CALIBRATED = attrgetter("calibrated")
 INTENSITY = attrgetter("intensity")
+MEASUREMENT = attrgetter("measurement")
 
 
 def estimate_beside_measured(record: CallRecord) -> EnergyEstimate | None:

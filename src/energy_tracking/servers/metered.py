@@ -1,0 +1,140 @@
+"""The meters of one tracker: which measures a call, and the record with what it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib.util import find_spec
+
+from energy_tracking.calls.call import Call
+from energy_tracking.calls.record import CallRecord, Measurement
+from energy_tracking.error_boundary import ErrorHandler
+from energy_tracking.errors import ConfigurationError
+from energy_tracking.frozen import fill_fields
+from energy_tracking.hosts import PageAddress
+from energy_tracking.servers.metering import BuildRecord, EnergyMeter
+from energy_tracking.servers.meters import (
+    MeterAddress,
+    find_meter,
+    name_machine,
+    read_meter_address,
+    read_moment,
+)
+from energy_tracking.servers.pages import require_parser
+from energy_tracking.servers.sharing import CallShare
+from energy_tracking.usage.names import MAX_SENTENCE, text_of
+
+Deliver = Callable[[Call, CallRecord], None]
+"""Delivers a call with this record."""
+
+
+class ServerMeters:
+    """The meters that ``energy_meter`` names, each with the page of a server on its machine."""
+
+    def __init__(
+        self,
+        meters: Iterable[str],
+        servers: Iterable[PageAddress],
+        report: ErrorHandler,
+    ) -> None:
+        """Read each meter once, in the background.
+
+        Args:
+            meters: The meters, as the setting names them.
+            servers: The pages of servers, as ``server_metrics`` names them.
+            report: Called with errors of the library's own.
+
+        Raises:
+            ConfigurationError: What reads one of them is not installed.
+        """
+        self._addresses = tuple(map(read_meter_address, meters))
+        self._servers = tuple(servers)
+        self._report = report
+        self._meters: dict[tuple[MeterAddress, PageAddress | None], EnergyMeter] = {}
+        for address in self._addresses:
+            _require_reader(address)
+            beside = [one for one in self._servers if _are_beside(one, address)]
+            for page in beside or (None,):
+                self._meter_of(address, page)
+
+    def start(self, call: Call) -> None:
+        """Note that a call has started, where it goes to the host of a meter."""
+        host, port = call.request.server_address, call.request.server_port
+        address = find_meter(self._addresses, host)
+        if address is None:
+            return
+        beside = [one for one in self._servers if _are_beside(one, address)]
+        # Of several servers on the host, that of the port.
+        page = next((one for one in beside if one.port == port), None)
+        call.meter = self._meter_of(address, page or (beside[0] if len(beside) == 1 else None))
+        call.meter.start(call)
+
+    def _meter_of(self, address: MeterAddress, page: PageAddress | None) -> EnergyMeter:
+        key = address, page
+        meter = self._meters.get(key)
+        if meter is None:
+            read = partial(read_moment, address, page)
+            # Of two made at once, one is.
+            made = EnergyMeter(str(address), read, self._report)
+            meter = self._meters.setdefault(key, made)
+        return meter
+
+
+def end_metered_call(
+    meter: EnergyMeter, call: Call, build_record: BuildRecord, deliver: Deliver
+) -> None:
+    """Leave a call that has ended to its meter, which delivers it once it is measured, or is not.
+
+    Args:
+        meter: Its meter.
+        call: The call.
+        build_record: Builds its record, as it is estimated.
+        deliver: Delivers it, with its measurement where it has one.
+    """
+
+    def settle(call: Call, record: CallRecord, share: CallShare | None, why: str | None) -> None:
+        deliver(call, _add_measurement(record, meter.describe(), share, why))
+
+    meter.end(call, build_record, settle)
+
+
+def _add_measurement(
+    record: CallRecord, measured_by: str, share: CallShare | None, why: str | None
+) -> CallRecord:
+    """A record with what its meter has measured, or why it has not."""
+    if share is not None:
+        measurement = Measurement(
+            measured_by=measured_by,
+            window_seconds=share.window_seconds,
+            share=share.joules / share.window_joules,
+            idle_joules=share.idle_joules,
+        )
+        changed = {
+            "status": "measured",
+            "measured_energy_joules": share.joules,
+            "measurement": measurement,
+        }
+        return fill_fields(CallRecord, vars(record) | changed)
+    if why is None or record.reason is not None:
+        return record
+    reason = f"not measured: the energy meter {measured_by}: {why}"
+    return fill_fields(CallRecord, vars(record) | {"reason": text_of(reason, MAX_SENTENCE)})
+
+
+def _are_beside(page: PageAddress, address: MeterAddress) -> bool:
+    return name_machine(page.host) == name_machine(address.host)
+
+
+def _require_reader(address: MeterAddress) -> None:
+    """Check that what reads a meter is installed.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if address.page is not None:
+        require_parser("energy_meter (ENERGY_TRACKING_ENERGY_METER)")
+    elif find_spec("pynvml") is None:
+        raise ConfigurationError(
+            "energy_meter (ENERGY_TRACKING_ENERGY_METER) 'nvml' needs the package 'nvidia-ml-py': "
+            'pip install "energy-tracking[nvml]"'
+        )

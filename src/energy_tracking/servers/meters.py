@@ -1,0 +1,143 @@
+"""Meters that a setting names, and the moments that are read from them.
+
+A meter is an address: of an exporter's page, of TensorRT-LLM's ``/energy_metrics``, or ``nvml``,
+this machine's GPUs; behind it, as in ``#gpu=0,1``, the GPUs that are read. It is of the calls to
+the host that it is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import perf_counter
+
+from energy_tracking.frozen import frozen
+from energy_tracking.hosts import PageAddress, read_page_address
+from energy_tracking.servers.counters import (
+    COUNTERS,
+    EnergyReading,
+    read_counters,
+    read_devices,
+    read_energy_metrics,
+)
+from energy_tracking.servers.engines import read_page
+from energy_tracking.servers.nvml import read_nvml
+from energy_tracking.servers.pages import PageError, fetch_page, read_samples
+from energy_tracking.servers.windows import Moment
+
+NVML_WORD = "nvml"
+"""Names this machine's NVIDIA GPUs."""
+
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
+"""Hosts that are this machine."""
+
+_NAMES = frozenset(name for counter in COUNTERS for name in (counter.name, f"{counter.name}_total"))
+
+NO_COUNTER = (
+    "shows none of the counters known of the NVIDIA DCGM exporter, the AMD device metrics "
+    "exporter, Kepler and TensorRT-LLM"
+)
+
+
+@frozen()
+class MeterAddress:
+    """A meter that a setting names.
+
+    Attributes:
+        page: Its page; None: NVML.
+        only: The GPUs that are read; empty: all.
+    """
+
+    page: PageAddress | None
+    only: frozenset[str] = frozenset()
+
+    @property
+    def host(self) -> str:
+        """The host that it is on."""
+        return "localhost" if self.page is None else self.page.host
+
+    def __str__(self) -> str:
+        """As people write it."""
+        where = NVML_WORD if self.page is None else str(self.page)
+        return f"{where}#gpu={','.join(sorted(self.only))}" if self.only else where
+
+
+def read_meter_address(given: str) -> MeterAddress:
+    """The meter that a text names.
+
+    Raises:
+        ConfigurationError: It is neither ``nvml`` nor the address of a page, or names its GPUs in
+            another way.
+    """
+    where, _, fragment = given.strip().partition("#")
+    only = read_devices(fragment)
+    if where.lower() == NVML_WORD:
+        return MeterAddress(None, only)
+    return MeterAddress(read_page_address(where), only)
+
+
+def find_meter(meters: Iterable[MeterAddress], host: str | None) -> MeterAddress | None:
+    """The meter of calls to a host, the first of those that are on it; None where none is.
+
+    Args:
+        meters: The meters.
+        host: The host that calls go to.
+    """
+    if host is None:
+        return None
+    machine = name_machine(host)
+    return next((one for one in meters if name_machine(one.host) == machine), None)
+
+
+def read_energy(address: MeterAddress) -> EnergyReading:
+    """What a meter shows now.
+
+    Raises:
+        PageError: It cannot be read, or shows no energy.
+    """
+    before = perf_counter()
+    if address.page is None:
+        return read_nvml(before, address.only)
+    text = fetch_page(address.page)
+    # Exporters gather their page when they are asked for it.
+    at = (before + perf_counter()) / 2
+    if text.lstrip().startswith("{"):
+        reading = read_energy_metrics(text, at)
+    else:
+        reading = read_counters(read_samples(text, _NAMES), at, address.only)
+    if reading is None:
+        raise PageError(NO_COUNTER)
+    return reading
+
+
+def read_moment(address: MeterAddress, server: PageAddress | None) -> Moment:
+    """What a meter and the page of its server show now.
+
+    Args:
+        address: The meter.
+        server: The server's page; None where it has none.
+
+    Raises:
+        PageError: One of them cannot be read. Without the server's tokens, another client's joules
+            would be taken for ours.
+    """
+    energy = read_energy(address)
+    if server is None:
+        return Moment(energy=energy)
+    try:
+        models = read_page(fetch_page(server))
+    except PageError as error:
+        raise PageError(f"its server's page {server} {error}") from None
+    prompt = [one.input_tokens for one in models if one.input_tokens is not None]
+    output = [one.output_tokens for one in models if one.output_tokens is not None]
+    return Moment(
+        energy=energy,
+        running=sum(one.running_requests for one in models),
+        prompt_tokens=sum(prompt) if prompt else None,
+        cached_tokens=sum(one.cached_input_tokens or 0.0 for one in models),
+        output_tokens=sum(output) if output else None,
+    )
+
+
+def name_machine(host: str) -> str:
+    """A host, this machine by one name."""
+    return "localhost" if host.lower() in THIS_MACHINE else host.lower()
