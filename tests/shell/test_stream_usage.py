@@ -82,6 +82,8 @@ KNOWN: list[tuple[str, dict[str, str]]] = [
     ("http://api.novita.ai/openai", {}),
     ("http://ai-gateway.vercel.sh/v1", {}),
     ("http://ark.cn-beijing.volces.com/api/v3", {}),
+    ("http://api.deepinfra.com/v1/openai", {}),
+    ("http://api.scaleway.ai/v1", {}),
     ("http://localhost:11434/v1", {}),
     ("http://gpu.example.org:11434/v1", {}),
 ]
@@ -95,6 +97,8 @@ UNKNOWN: list[tuple[str, dict[str, str]]] = [
     ("http://api.mistral.ai/v1", {}),
     # It refuses the option.
     ("http://api.cohere.ai/compatibility/v1", {}),
+    # Documented without it.
+    ("http://api.hyperbolic.xyz/v1", {}),
     # Some of their models refuse it.
     ("http://integrate.api.nvidia.com/v1", {}),
     ("http://mine.cloud.databricks.com/serving-endpoints", {}),

@@ -16,8 +16,13 @@ Not listed, on purpose:
 - Cohere refuses it
   (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere).
 - llama.cpp's server needs no question: its ``timings`` are read as the usage.
-- Gemini's host, Bedrock's, DeepInfra, Hyperbolic, bigmodel.cn, Hugging Face's router, Perplexity
-  and LM Studio: no page that says so was found. Nor is TGI known by how it answers.
+- Gemini's host sends the usage unasked, as its users find
+  (https://discuss.ai.google.dev/t/gemini-openai-compatibility-does-it-support-the-stream-options-parameter/92785).
+- LM Studio takes it since 0.3.18 (https://lmstudio.ai/docs/app/api-changelog), but neither it nor
+  its version shows in its answers.
+- Hyperbolic's list of parameters is without it (https://docs.hyperbolic.xyz/docs/rest-api).
+- Bedrock's hosts, bigmodel.cn, SiliconFlow, MiniMax, Hugging Face's router and Perplexity: no page
+  that says so was found. Nor is TGI known by how it answers.
 """
 
 from __future__ import annotations
@@ -73,6 +78,8 @@ USAGE_HOSTS = {
     # A recorded exchange: providertests/testdata/TestVercelCommon.
     "ai-gateway.vercel.sh": "https://github.com/charmbracelet/fantasy",
     "ark.cn-beijing.volces.com": "https://github.com/QuantumNous/new-api/pull/759",
+    "api.deepinfra.com": "https://docs.deepinfra.com/api-reference/openai-chat-completions-1",
+    "api.scaleway.ai": "https://www.scaleway.com/en/docs/generative-apis/api-cli/using-chat-api",
     "ollama.com": "https://docs.ollama.com/api/openai-compatibility",
 }
 USAGE_HOST_ENDS = tuple(end for end in USAGE_HOSTS if end.startswith("."))
