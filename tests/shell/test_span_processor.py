@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import openai
@@ -25,7 +26,16 @@ from energy_tracking import CallRecord, Session, TokenUsage, Tracker, wrap_opena
 from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
 from energy_tracking.telemetry.metrics import ENERGY_METRIC
 from energy_tracking.usage.span_dialects import CALL_KINDS, USAGE_ATTRIBUTES, span_facts
-from loopback import DONE, Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
+from loopback import (
+    CHAT_USAGE,
+    DONE,
+    Flavour,
+    Loopback,
+    chat_chunks,
+    chat_completion,
+    json_reply,
+    sse,
+)
 from observed_calls import collect
 from own_errors import keep_error
 
@@ -381,6 +391,65 @@ def test_a_call_of_a_tracked_client_is_not_counted_from_a_span(
             "after the fact", attributes=CHAT_SPAN | {"gen_ai.response.id": "chatcmpl-doors-1"}
         ).end()
     assert session.totals.calls == 1
+    client.close()
+
+
+@pytest.mark.parametrize("spans", ["auto", "off"])
+@pytest.mark.parametrize("below", [False, True])
+def test_reports_without_an_id_that_follow_a_tracked_clients_call_are_none_of_their_own(
+    bench: Bench, loopback: Loopback, spans: str, below: bool
+) -> None:
+    """As a program's own span, made of the response, and that of a callback beside it."""
+    loopback.serve(json_reply({"usage": CHAT_USAGE, "model": "gpt-4o"}))
+    client = wrap_openai(
+        Flavour("sync").client(loopback.base_url), **bench.arguments | {"spans": spans}
+    )
+    work = bench.tracer.start_as_current_span("work") if below else nullcontext()
+    with Session() as session, work:
+        for _ in range(3):
+            client.chat.completions.create(**CHAT)
+            for reporter in ("one", "other"):
+                tracer = bench.tracer_provider.get_tracer(reporter)
+                tracer.start_span("after the fact", attributes=CHAT_SPAN).end()
+    assert session.totals.calls == 3
+    client.close()
+
+
+@pytest.mark.parametrize("response_id", ["chatcmpl-doors-2", "7", None])
+def test_a_stream_that_is_reported_before_it_has_ended_counts_once(
+    bench: Bench, loopback: Loopback, response_id: str | None
+) -> None:
+    given = {} if response_id is None else {"id": response_id}
+    chunks = [chunk | given for chunk in chat_chunks("Hello", "!", usage=CHAT_USAGE)]
+    if response_id is None:
+        for chunk in chunks:
+            del chunk["id"]
+    loopback.serve(sse(*chunks, DONE))
+    client = wrap_openai(Flavour("sync").client(loopback.base_url), **bench.arguments)
+    named = {} if response_id is None else {"gen_ai.response.id": response_id}
+    report = CHAT_SPAN | {"gen_ai.response.model": "gpt-4o-2024-08-06"} | named
+    with Session() as session:
+        asked = client.chat.completions.create(
+            **CHAT, stream=True, stream_options={"include_usage": True}
+        )
+        for chunk in asked:
+            if chunk.usage is not None:
+                bench.tracer.start_span("with the usage", attributes=report).end()
+    assert session.totals.calls == 1
+    client.close()
+
+
+def test_a_span_that_lasts_is_of_a_call_of_its_own_beside_a_tracked_clients(
+    bench: Bench, loopback: Loopback
+) -> None:
+    loopback.serve(json_reply({"usage": CHAT_USAGE, "model": "gpt-4o"}))
+    client = wrap_openai(Flavour("sync").client(loopback.base_url), **bench.arguments)
+    with Session() as session:
+        client.chat.completions.create(**CHAT)
+        span = bench.tracer.start_span("of a client that nobody tracks", attributes=CHAT_SPAN)
+        time.sleep(0.03)
+        span.end()
+    assert session.totals.calls == 2
     client.close()
 
 

@@ -120,7 +120,9 @@ class CountedResponse:
 
     def may_be_reported_from(self, place: SpanPlace) -> bool:
         """Whether a span there may report this call, as far as this one's is known."""
-        return self.place is None or place.may_report(self.place, self.at)
+        if self.place is None:
+            return place.may_follow(self.at)
+        return place.may_report(self.place, self.at)
 
     def agrees_with(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
         """Whether nothing that both sides know speaks against their being one response.
@@ -430,7 +432,7 @@ class CountedResponses:
             # A copy: a signal handler may make a call in between.
             for one in tuple(self._latest):
                 if (
-                    one.reporters
+                    (one.reporters or one.is_of_a_client)
                     and reporter not in one.reporters
                     and None in (one.response_id, response_id)
                     and one.tokens == tokens

@@ -40,6 +40,14 @@ class SpanPlace:
             return False
         if self.began_at < counted_at:
             return True
-        if perf_counter() - self.began_at >= CALL_SECONDS:
-            return False
-        return self.is_in_call or self.parent_id is None or self.parent_id != counted.parent_id
+        return self.may_follow(counted_at) and (
+            self.is_in_call or self.parent_id is None or self.parent_id != counted.parent_id
+        )
+
+    def may_follow(self, counted_at: float) -> bool:
+        """Whether the span that ends here may report a call that was counted, wherever that was.
+
+        Args:
+            counted_at: When it was, by ``perf_counter`` [s].
+        """
+        return self.began_at < counted_at or perf_counter() - self.began_at < CALL_SECONDS

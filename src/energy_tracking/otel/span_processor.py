@@ -43,6 +43,7 @@ from energy_tracking.telemetry.pipelines import Pipeline
 from energy_tracking.telemetry.placing import BeforeEnd
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
+from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.span_dialects import SpanFacts, span_facts, stands_for_a_call
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -156,8 +157,13 @@ class SpanEnricher:
 
 def _is_counted(span: Any, facts: SpanFacts[TokenUsage], place: SpanPlace) -> bool:
     """Whether the call of a span was counted, and this is another report of it."""
-    models = (facts.response_model, facts.request_model)
-    return counted_responses.covers(facts.response_id, models, facts.usage, scope_of(span), place)
+    return counted_responses.covers(
+        facts.response_id, _models_of(facts), facts.usage, scope_of(span), place
+    )
+
+
+def _models_of(facts: SpanFacts[TokenUsage]) -> tuple[str | None, str | None]:
+    return facts.response_model, facts.request_model
 
 
 def _place_of(span: Any, parent: object) -> SpanPlace:
@@ -182,8 +188,24 @@ def _close_if_open(span: Any, facts: SpanFacts[TokenUsage]) -> None:
     for call in list(open_calls):
         theirs: Any = call.span
         is_its_span = theirs is not None and theirs.span.get_span_context().span_id == span_id
-        if is_its_span or (call.response_id or "") == facts.response_id:
+        if is_its_span or _is_reported(call, facts):
             call.close()
+
+
+def _is_reported(call: Any, facts: SpanFacts[TokenUsage]) -> bool:
+    """Whether a stream is the one that is reported: by its id, and where there is none by tokens.
+
+    Args:
+        call: The call whose stream it is.
+        facts: What is reported.
+    """
+    if None not in (call.response_id, facts.response_id):
+        return bool(call.response_id == facts.response_id)
+    if call.raw_usage is None or call.response_model not in (None, *_models_of(facts)):
+        return False
+    usage = read_usage(call.raw_usage)
+    counts = facts.usage.input_tokens, facts.usage.output_tokens
+    return usage is not None and (usage.input_tokens, usage.output_tokens) == counts
 
 
 class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, unused-ignore]
