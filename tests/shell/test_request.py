@@ -126,8 +126,13 @@ async def test_azure_behind_a_host_of_ones_own_is_azure(
     plain = flavour.client(loopback.base_url, default_query={"api-version": "preview"})
     await SHAPES["chat"].ask(flavour, watch.wrap(plain))
     assert watch.records[-1].request.provider == "azure.ai.openai"
-    await SHAPES["chat"].ask(flavour, watch.wrap(flavour.client(loopback.base_url)))
-    assert watch.records[-1].request.provider == "openai"
+    by_path = f"{loopback.base_url}/openai/deployments/mine"
+    await SHAPES["chat"].ask(flavour, watch.wrap(flavour.client(by_path)))
+    assert watch.records[-1].request.provider == "azure.ai.openai"
+    # Others have this path, too (Groq, gateways): it says nothing on an unknown host.
+    for url in (loopback.base_url, f"{origin}/openai/v1"):
+        await SHAPES["chat"].ask(flavour, watch.wrap(flavour.client(url)))
+        assert watch.records[-1].request.provider == "openai"
 
 
 # --- how its stream ends ----------------------------------------------------------------

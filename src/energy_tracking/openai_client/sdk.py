@@ -25,7 +25,7 @@ from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.frozen import frozen
 from energy_tracking.mocks import attributes_of, client_methods_of, is_mock
 from energy_tracking.notices import is_first
-from energy_tracking.usage.endpoints import provider_of
+from energy_tracking.usage.endpoints import AZURE_DEPLOYMENTS, provider_of
 
 SDK = "openai"
 CLIENTS = ("OpenAI", "AsyncOpenAI")
@@ -168,8 +168,9 @@ def provider_of_client(client: Any, host: str, path: str) -> str:
         host: Where it sends them.
         path: Path of the request.
     """
-    # Of Azure also behind a host of one's own, by the kind of client or the query it adds.
+    # Of Azure also behind a host of one's own: by the kind of client, or what Azure alone asks for.
     is_azure = is_azure_client(client) or "api-version" in client.default_query
+    is_azure = is_azure or AZURE_DEPLOYMENTS in path.lower()
     return provider_of(host, "azure.ai.openai" if is_azure else "openai", path)
 
 

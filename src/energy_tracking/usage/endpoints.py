@@ -66,6 +66,9 @@ AZURE_HOST_ENDS = tuple(f".{host}" for host in AZURE_HOSTS)
 AZURE_PATH = "/openai"
 """Where a host of Azure's serves the API of Azure OpenAI, and not that of Azure AI Inference."""
 
+AZURE_DEPLOYMENTS = f"{AZURE_PATH}/deployments/"
+"""In the path of a request to one model of Azure OpenAI, and of nobody else."""
+
 # Host, the end of it, or a pattern of it, perhaps with a part of the path, to
 # `gen_ai.provider.name`. The convention names the provider the client believes to talk to, so an
 # unlisted host stays with the library's own. A row with a path stands before the one without.
