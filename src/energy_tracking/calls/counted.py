@@ -28,7 +28,7 @@ The law:
    Of two spans, the places must agree, too (``span_places``).
 6. Tokens that were estimated are compared with none.
 7. A response that was made before the function began that returns it was not generated there
-   (``was_made_before``): it was loaded from a file, fetched or listed, and counted where it was
+   (``response_times``): it was loaded from a file, fetched or listed, and counted where it was
    made, if anywhere. That holds for times which are believed: clocks of two machines differ by up
    to ``CLOCKS_DIFFER_SECONDS``, and a time more than ``OLDEST_SECONDS`` back is a constant of a
    server without a clock, as if there were none. A call that was seen to be sent by a client that
@@ -45,10 +45,11 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from time import perf_counter, time
+from time import perf_counter
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.response_times import is_believed
 from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.usage.dialects import read_usage
@@ -70,10 +71,6 @@ REPORT_SECONDS = 1.0
 UNIQUE_ID_SYMBOLS = 6
 """Different characters at the end of an id that is one of a kind, at least [1]: of 20 drawn
 hexadecimal digits it has fewer once in two million times, a UUID of zeros has one."""
-CLOCKS_DIFFER_SECONDS = 60.0
-"""How much a server's clock may be behind [s]."""
-OLDEST_SECONDS = 2.6e6
-"""How far back a server's word on when it made a response is believed: a month [s]."""
 ITEMS_FETCHED = 1_000
 """Items of one listing that are remembered at most."""
 
@@ -145,7 +142,7 @@ class CountedResponse:
         Args:
             created: What the other side says [s since the epoch].
         """
-        return _is_believed(self.created) and _is_believed(created)
+        return is_believed(self.created) and is_believed(created)
 
     def is_surely(self, other: CountedResponse) -> bool:
         """Whether two responses with one id are the same one, though such an id is used again.
@@ -461,23 +458,6 @@ def exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
     if usage is None or usage.estimated:
         return None
     return usage.input_tokens, usage.output_tokens
-
-
-def was_made_before(created: float | None, began_at: float) -> bool:
-    """Whether a response was made before a function began, by its own account.
-
-    Args:
-        created: When it was made, as it says [s since the epoch].
-        began_at: When the function began [s since the epoch].
-    """
-    return (
-        created is not None and _is_believed(created) and created < began_at - CLOCKS_DIFFER_SECONDS
-    )
-
-
-def _is_believed(created: float | None) -> bool:
-    """Whether what a response says of when it was made [s since the epoch] may be true."""
-    return created is not None and -CLOCKS_DIFFER_SECONDS <= time() - created <= OLDEST_SECONDS
 
 
 def _family_of(model: str) -> str:

@@ -19,8 +19,9 @@ from energy_tracking.calls.accounts import (
     open_accounts,
     own_entrances,
 )
-from energy_tracking.calls.counted import counted_responses, was_made_before
+from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.receivers import CreditedSession
+from energy_tracking.calls.response_times import was_made_before
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
 from energy_tracking.calls.untracked import TRACK

@@ -27,6 +27,7 @@ from typing import Any, TypeVar, Unpack, overload
 
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.function_totals import FunctionTotals
+from energy_tracking.calls.response_times import may_be_archived
 from energy_tracking.calls.untracked import TRACK, warn_of_untracked_requests
 from energy_tracking.error_boundary import ErrorBoundary
 from energy_tracking.errors import ConfigurationError, must_be
@@ -164,12 +165,26 @@ class _Run:
                 counted_responses.remember_object(response)
                 self._warn_of_older_response(facts)
             else:
+                if may_be_archived(facts.created) and not self._has_untracked_call():
+                    self._warn_of_archived_response(facts)
                 with self.current():
                     record = self._tracker.record(
                         model=facts.model, usage=facts.usage, response_id=facts.response_id
                     )
                 counted_responses.remember_returned(response, facts, record)
                 self._responses_counted += 1
+
+    def _warn_of_archived_response(self, facts: ResponseFacts) -> None:
+        """Say once that a returned response is taken for a new one, and why."""
+        message = f"{self._name} returned a response that says it was made long ago"
+        log_once(
+            message,
+            "%s (%s): it is counted, since servers without a clock say so too. If it was loaded "
+            "from an archive, return its text alone.",
+            message,
+            datetime.fromtimestamp(facts.created or 0, UTC).isoformat(),
+            kind=FUNCTIONS,
+        )
 
     def _warn_of_older_response(self, facts: ResponseFacts) -> None:
         """Say once that a returned response is not counted, and why."""
