@@ -159,7 +159,9 @@ PROCESS_STATE: dict[str, set[str]] = {
     "notices.py": {"logger", "_said"},
     "error_boundary.py": {"_last_resort"},
     # What is counted.
-    "calls/accounts.py": {"_here", "_accounts", "process_account", "open_accounts"},
+    "calls/accounts.py": {
+        *("_here", "_accounts", "process_account", "open_accounts", "accounts_with_budget")
+    },
     "calls/budget.py": {"_calling"},
     "calls/counted.py": {"counted_responses"},
     "ledger/writer.py": {"_losses", "_lock"},

@@ -31,7 +31,7 @@ from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.record import CallRecord, CallRequest
-from energy_tracking.calls.session import current_session
+from energy_tracking.calls.session import check_budgets, current_session
 from energy_tracking.calls.tool_usage import bounded_parts
 from energy_tracking.calls.untracked import warn_outside_of_sessions
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
@@ -164,7 +164,7 @@ class Tracker:
     def over_budget(self) -> EnergyBudgetExceeded | None:
         """Why no further call may be sent here, where a budget says so."""
         try:
-            current_session().check_budget()
+            check_budgets()
         except EnergyBudgetExceeded as exceeded:
             return exceeded
         except Exception as error:

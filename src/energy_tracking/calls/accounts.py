@@ -124,6 +124,8 @@ class Account:
         self.entrances: list[Entrance] = []
         self.start_empty()
         _accounts.add(self)
+        if budget is not None:
+            accounts_with_budget.add(self)
 
     def start_empty(self) -> None:
         """Forget everything that was counted, with a lock that nobody holds."""
@@ -312,6 +314,9 @@ process_account = Account(PROCESS)
 
 PROCESS_ALONE = (process_account,)
 """What a call counts in outside of every session and function."""
+
+accounts_with_budget: WeakSet[Account] = WeakSet()
+"""Where none is, no budget needs to be asked before a call."""
 
 open_accounts: set[Account] = set()
 """Accounts of sessions that are entered, and of functions that run, somewhere in the process."""

@@ -208,8 +208,9 @@ class CountedResponses:
             is_of_a_client=record.request.server_address is not None,
             record=record,
         )
-        if call.reporter is not None:
-            counted.reporters.add(call.reporter)
+        reporter = call.reporter
+        if reporter is not None:
+            counted.reporters.add(reporter)
         counted.place = call.span_place
         with self._lock:
             known = self._by_id.get(record.response_id or "")

@@ -24,6 +24,7 @@ from energy_tracking.calls.accounts import (
     Account,
     Entrance,
     accounts_of,
+    accounts_with_budget,
     credit_of,
     current_accounts,
     entered,
@@ -461,6 +462,16 @@ _PROCESS_SESSION = _inside(PROCESS_ALONE)
 def process_session() -> Session:
     """The session around everything: the totals of this process."""
     return _PROCESS_SESSION
+
+
+def check_budgets() -> None:
+    """Ask whether another call may be sent here.
+
+    Raises:
+        EnergyBudgetExceeded: A session here has used up its budget, and is to raise.
+    """
+    if accounts_with_budget:
+        current_session().check_budget()
 
 
 def current_session() -> Session:

@@ -39,15 +39,21 @@ def plain_text_tokens(event: Mapping[str, Any]) -> float | None:
     Args:
         event: A stream event.
     """
-    if event.get("usage") is None and _PLAIN_CHUNK.issuperset(event):
-        choices = event.get("choices")
-        if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
-            choice = choices[0]
-            delta = choice.get("delta")
-            if type(delta) is dict and _PLAIN_CHOICE.issuperset(choice):
-                text = delta.get("content")
-                if type(text) is str and _PLAIN_DELTA.issuperset(delta):
-                    return len(text) / CHARACTERS_PER_TOKEN
+    if "choices" in event:
+        try:
+            (choice,) = event["choices"]
+            delta = choice["delta"]
+            text = delta.get("content")
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None  # none, several, or something else
+        if (
+            type(text) is str
+            and event.get("usage") is None
+            and _PLAIN_CHUNK.issuperset(event)
+            and _PLAIN_CHOICE.issuperset(choice)
+            and _PLAIN_DELTA.issuperset(delta)
+        ):
+            return len(text) / CHARACTERS_PER_TOKEN
     elif event.get("type") in _PLAIN_EVENT_TYPES and _PLAIN_EVENT.issuperset(event):
         text = event.get("delta")
         return len(text) / CHARACTERS_PER_TOKEN if type(text) is str else None
