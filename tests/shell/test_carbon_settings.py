@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from energy_tracking import ConfigurationError, Session, Tracker
-from energy_tracking.calls.carbon import Carbon
+from energy_tracking import ConfigurationError, Session, Tracker, track_energy
+from energy_tracking.calls.carbon import GRAMS, Carbon
 from energy_tracking.cli.main import main
 from energy_tracking.telemetry.metrics import CARBON_METRIC
 from loopback import CHAT_USAGE
@@ -88,6 +89,43 @@ def test_a_session_adds_up_calls_of_several_zones(watch: Watch) -> None:
     assert session.carbon(region="FR").source == "FR 2023, Ember"
 
 
+def test_the_rows_of_a_session_have_grams_where_the_electricity_is_known(watch: Watch) -> None:
+    with Session() as session:
+        german = record(watch, region="DE")
+        record(watch, region="FR", gpu="B200")
+        record(watch, gpu="A100")
+    rows = list(csv.DictReader(session.to_csv().splitlines()))
+    groups = json.loads(session.to_json())["groups"]
+    grams = german.total_energy_joules / JOULES_PER_KWH * GERMANY
+    for row, group in zip(rows, groups, strict=True):
+        assert [row[name] for name in GRAMS] == [str(group.get(name, "")) for name in GRAMS]
+        assert bool(row["total_carbon_high_grams"]) is (row["gpu"] != "A100")
+        if row["gpu"] == "H100":
+            assert float(row["total_carbon_grams"]) == pytest.approx(grams, rel=1e-6)
+    known = sum(float(row["total_carbon_grams"] or 0) for row in rows)
+    assert known == pytest.approx(session.carbon().total_carbon_grams)
+
+
+def test_the_span_of_a_function_has_the_grams_of_the_calls_inside(watch: Watch) -> None:
+    watch.every_call_has_a_span = False
+    tracker = Tracker(**watch.arguments | {"region": "Germany"})
+
+    @track_energy(**watch.arguments)
+    def answer() -> None:
+        for _ in range(2):
+            tracker.record(model="gpt-4o", usage=CHAT_USAGE)
+
+    answer()
+    rollup: Any = watch.spans[-1].attributes
+    for name in GRAMS[:4]:
+        of_calls: list[Any] = [
+            (span.attributes or {}).get(f"energy_tracking.{name}") for span in watch.spans[:-1]
+        ]
+        assert rollup[f"energy_tracking.rollup.{name}"] == pytest.approx(sum(of_calls), rel=1e-6)
+    track_energy(**watch.arguments)(lambda: record(watch))()
+    assert not [name for name in watch.spans[-1].attributes or {} if "carbon" in name]
+
+
 def test_the_environment_names_the_zone_and_an_argument_wins(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +148,13 @@ def test_a_ledger_keeps_the_intensity_and_commands_show_it(
         assert source in " ".join(capsys.readouterr().out.split())
         assert main(["ledger", str(path), "--format", "json", *arguments]) == 0
         assert json.loads(capsys.readouterr().out)["carbon"]["source"] == source
+        assert main(["ledger", str(path), "--format", "csv", *arguments]) == 0
+        (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+        assert float(row["total_carbon_grams"]) > 0
+        assert main(["watch", str(path), "--once", *arguments]) == 0
+        shown = capsys.readouterr().out
+        assert source in " ".join(shown.split())
+        assert max(map(len, shown.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("command", ["estimate", "compare", "report"])

@@ -57,6 +57,7 @@ ALL_ATTRIBUTES: tuple[Attribute[Any], ...] = (
     *tables.ENERGY_ATTRIBUTES,
     *tables.SESSION_ATTRIBUTES,
     *tables.ROLLUP_ATTRIBUTES,
+    *tables.ROLLUP_GRAMS_ATTRIBUTES,
 )
 
 SUMMED = [name for name, _ in names.SUMMED]

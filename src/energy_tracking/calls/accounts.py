@@ -34,7 +34,7 @@ from typing import NamedTuple
 from weakref import WeakSet
 
 from energy_tracking.calls.budget import Budget
-from energy_tracking.calls.carbon import Emissions, emissions_of
+from energy_tracking.calls.carbon import Emissions, emissions_of, sum_emissions
 from energy_tracking.calls.comparison import CALLS_COMPARED, Comparable
 from energy_tracking.calls.record import PROCESS, CallRecord, EstimateAs
 from energy_tracking.calls.totals import (
@@ -102,7 +102,6 @@ class Account:
     Attributes:
         is_session: Whether it is one that a user has made, and is shown.
         energy_nanojoules: Energy so far [nJ].
-        emissions: What it emits so far; None where no call's electricity is known.
         lost_ledger_lines: Calls that are missing from a ledger [1].
     """
 
@@ -138,7 +137,7 @@ class Account:
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._comparable: deque[Comparable] = deque(maxlen=CALLS_COMPARED)
         self.energy_nanojoules = 0
-        self.emissions: Emissions | None = None
+        self._emissions: dict[GroupKey, Emissions] = {}
         self.lost_ledger_lines = 0
         if self.budget is not None:
             self.budget.begin_anew()
@@ -169,16 +168,17 @@ class Account:
         known = self._groups.get(key)
         group = credit.sums if known is None else tuple(map(add, known, credit.sums))
         energy_nanojoules = self.energy_nanojoules + credit.energy_nanojoules
-        emissions = self.emissions
-        if credit.emissions is not None:
-            emissions = emissions.plus(credit.emissions) if emissions else credit.emissions
+        emissions, emitted = credit.emissions, self._emissions.get(key)
+        if emissions is not None and emitted is not None:
+            emissions = emitted.plus(emissions)
         reason = credit.reason and bounded_reason(self._reasons, credit.reason)
         times = self._reasons[reason] + 1 if reason is not None else 0
         # From here on no function is called before the call waits no more: signals are handled
         # between calls, hence not in between.
         self._groups[key] = group
         self.energy_nanojoules = energy_nanojoules
-        self.emissions = emissions
+        if emissions is not None:
+            self._emissions[key] = emissions
         if reason is not None:
             self._reasons[reason] = times
         self._waiting.popleft()
@@ -207,12 +207,16 @@ class Account:
             groups = dict(self._groups)
         return {key: Totals(*sums) for key, sums in groups.items()}
 
-    def find_emissions(self) -> Emissions | None:
-        """What the calls so far emit; None where no call's electricity is known."""
+    def emissions(self) -> dict[GroupKey, Emissions]:
+        """What the calls so far emit, by group, where the electricity of any is known."""
         settle()
         with self._lock:
             self._add_waiting()
-            return self.emissions
+            return dict(self._emissions)
+
+    def find_emissions(self) -> Emissions | None:
+        """The sum of these; None where no call's electricity is known."""
+        return sum_emissions(self.emissions().values())
 
     def reasons(self) -> dict[tuple[str, str], int]:
         """A copy of the reasons, by model and reason."""

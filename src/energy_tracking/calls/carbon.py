@@ -13,9 +13,9 @@ The order: ``find_intensity`` reads a region or a number; the records carry it; 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from functools import cache
+from functools import cache, reduce
 from operator import add
 from typing import NamedTuple
 
@@ -180,9 +180,27 @@ class Emissions(NamedTuple):
             either[:INTENSITIES_KEPT],
         )
 
+    @property
+    def grams(self) -> dict[str, float]:
+        """What they emit [g CO2e], under the names that exports have."""
+        return {
+            name: one / NANOGRAMS_PER_GRAM for name, one in zip(GRAMS, self.nanograms, strict=True)
+        }
+
 
 INTENSITIES_KEPT = 4
 """Intensities that a sum names at most."""
+
+GRAMS = (
+    *("total_carbon_grams", "total_carbon_low_grams", "total_carbon_high_grams"),
+    *("calibrated_carbon_grams", "calibrated_carbon_low_grams", "calibrated_carbon_high_grams"),
+)
+"""What the sums of ``Emissions`` are called, in their order."""
+
+
+def sum_emissions(parts: Iterable[Emissions]) -> Emissions | None:
+    """The sum of emissions; None of none."""
+    return reduce(Emissions.plus, parts) if (parts := list(parts)) else None
 
 
 def emissions_of(totals: Totals, intensity: Intensity) -> Emissions:

@@ -19,6 +19,7 @@ from energy_tracking.calls.accounts import (
     open_accounts,
     own_entrances,
 )
+from energy_tracking.calls.carbon import Emissions
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.response_times import was_made_before
@@ -113,6 +114,11 @@ class FunctionTotals:
     def totals(self) -> Totals:
         """Sums over all calls so far."""
         return sum_of(self._account.groups().values())
+
+    @property
+    def emissions(self) -> Emissions | None:
+        """What they emit; None where no call's electricity is known."""
+        return self._account.find_emissions()
 
     @property
     def untracked_calls(self) -> int:

@@ -13,6 +13,8 @@ import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
+from types import MappingProxyType
+from typing import Any
 
 from energy_tracking.calls.amounts import (
     Range,
@@ -23,6 +25,7 @@ from energy_tracking.calls.amounts import (
     format_count,
     format_with_range,
 )
+from energy_tracking.calls.carbon import GRAMS, Emissions, describe_emissions, sum_emissions
 from energy_tracking.calls.totals import (
     MEASURED,
     UNKNOWN,
@@ -34,6 +37,8 @@ from energy_tracking.calls.totals import (
 )
 from energy_tracking.frozen import frozen
 from energy_tracking.terminal import WIDTH
+
+NO_EMISSIONS: Mapping[GroupKey, Emissions] = MappingProxyType({})
 
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """What a cell begins with that a spreadsheet takes for a formula."""
@@ -145,7 +150,7 @@ def session_json(
     groups: Mapping[GroupKey, Totals],
     reasons: Mapping[tuple[str, str], int],
     lost_ledger_lines: int = 0,
-    carbon: Mapping[str, object] | None = None,
+    emissions: Mapping[GroupKey, Emissions] = NO_EMISSIONS,
 ) -> str:
     """The same as a JSON object, with all the digits there are.
 
@@ -157,32 +162,48 @@ def session_json(
         groups: Totals by what calls have in common.
         reasons: Calls by (model, why they are less than fully estimated).
         lost_ledger_lines: Calls that are missing from a ledger [1].
-        carbon: Its emissions, if its electricity is known.
+        emissions: What each of the groups emits whose electricity is known.
     """
-    document = {
+    document: dict[str, Any] = {
         "name": name,
         "tags": dict(tags),
         "totals": sum_of(groups.values()).as_dict(),
         "sums": [
             kind._asdict() | totals.as_dict() for kind, totals in sums_by_kind(groups).items()
         ],
-        "groups": [key._asdict() | totals.as_dict() for key, totals in sorted(groups.items())],
+        "groups": [
+            key._asdict() | totals.as_dict() | (emissions[key].grams if key in emissions else {})
+            for key, totals in sorted(groups.items())
+        ],
         "reasons": [
             {"model": model, "reason": reason, "calls": calls}
             for (model, reason), calls in sorted(reasons.items())
         ],
         "lost_ledger_lines": lost_ledger_lines,
-    } | ({} if carbon is None else {"carbon": dict(carbon)})
+    }
+    if emissions:
+        document["carbon"] = describe_emissions(sum_emissions(emissions.values()))
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def session_csv(groups: Mapping[GroupKey, Totals]) -> str:
-    """A header, and a row per model, GPU, method, scope and grade; no sum over them."""
+def session_csv(
+    groups: Mapping[GroupKey, Totals], emissions: Mapping[GroupKey, Emissions] = NO_EMISSIONS
+) -> str:
+    """A header, and a row per model, GPU, method, scope and grade; no sum over them.
+
+    Args:
+        groups: Totals by what calls have in common.
+        emissions: What each of them emits whose electricity is known; where none is known,
+            nothing is said of emissions.
+    """
     written = StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow((*GroupKey._fields, *Totals().as_dict()))
+    names = GRAMS if emissions else ()
+    writer.writerow((*GroupKey._fields, *Totals().as_dict(), *names))
     for key, totals in sorted(groups.items()):
-        writer.writerow((*map(escape_cell, key), *totals.as_dict().values()))
+        grams = emissions[key].grams if key in emissions else {}
+        cells = (grams.get(name, "") for name in names)
+        writer.writerow((*map(escape_cell, key), *totals.as_dict().values(), *cells))
     return written.getvalue()
 
 

@@ -39,7 +39,6 @@ from energy_tracking.calls.carbon import (
     carbon,
     carbon_notes,
     carbon_of_emissions,
-    describe_emissions,
 )
 from energy_tracking.calls.comparison import Comparison, compare_calls
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
@@ -417,12 +416,12 @@ class Session:
     def to_json(self) -> str:
         """The session as one JSON object: name, tags, totals, sums, groups and reasons."""
         groups, reasons = self._account.groups(), self.reasons
-        emitted, lost = describe_emissions(self._account.find_emissions()), self.lost_ledger_lines
-        return session_json(self.name, self.tags, groups, reasons, lost, emitted)
+        emissions, lost = self._account.emissions(), self.lost_ledger_lines
+        return session_json(self.name, self.tags, groups, reasons, lost, emissions)
 
     def to_csv(self) -> str:
         """The session as CSV: a header, and a row per model, GPU, method, scope and grade."""
-        return session_csv(self._account.groups())
+        return session_csv(self._account.groups(), self._account.emissions())
 
     def _repr_html_(self) -> str:
         """The session as a table, for notebooks."""

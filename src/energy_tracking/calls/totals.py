@@ -396,12 +396,13 @@ class Groups:
         self.groups: dict[GroupKey, Totals] = {}
         self.reasons: Counter[tuple[str, str]] = Counter()
 
-    def add(self, record: CallRecord) -> None:
-        """Count one call."""
+    def add(self, record: CallRecord) -> GroupKey:
+        """Count one call; returns the group that it is in."""
         key = bounded_group(self.groups, group_of(record))
         self.groups.setdefault(key, Totals()).add(record)
         if record.reason is not None:
             self.reasons[bounded_reason(self.reasons, (record.model, record.reason))] += 1
+        return key
 
 
 def grouped(

@@ -25,6 +25,7 @@ def _list_attributes() -> _Rows:
         attributes.ENERGY_ATTRIBUTES,
         attributes.SESSION_ATTRIBUTES,
         attributes.ROLLUP_ATTRIBUTES,
+        attributes.ROLLUP_GRAMS_ATTRIBUTES,
     ):
         for row in group:
             unit = f" [{row.unit}]" if row.unit else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -20,15 +20,15 @@ import click
 from energy_tracking.calls.carbon import (
     Emissions,
     carbon_notes,
-    describe_emissions,
     emissions_of,
     find_intensity,
+    sum_emissions,
 )
 from energy_tracking.calls.one_line import sums_of_record
 from energy_tracking.calls.record import CallRecord, Intensity
 from energy_tracking.calls.report import session_csv, session_json, session_table
 from energy_tracking.calls.session import Session
-from energy_tracking.calls.totals import Groups
+from energy_tracking.calls.totals import GroupKey, Groups
 from energy_tracking.cli.commands import OneOf, command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
@@ -226,14 +226,16 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
         UnreadableLogError: Reading is strict, and an entry cannot be read; likewise.
         KeyboardInterrupt: Somebody interrupts, or a signal asks for the end; likewise.
     """
-    sums, emissions = Groups(), None
+    sums, emissions = Groups(), dict[GroupKey, Emissions]()
     failure: OSError | UnreadableLogError | KeyboardInterrupt | None = None
     with warnings.catch_warnings(record=True) as caught, stopped_by_signals(), without_log_lines():
         warnings.simplefilter("always")
         try:
             for record in records:
-                sums.add(record)
-                emissions = _add_emissions(emissions, record, shown.intensity)
+                key, intensity = sums.add(record), shown.intensity or record.intensity
+                if intensity is not None:
+                    one = emissions_of(sums_of_record(record), intensity)
+                    emissions[key] = emissions[key].plus(one) if key in emissions else one
         except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
             failure = error
     for warning in caught:
@@ -254,31 +256,15 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
     return DONE
 
 
-def _add_emissions(
-    emissions: Emissions | None, record: CallRecord, intensity: Intensity | None
-) -> Emissions | None:
-    """The emissions with those of a call, by the option or as they were recorded.
-
-    Args:
-        emissions: Those so far.
-        record: The call.
-        intensity: What the option says of the electricity.
-    """
-    used = intensity or record.intensity
-    if used is None:
-        return emissions
-    more = emissions_of(sums_of_record(record), used)
-    return more if emissions is None else emissions.plus(more)
-
-
-def _print_groups(name: str, sums: Groups, emissions: Emissions | None, shown: _Shown) -> None:
+def _print_groups(
+    name: str, sums: Groups, emissions: Mapping[GroupKey, Emissions], shown: _Shown
+) -> None:
     if shown.format == "csv":
-        shown.output.write(session_csv(sums.groups))
+        shown.output.write(session_csv(sums.groups, emissions))
     elif shown.format == "json":
-        emitted = describe_emissions(emissions)
-        document = session_json(name, {}, sums.groups, sums.reasons, carbon=emitted)
+        document = session_json(name, {}, sums.groups, sums.reasons, emissions=emissions)
         shown.output.write_json(document)
     else:
-        notes = map(one_line, carbon_notes(emissions))
+        notes = map(one_line, carbon_notes(sum_emissions(emissions.values())))
         text = session_table(one_line(name), sums.groups, sums.reasons, more_notes=notes)
         print(text, file=shown.output)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -28,16 +29,19 @@ from energy_tracking.calls.amounts import (
     two_digits,
 )
 from energy_tracking.calls.budget import read_energy_wh
-from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.carbon import Emissions, carbon_notes, emissions_of, find_intensity
+from energy_tracking.calls.one_line import sums_of_record
+from energy_tracking.calls.record import CallRecord, Intensity
 from energy_tracking.calls.report import cut_middle, energies_of, table
 from energy_tracking.calls.totals import Groups, Totals, sum_of, sums_by
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
+from energy_tracking.cli.options import CARBON_OPTIONS, read_power, with_options
 from energy_tracking.cli.output import Output
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.ledger import LedgerEntry, parse_entry
-from energy_tracking.terminal import one_line, printable
+from energy_tracking.terminal import WIDTH, one_line, printable
 from energy_tracking.units import wh_from_joules
 
 POWER_WINDOW = timedelta(seconds=60)
@@ -55,9 +59,17 @@ NAME_WIDTH = 26
 @command("watch")
 @click.argument("path", metavar="LEDGER")
 @click.option("--budget", metavar="ENERGY", help="Show what is left of it, e.g. of 5Wh.")
+@with_options(*CARBON_OPTIONS)
 @click.option("--once", is_flag=True, help="Print what there is now, and end.")
 @click.pass_obj
-def watch(output: Output, path: str, budget: str | None, once: bool) -> int:
+def watch(
+    output: Output,
+    path: str,
+    budget: str | None,
+    region: str | None,
+    grams_per_kwh: float | None,
+    once: bool,
+) -> int:
     """Watch a ledger grow: power now, by model, the last calls, the total, the budget left.
 
     LEDGER is the file that ENERGY_TRACKING_LEDGER names. Ctrl-C ends it.
@@ -65,7 +77,9 @@ def watch(output: Output, path: str, budget: str | None, once: bool) -> int:
     path = os.path.expanduser(path)
     if os.path.isdir(path):
         raise ConfigurationError(must_be("LEDGER", "a file", path))
-    watched = Watched(path, None if budget is None else read_energy_wh("--budget", budget))
+    intensity = find_intensity(*read_power(region, grams_per_kwh))
+    budget_wh = None if budget is None else read_energy_wh("--budget", budget)
+    watched = Watched(path, budget_wh, intensity)
     with closing(Tail(path)) as tail:
         if not once and sys.stdout is not None and sys.stdout.isatty():
             # Ctrl-C is how it ends.
@@ -168,21 +182,27 @@ class Watched:
         name: Name of the file.
         budget_wh: A budget that the total is held against [Wh], if there is one.
         sums: Totals by what calls have in common.
+        emissions: What they emit, if the electricity of any is known.
         last: The last calls, the latest at the end.
         unread: Lines that are no calls [1].
         problem: Why the file cannot be read just now.
     """
 
-    def __init__(self, path: str, budget_wh: float | None) -> None:
+    def __init__(
+        self, path: str, budget_wh: float | None, intensity: Intensity | None = None
+    ) -> None:
         """Start at zero.
 
         Args:
             path: The file.
             budget_wh: The budget [Wh].
+            intensity: Of the electricity, in place of what the calls were recorded with.
         """
         self.name = one_line(os.path.basename(path))
         self.budget_wh = budget_wh
         self.sums = Groups()
+        self.emissions: Emissions | None = None
+        self._intensity = intensity
         self.last: deque[LedgerEntry] = deque(maxlen=CALLS_SHOWN)
         self.unread = 0
         self.problem: str | None = None
@@ -194,6 +214,10 @@ class Watched:
             self.unread += 1
             return
         self.sums.add(entry.record)
+        intensity = self._intensity or entry.record.intensity
+        if intensity is not None:
+            one = emissions_of(sums_of_record(entry.record), intensity)
+            self.emissions = one if self.emissions is None else self.emissions.plus(one)
         self.last.append(entry)
         # Most of what is there at the beginning is of long ago.
         if _is_recent(entry, datetime.now(UTC)):
@@ -231,6 +255,8 @@ def _format_frame(watched: Watched, now: datetime) -> list[str]:
         left = watched.budget_wh - total.total_energy_wh
         state = f"{energy_text(left)} left" if left > 0 else f"used up, {energy_text(-left)} over"
         lines.append(f"budget of {energy_text(watched.budget_wh)}: {state}")
+    for note in carbon_notes(watched.emissions):
+        lines += textwrap.wrap(one_line(note), WIDTH)
     if watched.unread:
         lines.append(f"{format_count(watched.unread, 'line')} left out, which are no calls")
     if watched.problem is not None:

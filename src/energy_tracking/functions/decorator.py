@@ -257,7 +257,8 @@ class _Run:
             if self._ended.acquire(blocking=False):
                 self._totals.call_after_each(None)
                 if self._span is not None:
-                    hold_deferred(self._span.end, self._totals.totals, error_type, ended_at)
+                    totals, emissions = self._totals.totals, self._totals.emissions
+                    hold_deferred(self._span.end, totals, emissions, error_type, ended_at)
                 if error_type is None:
                     self._warn_of_untracked_calls()
 

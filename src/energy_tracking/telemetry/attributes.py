@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from energy_tracking.calls.carbon import Emissions
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.telemetry.attribute import Attribute
@@ -42,7 +43,7 @@ SCOPE = "energy_tracking"
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 TAG_PREFIX = "energy_tracking.tag."
 
-SourceT = TypeVar("SourceT", CallRequest, CallRecord, Totals, float)
+SourceT = TypeVar("SourceT", CallRequest, CallRecord, Totals, Emissions, float)
 
 
 # A span of ours starts with these, the most important last: a small limit drops the oldest.
@@ -442,6 +443,33 @@ ROLLUP_ATTRIBUTES: tuple[Attribute[Totals], ...] = (
         "{call}",
         "calls in that sum",
         lambda totals: totals.calibrated_calls,
+    ),
+)
+
+ROLLUP_GRAMS_ATTRIBUTES: tuple[Attribute[Emissions], ...] = (
+    Attribute(
+        "energy_tracking.rollup.total_carbon_grams",
+        "g",
+        "CO2e in sum, where `region` or `grams_per_kwh` is set",
+        lambda emissions: emissions.grams["total_carbon_grams"],
+    ),
+    Attribute(
+        "energy_tracking.rollup.total_carbon_low_grams",
+        "g",
+        "the same of the low end of its range",
+        lambda emissions: emissions.grams["total_carbon_low_grams"],
+    ),
+    Attribute(
+        "energy_tracking.rollup.total_carbon_high_grams",
+        "g",
+        "the same of the high end",
+        lambda emissions: emissions.grams["total_carbon_high_grams"],
+    ),
+    Attribute(
+        "energy_tracking.rollup.calibrated_carbon_grams",
+        "g",
+        "CO2e of the calibrated number in sum",
+        lambda emissions: emissions.grams["calibrated_carbon_grams"] or None,
     ),
 )
 

@@ -17,6 +17,7 @@ from energy_tracking.telemetry.attributes import (
     REQUEST_ATTRIBUTES,
     RESPONSE_ATTRIBUTES,
     ROLLUP_ATTRIBUTES,
+    ROLLUP_GRAMS_ATTRIBUTES,
     SESSION_ATTRIBUTES,
     TAG_PREFIX,
     TOKEN_ATTRIBUTES,
@@ -99,6 +100,7 @@ def _how_to_read(reads: list[Any]) -> tuple[Callable[[Any], Any], Callable[[Any]
 
 
 read_rollup = AttributeReader(ROLLUP_ATTRIBUTES).read
+read_rollup_grams = AttributeReader(ROLLUP_GRAMS_ATTRIBUTES).read
 
 ESSENTIAL = frozenset(
     {"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "error.type"}

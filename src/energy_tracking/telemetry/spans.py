@@ -29,6 +29,7 @@ from opentelemetry.trace import (
     get_tracer,
 )
 
+from energy_tracking.calls.carbon import Emissions
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.contexts import PlacedContext
@@ -45,7 +46,12 @@ from energy_tracking.telemetry.placing import (
     put_attributes,
     room_on,
 )
-from energy_tracking.telemetry.reading import DETAILS, call_attributes, read_rollup
+from energy_tracking.telemetry.reading import (
+    DETAILS,
+    call_attributes,
+    read_rollup,
+    read_rollup_grams,
+)
 from energy_tracking.usage.span_dialects import stands_for_a_call
 
 # The plain key is what instrumentations of the contrib repository set, the other one what
@@ -163,17 +169,24 @@ class FunctionSpan:
         return PlacedContext(trace.set_span_in_context(self._span))
 
     def end(
-        self, totals: Totals, error_type: str | None = None, ended_at: int | None = None
+        self,
+        totals: Totals,
+        emissions: Emissions | None = None,
+        error_type: str | None = None,
+        ended_at: int | None = None,
     ) -> None:
         """Put the sum over the calls inside onto it, and end it.
 
         Args:
             totals: Sum over the calls.
+            emissions: What they emit, if the electricity of any is known.
             error_type: What the function raised, as a class name.
             ended_at: When it ended, if not now [ns since the epoch].
         """
         if self._span.is_recording():
             attributes = read_rollup(totals)
+            if emissions is not None:
+                attributes |= read_rollup_grams(emissions)
             if error_type is not None:
                 attributes["error.type"] = error_type
                 self._span.set_status(Status(StatusCode.ERROR))
