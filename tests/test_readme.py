@@ -38,8 +38,9 @@ def test_the_table_of_errors_is_up_to_date() -> None:
 
 
 def test_the_zones_and_profiles_are_as_many_as_stated() -> None:
-    assert f"yearly means of {len(ZONES)} zones" in TEXT
-    models = re.search(r"about (\d+) models", " ".join(TEXT.split()))
+    text = " ".join(TEXT.split())
+    assert f"yearly means of {len(ZONES)} zones" in text
+    models = re.search(r"about (\d+) models", text)
     assert models is not None
     assert len(load_catalogue().models) == pytest.approx(int(models[1]), abs=5)
 
