@@ -166,6 +166,7 @@ PROCESS_STATE: dict[str, set[str]] = {
     "calls/counted.py": {"counted_responses"},
     "ledger/writer.py": {"_losses", "_lock"},
     "telemetry/metrics.py": {"_instruments"},
+    "servers/sampler.py": {"_samplers"},
     "otel/span_processor.py": {"_watched"},
     "litellm.py": {"energy_logger"},
     "estimation.py": {"_shared"},

@@ -94,6 +94,8 @@ class Estimation:
             without_effect = _select_serving_settings(self.settings)
             if self.settings.timing_evidence:
                 without_effect["timing_evidence"] = True
+            if self.settings.server_metrics:
+                without_effect["server_metrics"] = ",".join(map(str, self.settings.server_metrics))
             for name, value in without_effect.items():
                 what = f"unset: it has no effect on GPU {self._basis.gpu.name!r}"
                 remedy = (

@@ -116,3 +116,45 @@ def read_page_address(given: str, path: str = "/metrics") -> PageAddress:
         raise ConfigurationError(must_be("", what, f"{url.scheme}://...@{host}"))
     page = (url.path if url.path.strip("/") else path) + (f"?{url.query}" if url.query else "")
     return PageAddress(url.scheme, host, port or SCHEME_PORTS[url.scheme], page)
+
+
+@frozen()
+class MetricsPage:
+    """A metrics page, and the host whose calls it is of.
+
+    Attributes:
+        host: The host of the calls.
+        port: Its port; None: whichever.
+        address: Where the page is.
+    """
+
+    host: str
+    port: int | None
+    address: PageAddress
+
+    def __str__(self) -> str:
+        """The page as it is named in a setting."""
+        if (self.host, self.port) == (self.address.host, self.address.port):
+            return str(self.address)
+        host = self.host if self.port is None else _join_port(self.host, self.port)
+        return f"{host}={self.address}"
+
+
+def read_metrics_page(given: str) -> MetricsPage:
+    """A metrics page by its address, or with the host of its calls before it: ``HOST=ADDRESS``.
+
+    Raises:
+        ConfigurationError: One of them is none.
+    """
+    named, separator, url = given.partition("=")
+    if not separator or "/" in named:
+        address = read_page_address(given)
+        return MetricsPage(address.host, address.port, address)
+    address = read_page_address(url)
+    host = urlsplit(f"//{_bracketed(read_host(named))}")
+    return MetricsPage(host.hostname or "", host.port, address)
+
+
+def _bracketed(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host

@@ -61,6 +61,7 @@ from energy_tracking.version import VERSION
 if TYPE_CHECKING:
     from energy_tracking.ledger import Ledger
     from energy_tracking.servers.metered import ServerMeters
+    from energy_tracking.servers.sampler import Servers
 
 
 class TrackerArguments(SettingArguments, ProviderArguments, total=False):
@@ -127,6 +128,11 @@ class Tracker:
             self._boundaries("telemetry.end"),
             self.settings.detail,
         )
+        self._servers: Servers | None = None
+        if self.settings.server_metrics and not self.settings.disabled:
+            from energy_tracking.servers.sampler import Servers  # most trackers have none
+
+            self._servers = Servers(self.settings.server_metrics)
         with naming("ledger"):
             path = self.settings.ledger
             self._ledger: Ledger | None = None
@@ -239,6 +245,11 @@ class Tracker:
                 except Exception as error:
                     self.report("session.outside", error)
         call = Call(request, self._deliver_safely, prompt, session)
+        if self._servers is not None and server_address is not None:
+            try:
+                call.read_load = self._servers.begin(server_address, server_port, request.model)
+            except Exception as error:
+                self.report("servers.begin", error)
         if is_on:
             try:
                 # Span processors have locks, too.

@@ -31,6 +31,7 @@ from energy_tracking import (
 )
 from energy_tracking.errors import shown
 from energy_tracking.estimator import ATTENTION_MODES, METHODS
+from energy_tracking.hosts import MetricsPage, PageAddress
 from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS
 from energy_tracking.settings.names import variable
 from energy_tracking.settings.settings import (
@@ -64,6 +65,16 @@ GIVEN: list[tuple[str, Any, str, Any, Any]] = [
     ("engine_year", 2025, "2025", 2025, 2024),
     ("speculative", True, "yes", True, False),
     ("timing_evidence", True, "on", True, False),
+    (
+        "server_metrics",
+        ["http://a:8000", "b=http://c/m"],
+        "http://a:8000, b=http://c/m",
+        (
+            MetricsPage("a", 8000, PageAddress("http", "a", 8000, "/metrics")),
+            MetricsPage("b", None, PageAddress("http", "c", 80, "/m")),
+        ),
+        ("https://d/metrics",),
+    ),
     ("energy_meter", [METER, METER + "x#gpu=1"], METER_TEXT, METERS, ("http://127.0.0.1:9/x",)),
     ("include_usage", "never", "never", "never", "always"),
     ("include_usage_hosts", ["a.b", "c"], "a.b, c", ("a.b", "c"), ("d",)),
@@ -128,6 +139,9 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("energy_meter", 5, LIST, WRITE_LIST),
     ("energy_meter", "localhost:9400", PAGE, ""),
     ("include_usage", "allways", "one of 'auto', 'always', 'never'", "; did you mean 'always'?"),
+    ("server_metrics", 5, LIST, WRITE_LIST),
+    ("server_metrics", "localhost:8000", PAGE, ""),
+    ("server_metrics", ["http://a", "ftp://a"], PAGE, ""),
     ("include_usage_hosts", 5, LIST, WRITE_LIST),
     ("include_usage_hosts", ["a", 5], LIST, WRITE_LIST),
     ("include_usage_hosts", "a b", HOST, ""),

@@ -325,6 +325,8 @@ class Call:
 
     def record(self, estimate: Estimate) -> CallRecord:
         """Everything the call has shown, with its energy."""
+        if self.read_load is not None:
+            self.server_load, self.read_load = self.read_load(), None
         usage, reason = self._read_tokens()
         outcome = Outcome(reason=reason)
         if usage is not None:
@@ -334,8 +336,6 @@ class Call:
 
     def _see_server(self, usage: TokenUsage) -> ServingEvidence | None:
         """What was seen of the server; None where that is nothing, as of most calls."""
-        if self.read_load is not None:
-            self.server_load = self.read_load()
         is_timed = self.request.stream and self.ended_at is not None
         if not is_timed and self.server_timing is None and self.server_load is None:
             return None

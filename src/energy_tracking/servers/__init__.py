@@ -5,4 +5,5 @@ beside the calls and never in them.
 
 pages    fetches a page that the user has named, and reads samples off it
 engines  the table of engines: which of their metrics says what
+sampler  samples pages while calls are under way, and says how busy their servers were
 """

@@ -15,7 +15,10 @@ from energy_tracking.estimator import CALIBRATED_METHOD
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
 from energy_tracking.settings.names import named
 
-STREAM_SETTINGS = ("include_usage", "include_usage_hosts", "timing_evidence", "energy_meter")
+STREAM_SETTINGS = (
+    *("include_usage", "include_usage_hosts", "timing_evidence", "server_metrics"),
+    "energy_meter",
+)
 """Settings about calls while they are made, for clients that are tracked themselves."""
 
 DELIVERY_SETTINGS = (
@@ -66,6 +69,10 @@ def check_together(values: Mapping[str, Any]) -> None:
             what = f"False where {named(known)} is set: speed is evidence of what is then known"
             remedy = "leave one of them unset"
             raise ConfigurationError(must_be(named("timing_evidence"), what, True, remedy))
+        if values.get("server_metrics") and known in values:
+            what = f"unset where {named('server_metrics')} is set, by which it is read"
+            remedy = "leave one of them unset"
+            raise ConfigurationError(must_be(named(known), what, values[known], remedy))
     if "expert_parallel" not in values:
         return
     experts, year = values["expert_parallel"], values.get("engine_year", CURRENT_ENGINE_YEAR)

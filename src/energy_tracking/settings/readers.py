@@ -17,7 +17,7 @@ from energy_tracking.bounds import Bound, read_number, read_path
 from energy_tracking.calls.carbon import find_zone
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import ConfigurationError, must_be
-from energy_tracking.hosts import read_host
+from energy_tracking.hosts import MetricsPage, read_host, read_metrics_page
 
 
 def read_text(given: object) -> str:
@@ -103,6 +103,11 @@ def read_meters(given: object) -> tuple[str, ...]:
     text = re.sub(r",(?=\d)", ";", given) if isinstance(given, str) else given
     names = [name.replace(";", ",") for name in read_names(text)]
     return tuple(str(read_meter_address(name)) for name in names)
+
+
+def read_metrics_pages(given: object) -> tuple[MetricsPage, ...]:
+    """Metrics pages, in a list or separated by commas."""
+    return tuple(map(read_metrics_page, read_names(given)))
 
 
 def read_tags(given: object) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, mu
 from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
 from energy_tracking.estimator.serving import SERVING_BOUNDS
 from energy_tracking.frozen import frozen
+from energy_tracking.hosts import MetricsPage
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 from energy_tracking.settings.effects import check_together
@@ -38,6 +39,7 @@ from energy_tracking.settings.readers import (
     read_flag,
     read_hosts,
     read_meters,
+    read_metrics_pages,
     read_pairs,
     read_region,
     read_tags,
@@ -67,6 +69,7 @@ class SettingArguments(TypedDict, total=False):
     engine_year: int | None
     speculative: bool | None
     timing_evidence: bool | None
+    server_metrics: str | Iterable[str] | None
     energy_meter: str | Iterable[str] | None
     include_usage: str | None
     include_usage_hosts: Iterable[str] | None
@@ -171,6 +174,14 @@ class Settings:
         "let the speed of a stream narrow the concurrency of `roofline`: for open models, on a"
         " GPU that `gpu` names",
         read_flag,
+    )
+    server_metrics: tuple[MetricsPage, ...] = _setting_field(
+        (),
+        "metrics pages of your own servers (vLLM, SGLang, TGI, TensorRT-LLM, Triton, llama.cpp, Ray"
+        " Serve), read once per second while calls to their hosts are under way: the calibrated"
+        " number then knows the batch; `HOST=ADDRESS` where the calls go to another host. Needs"
+        " `energy_tracking[servers]`",
+        read_metrics_pages,
     )
     energy_meter: tuple[str, ...] = _setting_field(
         (),
