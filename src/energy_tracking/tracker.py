@@ -146,7 +146,8 @@ class Tracker:
         if self.settings.energy_meter and not self.settings.disabled:
             from energy_tracking.servers.metered import ServerMeters  # most trackers have none
 
-            self._meters = ServerMeters(self.settings.energy_meter, (), self._boundaries.report)
+            pages = [page.address for page in self.settings.server_metrics]
+            self._meters = ServerMeters(self.settings.energy_meter, pages, self._boundaries.report)
         self._on_record = arguments.get("on_record")
         # Providers stay with their process.
         self._arguments: TrackerArguments = {

@@ -40,7 +40,7 @@ LEAST_SECONDS = 0.1
 REACH_SECONDS = 5.0
 """How far in time a sample stands for a server [s]."""
 
-KEPT = 3600
+KEPT = 4096
 """Samples of a page that are kept [1]; of a longer call the end is known."""
 
 SETTING = "server_metrics (ENERGY_TRACKING_SERVER_METRICS)"
@@ -127,6 +127,12 @@ class Watch:
     __slots__ = ("__weakref__", "_model", "_sampler", "_started_at")
 
     def __init__(self, sampler: Sampler, model: str | None) -> None:
+        """Start now.
+
+        Args:
+            sampler: Samples the server's page.
+            model: The model asked for.
+        """
         self._sampler = sampler
         self._model = model
         self._started_at = perf_counter()
