@@ -76,3 +76,16 @@ class Part:
         self._pending.discard(self)
         if not self._pending:
             self._run.end_later()
+
+
+def end_failed(run: Run, error: BaseException) -> None:
+    """End a run with what was raised, later where the coroutine or generator was closed.
+
+    Args:
+        run: The run.
+        error: What was raised.
+    """
+    if isinstance(error, GeneratorExit):
+        run.end_later()
+    else:
+        run.end(error)

@@ -40,6 +40,7 @@ from typing import Any, NamedTuple
 
 import wrapt
 
+from energy_tracking.functions.async_steps import AsyncSteps, start_unwatched
 from energy_tracking.functions.later_calls import (
     MOST_LOOKED_AT,
     find_later_call,
@@ -47,7 +48,7 @@ from energy_tracking.functions.later_calls import (
     may_call_later,
     packages_of,
 )
-from energy_tracking.functions.runs import Part, Run, Start
+from energy_tracking.functions.runs import Part, Run, Start, end_failed
 from energy_tracking.functions.signatures import set_evaluated_signature
 from energy_tracking.mocks import is_mock, note_passed_through
 
@@ -112,7 +113,7 @@ class _Decorated(NamedTuple):
             with run.current():
                 result = await self.function(*args, **kwargs)
         except BaseException as error:
-            _end_failed(run, error)
+            end_failed(run, error)
             raise
         return _end_with(result, _follow_tasks(find_tasks(args, kwargs, result), tasks, run))
 
@@ -147,54 +148,27 @@ class _Decorated(NamedTuple):
                 except BaseException as error:
                     resume, sent = generator.throw, error
         except BaseException as error:
-            _end_failed(run, error)
+            end_failed(run, error)
             raise
         run.count_response(result)
         run.end()
         return result
 
-    def begin(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Run, AsyncGenerator[Any, Any], Any]:
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
         """Begin to iterate over what an async generator function yields.
 
         Args:
             args: Its arguments.
             kwargs: The same, by name.
-
-        Returns:
-            The run, the generator and its first step.
         """
         run = self.start()
         try:
             with run.current():
                 generator = self.function(*args, **kwargs)
-                return run, generator, _start_unwatched(generator)
+                return AsyncSteps(run, generator, start_unwatched(generator))
         except BaseException as error:
             run.end(error)
             raise
-
-
-def _end_failed(run: Run, error: BaseException) -> None:
-    """End a run with what was raised, later where the coroutine or generator was closed."""
-    if isinstance(error, GeneratorExit):
-        run.end_later()
-    else:
-        run.end(error)
-
-
-def _start_unwatched(generator: AsyncGenerator[Any, Any]) -> Any:
-    """The first step of an async generator that the event loop is not to close by itself.
-
-    The generator around it closes it. Where both are left unfinished, the loop would close both
-    at once, and log that one is running already.
-    """
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        return generator.asend(None)
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
 
 
 # Closures around functions. They use no global name, see the top of this module.
@@ -228,29 +202,17 @@ def _wrap_generator(function: Callable[..., Any], start: Start) -> Any:
 
 
 def _wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], start: Start) -> Any:
-    begin, end_failed = _Decorated(function, start).begin, _end_failed
+    begin = _Decorated(function, start).begin
 
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        run, generator, step = begin(args, kwargs)
-        try:
-            while True:
-                with run.current():
-                    try:
-                        item = await step
-                    except StopAsyncIteration:
-                        break
-                try:
-                    step = generator.asend((yield item))
-                except GeneratorExit:
-                    with run.current():
-                        await generator.aclose()
-                    raise
-                except BaseException as error:
-                    step = generator.athrow(error)
-        except BaseException as error:
-            end_failed(run, error)
-            raise
-        run.end()
+        steps = begin(args, kwargs)
+        while await steps.advance():
+            try:
+                sent = yield steps.item
+            except BaseException as error:
+                await steps.throw(error)
+            else:
+                steps.send(sent)
 
     return wrapper
 
