@@ -35,6 +35,8 @@ from energy_tracking.profiles.profile import (
     ModelProfile,
     Profile,
 )
+from profiles_json import PROFILES as PROFILES_JSON
+from profiles_json import make_json
 
 CATALOGUE = load_catalogue()
 PROFILES: tuple[Profile, ...] = (*CATALOGUE.models, *CATALOGUE.gpus)
@@ -1093,3 +1095,8 @@ def test_what_is_no_profile_cannot_be_registered(profile: Any) -> None:
 
 def test_the_catalogue_is_read_once() -> None:
     assert load_catalogue() is CATALOGUE
+
+
+def test_the_file_that_is_read_is_what_the_tables_say() -> None:
+    """After a change in the tables: ``python tests/profiles_json.py``."""
+    assert PROFILES_JSON.read_text(encoding="utf-8") == make_json()

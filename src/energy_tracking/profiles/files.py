@@ -8,24 +8,28 @@ A profile file is TOML. ``[models."name"]`` and ``[gpus."name"]`` tables hold th
 
 Of a number, the first that has it counts: the table, the profile it is like, the family. A new
 model or GPU is a table in ``data/``; a new field is one of the profile and a row of its bounds.
+
+TOML is slow to read, and the first tracker of a process waits for it: what comes with the library
+is read from ``data/profiles.json``, which ``python tests/profiles_json.py`` makes of the tables.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import pkgutil
 import stat
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from datetime import date
 from functools import cache
-from importlib import resources
 from typing import Any, Final, Generic, TypeVar
 
 from energy_tracking.bounds import Bound, is_number
 from energy_tracking.errors import ConfigurationError, ProfileError, must_be, not_one_of, shown
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.profile import (
@@ -66,7 +70,8 @@ def load_catalogue() -> Catalogue:
 
     One object for the whole process: copy it before registering anything.
     """
-    models, gpus = _read_models(), _read_toml("gpus.toml")
+    document = json.loads(_read_data("profiles.json"))
+    models, gpus = document["models"], document["gpus"]
     return Catalogue(
         _build_profiles(_MODELS, models, "models"),
         _build_profiles(_GPUS, gpus, "gpus.toml"),
@@ -127,7 +132,7 @@ call_after_fork(_renew_catalogue_lock)
 @cache
 def load_sources() -> Mapping[str, Source]:
     """The sources of the library's own numbers, by key."""
-    return {key: Source(**table) for key, table in _read_toml("sources.toml").items()}
+    return {key: Source(**table) for key, table in _parse_toml(_read_data("sources.toml")).items()}
 
 
 def read_profiles(
@@ -201,30 +206,17 @@ def _read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
-    import tomllib  # with the first tracker, not with the library
+    import tomllib  # for a user's file, not with the library
 
     return tomllib.loads(text)
 
 
-def _read_toml(name: str) -> dict[str, Any]:
-    """A data file of this package, parsed."""
-    text = resources.files(__package__).joinpath("data", name).read_text(encoding="utf-8")
-    return _parse_toml(text)
-
-
-def _read_models() -> dict[str, Any]:
-    """All files of models as one: families, models and names without a basis."""
-    document: dict[str, Any] = {"families": {}, "models": {}, "no_basis": []}
-    folder = resources.files(__package__).joinpath("data", "models")
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        part = _parse_toml(file.read_text(encoding="utf-8"))
-        document["families"] |= part.get("families", {})
-        document["models"] |= part.get("models", {})
-        document["no_basis"] += part.get("no_basis", [])
-    # A model may be like one of a later file, so those that are like another come last.
-    tables = document["models"].items()
-    document["models"] = dict(sorted(tables, key=lambda item: "like" in item[1]))
-    return document
+def _read_data(name: str) -> str:
+    """A data file of this package."""
+    # Lighter than importlib.resources.
+    data = pkgutil.get_data(__package__, f"data/{name}")
+    assert data is not None, name
+    return data.decode("utf-8")
 
 
 @frozen()
@@ -243,6 +235,17 @@ _MODELS: Final = _Kind("models", "model", ModelProfile, MODEL_BOUNDS, (*_TEXTS, 
 _GPUS: Final = _Kind("gpus", "GPU", GpuProfile, GPU_BOUNDS, _TEXTS)
 
 _QUANTITY: Final = ("value", "low", "high", "grade", "source")
+_NEEDED: Final[Mapping[type[Any], tuple[str, ...]]] = {
+    profile: tuple(
+        field.name
+        for field in fields(profile)
+        if field.name != "name" and field.default is MISSING and field.default_factory is MISSING
+    )
+    for profile in (ModelProfile, GpuProfile)
+}
+"""The numbers without a default."""
+
+_NO_NUMBER: Final = dict.fromkeys(_QUANTITY)
 _USER_FAMILY: Final = {"grade": "C", "source": "user"}
 
 
@@ -387,14 +390,15 @@ def _collect_numbers(
                 provenance[key] = replace(number, grade=origin["grade"]) if worse else number
             continue
         stated = _expand_number(key, table[key]) if key in table else {}
-        quantity = {**origin, **defaults.get(key, {}), **stated}
-        if "value" in quantity:
+        quantity = {**_NO_NUMBER, **origin, **defaults.get(key, {}), **stated}
+        if quantity["value"] is not None:
+            number = provenance[key] = fill_fields(Quantity, quantity)
             try:
-                provenance[key] = Quantity(**quantity)
+                number.__post_init__()
             except ProfileError as error:
                 raise ProfileError(f"{key}: {error}") from None
             for part, end in (("value", key), ("low", f"{key}.low"), ("high", f"{key}.high")):
-                if part in quantity and not kind.bounds[key].holds(quantity[part]):
+                if quantity[part] is not None and not kind.bounds[key].holds(quantity[part]):
                     raise ProfileError(must_be(end, kind.bounds[key].text, quantity[part]))
             values[key] = quantity["value"]
         elif stated:
@@ -407,13 +411,7 @@ def _collect_numbers(
 
 def _check_complete(kind: _Kind[_P], values: Mapping[str, Any]) -> None:
     """Check that every number without a default is there."""
-    missing = [
-        field.name
-        for field in fields(kind.profile)
-        if field.default is MISSING
-        and field.default_factory is MISSING
-        and field.name not in {"name", *values}
-    ]
+    missing = [name for name in _NEEDED[kind.profile] if name not in values]
     if missing:
         raise ProfileError(f"{', '.join(missing)} must be given")
 
