@@ -100,7 +100,7 @@ MAY_IMPORT = {
     "openai": {"openai_client", "demo"},
     "opentelemetry": {"contexts", "telemetry", "otel", "demo"},
     "wrapt": {"openai_client", "functions"},
-    "tomllib": {"profiles"},
+    "tomllib": {"profiles", "servers"},
     "numpy": {"spark", "cli", "logs", "tables"},
     "matplotlib": {"cli"},
     "rich": {"cli"},

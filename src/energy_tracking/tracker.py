@@ -60,6 +60,7 @@ from energy_tracking.version import VERSION
 
 if TYPE_CHECKING:
     from energy_tracking.ledger import Ledger
+    from energy_tracking.servers.calibration import Calibration
     from energy_tracking.servers.metered import ServerMeters
     from energy_tracking.servers.sampler import Servers
 
@@ -146,8 +147,13 @@ class Tracker:
         if self.settings.energy_meter and not self.settings.disabled:
             from energy_tracking.servers.metered import ServerMeters  # most trackers have none
 
-            pages = [page.address for page in self.settings.server_metrics]
-            self._meters = ServerMeters(self.settings.energy_meter, pages, self._boundaries.report)
+            self._meters = ServerMeters(self.settings.energy_meter, (), self._boundaries.report)
+        self._calibrations: tuple[Calibration, ...] = ()
+        if self.settings.calibration is not None:
+            from energy_tracking.servers.calibration import load_calibrations  # likewise
+
+            with naming("calibration"):
+                self._calibrations = load_calibrations(self.settings.calibration)
         self._on_record = arguments.get("on_record")
         # Providers stay with their process.
         self._arguments: TrackerArguments = {
@@ -387,9 +393,21 @@ class Tracker:
         except Exception as error:
             self._boundaries.report("record", error)
             record = call.record_without_tokens(error)
+        if self._calibrations:
+            record = self._calibrate(record)
         if self._intensity is None:
             return record
         return fill_fields(CallRecord, vars(record) | {"intensity": self._intensity})
+
+    def _calibrate(self, record: CallRecord) -> CallRecord:
+        """The record with the factor of its server, where one was measured."""
+        from energy_tracking.servers.calibration import apply_calibration
+
+        try:
+            return apply_calibration(record, self._calibrations)
+        except Exception as error:
+            self._boundaries.report("calibration", error)
+            return record
 
     def _remember_response(self, call: Call, record: CallRecord) -> None:
         counted_responses.remember(call, record)

@@ -12,7 +12,7 @@ from energy_tracking.error_boundary import ErrorHandler
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.frozen import fill_fields
 from energy_tracking.hosts import PageAddress
-from energy_tracking.servers.metering import BuildRecord, EnergyMeter
+from energy_tracking.servers.metering import BuildRecord, EnergyMeter, find_energy_meter
 from energy_tracking.servers.meters import (
     MeterAddress,
     find_meter,
@@ -50,7 +50,6 @@ class ServerMeters:
         self._addresses = tuple(map(read_meter_address, meters))
         self._servers = tuple(servers)
         self._report = report
-        self._meters: dict[tuple[MeterAddress, PageAddress | None], EnergyMeter] = {}
         for address in self._addresses:
             _require_reader(address)
             beside = [one for one in self._servers if _are_beside(one, address)]
@@ -70,14 +69,8 @@ class ServerMeters:
         call.meter.start(call)
 
     def _meter_of(self, address: MeterAddress, page: PageAddress | None) -> EnergyMeter:
-        key = address, page
-        meter = self._meters.get(key)
-        if meter is None:
-            read = partial(read_moment, address, page)
-            # Of two made at once, one is.
-            made = EnergyMeter(str(address), read, self._report)
-            meter = self._meters.setdefault(key, made)
-        return meter
+        read = partial(read_moment, address, page)
+        return find_energy_meter((address, page), str(address), read, self._report)
 
 
 def end_metered_call(

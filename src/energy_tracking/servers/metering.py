@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import _thread
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from queue import Empty, SimpleQueue
 from time import perf_counter, sleep
 from typing import NamedTuple
-from weakref import WeakSet
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord
@@ -83,10 +82,11 @@ class _Look(NamedTuple):
 
 
 class EnergyMeter:
-    """One meter, and the calls of one tracker that it measures.
+    """One meter, and the calls that it measures.
 
     Attributes:
         name: What it is called on records: its address.
+        report: Called with errors of the library's own.
     """
 
     def __init__(
@@ -103,10 +103,9 @@ class EnergyMeter:
             report: Called with errors of the library's own.
         """
         self.name = name
+        self.report = report
         self._read = read
-        self._report = report
         self._begin_anew()
-        _meters.add(self)
         is_read = threading.Event()
         self._messages.put(_Look(0.0, is_read))
         self._wake()
@@ -185,7 +184,7 @@ class EnergyMeter:
             try:
                 self._run_once()
             except Exception as error:
-                self._report("meter", error)
+                self.report("meter", error)
             if not (self._under_way or self._waiting or self._looks):
                 self._thread = None
                 running.release()
@@ -220,7 +219,7 @@ class EnergyMeter:
             self._failures += 1
             self._problem = str(error)
             if not isinstance(error, PageError):
-                self._report("meter", error)
+                self.report("meter", error)
         self._settle()
 
     def _take(self, message: _Started | _Ended | _Look | None) -> None:
@@ -240,7 +239,7 @@ class EnergyMeter:
         try:
             described = describe_demand(call, record)
         except Exception as error:
-            self._report("meter", error)
+            self.report("meter", error)
         if described is None:
             self._deliver(ended, record, None, None)
             return
@@ -297,7 +296,7 @@ class EnergyMeter:
         try:
             ended.deliver(ended.call, record, share, why)
         except Exception as error:
-            self._report("meter", error)
+            self.report("meter", error)
         self._pending.pop(ended.call, None)
 
     def _forget_settled(self) -> None:
@@ -333,18 +332,38 @@ def _assume_alike(call: Call, demand: Demand) -> Demand:
     )
 
 
-_meters: WeakSet[EnergyMeter] = WeakSet()
+_meters: dict[Hashable, EnergyMeter] = {}
+"""Those of all trackers of the process, of which there may be one for every request."""
+
+
+def find_energy_meter(
+    key: Hashable, name: str, read: Callable[[], Moment], report: ErrorHandler
+) -> EnergyMeter:
+    """The meter of a key, made where there is none yet.
+
+    Args:
+        key: What is read.
+        name: What it is called on records.
+        read: Reads it, and the page of its server.
+        report: Called with errors of the library's own.
+    """
+    meter = _meters.get(key)
+    if meter is None:
+        # Of two made at once, one is.
+        meter = _meters.setdefault(key, EnergyMeter(name, read, report))
+    meter.report = report
+    return meter
 
 
 def wait_for_meters() -> None:
     """Wait until every call that has ended is settled, for ``LOOK_SECONDS`` at most."""
     until = perf_counter() + LOOK_SECONDS
-    for meter in list(_meters):
+    for meter in list(_meters.values()):
         meter.wait(until)
 
 
 def _forget_parents_calls() -> None:
-    for meter in list(_meters):
+    for meter in list(_meters.values()):
         meter._begin_anew()
 
 

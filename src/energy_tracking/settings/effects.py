@@ -17,7 +17,7 @@ from energy_tracking.settings.names import named
 
 STREAM_SETTINGS = (
     *("include_usage", "include_usage_hosts", "timing_evidence", "server_metrics"),
-    "energy_meter",
+    *("energy_meter", "calibration"),
 )
 """Settings about calls while they are made, for clients that are tracked themselves."""
 

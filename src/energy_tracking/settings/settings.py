@@ -71,6 +71,7 @@ class SettingArguments(TypedDict, total=False):
     timing_evidence: bool | None
     server_metrics: str | Iterable[str] | None
     energy_meter: str | Iterable[str] | None
+    calibration: str | os.PathLike[str] | None
     include_usage: str | None
     include_usage_hosts: Iterable[str] | None
     default_model: str | None
@@ -190,6 +191,12 @@ class Settings:
         " TensorRT-LLM's `/energy_metrics`, or `nvml`, this machine's GPUs; with `#gpu=0,1` behind"
         " it, of these GPUs alone. Calls are measured then, each by its share",
         read_meters,
+    )
+    calibration: str | None = _setting_field(
+        None,
+        "file of factors between measured and estimated energy, as `energy-tracking meter --write`"
+        " makes it: the calibrated number of calls to these servers has theirs",
+        read_user_path,
     )
     include_usage: str = _setting_field(
         "auto",

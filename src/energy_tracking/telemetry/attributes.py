@@ -301,6 +301,12 @@ ENERGY_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         Entry(find_assumed, "speculative"),
     ),
     Attribute(
+        "energy_tracking.assumed.calibration",
+        "",
+        "the factor that the calibrated number has by the file that `calibration` names",
+        Entry(find_assumed, "calibration"),
+    ),
+    Attribute(
         "energy_tracking.assumed.timing_evidence",
         "",
         "what became of a stream's speed, where it was to be used, and why",
