@@ -58,6 +58,7 @@ COMMANDS = (
     CommandRow("backfill", "sum up the calls in files, and write them to a ledger", "sums"),
     CommandRow("ledger", "sum up a ledger, also by another method or GPU", "sums"),
     CommandRow("watch", "watch a ledger grow: power, models, last calls, budget", "watch"),
+    CommandRow("meter", "measure a server that you run: joules per token, idle watts", "meter"),
     CommandRow("models", "list or search the model profiles, with their sources", "listing"),
     CommandRow("gpus", "list or search the GPU profiles, with their sources", "listing"),
     CommandRow("sources", "list or search where the profiles' numbers are from", "listing"),
