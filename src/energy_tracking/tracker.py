@@ -147,7 +147,9 @@ class Tracker:
         if self.settings.energy_meter and not self.settings.disabled:
             from energy_tracking.servers.metered import ServerMeters  # most trackers have none
 
-            self._meters = ServerMeters(self.settings.energy_meter, (), self._boundaries.report)
+            self._meters = ServerMeters(
+                self.settings.energy_meter, self.settings.server_metrics, self._boundaries.report
+            )
         self._calibrations: tuple[Calibration, ...] = ()
         if self.settings.calibration is not None:
             from energy_tracking.servers.calibration import load_calibrations  # likewise

@@ -119,6 +119,40 @@ async def test_the_measurement_is_on_the_ledger(
     assert entry.record.measurement is not None
 
 
+async def test_another_client_s_tokens_are_not_ours(flavour: Flavour, loopback: Loopback) -> None:
+    """The server makes ten times our tokens from one reading of its meter to the next."""
+    loopback.serve(json_reply(chat_completion("Hi", usage=USAGE)))
+    steps = count()
+    shown = [0]
+
+    def show_meter(request: BaseHTTPRequestHandler) -> None:
+        shown[0] = next(steps)
+        answer_with(request, dcgm_page(STEP_JOULES * shown[0]))
+
+    def show_server(request: BaseHTTPRequestHandler) -> None:
+        lines = (
+            "vllm:num_requests_running 10",
+            f"vllm:prompt_tokens_total {10_000 * shown[0]}",
+            f"vllm:generation_tokens_total {5_000 * shown[0]}",
+        )
+        answer_with(request, "\n".join((*lines, "")).encode())
+
+    pages = metrics_server(show_meter), metrics_server(show_server)
+    with pages[0] as meter, pages[1] as server, Session() as session:
+        client = flavour.client(loopback.base_url)
+        records: list[CallRecord] = []
+        wrap_openai(
+            client,
+            energy_meter=meter.url,
+            server_metrics=f"127.0.0.1={server.url}",
+            on_record=records.append,
+        )
+        await ask(client, flavour)
+        assert session.totals.measured_calls == 1
+    # However many windows it overlaps: each has the same joules for the same tokens.
+    assert records[0].measured_energy_joules == pytest.approx(STEP_JOULES / 10)
+
+
 def missing(request: BaseHTTPRequestHandler) -> None:
     answer_with(request, b"", 404)
 
@@ -191,6 +225,8 @@ async def test_a_call_that_failed_is_counted_without_a_share(
         ("http://gpu-1:9400", "GPU-1", True),
         ("http://gpu-1:9400", "gpu-2", False),
         ("nvml", "api.openai.com", False),
+        ("llm.example.org=nvml#gpu=0", "llm.example.org", True),
+        ("llm.example.org=http://gpu-1:9400", "gpu-1", False),
         ("nvml", None, False),
     ],
 )
@@ -207,6 +243,7 @@ def test_a_meter_is_of_calls_to_the_machine_that_it_is_on(
         ("nvml", ("nvml",)),
         ("nvml#gpu=0,1", ("nvml#gpu=0,1",)),
         ("nvml#gpu=0,1,http://a:9400", ("nvml#gpu=0,1", "http://a:9400/metrics")),
+        ("llm.org=http://a:9400", ("llm.org=http://a:9400/metrics",)),
         (["http://a:9400/x#gpu=GPU-1,GPU-0"], ("http://a:9400/x#gpu=GPU-0,GPU-1",)),
     ],
 )

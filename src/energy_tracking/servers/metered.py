@@ -11,7 +11,7 @@ from energy_tracking.calls.record import CallRecord, Measurement
 from energy_tracking.error_boundary import ErrorHandler
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.frozen import fill_fields
-from energy_tracking.hosts import PageAddress
+from energy_tracking.hosts import MetricsPage, PageAddress
 from energy_tracking.servers.metering import BuildRecord, EnergyMeter, find_energy_meter
 from energy_tracking.servers.meters import (
     MeterAddress,
@@ -21,6 +21,7 @@ from energy_tracking.servers.meters import (
     read_moment,
 )
 from energy_tracking.servers.pages import require_parser
+from energy_tracking.servers.sampler import find_page
 from energy_tracking.servers.sharing import CallShare
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 
@@ -34,7 +35,7 @@ class ServerMeters:
     def __init__(
         self,
         meters: Iterable[str],
-        servers: Iterable[PageAddress],
+        servers: Iterable[MetricsPage],
         report: ErrorHandler,
     ) -> None:
         """Read each meter once, in the background.
@@ -52,8 +53,9 @@ class ServerMeters:
         self._report = report
         for address in self._addresses:
             _require_reader(address)
-            beside = [one for one in self._servers if _are_beside(one, address)]
-            for page in beside or (None,):
+            machine = name_machine(address.host)
+            beside = [one for one in self._servers if name_machine(one.host) == machine]
+            for page in [one.address for one in beside] or (None,):
                 self._meter_of(address, page)
 
     def start(self, call: Call) -> None:
@@ -62,10 +64,7 @@ class ServerMeters:
         address = find_meter(self._addresses, host)
         if address is None:
             return
-        beside = [one for one in self._servers if _are_beside(one, address)]
-        # Of several servers on the host, that of the port.
-        page = next((one for one in beside if one.port == port), None)
-        call.meter = self._meter_of(address, page or (beside[0] if len(beside) == 1 else None))
+        call.meter = self._meter_of(address, find_page(self._servers, host or "", port))
         call.meter.start(call)
 
     def _meter_of(self, address: MeterAddress, page: PageAddress | None) -> EnergyMeter:
@@ -112,10 +111,6 @@ def _add_measurement(
         return record
     reason = f"not measured: the energy meter {measured_by}: {why}"
     return fill_fields(CallRecord, vars(record) | {"reason": text_of(reason, MAX_SENTENCE)})
-
-
-def _are_beside(page: PageAddress, address: MeterAddress) -> bool:
-    return name_machine(page.host) == name_machine(address.host)
 
 
 def _require_reader(address: MeterAddress) -> None:

@@ -2,7 +2,7 @@
 
 A meter is an address: of an exporter's page, of TensorRT-LLM's ``/energy_metrics``, or ``nvml``,
 this machine's GPUs; behind it, as in ``#gpu=0,1``, the GPUs that are read. It is of the calls to
-the host that it is on.
+the host that it is on, or to the one before it, as in ``llm.example.org=http://gpu-1:9400``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from time import perf_counter
 
 from energy_tracking.frozen import frozen
-from energy_tracking.hosts import PageAddress, read_page_address
+from energy_tracking.hosts import PageAddress, read_host, read_page_address
 from energy_tracking.servers.counters import (
     COUNTERS,
     EnergyReading,
@@ -45,19 +45,18 @@ class MeterAddress:
     Attributes:
         page: Its page; None: NVML.
         only: The GPUs that are read; empty: all.
+        host: The host of the calls that it is of.
     """
 
     page: PageAddress | None
-    only: frozenset[str] = frozenset()
-
-    @property
-    def host(self) -> str:
-        """The host that it is on."""
-        return "localhost" if self.page is None else self.page.host
+    only: frozenset[str]
+    host: str
 
     def __str__(self) -> str:
         """As people write it."""
         where = NVML_WORD if self.page is None else str(self.page)
+        if self.host != _own_host(self.page):
+            where = f"{self.host}={where}"
         return f"{where}#gpu={','.join(sorted(self.only))}" if self.only else where
 
 
@@ -70,9 +69,15 @@ def read_meter_address(given: str) -> MeterAddress:
     """
     where, _, fragment = given.strip().partition("#")
     only = read_devices(fragment)
-    if where.lower() == NVML_WORD:
-        return MeterAddress(None, only)
-    return MeterAddress(read_page_address(where), only)
+    named, separator, rest = where.partition("=")
+    if not separator or "/" in named:
+        named, rest = "", where
+    page = None if rest.lower() == NVML_WORD else read_page_address(rest)
+    return MeterAddress(page, only, read_host(named) if named else _own_host(page))
+
+
+def _own_host(page: PageAddress | None) -> str:
+    return "localhost" if page is None else page.host
 
 
 def find_meter(meters: Iterable[MeterAddress], host: str | None) -> MeterAddress | None:

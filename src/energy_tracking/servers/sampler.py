@@ -88,7 +88,7 @@ class Servers:
             What reads, when the call has ended, how busy its server was; None where no page
             is that of its host.
         """
-        address = _find_page(self._pages, host, port)
+        address = find_page(self._pages, host, port)
         if address is None:
             if not self._has_matched:
                 pages = ", ".join(str(page) for page in self._pages)
@@ -108,10 +108,15 @@ class Servers:
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def _find_page(pages: Sequence[MetricsPage], host: str, port: int | None) -> PageAddress | None:
+def find_page(pages: Sequence[MetricsPage], host: str, port: int | None) -> PageAddress | None:
     """The page of a host and port; else, if it has but one, that of the host.
 
     A page is often on another port than the API.
+
+    Args:
+        pages: The pages.
+        host: The host of a call.
+        port: Its port.
     """
     hosts = _LOOPBACK if host in _LOOPBACK else {host}
     of_host = [page for page in pages if page.host in hosts]

@@ -189,7 +189,8 @@ class Settings:
         "meters of joules beside servers that you run, for calls to the host that each is on: the"
         " address of the NVIDIA DCGM exporter, AMD's device metrics exporter, Kepler or"
         " TensorRT-LLM's `/energy_metrics`, or `nvml`, this machine's GPUs; with `#gpu=0,1` behind"
-        " it, of these GPUs alone. Calls are measured then, each by its share",
+        " it, of these GPUs alone; `HOST=ADDRESS` as above. Calls are measured then, each by its"
+        " share of the tokens that `server_metrics` counts, or of the process's own",
         read_meters,
     )
     calibration: str | None = _setting_field(
