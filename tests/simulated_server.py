@@ -105,7 +105,7 @@ class Batches:
         place = bisect(self.batch, running)
         low, high = self.batch[place - 1], self.batch[place]
         share = math.log(running / low) / math.log(high / low)
-        return values[place - 1] ** (1 - share) * values[place] ** share
+        return math.exp((1 - share) * math.log(values[place - 1]) + share * math.log(values[place]))
 
 
 @dataclass
@@ -145,14 +145,14 @@ class Simulation:
             shown.append((joules, watts, len(running), prompt, output))
             joules += watts * STEP_SECONDS
             each = self.batches.rate(len(running)) / len(running) if running else 0.0
-            for one in list(running):
+            for one in running:
                 one.joules += watts * STEP_SECONDS / len(running)
                 done_prompt, done_output = self._advance(one, now + STEP_SECONDS, each)
                 prompt, output = prompt + done_prompt, output + done_output
             running = [one for one in running if math.isnan(one.ended_at)]
             step += 1
             if not running and not waiting and end == math.inf:
-                end = now + 5.0
+                end = now + 12.0
         every, late = round(self.period / STEP_SECONDS), round(self.lag / STEP_SECONDS)
         for place in range(0, len(shown) - late, every):
             self.moments.append(self._show(place * STEP_SECONDS, shown[place], shown[place + late]))
@@ -176,7 +176,11 @@ class Simulation:
         value = meter[1] if self.counter is POWER else meter[0]
         energy = EnergyReading(at, self.counter, {"gpu": value})  # type: ignore[arg-type]
         return Moment(
-            energy=energy, running=page[2], prompt_tokens=page[3], output_tokens=page[4]
+            energy=energy,
+            running=page[2],
+            prompt_tokens=page[3],
+            output_tokens=page[4],
+            counts_at_end=self.counts_at_end,
         )
 
     def log(self) -> WindowLog:

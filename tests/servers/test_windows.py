@@ -14,7 +14,7 @@ WATTS = next(row for row in COUNTERS if row.is_power)
 
 def moment(at: float, joules: float, counter: object = DCGM, **server: float) -> Moment:
     energy = EnergyReading(at, counter, {"a": joules})  # type: ignore[arg-type]
-    return Moment(energy=energy, **server)
+    return Moment(energy=energy, **server)  # type: ignore[arg-type]
 
 
 def never_busy(start: float, end: float) -> float:

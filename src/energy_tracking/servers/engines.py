@@ -37,6 +37,8 @@ class Engine:
         model: Label of the model's name.
         only: Labels and the value that samples must have; of those without it, empty is it.
         ranks: Labels of the GPUs that hold one copy.
+        counts_at_end: Whether it counts the tokens of a request when that ends, not when they are
+            made.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Engine:
     model: str = "model_name"
     only: Mapping[str, str] = field(default_factory=dict[str, str])
     ranks: tuple[str, ...] = ()
+    counts_at_end: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,14 +95,15 @@ ENGINES: tuple[Engine, ...] = (
         output_tokens=("sglang:generation_tokens_total",),
         only={"priority": ""},
         ranks=("tp_rank", "pp_rank", "moe_ep_rank"),
+        counts_at_end=True,
     ),
-    # Tokens are counted when a request ends.
     Engine(
         name="TGI",
         source="https://huggingface.co/docs/text-generation-inference/reference/metrics",
         running=("tgi_batch_current_size",),
         input_tokens=("tgi_request_input_length_sum",),
         output_tokens=("tgi_request_generated_tokens_sum",),
+        counts_at_end=True,
     ),
     # Of this backend's requests, "active" ones include those that wait.
     Engine(
@@ -116,6 +120,7 @@ ENGINES: tuple[Engine, ...] = (
         running=_name_all(_TRTLLM, "num_requests_running"),
         input_tokens=_name_all(_TRTLLM, "prompt_tokens_total"),
         output_tokens=_name_all(_TRTLLM, "generation_tokens_total"),
+        counts_at_end=True,
     ),
     # Its counter of prompt tokens leaves out what came from its cache.
     Engine(
@@ -124,6 +129,7 @@ ENGINES: tuple[Engine, ...] = (
         running=("llamacpp:requests_processing",),
         input_tokens=("llamacpp:prompt_tokens_total",),
         output_tokens=("llamacpp:tokens_predicted_total",),
+        counts_at_end=True,
         model="model",
     ),
 )

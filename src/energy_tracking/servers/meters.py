@@ -19,7 +19,7 @@ from energy_tracking.servers.counters import (
     read_devices,
     read_energy_metrics,
 )
-from energy_tracking.servers.engines import read_page
+from energy_tracking.servers.engines import ENGINES, read_page
 from energy_tracking.servers.nvml import read_nvml
 from energy_tracking.servers.pages import PageError, fetch_page, read_samples
 from energy_tracking.servers.windows import Moment
@@ -31,6 +31,8 @@ THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 """Hosts that are this machine."""
 
 _NAMES = frozenset(name for counter in COUNTERS for name in (counter.name, f"{counter.name}_total"))
+
+_COUNTING_AT_END = frozenset(engine.name for engine in ENGINES if engine.counts_at_end)
 
 NO_COUNTER = (
     "shows none of the counters known of the NVIDIA DCGM exporter, the AMD device metrics "
@@ -140,6 +142,7 @@ def read_moment(address: MeterAddress, server: PageAddress | None) -> Moment:
         prompt_tokens=sum(prompt) if prompt else None,
         cached_tokens=sum(one.cached_input_tokens or 0.0 for one in models),
         output_tokens=sum(output) if output else None,
+        counts_at_end=any(one.engine in _COUNTING_AT_END for one in models),
     )
 
 

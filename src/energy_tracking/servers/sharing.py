@@ -7,9 +7,12 @@ The order of a share:
 2. ``share_exactly`` divides the rest among all tokens that the server produced, each weighted by
    what the estimator says that its prefill or decode costs. In whole nanojoules, so that the
    shares and the idle part add up to what was counted, to the last one.
-3. ``share_call`` adds up one call's shares of the windows that it overlaps. Some servers count
-   tokens when a request ends, not when they are made: windows in which the server has counted
-   less than this call alone used are joined with their neighbours.
+3. ``share_call`` adds up one call's shares of the windows that it overlaps. Windows in which the
+   server has counted less than this call alone used are joined with their neighbours.
+
+Many servers count the tokens of a request when it ends, long after they were made: by these, a
+call would pay for others. There, the requests that run share a window by time: each step of theirs
+makes one token for each.
 
 A board's own draw while it works is a part of what its tokens cost, here as in the estimate: only
 so can a measured and an estimated energy be compared.
@@ -41,6 +44,8 @@ class Window:
         prompt_tokens: Prompt tokens that the server has computed in it [tokens]; None where it
             counts none.
         output_tokens: Tokens that it has generated [tokens]; None likewise.
+        running: Requests that it ran, where it counts tokens when a request ends alone [1]; else
+            None.
         is_complete: Whether no joule of it is missing.
     """
 
@@ -50,6 +55,7 @@ class Window:
     idle_seconds: float = 0.0
     prompt_tokens: float | None = None
     output_tokens: float | None = None
+    running: float | None = None
     is_complete: bool = True
 
     @property
@@ -222,7 +228,10 @@ def share_call(
 
 
 class _Group(NamedTuple):
-    """Windows that are shared together: what weighs in them, ours and all there is [J]."""
+    """Windows that are shared together: what weighs in them, ours and all there is.
+
+    By what tokens cost [J], or by time [s].
+    """
 
     windows: tuple[Window, ...]
     ours: float
@@ -237,6 +246,11 @@ def _weigh_window(
 ) -> _Group:
     """A window, with what this call and all calls used in it by the estimator."""
     prompt, output = window.prompt_tokens, window.output_tokens
+    if window.running is not None:
+        seconds = min(demand.ended_at, window.ended_at)
+        seconds -= max(demand.started_at, window.started_at)
+        # Of a window in which nothing ran for a time, that is idle already.
+        return _Group((window,), seconds, max(seconds, window.running * window.seconds))
     if prompt is None and output is None:
         ours = _weigh_demand(window, demand, prices)
         theirs = sum(_weigh_demand(window, other, prices) for other in others)

@@ -45,6 +45,7 @@ class Moment:
         prompt_tokens: Prompt tokens so far, cached ones included [tokens]; None likewise.
         cached_tokens: Those of them that came out of a cache [tokens].
         output_tokens: Tokens that it has generated so far [tokens]; None likewise.
+        counts_at_end: Whether it counts those of a request when that ends.
     """
 
     energy: EnergyReading
@@ -52,6 +53,7 @@ class Moment:
     prompt_tokens: float | None = None
     cached_tokens: float = 0.0
     output_tokens: float | None = None
+    counts_at_end: bool = False
 
     @property
     def at(self) -> float:
@@ -83,6 +85,7 @@ class WindowLog:
         self._first: Moment | None = None
         self._last: Moment | None = None
         self._idle_seconds = 0.0
+        self._running_seconds = 0.0
 
     @property
     def counter(self) -> EnergyCounter | None:
@@ -106,11 +109,13 @@ class WindowLog:
             self._first = self._last = moment
             return None
         self._idle_seconds += _find_idle_seconds(last, moment, busy_seconds)
+        if last.running is not None and moment.running is not None:
+            self._running_seconds += (last.running + moment.running) / 2 * (moment.at - last.at)
         self._last = moment
         if not has_advanced(first.energy, moment.energy) or moment.at == first.at:
             return None
-        window = _build_window(first, moment, self._idle_seconds)
-        self._first, self._idle_seconds = moment, 0.0
+        window = _build_window(first, moment, self._idle_seconds, self._running_seconds)
+        self._first, self._idle_seconds, self._running_seconds = moment, 0.0, 0.0
         self.windows.append(window)
         self._learn_idle_watts(window)
         return window
@@ -122,7 +127,9 @@ class WindowLog:
             self.idle_watts = watts if self.idle_watts is None else min(watts, self.idle_watts)
 
 
-def _build_window(first: Moment, last: Moment, idle_seconds: float) -> Window:
+def _build_window(
+    first: Moment, last: Moment, idle_seconds: float, running_seconds: float
+) -> Window:
     counted, seconds = count_between(first.energy, last.energy), last.at - first.at
     # A sum of floats may miss the whole by its last digit.
     is_idle = idle_seconds > seconds * (1 - 1e-9)
@@ -139,6 +146,7 @@ def _build_window(first: Moment, last: Moment, idle_seconds: float) -> Window:
         idle_seconds=seconds if is_idle else idle_seconds,
         prompt_tokens=prompt,
         output_tokens=output,
+        running=running_seconds / seconds if last.counts_at_end else None,
         is_complete=counted.is_complete and has_prompt and has_cached and has_output,
     )
 
