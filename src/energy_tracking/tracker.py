@@ -60,7 +60,6 @@ from energy_tracking.version import VERSION
 
 if TYPE_CHECKING:
     from energy_tracking.ledger import Ledger
-    from energy_tracking.servers.calibration import Calibration
     from energy_tracking.servers.metered import ServerMeters
     from energy_tracking.servers.sampler import Servers
 
@@ -150,12 +149,12 @@ class Tracker:
             self._meters = ServerMeters(
                 self.settings.energy_meter, self.settings.server_metrics, self._boundaries.report
             )
-        self._calibrations: tuple[Calibration, ...] = ()
+        self._calibrate: Callable[[CallRecord], CallRecord] | None = None
         if self.settings.calibration is not None:
-            from energy_tracking.servers.calibration import load_calibrations  # likewise
+            from energy_tracking.servers.calibration import make_calibration  # likewise
 
             with naming("calibration"):
-                self._calibrations = load_calibrations(self.settings.calibration)
+                self._calibrate = make_calibration(self.settings.calibration)
         self._on_record = arguments.get("on_record")
         # Providers stay with their process.
         self._arguments: TrackerArguments = {
@@ -395,21 +394,12 @@ class Tracker:
         except Exception as error:
             self._boundaries.report("record", error)
             record = call.record_without_tokens(error)
-        if self._calibrations:
-            record = self._calibrate(record)
+        if self._calibrate is not None:
+            with self._boundaries("calibration"):
+                record = self._calibrate(record)
         if self._intensity is None:
             return record
         return fill_fields(CallRecord, vars(record) | {"intensity": self._intensity})
-
-    def _calibrate(self, record: CallRecord) -> CallRecord:
-        """The record with the factor of its server, where one was measured."""
-        from energy_tracking.servers.calibration import apply_calibration
-
-        try:
-            return apply_calibration(record, self._calibrations)
-        except Exception as error:
-            self._boundaries.report("calibration", error)
-            return record
 
     def _remember_response(self, call: Call, record: CallRecord) -> None:
         counted_responses.remember(call, record)

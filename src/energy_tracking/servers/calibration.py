@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from energy_tracking.bounds import Bound, read_path
@@ -139,6 +140,15 @@ def load_calibrations(path: str | os.PathLike[str]) -> tuple[Calibration, ...]:
     if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         raise ConfigurationError(must_be("", "a file with tables [[servers]]", path))
     return tuple(_read_table(table, f"{path}: [[servers]]") for table in tables)
+
+
+def make_calibration(path: str) -> Callable[[CallRecord], CallRecord]:
+    """What gives records the factors of a calibration file.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is no such file.
+    """
+    return partial(apply_calibration, calibrations=load_calibrations(path))
 
 
 def apply_calibration(record: CallRecord, calibrations: Iterable[Calibration]) -> CallRecord:
