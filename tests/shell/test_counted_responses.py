@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import json
+import logging
 import pickle
 import random
 from collections.abc import Callable
@@ -299,7 +300,7 @@ def test_a_response_made_now_or_by_a_server_without_a_clock_is_a_call(
     body = chat_completion(id=new_id()) | {"created": int(time() - age)}
     load = LOADERS[loader](body, tmp_path / "response")
     load.__qualname__ = new_id()
-    with Session() as session:
+    with Session() as session, caplog.at_level(logging.INFO):
         track_energy(load)()
     assert session.totals.calls == 1
     # Or else it is one of an archive, and no call: that is for the user to say.

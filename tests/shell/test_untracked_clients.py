@@ -157,7 +157,7 @@ def test_an_untracked_call_is_named_whatever_was_counted_and_wherever_it_is_made
         "client.chat.completions.create(**chat); greet()",
         # Its own response is counted.
         "respond(); greet()",
-        "wrap_openai(other); respond()",
+        "wrap_openai(other); respond(); track_energy(lambda: respond())()",
         "wrap_openai(other); look()",
         # Somebody wanted it so.
         "wrap_openai(other); wrap_openai(client, disabled=True); ask()",

@@ -45,6 +45,7 @@ class FunctionAccount(Account):
         super().start_empty()
         self.after_each_call: Callable[[], object] | None = None
         self.untracked_calls = 0
+        self.responses_counted = 0
         self.tokens: deque[tuple[int, int]] = deque(maxlen=CALLS_REMEMBERED)
 
     def credit(self, credit: Credit) -> None:
@@ -75,6 +76,13 @@ def note_untracked_call() -> None:
             " and ".join(sorted({repr(account.name) for account in tuple(open_accounts)})[:3]),
             TRACK,
         )
+
+
+def note_counted_response() -> None:
+    """Note for the functions running here that the response of such a call was counted."""
+    for account in current_accounts():
+        if isinstance(account, FunctionAccount):
+            account.responses_counted += 1
 
 
 class FunctionTotals:
@@ -120,10 +128,9 @@ class FunctionTotals:
         """What they emit; None where no call's electricity is known."""
         return self._account.find_emissions()
 
-    @property
-    def untracked_calls(self) -> int:
-        """Calls of clients that nobody tracks, as far as they were seen [1]."""
-        return self._account.untracked_calls
+    def has_untracked_call(self) -> bool:
+        """Whether a call was seen that nobody tracks, and whose response was not counted yet."""
+        return self._account.untracked_calls > self._account.responses_counted
 
     def call_after_each(self, function: Callable[[], object] | None) -> None:
         """From now on, call this after every call that is counted."""

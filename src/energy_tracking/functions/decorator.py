@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -26,7 +27,7 @@ from time import time_ns
 from typing import Any, TypeVar, Unpack, overload
 
 from energy_tracking.calls.counted import counted_responses
-from energy_tracking.calls.function_totals import FunctionTotals
+from energy_tracking.calls.function_totals import FunctionTotals, note_counted_response
 from energy_tracking.calls.response_times import may_be_archived
 from energy_tracking.calls.untracked import TRACK, warn_of_untracked_requests
 from energy_tracking.error_boundary import ErrorBoundary
@@ -40,7 +41,7 @@ from energy_tracking.lifecycle import (
     open_calls,
     run_deferred,
 )
-from energy_tracking.notices import log_once
+from energy_tracking.notices import is_first, log, log_once
 from energy_tracking.settings import document_settings
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.telemetry.spans import FunctionSpan
@@ -82,7 +83,7 @@ def track_energy(
     their sum onto it. The span ends when the function has ended, with it every stream begun
     inside and the generator, task, streaming response or context manager that it returned. A
     function that itself returns a response with a usage, from a client nobody tracks, is
-    counted as one call, unless the response says that it was made before.
+    counted as one call, unless the response says that it was made before, within a month.
 
     Works on functions, coroutine functions, generators and async generators, on methods,
     above or below ``@staticmethod`` and ``@classmethod``, and on other callables, which keep
@@ -136,7 +137,6 @@ class _Run:
         self._span: FunctionSpan | None = None
         self._requests_before: list[int | None] = []
         self._ended = threading.Lock()
-        self._responses_counted = 0
         with tracker.boundary("decorator.start"):
             self._requests_before = count_untracked_requests()
             self._span = hold_deferred(tracker.telemetry.start_function, name)
@@ -166,25 +166,25 @@ class _Run:
                 self._warn_of_older_response(facts)
             else:
                 if may_be_archived(facts.created) and not self._has_untracked_call():
-                    self._warn_of_archived_response(facts)
+                    self._report_archived_response(facts)
                 with self.current():
                     record = self._tracker.record(
                         model=facts.model, usage=facts.usage, response_id=facts.response_id
                     )
+                    note_counted_response()
                 counted_responses.remember_returned(response, facts, record)
-                self._responses_counted += 1
 
-    def _warn_of_archived_response(self, facts: ResponseFacts) -> None:
-        """Say once that a returned response is taken for a new one, and why."""
+    def _report_archived_response(self, facts: ResponseFacts) -> None:
+        """Say once, to those who look, that a returned response is taken for a new one."""
         message = f"{self._name} returned a response that says it was made long ago"
-        log_once(
-            message,
-            "%s (%s): it is counted, since servers without a clock say so too. If it was loaded "
-            "from an archive, return its text alone.",
-            message,
-            datetime.fromtimestamp(facts.created or 0, UTC).isoformat(),
-            kind=FUNCTIONS,
-        )
+        if is_first(message, FUNCTIONS):
+            log(
+                "%s (%s): it is counted, since servers without a clock and tests say so too. "
+                "If it was loaded from an archive, return its text alone.",
+                message,
+                datetime.fromtimestamp(facts.created or 0, UTC).isoformat(),
+                level=logging.INFO,
+            )
 
     def _warn_of_older_response(self, facts: ResponseFacts) -> None:
         """Say once that a returned response is not counted, and why."""
@@ -200,7 +200,7 @@ class _Run:
 
     def _has_untracked_call(self) -> bool:
         """Whether a call was seen that nobody tracks, and whose response was not returned yet."""
-        return self._totals.untracked_calls > self._responses_counted
+        return self._totals.has_untracked_call()
 
     def warn_of_later_calls(self, result: object, held: object = None) -> None:
         """Say once that calls made through what the function returned are not in the sum.
