@@ -277,6 +277,27 @@ async def test_the_span_of_a_task_waits_until_it_is_done(traced: Traced, how: st
     assert_rolled_up(traced, 2 if how == "gather" else 1)
 
 
+async def test_a_call_of_a_task_that_a_function_leaves_running_is_reported_once(
+    traced: Traced, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask() -> None:
+        await asyncio.sleep(0.01)
+        traced.count_one()
+
+    left = []
+
+    @traced.decorate
+    async def leave_running() -> int:
+        left.append(asyncio.create_task(ask()))
+        return 1
+
+    for _ in range(2):
+        await leave_running()
+    assert len(traced.functions) == 2
+    await asyncio.gather(*left)
+    assert "leave_running was counted after its span had ended" in the_only(caplog.messages)
+
+
 def collect_complaints() -> list[dict[str, Any]]:
     """What the running event loop complains about from now on."""
     complaints: list[dict[str, Any]] = []

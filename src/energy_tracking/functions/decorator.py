@@ -127,6 +127,18 @@ def _find_name(function: Any) -> str:
     return text_of(name) or text_of(type(function).__qualname__) or "function"
 
 
+def _report_late_call(name: str) -> None:
+    """Say once that a call of a function ended after its span, as that of a task it left."""
+    message = f"a call of {name} was counted after its span had ended"
+    log_once(
+        message,
+        "%s, whose sum is without it: it was made by something that the function left running, or "
+        "fetched later. Await that inside of the function, or return it.",
+        message,
+        kind=FUNCTIONS,
+    )
+
+
 class _Run:
     """One run of a decorated function."""
 
@@ -255,7 +267,7 @@ class _Run:
             if self._has_open_calls():
                 return
             if self._ended.acquire(blocking=False):
-                self._totals.call_after_each(None)
+                self._totals.call_after_each(functools.partial(_report_late_call, self._name))
                 if self._span is not None:
                     totals, emissions = self._totals.totals, self._totals.emissions
                     hold_deferred(self._span.end, totals, emissions, error_type, ended_at)
