@@ -34,6 +34,7 @@ class Engine:
         input_tokens: Counter of prompt tokens.
         cached_tokens: Counter of those of them that came out of the prefix cache.
         output_tokens: Counter of generated tokens.
+        cache_outside: Whether the prompt tokens leave out those of the cache.
         model: Label of the model's name.
         only: Labels and the value that samples must have; of those without it, empty is it.
         ranks: Labels of the GPUs that hold one copy.
@@ -47,6 +48,7 @@ class Engine:
     input_tokens: tuple[str, ...] = ()
     cached_tokens: tuple[str, ...] = ()
     output_tokens: tuple[str, ...] = ()
+    cache_outside: bool = False
     model: str = "model_name"
     only: Mapping[str, str] = field(default_factory=dict[str, str])
     ranks: tuple[str, ...] = ()
@@ -122,13 +124,14 @@ ENGINES: tuple[Engine, ...] = (
         output_tokens=_name_all(_TRTLLM, "generation_tokens_total"),
         counts_at_end=True,
     ),
-    # Its counter of prompt tokens leaves out what came from its cache.
     Engine(
         name="llama.cpp",
         source="https://github.com/ggml-org/llama.cpp/tree/master/tools/server#get-metrics-prometheus-compatible-metrics-exporter",
         running=("llamacpp:requests_processing",),
         input_tokens=("llamacpp:prompt_tokens_total",),
+        cached_tokens=("llamacpp:prompt_tokens_cached_total",),
         output_tokens=("llamacpp:tokens_predicted_total",),
+        cache_outside=True,
         counts_at_end=True,
         model="model",
     ),
@@ -210,6 +213,8 @@ def _read_engine(engine: Engine, samples: list[Sample]) -> tuple[ServerReading, 
             if not RUNNING.holds(value):
                 raise PageError(f"states {value:g} running requests")
         counts = {name: _add_up(by_model.get(model)) for name, by_model in counted.items()}
+        if engine.cache_outside and counts["input_tokens"] is not None:
+            counts["input_tokens"] += counts["cached_tokens"] or 0
         readings.append(
             ServerReading(
                 engine=engine.name,
