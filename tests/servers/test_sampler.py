@@ -194,6 +194,30 @@ async def test_the_gpus_that_a_page_tells_apart_hold_the_model(
     assert (record.estimate.assumed["sequences"], record.estimate.assumed["num_gpus"]) == (14, 2)
 
 
+async def test_what_else_a_page_offers_is_read(sampled: Sampled, metrics: MetricsServer) -> None:
+    asked = []
+
+    def count(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        labels = '{engine="0",model_name="llama-3.1-8b"}'
+        counted = {
+            "num_requests_running": 2,
+            "prompt_tokens_total": 1000 + 100 * len(asked),
+            "prefix_cache_hits_total": 900 + 25 * len(asked),
+            "generation_tokens_total": 50 * len(asked),
+        }
+        page = "".join(f"vllm:{name}{labels} {value}\n" for name, value in counted.items())
+        answer_with(request, page.encode())
+
+    metrics.page = count
+    load = (await sampled.call(server_metrics=metrics.url)).server_load
+    assert load is not None
+    assert load.model == "llama-3.1-8b"
+    assert load.cached_share == pytest.approx(0.25)
+    assert load.output_tokens_per_second is not None
+    assert load.output_tokens_per_second > 0
+
+
 async def test_of_several_models_on_a_page_the_calls_own_is_taken(
     sampled: Sampled, metrics: MetricsServer, caplog: pytest.LogCaptureFixture
 ) -> None:

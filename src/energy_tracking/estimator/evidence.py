@@ -19,11 +19,19 @@ class ServerLoad:
         running_requests: Requests that shared a step, mean over the call [1].
         num_gpus: GPUs that hold the model, where the page tells them apart [1].
         source: The engine and the address of the page.
+        model: Name of the model there, where the page names one.
+        output_tokens_per_second: What the server generated for all its requests meanwhile
+            [tokens/s], where it counts that and two samples are in the call.
+        cached_share: Part of its prompt tokens that came out of its prefix cache [1], meanwhile,
+            or else since it was started.
     """
 
     running_requests: float
     num_gpus: int | None = None
     source: str
+    model: str | None = None
+    output_tokens_per_second: float | None = None
+    cached_share: float | None = None
 
 
 class ServingEvidence(NamedTuple):

@@ -200,11 +200,15 @@ class Sampler:
         if mean == 0 and sum(at > started_at for at, _ in chosen) > 1:
             self._say("idle", "states no running requests while a call ran")
             return None
-        last = chosen[-1][1]
+        (began, first), (ended, last) = chosen[0], chosen[-1]
+        tokens = _count_between(first.output_tokens, last.output_tokens)
         return ServerLoad(
             running_requests=mean,
             num_gpus=last.num_gpus,
             source=f"{last.engine} at {self.address}",
+            model=last.model or None,
+            output_tokens_per_second=None if tokens is None else tokens / (ended - began),
+            cached_share=_share_cached(first, last),
         )
 
     def _start_thread(self) -> None:
@@ -261,6 +265,24 @@ def _cut_out(samples: list[Sample], started_at: float, ended_at: float) -> list[
     first = bisect(samples, started_at, key=lambda sample: sample.at)
     last = bisect(samples, ended_at, key=lambda sample: sample.at)
     return samples[max(first - 1, 0) : last + 1]
+
+
+def _count_between(first: float | None, last: float | None) -> float | None:
+    """What a counter counted between two readings; None where it did not, or began anew."""
+    return last - first if first is not None and last is not None and last > first else None
+
+
+def _share_cached(first: ServerReading, last: ServerReading) -> float | None:
+    """Part of the prompt tokens between two readings that was cached; else of all so far [1]."""
+    tokens = _count_between(first.input_tokens, last.input_tokens)
+    cached = last.cached_input_tokens
+    if tokens is not None and cached is not None and first.cached_input_tokens is not None:
+        cached -= first.cached_input_tokens
+    else:
+        tokens = last.input_tokens
+    if not tokens or cached is None or not 0 <= cached <= tokens:
+        return None
+    return cached / tokens
 
 
 def _choose_model(readings: tuple[ServerReading, ...], model: str | None) -> ServerReading | None:

@@ -25,6 +25,24 @@ SERVER_ATTRIBUTES: tuple[Attribute[CallRecord], ...] = (
         Field(_LOAD, "running_requests"),
     ),
     Attribute(
+        "energy_tracking.server.model",
+        "",
+        "the model there, as its metrics page names it",
+        Field(_LOAD, "model"),
+    ),
+    Attribute(
+        "energy_tracking.server.output_tokens_per_second",
+        "{token}/s",
+        "what it generated for all its requests meanwhile",
+        Field(_LOAD, "output_tokens_per_second"),
+    ),
+    Attribute(
+        "energy_tracking.server.cached_share",
+        "1",
+        "part of its prompt tokens that came out of its prefix cache",
+        Field(_LOAD, "cached_share"),
+    ),
+    Attribute(
         "energy_tracking.server.queue_seconds",
         "s",
         "by the server's clock, if it says: before anything was computed",
