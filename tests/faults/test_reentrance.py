@@ -129,7 +129,7 @@ def test_a_handler_may_print_the_session_at_any_instant_of_a_call(watch: Watch, 
 
     with Session("all") as session:
         ask()
-        times = at_each_instant(ask, print_session, step=5)
+        times = at_each_instant(ask, print_session, step=9)
     assert session.totals.calls == times + 1 == len(watch.records)
 
 

@@ -132,7 +132,7 @@ DETAILS = st.dictionaries(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(NAMES), COUNTS, max_size=4),
     st.dictionaries(

@@ -218,7 +218,7 @@ def test_a_long_ledger_is_read_in_the_memory_of_a_short_one(
             tracemalloc.stop()
 
     peak(10)
-    assert peak(3000) < peak(30) + 1_000_000
+    assert peak(1500) < peak(30) + 1_000_000
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
