@@ -358,6 +358,17 @@ def test_the_page_is_asked_only_while_calls_are_under_way(metrics: MetricsServer
     assert len(metrics.requests) == asked
 
 
+def test_calls_of_one_server_share_its_samples(metrics: MetricsServer) -> None:
+    one = Sampler(read_page_address(metrics.url))
+    first = one.watch("m")
+    wait_until(lambda: len(metrics.requests) > 1)
+    second = one.watch("m")
+    asked = len(metrics.requests)
+    wait_until(lambda: len(metrics.requests) > asked + 2)
+    loads = first(), second()
+    assert [load and load.running_requests for load in loads] == [24, 24]
+
+
 def test_a_call_that_is_dropped_is_no_longer_under_way(metrics: MetricsServer) -> None:
     one = Sampler(read_page_address(metrics.url))
     watch = one.watch("m")

@@ -418,13 +418,19 @@ def test_a_setting_that_a_door_does_nothing_with_is_refused_there(door: str, set
     )
 
 
-def test_timing_evidence_on_a_gpu_of_unknown_bandwidth_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "shown_as"),
+    [("timing_evidence", True, "True"), ("server_metrics", "http://a", "'http://a/metrics'")],
+)
+def test_what_is_for_the_calibrated_number_is_refused_on_a_gpu_of_unknown_bandwidth(
+    name: str, value: Any, shown_as: str
+) -> None:
     register_gpu_profile(BARE)
     with pytest.raises(ConfigurationError) as raised:
-        Tracker(gpu=BARE.name, timing_evidence=True)
+        Tracker(**cast(SettingArguments, {"gpu": BARE.name, name: value}))
     assert str(raised.value).startswith(
-        "timing_evidence (ENERGY_TRACKING_TIMING_EVIDENCE) must be unset: it has no effect on GPU "
-        f"'{BARE.name}', got True; "
+        f"{name} ({variable(name)}) must be unset: it has no effect on GPU "
+        f"'{BARE.name}', got {shown_as}; "
     )
 
 

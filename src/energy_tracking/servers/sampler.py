@@ -20,7 +20,7 @@ import math
 import threading
 from bisect import bisect
 from collections.abc import Callable, Sequence
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple
 from weakref import WeakSet
 
@@ -228,7 +228,7 @@ class Sampler:
             self._take_sample()
             if self._wake.wait(PERIOD_SECONDS):
                 # A call has started. Those that start with it share its sample.
-                threading.Event().wait(LEAST_SECONDS)
+                sleep(LEAST_SECONDS)
         running.release()
         if self._watches and not self._is_stopped:
             # One has started just now, and found this thread still there.

@@ -152,6 +152,7 @@ HEADERS: tuple[Dialect, ...] = (
 _BODY_KEYS = frozenset(dialect.place or dialect.mark for dialect in BODIES) - {"usage"}
 _USAGE_KEYS = frozenset(dialect.mark for dialect in BODIES if dialect.place == "usage")
 _HEADER_NAMES = frozenset(name.encode() for dialect in HEADERS for name in dialect.fields)
+_HEADER_LENGTHS = frozenset(map(len, _HEADER_NAMES))
 
 
 def may_hold_timing(data: Mapping[str, Any], usage: object) -> bool:
@@ -203,7 +204,10 @@ def timing_in_headers(
         of_stream: Whether they came before the answer was made.
     """
     found = {
-        lower.decode(): value for name, value in headers if (lower := name.lower()) in _HEADER_NAMES
+        lower.decode(): value
+        for name, value in headers
+        # Few of the headers of a response are even as long.
+        if len(name) in _HEADER_LENGTHS and (lower := name.lower()) in _HEADER_NAMES
     }
     for dialect in HEADERS if found else ():
         if dialect.mark in found:
