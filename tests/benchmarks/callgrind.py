@@ -1,4 +1,4 @@
-"""Instructions of Python code, counted by callgrind in a process of their own.
+"""Instructions and allocations of Python code, counted by callgrind in a process of their own.
 
 A benchmark starts itself once more with ``run_counted``; there it has each thing that it measures
 done by ``count``. Memory has a fixed layout and hashes a fixed seed, so that two runs agree to
@@ -8,11 +8,18 @@ done by ``count``. Memory has a fixed layout and hashes a fixed seed, so that tw
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
+
+ALLOCATORS = {"_PyObject_Malloc", "_PyObject_Calloc", "_PyMem_RawMalloc", "_PyMem_RawCalloc"}
+"""Functions of Python, each call of which allocates a piece of memory. What comes from a list of
+pieces that were given back, as most floats and tuples do, goes past them."""
 
 _TRIGGER = "desc: Trigger: dump "
 
@@ -42,8 +49,20 @@ def _control(*arguments: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def run_counted(command: list[str], environment: Mapping[str, str]) -> dict[str, float]:
-    """Run a command that counts; the instructions of all rounds of each thing, by its name [1].
+class Counts(NamedTuple):
+    """What all rounds of a thing take.
+
+    Attributes:
+        instructions: Instructions [1].
+        allocations: Pieces of memory allocated [1]; 0 where Python's functions have no names.
+    """
+
+    instructions: float
+    allocations: float
+
+
+def run_counted(command: list[str], environment: Mapping[str, str]) -> dict[str, Counts]:
+    """Run a command that counts; what all rounds of each thing take, by its name.
 
     Args:
         command: The interpreter, the script and its arguments.
@@ -57,10 +76,33 @@ def run_counted(command: list[str], environment: Mapping[str, str]) -> dict[str,
             capture_output=True,
             env={**environment, "PYTHONHASHSEED": "0"},
         )
-        counts: dict[str, float] = {}
+        counts: dict[str, Counts] = {}
         for dump in Path(folder).glob("out.*"):
             lines = dump.read_text().splitlines()
             facts = dict(line.split(": ", 1) for line in lines if ": " in line)
             trigger = next(line for line in lines if line.startswith(_TRIGGER))
-            counts[trigger.removeprefix(_TRIGGER)] = float(facts["totals"])
+            counts[trigger.removeprefix(_TRIGGER)] = Counts(
+                float(facts["totals"]), _count_allocations(lines)
+            )
         return counts
+
+
+_NAME = re.compile(r"c?fn=(\(\d+\)) (\S+)")
+
+
+def _count_allocations(lines: list[str]) -> float:
+    """Calls of the allocators in a dump [1].
+
+    A function's name stands at its first use, and its number alone from then on.
+    """
+    named = (found for found in map(_NAME.match, lines) if found)
+    allocators = {
+        f"cfn={number}"
+        for number, name in (found.groups() for found in named)
+        if name in ALLOCATORS
+    }
+    return sum(
+        float(after.split()[0].removeprefix("calls="))
+        for line, after in pairwise(lines)
+        if line.partition(" ")[0] in allocators
+    )

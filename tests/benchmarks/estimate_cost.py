@@ -153,7 +153,9 @@ def count_instructions(row: str) -> dict[str, float]:
         counts = callgrind.run_counted(command, _compile_into(folder))
     rounds = 1 if row in IMPORTS else ROUNDS
     nothing = counts.pop("nothing")
-    return {name: (count - nothing) / rounds for name, count in counts.items()}
+    return {
+        name: (count.instructions - nothing.instructions) / rounds for name, count in counts.items()
+    }
 
 
 def print_instructions() -> None:

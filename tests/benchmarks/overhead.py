@@ -362,8 +362,8 @@ def work(row: str, telemetry: str) -> None:
         callgrind.count(kind, rounds, partial(ask_row, client, kind != "chat"))
 
 
-def count_instructions(python: str, row: str, telemetry: str) -> dict[str, float]:
-    """Instructions per call of each kind [1].
+def count_instructions(python: str, row: str, telemetry: str) -> dict[str, callgrind.Counts]:
+    """Instructions and allocations per call of each kind [1].
 
     Args:
         python: The interpreter, in whose environment the row's packages are.
@@ -373,7 +373,12 @@ def count_instructions(python: str, row: str, telemetry: str) -> dict[str, float
     command = [python, __file__, "--work", row, telemetry]
     counts = callgrind.run_counted(command, {**os.environ, "PYTHONPATH": str(ROOT / "src")})
     nothing = counts["nothing"]
-    return {kind: (counts[kind] - nothing) / rounds for kind, rounds in ROUNDS.items()}
+    return {
+        kind: callgrind.Counts(
+            *((count - none) / rounds for count, none in zip(counts[kind], nothing, strict=True))
+        )
+        for kind, rounds in ROUNDS.items()
+    }
 
 
 def environment_of(peer: str, folder: Path) -> str:
@@ -397,18 +402,19 @@ def environment_of(peer: str, folder: Path) -> str:
 
 
 def print_instructions(rows: list[str], peers: Path | None, result: Path | None) -> None:
-    """Count, and print the table: what each row adds to the bare SDK [thousand instructions].
+    """Count, and print the table: what each row adds to the bare SDK.
 
     Args:
         rows: Names of rows.
         peers: Where the environments of others are; None: without them.
         result: A file for the counts, as JSON.
     """
-    heads = ("chat", "stream 200", "per chunk")
-    print(f"added to the SDK alone [1,000 instructions], openai {openai.__version__}, ", end="")
+    heads = ("chat", "stream 200", "per chunk", "allocated")
+    print("added to the SDK alone [1,000 instructions], and allocations per chunk [1], ", end="")
+    print(f"openai {openai.__version__}, ", end="")
     print(f"OpenTelemetry {version('opentelemetry-sdk')}, Python {platform.python_version()}")
     print(f"{'':27}{'telemetry':20}" + "".join(f"{head:>11}" for head in heads))
-    bare: dict[str, dict[str, float]] = {}
+    bare: dict[str, dict[str, callgrind.Counts]] = {}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in ["bare", *(each for each in rows if each != "bare")]:
         python = sys.executable
@@ -428,18 +434,40 @@ def print_instructions(rows: list[str], peers: Path | None, result: Path | None)
             except subprocess.CalledProcessError as error:
                 print(f"{row:27}{telemetry:20} failed: {error.stderr.decode()[-300:]}")
                 continue
-            added = {
-                kind: count - bare[python][kind] * (row != "bare") for kind, count in counts.items()
-            }
-            first, *_, last = CHUNKS
-            added["per chunk"] = (added[f"stream {last}"] - added[f"stream {first}"]) / (
-                last - first
-            )
+            added = _add_up(counts, None if row == "bare" else bare[python])
             found.setdefault(row, {})[telemetry] = added
-            cells = "".join(f"{added[head] / 1e3:11,.1f}" for head in heads)
+            sizes = (1 if head == "allocated" else 1e3 for head in heads)
+            cells = "".join(
+                f"{added[head] / size:11,.1f}" for head, size in zip(heads, sizes, strict=True)
+            )
             print(f"{row:27}{'' if row == 'bare' else telemetry:20}{cells}", flush=True)
     if result is not None:
         result.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _add_up(
+    counts: dict[str, callgrind.Counts], bare: dict[str, callgrind.Counts] | None
+) -> dict[str, float]:
+    """The instructions of each kind and chunk, and the allocations of a call and a chunk [1].
+
+    Args:
+        counts: Those of the row.
+        bare: Those of the SDK alone, which are taken off.
+    """
+    over = {
+        kind: callgrind.Counts(
+            *(one - (0 if bare is None else bare[kind][at]) for at, one in enumerate(count))
+        )
+        for kind, count in counts.items()
+    }
+    first, *_, last = CHUNKS
+    of_first, of_last = over[f"stream {first}"], over[f"stream {last}"]
+    return {
+        **{kind: count.instructions for kind, count in over.items()},
+        "per chunk": (of_last.instructions - of_first.instructions) / (last - first),
+        "allocated": (of_last.allocations - of_first.allocations) / (last - first),
+        "allocated, chat": over["chat"].allocations,
+    }
 
 
 # Times, where instructions cannot be counted.
