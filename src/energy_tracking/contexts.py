@@ -155,7 +155,7 @@ class Carried(PlacedContext):
     @staticmethod
     def objects() -> tuple[Any, ...]:
         """What is carried here."""
-        objects: Any = otel_context.get_value(_CARRIED)
+        objects: Any = otel_context.get_current().get(_CARRIED)
         return objects or ()
 
     def leave_out(self, one: object) -> None:

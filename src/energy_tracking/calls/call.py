@@ -38,6 +38,7 @@ from energy_tracking.usage.dialects import (
     merge_halves,
     output_fault,
     read_usage,
+    reports_output,
     reports_tokens,
 )
 from energy_tracking.usage.measured_energy import (
@@ -220,7 +221,7 @@ class Call:
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
             self.text_tokens = max(self.text_tokens, generated_tokens(data))
-        else:
+        elif self.request.stream or not reports_output(usage):
             self.text_tokens += generated_tokens(data, self._named_tool_calls)
         if (
             self.request.stream

@@ -48,7 +48,7 @@ from energy_tracking.usage.measured_energy import (
     measured_energy_in_headers,
 )
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS
+from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS, mapping_of
 from energy_tracking.usage.server_timing import timing_in_headers
 
 Original = Callable[..., Any]
@@ -434,8 +434,8 @@ def _read_if_unparsed(response: Any, call: Call) -> None:
 
 def _body_of(options: Any) -> Mapping[str, Any]:
     """The request's JSON as it will be sent."""
-    body = options.json_data if isinstance(options.json_data, Mapping) else {}
-    return {**body, **options.extra_json} if isinstance(options.extra_json, Mapping) else body
+    body, more = mapping_of(options.json_data), mapping_of(options.extra_json)
+    return {**body, **more} if more else body
 
 
 def _retries_before(error: BaseException) -> int:

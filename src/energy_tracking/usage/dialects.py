@@ -322,6 +322,12 @@ def reports_tokens(usage: object) -> bool:
     return counts is not None and counts.input_tokens + counts.output_tokens > 0
 
 
+def reports_output(usage: object) -> bool:
+    """Whether a usage in OpenAI's names counts an output, so that nobody needs to."""
+    outputs = usage.get("completion_tokens") if type(usage) is dict else None
+    return type(outputs) is int and 0 < outputs <= MAX_TOKENS
+
+
 def is_lower(usage: object, earlier: object) -> bool:
     """Whether a usage says less than an earlier one of the same call; never raises.
 

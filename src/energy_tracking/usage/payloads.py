@@ -163,12 +163,19 @@ CONTENT_FIELDS = frozenset(
     | {"stop_reason", "finish_reason", "tool_calls"}
 )
 
+LATEST_TIME = 1 << 53
+"""Up to here a whole number of seconds is a float."""
+
 _WORDS = re.compile("[a-z]+")
 
 
 def created_in(data: Mapping[str, Any]) -> float | None:
     """When a response was made, by its body or an event of it [s since the epoch], or None."""
-    return creation_time_of(_body_in(data))
+    body = _body_in(data)
+    created = body.get("created")
+    if type(created) is int and 0 < created < LATEST_TIME:
+        return float(created)  # nearly always
+    return creation_time_of(body)
 
 
 def creation_time_of(body: object) -> float | None:

@@ -72,8 +72,10 @@ class TokenUsage:
     @property
     def fault(self) -> str | None:
         """Why input or output may be wrong: what was repaired, where one of them was missing."""
-        is_whole = not any(MISSING in repair for repair in self.repairs)
-        return None if is_whole else "usage: " + " ".join(self.repairs)
+        repairs = self.repairs
+        if not repairs or not any(MISSING in repair for repair in repairs):
+            return None
+        return "usage: " + " ".join(repairs)
 
 
 WHOLE_OF: Mapping[str, str] = {
