@@ -119,7 +119,7 @@ def settings(output: Output, words: tuple[str, ...], is_json: bool) -> int:
         return DONE
     for argument, variable, default, meaning in found:
         print(name_setting(argument, variable, default), file=output)
-        for line in textwrap.wrap(meaning, WIDTH - 4):
+        for line in textwrap.wrap(meaning.replace("`", ""), WIDTH - 4):
             print(f"    {line}", file=output)
     return DONE
 

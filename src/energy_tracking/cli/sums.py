@@ -43,7 +43,7 @@ from energy_tracking.cli.options import (
     read_power,
     with_options,
 )
-from energy_tracking.cli.output import Output, print_error
+from energy_tracking.cli.output import Output, print_error, print_remark
 from energy_tracking.error_boundary import ErrorBoundaries
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, not_one_of
 from energy_tracking.estimation import Estimation
@@ -209,7 +209,7 @@ def backfill(
         status = _print_sum(", ".join(paths), records, _Shown(output, model, format, intensity))
     finally:
         for remark in filled.report.remarks():
-            print_error(remark)
+            print_remark(remark)
     return NOTHING_FOUND if filled.report.found_nothing else status
 
 
@@ -239,7 +239,7 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
         except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
             failure = error
     for warning in caught:
-        print_error(warning.message)
+        print_remark(warning.message)
     if shown.model is not None:
         name += f", as {shown.model}"
     if failure is None or sums.groups:
@@ -248,7 +248,7 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
         shown.output.flush()
         remedy = find_remedy(reason for _, reason in sums.reasons)
         if remedy is not None:
-            print_error(remedy)
+            print_remark(remedy)
     if isinstance(failure, OSError):
         raise ConfigurationError(f"{failure.filename or name}: {failure.strerror}")
     if failure is not None:
