@@ -327,26 +327,29 @@ class Tracker:
 
     def _deliver_safely(self, call: Call) -> None:
         try:
-            if call.meter is not None:
-                self._leave_to_meter(call)
-                return
-            hold_deferred(self._deliver_call, call)
+            if call.meter is None or not self._leave_to_meter(call):
+                hold_deferred(self._deliver_call, call)
         except Exception as error:
             self.report("deliver", error)
 
-    def _leave_to_meter(self, call: Call) -> None:
+    def _leave_to_meter(self, call: Call) -> bool:
         """Have a call delivered once its meter has been read; it counts as open until then."""
         from energy_tracking.servers.metered import end_metered_call
 
-        open_calls.add(call)
-        end_metered_call(call.meter, call, self._build_record, self._deliver_measured)
-        call.is_delivered = True
+        def deliver(call: Call, record: CallRecord) -> None:
+            open_calls.discard(call)
+            call.final_record = counted.record = record
+            hold_deferred(self._deliver_call, call)
 
-    def _deliver_measured(self, call: Call, record: CallRecord) -> None:
-        open_calls.discard(call)
-        held_calls.pop(call, None)
-        call.final_record = record
-        hold_deferred(self._deliver_call, call)
+        with self._boundaries("meter"):
+            held_calls.pop(call, None)
+            # Whoever sees its response again finds it counted.
+            call.final_record = estimated = self._build_record(call)
+            counted = counted_responses.remember(call, estimated)
+            open_calls.add(call)
+            end_metered_call(call, estimated, deliver)
+            call.is_delivered = True
+        return call.is_delivered
 
     def _deliver_call(self, call: Call) -> CallRecord:
         """Deliver the record of a call that has ended, to everybody although an interrupt comes."""
@@ -402,7 +405,8 @@ class Tracker:
         return fill_fields(CallRecord, vars(record) | {"intensity": self._intensity})
 
     def _remember_response(self, call: Call, record: CallRecord) -> None:
-        counted_responses.remember(call, record)
+        if call.meter is None:
+            counted_responses.remember(call, record)
 
     def _log_wrong_usage(self, call: Call, record: CallRecord) -> None:
         """Say once per server that what it sends as usage cannot be one."""

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from calls import CHAT
-from energy_tracking import CallRecord, Session, read_ledger, wrap_openai
+from energy_tracking import CallRecord, Session, energy_of, read_ledger, track_energy, wrap_openai
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.servers import metering
 from energy_tracking.servers.meters import find_meter, read_meter_address
 from energy_tracking.settings import Settings
 from loopback import Flavour, Loopback, chat_chunks, chat_completion, json_reply, sse
 from metrics_pages import Answer, answer_with, metrics_server
+from observed_calls import Watch
 
 pytest.importorskip("prometheus_client", reason="metrics pages are read by an extra")
 
@@ -101,6 +102,37 @@ async def test_calls_at_a_time_share_what_the_meter_counted(
         counted = STEP_JOULES * (len(meter.requests) - 1)
     assert [record.status for record in records] == ["measured"] * 6
     assert sum(record.measured_energy_joules or 0 for record in records) <= counted + 1e-6
+
+
+async def test_a_response_that_a_function_returns_is_counted_once_and_ends_its_span(
+    flavour: Flavour, loopback: Loopback, watch: Watch
+) -> None:
+    watch.every_call_has_a_span = False  # the function has one too
+    loopback.serve(json_reply(chat_completion("Hi", usage=USAGE)))
+    with metrics_server(rising()) as meter, Session() as session:
+        client = watch.wrap(flavour.client(loopback.base_url), energy_meter=meter.url)
+
+        @track_energy(tracer_provider=watch.arguments["tracer_provider"])
+        async def work() -> Any:
+            return await ask(client, flavour)
+
+        answer = await work()
+        assert session.totals.calls == 1
+        record = energy_of(answer)
+    assert record is not None
+    assert record.measurement is not None
+    assert record == watch.records[0]
+    by_name = {span.name: dict(span.attributes or {}) for span in watch.spans}
+    call = next(span for name, span in by_name.items() if name.startswith("chat"))
+    function = next(span for name, span in by_name.items() if "work" in name)
+    assert call["energy_tracking.status"] == "measured"
+    assert call["energy_tracking.measured_share"] == record.measurement.share
+    assert call["energy_tracking.measured_idle_joules"] == record.measurement.idle_joules
+    assert call["energy_tracking.estimated_energy_joules"] == record.estimate.total_energy_joules  # type: ignore[union-attr]
+    assert function["energy_tracking.rollup.calls"] == 1
+    assert function["energy_tracking.rollup.total_energy_joules"] == pytest.approx(
+        record.measured_energy_joules
+    )
 
 
 async def test_the_measurement_is_on_the_ledger(

@@ -193,8 +193,8 @@ class CountedResponses:
         self._objects = OrderedDict()
         self._dicts: deque[tuple[object, CallRecord | None]] = deque(maxlen=DICTS_REMEMBERED)
 
-    def remember(self, call: Call, record: CallRecord) -> None:
-        """Remember a call that a tracker counts.
+    def remember(self, call: Call, record: CallRecord) -> CountedResponse:
+        """Remember a call that a tracker counts; returns what is remembered of it.
 
         Args:
             call: The call.
@@ -218,6 +218,7 @@ class CountedResponses:
                 counted.is_id_used_again = known.tokens != counted.tokens
             self._latest.appendleft(counted)
             self._put_response(counted)
+        return counted
 
     def remember_returned(self, response: object, facts: ResponseFacts, record: CallRecord) -> None:
         """Remember a response that was counted when a function returned it.

@@ -221,7 +221,7 @@ class _Run:
             result: What it returned.
             held: What that holds, and may call later; None: it may itself.
         """
-        if self._has_open_calls():
+        if self._find_open_calls():
             # It is the stream of one of them.
             return
         kind = type(result).__name__
@@ -251,6 +251,10 @@ class _Run:
         error_type = None if error is None else text_of(type(error).__qualname__)
         with self._tracker.boundary("decorator.end"):
             run_deferred()
+            calls = self._find_open_calls()
+            if ended_at is None and calls and all(call.closed for call in calls):
+                # Their meter alone is waited for.
+                ended_at = time_ns()
             end = functools.partial(self._end_if_settled, error_type, ended_at)
             # Asked for before looking: the last stream may end in between.
             self._totals.call_after_each(end)
@@ -264,7 +268,7 @@ class _Run:
 
     def _end_if_settled(self, error_type: str | None, ended_at: int | None) -> None:
         with self._tracker.boundary("decorator.end"):
-            if self._has_open_calls():
+            if self._find_open_calls():
                 return
             if self._ended.acquire(blocking=False):
                 self._totals.call_after_each(functools.partial(_report_late_call, self._name))
@@ -274,9 +278,9 @@ class _Run:
                 if error_type is None:
                     self._warn_of_untracked_calls()
 
-    def _has_open_calls(self) -> bool:
-        """Whether the response of a call of this run is still being read."""
-        return any(self._totals.cover(call.session) for call in list(open_calls))
+    def _find_open_calls(self) -> list[Any]:
+        """Calls of this run whose responses are being read, or whose meter is yet to be."""
+        return [call for call in list(open_calls) if self._totals.cover(call.session)]
 
     def _warn_of_untracked_calls(self) -> None:
         """Say once that calls of the function seem to be tracked by nobody.

@@ -12,7 +12,7 @@ from energy_tracking.error_boundary import ErrorHandler
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.frozen import fill_fields
 from energy_tracking.hosts import MetricsPage, PageAddress
-from energy_tracking.servers.metering import BuildRecord, EnergyMeter, find_energy_meter
+from energy_tracking.servers.metering import EnergyMeter, find_energy_meter
 from energy_tracking.servers.meters import (
     MeterAddress,
     find_meter,
@@ -72,22 +72,20 @@ class ServerMeters:
         return find_energy_meter((address, page), str(address), read, self._report)
 
 
-def end_metered_call(
-    meter: EnergyMeter, call: Call, build_record: BuildRecord, deliver: Deliver
-) -> None:
+def end_metered_call(call: Call, record: CallRecord, deliver: Deliver) -> None:
     """Leave a call that has ended to its meter, which delivers it once it is measured, or is not.
 
     Args:
-        meter: Its meter.
-        call: The call.
-        build_record: Builds its record, as it is estimated.
+        call: The call, which has one.
+        record: Its record, as it is estimated.
         deliver: Delivers it, with its measurement where it has one.
     """
+    meter: EnergyMeter = call.meter
 
     def settle(call: Call, record: CallRecord, share: CallShare | None, why: str | None) -> None:
         deliver(call, _add_measurement(record, meter.describe(), share, why))
 
-    meter.end(call, build_record, settle)
+    meter.end(call, record, settle)
 
 
 def _add_measurement(

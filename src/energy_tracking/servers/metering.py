@@ -52,7 +52,6 @@ LOOK_SECONDS = 2.0
 FAILURES = 2
 """Readings that fail in a row until calls are settled without them [1]."""
 
-BuildRecord = Callable[[Call], CallRecord]
 Deliver = Callable[[Call, CallRecord, "CallShare | None", "str | None"], None]
 """Call, its record as it is estimated, its share, and why it has none."""
 
@@ -63,7 +62,7 @@ class _Started(NamedTuple):
 
 class _Ended(NamedTuple):
     call: Call
-    build_record: BuildRecord
+    record: CallRecord
     deliver: Deliver
 
 
@@ -71,7 +70,6 @@ class _Waiting(NamedTuple):
     """A call that has ended, to be settled."""
 
     ended: _Ended
-    record: CallRecord
     demand: Demand
     prices: TokenPrices
 
@@ -136,16 +134,17 @@ class EnergyMeter:
         self._messages.put(_Started(call))
         self._wake()
 
-    def end(self, call: Call, build_record: BuildRecord, deliver: Deliver) -> None:
+    def end(self, call: Call, record: CallRecord, deliver: Deliver) -> None:
         """Note that a call has ended.
 
         Args:
             call: The call.
-            build_record: Builds its record, as it is estimated; called from the meter's thread.
-            deliver: Called once with that, its share and the reason where it has none; likewise.
+            record: Its record, as it is estimated.
+            deliver: Called once, from the meter's thread, with both, its share, and the reason
+                where it has none.
         """
         self._pending[call] = None
-        self._messages.put(_Ended(call, build_record, deliver))
+        self._messages.put(_Ended(call, record, deliver))
         self._wake()
 
     def wait(self, until: float) -> None:
@@ -235,15 +234,14 @@ class EnergyMeter:
         call, described = ended.call, None
         if self._under_way.pop(call, ended) is ended:
             return  # an interrupted close that came again
-        record = ended.build_record(call)
         try:
-            described = describe_demand(call, record)
+            described = describe_demand(call, ended.record)
         except Exception as error:
             self.report("meter", error)
         if described is None:
-            self._deliver(ended, record, None, None)
+            self._deliver(ended, None, None)
             return
-        self._waiting.append(_Waiting(ended, record, *described))
+        self._waiting.append(_Waiting(ended, *described))
 
     def _settle(self) -> None:
         """Settle every call that can be, or that has waited long enough."""
@@ -262,7 +260,7 @@ class EnergyMeter:
                 continue
             self._waiting.remove(waiting)
             self._settled.append(waiting.demand)
-            self._deliver(waiting.ended, waiting.record, share, why)
+            self._deliver(waiting.ended, share, why)
         if not self._waiting:
             for look in self._looks:
                 look.is_done.set()
@@ -282,9 +280,7 @@ class EnergyMeter:
             return share, None
         return None, "what it counted during the call is not whole"
 
-    def _deliver(
-        self, ended: _Ended, record: CallRecord, share: CallShare | None, why: str | None
-    ) -> None:
+    def _deliver(self, ended: _Ended, share: CallShare | None, why: str | None) -> None:
         if why is not None:
             log_once(
                 f"{self.name}: {why}",
@@ -294,7 +290,7 @@ class EnergyMeter:
                 kind="meters",
             )
         try:
-            ended.deliver(ended.call, record, share, why)
+            ended.deliver(ended.call, ended.record, share, why)
         except Exception as error:
             self.report("meter", error)
         self._pending.pop(ended.call, None)
