@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,3 +293,25 @@ def test_meters_are_given_as_a_list_or_a_text(given: Any, meters: tuple[str, ...
 def test_what_is_no_meter_is_refused(given: str) -> None:
     with pytest.raises(ConfigurationError, match=r"energy_meter \(ENERGY_TRACKING_ENERGY_METER\)"):
         Settings.load({"energy_meter": given}, {})
+
+
+def test_a_call_at_the_end_of_a_process_is_delivered_before_that(
+    loopback: Loopback, tmp_path: Path
+) -> None:
+    """Nobody looks, and the meter never counts on."""
+    loopback.serve(json_reply(chat_completion("Hi", usage=USAGE)))
+    ledger = tmp_path / "calls.jsonl"
+    with metrics_server(rising(step=0.0)) as meter:
+        code = f"""
+import openai
+from energy_tracking import wrap_openai
+from energy_tracking.servers import metering
+metering.LOOK_SECONDS = 0.2
+client = openai.OpenAI(base_url={loopback.base_url!r}, api_key="x", max_retries=0)
+wrap_openai(client, energy_meter={meter.url!r}, ledger={str(ledger)!r})
+client.chat.completions.create(**{CHAT!r})
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+    (entry,) = read_ledger(ledger)
+    assert entry.record.status == "estimated"
+    assert "its counter stood still" in (entry.record.reason or "")

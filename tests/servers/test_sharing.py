@@ -91,12 +91,35 @@ def test_a_call_alone_gets_all_but_the_idle_part() -> None:
 def test_calls_of_ours_share_where_the_server_counts_nothing() -> None:
     one, two = demand(0, 0, 2, 0, 30), demand(1, 1, 2, 0, 5)
     windows = [window(0, 1, 100), window(1, 2, 100)]
-    first = share_call(windows, one, PRICES, 0.0, [two])
-    second = share_call(windows, two, PRICES, 0.0, [one])
+    taken: dict[float, int] = {}
+    first = share_call(windows, one, PRICES, 0.0, [two], taken)
+    second = share_call(windows, two, PRICES, 0.0, [], taken)
     assert first is not None
     assert second is not None
     # 15 of 15 tokens in the first window, 15 of 20 in the second.
     assert (first.joules, second.joules) == (175, 25)
+    assert sum(taken.values()) == 200 * 10**9
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 9), st.floats(0.01, 9), st.integers(1, 10**4)), min_size=1),
+    st.booleans(),
+)
+def test_calls_settled_one_after_the_other_never_get_more_than_was_counted(
+    calls: list[tuple[float, float, int]], is_counted: bool
+) -> None:
+    """Whatever is assumed of those that still run, and however little the server counts."""
+    counts = {"prompt_tokens": 1.0, "output_tokens": 10.0} if is_counted else {}
+    windows = [window(at, at + 1, 100, idle_seconds=0.25, **counts) for at in range(20)]
+    demands = [demand(start, start, start + long, 5, output) for start, long, output in calls]
+    taken: dict[float, int] = {}
+    total = 0
+    for place, one in enumerate(demands):
+        share = share_call(windows, one, PRICES, 40.0, demands[place + 1 :][:1], taken)
+        assert share is not None
+        total += round(share.joules * 1e9)
+    assert total == pytest.approx(sum(taken.values()), abs=len(calls))
+    assert all(0 <= part <= 90 * 10**9 for part in taken.values())
 
 
 def test_two_clients_of_one_server_get_all_of_its_joules_together() -> None:

@@ -18,6 +18,7 @@ The law:
 from __future__ import annotations
 
 import _thread
+import math
 import threading
 from collections.abc import Callable, Hashable
 from queue import Empty, SimpleQueue
@@ -32,7 +33,7 @@ from energy_tracking.notices import log_once
 from energy_tracking.servers.demand import describe_demand
 from energy_tracking.servers.pages import PageError
 from energy_tracking.servers.sharing import CallShare, Demand, TokenPrices, share_call
-from energy_tracking.servers.windows import Moment, WindowLog
+from energy_tracking.servers.windows import MAX_WINDOWS, Moment, WindowLog
 
 READ_SECONDS = 1.0
 """How often a meter is read while calls are under way [s]."""
@@ -47,7 +48,13 @@ SETTLE_SECONDS = 5.0
 """How long a call that has ended waits for the meter to count on [s]."""
 
 LOOK_SECONDS = 2.0
-"""How long a look at totals waits for calls to be settled [s]."""
+"""How long a look at totals waits for calls to be settled [s]; then they keep their estimates."""
+
+LOOK_GRACE_SECONDS = 0.5
+"""How much longer it waits for the thread to say so [s]."""
+
+END_GRACE_SECONDS = 6.0
+"""The same at the end of the process [s]: two pages that stall take 4."""
 
 FAILURES = 2
 """Readings that fail in a row until calls are settled without them [1]."""
@@ -119,6 +126,7 @@ class EnergyMeter:
         self._under_way: dict[Call, None] = {}
         self._waiting: list[_Waiting] = []
         self._settled: list[Demand] = []
+        self._taken: dict[float, int] = {}
         self._looks: list[_Look] = []
         self._failures = 0
         self._problem = ""
@@ -130,7 +138,7 @@ class EnergyMeter:
 
     def start(self, call: Call) -> None:
         """Note that a call has started."""
-        call_at_exit(wait_for_meters)
+        call_at_exit(finish_meters)
         self._messages.put(_Started(call))
         self._wake()
 
@@ -147,19 +155,19 @@ class EnergyMeter:
         self._messages.put(_Ended(call, record, deliver))
         self._wake()
 
-    def wait(self, until: float) -> None:
+    def wait(self, until: float, grace: float) -> None:
         """Wait until every call that has ended is settled.
 
         Args:
-            until: The end of the wait, by ``perf_counter`` [s].
+            until: From when on calls are settled without the meter, by ``perf_counter`` [s].
+            grace: How much longer this waits for that [s].
         """
         if not self._pending or self._thread == threading.get_ident():
             return
         look = _Look(until, threading.Event())
         self._messages.put(look)
         self._wake()
-        # Its thread ends the wait; a little more, for where it is slow.
-        look.is_done.wait(max(0.0, until - perf_counter()) + PAUSE_SECONDS)
+        look.is_done.wait(max(0.0, until - perf_counter()) + grace)
         if self._pending and self._is_running.acquire(blocking=False):
             # No thread could be started, at the end of the process for one.
             try:
@@ -195,7 +203,8 @@ class EnergyMeter:
 
     def _pause(self) -> None:
         """Wait for the next reading: of a call that has ended, or starts, as soon as may be."""
-        sleep(PAUSE_SECONDS)
+        until = min((look.until for look in self._looks), default=math.inf)
+        sleep(min(PAUSE_SECONDS, max(0.0, until - perf_counter())))
         if not (self._waiting or self._looks):
             try:
                 message = self._messages.get(timeout=READ_SECONDS - PAUSE_SECONDS)
@@ -270,12 +279,14 @@ class EnergyMeter:
     def _share(self, waiting: _Waiting) -> tuple[CallShare | None, str | None]:
         demand = waiting.demand
         others = [
-            *self._settled,
             *(one.demand for one in self._waiting if one is not waiting),
             *(_assume_alike(call, demand) for call in self._under_way),
         ]
-        idle_watts = self._log.idle_watts or 0.0
-        share = share_call(self._log.windows, demand, waiting.prices, idle_watts, others)
+        idle_watts, windows = self._log.idle_watts or 0.0, self._log.windows
+        share = share_call(windows, demand, waiting.prices, idle_watts, others, self._taken)
+        if len(self._taken) > 2 * MAX_WINDOWS:
+            kept = {window.started_at for window in windows}
+            self._taken = {at: part for at, part in self._taken.items() if at in kept}
         if share is not None and share.joules > 0:
             return share, None
         return None, "what it counted during the call is not whole"
@@ -296,11 +307,8 @@ class EnergyMeter:
         self._pending.pop(ended.call, None)
 
     def _forget_settled(self) -> None:
-        """Let go of what overlaps no call that is still to be settled."""
-        starts = [call.started_at for call in self._under_way]
-        starts += [one.demand.started_at for one in self._waiting]
-        since = min(starts, default=perf_counter())
-        self._settled = [one for one in self._settled if one.ended_at > since]
+        """Let go of what ended before the last reading."""
+        self._settled = [one for one in self._settled if one.ended_at > self._log.read_at]
 
     def _count_busy_seconds(self, start: float, end: float) -> float:
         """Time in which a call of ours was under way [s]."""
@@ -351,11 +359,20 @@ def find_energy_meter(
     return meter
 
 
-def wait_for_meters() -> None:
-    """Wait until every call that has ended is settled, for ``LOOK_SECONDS`` at most."""
+def wait_for_meters(grace: float = LOOK_GRACE_SECONDS) -> None:
+    """Wait until every call that has ended is settled, for ``LOOK_SECONDS`` and a little more.
+
+    Args:
+        grace: How much more [s].
+    """
     until = perf_counter() + LOOK_SECONDS
     for meter in list(_meters.values()):
-        meter.wait(until)
+        meter.wait(until, grace)
+
+
+def finish_meters() -> None:
+    """The same at the end of the process, after which nothing is delivered."""
+    wait_for_meters(END_GRACE_SECONDS)
 
 
 def _forget_parents_calls() -> None:

@@ -20,7 +20,7 @@ so can a measured and an estimated energy be compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -194,6 +194,7 @@ def share_call(
     prices: TokenPrices,
     idle_watts: float,
     others: Sequence[Demand] = (),
+    taken: MutableMapping[float, int] | None = None,
 ) -> CallShare | None:
     """One call's part of the windows that it overlaps; None where they do not cover it whole.
 
@@ -202,8 +203,10 @@ def share_call(
         demand: The call.
         prices: What its model's tokens cost by the estimator.
         idle_watts: What the boards draw when nothing runs, 0 where it is not known [W].
-        others: Further calls of ours to that server, which count where the server itself counts
-            no tokens.
+        others: Further calls of ours to that server that have no share yet, which count where the
+            server itself counts no tokens.
+        taken: Start of a window -> what calls have as their shares of it [nJ]; this one's is added.
+            No call gets what another one has.
     """
     over = [one for one in windows if _overlaps(one, demand)]
     if not over or not all(one.is_complete for one in over) or not _are_enough(over, demand):
@@ -213,12 +216,9 @@ def share_call(
         demand, started_at=read_from, first_token_at=max(demand.first_token_at, read_from)
     )
     groups = _join_windows([_weigh_window(one, seen, prices, others) for one in over])
-    joules = idle = 0
-    for group in groups:
-        active = sum(split_idle(one, idle_watts)[0] for one in group.windows)
-        shares = share_exactly(active, (group.ours, max(0.0, group.all - group.ours)))
-        joules += shares[0]
-        idle += sum(nanojoules_from_joules(one.joules) for one in group.windows) - sum(shares)
+    taken = {} if taken is None else taken
+    joules = sum(_take_share(group, idle_watts, taken) for group in groups)
+    idle = sum(split_idle(one, idle_watts)[1] for one in over)
     return CallShare(
         joules=joules_from_nanojoules(joules),
         window_seconds=over[-1].ended_at - over[0].started_at,
@@ -236,9 +236,36 @@ class _Group(NamedTuple):
     windows: tuple[Window, ...]
     ours: float
     all: float
+    is_ours_alone: bool = False
 
     def join(self, later: _Group) -> _Group:
-        return _Group(self.windows + later.windows, self.ours + later.ours, self.all + later.all)
+        return _Group(
+            self.windows + later.windows,
+            self.ours + later.ours,
+            self.all + later.all,
+            self.is_ours_alone and later.is_ours_alone,
+        )
+
+
+def _take_share(group: _Group, idle_watts: float, taken: MutableMapping[float, int]) -> int:
+    """A call's share of windows [nJ], which nobody else gets from now on."""
+    left = {
+        one.started_at: split_idle(one, idle_watts)[0] - taken.get(one.started_at, 0)
+        for one in group.windows
+    }
+    weights = group.ours, max(0.0, group.all - group.ours)
+    if group.is_ours_alone:
+        # Those that have their shares have them; what is left is for the others.
+        amount = sum(left.values())
+    else:
+        amount = sum(split_idle(one, idle_watts)[0] for one in group.windows)
+    share = min(share_exactly(max(0, amount), weights)[0], max(0, sum(left.values())))
+    rest = share
+    for started_at, room in left.items():
+        part = min(rest, max(0, room))
+        taken[started_at] = taken.get(started_at, 0) + part
+        rest -= part
+    return share
 
 
 def _weigh_window(
@@ -254,7 +281,7 @@ def _weigh_window(
     if prompt is None and output is None:
         ours = _weigh_demand(window, demand, prices)
         theirs = sum(_weigh_demand(window, other, prices) for other in others)
-        return _Group((window,), ours, ours + theirs)
+        return _Group((window,), ours, ours + theirs, is_ours_alone=True)
     # By what the server counts alone, so that both weigh the same.
     known = TokenPrices(
         0.0 if prompt is None else prices.prompt, 0.0 if output is None else prices.output

@@ -15,6 +15,7 @@ Nothing here waits, reads or asks for the time.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -91,6 +92,11 @@ class WindowLog:
     def counter(self) -> EnergyCounter | None:
         """What is read; None where nothing was yet."""
         return None if self._last is None else self._last.energy.counter
+
+    @property
+    def read_at(self) -> float:
+        """When it was read last [s]; long ago where it was not yet."""
+        return -math.inf if self._last is None else self._last.at
 
     @property
     def read_until(self) -> float | None:
