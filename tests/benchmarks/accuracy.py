@@ -179,7 +179,7 @@ METHODS: dict[str, Method] = {
     "roofline, parameters only": roofline_by_size,
     "roofline, batch unknown": roofline_no_batch,
     "roofline, batch from timing": roofline_timed,
-    "roofline, batch from server": roofline_timed_by_server,
+    "roofline, server's clock": roofline_timed_by_server,
     "roofline, nothing but size": roofline_nothing,
     "EcoLogits, as shipped": ecologits_shipped,
     "EcoLogits, batch and GPUs": ecologits_known,
@@ -311,14 +311,14 @@ def report(measured: Measured, results: dict[str, Result], *, left_out: bool) ->
 
     lines.extend(["", "roofline, error by what is known of the batch"])
     lines.extend(
-        f"  {what:32s} {results[name].factor(everything):.2f}"
+        f"  {what:32s} {results[name].factor(~flagged):.2f}"
         for what, name in (
             ("unknown", "roofline, batch unknown"),
             ("timed through a network", "roofline, batch from timing"),
-            ("timed by the server", "roofline, batch from server"),
+            ("timed by the server", "roofline, server's clock"),
             ("read from its metrics page", "roofline, batch known"),
         )
-        if np.isfinite(results[name].error).any()
+        if np.isfinite(results[name].error[~flagged]).any()
     )
 
     lines.extend(["", "slices of more than 30 rows whose 90 % range holds less than 85 %"])
