@@ -10,6 +10,7 @@ import pickle
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import use_span
 
 from calls import CHAT
 from energy_tracking import Session, Tracker, track_energy
@@ -518,6 +520,7 @@ class Spans:
         provider = TracerProvider()
         provider.add_span_processor(EnergySpanProcessor(on_error=keep_error))
         self._provider = provider
+        self.tracer = provider.get_tracer("work")
 
     def start(
         self, response_id: str, output_tokens: int, scope: str = "theirs", **changes: Any
@@ -550,13 +553,17 @@ TWO_SPANS = [(12, ("one", "other")), *((UNIQUE_ID_LENGTH, ("one", it)) for it in
 other."""
 
 
+@pytest.mark.parametrize("below", [False, True])
 @pytest.mark.parametrize(("length", "scopes"), TWO_SPANS)
-def test_a_call_on_two_spans_counts_once(scopes: tuple[str, str], length: int) -> None:
+def test_a_call_on_two_spans_counts_once(scopes: tuple[str, str], length: int, below: bool) -> None:
     response_id, spans = new_id(length), Spans()
-    with Session() as session:
-        for scope in scopes:
-            spans.report(response_id, 80, scope)
-    assert session.totals.calls == 1
+    work = use_span(spans.tracer.start_span("work")) if below else nullcontext()
+    with Session() as session, work:
+        for _ in range(3):
+            for scope in scopes:
+                spans.report(response_id, 80, scope)
+    # Of equal calls with one id, those of a unique one are one call.
+    assert session.totals.calls == (1 if length == UNIQUE_ID_LENGTH else 3)
 
 
 @pytest.mark.parametrize(("is_beside", "calls"), [(True, 1), (False, 2)])

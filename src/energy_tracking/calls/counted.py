@@ -115,11 +115,16 @@ class CountedResponse:
         drawn = (self.response_id or "")[-UNIQUE_ID_LENGTH:]
         return self.is_found_by_id() and len(set(drawn)) >= UNIQUE_ID_SYMBOLS
 
-    def may_be_reported_from(self, place: SpanPlace) -> bool:
-        """Whether a span there may report this call, as far as this one's is known."""
+    def may_be_reported_from(self, place: SpanPlace, *, has_its_id: bool) -> bool:
+        """Whether a span may report this call, as far as this one's place is known.
+
+        Args:
+            place: Where the span is.
+            has_its_id: Whether it has this call's id.
+        """
         if self.place is None:
             return place.may_follow(self.at)
-        return place.may_report(self.place, self.at)
+        return place.may_report(self.place, self.at, has_its_id=has_its_id)
 
     def agrees_with(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
         """Whether nothing that both sides know speaks against their being one response.
@@ -423,7 +428,7 @@ class CountedResponses:
                         or reporter not in counted.reporters
                         or place.began_at < counted.at
                     )
-                    and counted.may_be_reported_from(place)
+                    and counted.may_be_reported_from(place, has_its_id=True)
                 )
                 if is_repeat and counted.may_be(models, tokens):
                     counted.reporters.add(reporter)
@@ -437,7 +442,7 @@ class CountedResponses:
                     and one.tokens == tokens
                     and not one.models.isdisjoint(models)
                     and now - one.at < REPORT_SECONDS
-                    and one.may_be_reported_from(place)
+                    and one.may_be_reported_from(place, has_its_id=False)
                 ):
                     one.reporters.add(reporter)
                     return True

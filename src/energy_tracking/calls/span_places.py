@@ -26,22 +26,27 @@ class SpanPlace:
     began_at: float
     is_in_call: bool = False
 
-    def may_report(self, counted: SpanPlace, counted_at: float) -> bool:
+    def may_report(self, counted: SpanPlace, counted_at: float, *, has_its_id: bool) -> bool:
         """Whether the span that ends here may report the call that another one was of.
 
         What is below a span is in its trace. A call that began when the other was over is another
-        one: it is known by how long it lasts, and where both are steps of one piece of work.
+        one: it is known by how long it lasts, and where both are steps of one piece of work, unless
+        they have one id.
 
         Args:
             counted: Where the other span is.
             counted_at: When that one ended, by ``perf_counter`` [s].
+            has_its_id: Whether both have one id.
         """
         if self.parent_id is not None and self.trace_id != counted.trace_id:
             return False
         if self.began_at < counted_at:
             return True
         return self.may_follow(counted_at) and (
-            self.is_in_call or self.parent_id is None or self.parent_id != counted.parent_id
+            has_its_id
+            or self.is_in_call
+            or self.parent_id is None
+            or self.parent_id != counted.parent_id
         )
 
     def may_follow(self, counted_at: float) -> bool:
