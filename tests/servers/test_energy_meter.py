@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from typing import Any
 import pytest
 
 from calls import CHAT
-from energy_tracking import CallRecord, Session, energy_of, read_ledger, track_energy, wrap_openai
+from energy_tracking import (
+    CallRecord,
+    Session,
+    Tracker,
+    energy_of,
+    read_ledger,
+    track_energy,
+    wrap_openai,
+)
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.servers import metering
 from energy_tracking.servers.meters import find_meter, read_meter_address
@@ -272,6 +281,20 @@ def test_a_meter_is_of_calls_to_the_machine_that_it_is_on(
     assert find_meter([address], host) == (address if is_found else None)
 
 
+async def test_a_meter_that_no_call_goes_beside_is_said_once(
+    flavour: Flavour, loopback: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    loopback.serve(*[json_reply(chat_completion("Hi", usage=USAGE))] * 2)
+    with metrics_server(rising()) as meter:
+        client = flavour.client(loopback.base_url)
+        wrap_openai(client, energy_meter=f"llm.example.org={meter.url}")
+        with caplog.at_level(logging.WARNING, "energy_tracking"):
+            for _ in range(2):
+                await ask(client, flavour)
+    (line,) = [line for line in caplog.messages if "energy_meter" in line]
+    assert "calls to 127.0.0.1 are on the machine of none of llm.example.org=http" in line
+
+
 @pytest.mark.parametrize(
     ("given", "meters"),
     [
@@ -315,3 +338,9 @@ client.chat.completions.create(**{CHAT!r})
     (entry,) = read_ledger(ledger)
     assert entry.record.status == "estimated"
     assert "its counter stood still" in (entry.record.reason or "")
+
+
+@pytest.mark.skipif(find_spec("pynvml") is not None, reason="nvidia-ml-py is installed")
+def test_what_reads_a_meter_must_be_installed() -> None:
+    with pytest.raises(ConfigurationError, match=r"'nvml' needs the package 'nvidia-ml-py': pip"):
+        Tracker(energy_meter="nvml")

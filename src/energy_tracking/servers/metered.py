@@ -12,6 +12,7 @@ from energy_tracking.error_boundary import ErrorHandler
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.frozen import fill_fields
 from energy_tracking.hosts import MetricsPage, PageAddress
+from energy_tracking.notices import log_once
 from energy_tracking.servers.metering import EnergyMeter, find_energy_meter
 from energy_tracking.servers.meters import (
     MeterAddress,
@@ -51,6 +52,7 @@ class ServerMeters:
         self._addresses = tuple(map(read_meter_address, meters))
         self._servers = tuple(servers)
         self._report = report
+        self._has_matched = False
         for address in self._addresses:
             _require_reader(address)
             machine = name_machine(address.host)
@@ -63,9 +65,24 @@ class ServerMeters:
         host, port = call.request.server_address, call.request.server_port
         address = find_meter(self._addresses, host)
         if address is None:
+            if host is not None and not self._has_matched:
+                self._say_no_match(host)
             return
+        self._has_matched = True
         call.meter = self._meter_of(address, find_page(self._servers, host or "", port))
         call.meter.start(call)
+
+    def _say_no_match(self, host: str) -> None:
+        meters = ", ".join(map(str, self._addresses))
+        log_once(
+            f"no meter of {meters}",
+            "energy_meter (ENERGY_TRACKING_ENERGY_METER): calls to %s are on the machine of none "
+            "of %s: they are estimated. Where a meter is of a server behind another host, write "
+            "HOST=ADDRESS. This is said once.",
+            host,
+            meters,
+            kind="meters",
+        )
 
     def _meter_of(self, address: MeterAddress, page: PageAddress | None) -> EnergyMeter:
         read = partial(read_moment, address, page)
