@@ -9,6 +9,7 @@ from math import inf, isfinite, nan
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord, Intensity
 from energy_tracking.estimation import Estimation
+from energy_tracking.frozen import fill_fields
 from energy_tracking.settings import SettingArguments, Settings
 from energy_tracking.telemetry.attributes import (
     ENERGY_ATTRIBUTES,
@@ -43,15 +44,17 @@ def random_record(rng: random.Random) -> CallRecord:
         model=model, usage=rng.choice((usage, usage, None)), measured_energy_joules=joules
     )
     record = rng.choice(ESTIMATIONS).record(past)
-    return replace(
+    record = replace(
         record,
         intensity=rng.choice((None, Intensity(rng.random() * 500, "here"))),
         usage=record.usage
         and replace(record.usage, estimated=rng.choice(((), ("output_tokens",)))),
-        first_chunk_seconds=rng.choice((None, 0.25, nan, inf)),
         error_type=rng.choice((None, "APIError")),
         retries=rng.randrange(2),
     )
+    # Whatever is no number, which a record is otherwise not made with.
+    seconds = rng.choice((None, 0.25, nan, inf))
+    return fill_fields(CallRecord, vars(record) | {"first_chunk_seconds": seconds})
 
 
 def each_by_itself(record: CallRecord) -> list[tuple[str, object]]:
