@@ -51,6 +51,7 @@ from energy_tracking.settings import SettingArguments, Settings, document_settin
 from energy_tracking.settings.names import naming
 from energy_tracking.settings.process import read_process_settings
 from energy_tracking.summary import print_summary_at_exit
+from energy_tracking.telemetry.documented import document_telemetry
 from energy_tracking.telemetry.pipelines import UNREPORTED
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.usage.dialects import wrong_kind_of
@@ -87,6 +88,7 @@ _KINDS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
 )
 
 
+@document_telemetry
 @document_settings
 class Tracker:
     """Estimates each call and delivers its record to session, span, ledger and sink.

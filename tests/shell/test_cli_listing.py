@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import pydoc
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
+import energy_tracking
 from energy_tracking.cli.main import main
 
 
@@ -110,3 +113,17 @@ def test_help_and_mistakes_load_nothing_that_they_do_not_need(arguments: list[st
     assert not loaded & {"rich", "numpy", "duckdb", "openai", "wrapt", "asyncio"}
     if arguments[0] != "report":
         assert not loaded & {"opentelemetry", "energy_tracking.profiles.files"}
+
+
+@pytest.mark.parametrize("name", ["Tracker", "EnergySpanProcessor"])
+def test_help_of_a_class_has_what_the_command_prints(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = pydoc.render_doc(getattr(energy_tracking, name), renderer=pydoc.plaintext)
+    for topic in ("attributes", "metrics", "settings"):
+        assert main(["help", topic]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        named = {re.split(r"[ ,]", line)[0] for line in lines if not line.startswith(" ")}
+        missing = {one for one in named if one not in shown and "ENERGY_TRACKING" not in one}
+        assert len(named) > 5
+        assert not missing, topic

@@ -16,29 +16,15 @@ _Rows = Iterator[tuple[str, str]]
 
 
 def _list_attributes() -> _Rows:
-    from energy_tracking.telemetry import attributes
+    from energy_tracking.telemetry.documented import list_attributes
 
-    for group in (
-        attributes.REQUEST_ATTRIBUTES,
-        attributes.RESPONSE_ATTRIBUTES,
-        attributes.TOKEN_ATTRIBUTES,
-        attributes.ENERGY_ATTRIBUTES,
-        attributes.SESSION_ATTRIBUTES,
-        attributes.ROLLUP_ATTRIBUTES,
-        attributes.ROLLUP_GRAMS_ATTRIBUTES,
-    ):
-        for row in group:
-            unit = f" [{row.unit}]" if row.unit else ""
-            yield f"{row.name}{unit}", row.description
+    return list_attributes()
 
 
 def _list_metrics() -> _Rows:
-    from energy_tracking.telemetry.metrics import METRICS, SUMMED
+    from energy_tracking.telemetry.documented import list_metrics
 
-    for row in METRICS:
-        yield f"{row.name} [{row.unit}], {row.kind}", row.description
-    for name, description in SUMMED:
-        yield f"{name} [J], counter", description
+    return list_metrics()
 
 
 def _list_settings() -> _Rows:

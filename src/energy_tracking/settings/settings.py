@@ -404,4 +404,5 @@ def _settings_text() -> str:
         text = f"{name} ({in_environment}): {meaning.replace('`', '')}"
         text += f"; default: {default}" if default else ""
         paragraphs.append(fill(text, 88, initial_indent="    ", subsequent_indent=" " * 8))
+    paragraphs.append("\nWhat spans and metrics say of calls: help(energy_tracking.Tracker)")
     return "\n".join(paragraphs) + "\n"

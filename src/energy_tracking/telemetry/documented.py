@@ -1,0 +1,70 @@
+"""Every attribute and metric in words, for ``help()`` and ``energy-tracking help``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from inspect import cleandoc
+from textwrap import fill
+from typing import Any, TypeVar
+
+from energy_tracking.telemetry import attributes
+from energy_tracking.telemetry.metrics import METRICS, SUMMED
+
+T = TypeVar("T")
+
+Rows = Iterator[tuple[str, str]]
+"""Names, with units, and what they mean."""
+
+
+def list_attributes() -> Rows:
+    """Every attribute of spans."""
+    for group in (
+        attributes.REQUEST_ATTRIBUTES,
+        attributes.RESPONSE_ATTRIBUTES,
+        attributes.TOKEN_ATTRIBUTES,
+        attributes.ENERGY_ATTRIBUTES,
+        attributes.SESSION_ATTRIBUTES,
+        attributes.ROLLUP_ATTRIBUTES,
+        attributes.ROLLUP_GRAMS_ATTRIBUTES,
+    ):
+        for row in group:
+            unit = f" [{row.unit}]" if row.unit else ""
+            yield f"{row.name}{unit}", row.description
+
+
+def list_metrics() -> Rows:
+    """Every metric."""
+    for row in METRICS:
+        yield f"{row.name} [{row.unit}], {row.kind}", row.description
+    for name, description in SUMMED:
+        yield f"{name} [J], counter", description
+
+
+TABLES: Mapping[str, Callable[[], Rows]] = {
+    "Attributes of spans": list_attributes,
+    "Metrics": list_metrics,
+}
+
+
+class _Documentation:
+    """The docstring of a class and the tables, put together when ``help()`` asks for it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = cleandoc(text)
+
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> str:
+        parts = [self._text.rstrip()]
+        for title, list_rows in TABLES.items():
+            rows = (f"{name}: {meaning.replace('`', '')}" for name, meaning in list_rows())
+            lines = (
+                fill(row, 88, initial_indent=" " * 4, subsequent_indent=" " * 8) for row in rows
+            )
+            parts.append("\n".join((f"{title}:", *lines)))
+        return "\n\n".join(parts) + "\n"
+
+
+def document_telemetry(kind: type[T]) -> type[T]:
+    """Add every attribute and metric to the docstring of a class."""
+    if kind.__doc__:  # python -OO has none
+        type.__setattr__(kind, "__doc__", _Documentation(kind.__doc__))
+    return kind
