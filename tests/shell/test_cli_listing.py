@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-import pydoc
 import re
 import subprocess
 import sys
@@ -119,7 +119,7 @@ def test_help_and_mistakes_load_nothing_that_they_do_not_need(arguments: list[st
 def test_help_of_a_class_has_what_the_command_prints(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = pydoc.render_doc(getattr(energy_tracking, name), renderer=pydoc.plaintext)
+    shown = inspect.getdoc(getattr(energy_tracking, name)) or ""
     for topic in ("attributes", "metrics", "settings"):
         assert main(["help", topic]) == 0
         lines = capsys.readouterr().out.splitlines()
