@@ -20,6 +20,8 @@ import math
 import threading
 from bisect import bisect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from time import perf_counter, sleep
 from typing import NamedTuple
 from weakref import WeakSet
@@ -158,20 +160,21 @@ class Sampler:
         """Know of no call and no sample, as the child of a fork does."""
         self._samples: list[Sample] = []
         self._watches: WeakSet[Watch] = WeakSet()
-        self._wake = threading.Event()
+        # A signal handler may start a call while one is started: no lock that waits.
+        self._wakes: SimpleQueue[None] = SimpleQueue()
         self._is_running = threading.Lock()
         self._is_stopped = False
 
     def stop(self) -> None:
         """Have the thread end."""
         self._is_stopped = True
-        self._wake.set()
+        self._wakes.put(None)
 
     def watch(self, model: str | None) -> Watch:
         """Watch the server for a call that starts now."""
         watch = Watch(self, model)
         self._watches.add(watch)
-        self._wake.set()
+        self._wakes.put(None)
         self._start_thread()
         return watch
 
@@ -224,15 +227,24 @@ class Sampler:
     def _run(self, running: threading.Lock) -> None:
         """Sample while calls are under way; the thread's own function."""
         while self._watches and not self._is_stopped:
-            self._wake.clear()
+            self._forget_wakes()
             self._take_sample()
-            if self._wake.wait(PERIOD_SECONDS):
+            with suppress(Empty):
+                self._wakes.get(timeout=PERIOD_SECONDS)
                 # A call has started. Those that start with it share its sample.
                 sleep(LEAST_SECONDS)
+        # Nobody needs what was before the next call, but for the last.
+        self._samples = self._samples[-1:]
         running.release()
         if self._watches and not self._is_stopped:
             # One has started just now, and found this thread still there.
             self._start_thread()
+
+    def _forget_wakes(self) -> None:
+        """Forget the calls that have started: the next sample is for all of them."""
+        with suppress(Empty):
+            while True:
+                self._wakes.get_nowait()
 
     def _take_sample(self) -> None:
         """Fetch and read the page; what goes wrong is said once."""
