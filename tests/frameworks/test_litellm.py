@@ -189,7 +189,20 @@ async def test_a_call_that_fails_is_counted_as_failed(
 # The proxy.
 
 KEY = f"sk-{secrets.token_hex(32)}"
+# Who a virtual key belongs to the proxy reads from a database, or has a function of one's own say.
+AUTH = f"""
+from litellm.proxy._types import UserAPIKeyAuth
+
+async def find_owner(request, api_key):
+    if api_key != {KEY!r}:
+        raise Exception("unknown key")
+    return UserAPIKeyAuth(
+        api_key=api_key, key_alias="nightly", team_id="t-1", team_alias="search", user_id="ada"
+    )
+"""
 CONFIG = """
+general_settings:
+  custom_auth: auth.find_owner
 model_list:
   - model_name: gpt-4o
     litellm_params: {{model: openai/gpt-4o, api_base: "{base_url}", api_key: none}}
@@ -214,10 +227,11 @@ def proxy(loopback: Loopback, tmp_path: Path) -> Iterator[tuple[str, Path]]:
         free_port = free.getsockname()[1]
     config, ledger = tmp_path / "config.yaml", tmp_path / "energy.jsonl"
     config.write_text(CONFIG.format(base_url=loopback.base_url))
+    (tmp_path / "auth.py").write_text(AUTH)
     environ = os.environ | {
         "ENERGY_TRACKING_LEDGER": str(ledger),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_MASTER_KEY": KEY,
+        "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}",
     }
     command = [sys.executable, "-c", "from litellm import run_server; run_server()"]
     command += ["--config", str(config), "--host", "127.0.0.1", "--port", str(free_port)]
@@ -255,7 +269,7 @@ def post(url: str, body: object) -> tuple[Any, bytes]:
         return response.headers, response.read()
 
 
-def test_a_proxy_has_the_energy_in_a_header_and_in_a_ledger(
+def test_a_proxy_has_the_energy_in_a_header_and_with_the_keys_owner_in_a_ledger(
     loopback: Loopback, proxy: tuple[str, Path]
 ) -> None:
     url, ledger = proxy
@@ -288,5 +302,7 @@ def test_a_proxy_has_the_energy_in_a_header_and_in_a_ledger(
     assert providers == ["anthropic", "openai", "openai", "openai"]
     models = {line["request"]["model"] for line in lines()}
     assert models == {"gpt-4o", "claude-sonnet-4-20250514", "nobody-knows-this"}
-    assert {line["tags"]["user"] for line in lines()} == {"default_user_id"}
+    for line in lines():
+        assert line["tags"] == {"team": "search", "key": "nightly", "user": "ada"}
+    assert KEY not in ledger.read_text()
     assert lines()[0]["total_energy_joules"] / 3600 == pytest.approx(wh, rel=1e-6)
