@@ -2,8 +2,8 @@
 
 The law:
 
-1. A call only leaves a message: when it starts, and when it has ended. It waits for nothing, and
-   takes no lock.
+1. A call only leaves a message: when it starts, and when it has ended. It waits for no reading,
+   and takes no lock of ours.
 2. One thread a meter takes the messages, reads, and delivers. It starts with a call, reads at
    once, then every ``READ_SECONDS``, at once again when a call ends, and ends with the last call.
    Everything but the messages belongs to it alone.
@@ -17,7 +17,6 @@ The law:
 
 from __future__ import annotations
 
-import _thread
 import math
 import threading
 from collections.abc import Callable, Hashable
@@ -179,7 +178,8 @@ class EnergyMeter:
         """Have the thread running."""
         if self._is_running.acquire(blocking=False):
             try:
-                _thread.start_new_thread(self._run, ())
+                # Python keeps a trace for ever of a thread that is none of these, if it logs.
+                threading.Thread(target=self._run, name="energy meter", daemon=True).start()
             except RuntimeError:
                 self._is_running.release()
 
