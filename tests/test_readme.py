@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,24 @@ def test_commands_of_the_readme_run(
     monkeypatch.chdir(tmp_path)
     arguments = [word.replace("~", str(tmp_path)) for word in shlex.split(command)]
     assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [("openai", "openai"), ("opentelemetry-api", "OpenTelemetry"), ("wrapt", "wrapt")],
+)
+def test_the_versions_stated_are_those_that_are_allowed(name: str, stated: str) -> None:
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = (*project["dependencies"], *project["optional-dependencies"]["openai"])
+    (bounds,) = [one.removeprefix(name) for one in needed if re.match(rf"{name}[>=]", one)]
+    found = re.fullmatch(r">=([\d.]+),<(\d+)", bounds)
+    assert found is not None
+    below = int(found[2]) - 1
+    assert f"{stated} {found[1]} to {below}" in TEXTS[README]
+
+
+def test_the_pythons_stated_are_those_that_are_allowed() -> None:
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    versions = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert f"Python {versions[0]} to {versions[-1]}" in TEXTS[README]
+    assert project["requires-python"] == f">={versions[0]}"
