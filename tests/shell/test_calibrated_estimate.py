@@ -207,7 +207,7 @@ def test_every_setting_that_may_be_assumed_has_an_attribute() -> None:
     names = {row.name for row in ENERGY_ATTRIBUTES}
     # What became of a stream's speed, and where the batch was read, are no settings:
     # test_estimation and test_sampler look for them.
-    keys = {"timing_evidence", "concurrency_source"}
+    keys = {"timing_evidence", "concurrency_source", "calibration"}
     for serving in SERVINGS:
         record = Tracker(**serving).record(model="gpt-4o", usage=USAGE)
         keys |= record.calibrated.assumed.keys() if record.calibrated else set()
