@@ -22,7 +22,8 @@ def two_digits(value: float) -> str:
     """A number with two significant digits and no exponent, e.g. ``0.20``, ``1,200``."""
     from decimal import Decimal  # not light
 
-    return f"{Decimal(f'{value:#.2g}' if value else '0'):,f}"
+    # Before Python 3.12 a fraction knows no format.
+    return f"{Decimal(f'{float(value):#.2g}' if value else '0'):,f}"
 
 
 def energy_text(energy_wh: float) -> str:

@@ -73,7 +73,7 @@ class Carbon:
         return (
             f"{two_digits(self.total_carbon_grams)} g CO2e "
             f"({two_digits(low)} to {two_digits(high)}) "
-            f"at {self.grams_per_kwh:g} g/kWh ({self.source})"
+            f"at {float(self.grams_per_kwh):g} g/kWh ({self.source})"
         )
 
 
