@@ -234,6 +234,6 @@ def _line(cells: Sequence[_Cell | str], tag: str, *, is_sum: bool = False) -> st
         text, share, colour = cell if isinstance(cell, _Cell) else _Cell(cell)
         style = _SIDES[bool(place)] + _SUM * is_sum
         if share is not None:
-            style += ";" + _BAR.format(colour=_COLOURS[colour % 2], percent=100 * share)
+            style += ";" + _BAR.format(colour=_COLOURS[colour % 2], percent=100 * float(share))
         written.append(f'<{tag} style="{style}">{escape(text)}</{tag}>')
     return f"<tr>{''.join(written)}</tr>"
