@@ -107,7 +107,8 @@ def compare(exchange: Exchange, repository: str) -> Comparison | None:
     """
     if exchange.status != 200:
         return None
-    request = CallRequest(operation="chat", provider="openai", model=None)
+    # As of a stream, whose text is counted also where its usage counts the output.
+    request = CallRequest(operation="chat", provider="openai", model=None, stream=True)
     # The library's own reader of a call, which is never closed: nothing is recorded.
     call = Call(request, lambda call: None)
     for body in _bodies(exchange):
