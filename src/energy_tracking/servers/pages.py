@@ -37,7 +37,7 @@ MAX_PAGE_BYTES = 16 * 2**20
 
 _CHUNK_BYTES = 2**16
 
-EXTRA = 'pip install "energy_tracking[servers]"'
+EXTRA = 'pip install "energy-tracking[servers]"'
 """How to install what reads pages."""
 
 _HEADERS = {

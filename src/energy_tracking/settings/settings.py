@@ -181,7 +181,7 @@ class Settings:
         "metrics pages of your own servers (vLLM, SGLang, TGI, TensorRT-LLM, Triton, llama.cpp, Ray"
         " Serve), read once per second while calls to their hosts are under way: the calibrated"
         " number then knows the batch; `HOST=ADDRESS` where the calls go to another host. Needs"
-        " `energy_tracking[servers]`",
+        " `energy-tracking[servers]`",
         read_metrics_pages,
     )
     energy_meter: tuple[str, ...] = _setting_field(
