@@ -403,6 +403,15 @@ def _settings_text() -> str:
     for name, in_environment, default, meaning in settings_rows():
         text = f"{name} ({in_environment}): {meaning.replace('`', '')}"
         text += f"; default: {default}" if default else ""
-        paragraphs.append(fill(text, 88, initial_indent="    ", subsequent_indent=" " * 8))
+        # Not at the hyphen of an extra's name, which would then be copied with a space.
+        paragraphs.append(
+            fill(
+                text,
+                88,
+                initial_indent="    ",
+                subsequent_indent=" " * 8,
+                break_on_hyphens=False,
+            )
+        )
     paragraphs.append("\nWhat spans and metrics say of calls: help(energy_tracking.Tracker)")
     return "\n".join(paragraphs) + "\n"
