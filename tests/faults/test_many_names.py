@@ -142,7 +142,7 @@ def test_metrics_of_names_without_end_take_no_memory(series: Series) -> None:
         tracemalloc.stop()
     # A time series takes 10 kB. The first calls fill what is remembered of the last ones; names
     # that were looked up, some 200 bytes each, are forgotten together when they are too many.
-    assert grown[-1] < 1_000 * many, f"{grown[-1] / many:.0f} bytes for each"
+    assert grown[-1] < 600 * many, f"{grown[-1] / many:.0f} bytes for each"
 
 
 def _record_calls(tracker: Tracker, numbers: range) -> int:
