@@ -13,6 +13,14 @@ from energy_tracking.frozen import frozen
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
+"""Hosts that are this machine."""
+
+
+def name_machine(host: str) -> str:
+    """A host, this machine by one name."""
+    return "localhost" if host.lower() in THIS_MACHINE else host.lower()
+
 
 def read_host(name: str) -> str:
     """A host, or a host and a port, as ``is_among_hosts`` compares them.

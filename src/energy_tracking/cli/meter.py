@@ -57,7 +57,7 @@ MAX_PROMPT_TOKENS = 1e6
     help="Its meter: the page of the DCGM exporter, AMD's exporter, Kepler or TensorRT-LLM's "
     "/energy_metrics, or nvml; #gpu=0,1 behind it for these GPUs alone.",
 )
-@click.option("--model", metavar="NAME", help="The model, where the page names none or several.")
+@click.option("--model", metavar="NAME", help="The model, where the page names none.")
 @click.option("--gpu", metavar="NAME", help="GPU profile (default: ENERGY_TRACKING_GPU, or H100).")
 @click.option(
     "--seconds", type=NumberIn(Bound(0, 1e7, "s")), help="End after so long (default: Ctrl-C)."
@@ -175,7 +175,7 @@ def _prepare(metrics: str, energy: str, model: str | None, gpu: str | None) -> _
         readings = read_page(fetch_page(server))
     except PageError as error:
         raise ConfigurationError(f"--metrics: {server} {error}") from None
-    reading = _choose_model(readings, model)
+    reading = _require_one_model(readings)
     run = _Run(server, address, reading.engine, model or reading.model, estimation)
     try:
         moment = read_moment(address, server)
@@ -186,8 +186,8 @@ def _prepare(metrics: str, energy: str, model: str | None, gpu: str | None) -> _
     return run
 
 
-def _choose_model(readings: tuple[ServerReading, ...], model: str | None) -> ServerReading:
-    """What the page says of the model that is meant.
+def _require_one_model(readings: tuple[ServerReading, ...]) -> ServerReading:
+    """What the page says of its one model.
 
     Raises:
         ConfigurationError: The page has several, whose joules cannot be told apart.

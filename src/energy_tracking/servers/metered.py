@@ -11,13 +11,12 @@ from energy_tracking.calls.record import CallRecord, Measurement
 from energy_tracking.error_boundary import ErrorHandler
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.frozen import fill_fields
-from energy_tracking.hosts import MetricsPage, PageAddress
+from energy_tracking.hosts import MetricsPage, PageAddress, name_machine
 from energy_tracking.notices import log_once
 from energy_tracking.servers.metering import EnergyMeter, find_energy_meter
 from energy_tracking.servers.meters import (
     MeterAddress,
     find_meter,
-    name_machine,
     read_meter_address,
     read_moment,
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from time import perf_counter
 
 from energy_tracking.frozen import frozen
-from energy_tracking.hosts import PageAddress, read_host, read_page_address
+from energy_tracking.hosts import PageAddress, name_machine, read_host, read_page_address
 from energy_tracking.servers.counters import (
     COUNTERS,
     EnergyReading,
@@ -26,9 +26,6 @@ from energy_tracking.servers.windows import Moment
 
 NVML_WORD = "nvml"
 """Names this machine's NVIDIA GPUs."""
-
-THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
-"""Hosts that are this machine."""
 
 _NAMES = frozenset(name for counter in COUNTERS for name in (counter.name, f"{counter.name}_total"))
 
@@ -144,8 +141,3 @@ def read_moment(address: MeterAddress, server: PageAddress | None) -> Moment:
         output_tokens=sum(output) if output else None,
         counts_at_end=any(one.engine in _COUNTING_AT_END for one in models),
     )
-
-
-def name_machine(host: str) -> str:
-    """A host, this machine by one name."""
-    return "localhost" if host.lower() in THIS_MACHINE else host.lower()

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from weakref import WeakSet
 
 from energy_tracking.estimator.evidence import ServerLoad
-from energy_tracking.hosts import MetricsPage, PageAddress
+from energy_tracking.hosts import MetricsPage, PageAddress, name_machine
 from energy_tracking.lifecycle import call_after_fork, call_at_exit
 from energy_tracking.notices import log_once
 from energy_tracking.servers.engines import ServerReading, read_page
@@ -107,9 +107,6 @@ class Servers:
         return _find_sampler(address).watch(model)
 
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
 def find_page(pages: Sequence[MetricsPage], host: str, port: int | None) -> PageAddress | None:
     """The page of a host and port; else, if it has but one, that of the host.
 
@@ -120,8 +117,8 @@ def find_page(pages: Sequence[MetricsPage], host: str, port: int | None) -> Page
         host: The host of a call.
         port: Its port.
     """
-    hosts = _LOOPBACK if host in _LOOPBACK else {host}
-    of_host = [page for page in pages if page.host in hosts]
+    machine = name_machine(host)
+    of_host = [page for page in pages if name_machine(page.host) == machine]
     for page in of_host:
         if page.port == port:
             return page.address
