@@ -8,6 +8,7 @@ than one document: an array of any length needs as much memory as its largest el
 from __future__ import annotations
 
 import codecs
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -45,6 +46,18 @@ def decode(text: bytes | str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return NOT_JSON
+
+
+def decode_line(line: bytes) -> list[Any]:
+    """Decode a line that is no single document: several side by side, or one behind some text.
+
+    Args:
+        line: The line.
+    """
+    start = line.find(b"{")
+    if start < 0:
+        return [NOT_JSON]
+    return [document for _, document in iterate_documents(io.BytesIO(line[start:]))]
 
 
 def iterate_documents(stream: BinaryIO) -> Iterator[tuple[int, Any]]:

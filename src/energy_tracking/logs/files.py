@@ -1,10 +1,10 @@
 """Files of already-made calls, opened and cut into documents.
 
 Order of events, all by content and none by name: a path leads to files (folders, globs, ``-``);
-a file's first bytes say how it is packed (gzip, zstd, zip, tar, Parquet, SQLite) and written
-(byte-order mark); what comes out says what it holds (JSON in lines, JSON otherwise, server-sent
-events, a table, an aider history). Each kind is a row of ``KINDS``, and yields documents with their
-line.
+a file's first bytes say how it is packed (gzip, zstd, bz2, xz, zip, tar, Parquet, SQLite) and
+written (byte-order mark); what comes out says what it holds (JSON in lines, JSON otherwise,
+server-sent events, a table, an aider history). Each kind is a row of ``KINDS``, and yields
+documents with their line.
 
 Nothing is read whole but a single JSON document, the members of a zip, and Parquet by batches.
 """
@@ -27,26 +27,30 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from typing import Any, BinaryIO
 
 from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
-from energy_tracking.logs.decoding import NOT_JSON, decode, iterate_documents
+from energy_tracking.logs.decoding import NOT_JSON, decode, decode_line, iterate_documents
 from energy_tracking.logs.engine.queries import quote_name
-from energy_tracking.logs.packed import iterate_gzip, iterate_zstd
+from energy_tracking.logs.packed import PACKINGS, Packing, iterate_packed
 
 STANDARD_INPUT = "-"
 HEAD = 1 << 16
 """How much of a file is looked at to say what it holds [byte]."""
 PARQUET_ROWS = 4096
+ZIP_ZSTD = 93
+"""The method of a zip's member, which ``zipfile`` reads from Python 3.14 on."""
 
 HISTORY_LINE = "aider history"
 """The only key of a document that is a line of an aider chat history."""
 
 # What a folder is searched for. A file that is named is read whatever its name is.
 SUFFIXES = frozenset(
-    {".csv", ".db", ".eval", ".gz", ".json", ".jsonl", ".log", ".md", ".ndjson", ".parquet"}
-    | {".sqlite", ".sse", ".tar", ".tgz", ".traj", ".tsv", ".txt", ".zip", ".zst"}
+    {".bz2", ".csv", ".db", ".eval", ".gz", ".har", ".json", ".jsonl", ".log", ".md", ".ndjson"}
+    | {".parquet", ".sqlite", ".sse", ".tar", ".tgz", ".traj", ".tsv", ".txt", ".xz", ".zip"}
+    | {".zst"}
 )
 
 Documents = Iterator[tuple[int, Any]]
@@ -102,11 +106,17 @@ def _files_below(folder: str, skipped: Counter[str] | None) -> Iterator[str]:
         skipped.update("hidden folders" for name in folders if name.startswith("."))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            ending = os.path.splitext(name)[1].lower()
+            ending = _ending_of(name)
             if ending in SUFFIXES:
                 yield os.path.join(root, name)
             else:
                 skipped[ending or "no ending"] += 1
+
+
+def _ending_of(name: str) -> str:
+    """The end of a file's name, which says what it may hold; Bedrock's end in ``.jsonl.out``."""
+    ending = os.path.splitext(name.lower().removesuffix(".out"))[1]
+    return ending if ending in SUFFIXES else os.path.splitext(name)[1].lower()
 
 
 def read_documents(path: str) -> Documents:
@@ -196,7 +206,15 @@ def _read_json_lines(stream: BinaryIO) -> Documents:
         if line is None:
             yield number, NOT_JSON
         elif not line.isspace():
-            yield number, decode(line)
+            document = decode(line)
+            if document is not NOT_JSON:
+                yield number, document
+            elif line.strip() in (b"{", b"["):
+                # Indented from here on.
+                rest = _buffer_pieces(_iterate_chunks(line, stream))
+                yield from ((number - 1 + each, one) for each, one in iterate_documents(rest))
+            else:
+                yield from ((number, one) for one in decode_line(line))
 
 
 def _read_server_sent_events(stream: BinaryIO) -> Documents:
@@ -258,18 +276,18 @@ KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
 # How they are packed.
 
 
-def _unpack_gzip(stream: BinaryIO, path: str) -> Documents:
-    damage: list[str] = []
-    return _read_unpacked(iterate_gzip(stream, damage), damage, path)
+def _unpacks(packing: Packing) -> Callable[[BinaryIO, str], Documents]:
+    """What reads the files of a packing."""
 
+    def unpack(stream: BinaryIO, path: str) -> Documents:
+        damage: list[str] = []
+        try:
+            pieces = iterate_packed(packing, stream, damage)
+        except ImportError as error:
+            raise UnreadableFileError(_name_missing_package(error.name or "zstandard")) from None
+        return _read_unpacked(pieces, damage, path)
 
-def _unpack_zstd(stream: BinaryIO, path: str) -> Documents:
-    damage: list[str] = []
-    try:
-        pieces = iterate_zstd(stream, damage)
-    except ImportError:
-        raise UnreadableFileError(_name_missing_package("zstandard")) from None
-    return _read_unpacked(pieces, damage, path)
+    return unpack
 
 
 def _read_unpacked(pieces: Iterator[bytes], damage: list[str], path: str) -> Documents:
@@ -287,8 +305,29 @@ def _unpack_zip(stream: BinaryIO, path: str) -> Documents:
             names = ["header.json", *(name for name in names if name.startswith("samples/"))]
         for name in names:
             if name in archive.namelist():
-                with archive.open(name) as member:
-                    yield from _documents_of(member, path)  # type: ignore[arg-type]
+                with _open_member(archive, archive.getinfo(name)) as member:
+                    yield from _documents_of(member, path)
+
+
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+    """A member of a zip; of one packed by zstd, as inspect's are, the packed bytes.
+
+    Args:
+        archive: The zip.
+        info: What its directory says of the member.
+
+    Raises:
+        UnreadableFileError: It is encrypted.
+    """
+    if info.compress_type == ZIP_ZSTD and sys.version_info < (3, 14):
+        # Of a member that is stored the bytes come as they are.
+        info = copy(info)
+        info.compress_type, info.file_size = zipfile.ZIP_STORED, info.compress_size
+        info.CRC = None  # type: ignore[assignment]
+    try:
+        return archive.open(info)  # type: ignore[return-value]
+    except RuntimeError:
+        raise UnreadableFileError(f"its member {info.filename} is encrypted") from None
 
 
 def _read_parquet(stream: BinaryIO, path: str) -> Documents:
@@ -341,7 +380,7 @@ def _unpack_tar(stream: BinaryIO, path: str) -> Documents:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 name = os.path.basename(member.name)
-                ending = os.path.splitext(name)[1].lower()
+                ending = _ending_of(name)
                 if not member.isfile() or name.startswith(".") or ending not in SUFFIXES:
                     continue
                 opened = archive.extractfile(member)
@@ -374,8 +413,7 @@ def _name_missing_package(package: str) -> str:
 _SQLITE = b"SQLite format 3\0"
 # What a packed file has, how it is read, and at which byte it has that.
 _PACKED: tuple[tuple[bytes, Callable[[BinaryIO, str], Documents], int], ...] = (
-    (b"\x1f\x8b", _unpack_gzip, 0),
-    (b"\x28\xb5\x2f\xfd", _unpack_zstd, 0),
+    *((packing.mark, _unpacks(packing), packing.place) for packing in PACKINGS),
     (b"PK\x03\x04", _unpack_zip, 0),
     (b"PAR1", _read_parquet, 0),
     (_SQLITE, _read_sqlite, 0),

@@ -1,6 +1,7 @@
 """What a packed file holds, a damaged one too: all that comes before the damage.
 
-A further packing is a function that makes a decompressor like zlib's, and what it raises.
+``PACKINGS`` has a row for each: how a file begins, and what makes a decompressor like zlib's. A
+further packing is a row there.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple
 
 PIECE = 1 << 16
 """How much is read at a time [byte]."""
@@ -22,7 +24,7 @@ LONGEST_HELD = 1 << 20
 
 def is_gzip(head: bytes) -> bool:
     """Whether a file begins as one of gzip does."""
-    return head.startswith(b"\x1f\x8b")
+    return head.startswith(GZIP_FILE.mark)
 
 
 def unpack_head(head: bytes, most: int) -> bytes:
@@ -40,36 +42,19 @@ def unpack_head(head: bytes, most: int) -> bytes:
         return b""
 
 
-def iterate_gzip(stream: BinaryIO, damage: list[str]) -> Iterator[bytes]:
-    """What a file of gzip holds, as far as it can be unpacked, in whole lines where it has any.
+def iterate_packed(packing: Packing, stream: BinaryIO, damage: list[str]) -> Iterator[bytes]:
+    """What a packed file holds, as far as it can be unpacked, in whole lines where it has any.
 
     Args:
-        stream: The packed file.
-        damage: Takes what is the matter with it.
-    """
-    return _hold_cut_lines(_unpack(stream, damage, lambda: zlib.decompressobj(GZIP)), damage)
-
-
-def iterate_zstd(stream: BinaryIO, damage: list[str]) -> Iterator[bytes]:
-    """What a file of zstd holds, likewise.
-
-    Args:
+        packing: How it is packed.
         stream: The packed file.
         damage: Takes what is the matter with it.
 
     Raises:
-        ImportError: Below Python 3.14, ``zstandard`` is not installed.
+        ImportError: The package that unpacks it is not installed.
     """
-    make: Callable[[], Any]
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-
-        make = zstd.ZstdDecompressor
-    else:
-        from zstandard import ZstdDecompressor
-
-        make = ZstdDecompressor().decompressobj
-    return _hold_cut_lines(_unpack(stream, damage, make, ZSTD_PIECE), damage)
+    pieces = _unpack(stream, damage, packing.find_decompressor(), packing.size)
+    return _hold_cut_lines(pieces, damage)
 
 
 def _hold_cut_lines(pieces: Iterator[bytes], damage: list[str]) -> Iterator[bytes]:
@@ -91,7 +76,8 @@ def _unpack(
     member = make()
     while packed := stream.read(size):
         while packed:
-            if member.eof:
+            is_new = member.eof
+            if is_new:
                 packed = packed.lstrip(b"\0")
                 if not packed:
                     break
@@ -101,6 +87,11 @@ def _unpack(
             try:
                 piece = member.decompress(packed)
             except Exception as error:  # each library has its own
+                if is_new:
+                    # All before it is whole, its last line too.
+                    yield b"\n"
+                    damage.append("something else follows its end")
+                    return
                 damage.append(str(error))
                 if earlier is not None:
                     yield from _unpack_bytes(earlier, packed)
@@ -118,3 +109,51 @@ def _unpack_bytes(member: Any, packed: bytes) -> Iterator[bytes]:
             yield member.decompress(bytes((byte,)))
     except zlib.error:
         return
+
+
+def _find_zstd() -> Callable[[], Any]:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd.ZstdDecompressor
+    from zstandard import ZstdDecompressor
+
+    return ZstdDecompressor().decompressobj
+
+
+def _find_bz2() -> Callable[[], Any]:
+    from bz2 import BZ2Decompressor
+
+    return BZ2Decompressor
+
+
+def _find_xz() -> Callable[[], Any]:
+    from lzma import LZMADecompressor
+
+    return LZMADecompressor
+
+
+class Packing(NamedTuple):
+    """A way of packing files.
+
+    Attributes:
+        mark: Bytes that each packed file has.
+        find_decompressor: Finds what makes a decompressor.
+        size: How much is unpacked at a time [byte].
+        place: Where the mark is [byte].
+    """
+
+    mark: bytes
+    find_decompressor: Callable[[], Callable[[], Any]]
+    size: int = PIECE
+    place: int = 0
+
+
+GZIP_FILE = Packing(b"\x1f\x8b", lambda: partial(zlib.decompressobj, GZIP))
+ZSTD = Packing(b"\x28\xb5\x2f\xfd", _find_zstd, ZSTD_PIECE)
+PACKINGS = (
+    GZIP_FILE,
+    ZSTD,
+    Packing(b"1AY&SY", _find_bz2, place=4),
+    Packing(b"\xfd7zXZ\0", _find_xz),
+)

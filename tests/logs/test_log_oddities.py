@@ -1,0 +1,152 @@
+"""Files as other people's programs leave them: mixed layouts, rarer packings, text around JSON."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking.logs.files import find_files
+from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.reading import read_logs
+
+Read = tuple[list[LoggedCall], ReadReport]
+
+
+def completion(number: int, outputs: int = 20) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{number:024}",
+        "object": "chat.completion",
+        "created": 1_741_569_952,
+        "model": "gpt-4o",
+        "usage": {"prompt_tokens": 10, "completion_tokens": outputs, "total_tokens": 10 + outputs},
+    }
+
+
+def read(path: Path, content: bytes | str) -> Read:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    report = ReadReport()
+    return list(read_logs([path], report=report)), report
+
+
+def outputs(calls: list[LoggedCall]) -> list[int]:
+    return [call.counts.output_tokens for call in calls if call.counts is not None]
+
+
+ONE, TWO, THREE = (json.dumps(completion(number, number)) for number in (1, 2, 3))
+INDENTED = json.dumps(completion(2, 2), indent=4)
+
+LAYOUTS = {
+    "lines, then an indented object, then lines": f"{ONE}\n{INDENTED}\n{THREE}\n",
+    "text, then indented objects with text between": (
+        f"INFO starting\n{json.dumps(completion(1, 1), indent=4)}\nINFO next\n{INDENTED}\n{THREE}\n"
+    ),
+    "several objects on a line that is not the first": f"{ONE}\n{TWO}{THREE}\n",
+    "each object behind the text of a logger": (
+        f"2025-01-01 10:00:00,123 INFO app - {ONE}\n[worker 2] {TWO}\nresponse: {THREE}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_mixed_layout_costs_no_call(layout: str, tmp_path: Path) -> None:
+    calls, report = read(tmp_path / "calls.log", LAYOUTS[layout])
+    assert outputs(calls) == [1, 2, 3]
+    assert set(report.unread) <= {"not JSON"}
+
+
+def test_a_line_that_is_cut_off_before_its_end_gives_no_call_of_its_parts(tmp_path: Path) -> None:
+    nested = json.dumps({"response": completion(1), "more": "x"})
+    calls, report = read(tmp_path / "calls.jsonl", f"{nested[:-6]}\n{TWO}\n")
+    assert outputs(calls) == [2]
+    assert report.unread["not JSON"].line == 1
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress], ids=["bz2", "xz"])
+def test_bz2_and_xz_are_read(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    content = pack(f"{ONE}\n{TWO}\n".encode()) + pack(f"{THREE}\n".encode())
+    calls, report = read(tmp_path / "calls.jsonl.packed", content)
+    assert outputs(calls) == [1, 2, 3]
+    assert not list(report.omissions())
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress], ids=["gzip", "bz2"])
+def test_what_follows_a_packed_file_costs_no_line_of_it(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    calls, report = read(tmp_path / "calls", pack(f"{ONE}\n{TWO}".encode()) + b"garbage")
+    assert outputs(calls) == [1, 2]
+    (cut,) = report.cut_off.values()
+    assert "something else follows its end" in cut.reason
+
+
+def zip_by_zstd(members: dict[str, bytes]) -> bytes:
+    """A zip whose members are packed by zstd, as newer versions of inspect write their logs.
+
+    Source: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT (method 93)
+    """
+    if sys.version_info >= (3, 14):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_ZSTANDARD) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return buffer.getvalue()
+    compressor = pytest.importorskip("zstandard", reason="zstd needs it below Python 3.14")
+    body, directory = b"", b""
+    for name, content in members.items():
+        packed = compressor.ZstdCompressor().compress(content)
+        sizes = (zlib.crc32(content), len(packed), len(content), len(name))
+        where = struct.pack("<4s6H3I5H2I", b"PK\1\2", 63, 63, 0, 93, 0, 33, *sizes, *[0] * 5,
+                            len(body))  # fmt: skip
+        directory += where + name.encode()
+        start = struct.pack("<4s5H3I2H", b"PK\3\4", 63, 0, 93, 0, 33, *sizes, 0)
+        body += start + name.encode() + packed
+    counts = (0, 0, len(members), len(members), len(directory), len(body), 0)
+    return body + directory + struct.pack("<4s4H2IH", b"PK\5\6", *counts)
+
+
+def test_an_archive_of_inspect_packed_by_zstd_is_read(tmp_path: Path) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
+    event = {"event": "model", "uuid": "e1", "model": "openai/gpt-4o", "output": {"usage": usage}}
+    sample = {"id": 1, "epoch": 1, "uuid": "s1", "events": [event]}
+    header = {"version": 2, "status": "success", "eval": {"run_id": "r"}}
+    members = {
+        "samples/1_epoch_1.json": json.dumps(sample).encode(),
+        "header.json": json.dumps(header).encode(),
+    }
+    calls, report = read(tmp_path / "log.eval", zip_by_zstd(members))
+    assert [(call.model, call.tokens) for call in calls] == [("openai/gpt-4o", 30)]
+    assert not list(report.omissions())
+
+
+def test_a_locked_archive_is_reported(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("calls.jsonl", ONE)
+    # Bit 0 of a member's flags, in its own header and in the directory.
+    locked = bytearray(buffer.getvalue())
+    locked[6] |= 1
+    locked[locked.index(b"PK\1\2") + 8] |= 1
+    calls, report = read(tmp_path / "calls.zip", bytes(locked))
+    assert calls == []
+    (cut,) = report.cut_off.values()
+    assert "encrypted" in cut.reason
+
+
+def test_a_folder_of_bedrock_batches_is_searched_for_its_outputs(tmp_path: Path) -> None:
+    for name in ("calls.jsonl.out", "manifest.json.out", "nohup.out"):
+        (tmp_path / name).write_text("")
+    found = {Path(path).name for path in find_files([tmp_path])}
+    assert found == {"calls.jsonl.out", "manifest.json.out"}
