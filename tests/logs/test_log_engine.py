@@ -245,6 +245,37 @@ def test_times_of_parquet_are_read_alike(times: Any, tmp_path: Path) -> None:
     assert found[0][-1] is not None
 
 
+@pytest.mark.parametrize("many", [3, 300], ids=["few", "many"])
+def test_names_in_parquet_are_read_alike_whether_few_or_many(many: int, tmp_path: Path) -> None:
+    names = [f'it\'s {n} "quoted" [{n}]' for n in range(many - 2)]
+    rows = [*names, None, "", "gpt-4o", *names]
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        model=pyarrow.array(rows),
+        session_id=pyarrow.array(rows[::-1]),
+        input_tokens=list(range(len(rows))),
+        output_tokens=list(range(len(rows))),
+    )
+    found, _ = check_same(path)
+    assert len({row[0] for row in found}) == many
+
+
+@pytest.mark.parametrize("reasoning", [None, -1, 1, 20])
+@pytest.mark.parametrize("cached", [None, -1, 10, 11, 2**40])
+@pytest.mark.parametrize("inputs", [None, -1, 10, 3_000_000, 2**40])
+def test_each_odd_row_of_parquet_is_read_as_the_line_reader_reads_it(
+    inputs: int | None, cached: int | None, reasoning: int | None, tmp_path: Path
+) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        input_tokens=pyarrow.array([5, inputs, 7], pyarrow.int64()),
+        output_tokens=pyarrow.array([5, 10, 7], pyarrow.int32()),
+        cached_tokens=pyarrow.array([5, cached, 7], pyarrow.int64()),
+        reasoning_tokens=pyarrow.array([5, reasoning, None], pyarrow.int8()),
+    )
+    check_same(path)
+
+
 def test_anthropics_counts_are_added_to_the_cached_ones(
     tmp_path: Path, read_by_engine: list[str]
 ) -> None:

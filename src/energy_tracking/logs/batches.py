@@ -27,6 +27,22 @@ T = TypeVar("T")
 Column = Any
 
 
+def repeat(value: object, rows: int, type: Any) -> Column:
+    """A column that has one value in all rows, and memory for one; it cannot be written to.
+
+    Args:
+        value: The value.
+        rows: How many rows there are [1].
+        type: The type of numpy.
+    """
+    return np.broadcast_to(np.array(value, type), rows)
+
+
+def find_only(column: Column) -> Any | None:
+    """The one value of a column that ``repeat`` made; None of any other."""
+    return column[0].item() if len(column) and column.strides == (0,) else None
+
+
 class Names:
     """Texts and their numbers, in the order in which they came.
 
@@ -82,7 +98,8 @@ class CallBatch:
         tag: All tags of the call in one text, int32.
         file: The file, int32.
         time: When it ended [s since 1970], NaN where nobody says, float64.
-        input_tokens: Prompt tokens, cached ones included [tokens], int64.
+        input_tokens: Prompt tokens, cached ones included [tokens], int64; of a table this and
+            the output may be int32.
         cached_input_tokens: Part of them read from a prompt cache [tokens], int64.
         output_tokens: Generated tokens, reasoning included [tokens], int64.
         reasoning_tokens: Part of them that is reasoning [tokens], -1 where unknown, int64.
@@ -123,7 +140,7 @@ class CallBatch:
         Args:
             rows: Their places, in rising order.
         """
-        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
+        columns = {name: _take_rows(getattr(self, name), rows) for name in COLUMNS}
         odd = (
             {
                 new: self.odd_usages[old]
@@ -134,6 +151,11 @@ class CallBatch:
             else {}
         )
         return CallBatch(names=self.names, odd_usages=odd, **columns)
+
+
+def _take_rows(column: Column, rows: Column) -> Column:
+    # Any view of repeated values is one.
+    return column[: len(rows)] if column.strides == (0,) else column[rows]
 
 
 COLUMNS = tuple(CallBatch.__dataclass_fields__)[1:-1]

@@ -213,7 +213,8 @@ def _columns_of(batch: CallBatch, names: BatchNames) -> dict[str, Any]:
         texts = np.array([*getattr(names, name).texts, None], object)
         columns[name] = texts[getattr(batch, name)]
     for name in _COUNTS:
-        columns[name] = getattr(batch, name)
+        # Of one type in all batches: the first makes the table.
+        columns[name] = getattr(batch, name).astype(np.int64, copy=False)
     columns["has_failed"] = batch.has_failed
     return columns
 

@@ -20,6 +20,8 @@ from energy_tracking.logs.packed import is_gzip, unpack_head
 
 ENGINE_BYTES = 4 << 20
 """From this size on a table is read by DuckDB [byte]: below, lines take at most some seconds."""
+PARQUET = b"PAR1"
+"""How a file of Parquet begins."""
 MEMORY = "512MB"
 """What DuckDB holds before it uses a temporary file."""
 
@@ -89,7 +91,8 @@ def find_table(path: str, given: Mapping[str, str], connection: Any) -> Table | 
     typed = {what: (name, types[name]) for what, name in columns.items() if name in types}
     if typed.keys() != columns.keys():
         return None
-    return Table(path, query, typed, format, provider, is_text)
+    is_parquet = head.startswith(PARQUET)
+    return Table(path, query, typed, format, provider, is_text, is_parquet)
 
 
 def _recognise(
@@ -126,7 +129,7 @@ def _find_source(
     path: str, head: bytes, columns: Mapping[str, str], connection: Any
 ) -> Source | None:
     """How DuckDB reads a file: in SQL, the type of each column, and whether cells are text."""
-    if head.startswith(b"PAR1"):
+    if head.startswith(PARQUET):
         query = f"read_parquet({quote_text(path)})"
         described = connection.execute(f"DESCRIBE SELECT * FROM {query}").fetchall()
         return query, {name: type for name, type, *_ in described}, False

@@ -1,14 +1,17 @@
 """What DuckDB is asked for: a table of calls, as whole numbers, times and names.
 
 Each kind of column is an expression for its value, and one for the rows of which the line reader
-knows more. They say what the line reader's own functions say (``counts.whole``, ``time_of``),
-which the tests hold them to.
+knows more, where the value alone does not show them (``find_odd``). They say what the line
+reader's own functions say (``counts.whole``, ``time_of``), which the tests hold them to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from energy_tracking.logs.logged import EARLIEST, LARGEST_OUTPUT, LARGEST_USUAL_INPUT
 
@@ -26,6 +29,7 @@ class Table:
         format: Name of the row of the table of formats.
         provider: Provider of all calls, where no column has it.
         is_text: Whether cells are text, as in CSV.
+        is_parquet: Whether the file is Parquet, of which columns can be read alone.
     """
 
     path: str
@@ -34,6 +38,7 @@ class Table:
     format: str
     provider: str | None = None
     is_text: bool = False
+    is_parquet: bool = False
 
 
 def quote_text(text: str) -> str:
@@ -44,10 +49,11 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-_WHOLE_TYPES = (
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
-    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+_PLAIN_TYPES = (
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT"),
+    *("UTINYINT", "USMALLINT", "UINTEGER"),
 )
+_WHOLE_TYPES = (*_PLAIN_TYPES, "UBIGINT", "HUGEINT", "UHUGEINT")
 _REAL_TYPES = ("FLOAT", "DOUBLE", "DECIMAL")
 _TEXT_TYPES = ("VARCHAR", "ENUM")
 
@@ -59,10 +65,12 @@ class Expression:
     Attributes:
         value: What it holds.
         odd: Where the line reader must see the row.
+        is_plain: Whether that is where the value is below 0.
     """
 
     value: str
     odd: str = "false"
+    is_plain: bool = False
 
 
 def _read_count(name: str, type: str) -> Expression | None:
@@ -74,7 +82,8 @@ def _read_count(name: str, type: str) -> Expression | None:
         value = f"CASE WHEN {bounded} THEN CAST({number} AS BIGINT) END"
     else:
         return None
-    return Expression(value, f"({name} IS NOT NULL AND coalesce(({value}) < 0, true))")
+    odd = f"({name} IS NOT NULL AND coalesce(({value}) < 0, true))"
+    return Expression(value, odd, is_plain=type in _PLAIN_TYPES)
 
 
 def _read_time(name: str, type: str) -> Expression | None:
@@ -127,61 +136,81 @@ READERS: Mapping[str, Callable[[str, str], Expression | None]] = {
     "operation": _read_any,
 }
 
-_MISSING = {
-    "cached": "NULL::BIGINT",
-    "cache_read": "NULL::BIGINT",
-    "cache_write": "NULL::BIGINT",
-    "reasoning": "NULL::BIGINT",
-    "time": "NULL::DOUBLE",
-    "model": "NULL::VARCHAR",
-    "id": "NULL::VARCHAR",
-    "session": "NULL::VARCHAR",
-    "provider": "NULL::VARCHAR",
-    "cache_hit": "false",
-}
 
-
-def build_query(table: Table, wanted: Sequence[str]) -> str | None:
+def build_query(
+    table: Table, wanted: Sequence[str], listed: Mapping[str, Sequence[str]] | None = None
+) -> str | None:
     """The rows of a table in SQL; None where it has a column of a type that is not known.
 
     Args:
         table: The table.
         wanted: Which of ``model``, ``time``, ``session``, ``provider`` and ``id`` to read.
+        listed: Columns of text -> all texts in them: of these the place is read, from 1 on.
     """
-    values = dict(_MISSING)
-    odd = []
+    expressions: dict[str, Expression] = {}
     for what, (name, type) in table.columns.items():
         expression = READERS[what](quote_name(name), type)
         if expression is None:
             return None
-        values[what] = expression.value
-        if expression.odd != "false":
-            odd.append(expression.odd)
-    optional = ("model", "time", "session", "provider", "id", "cache_hit")
-    selected = {
-        "input": values["input"],
-        "output": values["output"],
-        "cached": values["cached"],
-        "reasoning": values["reasoning"],
-    }
-    written = f"coalesce({values['cache_write']}, 0)"
-    beside = values["cache_read"]
-    if "cache_read" in table.columns:
+        expressions[what] = expression
+    values = {what: expression.value for what, expression in expressions.items()}
+    is_beside = not expressions.keys().isdisjoint(("cache_read", "cache_write"))
+    # Sums of counts do not show which of them was odd.
+    odd = [one.odd for one in expressions.values() if is_beside or not one.is_plain]
+    selected = {name: values[name] for name in ("cached", "reasoning") if name in values}
+    if is_beside:
+        selected["written"] = f"coalesce({values.get('cache_write', 'NULL')}, 0)"
+    if "cache_read" in values:
         # Anthropic's names: its input count leaves the cache out.
-        added = f"CASE WHEN ({beside}) IS NULL THEN 0 ELSE ({beside}) + {written} END"
-        selected["input"] = f"({values['input']}) + {added}"
-        selected["cached"] = f"coalesce({beside}, {values['cached']})"
-    selected |= {
-        name: values[name]
-        for name in optional
-        if name in table.columns and (name in wanted or name == "cache_hit")
-    }
-    inner = ", ".join(f"{value} AS {name}_" for name, value in selected.items())
-    odd_values = " OR ".join(odd) or "false"
-    return (
-        f"SELECT *, coalesce(odd_values OR input_ > {LARGEST_USUAL_INPUT}"
-        f" OR output_ > {LARGEST_OUTPUT} OR coalesce(cached_, 0) + written_ > input_"
-        f" OR coalesce(reasoning_, 0) > output_,"
-        f" true) AS odd FROM (SELECT {inner}, {written} AS written_, {odd_values} AS odd_values"
-        f" FROM {table.source})"
-    )
+        read = values["cache_read"]
+        added = f"CASE WHEN ({read}) IS NULL THEN 0 ELSE ({read}) + {selected['written']} END"
+        values["input"] = f"({values['input']}) + {added}"
+        selected["cached"] = f"coalesce({read}, {values.get('cached', 'NULL')})"
+    # Half the width is read in half the time; what does not fit is none, and so it is odd.
+    selected |= {name: f"TRY_CAST({values[name]} AS INTEGER)" for name in ("input", "output")}
+    optional = ("model", "time", "session", "provider", "id", "cache_hit")
+    for name in optional:
+        if name in values and (name in wanted or name == "cache_hit"):
+            selected[name] = values[name]
+    for name, texts in (listed or {}).items():
+        places = ", ".join(map(quote_text, texts))
+        selected[name] = f"list_position([{places}]::VARCHAR[], {values[name]})::UTINYINT"
+    conditions = [one for one in odd if one != "false"]
+    if conditions:
+        selected["odd"] = f"coalesce({' OR '.join(conditions)}, true)"
+    columns = ", ".join(f"{value} AS {name}_" for name, value in selected.items())
+    return f"SELECT {columns} FROM {table.source}"
+
+
+def find_odd(columns: Mapping[str, Any]) -> Any | None:
+    """Which rows the line reader must see, an array of booleans; None where it need not see any.
+
+    Args:
+        columns: Columns of Arrow, as ``build_query`` asks for them.
+    """
+    inputs, outputs = (fill_missing(columns[name], -1) for name in ("input_", "output_"))
+    odd = (inputs < 0) | (inputs > LARGEST_USUAL_INPUT) | (outputs < 0) | (outputs > LARGEST_OUTPUT)
+    taken: Any = 0
+    for name in ("cached_", "written_"):
+        if name in columns:
+            part = fill_missing(columns[name], 0)
+            odd |= part < 0
+            taken = taken + part
+    odd |= taken > inputs
+    if "reasoning_" in columns:
+        reasoning = fill_missing(columns["reasoning_"], 0)
+        odd |= (reasoning < 0) | (reasoning > outputs)
+    if "odd_" in columns:
+        odd |= columns["odd_"].to_numpy(zero_copy_only=False)
+    return odd if odd.any() else None
+
+
+def fill_missing(column: Any, value: int) -> Any:
+    """A column of Arrow as an array of numpy.
+
+    Args:
+        column: Whole numbers.
+        value: What stands where there is none.
+    """
+    filled = column.fill_null(value) if column.null_count else column
+    return np.asarray(filled.to_numpy())

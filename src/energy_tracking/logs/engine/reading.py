@@ -8,14 +8,20 @@ grouping first, which leaves one row for each id (``read_once``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from energy_tracking.logs.batches import BatchNames, CallBatch, Names
-from energy_tracking.logs.engine.queries import Table, build_query
+from energy_tracking.logs.batches import BatchNames, CallBatch, Names, repeat
+from energy_tracking.logs.engine.queries import (
+    Table,
+    build_query,
+    fill_missing,
+    find_odd,
+    quote_name,
+)
 from energy_tracking.logs.formats.base import text
 from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.logged import ReadReport
@@ -23,6 +29,9 @@ from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
 ROWS = 1 << 17
 """Rows of a batch [1]."""
+LISTED = 255
+"""Texts of a column of Parquet that are listed before it is read, so that of each row the place
+alone is read [1]: a file has each of few texts once, and says of each row which it is."""
 
 
 @dataclass(slots=True)
@@ -81,23 +90,45 @@ def read_table(
     """
     import duckdb
 
-    query = build_query(table, wanted)
-    if query is None:
-        reading.is_cut = True
-        return
     try:
+        listed = _list_texts(table, wanted, connection)
+        query = build_query(table, wanted, listed)
+        if query is None:
+            reading.is_cut = True
+            return
         for batch in connection.sql(query).to_arrow_reader(ROWS):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            odd = columns["odd"].to_numpy(zero_copy_only=False)
-            first = reading.rows
-            reading.rows += len(odd)
-            if odd.any():
+            odd, first = find_odd(columns), reading.rows
+            reading.rows += batch.num_rows
+            if odd is not None:
                 reading.odd.append(np.flatnonzero(odd) + first)
                 even = _as_mask(~odd)
                 columns = {name: column.filter(even) for name, column in columns.items()}
-            yield from _finish_batch(columns, table, names, report)
+            yield from _finish_batch(columns, table, names, report, listed)
     except duckdb.Error:
         reading.is_cut = True
+
+
+def _list_texts(table: Table, wanted: Sequence[str], connection: Any) -> dict[str, list[str]]:
+    """The texts of columns that have few, where to list them is quick.
+
+    Args:
+        table: The table.
+        wanted: Which columns are read.
+        connection: The engine.
+    """
+    listed = {}
+    for what in ("model", "provider", "session"):
+        name, type = table.columns.get(what, ("", ""))
+        if what in wanted and table.is_parquet and type == "VARCHAR":
+            name = quote_name(name)
+            found = connection.execute(
+                f"SELECT DISTINCT {name} FROM {table.source} WHERE {name} IS NOT NULL "
+                f"LIMIT {LISTED + 1}"
+            ).fetchall()
+            if 0 < len(found) <= LISTED and not any("\0" in text for (text,) in found):
+                listed[what] = [text for (text,) in found]
+    return listed
 
 
 def read_once(
@@ -128,12 +159,17 @@ def read_once(
     )
     try:
         connection.execute(f"CREATE OR REPLACE TEMP VIEW calls AS {union}")
-        odd = connection.execute("SELECT count(*) FROM calls WHERE odd OR id_ IS NULL").fetchone()
+        present = {row[0] for row in connection.execute("DESCRIBE calls").fetchall()}
+        checked = ["input_", "output_"]
+        checked += [one for one in ("cached_", "written_", "reasoning_") if one in present]
+        without = "id_ IS NULL OR coalesce(odd_, false)" if "odd_" in present else "id_ IS NULL"
+        query = f"SELECT {', '.join(checked)}, {without} AS odd_ FROM calls"
+        for batch in connection.sql(query).to_arrow_reader(ROWS):
+            if find_odd(dict(zip(batch.schema.names, batch.columns, strict=True))) is not None:
+                return None
     except duckdb.Error:
         return None
-    if odd[0]:
-        return None
-    return _read_ids(tables, names, report, connection, wanted)
+    return _read_ids(tables, names, report, connection, wanted, present)
 
 
 def _read_ids(
@@ -142,16 +178,16 @@ def _read_ids(
     report: ReadReport,
     connection: Any,
     wanted: Sequence[str],
+    present: Collection[str],
 ) -> Iterator[CallBatch]:
-    present = {row[0] for row in connection.execute("DESCRIBE calls").fetchall()}
     # The copy with most tokens stands, of equal ones the first; and the names of another where
     # it has none.
-    tokens = f"(input_ + output_) * {len(tables)} - table_"
+    tokens = f"(input_ + output_)::BIGINT * {len(tables)} - table_"
     optional = [f"{name}_" for name in ("model", "time", "session", "provider")]
+    counts = {"input_": 0, "output_": 0, "cached_": 0, "reasoning_": -1}
     chosen = ", ".join(
-        [f"arg_max({name}, {tokens}) AS {name}" for name in ("input_", "output_")]
-        + [f"arg_max(coalesce(cached_, 0), {tokens}) AS cached_"]
-        + [f"arg_max(coalesce(reasoning_, -1), {tokens}) AS reasoning_"]
+        [f"arg_max(coalesce({name}, {missing}), {tokens}) AS {name}"
+           for name, missing in counts.items() if name in present]
         + [f"coalesce(arg_max({one}, {tokens}), any_value({one})) AS {one}"
            for one in optional if one in present and one[:-1] in wanted]
         + [f"arg_max(table_, {tokens}) AS table_", "count(*) AS copies"]
@@ -192,9 +228,21 @@ def _as_mask(rows: Any) -> Any:
 
 
 def _finish_batch(
-    columns: dict[str, Any], table: Table, names: BatchNames, report: ReadReport
+    columns: dict[str, Any],
+    table: Table,
+    names: BatchNames,
+    report: ReadReport,
+    listed: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[CallBatch]:
-    """A batch out of columns of Arrow, in which no row is odd."""
+    """A batch out of columns of Arrow, in which no row is odd.
+
+    Args:
+        columns: The columns.
+        table: Their table.
+        names: Takes the names.
+        report: Counts what is found.
+        listed: The texts of those columns that are places of texts.
+    """
     report.formats[table.format] += len(columns["input_"])
     if "cache_hit_" in columns:
         hits = columns["cache_hit_"].to_numpy(zero_copy_only=False)
@@ -207,40 +255,41 @@ def _finish_batch(
     if not rows:
         return
 
-    def whole(name: str, missing: int) -> Any:
-        column = columns[name]
-        filled = column.fill_null(missing) if column.null_count else column
-        return filled.to_numpy()
+    def count(name: str, missing: int) -> Any:
+        if name not in columns:
+            return repeat(missing, rows, np.int64)
+        return fill_missing(columns[name], missing)
 
-    def numbers(name: str, read: Callable[[str], object], missing: int = -1) -> Any:
-        if f"{name}_" not in columns:
-            return np.full(rows, missing, np.int32)
-        return _number_names(columns[f"{name}_"], getattr(names, name), read, missing)
+    def number(name: str, read: Callable[[str], object], missing: int = -1) -> Any:
+        column = columns.get(f"{name}_")
+        if column is None:
+            return repeat(missing, rows, np.int32)
+        texts = (listed or {}).get(name)
+        return _number_names(column, texts, getattr(names, name), read, missing)
 
     cell = _read_cell if table.is_text else text
     provider = names.provider.number(table.provider or provider_named(None))
     if "time_" in columns:
         time = columns["time_"].to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
     else:
-        time = np.full(rows, np.nan)
-    no, yes = np.zeros(rows, bool), np.ones(rows, bool)
+        time = repeat(np.nan, rows, np.float64)
     yield CallBatch(
         names=names,
-        model=numbers("model", cell),
-        provider=numbers("provider", provider_named, provider),
-        session=numbers("session", str),
-        tag=np.full(rows, -1, np.int32),
-        file=np.full(rows, names.file.number(table.path), np.int32),
+        model=number("model", cell),
+        provider=number("provider", provider_named, provider),
+        session=number("session", str),
+        tag=repeat(-1, rows, np.int32),
+        file=repeat(names.file.number(table.path), rows, np.int32),
         time=time,
-        input_tokens=whole("input_", 0),
-        cached_input_tokens=whole("cached_", 0),
-        output_tokens=whole("output_", 0),
-        reasoning_tokens=whole("reasoning_", -1),
-        has_usage=yes,
-        is_partial=no,
-        has_failed=no,
-        measured_energy_joules=np.full(rows, np.nan),
-        requests=np.ones(rows, np.int64),
+        input_tokens=count("input_", 0),
+        cached_input_tokens=count("cached_", 0),
+        output_tokens=count("output_", 0),
+        reasoning_tokens=count("reasoning_", -1),
+        has_usage=repeat(True, rows, np.bool_),
+        is_partial=repeat(False, rows, np.bool_),
+        has_failed=repeat(False, rows, np.bool_),
+        measured_energy_joules=repeat(np.nan, rows, np.float64),
+        requests=repeat(1, rows, np.int64),
     )
 
 
@@ -249,12 +298,27 @@ def _read_cell(cell: str) -> str | None:
     return None if cell.isascii() and cell.isdigit() and len(cell) < 20 else text(cell)
 
 
-def _number_names(column: Any, names: Names, read: Callable[[str], object], missing: int) -> Any:
-    """The numbers of names in a column of Arrow, each name looked at once for a batch."""
-    encoded = column.dictionary_encode()
-    places = [names.number(read(name)) for name in encoded.dictionary.to_pylist()]
-    known = np.array([*places, missing], np.int32)
-    indices = encoded.indices
-    if indices.null_count:
-        indices = indices.fill_null(len(places))
-    return known[indices.to_numpy()]
+def _number_names(
+    column: Any,
+    texts: Sequence[str] | None,
+    names: Names,
+    read: Callable[[str], object],
+    missing: int,
+) -> Any:
+    """The numbers of names in a column of Arrow, each name looked at once for a batch.
+
+    Args:
+        column: The names; with texts, the place of each among them, from 1 on.
+        texts: The texts.
+        names: Takes the names.
+        read: What a text says.
+        missing: The number where there is none.
+    """
+    if texts is None:
+        encoded = column.dictionary_encode()
+        texts, places = encoded.dictionary.to_pylist(), fill_missing(encoded.indices, -1)
+        known = [*(names.number(read(text)) for text in texts), missing]
+    else:
+        places = fill_missing(column, 0)
+        known = [missing, *(names.number(read(text)) for text in texts)]
+    return np.array(known, np.int32).take(places, mode="wrap")
