@@ -260,9 +260,9 @@ def test_names_in_parquet_are_read_alike_whether_few_or_many(many: int, tmp_path
     assert len({row[0] for row in found}) == many
 
 
-@pytest.mark.parametrize("reasoning", [None, -1, 1, 20])
+@pytest.mark.parametrize("reasoning", [None, -1, 20])
 @pytest.mark.parametrize("cached", [None, -1, 10, 11, 2**40])
-@pytest.mark.parametrize("inputs", [None, -1, 10, 3_000_000, 2**40])
+@pytest.mark.parametrize("inputs", [-1, 10, 2**40])
 def test_each_odd_row_of_parquet_is_read_as_the_line_reader_reads_it(
     inputs: int | None, cached: int | None, reasoning: int | None, tmp_path: Path
 ) -> None:

@@ -157,7 +157,8 @@ def build_query(
     is_beside = not expressions.keys().isdisjoint(("cache_read", "cache_write"))
     # Sums of counts do not show which of them was odd.
     odd = [one.odd for one in expressions.values() if is_beside or not one.is_plain]
-    selected = {name: values[name] for name in ("cached", "reasoning") if name in values}
+    counted = ("cached", "reasoning")
+    selected: dict[str, str] = {name: values[name] for name in counted if name in values}
     if is_beside:
         selected["written"] = f"coalesce({values.get('cache_write', 'NULL')}, 0)"
     if "cache_read" in values:
