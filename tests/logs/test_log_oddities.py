@@ -150,3 +150,59 @@ def test_a_folder_of_bedrock_batches_is_searched_for_its_outputs(tmp_path: Path)
         (tmp_path / name).write_text("")
     found = {Path(path).name for path in find_files([tmp_path])}
     assert found == {"calls.jsonl.out", "manifest.json.out"}
+
+
+# What is around a response.
+
+WRAPPED: dict[str, Any] = {
+    "a container's log": {"log": json.dumps(completion(1)) + "\n", "stream": "stdout"},
+    "names of an application": {"ts": 1, "llm": {"req": {"model": "x"}, "resp": completion(1)}},
+    "a text of JSON": {"custom": "x", "response_body": json.dumps(completion(1))},
+    "a recorded exchange": {
+        "log": {"entries": [{"response": {"content": {"text": json.dumps(completion(1))}}}]}
+    },
+    "a response of a batch of Gemini's": {
+        "response": {"inlinedResponses": {"inlinedResponses": [{"response": completion(1)}]}}
+    },
+}
+
+
+@pytest.mark.parametrize("around", WRAPPED)
+def test_a_response_is_found_in_whatever_is_around_it(around: str, tmp_path: Path) -> None:
+    calls, report = read(tmp_path / "calls.json", json.dumps(WRAPPED[around]))
+    assert outputs(calls) == [20]
+    assert not report.unrecognised
+
+
+def test_a_sum_beside_a_list_of_responses_is_no_call(tmp_path: Path) -> None:
+    run = {"total": completion(9, 60) | {"id": "sum"}, "steps": [completion(1), completion(2, 40)]}
+    calls, _ = read(tmp_path / "run.json", json.dumps(run))
+    assert outputs(calls) == [20, 40]
+
+
+def test_a_document_of_nothing_known_stays_unrecognised(tmp_path: Path) -> None:
+    content = json.dumps({"usage": {"disk": 5}, "model": "laptop", "deep": [[[[[[{"a": "{"}]]]]]]})
+    calls, report = read(tmp_path / "disk.json", content)
+    assert calls == []
+    assert len(report.unrecognised) == 1
+
+
+def test_steps_of_opencode_before_their_message_are_of_its_model(tmp_path: Path) -> None:
+    tokens = {"input": 100, "output": 50, "reasoning": 0, "cache": {"read": 0, "write": 0}}
+    step = {"id": "prt_1", "messageID": "msg_1", "sessionID": "s", "type": "step-finish",
+            "tokens": tokens}  # fmt: skip
+    message = {"id": "msg_1", "role": "assistant", "sessionID": "s", "modelID": "gpt-5",
+               "providerID": "openai", "tokens": tokens,
+               "time": {"completed": 1_741_569_953_000}}  # fmt: skip
+    documents = [step, step | {"id": "prt_2", "tokens": tokens | {"output": 7}}, message]
+    calls, _ = read(tmp_path / "export.jsonl", "\n".join(map(json.dumps, documents)))
+    assert outputs(calls) == [50, 7]
+    assert {(call.model, call.provider) for call in calls} == {("gpt-5", "openai")}
+    assert all(call.time is not None for call in calls)
+
+
+def test_a_table_may_begin_with_the_line_that_excel_writes(tmp_path: Path) -> None:
+    content = "sep=;\r\nmodel;input_tokens;output_tokens\r\ngpt-4o;10;20\r\n"
+    calls, report = read(tmp_path / "calls.csv", content)
+    assert [(call.model, call.tokens) for call in calls] == [("gpt-4o", 30)]
+    assert not report.unread

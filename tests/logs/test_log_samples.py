@@ -12,6 +12,7 @@ from energy_tracking.logs.formats.responses import BATCHES
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples import DATA, FILES, SAMPLES, SHARED, SHARED_FILES, Documents, Right
+from odd_log_samples import ODD_SAMPLES
 
 
 def read(*paths: Path | str) -> tuple[list[LoggedCall], ReadReport]:
@@ -63,7 +64,12 @@ def test_a_file_beside_the_checkout_has_its_calls_tokens_and_models(name: str) -
     assert not report.unrecognised
 
 
-@pytest.mark.parametrize(("row", "documents", "like"), SAMPLES, ids=[row for row, *_ in SAMPLES])
+ALL_SAMPLES = [*SAMPLES, *ODD_SAMPLES]
+
+
+@pytest.mark.parametrize(
+    ("row", "documents", "like"), ALL_SAMPLES, ids=[row for row, *_ in ALL_SAMPLES]
+)
 def test_a_sample_of_every_format_is_read_rightly(
     row: str, documents: Documents, like: Right, tmp_path: Path
 ) -> None:
@@ -79,7 +85,7 @@ def test_every_row_of_the_table_has_a_sample(tmp_path: Path) -> None:
     formats = set()
     for name in FILES:
         formats |= {row for row, calls in read(DATA / name)[1].formats.items() if calls}
-    formats |= {row for row, *_ in SAMPLES}
+    formats |= {row for row, *_ in ALL_SAMPLES}
     # Read by tests of their own: a table whose columns the caller names, an aider history, logs.
     apart = {"columns", "aider", "otlp-logs", "log-record"}
     assert {row.name for row in FORMATS} - formats <= BATCH_ROWS | apart

@@ -162,7 +162,7 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
 
 def kind_of(head: bytes) -> str:
     """Say what a file holds by its start: a key of ``KINDS``."""
-    start = head.lstrip(b" \t\r\n\x1e")
+    start = _DELIMITER_LINE.sub(b"", head.lstrip(b" \t\r\n\x1e"))
     first, newline, rest = start.partition(b"\n")
     if b"\x1e" in head[: len(head) - len(start)]:
         return "json"
@@ -180,6 +180,8 @@ def kind_of(head: bytes) -> str:
     return "table" if not has_objects and delimiter_of(first) else "json lines"
 
 
+_DELIMITER_LINE = re.compile(rb"\Asep=.\r?\n")
+"""What Excel begins a table with."""
 _EVENT_FIELDS = frozenset({b"", b"event", b"id", b"retry"})
 _EVENT = re.compile(rb"(?:data|event|id|retry)?:[ \t]?")
 _HISTORY = re.compile(rb"^(?:# aider chat started at|> Tokens: \S+ sent)", re.MULTILINE)
@@ -243,7 +245,7 @@ def _read_table(stream: BinaryIO) -> Documents:
     limit = csv.field_size_limit(sys.maxsize)
     try:
         header = text.readline()
-        while header and not header.strip():
+        while header and (not header.strip() or header.startswith("sep=")):
             header = text.readline()
         delimiter = delimiter_of(header.encode("utf-8", "replace")) or ","
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from energy_tracking.frozen import frozen
+from energy_tracking.usage.details import flatten_details
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.token_usage import TokenUsage
@@ -31,12 +32,17 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.prompt_tokens",
         "llm.token_count.prompt",  # OpenInference
         "llm.usage.prompt_tokens",  # early OpenLLMetry
+        "ai.usage.inputTokens",  # Vercel's AI SDK
+        "ai.usage.promptTokens",
+        "ai.usage.tokens",
     ),
     "output_tokens": (
         "gen_ai.usage.output_tokens",
         "gen_ai.usage.completion_tokens",
         "llm.token_count.completion",
         "llm.usage.completion_tokens",
+        "ai.usage.outputTokens",
+        "ai.usage.completionTokens",
     ),
     "total_tokens": (
         "gen_ai.usage.total_tokens",
@@ -48,6 +54,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.cache_read_input_tokens",
         "gen_ai.usage.details.cache_read_tokens",  # Pydantic AI
         "llm.token_count.prompt_details.cache_read",
+        "ai.usage.cachedInputTokens",
     ),
     "cache_write_input_tokens": (
         "gen_ai.usage.cache_write.input_tokens",
@@ -61,17 +68,29 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.reasoning_tokens",  # OpenLLMetry
         "gen_ai.usage.details.reasoning_tokens",
         "llm.token_count.completion_details.reasoning",
+        "ai.usage.reasoningTokens",
     ),
 }
-COUNTS = USAGE_ATTRIBUTES["input_tokens"] + USAGE_ATTRIBUTES["output_tokens"]
-RAW_USAGE = "gen_ai.usage.raw"
-"""The usage as the server sent it, in JSON (Logfire): it holds more than the counts beside it."""
+# Attributes that hold a usage in JSON, which says more than counts beside it. Logfire's is the
+# usage as the server sent it.
+JSON_USAGES: dict[str, Callable[[Any], Any]] = {
+    "gen_ai.usage.raw": lambda usage: usage,
+    "langfuse.observation.usage_details": flatten_details,
+    "mlflow.chat.tokenUsage": lambda usage: usage,
+}
+COUNTS = (*USAGE_ATTRIBUTES["input_tokens"], *USAGE_ATTRIBUTES["output_tokens"], *JSON_USAGES)
 
 FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "request_model": ("gen_ai.request.model", "llm.request.model"),
-    "response_model": ("gen_ai.response.model", "llm.model_name", "embedding.model_name"),
-    "response_id": ("gen_ai.response.id",),
-    "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+    "request_model": ("gen_ai.request.model", "llm.request.model", "ai.model.id"),
+    "response_model": (
+        *("gen_ai.response.model", "llm.model_name", "embedding.model_name", "ai.response.model"),
+        *("langfuse.observation.model.name", "mlflow.llm.model"),
+    ),
+    "response_id": ("gen_ai.response.id", "ai.response.id"),
+    "provider": (
+        *("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+        "mlflow.llm.provider",
+    ),
 }
 # OpenInference keeps the response itself, whose id comes first where there is one.
 RESPONSE_BODY = "output.value"
@@ -98,6 +117,19 @@ CALL_KINDS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("langfuse.observation.type", {"generation": "chat", "embedding": "embeddings"}),
     # MLflow writes its attributes as JSON.
     ("mlflow.spanType", {'"CHAT_MODEL"': "chat", '"LLM"': "chat", '"EMBEDDING"': "embeddings"}),
+    # Its spans around these are the same calls again, or sums of several.
+    # Source: https://ai-sdk.dev/docs/ai-sdk-core/telemetry
+    (
+        "ai.operationId",
+        {
+            f"ai.{function}": "chat"
+            for function in (
+                *("generateText.doGenerate", "generateObject.doGenerate"),
+                *("streamText.doStream", "streamObject.doStream"),
+            )
+        }
+        | {"ai.embed.doEmbed": "embeddings", "ai.embedMany.doEmbed": "embeddings"},
+    ),
     (
         "llm.request.type",
         {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"},
@@ -178,7 +210,9 @@ def read_span(
     usage = _usage_in(attributes, found, operation, read_counts)
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
+    # MLflow writes names as JSON, too.
     texts = [text_of(found.get(name)) for name in FACT_ATTRIBUTES]
+    texts = [text and text.strip('"') for text in texts]
     facts = dict(zip(FACT_ATTRIBUTES, texts, strict=True))
     if facts["response_id"] is None and RESPONSE_BODY in attributes:
         body_id = _BODY_ID.match(str(attributes[RESPONSE_BODY])[:200])
@@ -206,14 +240,15 @@ def _usage_in(
     operation: str,
     read_counts: Callable[[object], U | None],
 ) -> U | None:
-    raw = attributes.get(RAW_USAGE)
-    if isinstance(raw, str):
-        try:
-            usage = read_counts(json.loads(raw))
-        except ValueError:  # cut off by an attribute length limit, say
-            usage = None
-        if usage is not None:
-            return usage
+    for name, find_counts in JSON_USAGES.items():
+        raw = attributes.get(name)
+        if isinstance(raw, str):
+            try:
+                usage = read_counts(find_counts(json.loads(raw)))
+            except ValueError:  # cut off by an attribute length limit, say
+                usage = None
+            if usage is not None:
+                return usage
     counts = {name: found[name] for name in USAGE_ATTRIBUTES if name in found}
     if operation == "embeddings":
         counts.setdefault("output_tokens", 0)

@@ -14,6 +14,7 @@ from energy_tracking.logs.formats.aider import AIDER
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
+from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
 from energy_tracking.logs.formats.log_records import LOG_RECORDS
 from energy_tracking.logs.formats.opencode import OPENCODE
@@ -48,17 +49,6 @@ REMEMBERED_SHAPES = 10_000
 NAMED_NEAREST = 2
 NAMED_KEYS = 8
 
-# Objects that hold documents in a list, and one that holds a document.
-LISTS = (
-    *("data", "items", "results", "runs", "traces", "observations", "logs", "requests"),
-    *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
-    *("hits", "spans", "value"),
-)
-WRAPPERS = (
-    *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
-    *("output", "raw_response", "payload", "data", "event", "_source", "jsonPayload", "message"),
-)
-
 
 class Recogniser:
     """Finds the rows that may read a document, by its keys."""
@@ -77,21 +67,6 @@ class Recogniser:
             rows = tuple(row for row in FORMATS if row.has_keys(document))
             self._rows[shape] = rows
         return rows
-
-
-def documents_inside(document: Document) -> list[Document]:
-    """The documents that a document of no format holds; none where it holds none."""
-    for name in LISTS:
-        inner = document.get(name)
-        if isinstance(inner, list):
-            found = [entry for entry in inner if isinstance(entry, dict)]
-            if found:
-                return found
-    for name in WRAPPERS:
-        inner = document.get(name)
-        if isinstance(inner, dict):
-            return [inner]
-    return []
 
 
 def describe_missing(document: Any) -> str:

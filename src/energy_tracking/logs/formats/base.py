@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -177,6 +178,16 @@ def mappings(value: object) -> list[Document]:
 def text(value: object) -> str | None:
     """A text that is not empty; else None."""
     return value if isinstance(value, str) and value else None
+
+
+def unpacked(value: object) -> Any:
+    """The value, out of JSON where it is a text of it, as in cells of tables and lines of logs."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value
 
 
 def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCall:

@@ -22,7 +22,7 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
-from energy_tracking.logs.formats.responses import call_in_body, error_name
+from energy_tracking.logs.formats.responses import call_in_body, error_name, stated_time_in
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 # inspect.
@@ -204,12 +204,13 @@ def _read_trajectory(document: Document, file: LogFile) -> list[LoggedCall] | No
         return None
     calls = []
     for message in mappings(document.get("messages")):
-        body = at(message, "extra", "response")
+        # Of the Responses API the message itself is the response.
+        body = message if "usage" in message else at(message, "extra", "response")
         if isinstance(body, dict):
             call = call_in_body(body)
             if call.counts is not None:
                 call.time = call.time or time_of(at(message, "extra", "timestamp"))
-                calls.append(identify(call, created=body.get("created")))
+                calls.append(identify(call, created=stated_time_in(body)))
     if calls:
         return calls
     requests = whole(stats.get("api_calls"))

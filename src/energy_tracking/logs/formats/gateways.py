@@ -8,9 +8,6 @@ A new format is a row of ``GATEWAYS``, with the source of what it says, and a sa
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -20,16 +17,17 @@ from energy_tracking.logs.formats.base import (
     keys,
     mappings,
     text,
+    unpacked,
 )
 from energy_tracking.logs.formats.counts import (
     counts_in,
     usage_in_cells,
-    usage_of,
     whole,
 )
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
 from energy_tracking.logs.formats.responses import call_in_body, error_name
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
+from energy_tracking.usage.details import flatten_details
 
 # A gateway's name of a provider -> ``gen_ai.provider.name``, where they differ.
 PROVIDER_NAMES = {
@@ -64,16 +62,6 @@ def provider_named(name: object) -> str:
     """``gen_ai.provider.name`` of a provider as a gateway calls it."""
     lower = name.lower() if isinstance(name, str) and name else "unknown"
     return PROVIDER_NAMES.get(lower, lower)
-
-
-def unpacked(value: object) -> Any:
-    """The value, out of JSON where it is a text of it, as in tables."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    return value
 
 
 def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -201,7 +189,7 @@ def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
     if not isinstance(details, dict) or not details:
         details = unpacked(named.get("usage"))
     if isinstance(details, dict):
-        usage = _disjoint_usage(details) or counts_in(details)
+        usage = counts_in(flatten_details(details))
         if usage is not None:
             return usage
     for inputs, outputs in (
@@ -212,29 +200,6 @@ def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
         if named.get(inputs) is not None or named.get(outputs) is not None:
             return usage_in_cells(file, input=named.get(inputs), output=named.get(outputs))
     return None
-
-
-def _disjoint_usage(details: Document) -> Counts | None:
-    """Counts by what they are of; those that share a beginning are parts beside each other.
-
-    Source: https://langfuse.com/docs/observability/features/token-and-cost-tracking
-    """
-    if "input" not in details and "output" not in details:
-        return None
-    counts = {name: whole(value) or 0 for name, value in details.items() if value is not None}
-    inputs = {name: count for name, count in counts.items() if "input" in name}
-    outputs = {name: count for name, count in counts.items() if "output" in name}
-    total, alone = counts.get("total"), counts.get("input", 0) + counts.get("output", 0)
-    parts_inside = total == alone and total != sum((*inputs.values(), *outputs.values()))
-    return usage_of(
-        counts.get("input", 0) if parts_inside else sum(inputs.values()),
-        counts.get("output", 0) if parts_inside else sum(outputs.values()),
-        cached=sum(count for name, count in inputs.items() if "cache" in name and (
-            "read" in name or "cached" in name)),
-        written=sum(count for name, count in inputs.items() if "creation" in name
-                    or "write" in name),
-        reasoning=sum(count for name, count in outputs.items() if "reasoning" in name) or None,
-    )  # fmt: skip
 
 
 def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -281,8 +246,13 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     found = (counts_in(place) for place in places if place is not None)
     usage = next((counts for counts in found if counts is not None), None)
     if usage is None and whole(document.get("total_tokens")):
-        inputs, outputs = document.get("prompt_tokens"), document.get("completion_tokens")
-        usage = usage_in_cells(file, input=inputs, output=outputs)
+        usage = usage_in_cells(
+            file,
+            input=document.get("prompt_tokens"),
+            output=document.get("completion_tokens"),
+            cached=at(unpacked(document.get("prompt_token_details")), "cache_read"),
+            reasoning=at(unpacked(document.get("completion_token_details")), "reasoning"),
+        )
     failed = error_name(document.get("error"))
     metadata = at(extra, "metadata")
     run = document.get("id")

@@ -35,11 +35,13 @@ class _Message:
         call: Its call, whose model the steps do not repeat.
         counts: Its counts, until the step that they are of is found.
         steps: The identities of its steps.
+        waiting: Steps that came before it, until they are known to be of its model.
     """
 
     call: LoggedCall | None = None
     counts: Counts | None = None
     steps: dict[object, tuple[object, ...]] = field(default_factory=dict)
+    waiting: list[LoggedCall] = field(default_factory=list)
 
 
 def _message_of(file: LogFile, message_id: object) -> _Message:
@@ -61,6 +63,9 @@ def _read_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return [] if call is None else [call]
     message = _message_of(file, message_id)
     message.call = call
+    for step in message.waiting:
+        _take_from_message(step, call)
+    message.waiting.clear()
     if message.steps:
         return []
     message.counts = call.counts
@@ -96,10 +101,19 @@ def _identify_step(
         own = () if is_message else (part_id,)
         message.steps[part_id] = ("opencode", message_id, *own)
     call.identity = message.steps[part_id]
-    if message.call is not None and call.model is None:
-        call.provider, call.model = message.call.provider, message.call.model
-        call.time = call.time or message.call.time
+    if call.model is None:
+        if message.call is not None:
+            _take_from_message(call, message.call)
+        else:
+            # Its copies may still come, so that it is let through at the end at the earliest.
+            message.waiting.append(call)
     return call
+
+
+def _take_from_message(step: LoggedCall, message: LoggedCall) -> None:
+    """Give a step what its message alone says."""
+    step.provider, step.model = message.provider, message.model
+    step.time = step.time or message.time
 
 
 def _read_export(document: Document, file: LogFile) -> list[LoggedCall] | None:

@@ -9,6 +9,7 @@ sample in the tests.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from energy_tracking.logs.formats.base import (
     keys,
     mappings,
     text,
+    unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
@@ -195,7 +197,7 @@ class ResponseAt:
 
     def __call__(self, document: Document, file: LogFile) -> list[LoggedCall] | None:
         """Read one document."""
-        body = _follow_path(document, self.body)
+        body = unpacked(_follow_path(document, self.body))
         error_type = None
         for path in self.errors:
             error = _follow_path(document, path)
@@ -208,7 +210,9 @@ class ResponseAt:
                 return None
             body = {}
         call = call_in_body(body, self.provider)
-        if call.counts is None and self.needs_usage:
+        # One of the Responses API that failed says so itself.
+        has_failed = error_type is not None and body.get("object") == "response"
+        if call.counts is None and self.needs_usage and not has_failed:
             return None
         call.error_type = error_type
         if self.operation is not None:
@@ -232,7 +236,10 @@ def _follow_path(document: Document, path: Path) -> Any:
     found: Any = document
     for key in path:
         if type(found) is not dict:
-            return None
+            # In a table it is a text of JSON.
+            found = unpacked(found)
+            if type(found) is not dict:
+                return None
         found = found.get(key)
     return found
 
@@ -262,6 +269,17 @@ def _provider_by_body(body: Document) -> str:
     ):
         return "azure.ai.openai"
     return "openai"
+
+
+BEDROCK_RECORD = ResponseAt(
+    body=("modelOutput",), ids=(("recordId",),), provider="aws.bedrock", operation="chat"
+)
+
+
+def _read_bedrock(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A record of a batch, whose manifest in the same folder has the sum."""
+    file.note_call_of("bedrock-batch", os.path.dirname(file.path))
+    return BEDROCK_RECORD(document, file)
 
 
 # A row with more keys stands before those with fewer.
@@ -334,12 +352,7 @@ BATCHES: tuple[LogFormat, ...] = (
         name="bedrock-batch",
         keys=keys("modelInput"),
         any_of=keys("modelOutput", "error"),
-        read=ResponseAt(
-            body=("modelOutput",),
-            ids=(("recordId",),),
-            provider="aws.bedrock",
-            operation="chat",
-        ),
+        read=_read_bedrock,
     ),
 )
 

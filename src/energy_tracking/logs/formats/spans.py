@@ -149,6 +149,25 @@ def _read_single(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of([_otlp_span(document)], file)
 
 
+def _read_jaeger(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A trace as Jaeger keeps it."""
+    return _calls_of([_jaeger_span(span) for span in mappings(document["spans"])], file)
+
+
+def _jaeger_span(span: Document) -> _Span:
+    started, lasted = span.get("startTime"), span.get("duration")
+    around = next(iter(mappings(span.get("references"))), {})
+    return _Span(
+        span_id=text(span.get("spanID")),
+        trace_id=text(span.get("traceID")),
+        parent_id=text(around.get("spanID") or span.get("parentSpanID")),
+        # In microseconds.
+        ended=(parse_nanoseconds(started) + parse_nanoseconds(lasted)) * 1000,
+        started=None,
+        attributes={str(tag.get("key")): tag.get("value") for tag in mappings(span.get("tags"))},
+    )
+
+
 def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of a table of spans, whose columns are attributes."""
     attributes = {name.removeprefix(TABLE_PREFIX): value for name, value in document.items()}
@@ -222,6 +241,8 @@ SPANS: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-python (ReadableSpan.to_json)
     # Source: https://arize.com/docs/phoenix (spans)
     LogFormat(name="printed-span", keys=keys("name", "context", "attributes"), read=_read_printed),
+    # Source: https://www.jaegertracing.io/docs/latest/architecture/apis/ (JSON of its UI)
+    LogFormat(name="jaeger", keys=keys("traceID", "spans"), read=_read_jaeger),
     LogFormat(
         name="span-table",
         any_of=keys(

@@ -78,7 +78,8 @@ def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] 
         return []
     streams = file.memory.setdefault("responses", {})
     stream = text(body.get("id"))
-    if not isinstance(body.get("usage"), dict):
+    failed = error_name(body.get("error"))
+    if not isinstance(body.get("usage"), dict) and failed is None:
         if stream is not None:
             streams.setdefault(stream, (file.line, False))
             if len(streams) > OPEN_STREAMS:
@@ -87,14 +88,14 @@ def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] 
     streams.pop(stream, None)
     call = call_in_body(body, "openai")
     call.operation = "chat"
-    if call.counts is None:
+    if call.counts is None and failed is None:
         return []
-    call.error_type = error_name(body.get("error"))
+    call.error_type = failed
     return [identify(call, created=body.get("created_at"))]
 
 
 ANTHROPIC_EVENTS = frozenset(
-    {"message_start", "message_delta", "message_stop", "ping"}
+    {"message_start", "message_delta", "message_stop", "ping", "error"}
     | {"content_block_start", "content_block_delta", "content_block_stop"}
 )
 
@@ -102,9 +103,9 @@ ANTHROPIC_EVENTS = frozenset(
 def _read_anthropic_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """An event of Anthropic's: the input comes at the start, the output at the end."""
     kind = document.get("type")
-    if kind not in ANTHROPIC_EVENTS:
-        return None
     memory = file.memory
+    if kind not in ANTHROPIC_EVENTS or (kind == "error" and "anthropic" not in memory):
+        return None
     if kind == "message_start":
         ended = _take_anthropic(file)
         message = document.get("message")
@@ -149,7 +150,8 @@ def _read_gemini_chunk(document: Document, file: LogFile) -> list[LoggedCall] | 
     call = call_in_body(document)
     if call.counts is None:
         return []
-    call.time = call.time or time_of(document.get("createTime"))
+    call.time = call.time or time_of(document.get("timestamp"))
+    call.session = text(document.get("sessionId"))
     response_id = text(document.get("responseId"))
     if response_id is None:
         return _follow_gemini(document, call, file)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, mappings, text
 from energy_tracking.logs.formats.counts import sum_in, sum_of_tokens, whole
 from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.token_usage import TokenUsage
 
 
 def _read_batch(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -80,7 +83,62 @@ def _usage_result(result: Document) -> LoggedCall | None:
     )
 
 
+def _read_manifest(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """What Bedrock writes beside the outputs of a batch, which count where they are read."""
+    return [
+        LoggedCall(
+            provider="aws.bedrock",
+            counts=sum_of_tokens(document["inputTokenCount"], document.get("outputTokenCount")),
+            requests=whole(document.get("successRecordCount")),
+            sum_of=("bedrock-batch", os.path.dirname(file.path)),
+        )
+    ]
+
+
+def _read_day(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A day of an agent's or a gateway's analytics, by model where they say so."""
+    found: list[tuple[object, Document]] = [
+        (entry.get("model"), tokens)
+        for entry in mappings(document.get("model_breakdown"))
+        if isinstance(tokens := entry.get("tokens"), dict)
+    ]
+    by_model = at(document, "breakdown", "models")
+    if isinstance(by_model, dict):
+        found += [(model, at(entry, "metrics")) for model, entry in by_model.items()]
+    elif isinstance(document.get("metrics"), dict):
+        found.append((None, document["metrics"]))
+    return [
+        LoggedCall(
+            model=text(model),
+            counts=counts,
+            time=time_of(document["date"]),
+            requests=whole(counted.get("api_requests")),
+        )
+        for model, counted in found
+        if (counts := _counts_of_day(counted)) is not None
+    ] or None
+
+
+def _counts_of_day(counted: Document) -> TokenUsage | None:
+    if "input" in counted:
+        # Anthropic counts both caches beside the input.
+        parts = ("input", "cache_read", "cache_creation")
+        inputs = sum(whole(counted.get(name)) or 0 for name in parts)
+        return sum_of_tokens(inputs, counted.get("output"), counted.get("cache_read"))
+    if whole(counted.get("prompt_tokens")) is None:
+        return None
+    cached = counted.get("cache_read_input_tokens")
+    return sum_of_tokens(counted["prompt_tokens"], counted.get("completion_tokens"), cached)
+
+
 SUMS: tuple[LogFormat, ...] = (
+    # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html
+    LogFormat(name="bedrock-manifest", keys=keys("totalRecordCount", "inputTokenCount"),
+              read=_read_manifest),
+    # Source: https://docs.claude.com/en/api/claude-code-analytics-api
+    # Source: https://docs.litellm.ai/docs/proxy/cost_tracking (daily activity)
+    LogFormat(name="usage-day", keys=keys("date"), any_of=keys("model_breakdown", "metrics"),
+              read=_read_day),
     # Source: https://platform.openai.com/docs/api-reference/batch/object
     LogFormat(name="batch-object", keys=keys("id", "request_counts"), read=_read_batch),
     # Source: https://cookbook.openai.com/examples/completions_usage_api

@@ -18,16 +18,18 @@ from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, L
 # What a column is -> its names, in lower case with one underscore for all else, best first.
 NAMES: dict[str, tuple[str, ...]] = {
     "input": (
-        *("input_tokens", "prompt_tokens", "tokens_in", "tokens_prompt", "native_tokens_prompt"),
+        # OpenRouter's native counts are the model's own, those beside them another tokenizer's.
+        *("input_tokens", "prompt_tokens", "tokens_in", "native_tokens_prompt", "tokens_prompt"),
         *("input_token_count", "prompt_token_count", "inputtokens", "prompttokens", "in_tokens"),
         *("context_tokens", "contexttokens", "n_context_tokens_total", "num_prompt_tokens"),
         *("n_prompt_tokens", "request_tokens", "input_length", "prompt_length", "tokens_input"),
         *("total_input_tokens", "total_prompt_tokens", "usage_input_tokens", "tokens_sent"),
         *("uncached_input_tokens", "usage_input_tokens_no_cache", "num_input_tokens"),
+        "input_w_o_cache_write",
     ),
     "output": (
-        *("output_tokens", "completion_tokens", "tokens_out", "tokens_completion"),
-        *("native_tokens_completion", "output_token_count", "completion_token_count"),
+        *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
+        *("tokens_completion", "output_token_count", "completion_token_count"),
         *("outputtokens", "completiontokens", "out_tokens", "generated_tokens", "generatedtokens"),
         *("n_generated_tokens_total", "num_completion_tokens", "n_completion_tokens"),
         *("response_tokens", "output_length", "tokens_output", "total_output_tokens"),
@@ -37,12 +39,16 @@ NAMES: dict[str, tuple[str, ...]] = {
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
         *("native_tokens_cached", "prompt_cache_hit_tokens", "tokens_cached", "cachedtokens"),
-        *("cached_prompt_tokens", "cached_content_token_count"),
+        *("cached_prompt_tokens", "cached_content_token_count", "prompt_cache_read_tokens"),
+        "n_cached_context_tokens_total",
     ),
-    "cache_read": ("cache_read_input_tokens", "usage_input_tokens_cache_read"),
+    "cache_read": (
+        *("cache_read_input_tokens", "usage_input_tokens_cache_read"),
+        "cache_read",  # Cursor's, as are the others with and without a cache's write
+    ),
     "cache_write": (
         *("cache_creation_input_tokens", "cache_write_input_tokens", "cache_creation_tokens"),
-        *("usage_input_tokens_cache_write_5m", "cache_write_tokens"),
+        *("usage_input_tokens_cache_write_5m", "cache_write_tokens", "input_w_cache_write"),
     ),
     # What an hour's cache takes, beside what one of five minutes does.
     "cache_write_1h": ("usage_input_tokens_cache_write_1h",),
@@ -58,10 +64,12 @@ NAMES: dict[str, tuple[str, ...]] = {
     "model": (
         *("model", "response_model", "model_name", "modelname", "model_id", "modelid"),
         *("model_permaslug", "model_version", "deployment", "engine", "request_model"),
+        *("snapshot_id", "provided_model_name"),
     ),
     "time": (
         *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
         *("endtime", "starttime", "date", "start_time_iso", "usage_date_utc", "starting_at", "day"),
+        "aggregation_timestamp",
     ),
     # What a table of sums per day has, and one of calls has not.
     "day": ("usage_date_utc", "usage_date", "starting_at", "day"),
@@ -87,6 +95,7 @@ _COUNTED = (
 )
 _EMPTY = (None, "")
 _OTHER = re.compile(r"[^a-z0-9]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
@@ -95,13 +104,19 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     Args:
         names: The columns' names.
     """
-    plain = {_OTHER.sub("_", str(name).lower()).strip("_"): name for name in reversed(names)}
+    plain = {_spell_plainly(name): name for name in reversed(names)}
+    plain |= {_spell_plainly(_HUMP.sub("_", str(name))): name for name in reversed(names)} | plain
     found = {}
     for what, known in NAMES.items():
         name = next((plain[name] for name in known if name in plain), None)
         if name is not None:
             found[what] = name
     return found if found.keys() & {"input", "output"} else None
+
+
+def _spell_plainly(name: str) -> str:
+    """A name in lower case, with one underscore for all that is no letter or digit."""
+    return _OTHER.sub("_", str(name).lower()).strip("_")
 
 
 def _read_given(row: Document, file: LogFile) -> list[LoggedCall] | None:

@@ -7,6 +7,8 @@ its message, and the copy with most tokens stands; lines of other types are pass
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -17,7 +19,7 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
-from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
 
 # Claude Code.
@@ -26,7 +28,9 @@ CLAUDE_LINES = frozenset(
     {"assistant", "user", "system", "summary", "progress", "attachment", "result", "stream_event"}
     | {"file-history-snapshot", "queue-operation", "custom-title", "agent-name", "last-prompt"}
     | {"rate_limit_event", "tool_progress", "tool_use_summary", "auth_status", "permission-mode"}
+    | {"mode", "agent-setting", "agent-color", "ai-title", "pr-link", "tag", "worktree-state"}
 )
+"""The types of lines so far. Newer ones are known by the lines before them in the file."""
 NO_MODEL = "<synthetic>"
 """What Claude Code calls itself where it answers in the place of a model."""
 
@@ -39,6 +43,8 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
     raw = message.get("usage")
     if not isinstance(raw, dict):
         # The question, or the result of a tool.
+        if "sessionId" in document:
+            file.memory["claude code"] = True
         return [] if document.get("type") in CLAUDE_LINES or "sessionId" in document else None
     model = text(message.get("model"))
     if model == NO_MODEL:
@@ -59,6 +65,7 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
     )
     call.identity = _message_identity(call, document.get("requestId"))
     file.note_call_of("claude", session or file.path)
+    file.memory["claude code"] = True
     return [call]
 
 
@@ -83,9 +90,24 @@ def _read_claude_line(document: Document, file: LogFile) -> list[LoggedCall] | N
         if isinstance(inner, dict) and isinstance(inner.get("message"), dict):
             return _read_claude_message({**document, **inner}, file) or []
     if kind == "stream_event" and isinstance(document.get("event"), dict):
+        return _read_claude_event(document, file)
+    is_known = kind in CLAUDE_LINES or ("claude code" in file.memory and "usage" not in document)
+    return [] if is_known and not document.keys().isdisjoint(_CLAUDE_KEYS) else None
+
+
+def _read_claude_event(document: Document, file: LogFile) -> list[LoggedCall]:
+    """An event of a stream, whose last one has the whole usage; the message's line came before."""
+    event, streams = document["event"], file.memory.setdefault("claude streams", {})
+    # Subagents stream at the same time.
+    stream = document.get("parent_tool_use_id")
+    if event.get("type") == "message_start" and isinstance(event.get("message"), dict):
+        streams[stream] = event["message"]
+    message, counts = streams.get(stream), event.get("usage")
+    if message is None or not isinstance(counts, dict):
         return []
-    is_ours = kind in CLAUDE_LINES and not document.keys().isdisjoint(_CLAUDE_KEYS)
-    return [] if is_ours else None
+    known = {name: count for name, count in counts.items() if count}
+    message["usage"] = {**(message.get("usage") or {}), **known}
+    return _read_claude_message({**document, "message": message}, file) or []
 
 
 _CLAUDE_KEYS = keys("sessionId", "session_id", "uuid", "leafUuid", "messageId")
@@ -236,12 +258,12 @@ def _read_gemini_session(document: Document, file: LogFile) -> list[LoggedCall] 
 
 
 def _read_gemini_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A line of a session that is kept in lines."""
+    """A line of a session that is kept in lines, or printed by ``--output-format stream-json``."""
     memory = file.memory.setdefault("gemini cli", {})
-    if "projectHash" in document:
-        memory["session"] = text(document.get("sessionId"))
+    if "projectHash" in document or document.keys() >= _GEMINI_INIT:
+        memory["session"] = text(document.get("sessionId") or document.get("session_id"))
         return []
-    if not memory:
+    if not memory or "stats" in document:
         return None
     if document.get("type") != "gemini":
         return []
@@ -250,6 +272,9 @@ def _read_gemini_line(document: Document, file: LogFile) -> list[LoggedCall] | N
         return []
     file.note_call_of("gemini cli", call.session)
     return [call]
+
+
+_GEMINI_INIT = keys("type", "timestamp", "session_id", "model")
 
 
 def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
@@ -282,31 +307,46 @@ def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
 
 
 def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """What ``gemini --output-format json`` prints: sums by model, with their requests."""
-    models = at(document, "stats", "models")
+    """What ``gemini --output-format json`` prints, or ``stream-json`` last: sums by model."""
+    stats = document.get("stats")
+    models = at(stats, "models")
     if not isinstance(models, dict):
-        return None
-    session = text(document.get("session_id"))
+        if whole(at(stats, "input_tokens")) is None:
+            return None
+        models = {None: stats}
+    session = text(document.get("session_id")) or file.memory.get("gemini cli", {}).get("session")
     return [
         LoggedCall(
             provider="gcp.gemini",
             operation="generate_content",
             model=model,
             sum_of=None if session is None else ("gemini cli", session),
-            counts=sum_of_tokens(
-                (whole(at(counts, "tokens", "prompt")) or 0)
-                + (whole(at(counts, "tokens", "tool")) or 0),
-                (whole(at(counts, "tokens", "candidates")) or 0)
-                + (whole(at(counts, "tokens", "thoughts")) or 0),
-                at(counts, "tokens", "cached"),
-                at(counts, "tokens", "thoughts"),
-            ),
+            counts=counts,
+            time=time_of(document.get("timestamp")),
             session=session,
-            requests=whole(at(counts, "api", "totalRequests")),
+            requests=whole(at(of_model, "api", "totalRequests")),
         )
-        for model, counts in models.items()
-        if isinstance(at(counts, "tokens"), dict)
+        for model, of_model in models.items()
+        for counts in _gemini_sums(of_model)
     ]
+
+
+def _gemini_sums(of_model: object) -> Iterator[Counts]:
+    """The tokens of one model, in either form."""
+    tokens = at(of_model, "tokens")
+    if isinstance(tokens, dict):
+        prompt, tool, answer, thoughts = (
+            whole(tokens.get(name)) or 0 for name in ("prompt", "tool", "candidates", "thoughts")
+        )
+        yield sum_of_tokens(prompt + tool, answer + thoughts, tokens.get("cached"), thoughts)
+        return
+    inputs, outputs, total = (
+        whole(at(of_model, f"{name}_tokens")) for name in ("input", "output", "total")
+    )
+    if inputs is not None:
+        # Thoughts are in the total alone.
+        generated = max(outputs or 0, (total or 0) - inputs)
+        yield sum_of_tokens(inputs, generated, at(of_model, "cached"))
 
 
 TRANSCRIPTS: tuple[LogFormat, ...] = (

@@ -1,0 +1,74 @@
+"""What documents of no format hold: calls in a list, in a wrapper, or anywhere.
+
+Names that are usual for lists and wrappers come first. Below any other names, and in texts of
+JSON, what looks like a response is one: a usage, and beside it what a response has. Where some
+of these lie in a list, those outside of it may be their sums, and are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from energy_tracking.logs.formats.base import Document, unpacked
+
+DEEPEST_RESPONSE = 8
+"""How far below a document a response is looked for."""
+
+# Objects that hold documents in a list, and one that holds a document.
+LISTS = (
+    *("data", "items", "results", "runs", "traces", "observations", "logs", "requests"),
+    *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
+    *("hits", "spans", "value", "batches"),
+)
+WRAPPERS = (
+    *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
+    *("output", "raw_response", "payload", "data", "event", "_source", "jsonPayload", "message"),
+    *("trace", "log", "textPayload"),
+)
+
+USAGES = ("usage", "usageMetadata", "usage_metadata")
+BESIDE_USAGE = frozenset(
+    {"candidates", "choices", "content", "id", "model", "modelVersion", "object", "output"}
+    | {"response_metadata", "responseId", "stop_reason"}
+)
+"""What a response has beside its usage, one of them at least."""
+
+
+def documents_inside(document: Document) -> list[Document]:
+    """The documents that a document of no format holds; none where it holds none."""
+    for name in LISTS:
+        inner = unpacked(document.get(name))
+        if isinstance(inner, list):
+            found = [entry for entry in inner if isinstance(entry, dict)]
+            if found:
+                return found
+    for name in WRAPPERS:
+        inner = unpacked(document.get(name))
+        if isinstance(inner, dict):
+            return [inner]
+    responses = list(_responses_inside(document, DEEPEST_RESPONSE, is_listed=False))
+    has_listed = any(is_listed for _, is_listed in responses)
+    return [response for response, is_listed in responses if is_listed or not has_listed]
+
+
+def _responses_inside(
+    value: Any, depth: int, *, is_listed: bool
+) -> Iterator[tuple[Document, bool]]:
+    """What looks like a response, and whether it lies in a list."""
+    if depth < 0:
+        return
+    if isinstance(value, str):
+        value = unpacked(value) if '"usage' in value else None
+    if isinstance(value, dict):
+        if any(isinstance(value.get(name), dict) for name in USAGES) and (
+            not BESIDE_USAGE.isdisjoint(value)
+        ):
+            yield value, is_listed
+            return
+        for inner in value.values():
+            if isinstance(inner, dict | list | str):
+                yield from _responses_inside(inner, depth - 1, is_listed=is_listed)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _responses_inside(inner, depth - 1, is_listed=True)
