@@ -1,4 +1,9 @@
-"""What a row of the table of formats is, and what its reader gets and gives."""
+"""What a row of the table of formats is, and what its reader gets and gives.
+
+A reader gets a document and its ``LogFile``, which remembers what one document says for the next,
+and gives the calls in it. What it cannot read it leaves out there, with the reason. What several
+readers do with documents stands below: follow a path, unpack a text, identify a call.
+"""
 
 from __future__ import annotations
 
