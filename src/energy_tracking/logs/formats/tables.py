@@ -2,6 +2,10 @@
 
 ``NAMES`` lists by what names columns are known. ``columns`` of the caller come first; there, a
 name with dots leads into an object.
+
+Order of events: the columns are found by their names, once for rows of the same names; the cells
+that count are checked; what is a part of what is settled; a row of several requests is a sum. A
+further name of a column goes into ``NAMES``.
 """
 
 from __future__ import annotations
