@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -42,7 +42,7 @@ from energy_tracking.estimator import (
 )
 from energy_tracking.estimator.evidence import ServingEvidence
 from energy_tracking.estimator.serving import SERVING, check_one_batch
-from energy_tracking.frozen import fill_fields, frozen
+from energy_tracking.frozen import declared_fields, fill_fields, frozen
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
@@ -135,7 +135,7 @@ class Estimation:
         It holds nothing else of a tracker, such as its user's handler of errors: a session keeps
         it for ``compare``, and a program may make a tracker per request.
         """
-        values = (getattr(self.settings, setting.name) for setting in fields(Settings))
+        values = (getattr(self.settings, name) for name in declared_fields(Settings))
         key = id(self.catalogue), *map(_as_key, values)
         known = _shared.get(key)
         if known is None:

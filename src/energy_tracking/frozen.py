@@ -1,9 +1,10 @@
 """Frozen dataclasses that are quick to define and to fill.
 
-``dataclasses`` writes source for the methods of each frozen class and compiles it, which is most
-of what importing a package of many records costs; and its ``__init__`` sets each field by a call
-of its own, which is most of what a record costs. Here the methods are the same functions for all
-classes, and all fields are set at once.
+``dataclasses`` writes source for the methods of each frozen class and compiles it, and looks
+closely at the annotation of each field, which is most of what importing a package of many records
+costs; and its ``__init__`` sets each field by a call of its own, which is most of what a record
+costs. Here the methods are the same functions for all classes, all fields are set at once, and
+``dataclasses`` is asked about a class when something first wants its ``fields``.
 
 The result is a dataclass: ``fields``, ``replace``, ``asdict`` and type checkers take it as one.
 It is compared, hashed, shown, copied and pickled by its fields, and refuses to be changed.
@@ -12,7 +13,15 @@ It is compared, hashed, shown, copied and pickled by its fields, and refuses to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
+from dataclasses import (
+    MISSING,
+    Field,
+    FrozenInstanceError,
+    field,
+    fields,
+    make_dataclass,
+    replace,
+)
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
@@ -31,21 +40,20 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
     """
 
     def decorate(kind: type[T]) -> type[T]:
-        dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(kind)
-        every = fields(kind)  # type: ignore[arg-type]
-        read = attrgetter(*(each.name for each in every if each.compare))
-        for each in every:
-            # Python looks an attribute up much faster where the class has none of its name.
-            if each.name in vars(kind):
-                delattr(kind, each.name)
+        declared = _declare_fields(kind, kw_only)
+        read = attrgetter(*(name for name, each in declared.items() if each.compare))
         methods: dict[str, Any] = {
-            "__init__": _make_init(kind),
+            "__init__": _make_init(kind, declared),
             "__repr__": _show_fields,
             "__eq__": _make_eq(read),
             "__hash__": lambda self: hash(read(self)),
+            "__replace__": replace,
             "__setattr__": _refuse_change,
             "__delattr__": _refuse_change,
             "__signature__": _Signature(),
+            "__match_args__": tuple(name for name, each in declared.items() if not each.kw_only),
+            "_declared_fields": declared,
+            **{name: _OfDataclass(kind, name) for name in _OF_DATACLASS},
         }
         for name, method in methods.items():
             if name not in vars(kind):
@@ -53,6 +61,59 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
         return kind
 
     return decorate
+
+
+def declared_fields(kind: type[Any]) -> dict[str, Field[Any]]:
+    """The fields of a frozen class by name, with their defaults and their metadata.
+
+    For modules that need them when they are imported: they cost less than ``fields``.
+    """
+    return kind._declared_fields  # type: ignore[no-any-return]
+
+
+def _declare_fields(kind: type[Any], kw_only: bool) -> dict[str, Field[Any]]:
+    """Take the fields of a class from its annotations, after those that it inherits.
+
+    Args:
+        kind: The class.
+        kw_only: Whether its own are given by name alone.
+    """
+    declared = dict(getattr(kind, "_declared_fields", {}))
+    for name, annotation in kind.__annotations__.items():
+        given = vars(kind).get(name, MISSING)
+        each = given if isinstance(given, Field) else field(default=given)
+        each.type, each.kw_only = annotation, kw_only
+        declared[name] = each
+        # Python looks an attribute up much faster where the class has none of its name.
+        if given is not MISSING:
+            delattr(kind, name)
+    return declared
+
+
+_OF_DATACLASS = ("__dataclass_fields__", "__dataclass_params__")
+"""What ``dataclasses`` itself reads of a class."""
+
+
+class _OfDataclass:
+    """One of these attributes of a class, made when ``dataclasses`` asks for it."""
+
+    def __init__(self, kind: type[Any], name: str) -> None:
+        self.kind = kind
+        self.name = name
+
+    def __get__(self, instance: object, kind: type[Any]) -> Any:
+        declared = declared_fields(self.kind)
+        made = make_dataclass(
+            self.kind.__name__,
+            [(name, each.type, each) for name, each in declared.items()],
+            namespace={"__doc__": self.kind.__doc__},
+            init=False,
+            repr=False,
+            eq=False,
+        )
+        for name in _OF_DATACLASS:
+            setattr(self.kind, name, getattr(made, name))
+        return getattr(made, self.name)
 
 
 def fill_fields(kind: type[T], values: dict[str, Any]) -> T:
@@ -70,14 +131,21 @@ def fill_fields(kind: type[T], values: dict[str, Any]) -> T:
     return filled  # type: ignore[no-any-return]
 
 
-def _make_init(kind: type[Any]) -> Callable[..., None]:
-    """The ``__init__`` of a class, by its fields."""
-    given = [each for each in fields(kind) if each.init]
-    positional: tuple[str, ...] = kind.__match_args__
+def _make_init(kind: type[Any], declared: dict[str, Field[Any]]) -> Callable[..., None]:
+    """Make the ``__init__`` of a class.
+
+    Args:
+        kind: The class.
+        declared: Its fields.
+    """
+    given = {name: each for name, each in declared.items() if each.init}
+    positional = tuple(name for name, each in given.items() if not each.kw_only)
     # In one order, by which Python finds them faster.
-    defaults = {each.name: each.default for each in given}
+    defaults = {name: each.default for name, each in given.items()}
     factories = [
-        (each.name, each.default_factory) for each in given if each.default_factory is not MISSING
+        (name, each.default_factory)
+        for name, each in given.items()
+        if each.default_factory is not MISSING
     ]
     required = {name for name, default in defaults.items() if default is MISSING}
     required -= {name for name, _ in factories}
@@ -141,7 +209,8 @@ def _make_eq(read: Callable[[Any], Any]) -> Callable[[Any, object], Any]:
 
 
 def _show_fields(self: Any) -> str:
-    shown = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if each.repr]
+    declared = declared_fields(type(self))
+    shown = [f"{name}={getattr(self, name)!r}" for name, each in declared.items() if each.repr]
     return f"{type(self).__qualname__}({', '.join(shown)})"
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -30,7 +30,7 @@ from energy_tracking.calls.record import (
 from energy_tracking.calls.serving import build_evidence
 from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
-from energy_tracking.frozen import fill_fields
+from energy_tracking.frozen import declared_fields, fill_fields
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
     explain_no_counts,
@@ -68,7 +68,7 @@ from energy_tracking.usage.text import (
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import unwrap_event, usage_in
 
-_DEFAULTS = {field.name: field.default for field in fields(CallRecord)}
+_DEFAULTS = {name: field.default for name, field in declared_fields(CallRecord).items()}
 
 WITHOUT_OUTPUT = frozenset({"embeddings", "moderation"})
 """Operations that generate nothing: their usage has an input alone."""

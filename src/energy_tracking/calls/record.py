@@ -10,7 +10,7 @@ A new fact about calls is a field of ``CallRecord``; one about how a call was as
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field, fields
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -19,7 +19,7 @@ from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import declared_fields, frozen
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.usage.server_timing import ServerTiming
 from energy_tracking.usage.token_usage import TokenUsage
@@ -270,7 +270,7 @@ class Alternative:
     @property
     def changes(self) -> dict[str, str | float]:
         """What is other, by name, in the order above."""
-        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        named = ((name, getattr(self, name)) for name in declared_fields(type(self)))
         return {name: value for name, value in named if value is not None}
 
 

@@ -22,14 +22,14 @@ import pkgutil
 import stat
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, replace
 from datetime import date
 from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
 from energy_tracking.bounds import Bound, is_number
 from energy_tracking.errors import ConfigurationError, ProfileError, must_be, not_one_of, shown
-from energy_tracking.frozen import fill_fields, frozen
+from energy_tracking.frozen import declared_fields, fill_fields, frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.profile import (
@@ -237,9 +237,9 @@ _GPUS: Final = _Kind("gpus", "GPU", GpuProfile, GPU_BOUNDS, _TEXTS)
 _QUANTITY: Final = ("value", "low", "high", "grade", "source")
 _NEEDED: Final[Mapping[type[Any], tuple[str, ...]]] = {
     profile: tuple(
-        field.name
-        for field in fields(profile)
-        if field.name != "name" and field.default is MISSING and field.default_factory is MISSING
+        name
+        for name, field in declared_fields(profile).items()
+        if name != "name" and field.default is MISSING and field.default_factory is MISSING
     )
     for profile in (ModelProfile, GpuProfile)
 }

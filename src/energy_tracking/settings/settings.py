@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field, fields
+from dataclasses import field
 from functools import cache
 from inspect import cleandoc
 from textwrap import fill
@@ -28,7 +28,7 @@ from energy_tracking.calls.carbon import INTENSITY
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
 from energy_tracking.estimator.serving import SERVING_BOUNDS
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import declared_fields, frozen
 from energy_tracking.hosts import MetricsPage
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
@@ -287,13 +287,13 @@ class Settings:
             ):
                 warnings.warn(_explain_unknown(name), EnergyTrackingWarning, stacklevel=4)
         values: dict[str, Any] = {}
-        for setting in fields(cls):
-            given: object = arguments.get(setting.name)
-            other = _INSTEAD.get(setting.name)
+        for name, setting in declared_fields(cls).items():
+            given: object = arguments.get(name)
+            other = _INSTEAD.get(name)
             if given is None and (other is None or arguments.get(other) is None):
-                given = environ.get(variable(setting.name), "").strip() or None
+                given = environ.get(variable(name), "").strip() or None
             if given is not None:
-                values[setting.name] = _read_setting(setting.name, setting.metadata, given)
+                values[name] = _read_setting(name, setting.metadata, given)
         check_together(values)
         return cls(**values)
 
@@ -324,7 +324,7 @@ def _read_setting(name: str, metadata: Mapping[str, Any], given: object) -> Any:
 Documented = TypeVar("Documented")
 
 SERVING_SETTINGS = tuple(
-    setting.name for setting in fields(Settings) if setting.metadata["is_of_serving"]
+    name for name, setting in declared_fields(Settings).items() if setting.metadata["is_of_serving"]
 )
 """Settings about how the models are served; each is a field of ``ServingProfile``."""
 
@@ -338,10 +338,7 @@ PROCESS_SETTINGS = {
 }
 """Settings without an argument, of the session around everything, and what they mean."""
 
-_VARIABLES = {
-    variable(name): name
-    for name in (*(setting.name for setting in fields(Settings)), *PROCESS_SETTINGS)
-}
+_VARIABLES = {variable(name): name for name in (*declared_fields(Settings), *PROCESS_SETTINGS)}
 
 
 def _explain_unknown(name: str) -> str:
@@ -362,12 +359,12 @@ def _explain_unknown(name: str) -> str:
 def settings_rows() -> list[tuple[str, str, str, str]]:
     """The table of settings: argument, environment variable, default, meaning."""
     rows = []
-    for setting in fields(Settings):
+    for name, setting in declared_fields(Settings).items():
         choices = ", ".join(f"`{choice}`" for choice in setting.metadata["choices"])
         meaning = setting.metadata["doc"] + (f" ({choices})" if choices else "")
         default = setting.default
         default_text = "" if default in (None, ()) else str(default)
-        rows.append((setting.name, variable(setting.name), default_text, meaning))
+        rows.append((name, variable(name), default_text, meaning))
     return rows
 
 
