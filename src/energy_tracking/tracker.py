@@ -26,11 +26,10 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from energy_tracking.calls.call import Call
-from energy_tracking.calls.carbon import find_intensity
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.receivers import CreditedSession
-from energy_tracking.calls.record import CallRecord, CallRequest
+from energy_tracking.calls.record import CallRecord, CallRequest, Intensity
 from energy_tracking.calls.session import check_budgets, current_session
 from energy_tracking.calls.tool_usage import bounded_parts
 from energy_tracking.calls.untracked import warn_outside_of_sessions
@@ -115,7 +114,12 @@ class Tracker:
                 raise ConfigurationError(must_be(name, what, given))
         self.settings = Settings.load(arguments)
         read_process_settings()
-        self._intensity = find_intensity(self.settings.region, self.settings.grams_per_kwh)
+        self._intensity: Intensity | None = None
+        region, grams_per_kwh = self.settings.region, self.settings.grams_per_kwh
+        if region is not None or grams_per_kwh is not None:
+            from energy_tracking.calls.carbon import find_intensity  # most trackers have none
+
+            self._intensity = find_intensity(region, grams_per_kwh)
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None
         self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)

@@ -18,7 +18,7 @@ from energy_tracking import (
     energy_session,
     register_gpu_profile,
 )
-from energy_tracking.calls.comparison import CALLS_COMPARED
+from energy_tracking.calls.accounts import CALLS_COMPARED
 from energy_tracking.calls.record import Alternative
 from energy_tracking.calls.totals import EnergyKind
 from energy_tracking.usage.token_usage import TokenUsage

@@ -30,13 +30,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import fields
 from operator import add
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
-from energy_tracking.calls.budget import Budget
-from energy_tracking.calls.carbon import Emissions, emissions_of, sum_emissions
-from energy_tracking.calls.comparison import CALLS_COMPARED, Comparable
-from energy_tracking.calls.record import PROCESS, CallRecord, EstimateAs
+from energy_tracking.calls.record import PROCESS, CallRecord, Comparable, EstimateAs
 from energy_tracking.calls.totals import (
     GroupKey,
     Totals,
@@ -47,6 +44,13 @@ from energy_tracking.calls.totals import (
 )
 from energy_tracking.contexts import Carried, restore
 from energy_tracking.lifecycle import call_after_fork, settle
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.budget import Budget
+    from energy_tracking.calls.carbon import Emissions
+
+CALLS_COMPARED = 1000
+"""How many calls back a session can be compared."""
 
 
 class Credit(NamedTuple):
@@ -82,6 +86,11 @@ def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
     usage, comparable = record.usage, None
     if estimate_as is not None and usage is not None and record.estimate is not None:
         comparable = record.request.model, record.response_model, usage, estimate_as
+    emissions: Emissions | None = None
+    if record.intensity is not None:
+        from energy_tracking.calls.carbon import emissions_of  # most programs name none
+
+        emissions = emissions_of(Totals(*sums), record.intensity)
     return Credit(
         group_of(record),
         sums,
@@ -89,7 +98,7 @@ def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
         None if record.reason is None else (record.model, record.reason),
         comparable,
         None if usage is None else (usage.input_tokens, usage.output_tokens),
-        None if record.intensity is None else emissions_of(Totals(*sums), record.intensity),
+        emissions,
     )
 
 
@@ -216,7 +225,12 @@ class Account:
 
     def find_emissions(self) -> Emissions | None:
         """The sum of these; None where no call's electricity is known."""
-        return sum_emissions(self.emissions().values())
+        emissions = self.emissions()
+        if not emissions:
+            return None
+        from energy_tracking.calls.carbon import sum_emissions  # most programs name none
+
+        return sum_emissions(emissions.values())
 
     def reasons(self) -> dict[tuple[str, str], int]:
         """A copy of the reasons, by model and reason."""

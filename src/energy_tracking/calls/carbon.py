@@ -19,10 +19,10 @@ from functools import cache, reduce
 from operator import add
 from typing import NamedTuple
 
-from energy_tracking.bounds import Bound, checked
+from energy_tracking.bounds import checked
 from energy_tracking.calls.amounts import two_digits
 from energy_tracking.calls.carbon_intensities import ALIASES, SOURCE, ZONES, Zone
-from energy_tracking.calls.record import CallRecord, Intensity
+from energy_tracking.calls.record import INTENSITY, Intensity
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of, shown
 from energy_tracking.frozen import frozen
@@ -30,9 +30,6 @@ from energy_tracking.units import joules_from_nanojoules, kwh_from_joules
 
 A_REGION = "a country by its name or letters, 'EU' or 'WORLD'"
 NANOGRAMS_PER_GRAM = 1_000_000_000
-
-INTENSITY = Bound(0, 1e4, "g CO2e/kWh")
-"""What an intensity may be: burning peat emits a tenth of the most."""
 
 
 @frozen()
@@ -254,15 +251,3 @@ def carbon_notes(emissions: Emissions | None) -> Iterator[str]:
     total, _, _, calibrated, *_ = emissions.nanograms
     if calibrated not in (0, total):
         yield f"CO2e, calibrated: {carbon_of_emissions(emissions, calibrated=True)}"
-
-
-def read_carbon(record: CallRecord, joules: float | None) -> float | None:
-    """What one of a call's energies emits [g CO2e]; None where its electricity is not known.
-
-    Args:
-        record: The call.
-        joules: The energy [J], if it is known.
-    """
-    if record.intensity is None or joules is None:
-        return None
-    return kwh_from_joules(joules) * record.intensity.grams_per_kwh

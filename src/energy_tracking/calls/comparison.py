@@ -17,7 +17,7 @@ from energy_tracking.calls.record import (
     Alternative,
     CallRecord,
     CallRequest,
-    EstimateAs,
+    Comparable,
     status_of,
 )
 from energy_tracking.calls.report import (
@@ -35,13 +35,6 @@ from energy_tracking.estimator import CALIBRATED_METHOD, check_memory_bandwidth
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.terminal import WIDTH, with_known_signs
-from energy_tracking.usage.token_usage import TokenUsage
-
-CALLS_COMPARED = 1000
-"""How many calls back a session can be compared."""
-
-Comparable = tuple[str | None, str | None, TokenUsage, EstimateAs]
-"""Models asked for and answering, tokens, and a function that estimates them otherwise."""
 
 
 @frozen()

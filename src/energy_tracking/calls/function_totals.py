@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
 from time import perf_counter, time
+from typing import TYPE_CHECKING
 
 from energy_tracking.calls.accounts import (
     PROCESS_ALONE,
@@ -19,7 +20,6 @@ from energy_tracking.calls.accounts import (
     open_accounts,
     own_entrances,
 )
-from energy_tracking.calls.carbon import Emissions
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.response_times import was_made_before
@@ -30,6 +30,9 @@ from energy_tracking.lifecycle import run_deferred
 from energy_tracking.notices import log_once, was_said
 from energy_tracking.usage.payloads import ResponseFacts
 from energy_tracking.usage.token_usage import TokenUsage
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.carbon import Emissions
 
 CALLS_REMEMBERED = 1000
 """How many calls back the tokens of a run are known, one call's each."""

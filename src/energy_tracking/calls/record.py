@@ -14,7 +14,7 @@ from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from energy_tracking.bounds import checked, is_choice
+from energy_tracking.bounds import Bound, checked, is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
@@ -28,6 +28,9 @@ Status = Literal["measured", "estimated", "partial", "unestimated"]
 
 PROCESS = "process"
 """Name of the session around every other one: the process's own."""
+
+INTENSITY = Bound(0, 1e4, "g CO2e/kWh")
+"""What an intensity may be: burning peat emits a tenth of the most."""
 
 
 @frozen(kw_only=True)
@@ -274,12 +277,15 @@ class Alternative:
         return {name: value for name, value in named if value is not None}
 
 
-Estimate = Callable[["str | None", "str | None", TokenUsage, "ServingEvidence | None"], Outcome]
+Estimate = Callable[[str | None, str | None, TokenUsage, ServingEvidence | None], Outcome]
 """Requested model, model that answered, tokens, what was seen of the server -> outcome."""
 
 
-EstimateAs = Callable[["str | None", "str | None", TokenUsage, Alternative], Outcome]
+EstimateAs = Callable[[str | None, str | None, TokenUsage, Alternative], Outcome]
 """Requested model, model that answered, tokens, the other way -> outcome."""
+
+Comparable = tuple[str | None, str | None, TokenUsage, EstimateAs]
+"""Models asked for and answering, tokens, and a function that estimates them otherwise."""
 
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)

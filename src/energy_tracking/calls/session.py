@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar
 
 from energy_tracking.calls.accounts import (
     PROCESS_ALONE,
@@ -33,16 +33,7 @@ from energy_tracking.calls.accounts import (
     own_entrances,
 )
 from energy_tracking.calls.amounts import energy_text, format_count
-from energy_tracking.calls.budget import Budget, OnExceed
-from energy_tracking.calls.carbon import (
-    Carbon,
-    carbon,
-    carbon_notes,
-    carbon_of_emissions,
-)
-from energy_tracking.calls.comparison import Comparison, compare_calls
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
-from energy_tracking.calls.report import session_csv, session_json, session_table
 from energy_tracking.calls.tags import check_tags
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by, sums_by_kind
 from energy_tracking.calls.untracked import warn_of_untracked_requests
@@ -53,6 +44,11 @@ from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import text_of
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.budget import Budget, OnExceed
+    from energy_tracking.calls.carbon import Carbon
+    from energy_tracking.calls.comparison import Comparison
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,7 +116,11 @@ class Session:
         """
         if not isinstance(name, str):
             raise ConfigurationError(must_be("name", "a string", name))
-        budget = None if budget_wh is None else Budget(budget_wh, on_exceed)
+        budget: Budget | None = None
+        if budget_wh is not None:
+            from energy_tracking.calls.budget import Budget  # most sessions have none
+
+            budget = Budget(budget_wh, on_exceed)
         self._account = Account(text_of(name) or "session", budget, check_tags(tags))
         # Of ``current_session()``: what was current there, wherever it is used.
         self._place: tuple[Account, ...] | None = None
@@ -269,6 +269,8 @@ class Session:
             concurrency_per_gpu=concurrency_per_gpu,
             sequences=sequences,
         )
+        from energy_tracking.calls.comparison import compare_calls  # few ask
+
         return compare_calls(self._account.comparable(), other)
 
     def carbon(self, *, region: str | None = None, grams_per_kwh: float | None = None) -> Carbon:
@@ -284,6 +286,8 @@ class Session:
             ConfigurationError: Both are given, or neither and the settings name none; the region
                 is unknown, or the intensity is no number from 0 to 10,000.
         """
+        from energy_tracking.calls.carbon import carbon, carbon_of_emissions  # few ask
+
         emissions = self._account.find_emissions()
         if region is None and grams_per_kwh is None and emissions is not None:
             return carbon_of_emissions(emissions)
@@ -409,22 +413,30 @@ class Session:
 
     def __str__(self) -> str:
         """The session as a table, for people."""
+        from energy_tracking.calls.carbon import carbon_notes  # not with every tracked process
+        from energy_tracking.calls.report import session_table
+
         groups, reasons = self._account.groups(), self.reasons
         lost, notes = self.lost_ledger_lines, carbon_notes(self._account.find_emissions())
         return with_known_signs(session_table(self.name, groups, reasons, lost, notes))
 
     def to_json(self) -> str:
         """The session as one JSON object: name, tags, totals, sums, groups and reasons."""
+        from energy_tracking.calls.report import session_json  # not with every tracked process
+
         groups, reasons = self._account.groups(), self.reasons
         emissions, lost = self._account.emissions(), self.lost_ledger_lines
         return session_json(self.name, self.tags, groups, reasons, lost, emissions)
 
     def to_csv(self) -> str:
         """The session as CSV: a header, and a row per model, GPU, method, scope and grade."""
+        from energy_tracking.calls.report import session_csv  # not with every tracked process
+
         return session_csv(self._account.groups(), self._account.emissions())
 
     def _repr_html_(self) -> str:
         """The session as a table, for notebooks."""
+        from energy_tracking.calls.carbon import carbon_notes
         from energy_tracking.calls.html import session_html
 
         groups, reasons = self._account.groups(), self.reasons

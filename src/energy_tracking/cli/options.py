@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from energy_tracking.calls.carbon import INTENSITY
+from energy_tracking.calls.record import INTENSITY
 from energy_tracking.cli.commands import NumberIn, read_pairs
 from energy_tracking.settings import Settings
 

@@ -20,8 +20,14 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from energy_tracking.bounds import Bound, checked, read_path
-from energy_tracking.calls.carbon import INTENSITY
-from energy_tracking.calls.record import CallRecord, Intensity, Measurement, is_past, status_of
+from energy_tracking.calls.record import (
+    INTENSITY,
+    CallRecord,
+    Intensity,
+    Measurement,
+    is_past,
+    status_of,
+)
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import shown
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate

@@ -44,7 +44,6 @@ from types import CodeType, FunctionType
 from typing import Any
 from weakref import WeakSet
 
-from energy_tracking.calls.function_totals import note_untracked_call
 from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.lifecycle import call_after_fork, open_calls
 from energy_tracking.mocks import is_mock
@@ -77,6 +76,8 @@ def _make_request_hook(send: Callable[[Original, RequestInFlight], Any]) -> Make
                 # They were left on for a response that has ended since.
                 update_hooks()
             elif mark_of(client) is None and is_inference(client, args, kwargs):
+                from energy_tracking.calls.function_totals import note_untracked_call  # rare
+
                 note_untracked_call()
             return original(client, *args, **kwargs)
 

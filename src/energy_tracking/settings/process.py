@@ -8,15 +8,17 @@ for itself: a budget of 5 Wh lets each of four workers use 5 Wh.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_tracking.bounds import read_number
 from energy_tracking.calls.accounts import process_account
-from energy_tracking.calls.budget import ON_EXCEED, Budget
 from energy_tracking.calls.tags import check_tags
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.settings.names import variable
 from energy_tracking.settings.settings import PROCESS_SETTINGS
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.budget import Budget
 
 
 def read_process_settings() -> None:
@@ -47,6 +49,10 @@ def _read_tags(given: str) -> dict[str, str]:
 
 
 def _read_budget(given: str, on_exceed: str) -> Budget | None:
+    if not (given or on_exceed):
+        return None
+    from energy_tracking.calls.budget import ON_EXCEED, Budget  # most programs have none
+
     if on_exceed and on_exceed not in ON_EXCEED:
         raise ConfigurationError(not_one_of(variable("on_exceed"), on_exceed, ON_EXCEED))
     if not given:

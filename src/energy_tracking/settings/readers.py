@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any
 
 from energy_tracking.bounds import Bound, read_number, read_path
-from energy_tracking.calls.carbon import find_zone
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.hosts import MetricsPage, read_host, read_metrics_page
@@ -144,4 +143,6 @@ def read_pairs(given: object) -> dict[str, str]:
 
 def read_region(given: object) -> str:
     """A zone whose electricity is known, by its code."""
+    from energy_tracking.calls.carbon import find_zone  # most programs name none
+
     return find_zone(given).code

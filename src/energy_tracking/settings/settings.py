@@ -24,7 +24,7 @@ from textwrap import fill
 from typing import Any, TypedDict, TypeVar
 
 from energy_tracking.bounds import is_choice
-from energy_tracking.calls.carbon import INTENSITY
+from energy_tracking.calls.record import INTENSITY
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
 from energy_tracking.estimator.serving import SERVING_BOUNDS

@@ -15,9 +15,8 @@ session or the totals of a function.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from energy_tracking.calls.carbon import Emissions
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.telemetry.attribute import Attribute
@@ -39,11 +38,14 @@ from energy_tracking.telemetry.values import (
 )
 from energy_tracking.units import wh_from_joules
 
+if TYPE_CHECKING:
+    from energy_tracking.calls.carbon import Emissions
+
 SCOPE = "energy_tracking"
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 TAG_PREFIX = "energy_tracking.tag."
 
-SourceT = TypeVar("SourceT", CallRequest, CallRecord, Totals, Emissions, float)
+SourceT = TypeVar("SourceT", CallRequest, CallRecord, Totals, "Emissions", float)
 
 
 # A span of ours starts with these, the most important last: a small limit drops the oldest.

@@ -32,13 +32,13 @@ from opentelemetry.metrics import (
     get_meter_provider,
 )
 
-from energy_tracking.calls.carbon import read_carbon
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key, calibrated_estimate
 from energy_tracking.frozen import frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.notices import log_once
 from energy_tracking.telemetry.attributes import SCHEMA_URL, SCOPE, TAG_PREFIX
+from energy_tracking.telemetry.values import read_carbon
 
 ENERGY_METRIC = "energy_tracking.client.energy"
 ENERGY_PER_CALL_METRIC = "energy_tracking.client.operation.energy"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter, time_ns
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -29,7 +29,6 @@ from opentelemetry.trace import (
     get_tracer,
 )
 
-from energy_tracking.calls.carbon import Emissions
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.contexts import PlacedContext
@@ -52,7 +51,9 @@ from energy_tracking.telemetry.reading import (
     read_rollup,
     read_rollup_grams,
 )
-from energy_tracking.usage.span_dialects import stands_for_a_call
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.carbon import Emissions
 
 # The plain key is what instrumentations of the contrib repository set, the other one what
 # exporters set around their own requests.
@@ -430,5 +431,7 @@ def _is_llm_span(span: Span) -> bool:
     scope = getattr(span, "instrumentation_scope", None)
     if scope is not None and scope.name == SCOPE:
         return False
+    from energy_tracking.usage.span_dialects import stands_for_a_call  # not with every process
+
     # The API has no way to read a span's attributes; the SDK's spans have.
     return stands_for_a_call(getattr(span, "attributes", None) or {})

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from energy_tracking.calls.carbon import read_carbon
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.estimator.estimate import widest_first
 from energy_tracking.frozen import frozen
-from energy_tracking.units import wh_from_joules
+from energy_tracking.units import kwh_from_joules, wh_from_joules
 
 
 @frozen()
@@ -169,6 +168,18 @@ def find_grams(record: CallRecord) -> EmittedGrams | None:
         read_carbon(record, None if energy is None else energy.high_joules),
         read_carbon(record, None if calibrated is None else calibrated.total_energy_joules),
     )
+
+
+def read_carbon(record: CallRecord, joules: float | None) -> float | None:
+    """What one of a call's energies emits [g CO2e]; None where its electricity is not known.
+
+    Args:
+        record: The call.
+        joules: The energy [J], if it is known.
+    """
+    if record.intensity is None or joules is None:
+        return None
+    return kwh_from_joules(joules) * record.intensity.grams_per_kwh
 
 
 def read_total_wh(record: CallRecord) -> float | None:
