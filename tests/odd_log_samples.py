@@ -210,6 +210,59 @@ ODD_SAMPLES: list[tuple[str, Documents, Right]] = [
           "completion_token_details": {"reasoning": 5}}],
         right(1, (10, 20), "gpt-4o", cached=4, reasoning=5),
     ),
+    (
+        "codex",
+        # A total alone, of a session under its newer name.
+        [
+            {"type": "session_meta", "payload": {"session_id": "x"}},
+            {"type": "turn_context", "payload": {"model": "gpt-5.3-codex"}},
+            *(
+                {"type": "event_msg", "timestamp": "2026-05-13T09:01:00Z", "payload": {
+                    "type": "token_count", "info": {"last_token_usage": {}, "total_token_usage": {
+                        "input_tokens": inputs, "cached_input_tokens": cached,
+                        "output_tokens": outputs, "reasoning_output_tokens": reasoning}}}}
+                for inputs, cached, outputs, reasoning in (
+                    (1000, 0, 100, 50), (3000, 900, 150, 60))
+            ),
+        ],
+        right(2, (3000, 150), "gpt-5.3-codex", cached=900, reasoning=60,
+              first="2026-05-13T09:01:00+00:00"),
+    ),
+    (
+        "codex-event",
+        [
+            {"id": "0", "msg": {"type": "session_configured", "session_id": "x",
+                                "model": "gpt-5-codex"}},
+            {"id": "0", "msg": {"type": "agent_message", "message": "…"}},
+            {"id": "0", "msg": {"type": "token_count", "info": {
+                "total_token_usage": {"input_tokens": 1000, "output_tokens": 100},
+                "last_token_usage": {"input_tokens": 1000, "output_tokens": 100}}}},
+        ],
+        right(1, (1000, 100), "gpt-5-codex"),
+    ),
+    (
+        "opencode-export",
+        # Messages as its server lists them.
+        [
+            {"info": {"id": "msg_0", "role": "user", "sessionID": "s"}, "parts": []},
+            {"info": {"id": "msg_1", "role": "assistant", "sessionID": "s", "modelID": "gpt-5",
+                      "providerID": "openai", "tokens": {"input": 100, "output": 50}},
+             "parts": [
+                 {"type": "step-start"},
+                 {"id": "prt_1", "type": "step-finish", "tokens": {"input": 10, "output": 5}},
+                 {"id": "prt_2", "type": "step-finish", "tokens": {"input": 100, "output": 50}}]},
+        ],
+        right(2, (110, 55), "gpt-5", provider="openai"),
+    ),
+    (
+        "inspect-sample",
+        # The call of a tool lies inside of the tool's event.
+        [{"id": 1, "epoch": 1, "uuid": "u", "events": [{"event": "tool", "events": [
+            {"event": "model", "uuid": "e1", "model": "openai/gpt-4o",
+             "output": {"usage": {"input_tokens": 100, "output_tokens": 20}}}]}],
+          "model_usage": {"openai/gpt-4o": {"input_tokens": 100, "output_tokens": 20}}}],
+        right(1, (100, 20), "openai/gpt-4o"),
+    ),
     ("response", [FAILED], right(1, (0, 0), "gpt-4.1")),
     (
         "openai-response-events",

@@ -27,6 +27,9 @@ from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 # inspect.
 
+DEEPEST_EVENT = 20
+"""How far events may lie inside of one another."""
+
 
 def _read_inspect_log(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A whole log, or the header of one whose samples lie beside it."""
@@ -53,9 +56,7 @@ def _calls_of_sample(sample: Document) -> list[LoggedCall]:
     """One call per model event; the sample's own usage is their sum."""
     session = text(sample.get("uuid"))
     calls = []
-    for event in mappings(sample.get("events")):
-        if event.get("event") != "model" or event.get("pending"):
-            continue
+    for event in _model_events(sample):
         usage = _inspect_usage(at(event, "output", "usage"))
         failed = error_name(event.get("error"))
         if usage is None and failed is None:
@@ -75,6 +76,15 @@ def _calls_of_sample(sample: Document) -> list[LoggedCall]:
             )
         )
     return calls or list(_sums_by_model(sample.get("model_usage"), session))
+
+
+def _model_events(around: Document, depth: int = 0) -> Iterator[Document]:
+    """The calls of a sample, those inside of its tools and subtasks too."""
+    for event in mappings(around.get("events")):
+        if event.get("event") == "model" and not event.get("pending"):
+            yield event
+        elif "events" in event and depth < DEEPEST_EVENT:
+            yield from _model_events(event, depth + 1)
 
 
 def _inspect_usage(counts: object) -> Counts | None:

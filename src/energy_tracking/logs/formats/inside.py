@@ -24,7 +24,7 @@ LISTS = (
 WRAPPERS = (
     *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
     *("output", "raw_response", "payload", "data", "event", "_source", "jsonPayload", "message"),
-    *("trace", "log", "textPayload"),
+    *("trace", "log", "textPayload", "properties"),
 )
 
 USAGES = ("usage", "usageMetadata", "usage_metadata")

@@ -117,11 +117,16 @@ def _take_from_message(step: LoggedCall, message: LoggedCall) -> None:
 
 
 def _read_export(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A session with its messages, or a message with its parts."""
+    messages = mappings(document["messages"]) if "messages" in document else [document]
+    by_role = [(text(at(message, "info", "role")), message) for message in messages]
+    if messages and not any(role for role, _ in by_role):
+        return None
     calls: list[LoggedCall] = []
-    for message in mappings(document.get("messages")):
-        info = message.get("info")
-        if not isinstance(info, dict) or info.get("role") != "assistant":
+    for role, message in by_role:
+        if role != "assistant":
             continue
+        info = message["info"]
         steps = [
             part for part in mappings(message.get("parts")) if part.get("type") == "step-finish"
         ]
@@ -168,5 +173,10 @@ OPENCODE: tuple[LogFormat, ...] = (
         any_of=keys("part", "messageID"),
         read=_read_part,
     ),
-    LogFormat(name="opencode-export", keys=keys("info", "messages"), read=_read_export),
+    LogFormat(
+        name="opencode-export",
+        keys=keys("info"),
+        any_of=keys("messages", "parts"),
+        read=_read_export,
+    ),
 )

@@ -163,8 +163,9 @@ def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return []
     if kind == "session_meta":
         # The history that a fork copies begins with the line of the session it is from.
-        memory["root"] = text(payload.get("forked_from_id") or payload.get("id"))
-        memory.setdefault("session", text(payload.get("id")))
+        own = text(payload.get("id") or payload.get("session_id"))
+        memory["root"] = text(payload.get("forked_from_id")) or own
+        memory.setdefault("session", own)
         return []
     if kind != "event_msg" or payload.get("type") != "token_count":
         return [] if kind in _CODEX_LINES else None
@@ -176,7 +177,7 @@ def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
         if total == before:
             return []
         memory["total"] = total
-        if last is None:
+        if last is None or not any(last):
             # A total that has shrunk began anew.
             is_onward = before is not None and all(map(int.__ge__, total, before))
             last = tuple(map(int.__sub__, total, before)) if is_onward else total
@@ -213,6 +214,18 @@ def _codex_counts(counts: object) -> tuple[int, ...] | None:
         whole(counts.get("output_tokens")) or 0,
         whole(counts.get("reasoning_output_tokens")) or 0,
     )
+
+
+def _read_codex_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An event as ``codex exec --json`` printed it at first."""
+    event = document.get("msg")
+    if not isinstance(event, dict) or "type" not in event:
+        return None
+    if event["type"] == "session_configured":
+        model = {"type": "turn_context", "payload": event}
+        _read_codex({"type": "session_meta", "payload": event}, file)
+        return _read_codex(model, file)
+    return _read_codex({"type": "event_msg", "payload": event}, file)
 
 
 def _read_codex_exec(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -359,6 +372,7 @@ TRANSCRIPTS: tuple[LogFormat, ...] = (
     ),
     # Source: https://github.com/openai/codex/blob/main/codex-rs/protocol/src/protocol.rs
     LogFormat(name="codex", keys=keys("type", "payload"), read=_read_codex),
+    LogFormat(name="codex-event", keys=keys("id", "msg"), read=_read_codex_event, is_said=False),
     # Source: https://github.com/openai/codex/blob/main/docs/exec.md
     LogFormat(name="codex-exec", keys=keys("type"), read=_read_codex_exec, is_said=False),
     # Source: https://github.com/google-gemini/gemini-cli/blob/main/packages/core/src/services/chatRecordingTypes.ts
