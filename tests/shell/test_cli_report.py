@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -250,6 +251,9 @@ def test_calls_are_grouped_by_what_they_have_in_common(
         (["--since", "2025-11-02", "--until", "2025-11-09"], 2, 3),
         (["--since", "2025-11-02T13:00"], 2, 3),
         (["--since", "2025-11-02T13:00+02:00"], 3, 2),
+        (["--since", "2025-11", "--until", "2025-11"], 5, 0),
+        (["--until", "2025-10"], 0, 5),
+        (["--since", "2025-12"], 0, 5),
     ],
 )
 def test_a_time_chooses_calls_and_states_how_many_it_leaves_out(
@@ -461,6 +465,20 @@ def test_the_chart_can_be_a_picture(
     printed(capsys, log, "--plot", target)
     assert target.read_bytes().startswith(b"\x89PNG")
     assert target.stat().st_size > 10_000
+
+
+def test_the_legend_of_the_picture_lies_beside_the_bars(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    target = tmp_path / "chart.svg"
+    printed(capsys, log, "--plot", target)
+    groups = {
+        group.get("id"): {inner.get("id") for inner in group.iter()}
+        for group in ElementTree.parse(target).iter("{http://www.w3.org/2000/svg}g")
+    }
+    assert "legend_1" in groups
+    assert "legend_1" not in groups["axes_1"]
 
 
 # Nothing silent, and nothing written over.

@@ -87,8 +87,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="WHAT",
         help=f"Group by one or two of {', '.join(BY)} (default: model).",
     ),
-    click.option("--since", metavar="DATE", help="Calls from this day or time on."),
-    click.option("--until", metavar="DATE", help="Calls up to this time, or the end of this day."),
+    click.option("--since", metavar="DATE", help="Calls from this day, month or time on."),
+    click.option(
+        "--until", metavar="DATE", help="Calls up to this time, or this whole day or month."
+    ),
     click.option("--timezone", metavar="ZONE", default="UTC", help="Of days (default: UTC)."),
     COLUMNS_OPTION,
     *MAPPING_OPTIONS,
@@ -341,20 +343,24 @@ def _read_zone(name: str) -> tzinfo:
 
 
 def _read_time(option: str, given: str, zone: tzinfo) -> tuple[datetime, datetime]:
-    """The start of a time, and its end: of a day the midnight after it.
+    """The start of a time, and its end: of a day or month the midnight after it.
 
     Raises:
-        ConfigurationError: It is neither a day nor a time.
+        ConfigurationError: It is neither a day nor a month nor a time.
     """
     try:
         if len(given) <= 10:
-            day = date.fromisoformat(given)
-            start = datetime(day.year, day.month, day.day, tzinfo=zone)
-            after = day + timedelta(days=1)
-            return start, datetime(after.year, after.month, after.day, tzinfo=zone)
+            is_month = len(given) == len("2025-11")
+            day = date.fromisoformat(f"{given}-01" if is_month else given)
+            after = day + timedelta(days=31 if is_month else 1)
+            after = after.replace(day=1) if is_month else after
+            start, end = (
+                datetime(each.year, each.month, each.day, tzinfo=zone) for each in (day, after)
+            )
+            return start, end
         moment = datetime.fromisoformat(given)
     except (ValueError, OverflowError):
-        what = "a day or time such as 2025-11-30 or 2025-11-30T12:00"
+        what = "a day or time such as 2025-11-30, 2025-11 or 2025-11-30T12:00"
         raise ConfigurationError(must_be(option, what, given)) from None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
     return moment, moment

@@ -46,7 +46,8 @@ def write_plot(report: Report, path: str) -> None:
     axes.set_ylabel(f"{unit} per {series.period}")
     axes.set_title(head_of(report).replace("$", r"\$"), fontsize=9, wrap=True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False)
+    # Below the axes: inside of them it would cover bars.
+    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
