@@ -9,10 +9,10 @@ The order of an estimate:
 1. ``match_model`` finds the profile: the user's mapping, then the catalogue, then the default;
 2. ``Basis`` holds method, GPU and assumptions: one made from the settings, and for
    ``estimate_as`` one with what is other;
-3. ``_estimate_with_profile`` asks the estimator;
-4. ``_build_outcome`` adds what stands beside it: what caching avoided, the calibrated number.
-
-A new assumption is a setting, a field of ``Assumptions`` and a line in ``_build_basis``.
+3. ``MatchedModel`` is both with their estimators, kept for the next call with these names until a
+   profile is registered;
+4. ``_build_outcome`` asks the estimator, and adds what stands beside its number: what caching
+   avoided, the calibrated number.
 """
 
 from __future__ import annotations
@@ -21,37 +21,39 @@ import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+from energy_tracking.basis import Basis, build_basis, check_effects
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.calls.session import current_session
 from energy_tracking.error_boundary import ErrorBoundaries
-from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import (
     CALIBRATED_METHOD,
-    Assumptions,
     EnergyEstimate,
-    ServingProfile,
+    Estimator,
     apply_evidence,
-    check_memory_bandwidth,
-    compute_avoided_energy,
-    estimate_usage,
+    prepare_estimator,
 )
 from energy_tracking.estimator.evidence import ServingEvidence
-from energy_tracking.estimator.serving import SERVING, check_one_batch
-from energy_tracking.frozen import declared_fields, fill_fields, frozen
+from energy_tracking.frozen import declared_fields, fill_fields
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
-from energy_tracking.profiles.profile import GpuProfile, ModelProfile
-from energy_tracking.settings import SERVING_SETTINGS, Settings
-from energy_tracking.settings.names import named, naming
+from energy_tracking.profiles.profile import ModelProfile
+from energy_tracking.settings import Settings
+from energy_tracking.settings.names import naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import TokenUsage
+
+MAX_NAMES = 1024
+"""Pairs of names whose models are kept ready [1]."""
+
+MAX_NAME = 256
+"""Length of a name above which they are not [1]."""
 
 
 class Estimation:
@@ -88,21 +90,8 @@ class Estimation:
                 self.catalogue = extend_catalogue(base, self.settings.profiles)
         with naming("gpu"):
             self.catalogue.gpu(self.settings.gpu)
-        self._gpus = self.catalogue.gpus_by_name
-        self._basis = self._build_basis(self.settings)
-        if self._basis.method != CALIBRATED_METHOD and self._basis.calibrated is None:
-            without_effect = _select_serving_settings(self.settings)
-            if self.settings.timing_evidence:
-                without_effect["timing_evidence"] = True
-            if self.settings.server_metrics:
-                without_effect["server_metrics"] = ",".join(map(str, self.settings.server_metrics))
-            for name, value in without_effect.items():
-                what = f"unset: it has no effect on GPU {self._basis.gpu.name!r}"
-                remedy = (
-                    "it is for the calibrated number, for which the GPU profile needs a "
-                    "memory_bandwidth"
-                )
-                raise ConfigurationError(must_be(named(name), what, value, remedy))
+        self._prepared = self._prepare()
+        check_effects(self.settings, self._prepared.basis)
         with naming("model_mapping"):
             self._mapping = self.catalogue.check_mapping(self.settings.model_mapping or {})
         if self.settings.default_model is not None:
@@ -124,10 +113,10 @@ class Estimation:
             usage: The tokens.
             evidence: What was seen of the server while it served them, if anything was.
         """
-        match = self.match_model(request_model, response_model)
-        if match is None:
+        found = self._find_matched(request_model, response_model)
+        if found is None:
             return Outcome(reason=self.explain_unknown_model(response_model or request_model))
-        return self._build_outcome(self.current_basis(), match, usage, evidence)
+        return self._build_outcome(found, usage, evidence)
 
     def shared(self) -> Estimation:
         """One that estimates the same, for all whose settings and profiles are these.
@@ -198,7 +187,7 @@ class Estimation:
             match = self.match_model(request_model, response_model)
         if match is None:
             return Outcome(reason=self.explain_unknown_model(response_model or request_model))
-        return self._build_outcome(basis, match, usage, None)
+        return self._build_outcome(self._prepare_match(basis, match), usage, None)
 
     def estimate_again(self, record: CallRecord, model: str | None = None) -> CallRecord:
         """A record with the energy that its tokens have by this tracker's settings.
@@ -273,29 +262,64 @@ class Estimation:
                 return found
         return None
 
+    def _find_matched(
+        self, request_model: str | None, response_model: str | None
+    ) -> MatchedModel | None:
+        """The model that these names mean, ready to be estimated as it is set.
+
+        Args:
+            request_model: The model asked for.
+            response_model: The model that answered.
+        """
+        prepared = self._current()
+        names = request_model, response_model
+        found = prepared.models.get(names)
+        if found is None:
+            match = self.match_model(request_model, response_model)
+            if match is None:
+                return None
+            found = self._prepare_match(prepared.basis, match)
+            if len(prepared.models) >= MAX_NAMES:
+                prepared.models.clear()
+            # Servers choose names.
+            if all(name is None or len(name) <= MAX_NAME for name in names):
+                prepared.models[names] = found
+        return found
+
+    def _prepare_match(self, basis: Basis, match: ModelMatch) -> MatchedModel:
+        """A matched model, ready to be estimated."""
+        return MatchedModel(match, basis, self._prepare_estimator(basis, match))
+
+    def _prepare_estimator(self, basis: Basis, match: ModelMatch) -> Estimator:
+        """What estimates calls to a matched model, by the profile that the method needs."""
+        profile = self.select_profile(basis, match)
+        return prepare_estimator(profile, basis.gpu, basis.method, basis.assumptions, match.rule)
+
     def _build_outcome(
-        self,
-        basis: Basis,
-        match: ModelMatch,
-        usage: TokenUsage,
-        evidence: ServingEvidence | None,
+        self, found: MatchedModel, usage: TokenUsage, evidence: ServingEvidence | None
     ) -> Outcome:
         """The estimate of a matched model, and what stands beside it."""
-        estimate, assumptions = self._estimate_with_profile(basis, match, usage, evidence)
+        basis, match = found.basis, found.match
+        estimator = found.estimator
+        if evidence is not None:
+            estimator = self._learn(estimator, basis, match, usage, evidence)
+        estimate = estimator.estimate(usage)
         if not _can_be_summed(estimate):
             self._boundaries.report("estimate", _build_not_finite_error(estimate, usage))
             return Outcome(reason="the estimate is not a finite number")
         avoided = None
         if usage.cached_input_tokens:
-            profile = self.select_profile(basis, match)
-            avoided = compute_avoided_energy(estimate, usage, profile, basis.gpu, assumptions)
+            avoided = estimator.compute_avoided_energy(estimate, usage)
         calibrated = None
         if basis.calibrated is not None:
             # Whatever goes wrong here must not cost the call its own estimate.
             try:
-                calibrated, _ = self._estimate_with_profile(
-                    basis.calibrated, match, usage, evidence
-                )
+                beside = found.beside
+                if beside is None:
+                    beside = found.beside = self._prepare_estimator(basis.calibrated, match)
+                if evidence is not None:
+                    beside = self._learn(beside, basis.calibrated, match, usage, evidence)
+                calibrated = beside.estimate(usage)
                 if not _can_be_summed(calibrated):
                     raise _build_not_finite_error(calibrated, usage)
             except Exception as error:
@@ -310,38 +334,40 @@ class Estimation:
         }
         return fill_fields(Outcome, values)
 
-    def _estimate_with_profile(
+    def _learn(
         self,
+        estimator: Estimator,
         basis: Basis,
         match: ModelMatch,
         usage: TokenUsage,
-        evidence: ServingEvidence | None,
-    ) -> tuple[EnergyEstimate, Assumptions]:
-        """The estimate of a matched model, by the profile that the method needs.
+        evidence: ServingEvidence,
+    ) -> Estimator:
+        """The estimator after the server was seen to serve a call; itself if that changes nothing.
 
-        Beside it is what was assumed for it.
+        Args:
+            estimator: The one of all calls to this model.
+            basis: How it estimates.
+            match: The matched model.
+            usage: The tokens of the call.
+            evidence: What was seen of the server.
         """
-        profile, assumptions = self.select_profile(basis, match), basis.assumptions
-        if evidence is not None and basis.method == CALIBRATED_METHOD:
-            assumptions = apply_evidence(
-                assumptions,
-                usage,
-                profile,
-                basis.gpu,
-                evidence,
-                match.rule,
-                uses_timing=self.settings.timing_evidence,
-                is_engine_known=self.settings.engine_year is not None,
-            )
-        estimate = estimate_usage(
+        if basis.method != CALIBRATED_METHOD:
+            return estimator
+        profile = self.select_profile(basis, match)
+        assumptions = apply_evidence(
+            basis.assumptions,
             usage,
             profile,
             basis.gpu,
-            method=basis.method,
-            assumptions=assumptions,
-            rule=match.rule,
+            evidence,
+            match.rule,
+            uses_timing=self.settings.timing_evidence,
+            is_engine_known=self.settings.engine_year is not None,
         )
-        return estimate, assumptions
+        if assumptions is basis.assumptions:
+            return estimator
+        # Not kept: the next call is another one.
+        return Estimator(profile, basis.gpu, basis.method, assumptions, match.rule)
 
     def select_profile(self, basis: Basis, match: ModelMatch) -> ModelProfile:
         """The profile of a matched model that a method needs.
@@ -371,40 +397,20 @@ class Estimation:
         return reason
 
     def current_basis(self) -> Basis:
-        """The basis, built anew where a GPU profile has been registered since."""
-        gpus = self.catalogue.gpus_by_name
-        if gpus is not self._gpus:
-            self._basis = self._build_basis(self.settings)
-            self._gpus = gpus
-        return self._basis
+        """The basis, built anew where a profile has been registered since."""
+        return self._current().basis
 
-    def _build_basis(self, settings: Settings) -> Basis:
-        """How calls are estimated by these settings.
+    def _current(self) -> Prepared:
+        """What is prepared, anew where a profile has been registered since."""
+        if self._prepared.generation is not self.catalogue.generation:
+            self._prepared = self._prepare()
+        return self._prepared
 
-        Raises:
-            UnknownGpuError: The GPU has no profile.
-            ConfigurationError: The method does not know the scope, or both numbers of
-                sequences are given.
-        """
-        method = settings.method
-        gpu = self.catalogue.gpu(settings.gpu)
-        if method != CALIBRATED_METHOD and settings.scope != "gpu":
-            what = f"'gpu' with method {method!r}, which knows the GPU board alone"
-            remedy = f"use method {CALIBRATED_METHOD!r}"
-            raise ConfigurationError(must_be(named("scope"), what, settings.scope, remedy))
-        assumptions = Assumptions(
-            attention_mode=settings.attention_mode,
-            serving=_build_serving(settings),
-            scope=settings.scope,
-        )
-        corrected = self.catalogue.corrected_gpu(gpu)
-        if method == CALIBRATED_METHOD:
-            check_memory_bandwidth(corrected)
-            return Basis(method, corrected, assumptions)
-        calibrated = None
-        if corrected.memory_bandwidth is not None:
-            calibrated = Basis(CALIBRATED_METHOD, corrected, assumptions)
-        return Basis(method, gpu, assumptions, calibrated)
+    def _prepare(self) -> Prepared:
+        """What calls have in common, as long as no profile is registered."""
+        # Taken first: if one is registered meanwhile, this is void.
+        generation = self.catalogue.generation
+        return Prepared(generation, build_basis(self.settings, self.catalogue), {})
 
     def _build_other_basis(self, other: Alternative) -> Basis:
         """The basis with what is other in it."""
@@ -417,7 +423,8 @@ class Estimation:
         settings = self.settings
         if batch:
             settings = replace(settings, concurrency_per_gpu=None, sequences=None)
-        return self._build_basis(replace(settings, **changes))  # type: ignore[arg-type]
+        changed = replace(settings, **changes)  # type: ignore[arg-type]
+        return build_basis(changed, self.catalogue)
 
 
 _shared: WeakValueDictionary[tuple[Any, ...], Estimation] = WeakValueDictionary()
@@ -428,21 +435,37 @@ def _as_key(value: Any) -> Any:
     return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
-@frozen()
-class Basis:
-    """How calls are estimated.
+class MatchedModel:
+    """A model that was found by its name, ready to be estimated.
 
     Attributes:
-        method: The method.
-        gpu: The GPU profile, as the method needs it.
-        assumptions: What is assumed beside it.
-        calibrated: How the calibrated estimate beside this one is made; None: there is none.
+        match: The profile, and how it was found.
+        basis: How it is estimated.
+        estimator: Estimates calls to it.
+        beside: Makes the calibrated estimate beside that; None before it is asked for.
     """
 
-    method: str
-    gpu: GpuProfile
-    assumptions: Assumptions
-    calibrated: Basis | None = None
+    __slots__ = ("basis", "beside", "estimator", "match")
+
+    def __init__(self, match: ModelMatch, basis: Basis, estimator: Estimator) -> None:
+        self.match = match
+        self.basis = basis
+        self.estimator = estimator
+        self.beside: Estimator | None = None
+
+
+class Prepared(NamedTuple):
+    """What calls have in common, as long as no profile is registered.
+
+    Attributes:
+        generation: That of the catalogue from which it was made.
+        basis: How calls are estimated.
+        models: The models that were asked for, by the names of the request and of the response.
+    """
+
+    generation: object
+    basis: Basis
+    models: dict[tuple[str | None, str | None], MatchedModel]
 
 
 def _can_be_summed(estimate: EnergyEstimate) -> bool:
@@ -457,24 +480,3 @@ def _build_not_finite_error(estimate: EnergyEstimate, usage: TokenUsage) -> Arit
         f"{estimate.total_energy_joules} J for model {estimate.model_profile!r} on GPU "
         f"{estimate.gpu!r}, method {estimate.method!r}: {usage}"
     )
-
-
-def _build_serving(settings: Settings) -> ServingProfile:
-    """The serving that the settings state, the rest left to be assumed.
-
-    Raises:
-        ConfigurationError: Both numbers of sequences are given.
-    """
-    with naming("sequences"):
-        check_one_batch(settings.concurrency_per_gpu, settings.sequences)
-    given = _select_serving_settings(settings)
-    if not given:
-        return SERVING  # the one object, which is found at once among what is computed for it
-    serving = ServingProfile(**given)
-    return serving if "concurrency_per_gpu" not in given else serving.with_known_concurrency()
-
-
-def _select_serving_settings(settings: Settings) -> dict[str, Any]:
-    """The settings about serving that are not left to be assumed."""
-    given = {name: getattr(settings, name) for name in SERVING_SETTINGS}
-    return {name: value for name, value in given.items() if value is not None}

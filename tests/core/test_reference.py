@@ -77,10 +77,11 @@ def test_agrees_with_the_formula(n: float, out: float, model: str, gpu: str, mod
 
 def test_power_and_utilisation_of_either_phase_make_its_energy() -> None:
     gpu = replace(BOARD, power_prefill_util=0.8)
+    formula = reference.Formula(reference.ModelTerms(1e14, 0.0, 1.0), gpu, "quadratic")
     # One second of a board of 100 W at its peak: 80 % of its power at half its speed, and
     # 75 % at a tenth.
-    assert reference.compute_prefill_energy(gpu, 1e14) == pytest.approx(160, rel=1e-15)
-    assert reference.compute_decode_energy(gpu, 1e14) == pytest.approx(750, rel=1e-15)
+    assert formula.price_prompt(1.0) == pytest.approx((160, 1e14), rel=1e-15)
+    assert formula.price_answer(0.0, 1.0) == pytest.approx((750, 1e14), rel=1e-15)
 
 
 def test_defaults_and_keys_are_the_seeds() -> None:
@@ -162,18 +163,19 @@ def test_integers_of_any_width_count_as_python_counts(kind: str, mode: str) -> N
 
 @pytest.mark.parametrize("kind", INTEGER_TYPES)
 def test_work_is_counted_in_floats_from_the_first_line(kind: str) -> None:
-    model = reference.get_terms(get_catalogue().model("gpt-4o"))
+    catalogue = get_catalogue()
     most = int(min(np.iinfo(kind).max, 100_000))
 
-    def count(number: Callable[[int], Any], mode: str) -> reference.RequestEnergy:
-        return reference.compute_energy(
-            model,
-            get_catalogue().gpu("H100"),
-            input_tokens=number(most),
-            cached_input_tokens=number(most // 3),
-            decode_tokens=number(most // 3),
-            reasoning_tokens=number(most // 4),
-            attention_mode=mode,
+    def count(number: Callable[[int], Any], mode: str) -> tuple[Any, ...]:
+        priced = reference.price_model(catalogue.model("gpt-4o"), catalogue.gpu("H100"), mode)
+        made = priced.estimate(
+            number(most), number(most // 3), number(most // 3), number(most // 4), 1.0
+        )
+        return (
+            made.prefill_energy_joules,
+            made.decode_energy_joules,
+            made.reasoning_energy_joules,
+            made.total_flops,
         )
 
     for mode in ("quadratic", "linear"):
@@ -247,11 +249,11 @@ def test_cached_prompts_cost_less_and_never_less_than_nothing(
 )
 def test_cached_tokens_skip_their_prefill(mode: str, attention: int) -> None:
     model = reference.get_terms(get_catalogue().model("gpt-4o"))
+    formula = reference.Formula(model, get_catalogue().gpu("H100"), mode)
     k = 4 * 57 * 150.1 * 77
     expected = (1000 - 600) * 2 * 100e9 + k * attention
-    assert reference.count_prefill_flops(model, 1000, 600, mode) == pytest.approx(
-        expected, rel=1e-15
-    )
+    _, flops = formula.price_prompt(1000.0, 600.0)
+    assert flops == pytest.approx(expected, rel=1e-15)
 
 
 @pytest.mark.parametrize(

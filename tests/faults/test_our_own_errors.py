@@ -76,7 +76,7 @@ SEAMS: list[tuple[object | str, str]] = [
     ("energy_tracking.calls.call", "identity_in"),
     ("energy_tracking.calls.call", "read_usage"),
     ("energy_tracking.tracker", "current_session"),
-    ("energy_tracking.estimation", "estimate_usage"),
+    ("energy_tracking.estimation", "prepare_estimator"),
 ]
 
 

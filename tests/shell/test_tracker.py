@@ -19,13 +19,13 @@ from energy_tracking import (
     Session,
     Tracker,
     UnknownGpuError,
-    estimation,
     process_session,
     register_model_profile,
 )
-from energy_tracking.estimator import estimate_usage
+from energy_tracking.estimator import EnergyEstimate, Estimator
 from energy_tracking.lifecycle import defer, run_deferred
 from energy_tracking.profiles.files import get_catalogue
+from energy_tracking.usage.token_usage import TokenUsage
 from small_profiles import unchecked
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -75,10 +75,12 @@ def test_an_infinite_estimate_is_no_estimate() -> None:
 def test_an_estimate_that_is_not_finite_is_logged_once(
     joules: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*args: Any, **kwargs: Any) -> Any:
-        return replace(estimate_usage(*args, **kwargs), decode_energy_joules=joules)
+    estimate = Estimator.estimate
 
-    monkeypatch.setattr(estimation, "estimate_usage", broken)
+    def broken(estimator: Estimator, usage: TokenUsage) -> EnergyEstimate:
+        return replace(estimate(estimator, usage), decode_energy_joules=joules)
+
+    monkeypatch.setattr(Estimator, "estimate", broken)
     tracker = Tracker()
     with Session() as session:
         reasons = {tracker.record(model="gpt-4o", usage=USAGE).reason for _ in range(3)}

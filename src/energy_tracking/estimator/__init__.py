@@ -19,9 +19,10 @@ from energy_tracking.estimator.methods import (
     CALIBRATED_METHOD,
     METHODS,
     Assumptions,
+    Estimator,
     apply_evidence,
-    compute_avoided_energy,
     estimate_usage,
+    prepare_estimator,
 )
 from energy_tracking.estimator.roofline.request import SCOPES
 from energy_tracking.estimator.serving import ServingProfile
@@ -33,9 +34,10 @@ __all__ = [
     "SCOPES",
     "Assumptions",
     "EnergyEstimate",
+    "Estimator",
     "ServingProfile",
     "apply_evidence",
     "check_memory_bandwidth",
-    "compute_avoided_energy",
     "estimate_usage",
+    "prepare_estimator",
 ]

@@ -1,16 +1,21 @@
-"""What every estimator returns, and the checks on what they are given."""
+"""What every estimator returns, the range it lies in, and the checks on what they are given.
+
+The law of the range: its parts are independent, so their excesses add in quadrature. A new fact
+about an estimate is a field of ``EnergyEstimate`` and a value in what each method fills; a new
+check of counts is a line in ``check_token_counts``.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field, fields
 from typing import Any
 
 from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.units import wh_from_joules
 
 ATTENTION_MODES = ("quadratic", "linear")
@@ -91,6 +96,14 @@ class EnergyEstimate:
         return widest_first(self.range_parts)
 
 
+def start_values(**known: str) -> dict[str, Any]:
+    """The values of an estimate in the order of its fields, with None for those not known yet.
+
+    To copy such a table and fill it in is quicker than to make one.
+    """
+    return dict.fromkeys(each.name for each in fields(EnergyEstimate)) | known
+
+
 def widest_first(parts: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
     """The parts of a range that add to it, the widest first."""
     widths = {name: high / low for name, (low, high) in parts.items()}
@@ -113,16 +126,18 @@ def widen_range(
     total = estimate.total_energy_joules
     every = {**estimate.range_parts, **parts}
     low, high = combine_parts(every)
-    return replace(
-        estimate,
-        grade=grade,
-        range_parts=every,
-        total_energy_low_joules=total * low,
-        total_energy_high_joules=total * high,
-    )
+    changed = {
+        "grade": grade,
+        "range_parts": every,
+        "total_energy_low_joules": total * low,
+        "total_energy_high_joules": total * high,
+    }
+    return fill_fields(EnergyEstimate, vars(estimate) | changed)
 
 
-def combine_parts(parts: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+def combine_parts(
+    parts: Mapping[str, tuple[float, float]], under: float = 0.0, over: float = 0.0
+) -> tuple[float, float]:
     """Factors [1] from the central value to both ends of the 90 % range.
 
     The parts are independent, so their relative excesses add in quadrature, upwards and
@@ -130,12 +145,29 @@ def combine_parts(parts: Mapping[str, tuple[float, float]]) -> tuple[float, floa
 
     Args:
         parts: Low and high factor of each part [1]; floats or arrays.
+        under: What ``sum_excesses`` gives for further parts, downwards [1].
+        over: The same upwards [1].
+    """
+    under, over = sum_excesses(parts, under, over)
+    return 1.0 / (1.0 + under**0.5), 1.0 + over**0.5
+
+
+def sum_excesses(
+    parts: Mapping[str, tuple[float, float]], under: float = 0.0, over: float = 0.0
+) -> tuple[float, float]:
+    """Squares of the parts' relative excesses, downwards and upwards, added to further ones [1].
+
+    Args:
+        parts: Low and high factor of each part [1]; floats or arrays.
+        under: The further ones downwards [1]; a float, since Python adds whole numbers to floats
+            at twice the cost.
+        over: The same upwards [1].
     """
     ends = parts.values()
-    # Of floats with floats: Python adds whole numbers to them at twice the cost.
-    under = sum([(1.0 / low - 1.0) ** 2.0 for low, _ in ends]) ** 0.5
-    over = sum([(high - 1.0) ** 2.0 for _, high in ends]) ** 0.5
-    return 1.0 / (1.0 + under), 1.0 + over
+    return (
+        sum([(1.0 / low - 1.0) ** 2.0 for low, _ in ends], under),
+        sum([(high - 1.0) ** 2.0 for _, high in ends], over),
+    )
 
 
 def check_attention_mode(attention_mode: str) -> None:

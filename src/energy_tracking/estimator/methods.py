@@ -1,18 +1,20 @@
 """The methods by name: from the tokens of one call and its profiles to an ``EnergyEstimate``.
 
 ``estimate_usage`` asks the method that is named, then widens the range by what is doubtful
-about this call. A new method is a row in ``METHODS``: a function that takes usage, model, GPU
-and ``Assumptions`` and returns an ``EnergyEstimate``; and one in ``UNCACHED_PROMPTS``.
+about this call. A new method is a row in ``METHODS``: what makes a ``Priced`` of a model, a GPU
+and ``Assumptions``, where all is computed that does not depend on the tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
+from typing import Protocol
 
 from energy_tracking.estimator import reference
 from energy_tracking.estimator.doubts import grade_match, list_doubts
-from energy_tracking.estimator.estimate import EnergyEstimate, widen_range
+from energy_tracking.estimator.estimate import EnergyEstimate, start_values, widen_range
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.roofline.cases import build_cases
@@ -57,6 +59,70 @@ ASSUMED = Assumptions()
 """What is assumed where nobody says otherwise."""
 
 
+class Priced(Protocol):
+    """A model on a GPU, with all that a method computes of them before it knows a call's tokens."""
+
+    def estimate(self, usage: TokenUsage) -> EnergyEstimate:
+        """The energy of a call with these tokens."""
+
+    def price_prompt(self, input_tokens: int) -> float:
+        """Energy of a prompt of which nothing is cached [J]."""
+
+
+class Estimator:
+    """Estimates the energy of calls whose model, GPU and assumptions are the same."""
+
+    __slots__ = ("_grade", "_model", "_priced", "_rule")
+
+    def __init__(
+        self, model: ModelProfile, gpu: GpuProfile, method: str, assumptions: Assumptions, rule: str
+    ) -> None:
+        """Compute what does not depend on a call's tokens.
+
+        Args:
+            model: Model profile.
+            gpu: GPU profile.
+            method: Name of the method.
+            assumptions: What is assumed beside them.
+            rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
+        """
+        self._model, self._rule = model, rule
+        self._grade = grade_match(model, rule)
+        self._priced = METHODS[method](model, gpu, assumptions)
+
+    def estimate(self, usage: TokenUsage) -> EnergyEstimate:
+        """Estimate the energy of one call from the tokens its server reported."""
+        estimate = self._priced.estimate(usage)
+        return widen_range(estimate, list_doubts(usage, self._model, self._rule), self._grade)
+
+    def compute_avoided_energy(self, estimate: EnergyEstimate, usage: TokenUsage) -> float:
+        """What an estimate would be more by, had no token been read from a cache [J].
+
+        Args:
+            estimate: The estimate.
+            usage: Its tokens.
+        """
+        # To decode costs the same: the prompt alone would be computed anew.
+        uncached = self._priced.price_prompt(usage.input_tokens)
+        return uncached + estimate.decode_energy_joules - estimate.total_energy_joules
+
+
+@lru_cache(maxsize=512)
+def prepare_estimator(
+    model: ModelProfile, gpu: GpuProfile, method: str, assumptions: Assumptions, rule: str
+) -> Estimator:
+    """The estimator of calls that have all of this in common.
+
+    Args:
+        model: Model profile.
+        gpu: GPU profile.
+        method: Name of the method.
+        assumptions: What is assumed beside them.
+        rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
+    """
+    return Estimator(model, gpu, method, assumptions, rule)
+
+
 def estimate_usage(
     usage: TokenUsage,
     model: ModelProfile,
@@ -76,30 +142,7 @@ def estimate_usage(
         assumptions: What is assumed beside them.
         rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
     """
-    estimate = METHODS[method](usage, model, gpu, assumptions)
-    doubts, grade = list_doubts(usage, model, rule), grade_match(model, rule)
-    return widen_range(estimate, doubts, grade) if doubts or grade != model.grade else estimate
-
-
-def compute_avoided_energy(
-    estimate: EnergyEstimate,
-    usage: TokenUsage,
-    model: ModelProfile,
-    gpu: GpuProfile,
-    assumptions: Assumptions,
-) -> float:
-    """What an estimate would be more by, had no token been read from a cache [J].
-
-    Args:
-        estimate: The estimate.
-        usage: Its tokens.
-        model: Its model profile.
-        gpu: Its GPU profile.
-        assumptions: What was assumed beside them.
-    """
-    # To decode costs the same: the prompt alone would be computed anew.
-    uncached = UNCACHED_PROMPTS[estimate.method](usage.input_tokens, model, gpu, assumptions)
-    return uncached + estimate.decode_energy_joules - estimate.total_energy_joules
+    return prepare_estimator(model, gpu, method, assumptions, rule).estimate(usage)
 
 
 def apply_evidence(
@@ -175,85 +218,88 @@ def _take_load(assumptions: Assumptions, load: ServerLoad) -> Assumptions:
     )
 
 
-def _estimate_by_reference(
-    usage: TokenUsage, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
-) -> EnergyEstimate:
-    # As the seed has it: only a usage that says nothing of reasoning may leave it out.
-    hidden = usage.reasoning_tokens is None and model.reasoning_factor > 1
-    return reference.estimate_request(
-        model,
-        gpu,
-        input_tokens=usage.input_tokens,
-        cached_input_tokens=usage.cached_input_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        reasoning_factor=model.reasoning_factor if hidden else 1.0,
-        attention_mode=assumptions.attention_mode,
-    )
+class _ByReference:
+    """A model on a GPU, priced by the seed formula."""
+
+    __slots__ = ("_model", "_priced")
+
+    def __init__(self, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions) -> None:
+        self._model = model
+        self._priced = reference.price_model(model, gpu, assumptions.attention_mode)
+
+    def estimate(self, usage: TokenUsage) -> EnergyEstimate:
+        factor, reasoning_tokens = 1.0, usage.reasoning_tokens
+        if reasoning_tokens is None and self._model.reasoning_factor > 1:
+            # As the seed has it: only a usage that says nothing of reasoning may leave it out.
+            factor = self._model.reasoning_factor
+        return self._priced.estimate(
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_input_tokens,
+            reasoning_tokens,
+            factor,
+        )
+
+    def price_prompt(self, input_tokens: int) -> float:
+        joules, _ = self._priced.formula.price_prompt(1.0 * input_tokens)
+        return joules
 
 
-def _estimate_by_roofline(
-    usage: TokenUsage, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
-) -> EnergyEstimate:
-    # What a server reports holds its reasoning; only text that was merely seen does not.
-    hidden = usage.reasoning_tokens is None and "output_tokens" in usage.estimated
-    reasoning_factor = model.reasoning_factor if hidden else 1.0
-    output_tokens = usage.output_tokens * reasoning_factor if hidden else usage.output_tokens
-    reasoning_tokens = usage.reasoning_tokens
-    if reasoning_tokens is None and reasoning_factor != 1:
-        reasoning_tokens = round(output_tokens - usage.output_tokens)
-    cases = build_cases(model, gpu, assumptions.serving, CALIBRATED)
-    values, sequences = roofline.compute_request(
-        cases,
-        input_tokens=usage.input_tokens,
-        output_tokens=output_tokens,
-        cached_input_tokens=usage.cached_input_tokens,
-        reasoning_tokens=reasoning_tokens or 0,
-        scope=assumptions.scope,
-    )
-    if reasoning_tokens is None:
-        values["reasoning_energy_joules"] = None
-    assumed = {"sequences": sequences, **cases.assumed}
-    if assumptions.timing_evidence:
-        assumed["timing_evidence"] = assumptions.timing_evidence
-    if assumptions.concurrency_source:
-        assumed["concurrency_source"] = assumptions.concurrency_source
-    named = {
-        "model_profile": model.name,
-        "gpu": gpu.name,
-        "method": roofline.METHOD,
-        "method_version": roofline.VERSION,
-        "grade": model.grade,
-        "attention_mode": "quadratic",
-        "reasoning_factor": reasoning_factor,
-        "assumed": assumed,
-    }
-    return fill_fields(EnergyEstimate, named | values)
+class _ByRoofline:
+    """A model on its GPUs, priced by the calibrated estimator."""
+
+    __slots__ = ("_assumed", "_model", "_priced", "_values")
+
+    def __init__(self, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions) -> None:
+        cases = build_cases(model, gpu, assumptions.serving, CALIBRATED)
+        self._model = model
+        self._priced = roofline.PricedModel(cases, assumptions.scope)
+        self._assumed: dict[str, float | bool | str] = {"sequences": 0.0, **cases.assumed}
+        if assumptions.timing_evidence:
+            self._assumed["timing_evidence"] = assumptions.timing_evidence
+        if assumptions.concurrency_source:
+            self._assumed["concurrency_source"] = assumptions.concurrency_source
+        self._values = start_values(
+            model_profile=model.name,
+            gpu=gpu.name,
+            method=roofline.METHOD,
+            method_version=roofline.VERSION,
+            scope=assumptions.scope,
+            grade=model.grade,
+            attention_mode="quadratic",
+        )
+
+    def estimate(self, usage: TokenUsage) -> EnergyEstimate:
+        factor, reasoning_tokens = 1.0, usage.reasoning_tokens
+        output_tokens: float = usage.output_tokens
+        if reasoning_tokens is None and "output_tokens" in usage.estimated:
+            # What a server reports holds its reasoning; only text that was merely seen does not.
+            factor = self._model.reasoning_factor
+            output_tokens = usage.output_tokens * factor
+            if factor != 1:
+                reasoning_tokens = round(output_tokens - usage.output_tokens)
+        prefill, decode, reasoning, flops, low, high, parts, sequences = self._priced.price(
+            usage.input_tokens, output_tokens, usage.cached_input_tokens, reasoning_tokens or 0
+        )
+        assumed = self._assumed.copy()
+        assumed["sequences"] = sequences
+        values = self._values.copy()
+        values["reasoning_factor"] = factor
+        values["prefill_energy_joules"] = prefill
+        values["decode_energy_joules"] = decode
+        values["reasoning_energy_joules"] = None if reasoning_tokens is None else reasoning
+        values["total_flops"] = flops
+        values["total_energy_low_joules"] = low
+        values["total_energy_high_joules"] = high
+        values["range_parts"] = parts
+        values["assumed"] = assumed
+        return fill_fields(EnergyEstimate, values)
+
+    def price_prompt(self, input_tokens: int) -> float:
+        return self._priced.price_prompt(1.0 * input_tokens)
 
 
-def _price_prompt_by_reference(
-    input_tokens: int, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
-) -> float:
-    """Energy of a prompt of which nothing is cached [J]."""
-    terms, mode = reference.get_terms(model), assumptions.attention_mode
-    flops = reference.count_prefill_flops(terms, 1.0 * input_tokens, 0.0, mode)
-    return reference.compute_prefill_energy(gpu, flops)
-
-
-def _price_prompt_by_roofline(
-    input_tokens: int, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
-) -> float:
-    """Energy of a prompt of which nothing is cached [J]."""
-    cases = build_cases(model, gpu, assumptions.serving, CALIBRATED)
-    return roofline.compute_prompt_energy(cases, 1.0 * input_tokens, assumptions.scope)
-
-
-UNCACHED_PROMPTS: dict[str, Callable[[int, ModelProfile, GpuProfile, Assumptions], float]] = {
-    reference.METHOD: _price_prompt_by_reference,
-    roofline.METHOD: _price_prompt_by_roofline,
-}
-
-METHODS: dict[str, Callable[..., EnergyEstimate]] = {
-    reference.METHOD: _estimate_by_reference,
-    roofline.METHOD: _estimate_by_roofline,
+METHODS: dict[str, Callable[[ModelProfile, GpuProfile, Assumptions], Priced]] = {
+    reference.METHOD: _ByReference,
+    roofline.METHOD: _ByRoofline,
 }

@@ -32,6 +32,8 @@ from energy_tracking.estimator.estimate import (
     check_attention_mode,
     check_token_counts,
     combine_parts,
+    start_values,
+    sum_excesses,
 )
 from energy_tracking.frozen import fill_fields
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
@@ -74,7 +76,6 @@ class ModelTerms(NamedTuple):
     samples: float
 
 
-@lru_cache(maxsize=512)
 def get_terms(model: ModelProfile) -> ModelTerms:
     """What the formula takes of a model profile."""
     return ModelTerms(
@@ -87,71 +88,177 @@ def get_terms(model: ModelProfile) -> ModelTerms:
     )
 
 
-def count_prefill_flops(
-    model: ModelTerms,
-    input_tokens: float,
-    cached_input_tokens: float = 0,
-    attention_mode: str = "quadratic",
-) -> float:
-    """Work of reading the prompt [FLOP].
+class Formula:
+    """The formula with what it takes of one model, or of one for each request, and of one GPU.
+
+    Each price is the energy [J] and the floating-point operations [FLOP] of a part of a request.
+    Counts are floats or arrays of floats: the square of a small integer type would overflow.
+    """
+
+    __slots__ = (
+        "_decode_power",
+        "_decode_range",
+        "_decode_use",
+        "_is_quadratic",
+        "_prefill_power",
+        "_prefill_range",
+        "_prefill_use",
+        "_terms",
+        "_watts_per_flops",
+    )
+
+    def __init__(self, model: ModelTerms, gpu: GpuProfile, attention_mode: str) -> None:
+        """Take from the GPU what does not depend on a request.
+
+        Args:
+            model: What the formula takes of the model.
+            gpu: GPU profile.
+            attention_mode: ``"quadratic"`` or ``"linear"``.
+        """
+        self._terms = model
+        self._is_quadratic = attention_mode == "quadratic"
+        self._watts_per_flops = gpu.power_rating / gpu.peak_flops
+        self._prefill_power, self._prefill_use = gpu.power_prefill_util, gpu.gpu_prefill_util
+        self._decode_power, self._decode_use = gpu.power_decoding_util, gpu.gpu_decoding_util
+        self._prefill_range = PREFILL_RANGE.get(gpu.name, PREFILL_RANGE_ELSEWHERE)
+        self._decode_range = DECODE_RANGE.get(gpu.name, DECODE_RANGE_ELSEWHERE)
+
+    def price_prompt(
+        self, input_tokens: float, cached_input_tokens: float = 0.0
+    ) -> tuple[float, float]:
+        """Energy [J] and work [FLOP] of reading the prompt.
+
+        Args:
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            cached_input_tokens: Part of the prompt read from a cache [tokens].
+        """
+        n, c = input_tokens, cached_input_tokens
+        dense, attention, _ = self._terms
+        attended = n * n if self._is_quadratic else n
+        if type(c) is not float or c != 0:
+            attended = attended - c * c if self._is_quadratic else n - c
+            n = n - c
+        flops = n * dense + attention * attended
+        return flops * self._prefill_power * self._watts_per_flops / self._prefill_use, flops
+
+    def price_answer(self, input_tokens: float, decode_tokens: float) -> tuple[float, float]:
+        """Energy [J] and work [FLOP] of generating an answer, or the first part of one.
+
+        Args:
+            input_tokens: Tokens of the prompt before it [tokens].
+            decode_tokens: Tokens generated [tokens].
+        """
+        n, t = input_tokens, decode_tokens
+        dense, attention, samples = self._terms
+        flops = (t * dense + attention * (n * t + t * (t - 1.0) / 2.0)) * samples
+        return flops * self._decode_power * self._watts_per_flops / self._decode_use, flops
+
+    def find_range(self, prefill_joules: float, decode_joules: float) -> tuple[float, float]:
+        """Low and high factor [1] on the total energy by what the formula leaves out.
+
+        Args:
+            prefill_joules: Energy of reading the prompt [J].
+            decode_joules: Energy of generating the answer [J].
+        """
+        prefill_low, prefill_high = self._prefill_range
+        decode_low, decode_high = self._decode_range
+        total_joules = prefill_joules + decode_joules
+        nothing = 1.0 * (total_joules == 0)
+        whole = total_joules + nothing
+        return (
+            (prefill_low * prefill_joules + decode_low * decode_joules + nothing) / whole,
+            (prefill_high * prefill_joules + decode_high * decode_joules + nothing) / whole,
+        )
+
+
+class PricedModel:
+    """One model on one GPU: what does not depend on the request, computed once.
+
+    Attributes:
+        formula: The formula with their numbers.
+    """
+
+    __slots__ = ("_excesses", "_parameters", "_values", "formula")
+
+    def __init__(self, model: ModelProfile, gpu: GpuProfile, attention_mode: str) -> None:
+        """Compute it.
+
+        Args:
+            model: Model profile.
+            gpu: GPU profile.
+            attention_mode: ``"quadratic"`` or ``"linear"``.
+        """
+        self.formula = Formula(get_terms(model), gpu, attention_mode)
+        spread = GRADE_FACTORS[model.grade]
+        self._parameters = 1 / spread, spread
+        self._excesses = sum_excesses({"parameters": self._parameters})
+        self._values = start_values(
+            model_profile=model.name,
+            gpu=gpu.name,
+            method=METHOD,
+            method_version=VERSION,
+            scope=SCOPE,
+            grade=model.grade,
+            attention_mode=attention_mode,
+        )
+
+    def estimate(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        cached_input_tokens: float,
+        reasoning_tokens: float | None,
+        reasoning_factor: float,
+    ) -> EnergyEstimate:
+        """Estimate one request, or an array of them.
+
+        Args:
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            output_tokens: Generated tokens before ``reasoning_factor`` [tokens].
+            cached_input_tokens: Part of the prompt read from a cache [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
+            reasoning_factor: Decode tokens per output token [1].
+
+        Raises:
+            TokenCountError: A count is negative or not finite.
+        """
+        check_token_counts(input_tokens, cached_input_tokens, output_tokens)
+        formula = self.formula
+        prompt, decode_tokens = 1.0 * input_tokens, 1.0 * output_tokens * reasoning_factor
+        if reasoning_tokens is None and reasoning_factor != 1:
+            reasoning_tokens = decode_tokens - output_tokens
+        prefill_joules, prefill_flops = formula.price_prompt(prompt, 1.0 * cached_input_tokens)
+        decode_joules, decode_flops = formula.price_answer(prompt, decode_tokens)
+        reasoning_joules = None
+        if reasoning_tokens is not None:
+            # Reasoning comes before the visible answer, so it sees the shorter contexts.
+            reasoning_joules, _ = formula.price_answer(prompt, 1.0 * reasoning_tokens)
+        of_formula = {"formula": formula.find_range(prefill_joules, decode_joules)}
+        low, high = combine_parts(of_formula, *self._excesses)
+        total_joules = prefill_joules + decode_joules
+        values = self._values.copy()
+        values["reasoning_factor"] = reasoning_factor
+        values["prefill_energy_joules"] = prefill_joules
+        values["decode_energy_joules"] = decode_joules
+        values["reasoning_energy_joules"] = reasoning_joules
+        values["total_flops"] = prefill_flops + decode_flops
+        values["total_energy_low_joules"] = total_joules * low
+        values["total_energy_high_joules"] = total_joules * high
+        values["range_parts"] = {**of_formula, "parameters": self._parameters}
+        values["assumed"] = {}
+        return fill_fields(EnergyEstimate, values)
+
+
+@lru_cache(maxsize=512)
+def price_model(model: ModelProfile, gpu: GpuProfile, attention_mode: str) -> PricedModel:
+    """A model on a GPU, with all that does not depend on the request.
 
     Args:
-        model: What the formula takes of the model.
-        input_tokens: Prompt tokens, cached ones included; a float or an array of floats [tokens].
-        cached_input_tokens: Part of the prompt read from a cache [tokens].
+        model: Model profile.
+        gpu: GPU profile.
         attention_mode: ``"quadratic"`` or ``"linear"``.
     """
-    n, c = input_tokens, cached_input_tokens
-    dense, attention, _ = model
-    is_quadratic = attention_mode == "quadratic"
-    attended = n * n if is_quadratic else n
-    if type(c) is not float or c != 0:
-        attended = attended - c * c if is_quadratic else n - c
-        n = n - c
-    return n * dense + attention * attended
-
-
-def count_decode_flops(model: ModelTerms, input_tokens: float, decode_tokens: float) -> float:
-    """Work of generating an answer after a prompt [FLOP].
-
-    Args:
-        model: What the formula takes of the model.
-        input_tokens: Prompt tokens; a float or an array of floats [tokens].
-        decode_tokens: Tokens generated after it [tokens].
-    """
-    n, t = input_tokens, decode_tokens
-    dense, attention, _ = model
-    return t * dense + attention * (n * t + t * (t - 1.0) / 2.0)
-
-
-def compute_prefill_energy(gpu: GpuProfile, flops: float) -> float:
-    """Energy of prefill work on one GPU board [J].
-
-    Args:
-        gpu: GPU profile.
-        flops: The work; a float or an array [FLOP].
-    """
-    return (
-        flops
-        * gpu.power_prefill_util
-        * (gpu.power_rating / gpu.peak_flops)
-        / (gpu.gpu_prefill_util)
-    )
-
-
-def compute_decode_energy(gpu: GpuProfile, flops: float) -> float:
-    """Energy of decode work on one GPU board [J].
-
-    Args:
-        gpu: GPU profile.
-        flops: The work; a float or an array [FLOP].
-    """
-    return (
-        flops
-        * gpu.power_decoding_util
-        * (gpu.power_rating / gpu.peak_flops)
-        / (gpu.gpu_decoding_util)
-    )
+    return PricedModel(model, gpu, attention_mode)
 
 
 def estimate_request(
@@ -182,121 +289,6 @@ def estimate_request(
         ConfigurationError: The attention mode is unknown.
     """
     check_attention_mode(attention_mode)
-    check_token_counts(input_tokens, cached_input_tokens, output_tokens)
-    decode_tokens = 1.0 * output_tokens * reasoning_factor
-    if reasoning_tokens is None and reasoning_factor != 1:
-        reasoning_tokens = decode_tokens - output_tokens
-    energy = compute_energy(
-        get_terms(model),
-        gpu,
-        input_tokens=input_tokens,
-        cached_input_tokens=cached_input_tokens,
-        decode_tokens=decode_tokens,
-        reasoning_tokens=reasoning_tokens,
-        attention_mode=attention_mode,
-    )
-    spread = GRADE_FACTORS[model.grade]
-    range_parts = {
-        "formula": find_formula_range(gpu, energy),
-        "parameters": (1 / spread, spread),
-    }
-    prefill_joules, decode_joules, reasoning_joules, prefill_flops, decode_flops = energy
-    total_joules = prefill_joules + decode_joules
-    low, high = combine_parts(range_parts)
-    # Python fills a table of no more than 15 names at once.
-    values = {
-        "model_profile": model.name,
-        "gpu": gpu.name,
-        "method": METHOD,
-        "method_version": VERSION,
-        "scope": SCOPE,
-        "grade": model.grade,
-        "attention_mode": attention_mode,
-        "reasoning_factor": reasoning_factor,
-        "prefill_energy_joules": prefill_joules,
-        "decode_energy_joules": decode_joules,
-        "reasoning_energy_joules": reasoning_joules,
-        "total_flops": prefill_flops + decode_flops,
-        "total_energy_low_joules": total_joules * low,
-        "total_energy_high_joules": total_joules * high,
-        "range_parts": range_parts,
-    }
-    values["assumed"] = {}
-    return fill_fields(EnergyEstimate, values)
-
-
-class RequestEnergy(NamedTuple):
-    """One request by the formula; floats, or arrays of one common shape.
-
-    Attributes:
-        prefill_joules: Energy of reading the prompt [J].
-        decode_joules: Energy of generating the output [J].
-        reasoning_joules: Part of it spent on reasoning [J]; None where that is not known.
-        prefill_flops: Floating-point operations of reading the prompt [FLOP].
-        decode_flops: Floating-point operations of generating the output [FLOP].
-    """
-
-    prefill_joules: float
-    decode_joules: float
-    reasoning_joules: float | None
-    prefill_flops: float
-    decode_flops: float
-
-
-def compute_energy(
-    model: ModelTerms,
-    gpu: GpuProfile,
-    *,
-    input_tokens: float,
-    cached_input_tokens: float,
-    decode_tokens: float,
-    reasoning_tokens: float | None,
-    attention_mode: str,
-) -> RequestEnergy:
-    """The formula, for one request or an array of them, whose models may differ.
-
-    Args:
-        model: What the formula takes of the model.
-        gpu: GPU profile.
-        input_tokens: Prompt tokens, cached ones included [tokens].
-        cached_input_tokens: Part of the prompt read from a cache [tokens].
-        decode_tokens: Tokens generated [tokens].
-        reasoning_tokens: Part of them that is reasoning [tokens]; None: not known.
-        attention_mode: ``"quadratic"`` or ``"linear"``.
-    """
-    # Floats from here on: the square of a small integer type would overflow.
-    n, c, t = 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * decode_tokens
-    _, _, samples = model
-    prefill = count_prefill_flops(model, n, c, attention_mode)
-    decode = count_decode_flops(model, n, t) * samples
-    reasoning_joules = None
-    if reasoning_tokens is not None:
-        # Reasoning comes before the visible answer, so it sees the shorter contexts.
-        reasoning = count_decode_flops(model, n, 1.0 * reasoning_tokens) * samples
-        reasoning_joules = compute_decode_energy(gpu, reasoning)
-    return RequestEnergy(
-        compute_prefill_energy(gpu, prefill),
-        compute_decode_energy(gpu, decode),
-        reasoning_joules,
-        prefill,
-        decode,
-    )
-
-
-def find_formula_range(gpu: GpuProfile, energy: RequestEnergy) -> tuple[float, float]:
-    """Low and high factor [1] on the total energy by what the formula leaves out.
-
-    Args:
-        gpu: GPU profile.
-        energy: The request by the formula.
-    """
-    prompt_range = PREFILL_RANGE.get(gpu.name, PREFILL_RANGE_ELSEWHERE)
-    decode_range = DECODE_RANGE.get(gpu.name, DECODE_RANGE_ELSEWHERE)
-    prefill_joules, decode_joules = energy.prefill_joules, energy.decode_joules
-    total_joules = prefill_joules + decode_joules
-    nothing = 1.0 * (total_joules == 0)
-    whole = total_joules + nothing
-    return (
-        (prompt_range[0] * prefill_joules + decode_range[0] * decode_joules + nothing) / whole,
-        (prompt_range[1] * prefill_joules + decode_range[1] * decode_joules + nothing) / whole,
+    return price_model(model, gpu, attention_mode).estimate(
+        input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, reasoning_factor
     )

@@ -145,9 +145,9 @@ class Catalogue:
         return tuple(self._gpus.values())
 
     @property
-    def gpus_by_name(self) -> Mapping[str, GpuProfile]:
-        """The GPU profiles; another object whenever one has been registered."""
-        return self._gpus
+    def generation(self) -> object:
+        """Another object whenever a profile has been registered: what was found before is void."""
+        return self._resolved
 
     @property
     def without_profile(self) -> Mapping[str, NoProfile]:

@@ -167,29 +167,22 @@ def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bo
             reasoning = np.where(known >= 0, known, np.nan if reasoning is None else reasoning)
     terms = reference.ModelTerms(take(DENSE, place), take(ATTENTION, place),
                                  take(SAMPLES, place))  # fmt: skip
-    mode = basis.assumptions.attention_mode
-    made = reference.compute_energy(
-        terms,
-        basis.gpu,
-        input_tokens=inputs,
-        cached_input_tokens=0.0 if cached is None else cached,
-        decode_tokens=decoded,
-        reasoning_tokens=reasoning,
-        attention_mode=mode,
-    )
-    energy = Energy(made.prefill_joules + made.decode_joules)
+    formula = reference.Formula(terms, basis.gpu, basis.assumptions.attention_mode)
+    prefill, _ = formula.price_prompt(inputs, 0.0 if cached is None else cached)
+    decode, _ = formula.price_answer(inputs, decoded)
+    energy = Energy(prefill + decode)
     if only_totals:
         return energy
     parts = {
-        "formula": reference.find_formula_range(basis.gpu, made),
+        "formula": formula.find_range(prefill, decode),
         "model": (take(LOW, place), take(HIGH, place)),
     }
     energy.low, energy.high = combine_parts(parts)
-    energy.reasoning = made.reasoning_joules
+    if reasoning is not None:
+        energy.reasoning, _ = formula.price_answer(inputs, reasoning)
     if cached is not None:
-        anew = reference.count_prefill_flops(terms, inputs, 0.0, mode)
-        uncached = reference.compute_prefill_energy(basis.gpu, anew)
-        energy.avoided = uncached + made.decode_joules - energy.total
+        uncached, _ = formula.price_prompt(inputs)
+        energy.avoided = uncached + decode - energy.total
     return energy
 
 

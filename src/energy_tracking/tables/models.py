@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from energy_tracking.estimation import Basis, Estimation
+from energy_tracking.basis import Basis
+from energy_tracking.estimation import Estimation
 from energy_tracking.estimator import CALIBRATED_METHOD, reference
 from energy_tracking.estimator.doubts import grade_match, list_doubts
 from energy_tracking.estimator.estimate import GRADE_FACTORS, combine_parts

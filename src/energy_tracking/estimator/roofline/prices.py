@@ -37,6 +37,25 @@ class Prices:
     output_pair: float
     sequences: float
 
+    def price_prompt(self, tokens: float, pairs: float) -> float:
+        """Energy of reading the uncached part of the prompt [J].
+
+        Args:
+            tokens: Its tokens [tokens].
+            pairs: Their pairs [tokens**2].
+        """
+        return self.input_token * tokens + self.input_pair * pairs
+
+    def price_answer(self, token_joules: float, tokens: float, pairs: float) -> float:
+        """Energy of generating the answer [J].
+
+        Args:
+            token_joules: Energy of a token that attends to nothing [J].
+            tokens: Its tokens [tokens].
+            pairs: Their pairs [tokens**2].
+        """
+        return token_joules * tokens + self.output_pair * pairs
+
 
 def compute_prices(site: Deployment, constants: RooflineConstants) -> Prices:
     """Energy per token and pair.
@@ -84,7 +103,7 @@ def compute_prefill_energy(price: Prices, work: Work) -> float:
         price: Prices of the deployment.
         work: The request.
     """
-    return price.input_token * work.input_tokens + price.input_pair * work.input_pairs
+    return price.price_prompt(work.input_tokens, work.input_pairs)
 
 
 def compute_decode_energy(price: Prices, work: Work) -> float:
@@ -95,7 +114,7 @@ def compute_decode_energy(price: Prices, work: Work) -> float:
         work: The request.
     """
     token = compute_token_energy(price, price.sequences)
-    return token * work.output_tokens + price.output_pair * work.output_pairs
+    return price.price_answer(token, work.output_tokens, work.output_pairs)
 
 
 def compute_token_energy(price: Prices, sequences: float) -> float:

@@ -1,7 +1,8 @@
 """The parts of an estimate's range: for each thing that is not known, both ends of the energy.
 
 A part takes the same sum as the central estimate at the low and the high end of one unknown.
-A new one is an entry in ``list_range_parts``.
+A new one is an entry in ``list_request_parts``; one that is the same for every request, in the
+``factors`` of ``Cases``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 
 from energy_tracking.estimator.roofline.cases import Case, Cases
 from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
-from energy_tracking.estimator.roofline.prices import compute_prefill_energy
 from energy_tracking.estimator.roofline.work import Work, take_larger, take_smaller
 
 PREFILL_RANGE = (0.5, 1.6)
@@ -30,12 +30,17 @@ LIGHT_LOAD = 8.0
 """Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
 
 
+_FACILITY_ENDS = (
+    FACILITY_LOW.factor / FACILITY.factor,
+    FACILITY_HIGH.factor / FACILITY.factor,
+)
+
+
 @dataclass(slots=True, eq=False, repr=False)
-class CentralEnergy:
+class CentralEnergy(Work):
     """One request by the central case; floats or arrays of one common shape.
 
     Attributes:
-        work: What it asks for.
         context: Tokens attended to at its end [tokens].
         sequences: Sequences that share a step [1].
         token_joules: Energy of generating a token that attends to nothing [J].
@@ -43,17 +48,11 @@ class CentralEnergy:
         decode: Energy of generating the answer [J].
     """
 
-    work: Work
     context: float
     sequences: float
     token_joules: float
     prefill: float
     decode: float
-
-    @property
-    def total(self) -> float:
-        """Prefill and decode together [J]."""
-        return self.prefill + self.decode
 
 
 def list_range_parts(
@@ -66,61 +65,78 @@ def list_range_parts(
         energy: The request by the central case.
         scope: ``"gpu"`` or ``"facility"``.
     """
+    return {**cases.factors, **list_request_parts(cases, energy), **list_scope_parts(scope)}
+
+
+def list_scope_parts(scope: str) -> dict[str, tuple[float, float]]:
+    """The parts that a scope adds [1], the same for every request."""
+    return {"facility": _FACILITY_ENDS} if scope == "facility" else {}
+
+
+def list_request_parts(cases: Cases, energy: CentralEnergy) -> dict[str, tuple[float, float]]:
+    """The parts that are not the same for every request [1].
+
+    Args:
+        cases: The central case and both ends of what is not known.
+        energy: The request by the central case.
+    """
     central = cases.central
-    prefill, decode, total = energy.prefill, energy.decode, energy.total
+    prefill, decode = energy.prefill, energy.decode
+    total = prefill + decode
     # Where there is no energy, both ends are 1.
     nothing = 1.0 * (total == 0)
     whole = total + nothing
-
-    def divide_ends(low: float, high: float) -> tuple[float, float]:
-        """Both ends of a range over the central energy [1]."""
-        return (low + nothing) / whole, (high + nothing) / whole
-
-    parts = dict(cases.factors)
     under, over = _find_prefill_range(energy.sequences / central.site.gpus)
-    parts["prefill"] = divide_ends(under * prefill + decode, over * prefill + decode)
+    parts = {
+        "prefill": (
+            (under * prefill + decode + nothing) / whole,
+            (over * prefill + decode + nothing) / whole,
+        )
+    }
     under, over = cases.drafting
     if under != over:
-        parts["speculative decoding"] = divide_ends(
-            prefill + under * decode, prefill + over * decode
+        parts["speculative decoding"] = (
+            (prefill + under * decode + nothing) / whole,
+            (prefill + over * decode + nothing) / whole,
         )
     if cases.batch is not None:
         most, fewest = cases.batch
-        parts["batch"] = divide_ends(
-            prefill + _compute_decode(most, energy), prefill + _compute_decode(fewest, energy)
+        parts["batch"] = (
+            (prefill + _price_answer(most, energy) + nothing) / whole,
+            (prefill + _price_answer(fewest, energy) + nothing) / whole,
         )
     if cases.parameters is not None:
         least, largest = cases.parameters
-        under, over = divide_ends(_compute_total(least, energy), _compute_total(largest, energy))
+        under = (_price_request(least, energy) + nothing) / whole
+        over = (_price_request(largest, energy) + nothing) / whole
         if (spread := cases.grade_factor) > 1:
             # The shape may be another one even where the size is as stated.
             under, over = take_smaller(under, 1 / spread), take_larger(over, spread)
         parts["parameters"] = (under, over)
     if central.site.samples > 1:
-        parts["samples"] = divide_ends(prefill + decode / central.site.samples, total)
-    if scope == "facility":
-        central_factor = FACILITY.factor
-        parts["facility"] = (
-            FACILITY_LOW.factor / central_factor,
-            FACILITY_HIGH.factor / central_factor,
+        parts["samples"] = (
+            (prefill + decode / central.site.samples + nothing) / whole,
+            whole / whole,
         )
     return parts
 
 
-def _compute_total(case: Case, energy: CentralEnergy) -> float:
+def _price_request(case: Case, energy: CentralEnergy) -> float:
     """Energy of the same request by another case [J]."""
-    return compute_prefill_energy(case.prices, energy.work) + _compute_decode(case, energy)
+    prompt = case.prices.price_prompt(energy.input_tokens, energy.input_pairs)
+    return prompt + _price_answer(case, energy)
 
 
-def _compute_decode(case: Case, energy: CentralEnergy) -> float:
+def _price_answer(case: Case, energy: CentralEnergy) -> float:
     """Energy of the same answer by another case [J]."""
     _, token_joules = case.price_token(energy.context)
-    work = energy.work
-    return token_joules * work.output_tokens + case.prices.output_pair * work.output_pairs
+    return case.prices.price_answer(token_joules, energy.output_tokens, energy.output_pairs)
 
 
 def _find_prefill_range(load: float) -> tuple[float, float]:
     """Low and high factor [1] of prefill energy at this many sequences per GPU [1]."""
+    if type(load) is float:
+        return LIGHT_PREFILL_RANGE if load < LIGHT_LOAD else PREFILL_RANGE
     light = 1.0 * (load < LIGHT_LOAD)
     return (
         light * LIGHT_PREFILL_RANGE[0] + (1 - light) * PREFILL_RANGE[0],

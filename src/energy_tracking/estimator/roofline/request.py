@@ -1,24 +1,27 @@
 """The estimate of one request, or of an array of them, and the range it lies in.
 
-The order: the counts are checked; ``compute_central_energy`` prices the request by the central
-case; ``compute_reasoning_energy`` takes its share out of that; ``ranges`` compares both ends of
-what is not known with it. What depends on the deployment alone is in ``cases``, computed once.
+The order of ``PricedModel.price``: the counts are checked; ``compute_central_energy`` prices the
+request by the central case; ``compute_reasoning_energy`` takes its share out of that; ``ranges``
+compares both ends of what is not known with it. What depends on the deployment alone is in
+``cases``, computed once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.deployment import Deployment
-from energy_tracking.estimator.estimate import check_token_counts, combine_parts
+from energy_tracking.estimator.estimate import check_token_counts, combine_parts, sum_excesses
 from energy_tracking.estimator.roofline.cases import Cases, build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline.facility import FACILITY
-from energy_tracking.estimator.roofline.prices import compute_prefill_energy
-from energy_tracking.estimator.roofline.ranges import CentralEnergy, list_range_parts
-from energy_tracking.estimator.roofline.work import Work, count_flops, count_pairs, count_work
+from energy_tracking.estimator.roofline.ranges import (
+    CentralEnergy,
+    list_request_parts,
+    list_scope_parts,
+)
+from energy_tracking.estimator.roofline.work import count_flops, count_pairs
 from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
@@ -26,6 +29,8 @@ from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 METHOD = "roofline"
 VERSION = "2"
 SCOPES = ("gpu", "facility")
+
+_FACILITY_FACTOR = FACILITY.factor
 
 
 @frozen(kw_only=True)
@@ -100,69 +105,111 @@ def estimate_request(
         ConfigurationError: The scope is unknown.
         ProfileError: The GPU profile has no memory bandwidth.
     """
-    cases = build_cases(model, gpu, serving, constants)
-    values, sequences = compute_request(
-        cases,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cached_input_tokens=cached_input_tokens,
-        reasoning_tokens=reasoning_tokens,
+    priced = PricedModel(build_cases(model, gpu, serving, constants), scope)
+    prefill, decode, reasoning, flops, low, high, parts, sequences = priced.price(
+        input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
+    )
+    return RooflineEstimate(
+        prefill_energy_joules=prefill,
+        decode_energy_joules=decode,
+        reasoning_energy_joules=reasoning,
+        total_energy_low_joules=low,
+        total_energy_high_joules=high,
+        total_flops=flops,
+        range_parts=parts,
+        deployment=priced.cases.central.site,
+        sequences=sequences,
         scope=scope,
     )
-    return RooflineEstimate(**values, deployment=cases.central.site, sequences=sequences)
 
 
-def compute_request(
-    cases: Cases,
-    *,
-    input_tokens: float,
-    output_tokens: float,
-    cached_input_tokens: float,
-    reasoning_tokens: float,
-    scope: str,
-) -> tuple[dict[str, Any], float]:
-    """Estimate one request, or an array of them, by the cases of its deployment.
+class PricedModel:
+    """One model on its GPUs: what does not depend on the request, computed once.
 
-    Args:
+    Attributes:
         cases: The central case and both ends of what is not known.
-        input_tokens: Prompt tokens, cached ones included [tokens].
-        output_tokens: All generated tokens, reasoning included [tokens].
-        cached_input_tokens: Part of the prompt read from a cache [tokens].
-        reasoning_tokens: Part of the output that is reasoning [tokens].
         scope: ``"gpu"`` or ``"facility"``.
-
-    Returns:
-        The values that a ``RooflineEstimate`` shares with an ``EnergyEstimate``, by name; and the
-        sequences decoded together [1].
-
-    Raises:
-        TokenCountError: A count is negative or not finite.
-        ConfigurationError: The scope is unknown.
     """
-    if scope not in SCOPES:
-        raise ConfigurationError(not_one_of("scope", scope, SCOPES))
-    check_token_counts(input_tokens, cached_input_tokens, output_tokens)
-    # Floats from here on: small integer types would overflow.
-    prompt, cached, answer = 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * output_tokens
-    energy = compute_central_energy(cases, prompt, cached, answer)
-    reasoning = compute_reasoning_energy(cases, energy, prompt, 1.0 * reasoning_tokens)
-    parts = list_range_parts(cases, energy, scope)
-    low, high = combine_parts(parts)
-    overhead = FACILITY.factor if scope == "facility" else 1.0
-    total = energy.prefill + energy.decode
-    site = cases.central.site
-    values = {
-        "scope": scope,
-        "prefill_energy_joules": overhead * energy.prefill,
-        "decode_energy_joules": overhead * energy.decode,
-        "reasoning_energy_joules": overhead * reasoning,
-        "total_flops": count_flops(site, energy.work),
-        "total_energy_low_joules": overhead * total * low,
-        "total_energy_high_joules": overhead * total * high,
-        "range_parts": parts,
-    }
-    # Of the shape of the counts, also where it is one number for all.
-    return values, energy.sequences * site.stages + 0.0 * energy.context
+
+    __slots__ = ("_excesses", "_overhead", "_scope_parts", "cases", "scope")
+
+    def __init__(self, cases: Cases, scope: str) -> None:
+        """Compute it.
+
+        Args:
+            cases: The central case and both ends of what is not known.
+            scope: ``"gpu"`` or ``"facility"``.
+
+        Raises:
+            ConfigurationError: The scope is unknown.
+        """
+        if scope not in SCOPES:
+            raise ConfigurationError(not_one_of("scope", scope, SCOPES))
+        self.cases = cases
+        self.scope = scope
+        self._overhead = find_overhead(scope)
+        self._scope_parts = list_scope_parts(scope)
+        self._excesses = sum_excesses({**cases.factors, **self._scope_parts})
+
+    def price(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        cached_input_tokens: float,
+        reasoning_tokens: float,
+    ) -> tuple[float, float, float, float, float, float, dict[str, tuple[float, float]], float]:
+        """Price one request, or an array of them.
+
+        Args:
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            output_tokens: All generated tokens, reasoning included [tokens].
+            cached_input_tokens: Part of the prompt read from a cache [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens].
+
+        Returns:
+            Energy of the prompt, of the answer, and of its reasoning [J]; its work [FLOP]; low and
+            high end of its energy [J]; the parts of that range [1]; and the sequences decoded
+            together [1].
+
+        Raises:
+            TokenCountError: A count is negative or not finite.
+        """
+        check_token_counts(input_tokens, cached_input_tokens, output_tokens)
+        cases, overhead = self.cases, self._overhead
+        # Floats from here on: small integer types would overflow.
+        prompt = 1.0 * input_tokens
+        energy = compute_central_energy(
+            cases, prompt, 1.0 * cached_input_tokens, 1.0 * output_tokens
+        )
+        reasoning = compute_reasoning_energy(cases, energy, prompt, 1.0 * reasoning_tokens)
+        parts = list_request_parts(cases, energy)
+        low, high = combine_parts(parts, *self._excesses)
+        total = overhead * (energy.prefill + energy.decode)
+        site = cases.central.site
+        return (
+            overhead * energy.prefill,
+            overhead * energy.decode,
+            overhead * reasoning,
+            count_flops(site, energy),
+            total * low,
+            total * high,
+            {**cases.factors, **parts, **self._scope_parts},
+            # Of the shape of the counts, also where it is one number for all.
+            energy.sequences * site.stages + 0.0 * energy.context,
+        )
+
+    def price_prompt(self, input_tokens: float) -> float:
+        """Energy of a prompt of which nothing is cached [J].
+
+        Args:
+            input_tokens: Prompt tokens; a float or an array of floats [tokens].
+        """
+        return compute_prompt_energy(self.cases, input_tokens, self.scope)
+
+
+def find_overhead(scope: str) -> float:
+    """Energy in a scope over that of the GPU boards [1]."""
+    return _FACILITY_FACTOR if scope == "facility" else 1.0
 
 
 def compute_central_energy(
@@ -176,17 +223,22 @@ def compute_central_energy(
         cached_input_tokens: Part of the prompt read from a cache [tokens].
         output_tokens: All generated tokens, reasoning included [tokens].
     """
-    price = cases.central.prices
-    work = count_work(cases.central.site, input_tokens, cached_input_tokens, output_tokens)
-    context = input_tokens + output_tokens
-    sequences, token_joules = cases.central.price_token(context)
+    central = cases.central
+    prices, site = central.prices, central.site
+    tokens, context = input_tokens - cached_input_tokens, input_tokens + output_tokens
+    input_pairs = count_pairs(site, cached_input_tokens, input_tokens)
+    output_pairs = count_pairs(site, input_tokens, context)
+    sequences, token_joules = central.price_token(context)
     return CentralEnergy(
-        work,
+        tokens,
+        input_pairs,
+        output_tokens,
+        output_pairs,
         context,
         sequences,
         token_joules,
-        compute_prefill_energy(price, work),
-        token_joules * work.output_tokens + price.output_pair * work.output_pairs,
+        prices.price_prompt(tokens, input_pairs),
+        prices.price_answer(token_joules, output_tokens, output_pairs),
     )
 
 
@@ -198,9 +250,9 @@ def compute_prompt_energy(cases: Cases, input_tokens: float, scope: str) -> floa
         input_tokens: Prompt tokens; a float or an array of floats [tokens].
         scope: ``"gpu"`` or ``"facility"``.
     """
-    prompt = Work(input_tokens, count_pairs(cases.central.site, 0.0, input_tokens), 0.0, 0.0)
-    overhead = FACILITY.factor if scope == "facility" else 1.0
-    return overhead * compute_prefill_energy(cases.central.prices, prompt)
+    central = cases.central
+    pairs = count_pairs(central.site, 0.0, input_tokens)
+    return find_overhead(scope) * central.prices.price_prompt(input_tokens, pairs)
 
 
 def compute_reasoning_energy(
@@ -215,5 +267,6 @@ def compute_reasoning_energy(
         reasoning_tokens: Part of the output that is reasoning [tokens].
     """
     # Reasoning comes before the visible answer, so it sees the shorter contexts.
-    pairs = count_pairs(cases.central.site, input_tokens, input_tokens + reasoning_tokens)
-    return energy.token_joules * reasoning_tokens + cases.central.prices.output_pair * pairs
+    central = cases.central
+    pairs = count_pairs(central.site, input_tokens, input_tokens + reasoning_tokens)
+    return central.prices.price_answer(energy.token_joules, reasoning_tokens, pairs)
