@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import field
 from typing import Any
 
 from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
-from energy_tracking.frozen import fill_fields, frozen
+from energy_tracking.frozen import declared_fields, fill_fields, frozen
 from energy_tracking.units import wh_from_joules
 
 ATTENTION_MODES = ("quadratic", "linear")
@@ -101,7 +101,7 @@ def start_values(**known: str) -> dict[str, Any]:
 
     To copy such a table and fill it in is quicker than to make one.
     """
-    return dict.fromkeys(each.name for each in fields(EnergyEstimate)) | known
+    return dict.fromkeys(declared_fields(EnergyEstimate)) | known
 
 
 def widest_first(parts: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
