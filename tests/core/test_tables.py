@@ -202,6 +202,36 @@ def test_blocks_and_columns_of_any_form_give_the_same(
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_rows_that_stand_together_by_model_have_the_energy_of_rows_that_do_not(
+    method: str,
+) -> None:
+    random = np.random.default_rng(1)
+    codes, rows = np.repeat([2, -1, 0, 1, 2], 1000), 5000
+    inputs, outputs = random.integers(0, 300_000, rows), random.integers(0, 3_000, rows)
+    columns = {
+        "input_tokens": inputs,
+        "output_tokens": outputs,
+        "cached_input_tokens": inputs // 3 * (codes == 0),
+        "reasoning_tokens": np.where(codes == 2, outputs // 2, -1),
+        "model": codes,
+    }
+    models = ("gpt-4o", "unknown", "o1")
+    order = random.permutation(rows)
+    together = estimate_table(**columns, models=models, method=method)
+    mixed = {name: column[order] for name, column in columns.items()}
+    apart = estimate_table(**mixed, models=models, method=method)
+    for column in (
+        *("total_energy_joules", "total_energy_low_joules", "total_energy_high_joules"),
+        *("reasoning_energy_joules", "cache_avoided_energy_joules", "status", "profile"),
+    ):
+        found, expected = getattr(together, column)[order], getattr(apart, column)
+        # What is avoided is a difference, as exact as the totals are.
+        slack = 1e-13 * np.nan_to_num(apart.total_energy_joules)
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+        assert (np.abs(np.nan_to_num(found - expected)) <= slack).all(), column
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("inputs", "cached", "written", "outputs", "reasoning"),
     [

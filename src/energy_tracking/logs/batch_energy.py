@@ -15,7 +15,7 @@ import numpy as np
 
 from energy_tracking.estimation import Estimation
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
-from energy_tracking.logs.batches import CallBatch, Names
+from energy_tracking.logs.batches import CallBatch, Names, find_only, repeat
 from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.logs.sum_energy import estimate_sum
 from energy_tracking.tables.estimating import TableEstimator
@@ -96,6 +96,8 @@ class BatchEstimator:
 
     def estimate(self, batch: CallBatch) -> BatchEnergy:
         """Estimate every row of a batch."""
+        if batch.is_plain:
+            return self._add_measured(batch, self._estimate_plain(batch))
         is_plain = batch.has_usage & (batch.requests == 1)
         is_plain[list(batch.odd_usages)] = False
         if is_plain.all():
@@ -109,51 +111,63 @@ class BatchEstimator:
                     getattr(energy, name)[rows] = getattr(made, name)
         for row in np.flatnonzero(~is_plain).tolist():
             self._estimate_row(batch, row, energy)
+        return self._add_measured(batch, energy)
+
+    def _add_measured(self, batch: CallBatch, energy: BatchEnergy) -> BatchEnergy:
+        """Put what servers measured in place of estimates."""
         measured = ~np.isnan(batch.measured_energy_joules)
         if measured.any():
             # In new columns: the calibrated ones may be these.
             for name in ("total", "low", "high"):
                 known = np.where(measured, batch.measured_energy_joules, getattr(energy, name))
                 setattr(energy, name, known)
-            energy.reason[measured] = -1
+            energy.reason = np.where(measured, -1, energy.reason)
         return energy
 
     def _estimate_plain(self, batch: CallBatch) -> BatchEnergy:
         """Estimate rows of which the columns say all, together."""
-        counts = {
-            name: getattr(batch, name)
-            for name in ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
-        }
+        counts = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
+        columns: dict[str, Any] = {name: getattr(batch, name) for name in counts}
+        # What all rows have is one number.
+        columns |= {name: only for name in counts if (only := find_only(columns[name])) is not None}
+        columns["input_tokens"] = batch.input_tokens
         models, names = batch.model, batch.names.model.texts
-        columns = {**counts, "model": models, "models": names}
+        if (number := find_only(models)) is not None:
+            columns["model"] = names[number] if number >= 0 else None
+        else:
+            columns |= {"model": models, "models": names}
         beside, coming = None, None
         if self._beside is not None and len(batch) >= WORTH_A_THREAD:
-            coming = self._other_core.submit(self._beside.estimate, **columns)
-        made = self._table.estimate(**columns)
+            coming = self._other_core.submit(self._beside.fill, **columns)
+        made = self._table.fill(**columns)
         if self._is_calibrated:
             beside = made
         elif coming is not None:
             beside = coming.result()
         elif self._beside is not None:
-            beside = self._beside.estimate(**columns)
-        unknown = np.broadcast_to(np.nan, len(batch))
-        energy = BatchEnergy(
-            total=made.total_energy_joules,
-            low=made.total_energy_low_joules,
-            high=made.total_energy_high_joules,
-            calibrated=unknown if beside is None else beside.total_energy_joules,
-            calibrated_low=unknown if beside is None else beside.total_energy_low_joules,
-            calibrated_high=unknown if beside is None else beside.total_energy_high_joules,
-            avoided=made.cache_avoided_energy_joules,
-            reasoning=made.reasoning_energy_joules,
-            reason=np.full(len(batch), -1, "i4"),
-        )
+            beside = self._beside.fill(**columns)
+        rows = len(batch)
+        unknown, nothing = (repeat(value, rows, np.float64) for value in (np.nan, 0.0))
         is_without = made.status != ESTIMATED
-        if is_without.any():
+        has_all = not is_without.any()
+        energy = BatchEnergy(
+            total=made.total,
+            low=made.low,
+            high=made.high,
+            calibrated=unknown if beside is None else beside.total,
+            calibrated_low=unknown if beside is None else beside.low,
+            calibrated_high=unknown if beside is None else beside.high,
+            avoided=nothing if made.avoided is None else made.avoided,
+            reasoning=unknown if made.reasoning is None else made.reasoning,
+            reason=repeat(-1, rows, np.int32) if has_all else np.full(rows, -1, "i4"),
+        )
+        if not has_all:
+            if made.avoided is None:
+                energy.avoided = np.where(is_without, np.nan, 0.0)
             pairs = np.stack([models[is_without], made.status[is_without]])
             unique, inverse = np.unique(pairs, axis=1, return_inverse=True)
             reasons = [
-                made.reasons.get(names[model] if model >= 0 else None, STATUSES[status])
+                made.models.reasons.get(names[model] if model >= 0 else None, STATUSES[status])
                 for model, status in unique.T.tolist()
             ]
             numbers = np.array([self.reasons.number(reason) for reason in reasons], "i4")

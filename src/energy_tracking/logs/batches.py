@@ -22,6 +22,11 @@ from energy_tracking.usage.token_usage import TokenUsage
 BATCH_ROWS = 16_384
 """Rows of a batch that is made of single calls [1]."""
 
+KEPT_BYTES = 16 << 20
+"""More than a column of a batch takes [byte]."""
+MODELS_SOUGHT = 32
+"""Numbers of models that are looked for one after the other [1]: to order more is quicker."""
+
 T = TypeVar("T")
 # An array of numpy; its shape is (rows,) everywhere.
 Column = Any
@@ -41,6 +46,15 @@ def repeat(value: object, rows: int, type: Any) -> Column:
 def find_only(column: Column) -> Any | None:
     """The one value of a column that ``repeat`` made; None of any other."""
     return column[0].item() if len(column) and column.strides == (0,) else None
+
+
+def keep_memory() -> None:
+    """Let the allocator keep the memory of one batch for the next.
+
+    glibc keeps blocks as large as the largest one freed so far. Others it gives back to the
+    system, which clears each page that is asked for again: that takes as long as the formulas.
+    """
+    np.empty(KEPT_BYTES, np.uint8)
 
 
 class Names:
@@ -134,11 +148,30 @@ class CallBatch:
         """How many rows there are."""
         return len(self.model)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether each row is one call of which the columns say all, as rows of a table are."""
+        return (
+            find_only(self.has_usage) is True
+            and find_only(self.requests) == 1
+            and not self.odd_usages
+        )
+
+    def order_by_model(self) -> CallBatch:
+        """The same rows, those of each model together."""
+        if find_only(self.model) is not None:
+            return self
+        least, most = int(self.model.min()), int(self.model.max())
+        if most - least < MODELS_SOUGHT:
+            each = [np.flatnonzero(self.model == model) for model in range(least, most + 1)]
+            return self.select(np.concatenate(each))
+        return self.select(np.argsort(self.model, kind="stable"))
+
     def select(self, rows: Column) -> CallBatch:
         """Some of the rows.
 
         Args:
-            rows: Their places, in rising order.
+            rows: Their places.
         """
         columns = {name: _take_rows(getattr(self, name), rows) for name in COLUMNS}
         odd = (

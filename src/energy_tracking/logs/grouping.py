@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from energy_tracking.logs.batch_energy import BatchEnergy
-from energy_tracking.logs.batches import BatchNames, CallBatch
+from energy_tracking.logs.batches import BatchNames, CallBatch, find_only, repeat
 
 Column = Any
 
@@ -35,6 +35,8 @@ _PLACES = {name: place for place, name in enumerate(SUMS)}
 
 SPARSE = 4
 """More numbers of groups than so many times the rows are looked up, not counted through [1]."""
+RUN = 8
+"""Rows of a group that stand together on average, from which such runs are added up first [1]."""
 MAX_GROUPS = 100_000
 """Groups that are kept apart [1]; what comes later joins one of `OTHER`."""
 OTHER = -2
@@ -80,10 +82,12 @@ class LocalHours:
     def of(self, time: Column) -> Column:
         """The hours: 24 times the ordinal of the ``date``, and the hour; -1 where not known."""
         is_known = np.isfinite(time)
-        spans = np.where(is_known, np.floor(np.nan_to_num(time) / _SPAN_SECONDS), 0).astype("i8")
-        unique, inverse = np.unique(spans, return_inverse=True)
-        hours = np.array([self._find_hour(int(span)) for span in unique], "i8")
-        return np.where(is_known, hours[inverse] if len(hours) else NOT_KNOWN, NOT_KNOWN)
+        if not is_known.any():
+            return np.full(len(time), NOT_KNOWN)
+        spans = np.floor(time[is_known] / _SPAN_SECONDS).astype("i8")
+        hours = np.full(len(time), NOT_KNOWN)
+        hours[is_known] = map_unique(self._find_hour, spans)
+        return hours
 
     def _find_hour(self, span: int) -> int:
         hour = self._hours.get(span)
@@ -95,6 +99,35 @@ class LocalHours:
                 hour = NOT_KNOWN
             self._hours[span] = hour
         return hour
+
+
+def map_unique(function: Callable[[int], int], numbers: Column) -> Column:
+    """What a function makes of whole numbers, each of them looked at once.
+
+    Args:
+        function: Makes a whole number of one.
+        numbers: The numbers, shape (rows,); at least one.
+    """
+    unique, inverse = find_unique(numbers)
+    return np.array([function(one) for one in unique.tolist()], "i8")[inverse]
+
+
+def find_unique(numbers: Column) -> tuple[Column, Column]:
+    """The different numbers among some, in order, and the place of each of these among them.
+
+    Args:
+        numbers: Whole numbers, shape (rows,); at least one.
+    """
+    least, most = int(numbers.min()), int(numbers.max())
+    if most - least >= max(SPARSE * len(numbers), 1 << 16):
+        unique, inverse = np.unique(numbers, return_inverse=True)
+        return unique, inverse
+    # Those that lie close are counted, not sorted.
+    places = numbers - least
+    present = np.flatnonzero(np.bincount(places))
+    numbered = np.zeros(most - least + 1, np.intp)
+    numbered[present] = np.arange(len(present))
+    return present + least, numbered[places]
 
 
 def _day_of(hours: Column) -> Column:
@@ -109,12 +142,9 @@ def _week_of(hours: Column) -> Column:
 
 def _month_of(hours: Column) -> Column:
     days = _day_of(hours)
-    unique, inverse = np.unique(days, return_inverse=True)
-    firsts = [
-        day if day < 1 else date.fromordinal(day).replace(day=1).toordinal()
-        for day in unique.tolist()
-    ]
-    return np.array(firsts, "i8")[inverse] if len(firsts) else days
+    return map_unique(
+        lambda day: day if day < 1 else date.fromordinal(day).replace(day=1).toordinal(), days
+    )
 
 
 def _label_hour(number: int, names: BatchNames) -> str:
@@ -242,7 +272,7 @@ class Grouping:
         self.by = tuple(by)
         self.groups: dict[tuple[int, ...], GroupSums] = {}
 
-    def add(self, batch: CallBatch, hours: Column, sums: Mapping[str, Column]) -> None:
+    def add(self, batch: CallBatch, hours: Column, sums: Mapping[str, Column | float]) -> None:
         """Add a batch.
 
         Args:
@@ -254,22 +284,8 @@ class Grouping:
             return
         columns = [DIMENSIONS[name].numbers(batch, hours) for name in self.by]
         columns.append(_say_what_of(len(batch), sums))
-        code, many = np.zeros(len(batch), "i8"), 1
-        spans = []
-        for column in columns:
-            least, most = int(column.min()), int(column.max())
-            spans.append((least, most - least + 1))
-            many *= most - least + 1
-            code = code * (most - least + 1) + (column - least)
-        if many > max(SPARSE * len(batch), 1 << 16):
-            codes, code = np.unique(code, return_inverse=True)
-            present = np.arange(len(codes))
-        else:
-            present = np.flatnonzero(np.bincount(code))
-            codes = present
-        added = np.zeros((len(present), len(SUMS)))
-        for name, values in sums.items():
-            added[:, _PLACES[name]] = np.bincount(code, values)[present]
+        code, spans = _join_columns(columns)
+        codes, added = _add_up(code, sums)
         for number, values in zip(codes.tolist(), added, strict=True):
             key = _split_code(number, spans)
             is_full = key not in self.groups and len(self.groups) >= MAX_GROUPS
@@ -311,8 +327,49 @@ def sum_groups(groups: Any) -> GroupSums:
     return total
 
 
-def _say_what_of(rows: int, sums: Mapping[str, Column]) -> Column:
+def _add_up(code: Column, sums: Mapping[str, Column | float]) -> tuple[Column, Column]:
+    """The different numbers in a column, and the sums over the rows of each, by ``SUMS``.
+
+    Args:
+        code: The numbers, shape (rows,).
+        sums: What the rows add.
+    """
+    starts = np.concatenate([[0], np.flatnonzero(code[1:] != code[:-1]) + 1])
+    has_runs = len(starts) * RUN <= len(code)
+    rows: Column = 1
+    if has_runs:
+        rows, code = np.diff(starts, append=len(code)), code[starts]
+    codes, place = find_unique(code)
+    added = np.zeros((len(codes), len(SUMS)))
+    for name, column in sums.items():
+        if isinstance(column, float):
+            adds = np.broadcast_to(column * rows, len(code))
+        else:
+            adds = np.add.reduceat(column, starts, dtype=np.float64) if has_runs else column
+        added[:, _PLACES[name]] = np.bincount(place, adds)
+    return codes, added
+
+
+def _join_columns(columns: Sequence[Column]) -> tuple[Column, list[tuple[int, int]]]:
+    """One number for the numbers of a row, and the least and the count of each of these.
+
+    Args:
+        columns: The numbers, each of shape (rows,).
+    """
+    code, spans = None, []
+    for column in columns:
+        least, most = int(column.min()), int(column.max())
+        spans.append((least, most - least + 1))
+        if most > least:
+            part = column.astype(np.int64) - least
+            code = part if code is None else code * (most - least + 1) + part
+    return np.zeros(len(columns[0]), np.int64) if code is None else code, spans
+
+
+def _say_what_of(rows: int, sums: Mapping[str, Column | float]) -> Column:
     """Which ``Of`` each row is."""
+    if sums.keys().isdisjoint(("measured_calls", "unknown_aggregates")):
+        return repeat(int(Of.ESTIMATES), rows, np.int8)
     kinds = np.zeros(rows, "i8")
     if "measured_calls" in sums:
         kinds[sums["measured_calls"] > 0] = int(Of.MEASURED)
@@ -335,19 +392,39 @@ def _split_code(code: int, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
     return tuple(reversed(numbers))
 
 
-def build_sums(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column]:
-    """What each row adds to the sums of its group, by the names in ``SUMS``, shape (rows,).
+def build_sums(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column | float]:
+    """What each row adds to the sums of its group, by the names in ``SUMS``.
 
-    A sum to which no row adds anything is left out.
+    Each is a column of shape (rows,), or a float that all rows add. A sum to which no row adds
+    anything is left out.
 
     Args:
         batch: The calls.
         energy: Their energy.
     """
+    added: dict[str, Column] = {
+        "input_tokens": batch.input_tokens,
+        "cached_input_tokens": batch.cached_input_tokens,
+        "output_tokens": batch.output_tokens,
+        "reasoning_tokens": batch.reasoning_tokens,
+    }
+    if find_only(batch.reasoning_tokens) is None:
+        added["reasoning_tokens"] = np.maximum(batch.reasoning_tokens, 0)
+    added |= energy.columns
+    if not batch.is_plain or find_only(energy.reason) != -1:
+        return _leave_out_nothing(_count_kinds(batch, energy) | added)
+    sums: dict[str, Column | float] = {"calls": 1.0}
+    if find_only(energy.calibrated) is None:
+        sums["calibrated_calls"] = 1.0
+    return sums | _leave_out_nothing(added)
+
+
+def _count_kinds(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column]:
+    """What each row is counted as."""
     is_call = batch.requests == 1
     has_energy = ~np.isnan(energy.total)
     is_unknown_sum = ~is_call & (batch.requests == 0)
-    added = {
+    return {
         "calls": is_call,
         "aggregates": ~is_call,
         "aggregate_requests": np.where(is_call, 0, batch.requests),
@@ -357,11 +434,18 @@ def build_sums(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column]:
         "measured_calls": ~np.isnan(batch.measured_energy_joules),
         "partial_calls": batch.is_partial & has_energy,
         "calibrated_calls": ~np.isnan(energy.calibrated),
-        "input_tokens": batch.input_tokens,
-        "cached_input_tokens": batch.cached_input_tokens,
-        "output_tokens": batch.output_tokens,
-        "reasoning_tokens": np.maximum(batch.reasoning_tokens, 0),
     }
-    for name, column in energy.columns.items():
-        added[name] = column if np.isfinite(column.sum()) else np.nan_to_num(column)
-    return {name: column for name, column in added.items() if column.any()}
+
+
+def _leave_out_nothing(columns: Mapping[str, Column]) -> dict[str, Column | float]:
+    """Columns with 0 for what is not known, without those of nothing else."""
+    kept: dict[str, Column | float] = {}
+    for name, column in columns.items():
+        if (only := find_only(column)) is not None:
+            if only > 0:
+                kept[name] = float(only)
+        elif name.endswith("_joules") and not np.isfinite(column.sum()):
+            kept[name] = np.nan_to_num(column)
+        elif column.any():
+            kept[name] = column
+    return kept

@@ -34,7 +34,7 @@ from energy_tracking.tables.table import ESTIMATED, NO_COUNT, EnergyTable
 
 MATTERS = 1e-300
 """The least count that is not 0 [tokens]: without any, a term is left out."""
-BLOCK = 16_384
+BLOCK = 8_192
 """Rows that go through the formulas at a time [1]: their columns stay in the cache."""
 
 
@@ -54,23 +54,29 @@ class Result:
         self.only_totals = only_totals
         self.total = np.empty(rows)
         self.low, self.high = (None if only_totals else np.empty(rows) for _ in range(2))
-        # These stay as they are where a block has no cached tokens, and no known reasoning.
-        self.reasoning = None if only_totals else np.full(rows, np.nan)
-        self.avoided = np.zeros(rows) if is_cached and not only_totals else None
+        # None as long as no block has cached tokens, or known reasoning.
+        self.reasoning: Any = None
+        self.avoided: Any = None
+        self._is_cached = is_cached
         self.status = np.zeros(rows, np.uint8)
         self.profile = np.empty(rows, np.int32)
 
     def as_table(self) -> EnergyTable:
         """The table, once all of it is filled."""
         models = self.models
+        reasoning, avoided = self.reasoning, self.avoided
+        if reasoning is None and not self.only_totals:
+            reasoning = np.full(len(self.total), np.nan)
+        if avoided is None and self._is_cached and not self.only_totals:
+            avoided = self._avoid_nothing()
         basis = models.basis
         is_calibrated = basis.method == CALIBRATED_METHOD
         return EnergyTable(
             total_energy_joules=self.total,
             total_energy_low_joules=self.low,
             total_energy_high_joules=self.high,
-            reasoning_energy_joules=self.reasoning,
-            cache_avoided_energy_joules=self.avoided,
+            reasoning_energy_joules=reasoning,
+            cache_avoided_energy_joules=avoided,
             status=self.status,
             profile=self.profile,
             profiles=tuple(models.profiles),
@@ -90,12 +96,23 @@ class Result:
             energy: Their energy.
         """
         self.total[rows] = energy.total
-        if self.low is not None and self.high is not None:
-            self.low[rows], self.high[rows] = energy.total * energy.low, energy.total * energy.high
-        if self.reasoning is not None and energy.reasoning is not None:
+        for column, factor in ((self.low, energy.low), (self.high, energy.high)):
+            if column is not None and isinstance(rows, slice):
+                np.multiply(energy.total, factor, out=column[rows])
+            elif column is not None:
+                column[rows] = energy.total * factor
+        if energy.reasoning is not None:
+            if self.reasoning is None:
+                self.reasoning = np.full(len(self.total), np.nan)
             self.reasoning[rows] = energy.reasoning
-        if self.avoided is not None and energy.avoided is not None:
+        if energy.avoided is not None:
+            if self.avoided is None:
+                self.avoided = self._avoid_nothing()
             self.avoided[rows] = energy.avoided
+
+    def _avoid_nothing(self) -> Any:
+        """No energy avoided, in rows that have any [J]."""
+        return np.where(self.status == ESTIMATED, 0.0, np.nan)
 
     def finish(self, part: slice, place: Any, counts: Counts) -> None:
         """Fill in status and profile of a block, and take out what is no energy.

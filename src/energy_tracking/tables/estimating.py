@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Iterator, Sequence
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from energy_tracking.tables.columns import (
     check_columns,
     check_lengths,
     cut_rows,
+    find_runs,
     read_models,
 )
 from energy_tracking.tables.models import Models
@@ -143,6 +144,44 @@ class TableEstimator:
         Raises:
             ConfigurationError: The columns differ in length, or are not of numbers.
         """
+        return self.fill(
+            input_tokens,
+            output_tokens,
+            model=model,
+            models=models,
+            cached_input_tokens=cached_input_tokens,
+            cache_write_input_tokens=cache_write_input_tokens,
+            reasoning_tokens=reasoning_tokens,
+            only_totals=only_totals,
+        ).as_table()
+
+    def fill(
+        self,
+        input_tokens: Column,
+        output_tokens: Column,
+        *,
+        model: Column,
+        models: Sequence[str | None] | None = None,
+        cached_input_tokens: Column | None = None,
+        cache_write_input_tokens: Column | None = None,
+        reasoning_tokens: Column | None = None,
+        only_totals: bool = False,
+    ) -> Result:
+        """What a table is made of: columns that no row fills are left out.
+
+        Args:
+            input_tokens: As for ``estimate``, like the others [tokens].
+            output_tokens: Generated tokens [tokens].
+            model: The model of each row.
+            models: The names that the numbers in it stand for.
+            cached_input_tokens: Part of the input [tokens].
+            cache_write_input_tokens: Part of the input [tokens].
+            reasoning_tokens: Part of the output [tokens].
+            only_totals: Compute the energy alone.
+
+        Raises:
+            ConfigurationError: The columns differ in length, or are not of numbers.
+        """
         columns = check_columns(
             input_tokens=input_tokens,
             output_tokens=output_tokens,
@@ -154,15 +193,36 @@ class TableEstimator:
         if codes is not None:
             columns["model"] = codes
         rows = check_lengths(columns)
+        columns.pop("model", None)
         places = self._models.places_of(names)
-        only = int(places[0]) if codes is None else -1
         result = Result(rows, self._models, only_totals, cached_input_tokens is not None)
         method = TABLE_METHODS[self.method]
         given = Counts(columns)
         with np.errstate(all="ignore"):
             for part in cut_rows(rows, ORDERED):
-                counts = given.of_rows(part)
-                place = only if codes is None else places[counts.columns.pop("model")]
-                method(result, part, counts, place)
-                result.finish(part, place, counts)
-        return result.as_table()
+                for piece, place in _split_by_model(part, codes, places):
+                    counts = given.of_rows(piece)
+                    method(result, piece, counts, place)
+                    result.finish(piece, place, counts)
+        return result
+
+
+def _split_by_model(part: slice, codes: Any | None, places: Any) -> Iterator[tuple[slice, Any]]:
+    """Pieces of a part, and the place of their model: one for all rows, or that of each.
+
+    Args:
+        part: The rows.
+        codes: The number of each row's model name; None: all have the first one.
+        places: The place of each name.
+    """
+    if codes is None:
+        yield part, int(places[0])
+        return
+    some = codes[part]
+    runs = find_runs(some)
+    if runs is None:
+        yield part, places.take(some, mode="wrap")
+        return
+    for run in runs:
+        piece = slice(part.start + run.start, part.start + run.stop)
+        yield piece, int(places[some[run.start]])

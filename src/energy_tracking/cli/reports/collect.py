@@ -21,7 +21,7 @@ from energy_tracking.calls.report import CALIBRATED
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, EnergyKind, Totals
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.batch_energy import BatchEnergy, BatchEstimator
-from energy_tracking.logs.batches import BatchNames, CallBatch
+from energy_tracking.logs.batches import BatchNames, CallBatch, find_only, keep_memory
 from energy_tracking.logs.grouping import (
     DIMENSIONS,
     Grouping,
@@ -178,6 +178,7 @@ class Collector:
             self._groupings |= {id(one): one for one in (report.hours, report.sessions)}
         self._needs_hours = any(one.needs_hours for one in self._groupings.values())
         self._rows = rows
+        keep_memory()
 
     @property
     def reasons(self) -> list[str]:
@@ -190,14 +191,19 @@ class Collector:
         if not len(chosen):
             return
         report = self.report
+        if self._rows is None and chosen.is_plain:
+            # What is only added up may come in any order: that of the models is quickest.
+            chosen = chosen.order_by_model()
         energy = self._estimator.estimate(chosen)
         sums = build_sums(chosen, energy)
         hours = self._hours.of(chosen.time) if self._needs_hours else None
         for grouping in self._groupings.values():
             grouping.add(chosen, hours, sums)
         self._count_reasons(chosen, energy)
-        # NaN, which says that a time is not known, is passed over.
-        first, last = np.fmin.reduce(chosen.time), np.fmax.reduce(chosen.time)
+        first, last = chosen.time.min(), chosen.time.max()
+        if not np.isfinite(first) and find_only(chosen.time) is None:
+            # NaN, which says that a time is not known, is passed over.
+            first, last = np.fmin.reduce(chosen.time), np.fmax.reduce(chosen.time)
         if np.isfinite(first):
             report.first, report.last = min(report.first, first), max(report.last, last)
         if self._rows is not None:
