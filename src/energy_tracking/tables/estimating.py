@@ -1,4 +1,9 @@
-"""The door: a table in, a table out."""
+"""The door: a table in, a table out.
+
+Order of events: the columns are checked, and each name of a model is looked up once; the rows are
+cut into parts, and these where one model follows another (``_split_by_model``); the method fills
+them into a ``Result``, which is made a table of. A new column is an argument of all three.
+"""
 
 from __future__ import annotations
 
