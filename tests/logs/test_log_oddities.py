@@ -206,3 +206,25 @@ def test_a_table_may_begin_with_the_line_that_excel_writes(tmp_path: Path) -> No
     calls, report = read(tmp_path / "calls.csv", content)
     assert [(call.model, call.tokens) for call in calls] == [("gpt-4o", 30)]
     assert not report.unread
+
+
+def test_sessions_of_codex_in_one_file_are_apart(tmp_path: Path) -> None:
+    def lines(session: str, *totals: int) -> str:
+        return "".join(
+            json.dumps(document) + "\n"
+            for document in (
+                {"type": "session_meta", "payload": {"id": session}},
+                {"type": "turn_context", "payload": {"model": f"gpt-of-{session}"}},
+                *(
+                    {"type": "event_msg", "payload": {"type": "token_count", "info": {
+                        "total_token_usage": {"input_tokens": 0, "output_tokens": total}}}}
+                    for total in totals
+                ),
+            )
+        )  # fmt: skip
+
+    # The second begins with as many tokens as the first ended with.
+    calls, _ = read(tmp_path / "all.jsonl", lines("a", 10, 30) + lines("b", 30, 35))
+    assert outputs(calls) == [10, 20, 30, 5]
+    assert [call.session for call in calls] == ["a", "a", "b", "b"]
+    assert [call.model for call in calls] == ["gpt-of-a"] * 2 + ["gpt-of-b"] * 2

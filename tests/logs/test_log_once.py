@@ -317,8 +317,9 @@ def test_the_command_states_what_was_counted_apart(
     assert main(["backfill", str(path), str(DATA / "openai_usage_page.json")]) == 0
     shown = capsys.readouterr()
     assert ": 2 calls, " in shown.out
-    assert shown.err.splitlines() == [
-        "energy-tracking: 1 sum left out, as a sum is no call: 1 over 470 requests",
+    assert shown.err.replace("\n  ", " ").splitlines() == [
+        "energy-tracking: 1 sum left out, as a sum is no call: 1 over 470 requests; "
+        "energy-tracking report estimates them",
         "energy-tracking: 1 answer from a cache: no model ran, 0 J",
         "energy-tracking: 1 copy of calls that were counted already left out",
     ]
@@ -355,7 +356,8 @@ def test_record_log_warns_of_sums_and_of_what_it_cannot_read(tmp_path: Path) -> 
         assert record_log(path, DATA / "swe_agent.traj").calls == 1
     assert [str(warning.message) for warning in caught] == [
         f"{path}: 1 entry left out: no token counts (first: line 2)",
-        "1 sum left out, as a sum is no call: 1 over 12 requests",
+        "1 sum left out, as a sum is no call: 1 over 12 requests; "
+        "energy-tracking report estimates them",
     ]
 
 

@@ -290,7 +290,10 @@ class ReadReport:
             if unknown:
                 parts.append(f"{unknown:,} over an unknown number of requests")
             sums = _count(self.sums, "sum")
-            yield f"{sums} left out, as a sum is no call: {', '.join(parts)}"
+            yield (
+                f"{sums} left out, as a sum is no call: {', '.join(parts)}; "
+                "energy-tracking report estimates them"
+            )
 
     def remarks(self) -> Iterator[str]:
         """The losses, and what was counted apart, a sentence each, for people."""

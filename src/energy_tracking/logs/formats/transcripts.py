@@ -164,6 +164,9 @@ def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if kind == "session_meta":
         # The history that a fork copies begins with the line of the session it is from.
         own = text(payload.get("id") or payload.get("session_id"))
+        if "total" in memory and own != memory.get("session"):
+            # Another session behind this one, in a file of several.
+            memory.clear()
         memory["root"] = text(payload.get("forked_from_id")) or own
         memory.setdefault("session", own)
         return []
