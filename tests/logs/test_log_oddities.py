@@ -228,3 +228,52 @@ def test_sessions_of_codex_in_one_file_are_apart(tmp_path: Path) -> None:
     assert outputs(calls) == [10, 20, 30, 5]
     assert [call.session for call in calls] == ["a", "a", "b", "b"]
     assert [call.model for call in calls] == ["gpt-of-a"] * 2 + ["gpt-of-b"] * 2
+
+
+def printed_by_node(span: str, parent: str | None, operation: str) -> str:
+    """A span as ``console.dir`` prints it.
+
+    Source: https://github.com/open-telemetry/opentelemetry-js (ConsoleSpanExporter)
+    """
+    around = f"{{\n    traceId: 't1',\n    spanId: '{parent}',\n    traceFlags: 1\n  }}"
+    return f"""{{
+  resource: {{
+    attributes: {{
+      'service.name': 'it\\'s an "app"',
+      'process.command_args': [Array]
+    }}
+  }},
+  instrumentationScope: {{ name: 'ai', version: undefined, schemaUrl: undefined }},
+  traceId: 't1',
+  parentSpanContext: {around if parent else "undefined"},
+  traceState: undefined,
+  name: 'chat gpt-4o',
+  id: '{span}',
+  kind: 2,
+  timestamp: 1741569952000000,
+  duration: 1500000.25,
+  attributes: {{
+    'gen_ai.operation.name': '{operation}',
+    'gen_ai.response.model': "gpt-4o",
+    'gen_ai.prompt': 'a brace: {{\\n' +
+      '}}\\n' +
+      'name: "x", undefined',
+    'gen_ai.usage.input_tokens': 10,
+    'gen_ai.usage.output_tokens': 20,
+    flags: [ true, null, NaN, 3n, ... 2 more items ]
+  }},
+  status: {{ code: 0 }},
+  events: [],
+  links: []
+}}
+"""
+
+
+def test_spans_that_node_prints_are_read(tmp_path: Path) -> None:
+    content = "server listening on 3000\n" + printed_by_node("b", "a", "chat")
+    content += printed_by_node("a", None, "invoke_agent") + ONE + "\n"
+    calls, report = read(tmp_path / "server.log", content)
+    assert [(call.model, call.tokens) for call in calls] == [("gpt-4o", 30), ("gpt-4o", 11)]
+    assert calls[0].time is not None
+    assert calls[0].time.isoformat() == "2025-03-10T01:25:53.500000+00:00"
+    assert {reason: unread.count for reason, unread in report.unread.items()} == {"not JSON": 1}

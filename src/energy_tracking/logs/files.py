@@ -34,6 +34,8 @@ from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, decode_line, iterate_documents
 from energy_tracking.logs.engine.queries import quote_name
+from energy_tracking.logs.inspected import START as INSPECTED_START
+from energy_tracking.logs.inspected import read_inspected
 from energy_tracking.logs.packed import PACKINGS, Packing, iterate_packed
 
 STANDARD_INPUT = "-"
@@ -169,6 +171,8 @@ def kind_of(head: bytes) -> str:
     if start.startswith(b"{"):
         # A line that is whole is the first of many; else the document goes on.
         whole = bool(newline) and decode(first) is not NOT_JSON
+        if not whole and INSPECTED_START.match(start):
+            return "javascript objects"
         return "json lines" if whole else "json"
     if start.startswith(b"["):
         return "json"
@@ -177,6 +181,8 @@ def kind_of(head: bytes) -> str:
     if _HISTORY.search(start):
         return "history"
     has_objects = re.search(rb"^\s*\{", rest, re.MULTILINE) is not None
+    if has_objects and INSPECTED_START.search(rest):
+        return "javascript objects"
     return "table" if not has_objects and delimiter_of(first) else "json lines"
 
 
@@ -272,6 +278,7 @@ KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
     "server-sent events": _read_server_sent_events,
     "history": _read_history,
     "table": _read_table,
+    "javascript objects": read_inspected,
 }
 
 

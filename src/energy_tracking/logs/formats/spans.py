@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
     LogFormat,
+    at,
     identify,
     keys,
     mappings,
@@ -144,6 +145,21 @@ def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of([span], file)
 
 
+def _read_printed_by_node(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A span as JavaScript's console exporter prints it; times are in microseconds."""
+    around = document.get("parentSpanContext")
+    span = _Span(
+        span_id=text(document.get("id")),
+        trace_id=text(document.get("traceId")),
+        parent_id=text(document.get("parentId")) or text(at(around, "spanId")),
+        ended=(parse_nanoseconds(document.get("timestamp")) * 1000)
+        + parse_nanoseconds(document["duration"]) * 1000,
+        started=None,
+        attributes=attributes_of(document.get("attributes")),
+    )
+    return _calls_of([span], file)
+
+
 def _read_single(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A span of OTLP's by itself."""
     return _calls_of([_otlp_span(document)], file)
@@ -241,6 +257,12 @@ SPANS: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-python (ReadableSpan.to_json)
     # Source: https://arize.com/docs/phoenix (spans)
     LogFormat(name="printed-span", keys=keys("name", "context", "attributes"), read=_read_printed),
+    # Source: https://github.com/open-telemetry/opentelemetry-js (ConsoleSpanExporter)
+    LogFormat(
+        name="printed-span-js",
+        keys=keys("traceId", "id", "attributes", "duration"),
+        read=_read_printed_by_node,
+    ),
     # Source: https://www.jaegertracing.io/docs/latest/architecture/apis/ (JSON of its UI)
     LogFormat(name="jaeger", keys=keys("traceID", "spans"), read=_read_jaeger),
     LogFormat(
