@@ -8,6 +8,7 @@ import pydoc
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -15,11 +16,20 @@ import pytest
 from openai._base_client import AsyncAPIClient, BaseClient, SyncAPIClient
 
 from calls import SHAPES
-from energy_tracking import EnergyTrackingWarning, instrument_openai, uninstrument_openai
+from energy_tracking import (
+    EnergyTrackingWarning,
+    Tracker,
+    instrument_openai,
+    uninstrument_openai,
+)
+from energy_tracking.calls.energy_of import OBSERVATION_EXTENSION
+from energy_tracking.openai_client.decoded import Observation, process_data
+from energy_tracking.openai_client.hooks import HookedFunction
 from loopback import Flavour, Loopback
 from observed_calls import Watch
 from untracked import untrack_all
 
+CHAT_BODY = {"id": "chatcmpl-1", "model": "gpt-4o", "usage": {"prompt_tokens": 3}}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "request": SyncAPIClient.request,
     "async request": AsyncAPIClient.request,
@@ -151,6 +161,40 @@ async def test_a_class_made_later_that_calls_the_sdks_method_is_tracked(
     await SHAPES["chat"].ask(flavour, client)
     await flavour.call(client.close)
     assert len(watch.records) == 1
+
+
+def process_known(self: object, *, data: Any, cast_to: Any, response: Any) -> Any:
+    return data, cast_to
+
+
+def process_more(
+    self: object, given: str = "", *, data: Any, cast_to: Any, response: Any, strict: bool = False
+) -> Any:
+    return given, data, cast_to, strict
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "more", "result"),
+    [
+        (process_known, (), {}, (CHAT_BODY, dict)),
+        (process_more, ("x",), {"strict": True}, ("x", CHAT_BODY, dict, True)),
+    ],
+    ids=["the arguments of today", "further arguments"],
+)
+def test_data_is_observed_whatever_arguments_the_sdks_function_takes(
+    function: Any, args: tuple[str, ...], more: dict[str, Any], result: object
+) -> None:
+    tracker = Tracker()
+    call = tracker.start(operation="chat", provider="openai", model="gpt-4o")
+    response = SimpleNamespace(extensions={OBSERVATION_EXTENSION: Observation(call, tracker)})
+    hooked = HookedFunction(function, process_data)
+    hooked.put_on()
+    try:
+        named = {"data": CHAT_BODY, "cast_to": dict, "response": response}
+        assert function(object(), *args, **named, **more) == result
+    finally:
+        hooked.take_off()
+    assert call.raw_usage == CHAT_BODY["usage"]
 
 
 def drive(coroutine: Any) -> Any:

@@ -196,18 +196,24 @@ class Call:
         """Whether the call has ended and was handed over."""
         return bool(self._closed_by)
 
-    def observe(self, data: object) -> None:
-        """Take in one decoded body or stream event."""
-        if self.first_chunk_at is None:
-            self.first_chunk_at = perf_counter()
-        if type(data) is not dict and not isinstance(data, Mapping):
-            return
+    def observe(self, data: object) -> bool:
+        """Take in a decoded body or stream event; returns whether it is more than plain text."""
+        if self._closed_by:
+            return False
         # Most of a stream: once the model is known and has begun, there is nothing else in it.
-        if self.text_tokens and self.response_model is not None:
+        if self.text_tokens and self.response_model is not None and type(data) is dict:
             tokens = plain_text_tokens(data)
             if tokens is not None:
                 self.text_tokens += tokens
-                return
+                return False
+        if self.first_chunk_at is None:
+            self.first_chunk_at = perf_counter()
+        if type(data) is not dict and not isinstance(data, Mapping):
+            return False
+        self._observe_in_full(data)
+        return True
+
+    def _observe_in_full(self, data: Mapping[str, Any]) -> None:
         data = unwrap_event(data)
         usage = usage_in(data)
         if usage is not None:

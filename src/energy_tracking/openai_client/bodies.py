@@ -22,15 +22,13 @@ from contextlib import suppress
 from typing import Any
 
 from energy_tracking.calls.call import Call
+from energy_tracking.openai_client.decoded import Observation
 
 MAX_KEPT_BYTES = 1 << 18
 """Bytes kept of a body, line or event [byte]: enough for the usage at its end."""
 
 MAX_COMMENT_BYTES = 1 << 13
 """Bytes kept of a comment that has not ended [byte]."""
-
-DECODED_EXTENSION = "energy_tracking.decoded"
-"""Marks a response of which the SDK has decoded a body or an event."""
 
 BOM = b"\xef\xbb\xbf"
 
@@ -171,21 +169,22 @@ class Body:
         "_kept",
         "_piece",
         "being_read",
-        "extensions",
         "has_comments",
+        "observation",
     )
 
-    def __init__(self, call: Call, response: Any, measures: bool) -> None:
+    def __init__(self, call: Call, observation: Observation, response: Any, measures: bool) -> None:
         """Begin with the first byte of a response.
 
         Args:
             call: The call whose response it is.
+            observation: Whether the SDK decodes it.
             response: The HTTP response.
             measures: Whether the server may report energy in comments between its events.
         """
         self._call = call
         # Not the response: the call must not keep it from being collected.
-        self.extensions: Mapping[str, object] = response.extensions
+        self.observation = observation
         has_events = "event-stream" in response.headers.get("content-type", "")
         self._events = EventReader(call) if has_events else None
         self._comments = _Comments(call) if measures and has_events else None
@@ -198,7 +197,7 @@ class Body:
         """Take in the next piece of the decoded body."""
         if self._comments is not None:
             self._comments.feed(piece)
-        if DECODED_EXTENSION not in self.extensions:
+        if not self.observation.is_decoded:
             self._take_piece(self._piece)
             self._piece = piece
 
@@ -208,7 +207,7 @@ class Body:
 
     def read(self) -> None:
         """Pass what the body says to the call, unless the SDK has."""
-        if DECODED_EXTENSION in self.extensions:
+        if self.observation.is_decoded:
             return
         self._take_piece(self._piece)
         self._piece = b""
@@ -224,7 +223,7 @@ class Body:
             self._kept.add(piece)
 
 
-def read_in_memory(response: Any, call: Call) -> None:
+def read_in_memory(response: Any, call: Call, observation: Observation) -> None:
     """Pass a response that was read as a whole to its call.
 
     So are raw responses, and the streams of transports that keep theirs in memory.
@@ -232,13 +231,14 @@ def read_in_memory(response: Any, call: Call) -> None:
     Args:
         response: The HTTP response.
         call: Its call.
+        observation: Whether the SDK decodes it.
     """
     content = b""
     # Not read, or not to be had after all: neither is ours to complain about.
     with suppress(Exception):
         content = response.content
     if "event-stream" in response.headers.get("content-type", ""):
-        body = Body(call, response, measures=True)
+        body = Body(call, observation, response, measures=True)
         body.feed(content)
         body.read()
     else:

@@ -48,12 +48,13 @@ from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.lifecycle import call_after_fork, open_calls
 from energy_tracking.mocks import is_mock
 from energy_tracking.notices import is_first, log
-from energy_tracking.openai_client import request, sdk
-from energy_tracking.openai_client.request import Hook, Original, RequestInFlight
+from energy_tracking.openai_client import decoded, request, sdk
+from energy_tracking.openai_client.decoded import DATA_ARGUMENTS, Hook, Original
+from energy_tracking.openai_client.request import RequestInFlight
 from energy_tracking.openai_client.targets import is_inference
 from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, mark_of, tracker_of
 
-MakeHook = Callable[[Original], Hook]
+MakeHook = Callable[[Original], Callable[..., Any]]
 """Makes the hook of a function of the SDK, as a decorator would."""
 
 changing = threading.RLock()
@@ -127,7 +128,7 @@ HOOKS: dict[str, tuple[MakeHook, MakeHook, str]] = {
         request.process_response_async,
         "response",
     ),
-    sdk.PROCESS_DATA.name: (request.process_data, request.process_data, "response"),
+    sdk.PROCESS_DATA.name: (decoded.process_data, decoded.process_data, "response"),
     # Not of calls.
     sdk.MAKE: (_look_at_class, _look_at_class, "base_url"),
 }
@@ -148,6 +149,13 @@ async def _await_hook(client: Any, /, *args: Any, energy_tracking_hook: Any, **k
     return await energy_tracking_hook(client, args, kwargs)
 
 
+def _call_data_hook(
+    client: Any, /, *, data: Any, cast_to: Any, response: Any, energy_tracking_hook: Any
+) -> Any:
+    # For every event of every stream: with the names of its arguments, none is packed and unpacked.
+    return energy_tracking_hook(client, data, cast_to, response)
+
+
 class HookedFunction:
     """A function that can have a hook inside of it."""
 
@@ -166,12 +174,10 @@ class HookedFunction:
         original.__kwdefaults__ = function.__kwdefaults__
         original.__qualname__ = function.__qualname__
         self._defaults = function.__kwdefaults__
+        make_hook, call_hook = _hook_for(function, make_hook)
         self._hook = make_hook(original)
         self._signature = inspect.signature(function)
-        is_async = inspect.iscoroutinefunction(function)
-        self._hooked_code = _in_place_of(
-            self._code, (_await_hook if is_async else _call_hook).__code__
-        )
+        self._hooked_code = _in_place_of(self._code, call_hook.__code__)
 
     def put_on(self) -> None:
         """Have the hook called from now on."""
@@ -188,6 +194,21 @@ class HookedFunction:
         if function.__code__ is self._code:
             function.__kwdefaults__ = self._defaults
             vars(function).pop("__signature__", None)
+
+
+def _hook_for(function: FunctionType, make_hook: MakeHook) -> tuple[MakeHook, Callable[..., Any]]:
+    """What makes the hook of a function, and what calls it in the function's place.
+
+    Args:
+        function: The function.
+        make_hook: Makes the hook, as its row in the table has it.
+    """
+    if make_hook is decoded.process_data:
+        _, *arguments = inspect.signature(function).parameters.values()
+        if {each.name for each in arguments if each.kind is each.KEYWORD_ONLY} == DATA_ARGUMENTS:
+            return make_hook, _call_data_hook
+        make_hook = decoded.process_data_and_more
+    return make_hook, _await_hook if inspect.iscoroutinefunction(function) else _call_hook
 
 
 def _in_place_of(code: CodeType, hook: CodeType) -> CodeType:

@@ -4,7 +4,7 @@ The order of events, whichever of them a request gets to:
 
 1. ``send`` starts the call, unless a budget forbids it, and enters its span.
 2. ``process_response`` binds the call to its HTTP response: whatever closes that ends the call.
-3. ``process_data`` lets the call observe each body and event, as the server sent it.
+3. ``decoded.process_data`` lets the call observe each body and event, as the server sent it.
 4. The SDK's result is read where 2 or 3 are not hooked, or no longer.
 5. The call is closed: with its answer, its error or the end of its stream; or held, where the
    response is generated on in the background.
@@ -17,10 +17,10 @@ a further function of the SDK shows of a request is a step in the list above, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
@@ -30,7 +30,8 @@ from energy_tracking.errors import EnergyBudgetExceeded
 from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.background import find_held_call, hold
-from energy_tracking.openai_client.bodies import DECODED_EXTENSION, read_in_memory
+from energy_tracking.openai_client.bodies import read_in_memory
+from energy_tracking.openai_client.decoded import Hook, Observation, Original
 from energy_tracking.openai_client.other_instrumentations import wrappers_around
 from energy_tracking.openai_client.responses import follow
 from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
@@ -50,25 +51,6 @@ from energy_tracking.usage.measured_energy import (
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS, mapping_of
 from energy_tracking.usage.server_timing import timing_in_headers
-
-Original = Callable[..., Any]
-"""The SDK's function that a hook takes the place of."""
-
-Hook = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-"""Called in its place, with the client and the arguments, positional and by name."""
-
-
-class Observation(NamedTuple):
-    """What an HTTP response carries.
-
-    Attributes:
-        call: The call that it answers; None where it answers a request that generates nothing.
-        tracker: Receives the call, and our own errors.
-    """
-
-    call: Call | None
-    tracker: Tracker
-
 
 GONE = (404, 410)
 """Statuses of a server that no longer has a response [1]."""
@@ -194,7 +176,8 @@ class RequestInFlight(Activity):
         if self._is_bound:
             return
         self._is_bound = True
-        response.extensions[OBSERVATION_EXTENSION] = Observation(call, self.tracker)
+        observation = Observation(call, self.tracker)
+        response.extensions[OBSERVATION_EXTENSION] = observation
         if call is None:
             return
         if call.usage_remedy is UNKNOWN_HOST:
@@ -206,7 +189,7 @@ class RequestInFlight(Activity):
         measures = may_measure(call.request.server_address or "")
         if not response.is_closed:
             boundary = self.tracker.boundary("stream.close")
-            follow(response, call, close_or_hold, boundary, measures=measures)
+            follow(response, call, observation, close_or_hold, boundary, measures=measures)
             self._is_streamed = True
             open_calls.add(call)
         if measures:
@@ -349,43 +332,6 @@ def process_response_async(original: Original) -> Hook:
     return process
 
 
-_NOTHING: Mapping[str, Any] = {}
-
-
-def process_data(original: Original) -> Hook:
-    """The hook of ``_process_response_data``."""
-
-    def process(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        extensions: Any = getattr(kwargs.get("response"), "extensions", _NOTHING)
-        observation = extensions.get(OBSERVATION_EXTENSION)
-        if observation is None:
-            return original(client, *args, **kwargs)
-        call, tracker = observation
-        try:
-            extensions[DECODED_EXTENSION] = True
-            data = kwargs["data"]
-            if call is None:
-                counted_responses.note_fetched(data)
-            else:
-                if not call.closed:
-                    call.observe(data)
-                    if call.usage_remedy is UNKNOWN_HOST:
-                        learn_engine(call, data)
-                if call.asks_for_usage and data.get("usage", call) is None:
-                    # Servers send this null only when usage was requested.
-                    del data["usage"]
-        except Exception as error:
-            tracker.report("openai.data", error)
-        result = original(client, *args, **kwargs)
-        # A raw response is parsed after its call has ended.
-        if call is not None and not call.request.stream and call.closed:
-            with tracker.boundary("openai.data"):
-                counted_responses.remember_object(result, call.final_record)
-        return result
-
-    return process
-
-
 def _bind_response(client: Any, kwargs: dict[str, Any]) -> Observation | None:
     """Bind the request that is in flight to its response; returns what that carries then."""
     in_flight = _in_flight.current()
@@ -425,8 +371,9 @@ def _read_unparsed(observation: Observation | None, kwargs: dict[str, Any]) -> N
 
 
 def _read_if_unparsed(response: Any, call: Call) -> None:
-    if response.is_closed and DECODED_EXTENSION not in response.extensions:
-        read_in_memory(response, call)
+    observation = response.extensions.get(OBSERVATION_EXTENSION)
+    if response.is_closed and observation is not None and not observation.is_decoded:
+        read_in_memory(response, call, observation)
 
 
 # --- the SDK's arguments -----------------------------------------------------------------

@@ -15,16 +15,17 @@ from __future__ import annotations
 import sys
 import weakref
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from time import perf_counter
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer
 from energy_tracking.openai_client import sdk
-from energy_tracking.openai_client.bodies import DECODED_EXTENSION, Body
+from energy_tracking.openai_client.bodies import Body
+from energy_tracking.openai_client.decoded import Observation
 from energy_tracking.openai_client.raw_bodies import RawBody
 
 # What is raised while a frame of these reads the response is the call's error, and so is what a
@@ -39,9 +40,16 @@ Finish = Callable[[Call, "BaseException | None"], None]
 """Called at least once when a response ends, with the error, if any."""
 
 
+class End(Protocol):
+    """Called when a body has no more pieces, or is closed: ``is_read`` where it was read whole."""
+
+    def __call__(self, *, is_read: bool = False) -> None: ...
+
+
 def follow(
     response: Any,
     call: Call,
+    observation: Observation,
     finish: Finish,
     boundary: AbstractContextManager[object],
     *,
@@ -52,6 +60,7 @@ def follow(
     Args:
         response: An open ``httpx`` or ``httpx2`` response.
         call: The call it belongs to.
+        observation: What the response carries.
         finish: What to do then.
         boundary: Keeps our own errors away from the response's reader.
         measures: Whether the server may state energy in comments between its events.
@@ -59,19 +68,17 @@ def follow(
     later = partial(_finish_later, call, finish)
     finaliser = weakref.finalize(response, later)
     finaliser.atexit = False
-    body = Body(call, response, measures)
+    body = Body(call, observation, response, measures)
     readers = _Reader(body), _Reader(RawBody(call, response, body))
 
-    def ended() -> None:
+    def ended(is_read: bool = False) -> None:
         if body.being_read:
             return  # by the very generator that comes back here when it is through
         # The hooks go with the first close: they tie the response to itself, and would
         # keep it from being pickled.
         for name in HOOKED:
             vars(response).pop(name, None)
-        error = sys.exception()
-        if isinstance(error, StopIteration | StopAsyncIteration):
-            error = None  # it was read to its end
+        error = None if is_read else sys.exception()
         if isinstance(error, GeneratorExit):
             # Perhaps the garbage collector closing a generator: no locks here.
             later()
@@ -117,19 +124,16 @@ def _hook_reading(
     response: Any,
     body: Body,
     readers: tuple[_Reader, _Reader],
-    ended: Callable[[], None],
+    ended: Callable[[bool], None],
     boundary: AbstractContextManager[object],
 ) -> None:
     decoded, raw = readers
     iter_bytes, aiter_bytes = response.iter_bytes, response.aiter_bytes
     iter_raw, aiter_raw = response.iter_raw, response.aiter_raw
 
-    def end() -> None:
+    def end(*, is_read: bool = False) -> None:
         if response.is_closed:
-            ended()
-
-    def follow_pieces(pieces: Any, reader: _Reader) -> _Pieces:
-        return _Pieces(pieces, reader, body, end, boundary)
+            ended(is_read)
 
     is_plain = response.headers.get("content-encoding", "identity") == "identity"
 
@@ -138,22 +142,22 @@ def _hook_reading(
     def tracked_iter_bytes(*args: Any, **kwargs: Any) -> Any:
         if is_plain and (args or kwargs):
             return iter_bytes(*args, **kwargs)
-        return follow_pieces(iter_bytes(*args, **kwargs), decoded)
+        return _Pieces(iter_bytes(*args, **kwargs), decoded, body, end, boundary)
 
     def tracked_aiter_bytes(*args: Any, **kwargs: Any) -> Any:
         if is_plain and (args or kwargs):
             return aiter_bytes(*args, **kwargs)
-        return follow_pieces(aiter_bytes(*args, **kwargs), decoded)
+        return _AsyncPieces(aiter_bytes(*args, **kwargs), decoded, body, end, boundary)
 
     # Those decoded are made of those raw, which are not to be read twice.
 
     def tracked_iter_raw(*args: Any, **kwargs: Any) -> Any:
         pieces = iter_raw(*args, **kwargs)
-        return pieces if body.being_read else follow_pieces(pieces, raw)
+        return pieces if body.being_read else _Pieces(pieces, raw, body, end, boundary)
 
     def tracked_aiter_raw(*args: Any, **kwargs: Any) -> Any:
         pieces = aiter_raw(*args, **kwargs)
-        return pieces if body.being_read else follow_pieces(pieces, raw)
+        return pieces if body.being_read else _AsyncPieces(pieces, raw, body, end, boundary)
 
     response.iter_bytes = tracked_iter_bytes
     response.aiter_bytes = tracked_aiter_bytes
@@ -194,7 +198,84 @@ class _Reader:
 
 
 class _Pieces:
-    """The pieces of a body, sync or async, on their way to the reader.
+    """The pieces of a body on their way to the reader; see ``_read_along``."""
+
+    __slots__ = ("_end", "_pieces", "_read")
+
+    def __init__(
+        self,
+        pieces: Any,
+        reader: _Reader,
+        body: Body,
+        end: End,
+        boundary: AbstractContextManager[object],
+    ) -> None:
+        self._pieces = pieces
+        self._read = _read_along(pieces, reader, body, end, boundary)
+        self._end = end
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._read
+
+    def __next__(self) -> bytes:
+        return next(self._read)
+
+    def close(self) -> None:
+        # Not the generator: the response is closed here and now, not by one that is dropped.
+        self._pieces.close()
+        self._end()
+
+
+def _read_along(
+    pieces: Any,
+    reader: _Reader,
+    body: Body,
+    end: End,
+    boundary: AbstractContextManager[object],
+) -> Iterator[bytes]:
+    """The pieces of a body, passed on to the reader, too.
+
+    For every piece of every stream: a loop goes through a generator without calling it.
+
+    Args:
+        pieces: The pieces.
+        reader: Takes them, unless the SDK decodes them.
+        body: What they are pieces of.
+        end: Called after the last.
+        boundary: Keeps our own errors away from the response's reader.
+    """
+    held = reader.held
+    observation = body.observation
+    body.being_read = True
+    try:
+        for piece in pieces:
+            # There is nothing else in what the SDK decodes.
+            if body.has_comments or not observation.is_decoded:
+                if len(piece) >= SMALL_PIECE or b"\n" in piece or b"\r" in piece:
+                    with boundary:
+                        reader.feed(piece)
+                else:
+                    # Of few bytes there may be very many: for most no function is called.
+                    held += piece
+                    if len(held) >= MOST_HELD:
+                        with boundary:
+                            reader.feed(b"")
+            body.being_read = False
+            yield piece
+            body.being_read = True
+    except BaseException as error:
+        # Else it was raised where the piece went.
+        if body.being_read:
+            body.being_read = False
+            # Its readers may make another error of it for the caller, and close the response then.
+            body.fail(error)
+        raise
+    body.being_read = False
+    end(is_read=True)
+
+
+class _AsyncPieces:
+    """The same of an async body.
 
     Not a generator: the event loop closes each async one by itself when it is dropped, also
     while another is closing it, and asyncio logs the error.
@@ -207,7 +288,7 @@ class _Pieces:
         pieces: Any,
         reader: _Reader,
         body: Body,
-        end: Callable[[], None],
+        end: End,
         boundary: AbstractContextManager[object],
     ) -> None:
         self._pieces = pieces
@@ -217,34 +298,6 @@ class _Pieces:
         self._end = end
         self._boundary = boundary
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        body = self._body
-        body.being_read = True
-        try:
-            piece: bytes = next(self._pieces)
-        except BaseException as error:
-            self._stop(error)
-            raise
-        # There is nothing else in what the SDK decodes.
-        if body.has_comments or DECODED_EXTENSION not in body.extensions:
-            if len(piece) >= SMALL_PIECE or b"\n" in piece or b"\r" in piece:
-                self._feed(piece)
-            else:
-                # Of few bytes there may be very many: for most of them no function is called.
-                held = self._held
-                held += piece
-                if len(held) >= MOST_HELD:
-                    self._feed(b"")
-        body.being_read = False
-        return piece
-
-    def close(self) -> None:
-        self._pieces.close()
-        self._end()
-
     def __aiter__(self) -> Self:
         return self
 
@@ -253,15 +306,18 @@ class _Pieces:
         body.being_read = True
         try:
             piece: bytes = await anext(self._pieces)
-        except BaseException as error:
-            self._stop(error)
+        except StopAsyncIteration:
+            body.being_read = False
+            self._end(is_read=True)
             raise
-        # There is nothing else in what the SDK decodes.
-        if body.has_comments or DECODED_EXTENSION not in body.extensions:
+        except BaseException as error:
+            body.being_read = False
+            body.fail(error)
+            raise
+        if body.has_comments or not body.observation.is_decoded:
             if len(piece) >= SMALL_PIECE or b"\n" in piece or b"\r" in piece:
                 self._feed(piece)
             else:
-                # Of few bytes there may be very many: for most of them no function is called.
                 held = self._held
                 held += piece
                 if len(held) >= MOST_HELD:
@@ -276,14 +332,6 @@ class _Pieces:
     def _feed(self, piece: bytes) -> None:
         with self._boundary:
             self._reader.feed(piece)
-
-    def _stop(self, error: BaseException) -> None:
-        self._body.being_read = False
-        if isinstance(error, StopIteration | StopAsyncIteration):
-            self._end()
-        else:
-            # Its readers may make another error of it for the caller, and close the response then.
-            self._body.fail(error)
 
 
 def _is_of_the_call(error: BaseException | None, response: Any) -> bool:
