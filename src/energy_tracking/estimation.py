@@ -271,7 +271,9 @@ class Estimation:
             request_model: The model asked for.
             response_model: The model that answered.
         """
-        prepared = self._current()
+        prepared = self._prepared
+        if prepared.generation is not self.catalogue.generation:
+            prepared = self._prepared = self._prepare()
         names = request_model, response_model
         found = prepared.models.get(names)
         if found is None:
@@ -398,13 +400,9 @@ class Estimation:
 
     def current_basis(self) -> Basis:
         """The basis, built anew where a profile has been registered since."""
-        return self._current().basis
-
-    def _current(self) -> Prepared:
-        """What is prepared, anew where a profile has been registered since."""
         if self._prepared.generation is not self.catalogue.generation:
             self._prepared = self._prepare()
-        return self._prepared
+        return self._prepared.basis
 
     def _prepare(self) -> Prepared:
         """What calls have in common, as long as no profile is registered."""
@@ -470,8 +468,8 @@ class Prepared(NamedTuple):
 
 def _can_be_summed(estimate: EnergyEstimate) -> bool:
     """Whether its energies, in the unit of sums, are finite numbers."""
-    joules = estimate.total_energy_joules + estimate.total_energy_high_joules
-    return math.isfinite(joules * NANOJOULES_PER_JOULE)
+    joules = estimate.prefill_energy_joules + estimate.decode_energy_joules
+    return math.isfinite((joules + estimate.total_energy_high_joules) * NANOJOULES_PER_JOULE)
 
 
 def _build_not_finite_error(estimate: EnergyEstimate, usage: TokenUsage) -> ArithmeticError:

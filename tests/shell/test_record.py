@@ -75,5 +75,6 @@ def test_every_record_of_a_call_has_each_of_its_fields(method: str) -> None:
     parts = (record, record.request, record.usage, record.estimate, record.calibrated)
     for part in parts if method == "reference" else parts[:-1]:
         assert part is not None
-        assert set(vars(part)) == {field.name for field in fields(part)}
         assert replace(part) == part
+        # Some are computed when they are first read, as they were to compare it.
+        assert set(vars(part)) == {field.name for field in fields(part)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -17,6 +17,7 @@ from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
 from energy_tracking.frozen import declared_fields, fill_fields, frozen
 from energy_tracking.units import wh_from_joules
+from energy_tracking.usage.token_usage import MAX_TOKENS
 
 ATTENTION_MODES = ("quadratic", "linear")
 
@@ -80,6 +81,10 @@ class EnergyEstimate:
     range_parts: Mapping[str, tuple[float, float]]
     assumed: Mapping[str, float | bool | str] = field(default_factory=dict[str, float | bool | str])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The value of every field, for copies and pickles."""
+        return complete_values(self).copy()
+
     @property
     def total_energy_joules(self) -> float:
         """Prefill and decode together [J]."""
@@ -96,12 +101,57 @@ class EnergyEstimate:
         return widest_first(self.range_parts)
 
 
+class _Later:
+    """A field of an estimate that is computed when it is first read: few readers want it.
+
+    What computes such fields stands in place of them: an object whose method ``compute_rest``
+    returns them by name, and the arguments of that. An estimate that is read, compared, copied or
+    pickled has them all.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimate: EnergyEstimate | None, kind: type[EnergyEstimate]) -> Any:
+        if estimate is None:
+            raise AttributeError(f"{kind.__name__} has no {self._name!r} without an instance")
+        return complete_values(estimate)[self._name]
+
+
+LATER = ("reasoning_energy_joules", "total_flops", "range_parts", "assumed")
+"""The fields that may be computed later."""
+
+REST = "_rest"
+"""Where an estimate keeps what computes them, until it has."""
+
+for _name in LATER:
+    setattr(EnergyEstimate, _name, _Later(_name))
+
+
+def complete_values(estimate: EnergyEstimate) -> dict[str, Any]:
+    """The value of every field of an estimate; its own dict, which has them all from now on."""
+    values = vars(estimate)
+    rest = values.get(REST)
+    if rest is not None:
+        priced, *arguments = rest
+        # Another thread may be as far: it has the same values.
+        for name, value in priced.compute_rest(*arguments).items():
+            values.setdefault(name, value)
+        values.pop(REST, None)
+    return values
+
+
 def start_values(**known: str) -> dict[str, Any]:
-    """The values of an estimate in the order of its fields, with None for those not known yet.
+    """A table of the values of an estimate that are not computed later, and of what computes them.
+
+    Its reasoning factor is 1, as of nearly every call.
 
     To copy such a table and fill it in is quicker than to make one.
     """
-    return dict.fromkeys(declared_fields(EnergyEstimate)) | known
+    names = (name for name in declared_fields(EnergyEstimate) if name not in LATER)
+    return dict.fromkeys((*names, REST)) | known | {"reasoning_factor": 1.0}
 
 
 def widest_first(parts: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
@@ -132,12 +182,10 @@ def widen_range(
         "total_energy_low_joules": total * low,
         "total_energy_high_joules": total * high,
     }
-    return fill_fields(EnergyEstimate, vars(estimate) | changed)
+    return fill_fields(EnergyEstimate, complete_values(estimate) | changed)
 
 
-def combine_parts(
-    parts: Mapping[str, tuple[float, float]], under: float = 0.0, over: float = 0.0
-) -> tuple[float, float]:
+def combine_parts(parts: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
     """Factors [1] from the central value to both ends of the 90 % range.
 
     The parts are independent, so their relative excesses add in quadrature, upwards and
@@ -145,29 +193,38 @@ def combine_parts(
 
     Args:
         parts: Low and high factor of each part [1]; floats or arrays.
-        under: What ``sum_excesses`` gives for further parts, downwards [1].
+    """
+    return combine_ends(parts.values())
+
+
+def combine_ends(
+    ends: Iterable[tuple[float, float]], under: float = 0.0, over: float = 0.0
+) -> tuple[float, float]:
+    """The same of parts without names, and of further ones that are summed already.
+
+    Args:
+        ends: Low and high factor of each part [1]; floats or arrays.
+        under: What ``sum_excesses`` gives for the further ones, downwards [1].
         over: The same upwards [1].
     """
-    under, over = sum_excesses(parts, under, over)
+    under, over = sum_excesses(ends, under, over)
     return 1.0 / (1.0 + under**0.5), 1.0 + over**0.5
 
 
 def sum_excesses(
-    parts: Mapping[str, tuple[float, float]], under: float = 0.0, over: float = 0.0
+    ends: Iterable[tuple[float, float]], under: float = 0.0, over: float = 0.0
 ) -> tuple[float, float]:
-    """Squares of the parts' relative excesses, downwards and upwards, added to further ones [1].
+    """Squares of the relative excesses of parts, downwards and upwards, added up [1].
 
     Args:
-        parts: Low and high factor of each part [1]; floats or arrays.
-        under: The further ones downwards [1]; a float, since Python adds whole numbers to floats
-            at twice the cost.
+        ends: Low and high factor of each part [1]; floats or arrays.
+        under: Those of further parts downwards [1].
         over: The same upwards [1].
     """
-    ends = parts.values()
-    return (
-        sum([(1.0 / low - 1.0) ** 2.0 for low, _ in ends], under),
-        sum([(high - 1.0) ** 2.0 for _, high in ends], over),
-    )
+    for low, high in ends:
+        under = under + (1.0 / low - 1.0) ** 2.0
+        over = over + (high - 1.0) ** 2.0
+    return under, over
 
 
 def check_attention_mode(attention_mode: str) -> None:
@@ -192,7 +249,7 @@ def check_token_counts(input_tokens: Any, cached_input_tokens: Any, output_token
         TokenCountError: A count is negative, not finite or no number, or more is cached than given.
     """
     if type(input_tokens) is type(output_tokens) is type(cached_input_tokens) is int and (
-        0 <= cached_input_tokens <= input_tokens <= _MOST and 0 <= output_tokens <= _MOST
+        0 <= cached_input_tokens <= input_tokens <= MAX_TOKENS and 0 <= output_tokens <= MAX_TOKENS
     ):
         return  # nearly always
     check_token_count("input_tokens", input_tokens)

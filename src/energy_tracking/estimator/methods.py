@@ -10,15 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from energy_tracking.estimator import reference
 from energy_tracking.estimator.doubts import grade_match, list_doubts
-from energy_tracking.estimator.estimate import EnergyEstimate, start_values, widen_range
+from energy_tracking.estimator.estimate import (
+    REST,
+    EnergyEstimate,
+    start_values,
+    widen_range,
+)
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.roofline.cases import build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED
+from energy_tracking.estimator.roofline.ranges import CentralEnergy
+from energy_tracking.estimator.roofline.work import count_flops
 from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.estimator.timing_evidence import (
     SLOW_NETWORK,
@@ -93,7 +100,8 @@ class Estimator:
     def estimate(self, usage: TokenUsage) -> EnergyEstimate:
         """Estimate the energy of one call from the tokens its server reported."""
         estimate = self._priced.estimate(usage)
-        return widen_range(estimate, list_doubts(usage, self._model, self._rule), self._grade)
+        doubts = list_doubts(usage, self._model, self._rule)
+        return widen_range(estimate, doubts, self._grade) if doubts else estimate
 
     def compute_avoided_energy(self, estimate: EnergyEstimate, usage: TokenUsage) -> float:
         """What an estimate would be more by, had no token been read from a cache [J].
@@ -254,7 +262,7 @@ class _ByRoofline:
         cases = build_cases(model, gpu, assumptions.serving, CALIBRATED)
         self._model = model
         self._priced = roofline.PricedModel(cases, assumptions.scope)
-        self._assumed: dict[str, float | bool | str] = {"sequences": 0.0, **cases.assumed}
+        self._assumed = dict(cases.assumed)
         if assumptions.timing_evidence:
             self._assumed["timing_evidence"] = assumptions.timing_evidence
         if assumptions.concurrency_source:
@@ -278,22 +286,43 @@ class _ByRoofline:
             output_tokens = usage.output_tokens * factor
             if factor != 1:
                 reasoning_tokens = round(output_tokens - usage.output_tokens)
-        prefill, decode, reasoning, flops, low, high, parts, sequences = self._priced.price(
-            usage.input_tokens, output_tokens, usage.cached_input_tokens, reasoning_tokens or 0
+        prefill, decode, low, high, ends, energy = self._priced.price(
+            usage.input_tokens, output_tokens, usage.cached_input_tokens
         )
-        assumed = self._assumed.copy()
-        assumed["sequences"] = sequences
         values = self._values.copy()
-        values["reasoning_factor"] = factor
+        if factor != 1.0:
+            values["reasoning_factor"] = factor
         values["prefill_energy_joules"] = prefill
         values["decode_energy_joules"] = decode
-        values["reasoning_energy_joules"] = None if reasoning_tokens is None else reasoning
-        values["total_flops"] = flops
         values["total_energy_low_joules"] = low
         values["total_energy_high_joules"] = high
-        values["range_parts"] = parts
-        values["assumed"] = assumed
+        values[REST] = self, energy, ends, usage.input_tokens, reasoning_tokens
         return fill_fields(EnergyEstimate, values)
+
+    def compute_rest(
+        self,
+        energy: CentralEnergy,
+        ends: list[tuple[float, float]],
+        input_tokens: int,
+        reasoning_tokens: int | None,
+    ) -> dict[str, Any]:
+        """What few readers of an estimate want.
+
+        Args:
+            energy: The request by the central case.
+            ends: Both ends of the parts of the range that each request has its own of [1].
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
+        """
+        priced, reasoning = self._priced, None
+        if reasoning_tokens is not None:
+            reasoning = priced.price_reasoning(energy, input_tokens, reasoning_tokens)
+        return {
+            "reasoning_energy_joules": reasoning,
+            "total_flops": count_flops(priced.cases.central.site, energy),
+            "range_parts": priced.name_parts(ends),
+            "assumed": {"sequences": priced.count_sequences(energy), **self._assumed},
+        }
 
     def price_prompt(self, input_tokens: int) -> float:
         return self._priced.price_prompt(1.0 * input_tokens)

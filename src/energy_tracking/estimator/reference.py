@@ -24,14 +24,15 @@ https://arxiv.org/abs/2502.15964.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from energy_tracking.estimator.estimate import (
     GRADE_FACTORS,
+    REST,
     EnergyEstimate,
     check_attention_mode,
     check_token_counts,
-    combine_parts,
+    combine_ends,
     start_values,
     sum_excesses,
 )
@@ -135,7 +136,7 @@ class Formula:
         n, c = input_tokens, cached_input_tokens
         dense, attention, _ = self._terms
         attended = n * n if self._is_quadratic else n
-        if type(c) is not float or c != 0:
+        if type(c) is not float or c != 0.0:
             attended = attended - c * c if self._is_quadratic else n - c
             n = n - c
         flops = n * dense + attention * attended
@@ -163,7 +164,7 @@ class Formula:
         prefill_low, prefill_high = self._prefill_range
         decode_low, decode_high = self._decode_range
         total_joules = prefill_joules + decode_joules
-        nothing = 1.0 * (total_joules == 0)
+        nothing = 1.0 * (total_joules == 0.0)
         whole = total_joules + nothing
         return (
             (prefill_low * prefill_joules + decode_low * decode_joules + nothing) / whole,
@@ -191,7 +192,7 @@ class PricedModel:
         self.formula = Formula(get_terms(model), gpu, attention_mode)
         spread = GRADE_FACTORS[model.grade]
         self._parameters = 1 / spread, spread
-        self._excesses = sum_excesses({"parameters": self._parameters})
+        self._excesses = sum_excesses((self._parameters,))
         self._values = start_values(
             model_profile=model.name,
             gpu=gpu.name,
@@ -225,28 +226,52 @@ class PricedModel:
         check_token_counts(input_tokens, cached_input_tokens, output_tokens)
         formula = self.formula
         prompt, decode_tokens = 1.0 * input_tokens, 1.0 * output_tokens * reasoning_factor
-        if reasoning_tokens is None and reasoning_factor != 1:
+        if reasoning_tokens is not None:
+            reasoning_tokens = 1.0 * reasoning_tokens
+        elif reasoning_factor != 1:
             reasoning_tokens = decode_tokens - output_tokens
         prefill_joules, prefill_flops = formula.price_prompt(prompt, 1.0 * cached_input_tokens)
         decode_joules, decode_flops = formula.price_answer(prompt, decode_tokens)
+        of_formula = formula.find_range(prefill_joules, decode_joules)
+        under, over = self._excesses
+        low, high = combine_ends((of_formula,), under, over)
+        total_joules = prefill_joules + decode_joules
+        flops = prefill_flops + decode_flops
+        values = self._values.copy()
+        if reasoning_factor != 1.0:
+            values["reasoning_factor"] = reasoning_factor
+        values["prefill_energy_joules"] = prefill_joules
+        values["decode_energy_joules"] = decode_joules
+        values["total_energy_low_joules"] = total_joules * low
+        values["total_energy_high_joules"] = total_joules * high
+        values[REST] = self, prompt, reasoning_tokens, flops, of_formula
+        return fill_fields(EnergyEstimate, values)
+
+    def compute_rest(
+        self,
+        input_tokens: float,
+        reasoning_tokens: float | None,
+        flops: float,
+        of_formula: tuple[float, float],
+    ) -> dict[str, Any]:
+        """What few readers of an estimate want.
+
+        Args:
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
+            flops: Work of the request [FLOP].
+            of_formula: The range by what the formula leaves out [1].
+        """
         reasoning_joules = None
         if reasoning_tokens is not None:
             # Reasoning comes before the visible answer, so it sees the shorter contexts.
-            reasoning_joules, _ = formula.price_answer(prompt, 1.0 * reasoning_tokens)
-        of_formula = {"formula": formula.find_range(prefill_joules, decode_joules)}
-        low, high = combine_parts(of_formula, *self._excesses)
-        total_joules = prefill_joules + decode_joules
-        values = self._values.copy()
-        values["reasoning_factor"] = reasoning_factor
-        values["prefill_energy_joules"] = prefill_joules
-        values["decode_energy_joules"] = decode_joules
-        values["reasoning_energy_joules"] = reasoning_joules
-        values["total_flops"] = prefill_flops + decode_flops
-        values["total_energy_low_joules"] = total_joules * low
-        values["total_energy_high_joules"] = total_joules * high
-        values["range_parts"] = {**of_formula, "parameters": self._parameters}
-        values["assumed"] = {}
-        return fill_fields(EnergyEstimate, values)
+            reasoning_joules, _ = self.formula.price_answer(input_tokens, reasoning_tokens)
+        return {
+            "reasoning_energy_joules": reasoning_joules,
+            "total_flops": flops,
+            "range_parts": {"formula": of_formula, "parameters": self._parameters},
+            "assumed": {},
+        }
 
 
 @lru_cache(maxsize=512)

@@ -95,6 +95,10 @@ class Catalogue:
     Lookups may run in any number of threads, also while another thread registers:
     what they read is replaced, never changed. A name belongs to the profile that claimed
     it last, as its name or an alias, so that a profile that was registered is always found.
+
+    Attributes:
+        generation: Another object whenever a profile has been registered: what was found before
+            is void.
     """
 
     __slots__ = (
@@ -108,6 +112,7 @@ class Catalogue:
         "_resolved",
         "_spellings",
         "_without_profile",
+        "generation",
     )
 
     def __init__(
@@ -127,6 +132,7 @@ class Catalogue:
         self._model_aliases: dict[str, str] = {}
         self._gpus: dict[str, GpuProfile] = {}
         self._gpu_aliases: dict[str, str] = {}
+        self.generation = object()
         self._own: tuple[Profile, ...] = ()
         self._extensions: WeakSet[Catalogue] = WeakSet()
         self._without_profile = {fold_name(name): why for name, why in without_profile.items()}
@@ -143,11 +149,6 @@ class Catalogue:
     def gpus(self) -> tuple[GpuProfile, ...]:
         """All GPU profiles, in the order they were given."""
         return tuple(self._gpus.values())
-
-    @property
-    def generation(self) -> object:
-        """Another object whenever a profile has been registered: what was found before is void."""
-        return self._resolved
 
     @property
     def without_profile(self) -> Mapping[str, NoProfile]:
@@ -221,6 +222,7 @@ class Catalogue:
         self._models, self._model_aliases, self._spellings = models, model_aliases, spellings
         # Last, so that no answer from before can be stored for after.
         self._resolved = {}
+        self.generation = object()
 
     def model(self, name: str) -> ModelProfile:
         """The model profile with this name or alias.

@@ -22,7 +22,7 @@ from energy_tracking.bounds import Bound, read_path
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
-from energy_tracking.estimator.estimate import combine_parts
+from energy_tracking.estimator.estimate import combine_parts, complete_values
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.hosts import is_among_hosts, read_host
 
@@ -191,7 +191,7 @@ def _scale(estimate: EnergyEstimate, calibration: Calibration) -> EnergyEstimate
             "calibration": f"x {factor:.3g} as measured on {calibration.date}",
         },
     }
-    return fill_fields(EnergyEstimate, vars(estimate) | changed)
+    return fill_fields(EnergyEstimate, complete_values(estimate) | changed)
 
 
 def _read_table(table: dict[str, Any], where: str) -> Calibration:

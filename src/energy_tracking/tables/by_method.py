@@ -253,7 +253,7 @@ def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bo
         )
     if cached is not None:
         # To decode costs the same: the prompt alone would be computed anew.
-        uncached = roofline.compute_prompt_energy(cases, inputs, scope)
+        uncached = overhead * roofline.compute_prompt_energy(cases, inputs)
         energy.avoided = uncached + overhead * made.decode - energy.total
     return energy
 

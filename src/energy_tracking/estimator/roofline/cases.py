@@ -49,7 +49,6 @@ rows; ``fit.py`` prints it.
 """
 
 
-@frozen()
 class Case:
     """A deployment, the sequences that share its steps, and what it takes for them.
 
@@ -61,11 +60,36 @@ class Case:
         roomy_context: Tokens of context with which all of them fit for certain [tokens].
     """
 
-    site: Deployment
-    prices: Prices
-    sequences: float
-    token_joules: float
-    roomy_context: float
+    __slots__ = (
+        "input_pair",
+        "input_token",
+        "output_pair",
+        "prices",
+        "roomy_context",
+        "sequences",
+        "site",
+        "token_joules",
+    )
+
+    def __init__(
+        self, site: Deployment, prices: Prices, sequences: float, roomy_context: float
+    ) -> None:
+        """Compute what a token takes.
+
+        Args:
+            site: The deployment.
+            prices: Its prices.
+            sequences: Sequences that share a step, if they fit [1].
+            roomy_context: Tokens of context with which all of them fit for certain [tokens].
+        """
+        self.site = site
+        self.prices = prices
+        self.sequences = sequences
+        self.token_joules = compute_token_energy(prices, sequences)
+        self.roomy_context = roomy_context
+        # At hand, since every call asks for them.
+        self.input_token, self.input_pair = prices.input_token, prices.input_pair
+        self.output_pair = prices.output_pair
 
     def price_token(self, context: float) -> tuple[float, float]:
         """Sequences that fit with this context [1], and a token's energy with these [J].
@@ -73,14 +97,24 @@ class Case:
         Args:
             context: Tokens that each of them attends to; a float or an array [tokens].
         """
+        sequences = self.sequences
         if type(context) is float:
-            is_roomy = context <= self.roomy_context
+            if context <= self.roomy_context:
+                return sequences, self.token_joules
+            fit = count_sequences_that_fit(self.site, context)
+            limited = fit if fit < sequences else sequences
+        elif self.roomy_context == math.inf or self._fits_longest(context):
+            return sequences, self.token_joules
         else:
-            is_roomy = self.roomy_context == math.inf or self._fits_longest(context)
-        if is_roomy:
-            return self.sequences, self.token_joules
-        limited = take_smaller(self.sequences, count_sequences_that_fit(self.site, context))
+            limited = take_smaller(sequences, count_sequences_that_fit(self.site, context))
         return limited, compute_token_energy(self.prices, limited)
+
+    def find_token_joules(self, context: float) -> float:
+        """Energy of a token with as many sequences as fit with this context [J]."""
+        if type(context) is float and context <= self.roomy_context:
+            return self.token_joules  # nearly always
+        _, token_joules = self.price_token(context)
+        return token_joules
 
     def _fits_longest(self, context: float) -> bool:
         """Whether, of many requests, none is long enough to matter."""
@@ -101,6 +135,7 @@ class Cases:
         drafting: Decode energy over the central one at both ends of what speculative decoding
             may save [1].
         factors: The low and high factor [1] of unknowns that touch all of the energy alike.
+        request_parts: Names of the parts that ``ranges`` computes for each request.
         grade_factor: What the model may cost over or under its profile by its grade [1].
         assumed: What is assumed about serving, but for the sequences, as in ``EnergyEstimate``.
     """
@@ -110,6 +145,7 @@ class Cases:
     parameters: tuple[Case, Case] | None
     drafting: tuple[float, float]
     factors: Mapping[str, tuple[float, float]]
+    request_parts: tuple[str, ...]
     grade_factor: float
     assumed: Mapping[str, float | bool | str]
 
@@ -135,7 +171,7 @@ def build_cases(
         prices = compute_prices(site, constants)
         # As many as there are, where that is known.
         roomy = math.inf if serving.batch_is_known else _find_roomy_context(site, sequences)
-        return Case(site, prices, sequences, compute_token_energy(prices, sequences), roomy)
+        return Case(site, prices, sequences, roomy)
 
     site = deploy(model, gpu, serving)
     central = build_case(site, site.sequences)
@@ -154,12 +190,21 @@ def build_cases(
         factors["gpu"] = (1 / UNSEEN_GPU_FACTOR, UNSEEN_GPU_FACTOR)
     if model.family in CLOSED_FAMILIES:
         factors["hardware"] = HARDWARE_RANGE
+    drafting = _find_drafting_range(serving, constants)
+    are_in = {
+        "prefill": True,
+        "speculative decoding": drafting[0] != drafting[1],
+        "batch": batch is not None,
+        "parameters": parameters is not None,
+        "samples": site.samples > 1,
+    }
     return Cases(
         central,
         batch,
         parameters,
-        _find_drafting_range(serving, constants),
+        drafting,
         factors,
+        tuple(name for name, is_in in are_in.items() if is_in),
         GRADE_FACTORS[model.grade],
         _list_assumed(site, serving, find_served_format(model, gpu, serving)),
     )
@@ -176,8 +221,11 @@ def count_sequences_that_fit(site: Deployment, context: float) -> float:
         context: Tokens that each sequence attends to [tokens].
     """
     # Where nothing is kept, any number fits.
-    each = take_larger(site.cache_bytes * context + site.state_bytes, 1.0)
-    return take_larger(site.room_bytes / each, 1.0)
+    each = site.cache_bytes * context + site.state_bytes
+    if type(each) is float:  # nearly always: the same, with nothing asked again
+        fit = site.room_bytes / (1.0 if each < 1.0 else each)
+        return 1.0 if fit < 1.0 else fit
+    return take_larger(site.room_bytes / take_larger(each, 1.0), 1.0)
 
 
 def _find_roomy_context(site: Deployment, sequences: float) -> float:

@@ -1,17 +1,15 @@
 """The parts of an estimate's range: for each thing that is not known, both ends of the energy.
 
 A part takes the same sum as the central estimate at the low and the high end of one unknown.
-A new one is an entry in ``list_request_parts``; one that is the same for every request, in the
+A new one is an entry in ``list_request_ends``; one that is the same for every request, in the
 ``factors`` of ``Cases``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from energy_tracking.estimator.roofline.cases import Case, Cases
 from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
-from energy_tracking.estimator.roofline.work import Work, take_larger, take_smaller
+from energy_tracking.estimator.roofline.work import take_larger, take_smaller
 
 PREFILL_RANGE = (0.5, 1.6)
 """Prefill energy over the estimate, 90 % [1], where the GPUs are loaded.
@@ -36,11 +34,14 @@ _FACILITY_ENDS = (
 )
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class CentralEnergy(Work):
+class CentralEnergy:
     """One request by the central case; floats or arrays of one common shape.
 
     Attributes:
+        input_tokens: Prompt tokens that no cache held [tokens].
+        input_pairs: Their pairs [tokens**2].
+        output_tokens: Generated tokens [tokens].
+        output_pairs: Their pairs [tokens**2].
         context: Tokens attended to at its end [tokens].
         sequences: Sequences that share a step [1].
         token_joules: Energy of generating a token that attends to nothing [J].
@@ -48,6 +49,23 @@ class CentralEnergy(Work):
         decode: Energy of generating the answer [J].
     """
 
+    # Filled in by ``compute_central_energy``: every call makes one, and arguments cost as much.
+    __slots__ = (
+        "context",
+        "decode",
+        "input_pairs",
+        "input_tokens",
+        "output_pairs",
+        "output_tokens",
+        "prefill",
+        "sequences",
+        "token_joules",
+    )
+
+    input_tokens: float
+    input_pairs: float
+    output_tokens: float
+    output_pairs: float
     context: float
     sequences: float
     token_joules: float
@@ -65,7 +83,8 @@ def list_range_parts(
         energy: The request by the central case.
         scope: ``"gpu"`` or ``"facility"``.
     """
-    return {**cases.factors, **list_request_parts(cases, energy), **list_scope_parts(scope)}
+    parts = zip(cases.request_parts, list_request_ends(cases, energy), strict=True)
+    return {**cases.factors, **dict(parts), **list_scope_parts(scope)}
 
 
 def list_scope_parts(scope: str) -> dict[str, tuple[float, float]]:
@@ -73,64 +92,65 @@ def list_scope_parts(scope: str) -> dict[str, tuple[float, float]]:
     return {"facility": _FACILITY_ENDS} if scope == "facility" else {}
 
 
-def list_request_parts(cases: Cases, energy: CentralEnergy) -> dict[str, tuple[float, float]]:
-    """The parts that are not the same for every request [1].
+def list_request_ends(cases: Cases, energy: CentralEnergy) -> list[tuple[float, float]]:
+    """Low and high factor [1] of the parts that each request has its own of.
 
     Args:
         cases: The central case and both ends of what is not known.
         energy: The request by the central case.
+
+    Returns:
+        Those that ``cases.request_parts`` names, in that order.
     """
-    central = cases.central
+    site = cases.central.site
     prefill, decode = energy.prefill, energy.decode
     total = prefill + decode
     # Where there is no energy, both ends are 1.
-    nothing = 1.0 * (total == 0)
+    nothing = 1.0 * (total == 0.0)
     whole = total + nothing
-    under, over = _find_prefill_range(energy.sequences / central.site.gpus)
-    parts = {
-        "prefill": (
+    under, over = _find_prefill_range(energy.sequences / site.gpus)
+    ends = [
+        (
             (under * prefill + decode + nothing) / whole,
             (over * prefill + decode + nothing) / whole,
         )
-    }
+    ]
     under, over = cases.drafting
     if under != over:
-        parts["speculative decoding"] = (
-            (prefill + under * decode + nothing) / whole,
-            (prefill + over * decode + nothing) / whole,
-        )
+        low, high = prefill + under * decode, prefill + over * decode
+        ends.append(((low + nothing) / whole, (high + nothing) / whole))
     if cases.batch is not None:
-        most, fewest = cases.batch
-        parts["batch"] = (
-            (prefill + _price_answer(most, energy) + nothing) / whole,
-            (prefill + _price_answer(fewest, energy) + nothing) / whole,
-        )
+        low, high = _price_answers(cases.batch, energy)
+        ends.append(((prefill + low + nothing) / whole, (prefill + high + nothing) / whole))
     if cases.parameters is not None:
         least, largest = cases.parameters
-        under = (_price_request(least, energy) + nothing) / whole
-        over = (_price_request(largest, energy) + nothing) / whole
-        if (spread := cases.grade_factor) > 1:
+        tokens, pairs = energy.input_tokens, energy.input_pairs
+        low, high = _price_answers(cases.parameters, energy)
+        low = low + (least.input_token * tokens + least.input_pair * pairs)
+        high = high + (largest.input_token * tokens + largest.input_pair * pairs)
+        under, over = (low + nothing) / whole, (high + nothing) / whole
+        if (spread := cases.grade_factor) > 1.0:
             # The shape may be another one even where the size is as stated.
-            under, over = take_smaller(under, 1 / spread), take_larger(over, spread)
-        parts["parameters"] = (under, over)
-    if central.site.samples > 1:
-        parts["samples"] = (
-            (prefill + decode / central.site.samples + nothing) / whole,
-            whole / whole,
-        )
-    return parts
+            under, over = take_smaller(under, 1.0 / spread), take_larger(over, spread)
+        ends.append((under, over))
+    if site.samples > 1:
+        ends.append(((prefill + decode / site.samples + nothing) / whole, whole / whole))
+    return ends
 
 
-def _price_request(case: Case, energy: CentralEnergy) -> float:
-    """Energy of the same request by another case [J]."""
-    prompt = case.prices.price_prompt(energy.input_tokens, energy.input_pairs)
-    return prompt + _price_answer(case, energy)
+def _price_answers(ends: tuple[Case, Case], energy: CentralEnergy) -> tuple[float, float]:
+    """Energy of the same answer by both ends of something [J].
 
-
-def _price_answer(case: Case, energy: CentralEnergy) -> float:
-    """Energy of the same answer by another case [J]."""
-    _, token_joules = case.price_token(energy.context)
-    return case.prices.price_answer(token_joules, energy.output_tokens, energy.output_pairs)
+    Args:
+        ends: Their cases.
+        energy: The request by the central case.
+    """
+    tokens, pairs, context = energy.output_tokens, energy.output_pairs, energy.context
+    low, high = ends
+    return (
+        low.find_token_joules(context) * tokens + low.output_pair * pairs,
+        high.find_token_joules(context) * tokens + high.output_pair * pairs,
+    )
 
 
 def _find_prefill_range(load: float) -> tuple[float, float]:

@@ -1,9 +1,9 @@
 """The estimate of one request, or of an array of them, and the range it lies in.
 
 The order of ``PricedModel.price``: the counts are checked; ``compute_central_energy`` prices the
-request by the central case; ``compute_reasoning_energy`` takes its share out of that; ``ranges``
-compares both ends of what is not known with it. What depends on the deployment alone is in
-``cases``, computed once.
+request by the central case; ``ranges`` compares both ends of what is not known with it. What
+depends on the deployment alone is in ``cases``, computed once; what few readers want, such as the
+share of reasoning, is computed by the methods after it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Mapping
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.deployment import Deployment
-from energy_tracking.estimator.estimate import check_token_counts, combine_parts, sum_excesses
+from energy_tracking.estimator.estimate import check_token_counts, combine_ends, sum_excesses
 from energy_tracking.estimator.roofline.cases import Cases, build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline.facility import FACILITY
 from energy_tracking.estimator.roofline.ranges import (
     CentralEnergy,
-    list_request_parts,
+    list_request_ends,
     list_scope_parts,
 )
 from energy_tracking.estimator.roofline.work import count_flops, count_pairs
@@ -29,8 +29,6 @@ from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 METHOD = "roofline"
 VERSION = "2"
 SCOPES = ("gpu", "facility")
-
-_FACILITY_FACTOR = FACILITY.factor
 
 
 @frozen(kw_only=True)
@@ -106,19 +104,19 @@ def estimate_request(
         ProfileError: The GPU profile has no memory bandwidth.
     """
     priced = PricedModel(build_cases(model, gpu, serving, constants), scope)
-    prefill, decode, reasoning, flops, low, high, parts, sequences = priced.price(
-        input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
+    prefill, decode, low, high, ends, energy = priced.price(
+        input_tokens, output_tokens, cached_input_tokens
     )
     return RooflineEstimate(
         prefill_energy_joules=prefill,
         decode_energy_joules=decode,
-        reasoning_energy_joules=reasoning,
+        reasoning_energy_joules=priced.price_reasoning(energy, input_tokens, reasoning_tokens),
         total_energy_low_joules=low,
         total_energy_high_joules=high,
-        total_flops=flops,
-        range_parts=parts,
+        total_flops=count_flops(priced.cases.central.site, energy),
+        range_parts=priced.name_parts(ends),
         deployment=priced.cases.central.site,
-        sequences=sequences,
+        sequences=priced.count_sequences(energy),
         scope=scope,
     )
 
@@ -147,56 +145,64 @@ class PricedModel:
             raise ConfigurationError(not_one_of("scope", scope, SCOPES))
         self.cases = cases
         self.scope = scope
-        self._overhead = find_overhead(scope)
+        self._overhead = FACILITY.factor if scope == "facility" else 1.0
         self._scope_parts = list_scope_parts(scope)
-        self._excesses = sum_excesses({**cases.factors, **self._scope_parts})
+        self._excesses = sum_excesses((*cases.factors.values(), *self._scope_parts.values()))
 
     def price(
-        self,
-        input_tokens: float,
-        output_tokens: float,
-        cached_input_tokens: float,
-        reasoning_tokens: float,
-    ) -> tuple[float, float, float, float, float, float, dict[str, tuple[float, float]], float]:
+        self, input_tokens: float, output_tokens: float, cached_input_tokens: float
+    ) -> tuple[float, float, float, float, list[tuple[float, float]], CentralEnergy]:
         """Price one request, or an array of them.
 
         Args:
             input_tokens: Prompt tokens, cached ones included [tokens].
             output_tokens: All generated tokens, reasoning included [tokens].
             cached_input_tokens: Part of the prompt read from a cache [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens].
 
         Returns:
-            Energy of the prompt, of the answer, and of its reasoning [J]; its work [FLOP]; low and
-            high end of its energy [J]; the parts of that range [1]; and the sequences decoded
-            together [1].
+            Energy of the prompt and of the answer [J]; low and high end of both together [J]; and
+            what the methods below take: the ends of the request's own parts of that range [1],
+            and the request by the central case.
 
         Raises:
             TokenCountError: A count is negative or not finite.
         """
         check_token_counts(input_tokens, cached_input_tokens, output_tokens)
-        cases, overhead = self.cases, self._overhead
         # Floats from here on: small integer types would overflow.
-        prompt = 1.0 * input_tokens
         energy = compute_central_energy(
-            cases, prompt, 1.0 * cached_input_tokens, 1.0 * output_tokens
+            self.cases, 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * output_tokens
         )
-        reasoning = compute_reasoning_energy(cases, energy, prompt, 1.0 * reasoning_tokens)
-        parts = list_request_parts(cases, energy)
-        low, high = combine_parts(parts, *self._excesses)
-        total = overhead * (energy.prefill + energy.decode)
-        site = cases.central.site
-        return (
-            overhead * energy.prefill,
-            overhead * energy.decode,
-            overhead * reasoning,
-            count_flops(site, energy),
-            total * low,
-            total * high,
-            {**cases.factors, **parts, **self._scope_parts},
-            # Of the shape of the counts, also where it is one number for all.
-            energy.sequences * site.stages + 0.0 * energy.context,
+        ends = list_request_ends(self.cases, energy)
+        under, over = self._excesses
+        low, high = combine_ends(ends, under, over)
+        prefill, decode, overhead = energy.prefill, energy.decode, self._overhead
+        total = overhead * (prefill + decode)
+        return overhead * prefill, overhead * decode, total * low, total * high, ends, energy
+
+    def price_reasoning(
+        self, energy: CentralEnergy, input_tokens: float, reasoning_tokens: float
+    ) -> float:
+        """The part of a request's energy that was spent on reasoning [J].
+
+        Args:
+            energy: The request by the central case.
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens].
+        """
+        return self._overhead * compute_reasoning_energy(
+            self.cases, energy, 1.0 * input_tokens, 1.0 * reasoning_tokens
         )
+
+    def name_parts(self, ends: list[tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        """All parts of a range by name [1], those included that are the same for every request."""
+        cases = self.cases
+        own = zip(cases.request_parts, ends, strict=True)
+        return {**cases.factors, **dict(own), **self._scope_parts}
+
+    def count_sequences(self, energy: CentralEnergy) -> float:
+        """Sequences decoded together by all GPUs of the instance [1]."""
+        # Of the shape of the counts, also where it is one number for all.
+        return energy.sequences * self.cases.central.site.stages + 0.0 * energy.context
 
     def price_prompt(self, input_tokens: float) -> float:
         """Energy of a prompt of which nothing is cached [J].
@@ -204,12 +210,7 @@ class PricedModel:
         Args:
             input_tokens: Prompt tokens; a float or an array of floats [tokens].
         """
-        return compute_prompt_energy(self.cases, input_tokens, self.scope)
-
-
-def find_overhead(scope: str) -> float:
-    """Energy in a scope over that of the GPU boards [1]."""
-    return _FACILITY_FACTOR if scope == "facility" else 1.0
+        return self._overhead * compute_prompt_energy(self.cases, input_tokens)
 
 
 def compute_central_energy(
@@ -223,36 +224,29 @@ def compute_central_energy(
         cached_input_tokens: Part of the prompt read from a cache [tokens].
         output_tokens: All generated tokens, reasoning included [tokens].
     """
-    central = cases.central
-    prices, site = central.prices, central.site
-    tokens, context = input_tokens - cached_input_tokens, input_tokens + output_tokens
-    input_pairs = count_pairs(site, cached_input_tokens, input_tokens)
-    output_pairs = count_pairs(site, input_tokens, context)
-    sequences, token_joules = central.price_token(context)
-    return CentralEnergy(
-        tokens,
-        input_pairs,
-        output_tokens,
-        output_pairs,
-        context,
-        sequences,
-        token_joules,
-        prices.price_prompt(tokens, input_pairs),
-        prices.price_answer(token_joules, output_tokens, output_pairs),
-    )
+    central, energy = cases.central, CentralEnergy()
+    site = central.site
+    energy.context = context = input_tokens + output_tokens
+    energy.input_tokens = tokens = input_tokens - cached_input_tokens
+    energy.output_tokens = output_tokens
+    energy.input_pairs = input_pairs = count_pairs(site, cached_input_tokens, input_tokens)
+    energy.output_pairs = output_pairs = count_pairs(site, input_tokens, context)
+    energy.sequences, energy.token_joules = central.price_token(context)
+    energy.prefill = central.input_token * tokens + central.input_pair * input_pairs
+    energy.decode = energy.token_joules * output_tokens + central.output_pair * output_pairs
+    return energy
 
 
-def compute_prompt_energy(cases: Cases, input_tokens: float, scope: str) -> float:
-    """Energy of a prompt of which nothing is cached [J].
+def compute_prompt_energy(cases: Cases, input_tokens: float) -> float:
+    """Energy of a prompt of which nothing is cached, by the GPU boards alone [J].
 
     Args:
         cases: The central case and both ends of what is not known.
         input_tokens: Prompt tokens; a float or an array of floats [tokens].
-        scope: ``"gpu"`` or ``"facility"``.
     """
     central = cases.central
     pairs = count_pairs(central.site, 0.0, input_tokens)
-    return find_overhead(scope) * central.prices.price_prompt(input_tokens, pairs)
+    return central.prices.price_prompt(input_tokens, pairs)
 
 
 def compute_reasoning_energy(

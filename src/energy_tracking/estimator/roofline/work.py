@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from energy_tracking.estimator.deployment import Deployment
 
@@ -22,6 +22,15 @@ class Work:
         output_tokens: Generated tokens [tokens].
         output_pairs: Their pairs [tokens**2].
     """
+
+    input_tokens: float
+    input_pairs: float
+    output_tokens: float
+    output_pairs: float
+
+
+class Counted(Protocol):
+    """What counts the tokens and pairs of a request, as ``Work`` does."""
 
     input_tokens: float
     input_pairs: float
@@ -80,7 +89,7 @@ def compute_mean_context(work: Work, input_tokens: float) -> float:
     return (work.output_pairs + none * input_tokens) / (work.output_tokens + none)
 
 
-def count_flops(site: Deployment, work: Work) -> float:
+def count_flops(site: Deployment, work: Counted) -> float:
     """Floating-point operations of one request [FLOP].
 
     Args:
@@ -110,11 +119,11 @@ def compute_experts_read(expert_share: float, sequences: float) -> float:
             library = _find_library(expert_share, sequences)
     unread: float
     if library is None:
-        unread = (1 - expert_share) ** sequences
+        unread = (1.0 - expert_share) ** sequences
     else:
         # The same power, at a third of the cost for an array.
-        unread = library.exp(sequences * math.log(1 - expert_share))
-    return 1 - unread
+        unread = library.exp(sequences * math.log(1.0 - expert_share))
+    return 1.0 - unread
 
 
 def take_smaller(a: float, b: float) -> float:
