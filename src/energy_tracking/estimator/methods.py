@@ -61,6 +61,10 @@ class Assumptions:
     timing_evidence: str = ""
     concurrency_source: str = ""
 
+    def __hash__(self) -> int:
+        """By two of them: what is prepared for them is looked up by model and GPU, too."""
+        return hash((self.attention_mode, self.scope))
+
 
 ASSUMED = Assumptions()
 """What is assumed where nobody says otherwise."""

@@ -58,14 +58,19 @@ class Case:
         sequences: Sequences that share a step, if they fit [1].
         token_joules: Energy of generating a token that attends to nothing, with all of them [J].
         roomy_context: Tokens of context with which all of them fit for certain [tokens].
+
+    Beside these it has at hand what every request asks of its deployment and prices: ``gpus``,
+    ``samples``, ``input_token``, ``input_pair`` and ``output_pair``.
     """
 
     __slots__ = (
+        "gpus",
         "input_pair",
         "input_token",
         "output_pair",
         "prices",
         "roomy_context",
+        "samples",
         "sequences",
         "site",
         "token_joules",
@@ -87,9 +92,9 @@ class Case:
         self.sequences = sequences
         self.token_joules = compute_token_energy(prices, sequences)
         self.roomy_context = roomy_context
-        # At hand, since every call asks for them.
         self.input_token, self.input_pair = prices.input_token, prices.input_pair
         self.output_pair = prices.output_pair
+        self.gpus, self.samples = site.gpus, site.samples
 
     def price_token(self, context: float) -> tuple[float, float]:
         """Sequences that fit with this context [1], and a token's energy with these [J].

@@ -102,13 +102,13 @@ def list_request_ends(cases: Cases, energy: CentralEnergy) -> list[tuple[float, 
     Returns:
         Those that ``cases.request_parts`` names, in that order.
     """
-    site = cases.central.site
+    central = cases.central
     prefill, decode = energy.prefill, energy.decode
     total = prefill + decode
     # Where there is no energy, both ends are 1.
     nothing = 1.0 * (total == 0.0)
     whole = total + nothing
-    under, over = _find_prefill_range(energy.sequences / site.gpus)
+    under, over = _find_prefill_range(energy.sequences / central.gpus)
     ends = [
         (
             (under * prefill + decode + nothing) / whole,
@@ -133,8 +133,8 @@ def list_request_ends(cases: Cases, energy: CentralEnergy) -> list[tuple[float, 
             # The shape may be another one even where the size is as stated.
             under, over = take_smaller(under, 1.0 / spread), take_larger(over, spread)
         ends.append((under, over))
-    if site.samples > 1:
-        ends.append(((prefill + decode / site.samples + nothing) / whole, whole / whole))
+    if central.samples > 1.0:
+        ends.append(((prefill + decode / central.samples + nothing) / whole, whole / whole))
     return ends
 
 
