@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from energy_tracking.logs.files import find_files
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
 from energy_tracking.logs.reading import read_logs
 
 Read = tuple[list[LoggedCall], ReadReport]
@@ -277,3 +277,36 @@ def test_spans_that_node_prints_are_read(tmp_path: Path) -> None:
     assert calls[0].time is not None
     assert calls[0].time.isoformat() == "2025-03-10T01:25:53.500000+00:00"
     assert {reason: unread.count for reason, unread in report.unread.items()} == {"not JSON": 1}
+
+
+# Times.
+
+ODD_TIMES = {
+    "2025/01/02 10:00:00": "2025-01-02T10:00:00+00:00",
+    "2025-1-2 9:05": "2025-01-02T09:05:00+00:00",
+    "2025/1/2 9:05:01,25": "2025-01-02T09:05:01.250000+00:00",
+    "2025-01-02 10:00:00.000 Z": "2025-01-02T10:00:00+00:00",
+    "2025-01-02t10:00:00z": "2025-01-02T10:00:00+00:00",
+    "2025-01-02T10:00:00.5+01:00[Europe/Paris]": "2025-01-02T10:00:00.500000+01:00",
+    "2025-01-02 10:00:00 America/New_York": "2025-01-02T10:00:00-05:00",
+    "Thu, 02 Jan 2025 10:00:00 GMT": "2025-01-02T10:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize("written", ODD_TIMES)
+def test_a_time_is_read_as_other_programs_write_it(written: str) -> None:
+    time = time_of(written)
+    assert time is not None
+    assert time.isoformat() == ODD_TIMES[written]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["01/02/2025 10:00", "Jan 2, 2025 10:00 PM", "2025-13-01 9:00", "2025-01-02 9:00 X/Y"],
+)
+def test_a_time_that_cannot_be_read_is_reported(written: str, tmp_path: Path) -> None:
+    content = f'model,input_tokens,output_tokens,time\ngpt-4o,1,2,"{written}"\ngpt-4o,1,2,\n'
+    calls, report = read(tmp_path / "calls.csv", content)
+    assert [call.time for call in calls] == [None, None]
+    (assumed,) = report.assumed.items()
+    assert (assumed[0], assumed[1].count) == ("whose time cannot be read, counted without one", 1)

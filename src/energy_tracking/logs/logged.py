@@ -324,9 +324,9 @@ def _count(number: int, one: str, many: str | None = None) -> str:
 def time_of(value: object) -> datetime | None:
     """A point in time as logs write it; None where it is none.
 
-    ISO 8601 with a blank or a ``T``, in UTC where no zone is named; seconds, milliseconds,
-    microseconds or nanoseconds since 1970. A number too small for either counts from the start
-    of a trace, which nobody can place.
+    ISO 8601 with a blank or a ``T``, and what is near it, in UTC where no zone is named; seconds,
+    milliseconds, microseconds or nanoseconds since 1970. A number too small for either counts
+    from the start of a trace, which nobody can place.
     """
     if value is None:
         return None
@@ -335,9 +335,12 @@ def time_of(value: object) -> datetime | None:
             time = datetime.fromisoformat(value.removesuffix(" UTC").strip())
         except ValueError:
             try:
-                value = float(value)
+                number = float(value)
             except ValueError:
-                return None
+                from energy_tracking.logs.odd_times import parse_odd_time  # rare, and not light
+
+                return parse_odd_time(value.strip())
+            value = number
         else:
             return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     if isinstance(value, Decimal):

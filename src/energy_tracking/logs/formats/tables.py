@@ -190,8 +190,19 @@ def _calls_of(read: Mapping[str, Any], file: LogFile) -> list[LoggedCall] | None
                 # A table of embeddings has no such column, and is read under ``strict`` too.
                 assume = file.assume if what in read else file.note_assumption
                 assume(f"without a count of {what}, taken as 0 tokens")
+    if call.time is None and isinstance(read.get("time"), str) and not _is_number(read["time"]):
+        file.assume("whose time cannot be read, counted without one")
     call.cache_hit = str(read.get("cache_hit")).lower() in ("true", "1")
     return [identify(call, created=read.get("time"))]
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number, as the times of a trace that count from its start."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> Counts | None:

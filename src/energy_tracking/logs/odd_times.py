@@ -1,0 +1,55 @@
+"""Points in time that are no ISO 8601: as databases, spreadsheets and servers write them.
+
+A day whose numbers may be of a month too, as 01/02/2025, is none.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
+from email.utils import parsedate_to_datetime
+from zoneinfo import ZoneInfo
+
+_TIME = re.compile(
+    r"(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"
+    r"(?:[Tt ] ?(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?P<fraction>[.,]\d+)?)?)?"
+    r" ?(?P<zone>[Zz]|[+-]\d{2}:?\d{2}|[A-Z][A-Za-z_]+(?:/[A-Za-z_]+)*)?(?:\[[A-Za-z_/]+\])?"
+)
+
+_HEADER_TIME = re.compile(
+    r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d (?:GMT|[+-]\d{4})"
+)
+"""As in the header of a response."""
+
+
+def parse_odd_time(text: str) -> datetime | None:
+    """A point in time that ``datetime.fromisoformat`` does not take; None where it is none."""
+    try:
+        found = _TIME.fullmatch(text)
+        if found is None:
+            return parsedate_to_datetime(text) if _HEADER_TIME.fullmatch(text) else None
+        numbers = (found[name] for name in ("year", "month", "day", "hour", "minute", "second"))
+        year, month, day, hour, minute, second = (int(number or 0) for number in numbers)
+        fraction = float((found["fraction"] or "0").replace(",", "."))
+        time = datetime(year, month, day, hour, minute, second, tzinfo=_zone_of(found["zone"]))
+        return time + timedelta(seconds=fraction)
+    except (ValueError, OSError, OverflowError):  # no day, or no zone, of that name
+        return None
+
+
+def _zone_of(name: str | None) -> tzinfo:
+    """A zone.
+
+    Raises:
+        ValueError: There is none of that name.
+        OSError: Likewise.
+    """
+    if name is None or name in ("Z", "z", "UTC"):
+        return UTC
+    if name[0] in "+-":
+        zone = datetime.strptime(name, "%z").tzinfo
+        return UTC if zone is None else zone
+    try:
+        return ZoneInfo(name)
+    except KeyError as error:
+        raise ValueError(name) from error
