@@ -16,6 +16,7 @@ from log_samples import (
     Documents,
     Right,
     exported,
+    genai,
     right,
     span,
 )
@@ -262,6 +263,33 @@ ODD_SAMPLES: list[tuple[str, Documents, Right]] = [
              "output": {"usage": {"input_tokens": 100, "output_tokens": 20}}}]}],
           "model_usage": {"openai/gpt-4o": {"input_tokens": 100, "output_tokens": 20}}}],
         right(1, (100, 20), "openai/gpt-4o"),
+    ),
+    (
+        "span-record",
+        [
+            # Out of Application Insights, where it may be a text, of ClickHouse and of Logfire.
+            {"timestamp": "2026-01-02T03:04:05Z", "operation_Id": "t1", "id": "a",
+             "customDimensions": json.dumps(genai(10, 20))},
+            {"Timestamp": "2026-01-02 03:04:05.000000000", "TraceId": "t2", "SpanId": "c",
+             "ParentSpanId": "b", "SpanAttributes": genai(1, 2)},
+            {"Timestamp": "2026-01-02 03:04:05.000000000", "TraceId": "t2", "SpanId": "b",
+             "ParentSpanId": "", "SpanAttributes": genai(1, 2)},
+            {"end_timestamp": "2026-01-02T03:04:05Z", "trace_id": "t3", "span_id": "d",
+             "attributes": genai(100, 200)},
+        ],
+        right(3, (111, 222), "gpt-4o", first="2026-01-02T03:04:05+00:00"),
+    ),
+    (
+        "response",
+        [
+            {"lc": 1, "type": "constructor", "kwargs": {
+                "content": "…", "response_metadata": {"model_name": "gpt-4o"},
+                "usage_metadata": {"input_tokens": 10, "output_tokens": 20}}},
+            # llama.cpp's own completion.
+            {"content": "…", "model": "gpt-4o", "tokens_predicted": 2, "tokens_evaluated": 1,
+             "timings": {"prompt_n": 1, "predicted_n": 2}},
+        ],
+        right(2, (11, 22), "gpt-4o"),
     ),
     ("response", [FAILED], right(1, (0, 0), "gpt-4.1")),
     (

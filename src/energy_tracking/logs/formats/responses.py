@@ -411,6 +411,8 @@ _REQUEST_COUNTS = frozenset(REQUEST_COUNTS)
 
 _read_response = ResponseAt(
     times=(("timestamp",), ("time",), ("ts",), ("date",), ("start_time",)),
+    # LangChain's messages.
+    models=(("response_metadata", "model_name"), ("kwargs", "response_metadata", "model_name")),
     needs_usage=True,
 )
 
@@ -459,7 +461,7 @@ RESPONSE = LogFormat(
     any_of=keys(
         *("usage", "usageMetadata", "usage_metadata", "x_groq", "choices", "response", "data"),
         *("meta", "inputTextTokenCount", "generation_token_count", "eval_count"),
-        *("prompt_eval_count", "amazon-bedrock-invocationMetrics", "done"),
+        *("prompt_eval_count", "amazon-bedrock-invocationMetrics", "done", "timings"),
     ),
     read=_read_response_or_sum,
     finish=_finish_ollama,

@@ -21,6 +21,7 @@ from energy_tracking.logs.formats.base import (
     keys,
     mappings,
     text,
+    unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
@@ -200,6 +201,36 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of([span], file)
 
 
+# What a column of a table of spans is -> its names, in Application Insights, ClickHouse, Logfire.
+_COLUMNS = {
+    "attributes": ("attributes", "SpanAttributes", "customDimensions"),
+    "span_id": ("span_id", "SpanId", "id"),
+    "trace_id": ("trace_id", "TraceId", "operation_Id"),
+    "parent_id": ("parent_span_id", "ParentSpanId", "operation_ParentId"),
+    "ended": ("end_timestamp", "end_time", "Timestamp", "timestamp", "time"),
+}
+
+
+def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of a table of spans, whose attributes lie in one column."""
+    found = {
+        what: next((document[name] for name in names if name in document), None)
+        for what, names in _COLUMNS.items()
+    }
+    attributes = attributes_of(unpacked(found["attributes"]))
+    if not has_tokens(attributes):
+        return None
+    span = _Span(
+        span_id=text(found["span_id"]),
+        trace_id=text(found["trace_id"]),
+        parent_id=text(found["parent_id"]),
+        ended=found["ended"],
+        started=None,
+        attributes=attributes,
+    )
+    return _calls_of([span], file)
+
+
 def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
     nesting: Nesting = file.shared.setdefault("spans", Nesting())
     for span in spans:
@@ -275,5 +306,10 @@ SPANS: tuple[LogFormat, ...] = (
             )
         ),
         read=_read_row,
+    ),
+    # Source: https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete
+    # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/clickhouseexporter
+    LogFormat(
+        name="span-record", any_of=keys(*_COLUMNS["attributes"]), read=_read_record, is_said=False
     ),
 )

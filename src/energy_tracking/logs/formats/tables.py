@@ -38,7 +38,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("n_generated_tokens_total", "num_completion_tokens", "n_completion_tokens"),
         *("response_tokens", "output_length", "tokens_output", "total_output_tokens"),
         *("total_completion_tokens", "usage_output_tokens", "tokens_received"),
-        *("num_output_tokens", "candidates_token_count"),
+        *("num_output_tokens", "candidates_token_count", "num_generation_tokens"),
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
