@@ -145,6 +145,18 @@ def test_a_locked_archive_is_reported(tmp_path: Path) -> None:
     assert "encrypted" in cut.reason
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_damaged_archive_is_reported_wherever_the_damage_is(method: int, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("calls.jsonl", f"{ONE}\n{TWO}\n")
+    content = buffer.getvalue()
+    for place in range(4, len(content), 7):
+        damaged = content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+        calls, report = read(tmp_path / "calls.zip", damaged)
+        assert len(calls) == 2 or report.cut_off or report.unread
+
+
 def test_a_folder_of_bedrock_batches_is_searched_for_its_outputs(tmp_path: Path) -> None:
     for name in ("calls.jsonl.out", "manifest.json.out", "nohup.out"):
         (tmp_path / name).write_text("")

@@ -307,15 +307,20 @@ def _read_unpacked(pieces: Iterator[bytes], damage: list[str], path: str) -> Doc
 
 def _unpack_zip(stream: BinaryIO, path: str) -> Documents:
     """The members of an archive, one after the other; of inspect's, the samples alone."""
-    with zipfile.ZipFile(stream if stream.seekable() else io.BytesIO(stream.read())) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/")]
-        if any(name.startswith("samples/") for name in names):
-            # Summaries and journal say the same in sums.
-            names = ["header.json", *(name for name in names if name.startswith("samples/"))]
-        for name in names:
-            if name in archive.namelist():
-                with _open_member(archive, archive.getinfo(name)) as member:
-                    yield from _documents_of(member, path)
+    try:
+        with zipfile.ZipFile(stream if stream.seekable() else io.BytesIO(stream.read())) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            if any(name.startswith("samples/") for name in names):
+                # Summaries and journal say the same in sums.
+                names = ["header.json", *(name for name in names if name.startswith("samples/"))]
+            for name in names:
+                if name in archive.namelist():
+                    with _open_member(archive, archive.getinfo(name)) as member:
+                        yield from _documents_of(member, path)
+    except UnreadableFileError:
+        raise
+    except Exception as error:  # each method of packing has its own
+        raise UnreadableFileError(f"the file is damaged: {error}") from error
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
