@@ -322,3 +322,32 @@ def test_a_time_that_cannot_be_read_is_reported(written: str, tmp_path: Path) ->
     assert [call.time for call in calls] == [None, None]
     (assumed,) = report.assumed.items()
     assert (assumed[0], assumed[1].count) == ("whose time cannot be read, counted without one", 1)
+
+
+# What is said of many files.
+
+
+def test_entries_left_out_of_several_files_name_the_first_and_how_many_others(
+    tmp_path: Path,
+) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jsonl").write_text(f"{ONE}\nnone\nnone\n", "utf-8")
+    report = ReadReport()
+    list(read_logs([tmp_path], report=report))
+    first = tmp_path / "a.jsonl"
+    assert list(report.omissions()) == [
+        f"{first} and 2 other files: 6 entries left out: not JSON (first: line 2)"
+    ]
+
+
+def test_of_many_files_of_no_format_some_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    for number in range(14):
+        (tmp_path / f"{number:02}.json").write_text('{"todo": 1}', "utf-8")
+        (tmp_path / f"{number:02}.jsonl").write_text("", "utf-8")
+    report = ReadReport()
+    list(read_logs([tmp_path], report=report))
+    said = list(report.omissions())
+    assert sum("nothing recognised; its first entry" in line for line in said) == 10
+    assert sum("it is empty, or a header alone" in line for line in said) == 10
+    assert "nothing recognised in 4 more files" in said
+    assert "no entry in 4 more files" in said

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from hashlib import blake2b
+from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ LARGEST_OUTPUT = 1_000_000
 """No model writes more in one request [tokens]; the largest documented limits are near 400,000."""
 
 NAMED_ENDINGS = 8
+NAMED_FILES = 10
+"""Files in which nothing was found that are named one by one; of more the number is given."""
 
 EARLIEST = 1e8
 """A smaller number of seconds since 1970 counts from the start of a trace instead [s]."""
@@ -154,12 +157,23 @@ class Unread:
         file: Where the first one is.
         line: Its line.
         example: What it has, as the end of a sentence.
+        others: How many other files have such, of those that are read after another.
+        latest: The file that was seen last; none yet beside the first.
     """
 
     count: int
     file: str
     line: int
     example: str = ""
+    others: int = 0
+    latest: str = ""
+
+    @property
+    def where(self) -> str:
+        """The files, for people."""
+        if not self.others:
+            return self.file
+        return f"{self.file} and {_count(self.others, 'other file')}"
 
 
 @dataclass(slots=True)
@@ -249,13 +263,13 @@ class ReadReport:
         for reason, unread in self.unread.items():
             entries = _count(unread.count, "entry", "entries")
             why = f"{reason}{unread.example}"
-            yield f"{unread.file}: {entries} left out: {why} (first: line {unread.line})"
+            yield f"{unread.where}: {entries} left out: {why} (first: line {unread.line})"
         for file, cut in self.cut_off.items():
             what = f"all after line {cut.line:,}" if cut.line else "all of it"
             yield f"{file}: {what} left out: {cut.reason}"
         for reason, assumed in self.assumed.items():
             entries = _count(assumed.count, "entry", "entries")
-            yield f"{assumed.file}: {entries} {reason} (first: line {assumed.line})"
+            yield f"{assumed.where}: {entries} {reason} (first: line {assumed.line})"
         if self.outgrown:
             copies = _count(self.outgrown, "copy", "copies")
             yield (
@@ -268,10 +282,14 @@ class ReadReport:
                 f"{calls} with more tokens than when the ledger took them in: it keeps those it "
                 "has; a new ledger takes them whole"
             )
-        for file, missing in self.unrecognised.items():
+        for file, missing in islice(self.unrecognised.items(), NAMED_FILES):
             yield f"{file}: nothing recognised; {missing}"
-        for file in self.empty:
+        if len(self.unrecognised) > NAMED_FILES:
+            yield f"nothing recognised in {len(self.unrecognised) - NAMED_FILES:,} more files"
+        for file in self.empty[:NAMED_FILES]:
             yield f"{file}: no entry: it is empty, or a header alone"
+        if len(self.empty) > NAMED_FILES:
+            yield f"no entry in {len(self.empty) - NAMED_FILES:,} more files"
         if self.skipped:
             endings = ", ".join(
                 f"{number:,} {ending}" for ending, number in self.skipped.most_common(NAMED_ENDINGS)
@@ -315,6 +333,9 @@ def _count_entry(entries: dict[str, Unread], reason: str, first: Unread) -> None
     seen = entries.setdefault(reason, first)
     if seen is not first:
         seen.count += 1
+        if first.file != (seen.latest or seen.file):
+            seen.latest = first.file
+            seen.others += 1
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
