@@ -184,6 +184,7 @@ class ResponseAt:
         provider: ``gen_ai.provider.name``.
         operation: ``gen_ai.operation.name``; None where the response itself says it.
         needs_usage: A document without token counts is something else.
+        summed_as: What the ``sum_of`` of their sum says, which lies in the same folder.
     """
 
     body: Path = ()
@@ -194,6 +195,7 @@ class ResponseAt:
     provider: str = "unknown"
     operation: str | None = None
     needs_usage: bool = False
+    summed_as: str | None = None
 
     def __call__(self, document: Document, file: LogFile) -> list[LoggedCall] | None:
         """Read one document."""
@@ -215,6 +217,8 @@ class ResponseAt:
         if call.counts is None and self.needs_usage and not has_failed:
             return None
         call.error_type = error_type
+        if self.summed_as is not None:
+            file.note_call_of(self.summed_as, os.path.dirname(file.path))
         if self.operation is not None:
             call.operation = self.operation
         elif self.provider == "openai":
@@ -269,17 +273,6 @@ def _provider_by_body(body: Document) -> str:
     ):
         return "azure.ai.openai"
     return "openai"
-
-
-BEDROCK_RECORD = ResponseAt(
-    body=("modelOutput",), ids=(("recordId",),), provider="aws.bedrock", operation="chat"
-)
-
-
-def _read_bedrock(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A record of a batch, whose manifest in the same folder has the sum."""
-    file.note_call_of("bedrock-batch", os.path.dirname(file.path))
-    return BEDROCK_RECORD(document, file)
 
 
 # A row with more keys stands before those with fewer.
@@ -352,7 +345,13 @@ BATCHES: tuple[LogFormat, ...] = (
         name="bedrock-batch",
         keys=keys("modelInput"),
         any_of=keys("modelOutput", "error"),
-        read=_read_bedrock,
+        read=ResponseAt(
+            body=("modelOutput",),
+            ids=(("recordId",),),
+            provider="aws.bedrock",
+            operation="chat",
+            summed_as="bedrock-batch",
+        ),
     ),
 )
 
