@@ -210,19 +210,29 @@ def delimiter_of(header: bytes) -> str | None:
 
 
 def _read_json_lines(stream: BinaryIO) -> Documents:
+    opened: tuple[int, bytes] | None = None
     for number, line in number_lines(stream):
         if line is None:
             yield number, NOT_JSON
         elif not line.isspace():
             document = decode(line)
+            if opened is not None:
+                if document is NOT_JSON:
+                    # Indented from there on.
+                    first, start = opened
+                    rest = _buffer_pieces(_iterate_chunks(start + line, stream))
+                    yield from ((first - 1 + each, one) for each, one in iterate_documents(rest))
+                    return
+                yield opened[0], NOT_JSON
+                opened = None
             if document is not NOT_JSON:
                 yield number, document
             elif line.strip() in (b"{", b"["):
-                # Indented from here on.
-                rest = _buffer_pieces(_iterate_chunks(line, stream))
-                yield from ((number - 1 + each, one) for each, one in iterate_documents(rest))
+                opened = number, line
             else:
                 yield from ((number, one) for one in decode_line(line))
+    if opened is not None:
+        yield opened[0], NOT_JSON
 
 
 def _read_server_sent_events(stream: BinaryIO) -> Documents:
