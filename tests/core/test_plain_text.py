@@ -26,6 +26,8 @@ WITH_MORE = {
     "timings": chunk({"content": "Hi"}, timings={"predicted_n": 3}),
     "an energy": chunk({"content": "Hi"}, energy={"joules": 3.0}),
     "an engine's stop": chunk({}) | {"choices": [{"delta": {"content": "Hi"}, "stop_reason": 1}]},
+    "an engine's stop, for the end": chunk({})
+    | {"choices": [{"index": 0, "delta": {"content": "Hi"}, "stop_reason": 1}]},
     "a tool call": chunk({"content": "", "tool_calls": [{"index": 0}]}),
     "reasoning": chunk({"content": "", "reasoning_content": "Hm"}),
     "a refusal": chunk({"refusal": "No"}),
@@ -37,6 +39,11 @@ WITH_MORE = {
     "audio": {"type": "response.audio.delta", "delta": "AAAA"},
     "an event inside": {"event": "chunk", "data": chunk({"content": "Hi"})},
 }
+
+
+@pytest.mark.parametrize("event", [None, 5, "choices", ["choices"], b"choices"], ids=repr)
+def test_what_is_no_event_has_no_text(event: object) -> None:
+    assert plain_text_tokens(event) is None
 
 
 @pytest.mark.parametrize("event", WITH_MORE.values(), ids=WITH_MORE)

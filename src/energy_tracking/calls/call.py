@@ -201,7 +201,7 @@ class Call:
         if self._closed_by:
             return False
         # Most of a stream: once the model is known and has begun, there is nothing else in it.
-        if self.text_tokens and self.response_model is not None and type(data) is dict:
+        if self.text_tokens and self.response_model is not None:
             tokens = plain_text_tokens(data)
             if tokens is not None:
                 self.text_tokens += tokens

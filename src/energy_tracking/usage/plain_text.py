@@ -31,30 +31,41 @@ _PLAIN_EVENT_TYPES = frozenset(
 )
 
 
-def plain_text_tokens(event: Mapping[str, Any]) -> float | None:
+def plain_text_tokens(event: Any) -> float | None:
     """Tokens of an event that has a piece of text and nothing else; None where it may have more.
 
     As ``generated_tokens`` counts them [tokens].
 
     Args:
-        event: A stream event.
+        event: A stream event, or whatever a server sent in place of one.
     """
-    if "choices" in event:
-        try:
-            (choice,) = event["choices"]
-            delta = choice["delta"]
-            text = delta.get("content")
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return None  # none, several, or something else
-        if (
-            type(text) is str
-            and event.get("usage") is None
-            and _PLAIN_CHUNK.issuperset(event)
-            and _PLAIN_CHOICE.issuperset(choice)
-            and _PLAIN_DELTA.issuperset(delta)
-        ):
-            return len(text) / CHARACTERS_PER_TOKEN
-    elif event.get("type") in _PLAIN_EVENT_TYPES and _PLAIN_EVENT.issuperset(event):
+    try:
+        choices = event.get("choices")
+        if choices is None:
+            return _plain_event_tokens(event)
+        (choice,) = choices
+        delta = choice["delta"]
+        text = delta.get("content")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None  # none, several, or something else
+    if (
+        type(text) is str
+        and event.get("usage") is None
+        # To compare as many keys as there must be costs half of what a set of all keys does.
+        and (len(delta) == 1 or _PLAIN_DELTA.issuperset(delta))
+        and (
+            (len(choice) == 3 and "index" in choice and "finish_reason" in choice)
+            or _PLAIN_CHOICE.issuperset(choice)
+        )
+        and _PLAIN_CHUNK.issuperset(event)
+    ):
+        return len(text) / CHARACTERS_PER_TOKEN
+    return None
+
+
+def _plain_event_tokens(event: Mapping[str, Any]) -> float | None:
+    """The same of an event of the Responses API."""
+    if event.get("type") in _PLAIN_EVENT_TYPES and _PLAIN_EVENT.issuperset(event):
         text = event.get("delta")
         return len(text) / CHARACTERS_PER_TOKEN if type(text) is str else None
     return None
