@@ -34,7 +34,7 @@ from energy_tracking import (
     uninstrument_openai,
     unwrap_openai,
 )
-from energy_tracking.calls.accounts import Account, credit_of
+from energy_tracking.calls.accounts import Account, Credit, _Sums, credit_of
 from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client.tracked import is_anybody_tracked, set_tracker
 from faults.in_process_client import in_process_client
@@ -512,9 +512,14 @@ def test_two_calls_that_end_at_once_are_both_counted_whatever_line_they_are_at()
         for second_line in range(12):
             session = Session()
             account = session._account
-            first = _Pause(Account._add_waiting, first_line)
-            second = _Pause(Account._add, second_line)
-            add = partial(account.credit, credit_of(record, None))
+            first = _Pause(Account._add_up, first_line)
+            second = _Pause(_Sums.plus, second_line)
+            credit = credit_of(record, None)
+
+            def add(account: Account = account, credit: Credit = credit) -> None:
+                account.credit(credit)
+                account.reasons()
+
             threads = [threading.Thread(target=one.run, args=(add,)) for one in (first, second)]
             threads[0].start()
             assert first.reached.wait(10)

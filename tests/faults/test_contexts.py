@@ -8,6 +8,7 @@ import gc
 import sys
 import threading
 import traceback
+import tracemalloc  # noqa: F401  pytest imports it where an interrupt is collected: in one, too
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from functools import partial
 from importlib import import_module

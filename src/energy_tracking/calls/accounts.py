@@ -12,8 +12,9 @@ The law:
 3. Contexts that were copied keep an entrance when its block ends: a task that outlives a session
    still counts in it. An entrance that was left in an unreachable context is abandoned, and
    counts nowhere.
-4. An account adds a call in one step, between which and the next no signal handler and no
-   interrupt can come; a call that a handler makes in the middle waits its turn.
+4. An account takes a call in one step: it waits in a list. What waits is added up where there are
+   ``MOST_WAITING``, and at every look, and exchanged for its sum in one step, too: between the two
+   halves of a step no signal handler and no interrupt can come.
 5. The child of a fork starts at zero, with locks that nobody holds.
 
 A further thing to be summed up is a field of ``Totals``; a further place that carries entrances is
@@ -24,14 +25,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import fields
-from operator import add
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from energy_tracking.calls.record import PROCESS, CallRecord, Comparable, EstimateAs
 from energy_tracking.calls.totals import (
@@ -105,6 +105,47 @@ def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
 _ENERGY = [field.name for field in fields(Totals)].index("total_energy_nanojoules")
 
 
+class _Sums(NamedTuple):
+    """What an account has added up; another one takes its place, and none is changed.
+
+    Attributes:
+        groups: The sums of each group, in the order of ``Totals``.
+        reasons: Calls by model and why less is known [1].
+        emissions: What the calls of each group emit, where that is known.
+    """
+
+    groups: Mapping[GroupKey, tuple[int, ...]]
+    reasons: Mapping[tuple[str, str], int]
+    emissions: Mapping[GroupKey, Emissions]
+
+    def plus(self, credits: Sequence[Credit]) -> _Sums:
+        """The sums with these calls added."""
+        rows = {key: [sums] for key, sums in self.groups.items()}
+        reasons, emissions = dict(self.reasons), dict(self.emissions)
+        for credit in credits:
+            key = bounded_group(rows, credit.key)
+            rows.setdefault(key, []).append(credit.sums)
+            if credit.reason is not None:
+                reason = bounded_reason(reasons, credit.reason)
+                reasons[reason] = reasons.get(reason, 0) + 1
+            if credit.emissions is not None:
+                emitted = emissions.get(key)
+                emissions[key] = (
+                    credit.emissions if emitted is None else emitted.plus(credit.emissions)
+                )
+        groups = {
+            key: each[0] if len(each) == 1 else tuple(map(sum, zip(*each, strict=True)))
+            for key, each in rows.items()
+        }
+        return _Sums(groups, reasons, emissions)
+
+
+_NOTHING = _Sums({}, {}, {})
+
+MOST_WAITING = 32
+"""Calls that an account adds up at once [1], which takes less than to add them one by one."""
+
+
 class Account:
     """What was counted for a session, wherever it is entered.
 
@@ -133,66 +174,45 @@ class Account:
         self.start_empty()
         _accounts.add(self)
         if budget is not None:
-            accounts_with_budget.add(self)
+            accounts_with_budget.add(ref(self, accounts_with_budget.discard))
 
     def start_empty(self) -> None:
         """Forget everything that was counted, with a lock that nobody holds."""
-        # A signal handler may look at the session, or make a call, in the middle of one that
-        # this very thread adds up.
+        # A signal handler may look at the session in the middle of a look of this very thread.
         self._lock = threading.RLock()
-        self._waiting: deque[Credit] = deque()
-        self._is_adding = False
-        self._groups: dict[GroupKey, tuple[int, ...]] = {}
-        self._reasons: Counter[tuple[str, str]] = Counter()
-        self._comparable: deque[Comparable] = deque(maxlen=CALLS_COMPARED)
+        self._waiting: list[Credit] = []
+        self._sums = _NOTHING
         self.energy_nanojoules = 0
-        self._emissions: dict[GroupKey, Emissions] = {}
+        self._comparable: deque[Comparable] = deque(maxlen=CALLS_COMPARED)
         self.lost_ledger_lines = 0
         if self.budget is not None:
             self.budget.begin_anew()
 
     def credit(self, credit: Credit) -> None:
-        """Add one call, or leave it to the call that a signal handler has interrupted."""
+        """Take one call, to be added up soon."""
         with self._lock:
+            # One step: no function is called before the one that ends it.
+            self.energy_nanojoules += credit.energy_nanojoules
             self._waiting.append(credit)
-            self._add_waiting()
-
-    def _add_waiting(self) -> None:
-        if self._is_adding:
-            return
-        self._is_adding = True
-        try:
-            while self._waiting:
-                try:
-                    self._add(self._waiting[0])
-                except Exception:
-                    self._waiting.popleft()
-                    raise
-        finally:
-            self._is_adding = False
-
-    def _add(self, credit: Credit) -> None:
-        """Add the call that waits first; where this is interrupted, it goes on waiting."""
-        key = bounded_group(self._groups, credit.key)
-        known = self._groups.get(key)
-        group = credit.sums if known is None else tuple(map(add, known, credit.sums))
-        energy_nanojoules = self.energy_nanojoules + credit.energy_nanojoules
-        emissions, emitted = credit.emissions, self._emissions.get(key)
-        if emissions is not None and emitted is not None:
-            emissions = emitted.plus(emissions)
-        reason = credit.reason and bounded_reason(self._reasons, credit.reason)
-        times = self._reasons[reason] + 1 if reason is not None else 0
-        # From here on no function is called before the call waits no more: signals are handled
-        # between calls, hence not in between.
-        self._groups[key] = group
-        self.energy_nanojoules = energy_nanojoules
-        if emissions is not None:
-            self._emissions[key] = emissions
-        if reason is not None:
-            self._reasons[reason] = times
-        self._waiting.popleft()
         if credit.comparable is not None:
             self._comparable.append(credit.comparable)
+        if len(self._waiting) >= MOST_WAITING:
+            self._add_up()
+
+    def _add_up(self) -> _Sums:
+        """Everything counted so far, what waits included."""
+        with self._lock:
+            while True:
+                sums, waiting = self._sums, self._waiting
+                count = len(waiting)
+                if not count:
+                    return sums
+                added = sums.plus(waiting[:count])
+                # A signal handler may have added up in the middle. From here on no function is
+                # called before these wait no more: signals are handled between calls.
+                if self._sums is sums:
+                    self._sums = added
+                    del waiting[:count]
 
     def check_budget(self) -> None:
         """Ask whether the budget, if there is one, allows another call.
@@ -211,17 +231,12 @@ class Account:
     def groups(self) -> dict[GroupKey, Totals]:
         """The totals so far, by what calls have in common."""
         settle()
-        with self._lock:
-            self._add_waiting()
-            groups = dict(self._groups)
-        return {key: Totals(*sums) for key, sums in groups.items()}
+        return {key: Totals(*sums) for key, sums in self._add_up().groups.items()}
 
     def emissions(self) -> dict[GroupKey, Emissions]:
         """What the calls so far emit, by group, where the electricity of any is known."""
         settle()
-        with self._lock:
-            self._add_waiting()
-            return dict(self._emissions)
+        return dict(self._add_up().emissions)
 
     def find_emissions(self) -> Emissions | None:
         """The sum of these; None where no call's electricity is known."""
@@ -235,16 +250,12 @@ class Account:
     def reasons(self) -> dict[tuple[str, str], int]:
         """A copy of the reasons, by model and reason."""
         settle()
-        with self._lock:
-            self._add_waiting()
-            return dict(self._reasons)
+        return dict(self._add_up().reasons)
 
     def comparable(self) -> list[Comparable]:
         """The last calls that could be estimated."""
         settle()
-        with self._lock:
-            self._add_waiting()
-            return list(self._comparable)
+        return list(self._comparable)
 
 
 class Entrance:
@@ -333,7 +344,7 @@ process_account = Account(PROCESS)
 PROCESS_ALONE = (process_account,)
 """What a call counts in outside of every session and function."""
 
-accounts_with_budget: WeakSet[Account] = WeakSet()
+accounts_with_budget: set[ref[Account]] = set()
 """Where none is, no budget needs to be asked before a call."""
 
 open_accounts: set[Account] = set()
