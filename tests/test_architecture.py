@@ -154,7 +154,7 @@ def test_packages_import_from_floors_below_their_own() -> None:
 PROCESS_STATE: dict[str, set[str]] = {
     # What happens around calls, and at the end and the forks of the process.
     "lifecycle.py": {"open_calls", "held_calls", "client_checks", "request_counts"}
-    | {"_deferred", "_running", "_is_armed", "_is_settling", "_has_ending", "_at_exit"}
+    | {"_deferred", "_holding", "_is_armed", "_is_settling", "_has_ending", "_at_exit"}
     | {"_after_fork", "_before_looks"},
     "notices.py": {"logger", "_said"},
     "error_boundary.py": {"_last_resort"},

@@ -38,7 +38,7 @@ from energy_tracking.estimator import (
     prepare_estimator,
 )
 from energy_tracking.estimator.evidence import ServingEvidence
-from energy_tracking.frozen import declared_fields, fill_fields
+from energy_tracking.frozen import declared_fields
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
@@ -327,14 +327,7 @@ class Estimation:
             except Exception as error:
                 calibrated = None
                 self._boundaries.report("estimate.calibrated", error)
-        values = {
-            "estimate": estimate,
-            "model_match": match.rule,
-            "reason": None,
-            "cache_avoided_energy_joules": avoided,
-            "calibrated": calibrated,
-        }
-        return fill_fields(Outcome, values)
+        return Outcome(estimate, match.rule, None, avoided, calibrated)
 
     def _learn(
         self,

@@ -73,7 +73,8 @@ END_SECONDS = 5.0
 """How long the end of the process waits for that thread [s]."""
 
 _deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
-_running = threading.local()
+# Threads that run nothing of it now.
+_holding: set[int] = set()
 # Held while a thread waits to settle, and while one does.
 _is_armed = threading.Lock()
 _is_settling = threading.RLock()
@@ -110,14 +111,14 @@ def _settle_soon(armed: threading.Lock) -> None:
 def run_deferred() -> None:
     """Do what finalisers have left behind; a no-op from inside of itself."""
     # A sink that reads a total while it is given a record would come back here.
-    if not (_deferred.empty() or getattr(_running, "is_held", False)):
+    if not (_deferred.empty() or threading.get_ident() in _holding):
         hold_deferred(_run_all)
 
 
 def settle() -> None:
     """Do what was deferred, and wait for what is held back: before a look at what was counted."""
     run_deferred()
-    if not getattr(_running, "is_held", False):
+    if threading.get_ident() not in _holding:
         for function in _before_looks:
             hold_deferred(function)
 
@@ -139,12 +140,14 @@ def hold_deferred(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
         args: Its arguments.
         kwargs: Its keyword arguments.
     """
-    before = getattr(_running, "is_held", False)
+    thread = threading.get_ident()
+    if thread in _holding:
+        return function(*args, **kwargs)
     try:
-        _running.is_held = True
+        _holding.add(thread)
         return function(*args, **kwargs)
     finally:
-        _running.is_held = before
+        _holding.discard(thread)
 
 
 def _run_all() -> None:
@@ -239,6 +242,8 @@ def _begin_child() -> None:
         call.abandon()
     open_calls.clear()
     held_calls.clear()
+    # A thread of the parent's may have been one, whose number another one will have here.
+    _holding.intersection_update({threading.get_ident()})
     for function in _after_fork:
         function()
 

@@ -454,8 +454,9 @@ class Tracker:
                 raise
 
     def _deliver_tools(self, call: Call, record: CallRecord) -> None:
-        parts = bounded_parts(call.tools)
-        run_every([partial(self._deliver_tool_usage, call, part) for part in parts])
+        if call.tools:
+            parts = bounded_parts(call.tools)
+            run_every([partial(self._deliver_tool_usage, call, part) for part in parts])
 
     def _deliver_tool_usage(self, call: Call, tool: ToolUsage) -> None:
         """Count what another model did for a call, whose usage says nothing of it."""

@@ -41,6 +41,7 @@ from energy_tracking.usage.dialects import (
     reports_output,
     reports_tokens,
 )
+from energy_tracking.usage.extras import has_extras
 from energy_tracking.usage.measured_energy import (
     may_hold_energy,
     read_energy,
@@ -69,6 +70,7 @@ from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import unwrap_event, usage_in
 
 _DEFAULTS = {name: field.default for name, field in declared_fields(CallRecord).items()}
+_NO_OUTCOME = Outcome()
 
 WITHOUT_OUTPUT = frozenset({"embeddings", "moderation"})
 """Operations that generate nothing: their usage has an input alone."""
@@ -218,12 +220,8 @@ class Call:
         usage = usage_in(data)
         if usage is not None:
             self._observe_usage(usage)
-        if usage is not None or "svg_usage" in data:
-            self.tools = tool_usage_in(data) or self.tools
-        if may_hold_energy(data, usage):
-            self.observe_energy(data)
-        if may_hold_timing(data, usage):
-            self.server_timing = read_timing(data, usage) or self.server_timing
+        if has_extras(data, usage):
+            self._observe_extras(data, usage)
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
             self.text_tokens = max(self.text_tokens, generated_tokens(data))
@@ -251,6 +249,20 @@ class Call:
             self.created = created_in(data) or self.created
             self.response_model = model or self.response_model
             self.status = status or self.status
+
+    def _observe_extras(self, data: Mapping[str, Any], usage: object) -> None:
+        """Take in what few servers state of a response beside its tokens.
+
+        Args:
+            data: The body or event.
+            usage: The usage in it, if it has one.
+        """
+        if usage is not None or "svg_usage" in data:
+            self.tools = tool_usage_in(data) or self.tools
+        if may_hold_energy(data, usage):
+            self.observe_energy(data)
+        if may_hold_timing(data, usage):
+            self.server_timing = read_timing(data, usage) or self.server_timing
 
     def _observe_usage(self, usage: object) -> None:
         """Take in a usage.
@@ -335,10 +347,10 @@ class Call:
         if self.read_load is not None:
             self.server_load, self.read_load = self.read_load(), None
         usage, reason = self._read_tokens()
-        outcome = Outcome(reason=reason)
-        if usage is not None:
-            seen = self._see_server(usage)
-            outcome = estimate(self.request.model, self.response_model, usage, seen)
+        if usage is None:
+            return self._build_record(None, _NO_OUTCOME, reason or self._energy_reason())
+        seen = self._see_server(usage)
+        outcome = estimate(self.request.model, self.response_model, usage, seen)
         return self._build_record(usage, outcome, outcome.reason or reason or self._energy_reason())
 
     def _see_server(self, usage: TokenUsage) -> ServingEvidence | None:
@@ -375,33 +387,37 @@ class Call:
     def _build_record(
         self, usage: TokenUsage | None, outcome: Outcome, reason: str | None
     ) -> CallRecord:
-        ended_at = self.ended_at or perf_counter()
-        first_chunk_seconds = None
-        if self.request.stream and self.first_chunk_at is not None:
-            first_chunk_seconds = self.first_chunk_at - self.started_at
+        session, ended_at = self.session, self.ended_at or perf_counter()
+        estimate, model_match, _, avoided, calibrated = outcome
+        measured = self.measured_energy_joules
         # One by one: Python takes three times as long for a display of so many names.
         values = _DEFAULTS.copy()
         values["request"] = self.request
-        values["status"] = status_of(usage, outcome.estimate, self.measured_energy_joules)
-        values["reason"] = text_of(reason, MAX_SENTENCE)
+        values["status"] = status_of(usage, estimate, measured)
+        if reason is not None:
+            values["reason"] = text_of(reason, MAX_SENTENCE)
         # Whichever door they came through.
         values["response_model"] = text_of(self.response_model)
         values["response_id"] = text_of(self.response_id)
-        values["response_status"] = text_of(self.status)
+        if self.status is not None:
+            values["response_status"] = text_of(self.status)
         values["usage"] = usage
-        values["estimate"] = outcome.estimate
-        values["calibrated"] = outcome.calibrated
-        values["cache_avoided_energy_joules"] = outcome.cache_avoided_energy_joules
-        values["measured_energy_joules"] = self.measured_energy_joules
-        values["model_match"] = outcome.model_match
+        values["estimate"] = estimate
+        values["calibrated"] = calibrated
+        values["cache_avoided_energy_joules"] = avoided
+        values["measured_energy_joules"] = measured
+        values["model_match"] = model_match
         values["duration_seconds"] = ended_at - self.started_at
-        values["first_chunk_seconds"] = first_chunk_seconds
-        values["error_type"] = text_of(self.error_type)
+        if self.request.stream and self.first_chunk_at is not None:
+            values["first_chunk_seconds"] = self.first_chunk_at - self.started_at
+        if self.error_type is not None:
+            values["error_type"] = text_of(self.error_type)
         values["retries"] = self.retries
-        values["session"] = PROCESS if self.session is None else self.session.name
-        values["tags"] = {} if self.session is None else self.session.tags
+        values["session"] = PROCESS if session is None else session.name
+        values["tags"] = {} if session is None else session.tags
         values["ended_at"] = self.logged_end
-        values["log_identity"] = text_of(self.log_identity)
+        if self.log_identity is not None:
+            values["log_identity"] = text_of(self.log_identity)
         values["server_timing"] = self.server_timing
         values["server_load"] = self.server_load
         return fill_fields(CallRecord, values)

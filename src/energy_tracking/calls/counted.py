@@ -78,6 +78,9 @@ ITEMS_FETCHED = 1_000
 _DATE = re.compile(r"[-@](\d{4}-?\d{2}-?\d{2}|\d{4}|latest)$")
 
 
+NOBODY: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True)
 class CountedResponse:
     """A response that was counted, or that needs none since it was only fetched.
@@ -101,7 +104,7 @@ class CountedResponse:
     created: float | None = None
     is_of_a_client: bool = False
     at: float = field(default_factory=perf_counter)
-    reporters: set[str] = field(default_factory=set)
+    reporters: frozenset[str] = NOBODY
     record: CallRecord | None = None
     place: SpanPlace | None = None
     is_id_used_again: bool = False
@@ -205,18 +208,19 @@ class CountedResponses:
             call: The call.
             record: What is known of it.
         """
+        request, reporter = record.request, call.reporter
+        models = (each for each in (record.response_model, request.model) if each is not None)
         counted = CountedResponse(
             record.response_id,
-            frozenset({record.response_model, record.request.model} - {None}),  # type: ignore[arg-type]
+            frozenset(models),
             exact_tokens(record.usage),
             call.created,
-            is_of_a_client=record.request.server_address is not None,
-            record=record,
+            request.server_address is not None,
+            perf_counter(),
+            NOBODY if reporter is None else frozenset((reporter,)),
+            record,
+            call.span_place,
         )
-        reporter = call.reporter
-        if reporter is not None:
-            counted.reporters.add(reporter)
-        counted.place = call.span_place
         with self._lock:
             known = self._by_id.get(record.response_id or "")
             if known is not None and None not in (known.tokens, counted.tokens):
@@ -431,7 +435,7 @@ class CountedResponses:
                     and counted.may_be_reported_from(place, has_its_id=True)
                 )
                 if is_repeat and counted.may_be(models, tokens):
-                    counted.reporters.add(reporter)
+                    counted.reporters |= {reporter}
                     return True
             # A copy: a signal handler may make a call in between.
             for one in tuple(self._latest):
@@ -444,7 +448,7 @@ class CountedResponses:
                     and now - one.at < REPORT_SECONDS
                     and one.may_be_reported_from(place, has_its_id=False)
                 ):
-                    one.reporters.add(reporter)
+                    one.reporters |= {reporter}
                     return True
             return False
 

@@ -43,8 +43,8 @@ class CallSpan(Protocol):
     def reporter(self) -> str | None:
         """The instrumentation whose span has the energy; None if no other reports the call."""
 
-    def current(self) -> AbstractContextManager[None]:
-        """Make it current while the request is sent."""
+    def current(self) -> AbstractContextManager[None] | None:
+        """Makes it current while the request is sent; None where there is none to be."""
 
     def part(self, request: CallRequest) -> CallSpan:
         """Open one below it, for what another model did for the call."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from energy_tracking.bounds import Bound, checked, is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
@@ -194,8 +194,7 @@ class CallRecord:
         return None if self.estimate is None else self.estimate.total_energy_joules
 
 
-@frozen()
-class Outcome:
+class Outcome(NamedTuple):
     """An estimate and how its model was matched, or the reason there is none."""
 
     estimate: EnergyEstimate | None = None

@@ -32,20 +32,22 @@ MAX_LAYERS = 32
 """How many layers of a method are looked at [1]."""
 
 
-def wrappers_around(client: object, path: str) -> Iterator[object]:
+def wrappers_around(client: object, path: str) -> list[object]:
     """Whatever is wrapped around the methods that a call goes through.
 
     Args:
         client: An OpenAI client.
         path: Path of an ``Endpoint``.
     """
+    wrappers: list[object] = []
     for get in _GETTERS.get(path, (_REQUEST,)):
         try:
             method = get(client)
         except AttributeError:
             continue
         if type(method) is not MethodType or not _is_of_sdk_alone(method.__func__):
-            yield from _layers_of(method)
+            wrappers += _layers_of(method)
+    return wrappers
 
 
 @lru_cache(maxsize=64)

@@ -69,6 +69,15 @@ class RequestInFlight(Activity):
         tracker: Receives the call.
     """
 
+    call: Call | None = None
+    _is_fetch = False
+    _is_deletion = False
+    _is_bound = False
+    _is_streamed = False
+    _is_ended = False
+    _exceeded: EnergyBudgetExceeded | None = None
+    _span: AbstractContextManager[None] | None = None
+
     def __init__(
         self, tracker: Tracker, client: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]]
     ) -> None:
@@ -82,15 +91,7 @@ class RequestInFlight(Activity):
         super().__init__()
         self.arguments = arguments
         self.client = client
-        self.call: Call | None = None
         self.tracker = tracker
-        self._is_fetch = False
-        self._is_deletion = False
-        self._is_bound = False
-        self._is_streamed = False
-        self._is_ended = False
-        self._exceeded: EnergyBudgetExceeded | None = None
-        self._span: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> RequestInFlight:
         """Start the call.
@@ -228,7 +229,8 @@ class RequestInFlight(Activity):
         if call.span is not None:
             # Known before it is entered: an interrupt may come between.
             self._span = call.span.current()
-            self._span.__enter__()
+            if self._span is not None:
+                self._span.__enter__()
         if stream:
             settings = self.tracker.settings
             asks, call.usage_remedy = plan_usage(

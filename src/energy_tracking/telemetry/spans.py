@@ -115,7 +115,7 @@ class CallSpan:
         self.alone = alone
         self.is_reported = not alone
         self.beside: Span | None = None
-        has_span = span.get_span_context().is_valid
+        has_span = span is not INVALID_SPAN and span.get_span_context().is_valid
         self.context = trace.set_span_in_context(span) if has_span else otel_context.get_current()
         self.started_at = perf_counter()
 
@@ -129,10 +129,10 @@ class CallSpan:
         # One that has ended before the call has: its tokens come on a later one.
         return scope_of(self.span) if self.span.is_recording() else SCOPE
 
-    def current(self) -> AbstractContextManager[None]:
-        """Make our own span current, so that HTTP spans become its children."""
-        if not (self.own and self.span.get_span_context().is_valid):
-            return nullcontext()
+    def current(self) -> AbstractContextManager[None] | None:
+        """Makes our own span current, so that HTTP spans become its children; None without one."""
+        if not self.own or self.span is INVALID_SPAN or not self.span.get_span_context().is_valid:
+            return None
         return PlacedContext(self.context)
 
     def part(self, request: CallRequest) -> CallSpan:
@@ -305,14 +305,15 @@ class Telemetry:
                 # Tokens that somebody else reports too would be doubled in every backend.
                 reader = self._readers.own if call_span.alone else self._readers.beside
                 attributes = call_attributes(reader, record, running_total_energy_joules)
-            # A stream dropped unread is settled later than it ended.
-            late = perf_counter() - call_span.started_at - record.duration_seconds
-            self._end_own(
-                call_span.span,
-                record,
-                attributes,
-                time_ns() - int(late * 1e9) if late > 1e-3 else None,
-            )
+            if call_span.span is not INVALID_SPAN:
+                # A stream dropped unread is settled later than it ended.
+                late = perf_counter() - call_span.started_at - record.duration_seconds
+                self._end_own(
+                    call_span.span,
+                    record,
+                    attributes,
+                    time_ns() - int(late * 1e9) if late > 1e-3 else None,
+                )
             if call_span.beside is not None:
                 attributes = call_attributes(
                     self._readers.others, record, running_total_energy_joules

@@ -81,7 +81,7 @@ class ToolUsage:
     usage: Mapping[str, Any]
 
 
-_TOOL_PLACES = frozenset({"tool_usage", "svg_usage", "output"})
+TOOL_PLACES = frozenset({"tool_usage", "svg_usage", "output"})
 """Where in a body a tool's usage may lie."""
 
 
@@ -92,7 +92,7 @@ def tool_usage_in(data: Mapping[str, Any]) -> tuple[ToolUsage, ...]:
     ``SvgUsage`` ("separate from image rendering usage").
     """
     body = _body_in(data)
-    if _TOOL_PLACES.isdisjoint(body):
+    if TOOL_PLACES.isdisjoint(body):
         return ()
     found = []
     drawn = mapping_of(mapping_of(body.get("tool_usage")).get("image_gen"))

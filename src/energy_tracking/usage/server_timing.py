@@ -149,8 +149,8 @@ HEADERS: tuple[Dialect, ...] = (
 )
 """Times that headers of a response state."""
 
-_BODY_KEYS = frozenset(dialect.place or dialect.mark for dialect in BODIES) - {"usage"}
-_USAGE_KEYS = frozenset(dialect.mark for dialect in BODIES if dialect.place == "usage")
+TIMING_NAMES = frozenset(dialect.place or dialect.mark for dialect in BODIES) - {"usage"}
+TIMING_NAMES_IN_USAGE = frozenset(dialect.mark for dialect in BODIES if dialect.place == "usage")
 _HEADER_NAMES = frozenset(name.encode() for dialect in HEADERS for name in dialect.fields)
 _HEADER_LENGTHS = frozenset(map(len, _HEADER_NAMES))
 
@@ -162,15 +162,15 @@ def may_hold_timing(data: Mapping[str, Any], usage: object) -> bool:
         data: The body or event.
         usage: The usage in it, if it has one.
     """
-    if not _BODY_KEYS.isdisjoint(data):
+    if not TIMING_NAMES.isdisjoint(data):
         return True
     if usage is None:
         return False
-    if isinstance(usage, dict) and not _USAGE_KEYS.isdisjoint(usage):
+    if isinstance(usage, dict) and not TIMING_NAMES_IN_USAGE.isdisjoint(usage):
         return True
     # The last event of the Responses API has the whole response in it.
     response = data.get("response")
-    return isinstance(response, dict) and not _BODY_KEYS.isdisjoint(response)
+    return isinstance(response, dict) and not TIMING_NAMES.isdisjoint(response)
 
 
 def read_timing(data: Mapping[str, Any], usage: object) -> ServerTiming | None:
