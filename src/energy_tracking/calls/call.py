@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
+from energy_tracking.calls.call_tokens import read_tokens
 from energy_tracking.calls.receivers import CallSpan, CreditedSession
 from energy_tracking.calls.record import (
     PROCESS,
@@ -33,11 +33,8 @@ from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.frozen import declared_fields, fill_fields
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
-    explain_no_counts,
     is_lower,
     merge_halves,
-    output_fault,
-    read_usage,
     reports_output,
     reports_tokens,
 )
@@ -48,8 +45,6 @@ from energy_tracking.usage.measured_energy import (
 )
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.payloads import (
-    DELETED,
-    UNFINISHED,
     ToolUsage,
     created_in,
     error_code_in,
@@ -60,20 +55,15 @@ from energy_tracking.usage.payloads import (
 from energy_tracking.usage.plain_text import plain_text_tokens
 from energy_tracking.usage.server_timing import ServerTiming, may_hold_timing, read_timing
 from energy_tracking.usage.text import (
-    TEXT,
     PromptTokens,
     count_prompt,
     generated_tokens,
-    whole_tokens,
 )
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import unwrap_event, usage_in
 
 _DEFAULTS = {name: field.default for name, field in declared_fields(CallRecord).items()}
 _NO_OUTCOME = Outcome()
-
-WITHOUT_OUTPUT = frozenset({"embeddings", "moderation"})
-"""Operations that generate nothing: their usage has an input alone."""
 
 OWN_REPORT = "energy_tracking"
 """The reporter of a call that has no span, and that another instrumentation may report yet."""
@@ -86,9 +76,7 @@ class Call:
         "_closed_by",
         "_deliver",
         "_is_background",
-        "_is_generating",
         "_named_tool_calls",
-        "_prompt_tokens",
         "asks_for_usage",
         "created",
         "ended_at",
@@ -96,12 +84,14 @@ class Call:
         "final_record",
         "first_chunk_at",
         "implausible_energy",
+        "is_at_work",
         "is_delivered",
         "log_identity",
         "logged_end",
         "measured_energy_joules",
         "meter",
         "prompt",
+        "prompt_tokens",
         "raw_usage",
         "read_load",
         "request",
@@ -141,8 +131,8 @@ class Call:
         self.session = session
         self.prompt = prompt
         self._is_background = False
-        self._is_generating = False
-        self._prompt_tokens: PromptTokens | None = None
+        self.is_at_work = False
+        self.prompt_tokens: PromptTokens | None = None
         self.span: CallSpan | None = None
         self.span_place: SpanPlace | None = None
         self.raw_usage: object = None
@@ -232,7 +222,7 @@ class Call:
             and not self.text_tokens
             and (generates := is_generating(data)) is not None
         ):
-            self._is_generating = generates
+            self.is_at_work = generates
         is_error = data.get("type") == "error"
         if is_error:
             self.error_type = error_code_in(data)
@@ -335,7 +325,7 @@ class Call:
         if self.prompt is not None:
             # Nobody knows yet whether they are needed; what goes wrong is theirs to say.
             with suppress(Exception):
-                self._prompt_tokens = count_prompt(self.prompt)
+                self.prompt_tokens = count_prompt(self.prompt)
             self.prompt = None
 
     def abandon(self) -> None:
@@ -346,7 +336,7 @@ class Call:
         """Everything the call has shown, with its energy."""
         if self.read_load is not None:
             self.server_load, self.read_load = self.read_load(), None
-        usage, reason = self._read_tokens()
+        usage, reason = read_tokens(self)
         if usage is None:
             return self._build_record(None, _NO_OUTCOME, reason or self._energy_reason())
         seen = self._see_server(usage)
@@ -427,79 +417,3 @@ class Call:
         if self.implausible_energy is None or self.measured_energy_joules is not None:
             return None
         return f"the server's {self.implausible_energy} is not an energy"
-
-    def _read_tokens(self) -> tuple[TokenUsage | None, str | None]:
-        """The tokens, and why less is known of them than could be."""
-        try:
-            return self._count_tokens()
-        except Exception as error:
-            # A call is counted, whatever it was made of.
-            return None, f"the tokens cannot be read: {type(error).__name__}"
-
-    def _count_tokens(self) -> tuple[TokenUsage | None, str | None]:
-        usage = None if self.raw_usage is None else read_usage(self.raw_usage)
-        text_tokens = whole_tokens(self.text_tokens)
-        if usage is None and not text_tokens:
-            return self._count_prompt_alone()
-        if usage is None:
-            usage = TokenUsage(dialect=TEXT)
-            if self.raw_usage is not None:
-                reason: str | None = explain_no_counts(self.raw_usage)
-            else:
-                reason = f"no usage in the {'stream' if self.request.stream else 'response'}"
-            if self.usage_remedy is not None:
-                reason = f"{reason}: {self.usage_remedy}"
-        elif text_tokens and not usage.output_tokens:
-            nothing = "output" if usage.input_tokens else "tokens"
-            reason = f"usage reports no {nothing} although text was generated"
-        else:
-            generates = self.request.operation not in WITHOUT_OUTPUT
-            reason = output_fault(usage) if generates else usage.fault
-            if usage.input_tokens or not usage.output_tokens:
-                return usage, reason
-        return self._add_text_tokens(usage, text_tokens, reason)
-
-    def _count_prompt_alone(self) -> tuple[TokenUsage | None, str | None]:
-        """The tokens of a stream that began to answer, and ended before its first text."""
-        if self._is_generating and self.raw_usage is None:
-            reason = "the stream ended before its first text: its prompt alone is counted"
-            usage, assumed = self._add_text_tokens(TokenUsage(dialect=TEXT), 0, reason)
-            if usage.input_tokens:
-                return usage, assumed
-        return None, self._missing_reason()
-
-    def _add_text_tokens(
-        self, usage: TokenUsage, text_tokens: int, reason: str | None
-    ) -> tuple[TokenUsage, str | None]:
-        """Fill in the counts that are zero, by the text of the request and of what came back.
-
-        Args:
-            usage: What the server reports, with zeros.
-            text_tokens: Tokens of the text that was generated.
-            reason: Why the usage is not enough.
-        """
-        counts: dict[str, Any] = {}
-        if not usage.input_tokens:
-            prompt = self._prompt_tokens or count_prompt(self.prompt)
-            tokens = whole_tokens(prompt.text_tokens) + prompt.image_tokens
-            if tokens or usage.dialect == TEXT:
-                counts = {"input_tokens": tokens, "input_image_tokens": prompt.image_tokens}
-                reason = (reason or "usage reports no input") + prompt.assumptions
-        if not usage.output_tokens:
-            counts["output_tokens"] = text_tokens
-        estimated = tuple(name for name in ("input_tokens", "output_tokens") if name in counts)
-        return replace(usage, **counts, estimated=estimated), reason
-
-    def _missing_reason(self) -> str:
-        """Why there is neither a usage nor a text."""
-        if self.error_type is not None:
-            return f"failed with {text_of(self.error_type)}"
-        if self.status in UNFINISHED:
-            return f"still {self.status} when last seen"
-        if self.status == DELETED:
-            return "deleted before anybody fetched it finished"
-        if self.raw_usage is not None:
-            return explain_no_counts(self.raw_usage)
-        if self.unreadable is not None:
-            return self.unreadable
-        return "no usage in the response" if self.observed else "nothing was read"
