@@ -28,6 +28,8 @@ from energy_tracking.estimator.roofline.fitted import ARCHITECTURES
 from energy_tracking.estimator.roofline.request import estimate_request
 from energy_tracking.usage.text import TOKENS_PER_TOOL_CALL
 
+pytestmark = pytest.mark.no_cover  # thousands of rounds of what other tests do once
+
 SHARED = Path(__file__).parents[3] / "shared"
 MEASURED = SHARED / "accuracy" / "measured.csv"
 MEASURED_2026 = SHARED / "accuracy" / "measured_2026_public.csv"

@@ -18,6 +18,8 @@ from energy_tracking.calls.totals import MAX_GROUPS, OTHER
 from loopback import CHAT_USAGE
 from own_errors import keep_error
 
+pytestmark = pytest.mark.no_cover  # rounds of what other tests do once
+
 SDK_LIMIT = 2_000
 """From as many time series on, OpenTelemetry's SDK drops all attributes [1].
 
