@@ -31,6 +31,7 @@ def test_generated_parts_are_up_to_date() -> None:
         assert filled(path, parts) == TEXTS[path], "run: python tests/readme.py"
 
 
+@pytest.mark.no_cover  # thousands of rounds of what other tests do once
 def test_the_table_of_errors_is_up_to_date() -> None:
     if missing := missing_for_accuracy():
         pytest.skip(missing)

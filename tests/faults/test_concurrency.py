@@ -41,6 +41,8 @@ from faults.in_process_client import in_process_client
 from loopback import CHAT_USAGE, DONE, Flavour, Loopback, after, chat_chunks, json_reply, sse
 from observed_calls import Watch, collect
 
+pytestmark = pytest.mark.no_cover  # rounds of what other tests do once
+
 plain_and_stream = pytest.mark.parametrize(
     "shape", [SHAPES["chat"], SHAPES["chat stream"]], ids=["plain", "stream"]
 )

@@ -8,9 +8,12 @@ from cassettes import CASSETTES, Outcome, call_exchange, cassette_exchanges
 from energy_tracking.demo.server import Exchange, ReplayServer, load_exchanges
 from loopback import Flavour
 
-pytestmark = pytest.mark.skipif(
-    not CASSETTES.is_dir(), reason="the recorded exchanges of ../shared/cassettes are not here"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not CASSETTES.is_dir(), reason="the recorded exchanges of ../shared/cassettes are not here"
+    ),
+    pytest.mark.no_cover,  # hundreds of rounds of what other tests do once
+]
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,12 @@ from energy_tracking.lifecycle import close_open_calls
 from loopback import Flavour
 from observed_calls import Watch
 
-pytestmark = pytest.mark.skipif(
-    not CASSETTES.is_dir(), reason="the recorded exchanges of ../shared/cassettes are not here"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not CASSETTES.is_dir(), reason="the recorded exchanges of ../shared/cassettes are not here"
+    ),
+    pytest.mark.no_cover,  # hundreds of rounds of what other tests do once
+]
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,7 @@ def test_a_report_and_a_backfill_of_the_same_file_agree(
         assert totals[sum] == pytest.approx(filled[sum], rel=1e-9, abs=1e-8), sum
 
 
+@pytest.mark.no_cover  # thousands of rounds of what other tests do once
 @pytest.mark.skipif(not (SHARED / "traces").exists(), reason="needs ../shared/traces")
 @pytest.mark.parametrize(
     ("trace", "calls"),

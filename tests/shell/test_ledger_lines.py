@@ -204,6 +204,7 @@ def test_a_line_without_an_end_fills_no_memory(
         tracemalloc.stop()
 
 
+@pytest.mark.no_cover  # thousands of rounds of what other tests do once
 def test_a_long_ledger_is_read_in_the_memory_of_a_short_one(
     path: Path, line: Callable[..., str]
 ) -> None:
