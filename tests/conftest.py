@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from loopback import Flavour, Loopback
     from observed_calls import Watch
 
+
+# Each client of the SDK, of which most tests make two, reads the certificates of all authorities,
+# which takes 40 ms. No test meets a server that has one: one certificate, of nobody, will do.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
 
 # A slow machine is not a fault of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -72,7 +72,14 @@ def submit(script: Path, *arguments: str) -> str:
     import pyspark
 
     command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit")]
-    settings = ("spark.ui.enabled=false", "spark.sql.execution.arrow.maxRecordsPerBatch=10000")
+    settings = (
+        "spark.ui.enabled=false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch=10000",
+        # For a few seconds of work: most of them would go into tasks of nothing, and into
+        # compiling Spark to the best code there is.
+        "spark.sql.shuffle.partitions=2",
+        "spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    )
     for setting in settings:
         command += ["--conf", setting]
     environment = os.environ | {
