@@ -28,7 +28,9 @@ ID_NAMES = frozenset(
 )
 TURNS = 3
 
-OPENAI_CHUNKS = [
+Documents = list[dict[str, Any]]
+
+OPENAI_CHUNKS: Documents = [
     {"id": "chatcmpl-0123456789abcdef", "object": "chat.completion.chunk", "created": 1741570283,
      "model": "gpt-4o-2024-08-06", "service_tier": "default", "system_fingerprint": "fp_06737a9306",
      "choices": [{"index": 0, "delta": {"content": " Hello"}, "logprobs": None,
@@ -37,7 +39,7 @@ OPENAI_CHUNKS = [
      "model": "gpt-4o-2024-08-06", "service_tier": "default", "system_fingerprint": "fp_06737a9306",
      "choices": [], "usage": {"prompt_tokens": 19, "completion_tokens": 10, "total_tokens": 29}},
 ]  # fmt: skip
-CHAT = [
+CHAT: Documents = [
     {"id": "chatcmpl-0123456789abcdef", "object": "chat.completion", "created": 1741570283,
      "model": "gpt-4o-2024-08-06", "choices": [{"index": 0, "message": {"role": "assistant",
      "content": "Hello! How can I help?", "refusal": None}, "finish_reason": "stop"}],
@@ -45,7 +47,7 @@ CHAT = [
                "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
                "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0}}},
 ]  # fmt: skip
-ANTHROPIC_BATCH = [
+ANTHROPIC_BATCH: Documents = [
     {"custom_id": "request-0123456789abcdef", "result": {"type": "succeeded", "message": {
         "id": "msg_0123456789abcdefghijkl", "type": "message", "role": "assistant",
         "model": "claude-sonnet-4-5-20250929", "content": [{"type": "text", "text": "Hello!"}],
@@ -53,12 +55,12 @@ ANTHROPIC_BATCH = [
         "usage": {"input_tokens": 10, "output_tokens": 34, "cache_read_input_tokens": 0,
                   "cache_creation_input_tokens": 0, "service_tier": "batch"}}}},
 ]  # fmt: skip
-OPENAI_BATCH = [
+OPENAI_BATCH: Documents = [
     {"id": "batch_req_0123456789abcdef", "custom_id": "request-0123456789",
      "response": {"status_code": 200, "request_id": "req_0123456789abcdef", "body": CHAT[0]},
      "error": None},
 ]  # fmt: skip
-PRINTED_SPAN = [
+PRINTED_SPAN: Documents = [
     {"name": "chat gpt-4o", "context": {"trace_id": "0x0123456789abcdef0123456789abcdef",
      "span_id": "0x0123456789abcdef", "trace_state": "[]"}, "kind": "SpanKind.CLIENT",
      "parent_id": None, "start_time": "2025-11-01T10:00:00.000000Z",
@@ -68,7 +70,7 @@ PRINTED_SPAN = [
                     "gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 20},
      "events": [], "links": [], "resource": {"attributes": {"service.name": "app"}}},
 ]  # fmt: skip
-OTLP_LOG = [
+OTLP_LOG: Documents = [
     {"resourceLogs": [{"resource": {"attributes": [{"key": "service.name", "value":
      {"stringValue": "claude-code"}}]}, "scopeLogs": [{"scope": {"name": "events"}, "logRecords": [
       {"timeUnixNano": "1762000000000000000", "body": {"stringValue": "claude_code.api_request"},
@@ -83,7 +85,7 @@ OTLP_LOG = [
         {"key": "cache_read_tokens", "value": {"stringValue": "1000"}},
         {"key": "cache_creation_tokens", "value": {"stringValue": "0"}}]}]}]}]},
 ]  # fmt: skip
-WRITTEN = {
+WRITTEN: dict[str, Documents] = {
     "openai_chunks": OPENAI_CHUNKS,
     "chat_completions": CHAT,
     "anthropic_batch": ANTHROPIC_BATCH,
@@ -100,7 +102,7 @@ SAMPLES = (
 )
 
 
-def read_sample(name: str) -> list[dict[str, Any]]:
+def read_sample(name: str) -> Documents:
     """The documents of a sample."""
     if name in WRITTEN:
         return WRITTEN[name]

@@ -1,7 +1,7 @@
 """The energy of a batch of logged calls: columns in, columns out.
 
 What the columns say of a call is estimated many rows at a time, by the same formulas as one call.
-A usage that says more than the columns do (audio, repairs, counts from text), and a sum over
+A usage that says more than the columns do (audio, images, counts from text), and a sum over
 several requests, is estimated alone. An energy that a server measured comes before any estimate.
 """
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -123,7 +124,7 @@ class CallBatch:
         measured_energy_joules: Energy that a server measured [J], NaN where none did, float64.
         requests: 1: a call. More: a sum over that many. 0: over an unknown number, int64.
         odd_usages: The whole usage by row, where it says more than the columns hold: audio,
-            images, repairs, counts from text.
+            images, counts from text, and that of a sum.
     """
 
     names: BatchNames
@@ -266,7 +267,9 @@ def _build_batch(calls: list[LoggedCall], names: BatchNames) -> CallBatch:
         ),
         requests=_build_counts([call.requests or 0 for call in calls]),
         odd_usages={
-            row: count for row, count in enumerate(counts) if isinstance(count, TokenUsage)
+            row: count
+            for row, count in enumerate(counts)
+            if type(count) is TokenUsage and (any(_parts_beside(count)) or calls[row].requests != 1)
         },
     )
 
@@ -280,6 +283,11 @@ def _build_counts(counts: list[int | None]) -> Column:
     return np.array(listed, np.int64)
 
 
+_parts_beside = attrgetter(
+    *("input_audio_tokens", "input_image_tokens", "output_audio_tokens", "output_image_tokens"),
+    *("accepted_prediction_tokens", "rejected_prediction_tokens", "estimated"),
+)
+"""What a usage has beside what the columns hold; where all is 0, they say the same."""
 NO_COUNTS = PlainCounts(0, 0, 0, 0, 0, None, "")
 _MOST_TOKENS = 1 << 62
 

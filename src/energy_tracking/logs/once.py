@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,8 @@ class Once:
         """
         self._report = report
         self._seen = Seen()
-        self._held: dict[object, LoggedCall] = {}
+        # To find the oldest in a plain one, those that were taken out before are walked past.
+        self._held: OrderedDict[object, LoggedCall] = OrderedDict()
         self.by_key = False
         """Whether calls are known by their keys, as a ledger has them."""
 
@@ -142,8 +144,7 @@ class Once:
         return None if len(self._held) <= HELD else self._settle_oldest()
 
     def _settle_oldest(self) -> LoggedCall:
-        identity = next(iter(self._held))
-        call = self._held.pop(identity)
+        identity, call = self._held.popitem(last=False)
         self._seen.put(identity, call.tokens)
         return call
 

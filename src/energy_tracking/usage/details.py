@@ -20,30 +20,31 @@ def flatten_details(details: object) -> Mapping[str, object]:
         return {}
     if "input" not in details and "output" not in details:
         return details
-    counts = {
-        str(name): read_whole(value, MAX_TOKENS) or 0
-        for name, value in details.items()
-        if value is not None
-    }
-    inputs = {name: count for name, count in counts.items() if "input" in name}
-    outputs = {name: count for name, count in counts.items() if "output" in name}
-    total, alone = counts.get("total"), counts.get("input", 0) + counts.get("output", 0)
-    if total == alone and total != sum((*inputs.values(), *outputs.values())):
-        whole_input, whole_output = counts.get("input", 0), counts.get("output", 0)
-    else:
-        whole_input, whole_output = sum(inputs.values()), sum(outputs.values())
+    inputs = outputs = cached = written = reasoning = 0
+    counts = {}
+    for given, value in details.items():
+        if value is None:
+            continue
+        name = str(given)
+        counts[name] = count = read_whole(value, MAX_TOKENS) or 0
+        if "input" in name:
+            inputs += count
+            if "cache" in name and ("read" in name or "cached" in name):
+                cached += count
+            if "creation" in name or "write" in name:
+                written += count
+        if "output" in name:
+            outputs += count
+            if "reasoning" in name:
+                reasoning += count
+    alone = counts.get("input", 0), counts.get("output", 0)
+    if counts.get("total") == sum(alone) != inputs + outputs:
+        # The others are parts of these.
+        inputs, outputs = alone
     return {
-        "input_tokens": whole_input,
-        "output_tokens": whole_output,
-        "cached_input_tokens": sum(
-            count
-            for name, count in inputs.items()
-            if "cache" in name and ("read" in name or "cached" in name)
-        ),
-        "cache_write_input_tokens": sum(
-            count for name, count in inputs.items() if "creation" in name or "write" in name
-        ),
-        "reasoning_tokens": (
-            sum(count for name, count in outputs.items() if "reasoning" in name) or None
-        ),
+        "input_tokens": inputs,
+        "output_tokens": outputs,
+        "cached_input_tokens": cached,
+        "cache_write_input_tokens": written,
+        "reasoning_tokens": reasoning or None,
     }

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.usage.details import flatten_details
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
@@ -201,7 +201,10 @@ def read_span(
         attributes: The span's.
         read_counts: Reads a usage, or the counts of a span by their names in ``TokenUsage``.
     """
-    if not any(name in attributes for name in COUNTS):
+    for name in COUNTS:
+        if name in attributes:
+            break
+    else:
         return None
     operation = _operation_of(attributes)
     if operation is None:
@@ -210,14 +213,15 @@ def read_span(
     usage = _usage_in(attributes, found, operation, read_counts)
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
-    # MLflow writes names as JSON, too.
-    texts = [text_of(found.get(name)) for name in FACT_ATTRIBUTES]
-    texts = [text and text.strip('"') for text in texts]
-    facts = dict(zip(FACT_ATTRIBUTES, texts, strict=True))
+    facts = {}
+    for name in FACT_ATTRIBUTES:
+        fact = text_of(found[name]) if name in found else None
+        # MLflow writes names as JSON, too.
+        facts[name] = fact and fact.strip('"')
     if facts["response_id"] is None and RESPONSE_BODY in attributes:
         body_id = _BODY_ID.match(str(attributes[RESPONSE_BODY])[:200])
         facts["response_id"] = body_id and text_of(body_id[1])
-    return SpanFacts(operation=operation, usage=usage, **facts)
+    return fill_fields(SpanFacts, {"operation": operation, "usage": usage, **facts})
 
 
 def has_tokens(attributes: Attributes) -> bool:
@@ -262,6 +266,10 @@ _PLACES = {
     for name, attributes in names.items()
     for rank, attribute in enumerate(attributes)
 }
+
+
+CALL_ATTRIBUTES = frozenset({*_PLACES, *dict(CALL_KINDS), *JSON_USAGES, RESPONSE_BODY})
+"""Attributes that ``read_span`` and ``has_tokens`` look at."""
 
 
 def _find_attributes(attributes: Attributes) -> dict[str, Any]:

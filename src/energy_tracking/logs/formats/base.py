@@ -207,7 +207,7 @@ def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCa
     if is_unique_id(response_id):
         call.identity, call.grows = (response_id,), True
         return call
-    named = tuple(one for one in (response_id, *ids) if isinstance(one, str | int))
+    named = [one for one in (response_id, *ids) if isinstance(one, (str, int))]
     if named:
         tokens = None if counts is None else (counts.input_tokens, counts.output_tokens)
         call.identity = (*named, str(created), tokens)

@@ -8,6 +8,8 @@ A new format is a row of ``GATEWAYS``, with the source of what it says, and a sa
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -56,6 +58,7 @@ OPERATION_ENDINGS = {
     "speech": "speech",
     "moderation": "moderation",
 }
+_ENDINGS = tuple(OPERATION_ENDINGS)
 
 
 def provider_named(name: object) -> str:
@@ -79,14 +82,10 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
     failed = text(at(errors, "error_class")) or error_name(at(errors, "error_code")) or "failure"
     if usage is None and not is_failed:
         return None
-    call_type = str(document.get("call_type"))
     tags = unpacked(document.get("request_tags"))
     call = LoggedCall(
         provider=provider_named(document.get("custom_llm_provider")),
-        operation=next(
-            (name for ending, name in OPERATION_ENDINGS.items() if call_type.endswith(ending)),
-            "chat",
-        ),
+        operation=_operation_named(str(document.get("call_type"))),
         model=text(document.get("model")),
         response_id=text(document.get("request_id") or document.get("id")),
         counts=usage,
@@ -98,6 +97,12 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
         cache_hit=str(document.get("cache_hit")).lower() == "true",
     )  # fmt: skip
     return [identify(call)]
+
+
+def _operation_named(call_type: str) -> str:
+    if not call_type.endswith(_ENDINGS):
+        return "chat"
+    return next(name for ending, name in OPERATION_ENDINGS.items() if call_type.endswith(ending))
 
 
 NO_REFERENCE = "00000000-0000-0000-0000-000000000000"
@@ -149,7 +154,7 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
         return None
     if kind not in LANGFUSE_CALLS:
         return []
-    named = {name.replace("_", "").lower(): value for name, value in document.items()}
+    named = {_plain_name(name): value for name, value in document.items()}
     failed = named.get("level") == "ERROR"
     usage = _langfuse_usage(named, file) if _is_in_tokens(named) else None
     if usage is None and not failed:
@@ -173,6 +178,12 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
             identity=("langfuse", observation) if isinstance(observation, str) else None,
         )
     ]
+
+
+@lru_cache(maxsize=1000)
+def _plain_name(name: str) -> str:
+    """A name of a column without its style: exports have ``traceId``, ``trace_id``, ``TRACEID``."""
+    return name.replace("_", "").lower()
 
 
 def _is_in_tokens(named: Document) -> bool:
@@ -235,16 +246,18 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     message = at(outputs, "generations", 0, 0, "message", "kwargs")
     if message is None:
         message = at(outputs, "generations", 0, "message", "kwargs")
-    places = (
-        at(outputs, "usage_metadata"),
-        at(extra, "metadata", "usage_metadata"),
-        at(message, "usage_metadata"),
-        at(outputs, "llm_output", "token_usage"),
-        at(outputs, "usage"),
-        at(outputs, "llm_output", "usage"),
-    )
-    found = (counts_in(place) for place in places if place is not None)
-    usage = next((counts for counts in found if counts is not None), None)
+    usage = None
+    for holder, path in (
+        (outputs, ("usage_metadata",)),
+        (extra, ("metadata", "usage_metadata")),
+        (message, ("usage_metadata",)),
+        (outputs, ("llm_output", "token_usage")),
+        (outputs, ("usage",)),
+        (outputs, ("llm_output", "usage")),
+    ):
+        usage = counts_in(at(holder, *path))
+        if usage is not None:
+            break
     if usage is None and whole(document.get("total_tokens")):
         usage = usage_in_cells(
             file,

@@ -21,10 +21,10 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.counts import usage_of, whole
 from energy_tracking.logs.formats.spans import (
-    SESSION_ATTRIBUTES,
     attributes_of,
     call_in_attributes,
     parse_nanoseconds,
+    session_in,
 )
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
@@ -134,8 +134,7 @@ def _calls_of(record: Document, service: object) -> Iterator[LoggedCall]:
     call.time = time_of(attributes.get("event.timestamp")) or next(
         filter(None, map(time_of, _times_of(record))), None
     )
-    session = next(filter(None, (text(attributes.get(each)) for each in SESSION_ATTRIBUTES)), None)
-    session = session or text(attributes.get("conversation.id"))
+    session = session_in(attributes) or text(attributes.get("conversation.id"))
     trace_id = text(record.get("traceId") or record.get("trace_id"))
     span_id = text(record.get("spanId") or record.get("span_id"))
     call.session = session or trace_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from typing import TypeVar
@@ -28,9 +29,10 @@ class Nesting:
 
     def __init__(self) -> None:
         """Start with no entry seen."""
-        self._parents: dict[Key, Key | None] = {}
-        self._around: dict[Key, None] = {}
-        self._counted: dict[Key, None] = {}
+        # To find the oldest in a plain one, those that were taken out before are walked past.
+        self._parents: OrderedDict[Key, Key | None] = OrderedDict()
+        self._around: OrderedDict[Key, None] = OrderedDict()
+        self._counted: OrderedDict[Key, None] = OrderedDict()
 
     def place(self, own: Key | None, parent: Key | None) -> None:
         """Remember where an entry lies.
@@ -53,8 +55,8 @@ class Nesting:
             own: The entry.
             parent: The one around it; None where the entry was placed.
         """
-        parent = self._parents.get(own) if parent is None else parent
-        return any(entry in self._counted for entry in self._above(parent))
+        entry = self._parents.get(own) if parent is None else parent
+        return entry is not None and any(one in self._counted for one in self._above(entry))
 
     def admit(self, own: Key | None, parent: Key | None, is_call: bool) -> bool:
         """Take an entry in; returns whether it counts.
@@ -72,7 +74,8 @@ class Nesting:
             return False
         if own is not None:
             _remember(self._counted, own, None)
-        self._mark_around(parent)
+        if parent is not None:
+            self._mark_around(parent)
         return True
 
     def depth(self, parent: Key | None) -> int:
@@ -128,7 +131,7 @@ def _leave_out_sum(file: LogFile, own: Key) -> None:
         there.leave_out("the sum of an agent or chain, without its calls")
 
 
-def _remember(entries: dict[Key, V], key: Key, value: V) -> None:
+def _remember(entries: OrderedDict[Key, V], key: Key, value: V) -> None:
     entries[key] = value
     if len(entries) > REMEMBERED:
-        del entries[next(iter(entries))]
+        entries.popitem(last=False)

@@ -26,7 +26,7 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
-from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
 from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
 from energy_tracking.usage.names import is_unique_id
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
@@ -64,7 +64,9 @@ def usage_in_body(body: Document) -> Counts | None:
         # Some log an empty one at the top, and the counts further in.
         raw = body.get("usageMetadata") or body.get("usage_metadata") or usage_in(body)
     counts = None if raw is None else counts_in(raw)
-    if counts is None:
+    if type(counts) is PlainCounts:
+        return counts
+    if counts is None and not _OTHER_NAMES.isdisjoint(body):
         for read in _OTHER_USAGES:
             counts = read(body)
             if counts is not None:
@@ -113,6 +115,11 @@ def _cohere_usage(body: Document) -> Counts | None:
 
 
 _OTHER_USAGES = (_titan_usage, _llama_usage, _ollama_usage, _bedrock_metrics, _cohere_usage)
+_OTHER_NAMES = frozenset(
+    {"inputTextTokenCount", "generation_token_count", "eval_count", "prompt_eval_count"}
+    | {"amazon-bedrock-invocationMetrics", "meta"}
+)
+"""One of these is there where one of them finds something."""
 
 
 def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
@@ -199,7 +206,7 @@ class ResponseAt:
 
     def __call__(self, document: Document, file: LogFile) -> list[LoggedCall] | None:
         """Read one document."""
-        body = unpacked(_follow_path(document, self.body))
+        body = unpacked(_follow_path(document, self.body)) if self.body else document
         error_type = None
         for path in self.errors:
             error = _follow_path(document, path)
@@ -223,9 +230,9 @@ class ResponseAt:
             call.operation = self.operation
         elif self.provider == "openai":
             call.provider = _provider_by_body(body)
-        if call.time is None:
+        if call.time is None and self.times:
             call.time = _first_found(document, self.times, time_of)
-        if call.model is None:
+        if call.model is None and self.models:
             call.model = _first_found(document, self.models, text)
         if is_unique_id(call.response_id):
             call.identity, call.grows = (call.response_id,), True

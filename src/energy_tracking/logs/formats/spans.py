@@ -8,9 +8,8 @@ are taken in first, whatever their order. A further kind of trace is a ``LogForm
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from energy_tracking.logs.formats.base import (
     Document,
@@ -26,65 +25,89 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
-from energy_tracking.usage.span_dialects import SpanFacts, has_tokens, read_span
+from energy_tracking.usage.span_dialects import (
+    CALL_ATTRIBUTES,
+    SpanFacts,
+    has_tokens,
+    read_span,
+)
 
 SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
+_ATTRIBUTES = frozenset({*CALL_ATTRIBUTES, *SESSION_ATTRIBUTES, "error.type"})
+"""Attributes that are looked at."""
 TABLE_PREFIX = "attributes."
 
 # In OTLP's own names, and as protobuf's Python package prints them.
 _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
 
 
-@dataclass(slots=True)
-class _Span:
-    """A span, of whichever form."""
+Key = tuple[str | None, str]
+
+
+class _Span(NamedTuple):
+    """A span, of whichever form.
+
+    Attributes:
+        span_id: Its own id.
+        trace_id: That of its trace.
+        key: The span among those of all traces; None where it has no id.
+        parent_key: The span around it, likewise.
+        ended: When it ended, as its log says it.
+        started: When it started, likewise.
+        attributes: What says something of a call.
+    """
 
     span_id: str | None
     trace_id: str | None
-    parent_id: str | None
+    key: Key | None
+    parent_key: Key | None
     ended: Any
     started: Any
     attributes: Mapping[str, Any]
 
-    @property
-    def key(self) -> tuple[str | None, str] | None:
-        """The span among those of all traces."""
-        return None if self.span_id is None else (self.trace_id, self.span_id)
 
-    @property
-    def parent_key(self) -> tuple[str | None, str] | None:
-        """The span around it."""
-        return None if self.parent_id is None else (self.trace_id, self.parent_id)
+def _build_span(
+    span_id: str | None,
+    trace_id: str | None,
+    parent_id: str | None,
+    ended: Any,
+    started: Any,
+    attributes: Mapping[str, Any],
+) -> _Span:
+    """A span, with its place in its trace; the arguments are its fields."""
+    key = None if span_id is None else (trace_id, span_id)
+    parent_key = None if parent_id is None else (trace_id, parent_id)
+    return _Span(span_id, trace_id, key, parent_key, ended, started, attributes)
 
 
 def _read_otlp(document: Document, file: LogFile) -> list[LoggedCall] | None:
     resources = document.get("resourceSpans") or document.get("resource_spans") or [document]
-    return _calls_of(list(_otlp_spans(mappings(resources))), file)
-
-
-def _otlp_spans(resources: list[Document]) -> Iterator[_Span]:
-    for resource in resources:
-        scopes = next((resource[name] for name in _SCOPES if name in resource), None)
-        for scope in mappings(scopes):
-            for span in mappings(scope.get("spans")):
-                yield _otlp_span(span)
+    spans: list[_Span] = []
+    for resource in mappings(resources):
+        for name in _SCOPES:
+            if name in resource:
+                for scope in mappings(resource[name]):
+                    spans += map(_otlp_span, mappings(scope.get("spans")))
+                break
+    return _calls_of(spans, file)
 
 
 def _otlp_span(span: Document) -> _Span:
-    return _Span(
-        span_id=text(span.get("spanId") or span.get("span_id")),
-        trace_id=text(span.get("traceId") or span.get("trace_id")),
-        parent_id=text(span.get("parentSpanId") or span.get("parent_span_id")),
-        ended=parse_nanoseconds(span.get("endTimeUnixNano") or span.get("end_time_unix_nano")),
-        started=parse_nanoseconds(
-            span.get("startTimeUnixNano") or span.get("start_time_unix_nano")
-        ),
-        attributes=attributes_of(span.get("attributes")),
+    get = span.get
+    return _build_span(
+        text(get("spanId") or get("span_id")),
+        text(get("traceId") or get("trace_id")),
+        text(get("parentSpanId") or get("parent_span_id")),
+        parse_nanoseconds(get("endTimeUnixNano") or get("end_time_unix_nano")),
+        parse_nanoseconds(get("startTimeUnixNano") or get("start_time_unix_nano")),
+        _select_attributes(get("attributes")),
     )
 
 
 def parse_nanoseconds(value: object) -> int:
     """A time in OTLP's JSON, where it is a text [ns]; 0 where it is none."""
+    if value is None:
+        return 0
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError, OverflowError):
@@ -96,6 +119,18 @@ def attributes_of(listed: object) -> Mapping[str, Any]:
     if isinstance(listed, dict):
         return dict(_flatten(listed, ""))
     return {str(entry.get("key")): _value_of(entry.get("value")) for entry in mappings(listed)}
+
+
+def _select_attributes(listed: object) -> dict[str, Any]:
+    """Those attributes that say something of a call; most spans have many more."""
+    if isinstance(listed, dict):
+        return {name: value for name, value in _flatten(listed, "") if name in _ATTRIBUTES}
+    found = {}
+    for entry in mappings(listed):
+        name = entry.get("key")
+        if type(name) is str and name in _ATTRIBUTES:
+            found[name] = _value_of(entry.get("value"))
+    return found
 
 
 def _flatten(
@@ -112,6 +147,8 @@ def _value_of(value: object) -> Any:
     if not isinstance(value, dict):
         return value
     for kind, plain in value.items():
+        if kind == "stringValue":
+            return plain
         if kind in ("intValue", "int_value"):
             return _whole_number(plain)
         if kind.startswith(("string", "double", "bool")):
@@ -132,16 +169,16 @@ def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     context = document.get("context")
     if not isinstance(context, dict):
         return None
-    attributes = dict(attributes_of(document.get("attributes")))
+    attributes = _select_attributes(document.get("attributes"))
     if isinstance(document.get("span_kind"), str):
         attributes.setdefault("openinference.span.kind", document["span_kind"])
-    span = _Span(
-        span_id=text(context.get("span_id")),
-        trace_id=text(context.get("trace_id")),
-        parent_id=text(document.get("parent_id")),
-        ended=document.get("end_time"),
-        started=document.get("start_time"),
-        attributes=attributes,
+    span = _build_span(
+        text(context.get("span_id")),
+        text(context.get("trace_id")),
+        text(document.get("parent_id")),
+        document.get("end_time"),
+        document.get("start_time"),
+        attributes,
     )
     return _calls_of([span], file)
 
@@ -174,14 +211,14 @@ def _read_jaeger(document: Document, file: LogFile) -> list[LoggedCall] | None:
 def _jaeger_span(span: Document) -> _Span:
     started, lasted = span.get("startTime"), span.get("duration")
     around = next(iter(mappings(span.get("references"))), {})
-    return _Span(
-        span_id=text(span.get("spanID")),
-        trace_id=text(span.get("traceID")),
-        parent_id=text(around.get("spanID") or span.get("parentSpanID")),
+    return _build_span(
+        text(span.get("spanID")),
+        text(span.get("traceID")),
+        text(around.get("spanID") or span.get("parentSpanID")),
         # In microseconds.
-        ended=(parse_nanoseconds(started) + parse_nanoseconds(lasted)) * 1000,
-        started=None,
-        attributes={str(tag.get("key")): tag.get("value") for tag in mappings(span.get("tags"))},
+        (parse_nanoseconds(started) + parse_nanoseconds(lasted)) * 1000,
+        None,
+        {str(tag.get("key")): tag.get("value") for tag in mappings(span.get("tags"))},
     )
 
 
@@ -190,13 +227,13 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     attributes = {name.removeprefix(TABLE_PREFIX): value for name, value in document.items()}
     if document.get("span_kind") is not None:
         attributes.setdefault("openinference.span.kind", document["span_kind"])
-    span = _Span(
-        span_id=text(attributes.get("context.span_id") or attributes.get("span_id")),
-        trace_id=text(attributes.get("context.trace_id") or attributes.get("trace_id")),
-        parent_id=text(attributes.get("parent_id") or attributes.get("parent_span_id")),
-        ended=attributes.get("end_time"),
-        started=attributes.get("start_time"),
-        attributes=attributes,
+    span = _build_span(
+        text(attributes.get("context.span_id") or attributes.get("span_id")),
+        text(attributes.get("context.trace_id") or attributes.get("trace_id")),
+        text(attributes.get("parent_id") or attributes.get("parent_span_id")),
+        attributes.get("end_time"),
+        attributes.get("start_time"),
+        attributes,
     )
     return _calls_of([span], file)
 
@@ -232,15 +269,18 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
 
 
 def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
-    nesting: Nesting = file.shared.setdefault("spans", Nesting())
-    for span in spans:
-        nesting.place(span.key, span.parent_key)
+    nesting: Nesting | None = file.shared.get("spans")
+    if nesting is None:
+        nesting = file.shared["spans"] = Nesting()
+    inner_first: Iterable[tuple[int, _Span]] = enumerate(spans)
     if len(spans) > 1:
+        for span in spans:
+            nesting.place(span.key, span.parent_key)
         spans.sort(key=lambda span: span.ended if isinstance(span.ended, int) else 0)
+        inner_first = sorted(
+            enumerate(spans), key=lambda entry: nesting.depth(entry[1].parent_key), reverse=True
+        )
     calls: dict[int, LoggedCall] = {}
-    inner_first = sorted(
-        enumerate(spans), key=lambda entry: nesting.depth(entry[1].parent_key), reverse=True
-    )
     for number, span in inner_first:
         call = None if nesting.is_around(span.key) else _call_of(span)
         if nesting.admit(span.key, span.parent_key, call is not None) and call is not None:
@@ -255,10 +295,18 @@ def _call_of(span: _Span) -> LoggedCall | None:
     call = call_in_attributes(attributes)
     if call is None:
         return None
-    session = next(filter(None, (text(attributes.get(name)) for name in SESSION_ATTRIBUTES)), None)
-    call.session = session or span.trace_id
+    call.session = session_in(attributes) or span.trace_id
     call.time = time_of(span.ended) or time_of(span.started)
     return identify(call, span.trace_id, span.span_id)
+
+
+def session_in(attributes: Mapping[str, Any]) -> str | None:
+    """The session that the attributes of a span or an event name; None where they name none."""
+    for name in SESSION_ATTRIBUTES:
+        session = text(attributes.get(name))
+        if session is not None:
+            return session
+    return None
 
 
 def call_in_attributes(attributes: Mapping[str, Any]) -> LoggedCall | None:
