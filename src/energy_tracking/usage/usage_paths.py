@@ -19,6 +19,9 @@ USAGE_PATHS: tuple[tuple[str, ...], ...] = (
     ("data", "usage"),  # of gateways that wrap a response
 )
 
+USAGE_HOLDERS = frozenset({"timings", "__verbose", *(path[0] for path in USAGE_PATHS)})
+"""Without one of these at its top, a body or an event has no usage."""
+
 
 def usage_in(data: Mapping[str, Any]) -> object | None:
     """The raw usage object in a body or event, or None; one with tokens before one of none."""

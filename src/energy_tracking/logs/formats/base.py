@@ -7,12 +7,12 @@ readers do with documents stands below: follow a path, unpack a text, identify a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from energy_tracking.errors import UnreadableLogError
+from energy_tracking.logs.decoding import NOT_JSON, decode
 from energy_tracking.logs.logged import CutOff, LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.usage.names import is_unique_id
@@ -188,10 +188,8 @@ def text(value: object) -> str | None:
 def unpacked(value: object) -> Any:
     """The value, out of JSON where it is a text of it, as in cells of tables and lines of logs."""
     if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return None
+        found = decode(value)
+        return None if found is NOT_JSON else found
     return value
 
 

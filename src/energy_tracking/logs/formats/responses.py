@@ -30,7 +30,7 @@ from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
 from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
 from energy_tracking.usage.names import is_unique_id
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
-from energy_tracking.usage.usage_paths import usage_in
+from energy_tracking.usage.usage_paths import USAGE_HOLDERS, usage_in
 
 T = TypeVar("T")
 
@@ -62,7 +62,9 @@ def usage_in_body(body: Document) -> Counts | None:
     raw = body.get("usage")
     if not raw:
         # Some log an empty one at the top, and the counts further in.
-        raw = body.get("usageMetadata") or body.get("usage_metadata") or usage_in(body)
+        raw = body.get("usageMetadata") or body.get("usage_metadata")
+        if not raw and not USAGE_HOLDERS.isdisjoint(body):
+            raw = usage_in(body)
     counts = None if raw is None else counts_in(raw)
     if type(counts) is PlainCounts:
         return counts

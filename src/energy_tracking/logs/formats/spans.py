@@ -129,7 +129,9 @@ def _select_attributes(listed: object) -> dict[str, Any]:
     for entry in mappings(listed):
         name = entry.get("key")
         if type(name) is str and name in _ATTRIBUTES:
-            found[name] = _value_of(entry.get("value"))
+            value = entry.get("value")
+            is_text = type(value) is dict and len(value) == 1 and "stringValue" in value
+            found[name] = value["stringValue"] if is_text else _value_of(value)
     return found
 
 
@@ -147,8 +149,6 @@ def _value_of(value: object) -> Any:
     if not isinstance(value, dict):
         return value
     for kind, plain in value.items():
-        if kind == "stringValue":
-            return plain
         if kind in ("intValue", "int_value"):
             return _whole_number(plain)
         if kind.startswith(("string", "double", "bool")):
@@ -296,16 +296,19 @@ def _call_of(span: _Span) -> LoggedCall | None:
     if call is None:
         return None
     call.session = session_in(attributes) or span.trace_id
-    call.time = time_of(span.ended) or time_of(span.started)
+    call.time = time_of(span.ended) if span.ended else None
+    if call.time is None and span.started:
+        call.time = time_of(span.started)
     return identify(call, span.trace_id, span.span_id)
 
 
 def session_in(attributes: Mapping[str, Any]) -> str | None:
     """The session that the attributes of a span or an event name; None where they name none."""
     for name in SESSION_ATTRIBUTES:
-        session = text(attributes.get(name))
-        if session is not None:
-            return session
+        if name in attributes:
+            session = text(attributes[name])
+            if session is not None:
+                return session
     return None
 
 
