@@ -213,9 +213,9 @@ def read_span(
     usage = _usage_in(attributes, found, operation, read_counts)
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
-    facts = {}
-    for name in FACT_ATTRIBUTES:
-        fact = text_of(found[name]) if name in found else None
+    facts = dict.fromkeys(FACT_ATTRIBUTES)
+    for name in facts.keys() & found.keys():
+        fact = text_of(found[name])
         # MLflow writes names as JSON, too.
         facts[name] = fact and fact.strip('"')
     if facts["response_id"] is None and RESPONSE_BODY in attributes:

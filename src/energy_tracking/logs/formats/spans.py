@@ -8,7 +8,7 @@ are taken in first, whatever their order. A further kind of trace is a ``LogForm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from energy_tracking.logs.formats.base import (
@@ -129,7 +129,7 @@ def _select_attributes(listed: object) -> dict[str, Any]:
     for entry in mappings(listed):
         name = entry.get("key")
         if type(name) is str and name in _ATTRIBUTES:
-            value = entry.get("value")
+            value: Any = entry.get("value")
             is_text = type(value) is dict and len(value) == 1 and "stringValue" in value
             found[name] = value["stringValue"] if is_text else _value_of(value)
     return found
@@ -272,22 +272,27 @@ def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
     nesting: Nesting | None = file.shared.get("spans")
     if nesting is None:
         nesting = file.shared["spans"] = Nesting()
-    inner_first: Iterable[tuple[int, _Span]] = enumerate(spans)
-    if len(spans) > 1:
-        for span in spans:
-            nesting.place(span.key, span.parent_key)
-        spans.sort(key=lambda span: span.ended if isinstance(span.ended, int) else 0)
-        inner_first = sorted(
-            enumerate(spans), key=lambda entry: nesting.depth(entry[1].parent_key), reverse=True
-        )
-    calls: dict[int, LoggedCall] = {}
-    for number, span in inner_first:
-        call = None if nesting.is_around(span.key) else _call_of(span)
-        if nesting.admit(span.key, span.parent_key, call is not None) and call is not None:
-            calls[number] = call
-        elif call is None and span.key is not None and has_tokens(span.attributes):
-            remember_sum(file, span.key, nesting)
-    return [calls[number] for number in sorted(calls)]
+    if len(spans) == 1:
+        call = _take_span(spans[0], nesting, file)
+        return [] if call is None else [call]
+    for span in spans:
+        nesting.place(span.key, span.parent_key)
+    spans.sort(key=lambda span: span.ended if isinstance(span.ended, int) else 0)
+    inner_first = sorted(
+        enumerate(spans), key=lambda entry: nesting.depth(entry[1].parent_key), reverse=True
+    )
+    calls = {number: _take_span(span, nesting, file) for number, span in inner_first}
+    return [call for _, call in sorted(calls.items()) if call is not None]
+
+
+def _take_span(span: _Span, nesting: Nesting, file: LogFile) -> LoggedCall | None:
+    """The call that a span stands for; None where it stands for none that counts."""
+    call = None if nesting.is_around(span.key) else _call_of(span)
+    if nesting.admit(span.key, span.parent_key, call is not None):
+        return call
+    if call is None and span.key is not None and has_tokens(span.attributes):
+        remember_sum(file, span.key, nesting)
+    return None
 
 
 def _call_of(span: _Span) -> LoggedCall | None:
