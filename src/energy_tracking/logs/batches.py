@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -269,7 +268,8 @@ def _build_batch(calls: list[LoggedCall], names: BatchNames) -> CallBatch:
         odd_usages={
             row: count
             for row, count in enumerate(counts)
-            if type(count) is TokenUsage and (any(_parts_beside(count)) or calls[row].requests != 1)
+            if type(count) is TokenUsage
+            and (calls[row].requests != 1 or any(getattr(count, name) for name in _BESIDE))
         },
     )
 
@@ -283,11 +283,11 @@ def _build_counts(counts: list[int | None]) -> Column:
     return np.array(listed, np.int64)
 
 
-_parts_beside = attrgetter(
+_BESIDE = (
     *("input_audio_tokens", "input_image_tokens", "output_audio_tokens", "output_image_tokens"),
     *("accepted_prediction_tokens", "rejected_prediction_tokens", "estimated"),
 )
-"""What a usage has beside what the columns hold; where all is 0, they say the same."""
+"""What a usage may say that the columns do not hold, of what an estimate depends on."""
 NO_COUNTS = PlainCounts(0, 0, 0, 0, 0, None, "")
 _MOST_TOKENS = 1 << 62
 

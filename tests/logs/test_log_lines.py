@@ -1,0 +1,80 @@
+"""What makes lines quick to read changes nothing of what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking.estimation import Estimation
+from energy_tracking.logs.batch_energy import BatchEstimator
+from energy_tracking.logs.batch_reading import read_batches
+from energy_tracking.logs.batches import BatchNames
+from energy_tracking.logs.reading import read_logs
+from energy_tracking.settings import Settings
+from energy_tracking.usage.dialects import read_usage
+
+AUDIO = {"cached_tokens": 10, "audio_tokens": 40}
+
+
+@pytest.mark.parametrize(
+    ("usage", "is_alone"),
+    [
+        ({"prompt_tokens": 100, "completion_tokens": 50}, False),
+        # A total that does not add up is repaired.
+        ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 190}, False),
+        ({"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details": AUDIO}, True),
+        (
+            {
+                "input_tokens": 100,
+                "output_tokens": 50,
+                "input_tokens_details": {"cached_tokens": 10},
+                "output_tokens_details": {"reasoning_tokens": 20},
+            },
+            False,
+        ),
+    ],
+)
+def test_a_line_has_the_energy_of_the_call_estimated_by_itself(
+    usage: dict[str, Any], is_alone: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "calls.jsonl"
+    path.write_text(json.dumps({"id": "a", "model": "gpt-4o", "usage": usage}) + "\n", "utf-8")
+    (batch,) = read_batches([path], BatchNames())
+    assert bool(batch.odd_usages) is is_alone
+    estimation = Estimation(Settings.load({}))
+    energy = BatchEstimator(estimation).estimate(batch)
+    counts = read_usage(usage)
+    assert counts is not None
+    alone = estimation.estimate("gpt-4o", None, counts).estimate
+    assert alone is not None
+    assert energy.total[0] == pytest.approx(alone.total_energy_joules, rel=1e-12)
+    assert energy.low[0] == pytest.approx(alone.total_energy_low_joules, rel=1e-12)
+    assert energy.high[0] == pytest.approx(alone.total_energy_high_joules, rel=1e-12)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_attributes_that_say_nothing_of_a_call_change_nothing(nested: bool, tmp_path: Path) -> None:
+    names: dict[str, Any] = {
+        "http.method": "POST",
+        "gen_ai.usage.input_tokens": 10,
+        "gen_ai.usage.output_tokens": 20,
+        "gen_ai.response.model": "gpt-4o",
+        "session.id": "s",
+        "error.type": "timeout",
+        "gen_ai.usage.cost": 5,
+    }
+    listed = [
+        {"key": name, "value": {"intValue" if type(value) is int else "stringValue": value}}
+        for name, value in names.items()
+    ]
+    listed += [{"key": ["no name"], "value": {}}, {"value": {"stringValue": "no key"}}]
+    attributes = {"gen_ai": {}, **names} if nested else listed
+    span = {"traceId": "t", "spanId": "a", "attributes": attributes}
+    path = tmp_path / "spans.jsonl"
+    path.write_text(json.dumps({"scopeSpans": [{"spans": [span]}]}) + "\n", "utf-8")
+    (call,) = read_logs([path])
+    assert (call.tokens, call.model, call.session) == (30, "gpt-4o", "s")
+    assert call.error_type == "timeout"
