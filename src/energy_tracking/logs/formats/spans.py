@@ -186,7 +186,7 @@ def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
 def _read_printed_by_node(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A span as JavaScript's console exporter prints it; times are in microseconds."""
     around = document.get("parentSpanContext")
-    span = _Span(
+    span = _build_span(
         span_id=text(document.get("id")),
         trace_id=text(document.get("traceId")),
         parent_id=text(document.get("parentId")) or text(at(around, "spanId")),
