@@ -257,7 +257,7 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
     attributes = attributes_of(unpacked(found["attributes"]))
     if not has_tokens(attributes):
         return None
-    span = _Span(
+    span = _build_span(
         span_id=text(found["span_id"]),
         trace_id=text(found["trace_id"]),
         parent_id=text(found["parent_id"]),
