@@ -114,7 +114,7 @@ def report(path: Path, method: str) -> int:
         table=Grouping(("model",)),
     )
     collector = Collector(made, Estimation(settings), is_full=False)
-    for batch in read_batches([path], made.names, report=made.read, wanted=("model", "time")):
+    for batch in read_batches([path], made.names, report=made.read, wanted=("model", "span")):
         collector.add(batch)
     return int(made.total.calls)
 

@@ -14,7 +14,7 @@ import pytest
 
 np = pytest.importorskip("numpy", reason="batches are arrays of numpy")
 pytest.importorskip("duckdb", reason="the engine is DuckDB")
-pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
+pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 
 from energy_tracking.cli.main import main  # noqa: E402
 from energy_tracking.logs import grouping  # noqa: E402
@@ -97,6 +97,31 @@ def test_sums_over_columns_are_those_over_calls(
         assert found == pytest.approx(expected, rel=1e-11)
     for name in ("first", "last", "reasons", "left_out"):
         assert columns[name] == calls[name]
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_the_first_and_last_time_of_parquet_are_those_of_its_calls(
+    odd: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet
+
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    # Rows without counts are no calls, whenever they were.
+    inputs = [None if odd and number in (0, 99) else 10 for number in range(100)]
+    columns = {
+        "input_tokens": pyarrow.array(inputs, pyarrow.int64()),
+        "output_tokens": pyarrow.array([None if one is None else 5 for one in inputs]),
+        "time": pyarrow.array([start + timedelta(hours=number) for number in range(100)]),
+    }
+    path = tmp_path / "calls.parquet"
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    calls = report(path, capsys, "--default-model", "gpt-4o")
+    monkeypatch.setattr("energy_tracking.logs.engine.finding.ENGINE_BYTES", 0)
+    columns_read = report(path, capsys, "--default-model", "gpt-4o")
+    for one in (calls, columns_read):
+        assert one["first"] == (start + timedelta(hours=int(odd))).isoformat()
+        assert one["last"] == (start + timedelta(hours=99 - int(odd))).isoformat()
+    assert columns_read["left_out"] == calls["left_out"]
 
 
 @pytest.mark.parametrize(

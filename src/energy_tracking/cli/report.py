@@ -190,12 +190,13 @@ class _Run:
         )
         self._columns = read_columns(options.columns)
         is_full = options.html is not None or options.plot is not None
-        self._wanted: tuple[str, ...] = ("model", "time", "session", "provider")
-        if not is_full and options.parquet is None:
-            self._wanted = ("model", "time", *by)
         self._collector = Collector(
             self._report, estimation, is_full=is_full, rows=self._open_parquet()
         )
+        times = "time" if self._collector.needs_times else "span"
+        self._wanted: tuple[str, ...] = ("model", times, "session", "provider")
+        if not is_full and options.parquet is None:
+            self._wanted = ("model", times, *by)
 
     def _open_parquet(self) -> Any:
         self._parquet = None

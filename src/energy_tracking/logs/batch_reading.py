@@ -46,7 +46,8 @@ def read_batches(
         report: Filled with what is found and left out.
         known: Keys of calls that are recorded already, which are left out; likewise.
         wanted: Which of ``model``, ``time``, ``session`` and ``provider`` the caller looks at:
-            of large tables the others are not read.
+            of large tables the others are not read. In place of ``time``, ``span`` is the first
+            and the last time alone: those of the batches, or in the report.
 
     Raises:
         OSError: A file cannot be read, or a path leads to none.

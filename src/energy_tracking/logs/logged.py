@@ -7,6 +7,7 @@ about logged calls is a field of the first; a new reason to leave one out, of th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -212,6 +213,9 @@ class ReadReport:
         unrecognised: Files in which nothing was recognised, each with what is missing.
         empty: Files without an entry, which may be as it should.
         skipped: What was skipped in folders: files by their ending, hidden folders.
+        first: When the first call was [s since 1970]; infinite where nobody has looked, or no
+            call says.
+        last: When the last one was [s since 1970], likewise.
     """
 
     files: int = 0
@@ -231,6 +235,17 @@ class ReadReport:
     unrecognised: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    first: float = field(default=math.inf, compare=False)
+    last: float = field(default=-math.inf, compare=False)
+
+    def add_span(self, first: float, last: float) -> None:
+        """Add the times of some calls.
+
+        Args:
+            first: When the first of them was [s since 1970].
+            last: When the last of them was [s since 1970].
+        """
+        self.first, self.last = min(self.first, first), max(self.last, last)
 
     @property
     def found_nothing(self) -> bool:

@@ -82,8 +82,6 @@ class Report:
         reasons: Calls without energy by (model, reason).
         without_time: Calls left out of a time that was asked for, as they state none.
         outside: Calls left out as they lie outside of it.
-        first: When the first call was [s since 1970], infinite where no call says.
-        last: When the last one was [s since 1970], likewise.
         is_whole: Whether reading came to its end.
     """
 
@@ -99,14 +97,22 @@ class Report:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     without_time: int = 0
     outside: int = 0
-    first: float = float("inf")
-    last: float = float("-inf")
     is_whole: bool = True
 
     def __post_init__(self) -> None:
         """Add up once what is asked for twice."""
         if self.table.by == self.models.by:
             self.models = self.table
+
+    @property
+    def first(self) -> float:
+        """When the first call was [s since 1970], infinite where no call says."""
+        return self.read.first
+
+    @property
+    def last(self) -> float:
+        """When the last one was [s since 1970], likewise."""
+        return self.read.last
 
     @property
     def kind(self) -> EnergyKind:
@@ -157,6 +163,7 @@ class Collector:
 
     Attributes:
         report: The report.
+        needs_times: Whether the time of each call is looked at, not the first and the last alone.
     """
 
     def __init__(
@@ -178,6 +185,13 @@ class Collector:
             self._groupings |= {id(one): one for one in (report.hours, report.sessions)}
         self._needs_hours = any(one.needs_hours for one in self._groupings.values())
         self._rows = rows
+        selection = report.selection
+        self.needs_times = (
+            self._needs_hours
+            or rows is not None
+            or selection.since is not None
+            or selection.until is not None
+        )
         keep_memory()
 
     @property
@@ -205,7 +219,7 @@ class Collector:
             # NaN, which says that a time is not known, is passed over.
             first, last = np.fmin.reduce(chosen.time), np.fmax.reduce(chosen.time)
         if np.isfinite(first):
-            report.first, report.last = min(report.first, first), max(report.last, last)
+            report.read.add_span(first, last)
         if self._rows is not None:
             self._rows(chosen, energy)
 

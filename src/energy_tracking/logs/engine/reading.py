@@ -86,10 +86,14 @@ def read_table(
         report: Counts what is found.
         reading: Says how far reading came.
         connection: The engine.
-        wanted: Which of ``model``, ``time``, ``session`` and ``provider`` to read.
+        wanted: Which of ``model``, ``time``, ``session`` and ``provider`` to read; ``span``: of
+            the times the first and the last alone, which ``report`` gets.
     """
     import duckdb
 
+    states_span = "span" in wanted and _states_span(table)
+    if "span" in wanted and not states_span:
+        wanted = (*wanted, "time")
     try:
         listed = _list_texts(table, wanted, connection)
         query = build_query(table, wanted, listed)
@@ -105,8 +109,40 @@ def read_table(
                 even = _as_mask(~odd)
                 columns = {name: column.filter(even) for name, column in columns.items()}
             yield from _finish_batch(columns, table, names, report, listed)
+        if states_span:
+            _read_span(table, report, reading, connection)
     except duckdb.Error:
         reading.is_cut = True
+
+
+def _states_span(table: Table) -> bool:
+    """Whether a file states its first and last time beside its rows, as Parquet does."""
+    _, type = table.columns.get("time", ("", ""))
+    is_time = type.startswith(("TIMESTAMP", "DATE"))
+    # Calls that a cache answered have times that do not count.
+    return table.is_parquet and is_time and "cache_hit" not in table.columns
+
+
+def _read_span(table: Table, report: ReadReport, reading: Reading, connection: Any) -> None:
+    """Read the first and the last time of a table's rows, but for the odd ones.
+
+    Args:
+        table: The table.
+        report: Gets them.
+        reading: Says which rows are odd.
+        connection: The engine.
+    """
+    name = quote_name(table.columns["time"][0])
+    query = f"SELECT epoch(min({name})), epoch(max({name})) FROM "
+    if reading.odd:
+        connection.register("odd", {"row": np.concatenate(reading.odd)})
+        source = table.source.removesuffix(")") + ", file_row_number = true)"
+        query += f"{source} WHERE file_row_number NOT IN (SELECT row FROM odd)"
+    else:
+        query += table.source
+    first, last = connection.execute(query).fetchone()
+    if first is not None:
+        report.add_span(first, last)
 
 
 def _list_texts(table: Table, wanted: Sequence[str], connection: Any) -> dict[str, list[str]]:
@@ -149,6 +185,8 @@ def read_once(
     """
     import duckdb
 
+    if "span" in wanted:
+        wanted = (*wanted, "time")
     needed = ("model", "time", "session", "provider", "id")
     queries = [build_query(table, needed) for table in tables]
     listed = [query for query in queries if query is not None]
