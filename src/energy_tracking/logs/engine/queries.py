@@ -190,20 +190,33 @@ def find_odd(columns: Mapping[str, Any]) -> Any | None:
         columns: Columns of Arrow, as ``build_query`` asks for them.
     """
     inputs, outputs = (fill_missing(columns[name], -1) for name in ("input_", "output_"))
-    odd = (inputs < 0) | (inputs > LARGEST_USUAL_INPUT) | (outputs < 0) | (outputs > LARGEST_OUTPUT)
+    found = [_find_outside(inputs, LARGEST_USUAL_INPUT), _find_outside(outputs, LARGEST_OUTPUT)]
     taken: Any = 0
     for name in ("cached_", "written_"):
         if name in columns:
             part = fill_missing(columns[name], 0)
-            odd |= part < 0
+            found.append(_find_outside(part))
             taken = taken + part
-    odd |= taken > inputs
+    found.append(taken > inputs)
     if "reasoning_" in columns:
         reasoning = fill_missing(columns["reasoning_"], 0)
-        odd |= (reasoning < 0) | (reasoning > outputs)
+        found += [_find_outside(reasoning), reasoning > outputs]
     if "odd_" in columns:
-        odd |= columns["odd_"].to_numpy(zero_copy_only=False)
-    return odd if odd.any() else None
+        found.append(columns["odd_"].to_numpy(zero_copy_only=False))
+    odd = [one for one in found if one is not None and one.any()]
+    return np.logical_or.reduce(odd) if odd else None
+
+
+def _find_outside(counts: Any, most: int = _LARGEST_COUNT) -> Any | None:
+    """Which counts are below 0 or above a limit; None where none is, which is quick to see.
+
+    Args:
+        counts: Whole numbers, an array.
+        most: The limit.
+    """
+    if counts.min(initial=0) >= 0 and counts.max(initial=0) <= most:
+        return None
+    return (counts < 0) | (counts > most)
 
 
 def fill_missing(column: Any, value: int) -> Any:
