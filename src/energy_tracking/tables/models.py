@@ -119,9 +119,9 @@ class Models:
         """
         if row in self._whole:
             whole = self._whole[row]
-            return int(whole[place]) if isinstance(place, int) else whole.take(place)
+            return int(whole[place]) if isinstance(place, int) else whole.take(place, mode="wrap")
         common = self._common[row]
         if common is not None:
             return common
         numbers = self.numbers[row]
-        return float(numbers[place]) if isinstance(place, int) else numbers.take(place)
+        return float(numbers[place]) if isinstance(place, int) else numbers.take(place, mode="wrap")
