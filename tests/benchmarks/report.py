@@ -12,15 +12,14 @@ Run: python tests/benchmarks/report.py ../shared/traces --rows 1000000 10000000
      python tests/benchmarks/report.py ../shared/traces --rows --tables
 The second measures ``estimate_table`` alone, in CPU time of one core.
 
-Found on two cores (AMD EPYC, AVX2) that other work kept more than busy meanwhile:
+Found on two cores (AMD EPYC, AVX2) while a dozen other processes wanted them, so that times in
+all were five times the CPU time; memory does not grow with the rows:
 
-100 M rows   reference 39 s of CPU time (55 s in all, 289 MiB), roofline 31 s (284 MiB);
-             the bare aggregate 1.6 s (138 MiB); a plain loop would take over two hours
-             of CPU time
-10 M rows    reference 4.7 s of CPU time (284 MiB), roofline 3.7 s (266 MiB), aggregate 0.2 s
-1 M rows     reference 258 MiB, roofline 248 MiB
-tables       reference 77 M rows/s for the totals of one model, 34 M of five; all columns 25 M, 16 M
-             roofline 45 M rows/s for the totals of one model, 22 M of five; all columns 9 M, 8 M
+100 M rows   reference 32.4 s of CPU time (233 MiB), roofline 27.3 s (226 MiB); the bare aggregate
+             2.2 s (138 MiB): 15 and 13 times it; a plain loop would take over two hours
+10 M rows    reference 3.6 s of CPU time (228 MiB), roofline 2.3 s (219 MiB), aggregate 0.25 s
+tables       reference 82 M rows/s for the totals of one model, 44 M of five; all columns 24 M, 13 M
+             roofline 33 M rows/s for the totals of one model, 14 M of five; all columns 6 M, 5 M
 """
 
 from __future__ import annotations
@@ -216,20 +215,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
         print(f"{'rows':>13} {'way':<10} {'s':>8} {'CPU s':>8} {'M rows/s':>9} "
-              f"{'peak MiB':>9} {'x aggregate':>12}")  # fmt: skip
+              f"{'peak MiB':>9} {'x aggregate':>12} {'of CPU s':>9}")  # fmt: skip
         for rows in given.rows:
             path = folder / f"calls-{rows}.parquet"
             if not path.exists():
                 write_calls(given.path, rows, path)
             measure("aggregate", path)  # so that each finds the file in memory
-            least = 0.0
+            least = least_cpu = 0.0
             for way in WAYS:
                 taken = measure(way, path)
-                each = taken["seconds"] / taken["rows"]
-                least = least or each
+                each, each_cpu = (
+                    taken[name] / taken["rows"] for name in ("seconds", "cpu_seconds")
+                )
+                least, least_cpu = least or each, least_cpu or each_cpu
                 print(f"{taken['rows']:>13,} {way:<10} {taken['seconds']:>8.2f} "
                       f"{taken['cpu_seconds']:>8.2f} {1e-6 / each:>9.3f} "
-                      f"{taken['peak_mib']:>9.0f} {each / least:>12.1f}", flush=True)  # fmt: skip
+                      f"{taken['peak_mib']:>9.0f} {each / least:>12.1f} "
+                      f"{each_cpu / least_cpu:>9.1f}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
