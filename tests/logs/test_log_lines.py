@@ -78,3 +78,22 @@ def test_attributes_that_say_nothing_of_a_call_change_nothing(nested: bool, tmp_
     (call,) = read_logs([path])
     assert (call.tokens, call.model, call.session) == (30, "gpt-4o", "s")
     assert call.error_type == "timeout"
+
+
+@pytest.mark.parametrize("what", ["session", "provider"])
+def test_names_that_nobody_looks_at_are_not_kept(what: str, tmp_path: Path) -> None:
+    """Each call may have a trace of its own: the memory of a report does not grow with them."""
+    path = tmp_path / "calls.jsonl"
+    calls = [
+        {"model": "gpt-4o", "input": 100 + number, "output": 5, "where": f"{what}-{number}"}
+        for number in range(50)
+    ]
+    path.write_text("\n".join(map(json.dumps, calls)), "utf-8")
+    columns = {"model": "model", "input": "input", "output": "output", what: "where"}
+    for wanted in (("model",), ("model", what)):
+        names = BatchNames()
+        rows = sum(
+            len(batch) for batch in read_batches([path], names, columns=columns, wanted=wanted)
+        )
+        assert rows == 50
+        assert len(getattr(names, what).texts) == (50 if what in wanted else 0)

@@ -46,8 +46,9 @@ def read_batches(
         report: Filled with what is found and left out.
         known: Keys of calls that are recorded already, which are left out; likewise.
         wanted: Which of ``model``, ``time``, ``session`` and ``provider`` the caller looks at:
-            of large tables the others are not read. In place of ``time``, ``span`` is the first
-            and the last time alone: those of the batches, or in the report.
+            of large tables the others are not read, of lines no names of the last two are kept.
+            In place of ``time``, ``span`` is the first and the last time alone: those of the
+            batches, or in the report.
 
     Raises:
         OSError: A file cannot be read, or a path leads to none.
@@ -78,15 +79,15 @@ def read_batches(
                 del tables[table.path]
 
         others = [path for path in files if path not in tables]
-        yield from batch_calls(lines.calls_of_files(others), names)
+        yield from batch_calls(lines.calls_of_files(others), names, wanted)
         for path, table in tables.items():
             report.files += 1
             reading = Reading()
             yield from read_table(table, names, report, reading, connection, wanted)
             if reading.has_rest:
                 rest = lines.calls_of_file(path, reading.is_left())
-                yield from batch_calls(rest, names)
-        yield from batch_calls(lines.finish(), names)
+                yield from batch_calls(rest, names, wanted)
+        yield from batch_calls(lines.finish(), names, wanted)
 
 
 def _choose_tables(

@@ -8,7 +8,7 @@ reading, so that each is cleaned, looked up and grouped once. A new column is a 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -196,13 +196,18 @@ COLUMNS = tuple(CallBatch.__dataclass_fields__)[1:-1]
 
 
 def batch_calls(
-    calls: Generator[LoggedCall], names: BatchNames, rows: int = BATCH_ROWS
+    calls: Generator[LoggedCall],
+    names: BatchNames,
+    wanted: Sequence[str] = ("session", "provider"),
+    rows: int = BATCH_ROWS,
 ) -> Generator[CallBatch]:
     """Make columns of single calls.
 
     Args:
         calls: The calls, read when they are wanted.
         names: Takes the names.
+        wanted: Without ``session`` or ``provider`` in it, those names are left out: there may be
+            one for each call.
         rows: Rows of a batch [1].
 
     Raises:
@@ -214,14 +219,14 @@ def batch_calls(
         for call in calls:
             listed.append(call)
             if len(listed) >= rows:
-                yield _build_batch(listed, names)
+                yield _build_batch(listed, names, wanted)
                 listed = []
     except (Exception, KeyboardInterrupt) as error:
         # What was read until then counts.
         failure = error
         listed += finish(calls, error)
     if listed:
-        yield _build_batch(listed, names)
+        yield _build_batch(listed, names, wanted)
     if failure is not None:
         raise failure
 
@@ -240,15 +245,24 @@ def finish(reading: Generator[T], error: BaseException) -> Iterator[T]:
             found = next(reading)
 
 
-def _build_batch(calls: list[LoggedCall], names: BatchNames) -> CallBatch:
+def _build_batch(calls: list[LoggedCall], names: BatchNames, wanted: Sequence[str]) -> CallBatch:
+    unnamed = repeat(-1, len(calls), np.int32)
     counts = [call.counts or NO_COUNTS for call in calls]
     measured = [call.measured_energy_joules for call in calls]
     times = [call.time for call in calls]
     return CallBatch(
         names=names,
         model=names.model.numbers([call.model for call in calls]),
-        provider=names.provider.numbers([call.provider for call in calls]),
-        session=names.session.numbers([call.session for call in calls]),
+        provider=(
+            names.provider.numbers([call.provider for call in calls])
+            if "provider" in wanted
+            else unnamed
+        ),
+        session=(
+            names.session.numbers([call.session for call in calls])
+            if "session" in wanted
+            else unnamed
+        ),
         tag=names.tag.numbers([_join_tags(call.tags) if call.tags else None for call in calls]),
         file=names.file.numbers([call.file for call in calls]),
         time=np.array([np.nan if time is None else time.timestamp() for time in times], float),
