@@ -177,7 +177,7 @@ PROCESS_STATE: dict[str, set[str]] = {
     "openai_client/tracked.py": {"_marks", "_tracker_of_all"},
     "openai_client/hooks.py": {"changing", "_hooked", "_seen_classes"},
     "openai_client/request.py": {"_in_flight"},
-    "openai_client/sockets.py": {"_followed"},
+    "openai_client/socket_modules.py": {"_followed"},
     "openai_client/usage_hosts.py": {"_engines"},
     # Profiles, which an application may add to.
     "profiles/catalogue.py": {"_registering"},

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.frozen import frozen
 
-_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+_HOST = r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*"
 
 THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 """Hosts that are this machine."""
@@ -51,7 +51,7 @@ def _parse_host_name(host: str) -> str:
     if ":" in host:
         return ip_address(host).compressed
     host = host.removesuffix(".").encode("idna").decode("ascii").lower()
-    if not _HOST.fullmatch(host):
+    if not re.fullmatch(_HOST, host):
         raise ValueError(host)
     return host.encode("ascii").decode("idna")
 

@@ -14,14 +14,12 @@ _SIGNS = {"µ": "u", "…": "...", "–": "-", "—": "-", "×": "x", "≈": "~"
 
 # What moves the cursor, changes colours or the direction of writing, or ends a line elsewhere
 # than we do. A tab and a line feed are left: tables and help have them.
-_CONTROLS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
-)
+_CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 
 
 def without_controls(text: str) -> str:
     """The text with escapes for characters that a terminal obeys, line feeds apart."""
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return re.sub(_CONTROLS, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
-from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.record import CallRecord, CallRequest, Intensity
 from energy_tracking.calls.session import check_budgets, current_session
 from energy_tracking.calls.tool_usage import bounded_parts
@@ -49,7 +48,6 @@ from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, document_settings
 from energy_tracking.settings.names import naming
 from energy_tracking.settings.process import read_process_settings
-from energy_tracking.summary import print_summary_at_exit
 from energy_tracking.telemetry.documented import document_telemetry
 from energy_tracking.telemetry.pipelines import UNREPORTED
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
@@ -59,6 +57,7 @@ from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
 
 if TYPE_CHECKING:
+    from energy_tracking.calls.receivers import CreditedSession
     from energy_tracking.ledger import Ledger
     from energy_tracking.servers.metered import ServerMeters
     from energy_tracking.servers.sampler import Servers
@@ -147,6 +146,8 @@ class Tracker:
 
                 self._ledger = Ledger(path)
         if self.settings.summary and not self.settings.disabled:
+            from energy_tracking.summary import print_summary_at_exit  # most trackers print none
+
             print_summary_at_exit()
         self._meters: ServerMeters | None = None
         if self.settings.energy_meter and not self.settings.disabled:

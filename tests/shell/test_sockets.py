@@ -27,7 +27,8 @@ from energy_tracking import (
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import close_open_calls, open_calls
 from energy_tracking.openai_client import sdk, sockets
-from energy_tracking.openai_client.sockets import MODULES, _follow_connection
+from energy_tracking.openai_client.socket_modules import MODULES
+from energy_tracking.openai_client.sockets import _follow_connection
 from energy_tracking.tracker import Tracker
 from loopback import RESPONSE_USAGE, Flavour
 from observed_calls import Watch

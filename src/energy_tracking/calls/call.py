@@ -15,10 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_tracking.calls.call_tokens import read_tokens
-from energy_tracking.calls.receivers import CallSpan, CreditedSession
 from energy_tracking.calls.record import (
     PROCESS,
     CallRecord,
@@ -61,6 +60,9 @@ from energy_tracking.usage.text import (
 )
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import unwrap_event, usage_in
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.receivers import CallSpan, CreditedSession
 
 _DEFAULTS = {name: field.default for name, field in declared_fields(CallRecord).items()}
 _NO_OUTCOME = Outcome()

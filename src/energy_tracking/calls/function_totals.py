@@ -21,7 +21,6 @@ from energy_tracking.calls.accounts import (
     own_entrances,
 )
 from energy_tracking.calls.counted import counted_responses
-from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.response_times import was_made_before
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
@@ -33,6 +32,7 @@ from energy_tracking.usage.token_usage import TokenUsage
 
 if TYPE_CHECKING:
     from energy_tracking.calls.carbon import Emissions
+    from energy_tracking.calls.receivers import CreditedSession
 
 CALLS_REMEMBERED = 1000
 """How many calls back the tokens of a run are known, one call's each."""

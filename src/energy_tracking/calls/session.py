@@ -32,7 +32,6 @@ from energy_tracking.calls.accounts import (
     open_accounts,
     own_entrances,
 )
-from energy_tracking.calls.amounts import energy_text, format_count
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
 from energy_tracking.calls.tags import check_tags
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by, sums_by_kind
@@ -445,6 +444,8 @@ class Session:
 
     def __repr__(self) -> str:
         """The session in a line."""
+        from energy_tracking.calls.amounts import energy_text, format_count
+
         totals = self.totals
         calls, energy = format_count(totals.calls, "call"), energy_text(totals.total_energy_wh)
         return with_known_signs(f"<Session {self.name!r}: {calls}, {energy}>")

@@ -9,7 +9,7 @@ from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.usage.names import text_of
 
 # Without dots: no attribute's name may begin with the whole name of another.
-TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+TAG_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 
 
 def check_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
@@ -22,6 +22,6 @@ def check_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
     if not isinstance(tags, Mapping | None):
         raise ConfigurationError(must_be("tags", what, tags))
     for name, value in (tags or {}).items():
-        if not (isinstance(name, str) and TAG_NAME.fullmatch(name) and isinstance(value, str)):
+        if not (isinstance(name, str) and re.fullmatch(TAG_NAME, name) and isinstance(value, str)):
             raise ConfigurationError(must_be("tags", what, {name: value}))
     return {name: text_of(value) or "" for name, value in (tags or {}).items()}

@@ -11,6 +11,7 @@ something else.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -377,7 +378,7 @@ _RULES: dict[type, tuple[_Rule, ...]] = {
         (
             "tags",
             "names of letters, digits, '_' and '-', to strings",
-            lambda record: all(map(TAG_NAME.fullmatch, record.tags)),
+            lambda record: all(re.fullmatch(TAG_NAME, name) for name in record.tags),
         ),
     ),
 }

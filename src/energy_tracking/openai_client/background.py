@@ -17,7 +17,7 @@ from energy_tracking.usage.payloads import UNFINISHED
 MAX_HELD = 1024
 """Calls held at most [1]; beyond, the oldest is closed as far as it is known."""
 
-_FETCH = re.compile(r"/responses/([^/?]+)(?:/cancel)?/?(?:\?|$)")
+_FETCH = r"/responses/([^/?]+)(?:/cancel)?/?(?:\?|$)"
 
 
 def find_held_call(path: str, server: tuple[str | None, int | None]) -> Call | None:
@@ -30,7 +30,7 @@ def find_held_call(path: str, server: tuple[str | None, int | None]) -> Call | N
         path: The path of the request.
         server: The host and port it goes to.
     """
-    fetch = _FETCH.search(path) if held_calls else None
+    fetch = re.search(_FETCH, path) if held_calls else None
     if fetch is None:
         return None
     response_id = text_of(fetch[1])

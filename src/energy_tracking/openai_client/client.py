@@ -13,7 +13,7 @@ from energy_tracking.errors import must_be
 from energy_tracking.mocks import is_fake_client, is_mock, note_passed_through
 from energy_tracking.notices import log
 from energy_tracking.openai_client import hooks, sdk
-from energy_tracking.openai_client.sockets import follow_sockets
+from energy_tracking.openai_client.socket_modules import follow_sockets
 from energy_tracking.openai_client.tracked import set_tracker, set_tracker_of_all
 from energy_tracking.settings import document_settings
 from energy_tracking.tracker import Tracker, TrackerArguments

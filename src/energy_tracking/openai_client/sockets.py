@@ -4,7 +4,7 @@ They go past the SDK's ``request``. A connection is opened once, and every respo
 a call of its own: asked for by a message, or begun by a server that heard somebody finish
 speaking. What is followed is the socket the SDK opened, whatever the caller reads it with,
 and each message once; none is changed or held back. A further kind of connection is a row of
-``MODULES``; a further event is a branch of ``received``.
+``socket_modules.MODULES``; a further event is a branch of ``received``.
 """
 
 from __future__ import annotations
@@ -29,18 +29,6 @@ from energy_tracking.tracker import Tracker
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import TERMINAL_EVENTS, error_code_in, mapping_of
 
-# Module of the SDK that opens sockets -> the operation that such a connection is as a whole,
-# where its model runs all the time and reports seconds, not tokens.
-MODULES: dict[str, str | None] = {
-    "openai.resources.responses.responses": None,
-    "openai.resources.beta.responses.responses": None,
-    "openai.resources.realtime.realtime": None,
-    "openai.resources.beta.realtime.realtime": None,
-    "openai.resources.realtime.translations.translations": "translation",
-    "openai.resources.live.live": "live",
-    "openai.resources.live.forks": "live",
-    "openai.resources.live.sideband": "live",
-}
 ASKS = "response.create"
 BEGINS = "response.created"
 # An error is of the message that it names, and ends no response here.
@@ -55,31 +43,19 @@ TYPE_CHARACTERS = 256
 MAX_OPEN = 128
 """Calls that stand open on one socket at most [1]; beyond, the oldest is closed as it is."""
 
-_followed: dict[str, ModuleType | None] = {}
-"""The modules whose managers are wrapped; None where that waits for a module to be imported."""
 
+def wrap_managers(module: ModuleType, operation: str | None) -> None:
+    """Follow what the managers in a module of the SDK open.
 
-def follow_sockets() -> None:
-    """Follow the sockets that the SDK opens for tracked clients from now on.
-
-    What is wrapped stays so, and asks ``tracker_of`` about each client anew: a module of
-    the SDK may be imported, and a client tracked, at any later time.
+    Args:
+        module: The module.
+        operation: As in ``socket_modules.MODULES``.
     """
-    for name in MODULES:
-        # A program may have imported the SDK anew.
-        if _followed.get(name, False) is not sys.modules.get(name):
-            _followed[name] = None
-            wrapt.register_post_import_hook(_wrap_managers, name)
-
-
-def _wrap_managers(module: ModuleType) -> None:
-    _followed[module.__name__] = module
 
     def open_socket(
         wrapped: Callable[..., Any], manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         opened = wrapped(*args, **kwargs)
-        operation = MODULES[module.__name__]
         if hasattr(opened, "__await__"):
             return _follow_async(manager, operation, opened)
         return _follow_connection(manager, operation, opened, is_async=False)

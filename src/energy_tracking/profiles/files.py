@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import pkgutil
 import stat
 import threading
 from collections.abc import Iterable, Mapping
@@ -214,6 +213,8 @@ def _parse_toml(text: str) -> dict[str, Any]:
 def _read_data(name: str) -> str:
     """A data file of this package."""
     # Lighter than importlib.resources.
+    import pkgutil  # with the first tracker
+
     data = pkgutil.get_data(__package__, f"data/{name}")
     assert data is not None, name
     return data.decode("utf-8")

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
+
+from energy_tracking.frozen import frozen
 
 
-class WeightFormat(NamedTuple):
+@frozen()
+class WeightFormat:
     """How the weights of a model are stored and multiplied.
 
     Attributes:

@@ -117,7 +117,7 @@ def read_tags(given: object) -> tuple[str, ...]:
     """
     names = read_names(given)
     for name in names:
-        if not TAG_NAME.fullmatch(name):
+        if not re.fullmatch(TAG_NAME, name):
             what = "names of tags, of letters, digits, '_' and '-', a letter first"
             raise ConfigurationError(must_be("", what, name))
     return names

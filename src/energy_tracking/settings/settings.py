@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from functools import cache
 from inspect import cleandoc
-from textwrap import fill
 from typing import Any, TypedDict, TypeVar
 
 from energy_tracking.bounds import is_choice
@@ -400,15 +399,19 @@ def _settings_text() -> str:
     for name, in_environment, default, meaning in settings_rows():
         text = f"{name} ({in_environment}): {meaning.replace('`', '')}"
         text += f"; default: {default}" if default else ""
-        # Not at the hyphen of an extra's name, which would then be copied with a space.
-        paragraphs.append(
-            fill(
-                text,
-                88,
-                initial_indent="    ",
-                subsequent_indent=" " * 8,
-                break_on_hyphens=False,
-            )
-        )
+        paragraphs.append(_fill(text))
     paragraphs.append("\nWhat spans and metrics say of calls: help(energy_tracking.Tracker)")
     return "\n".join(paragraphs) + "\n"
+
+
+def _fill(text: str) -> str:
+    """A paragraph in lines: ``textwrap.fill`` takes longer than the rest of a start.
+
+    None ends at the hyphen of an extra's name, which would then be copied with a space.
+    """
+    lines = ["   "]
+    for word in text.split(" "):
+        if len(lines[-1]) + len(word) >= 88:
+            lines.append(" " * 7)
+        lines[-1] += f" {word}"
+    return "\n".join(lines)

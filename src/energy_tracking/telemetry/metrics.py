@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context
@@ -138,7 +138,8 @@ Attributes = dict[str, Any]
 _Key = tuple[tuple[str, Any], ...]
 
 
-class _Labels(NamedTuple):
+@frozen()
+class _Labels:
     """The attributes of a call, as each metric has them.
 
     Attributes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import isfinite
 from operator import attrgetter, itemgetter
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
 from energy_tracking.calls.record import CallRecord, CallRequest
+from energy_tracking.frozen import frozen
 from energy_tracking.telemetry.attribute import Attribute
 from energy_tracking.telemetry.attributes import (
     ENERGY_ATTRIBUTES,
@@ -25,19 +26,9 @@ from energy_tracking.telemetry.attributes import (
 )
 from energy_tracking.telemetry.values import Entry, Field, itself
 
-
-class _Group(NamedTuple):
-    """Attributes that are read from one holder.
-
-    Attributes:
-        find: Selects the holder; None where there is none.
-        get: Reads their values from it.
-        nothing: Their values where there is none.
-    """
-
-    find: Callable[[Any], Any]
-    get: Callable[[Any], Iterable[Any]]
-    nothing: tuple[None, ...]
+_Group = tuple[Callable[[Any], Any], Callable[[Any], Iterable[Any]], tuple[None, ...]]
+"""Of attributes that are read from one holder: what finds it, what reads their values from it, and
+their values where there is none."""
 
 
 class AttributeReader(Generic[SourceT]):
@@ -54,10 +45,7 @@ class AttributeReader(Generic[SourceT]):
         for row in table:
             holder = row.read.holder if isinstance(row.read, Field | Entry) else row.read
             by_holder.setdefault((type(row.read), holder), []).append(row)
-        self._groups = [
-            _Group(*_how_to_read([row.read for row in group]), (None,) * len(group))
-            for group in by_holder.values()
-        ]
+        self._groups = [_how_to_read([row.read for row in each]) for each in by_holder.values()]
         self._names = [row.name for row in table]
         read = ["", *(row.name for group in by_holder.values() for row in group)]
         # A getter of one item returns no tuple.
@@ -86,17 +74,18 @@ class AttributeReader(Generic[SourceT]):
         }
 
 
-def _how_to_read(reads: list[Any]) -> tuple[Callable[[Any], Any], Callable[[Any], Iterable[Any]]]:
+def _how_to_read(reads: list[Any]) -> _Group:
     """How to find the holder of some values, and to read them from it."""
-    first = reads[0]
+    first, nothing = reads[0], (None,) * len(reads)
     if isinstance(first, Field):
         read_fields = attrgetter(*(each.name for each in reads))
         # A getter of one name returns no tuple.
-        return first.holder, read_fields if len(reads) > 1 else lambda held: [read_fields(held)]
+        read = read_fields if len(reads) > 1 else lambda held: [read_fields(held)]
+        return first.holder, read, nothing
     if isinstance(first, Entry):
         keys = [each.key for each in reads]
-        return first.holder, lambda held: map(held.get, keys)
-    return itself, lambda source: [first(source)]
+        return first.holder, lambda held: map(held.get, keys), nothing
+    return itself, lambda source: [first(source)], nothing
 
 
 read_rollup = AttributeReader(ROLLUP_ATTRIBUTES).read
@@ -111,7 +100,8 @@ ESSENTIAL = frozenset(
 """What a span says in any case: what was called, its energy with the range, and what that is."""
 
 
-class CallReaders(NamedTuple):
+@frozen()
+class CallReaders:
     """What spans say of a call.
 
     Attributes:

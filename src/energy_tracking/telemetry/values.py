@@ -5,19 +5,19 @@ the tokens as reported, the energy with its range. An attribute is a ``Field`` o
 an ``Entry`` of what was assumed. Where a call has no such holder, none of its attributes is looked
 for.
 
-A further holder is a function here, that of a few numbers of a call with a ``NamedTuple``.
+A further holder is a function here, that of a few numbers of a call with a frozen class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.estimator.estimate import widest_first
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.units import kwh_from_joules, wh_from_joules
 
 
@@ -77,7 +77,8 @@ def find_assumed(record: CallRecord) -> Mapping[str, Any]:
     return {} if estimate is None else estimate.assumed
 
 
-class ReportedTokens(NamedTuple):
+@frozen()
+class ReportedTokens:
     """The tokens of a call as spans have them, and what is said of them; None is left out.
 
     Attributes:
@@ -103,17 +104,19 @@ def find_tokens(record: CallRecord) -> ReportedTokens | None:
     if usage is None:
         return None
     estimated, repairs = usage.estimated, usage.repairs
-    return ReportedTokens(
-        None if "input_tokens" in estimated else usage.input_tokens,
-        None if "output_tokens" in estimated else usage.output_tokens,
-        usage.cached_input_tokens or None,
-        usage.reasoning_tokens,
-        ",".join(estimated) or None,
-        "; ".join(repairs) or None,
-    )
+    values = {
+        "input": None if "input_tokens" in estimated else usage.input_tokens,
+        "output": None if "output_tokens" in estimated else usage.output_tokens,
+        "cached": usage.cached_input_tokens or None,
+        "reasoning": usage.reasoning_tokens,
+        "estimated": ",".join(estimated) or None,
+        "repairs": "; ".join(repairs) or None,
+    }
+    return fill_fields(ReportedTokens, values)
 
 
-class KnownEnergy(NamedTuple):
+@frozen()
+class KnownEnergy:
     """The energy of a call as well as it is known, with both ends of its 90 % range.
 
     Attributes:
@@ -133,15 +136,23 @@ def find_energy(record: CallRecord) -> KnownEnergy | None:
     """The energy of a call; None where it is not known."""
     measured, estimate = record.measured_energy_joules, record.estimate
     if measured is not None:
-        return KnownEnergy(measured, wh_from_joules(measured), measured, measured)
-    if estimate is None:
+        joules = low = high = measured
+    elif estimate is not None:
+        joules = estimate.total_energy_joules
+        low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
+    else:
         return None
-    joules = estimate.total_energy_joules
-    low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
-    return KnownEnergy(joules, wh_from_joules(joules), low, high)
+    values = {
+        "joules": joules,
+        "wh": wh_from_joules(joules),
+        "low_joules": low,
+        "high_joules": high,
+    }
+    return fill_fields(KnownEnergy, values)
 
 
-class EmittedGrams(NamedTuple):
+@frozen()
+class EmittedGrams:
     """What the energy of a call emits; None where there is no such energy.
 
     Attributes:

@@ -15,7 +15,6 @@ A new kind of item is a key in one of the sets below; a new kind of medium a row
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 TEXT = "text"
@@ -297,7 +296,6 @@ def _json_characters(value: object) -> int:
 # What was asked.
 
 
-@dataclass(slots=True)
 class PromptTokens:
     """Tokens of a prompt, as far as they can be counted.
 
@@ -307,9 +305,10 @@ class PromptTokens:
         uncounted: What there is beside, in words.
     """
 
-    text_tokens: float = 0.0
-    image_tokens: int = 0
-    uncounted: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.text_tokens = 0.0
+        self.image_tokens = 0
+        self.uncounted: set[str] = set()
 
     @property
     def assumptions(self) -> str:
