@@ -21,12 +21,11 @@ import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from energy_tracking.basis import Basis, build_basis, check_effects
 from energy_tracking.calls.call import Call
-from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.calls.session import current_session
 from energy_tracking.error_boundary import ErrorBoundaries
@@ -48,6 +47,9 @@ from energy_tracking.settings.names import naming
 from energy_tracking.units import NANOJOULES_PER_JOULE
 from energy_tracking.usage.names import MAX_SENTENCE, text_of
 from energy_tracking.usage.token_usage import TokenUsage
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.past import PastCall
 
 MAX_NAMES = 1024
 """Pairs of names whose models are kept ready [1]."""

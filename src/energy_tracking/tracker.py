@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
-from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord, CallRequest, Intensity
 from energy_tracking.calls.session import check_budgets, current_session
 from energy_tracking.calls.tool_usage import bounded_parts
@@ -57,6 +56,7 @@ from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
 
 if TYPE_CHECKING:
+    from energy_tracking.calls.past import PastCall
     from energy_tracking.calls.receivers import CreditedSession
     from energy_tracking.ledger import Ledger
     from energy_tracking.servers.metered import ServerMeters
@@ -313,6 +313,8 @@ class Tracker:
             ConfigurationError: The measured energy is not a number from 0 to 1e12 J, or the end
                 is not past, or has no zone.
         """
+        from energy_tracking.calls.past import PastCall  # clients need none
+
         past = PastCall(
             model=model,
             usage=usage,

@@ -17,7 +17,7 @@ from energy_tracking.telemetry.attributes import (
     RESPONSE_ATTRIBUTES,
     TOKEN_ATTRIBUTES,
 )
-from energy_tracking.telemetry.reading import DETAILS, AttributeReader
+from energy_tracking.telemetry.reading import AttributeReader, find_readers
 
 TABLE = RESPONSE_ATTRIBUTES + TOKEN_ATTRIBUTES + ENERGY_ATTRIBUTES
 SETTINGS: list[SettingArguments] = [
@@ -73,7 +73,7 @@ def test_a_table_is_read_as_its_rows_are() -> None:
     for _ in range(1_000):
         record = random_record(rng)
         kinds.add(record.status)
-        assert list(DETAILS["full"].own.read(record).items()) == each_by_itself(record)
+        assert list(find_readers("full").own.read(record).items()) == each_by_itself(record)
     assert kinds == {"measured", "estimated", "unestimated"}
 
 
@@ -89,5 +89,5 @@ def test_a_table_of_one_row_is_read() -> None:
 def test_the_request_is_read_as_its_rows_are() -> None:
     record = random_record(random.Random(15))
     expected = {row.name: row.read(record.request) for row in REQUEST_ATTRIBUTES}
-    found = DETAILS["full"].request.read(record.request)
+    found = find_readers("full").request.read(record.request)
     assert found == {name: value for name, value in expected.items() if value is not None}

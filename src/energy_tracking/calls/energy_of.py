@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from energy_tracking.calls.counted import CountedResponse, counted_responses, exact_tokens
-from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.record import OBSERVATION_EXTENSION, CallRecord
 from energy_tracking.lifecycle import settle
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
@@ -16,9 +16,6 @@ from energy_tracking.usage.payloads import (
     first_of,
     mapping_of,
 )
-
-OBSERVATION_EXTENSION = "energy_tracking.observation"
-"""Where an HTTP response of a tracked client carries its call."""
 
 _HTTP_RESPONSES = ("response", "http_response")
 """Where raw responses and streams hold their HTTP response."""

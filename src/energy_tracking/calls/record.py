@@ -29,6 +29,9 @@ Status = Literal["measured", "estimated", "partial", "unestimated"]
 PROCESS = "process"
 """Name of the session around every other one: the process's own."""
 
+OBSERVATION_EXTENSION = "energy_tracking.observation"
+"""Where an HTTP response of a tracked client carries its call."""
+
 INTENSITY = Bound(0, 1e4, "g CO2e/kWh")
 """What an intensity may be: burning peat emits a tenth of the most."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
-from energy_tracking.calls.energy_of import OBSERVATION_EXTENSION
+from energy_tracking.calls.record import OBSERVATION_EXTENSION
 from energy_tracking.openai_client.usage_hosts import UNKNOWN_HOST, learn_engine
 from energy_tracking.tracker import Tracker
 

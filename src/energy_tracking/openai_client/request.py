@@ -24,7 +24,7 @@ from typing import Any
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
-from energy_tracking.calls.energy_of import OBSERVATION_EXTENSION
+from energy_tracking.calls.record import OBSERVATION_EXTENSION
 from energy_tracking.contexts import Activities, Activity
 from energy_tracking.errors import EnergyBudgetExceeded
 from energy_tracking.lifecycle import open_calls
@@ -35,7 +35,6 @@ from energy_tracking.openai_client.decoded import Hook, Observation, Original
 from energy_tracking.openai_client.other_instrumentations import wrappers_around
 from energy_tracking.openai_client.responses import follow
 from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
-from energy_tracking.openai_client.streams import watched_stream
 from energy_tracking.openai_client.targets import target_and_endpoint_of
 from energy_tracking.openai_client.usage_hosts import (
     UNKNOWN_HOST,
@@ -249,6 +248,8 @@ class RequestInFlight(Activity):
         """
         args, kwargs = self.arguments
         if asks or (sdk.leaves_failed_streams_open() and _is_watchable(kwargs["stream_cls"])):
+            from energy_tracking.openai_client.streams import watched_stream  # of streams alone
+
             stream_cls = watched_stream(kwargs["stream_cls"], _fail_stream, asks)
             kwargs = {**kwargs, "stream_cls": stream_cls}
         if asks:

@@ -11,12 +11,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_tracking.bounds import Bound, read_number, read_path
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import ConfigurationError, must_be
-from energy_tracking.hosts import MetricsPage, read_host, read_metrics_page
+
+if TYPE_CHECKING:
+    from energy_tracking.hosts import MetricsPage
 
 
 def read_text(given: object) -> str:
@@ -87,6 +89,8 @@ def read_names(given: object) -> tuple[str, ...]:
 
 def read_hosts(given: object) -> tuple[str, ...]:
     """Hosts, in a list or separated by commas."""
+    from energy_tracking.hosts import read_host  # most programs name none
+
     return tuple(map(read_host, read_names(given)))
 
 
@@ -106,6 +110,8 @@ def read_meters(given: object) -> tuple[str, ...]:
 
 def read_metrics_pages(given: object) -> tuple[MetricsPage, ...]:
     """Metrics pages, in a list or separated by commas."""
+    from energy_tracking.hosts import read_metrics_page  # most programs name none
+
     return tuple(map(read_metrics_page, read_names(given)))
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from functools import cache
 from inspect import cleandoc
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from energy_tracking.bounds import is_choice
 from energy_tracking.calls.record import INTENSITY
@@ -28,7 +28,6 @@ from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, mu
 from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
 from energy_tracking.estimator.serving import SERVING_BOUNDS
 from energy_tracking.frozen import declared_fields, frozen
-from energy_tracking.hosts import MetricsPage
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 from energy_tracking.settings.effects import check_together
@@ -45,6 +44,9 @@ from energy_tracking.settings.readers import (
     read_text,
     read_user_path,
 )
+
+if TYPE_CHECKING:
+    from energy_tracking.hosts import MetricsPage
 
 INCLUDE_USAGE = ("auto", "always", "never")
 SPANS = ("auto", "own", "annotate", "off")

@@ -6,6 +6,7 @@ How many of them a span gets is the setting ``detail``: each of its choices is a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from math import isfinite
 from operator import attrgetter, itemgetter
 from typing import Any, Generic
@@ -100,6 +101,13 @@ ESSENTIAL = frozenset(
 """What a span says in any case: what was called, its energy with the range, and what that is."""
 
 
+DETAILS: dict[str, Callable[[str], bool]] = {
+    "full": lambda name: True,
+    "essential": ESSENTIAL.__contains__,
+}
+"""The choices of ``detail``: which of the attributes, by name, a span gets."""
+
+
 @frozen()
 class CallReaders:
     """What spans say of a call.
@@ -117,8 +125,10 @@ class CallReaders:
     others: AttributeReader[CallRecord]
 
 
-def _make_readers(is_kept: Callable[[str], bool]) -> CallReaders:
-    """Readers of what is kept of the tables, by name."""
+@cache
+def find_readers(detail: str) -> CallReaders:
+    """The readers of one of ``DETAILS``."""
+    is_kept = DETAILS[detail]
 
     def keep(rows: Iterable[Attribute[SourceT]]) -> AttributeReader[SourceT]:
         return AttributeReader(row for row in rows if is_kept(row.name))
@@ -129,12 +139,6 @@ def _make_readers(is_kept: Callable[[str], bool]) -> CallReaders:
         keep(RESPONSE_ATTRIBUTES + ENERGY_ATTRIBUTES),
         keep(ENERGY_ATTRIBUTES),
     )
-
-
-DETAILS = {
-    "full": _make_readers(lambda name: True),
-    "essential": _make_readers(ESSENTIAL.__contains__),
-}
 
 
 def call_attributes(

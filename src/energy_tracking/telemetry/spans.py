@@ -46,8 +46,8 @@ from energy_tracking.telemetry.placing import (
     room_on,
 )
 from energy_tracking.telemetry.reading import (
-    DETAILS,
     call_attributes,
+    find_readers,
     read_rollup,
     read_rollup_grams,
 )
@@ -222,7 +222,7 @@ class Telemetry:
             detail: ``"full"`` or ``"essential"``, see the settings.
         """
         self._spans = spans
-        self._readers = DETAILS[detail]
+        self._readers = find_readers(detail)
         self._boundary = nullcontext() if boundary is None else boundary
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
         self.pipeline = Pipeline(self._tracer)
