@@ -22,7 +22,7 @@ from energy_tracking import (
     instrument_openai,
     uninstrument_openai,
 )
-from energy_tracking.calls.energy_of import OBSERVATION_EXTENSION
+from energy_tracking.calls.record import OBSERVATION_EXTENSION
 from energy_tracking.openai_client.decoded import Observation, process_data
 from energy_tracking.openai_client.hooks import HookedFunction
 from loopback import Flavour, Loopback
