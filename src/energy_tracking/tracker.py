@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
+from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord, CallRequest, Intensity
 from energy_tracking.calls.session import check_budgets, current_session
 from energy_tracking.calls.tool_usage import bounded_parts
@@ -47,6 +48,7 @@ from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, document_settings
 from energy_tracking.settings.names import naming
 from energy_tracking.settings.process import read_process_settings
+from energy_tracking.summary import print_summary_at_exit
 from energy_tracking.telemetry.documented import document_telemetry
 from energy_tracking.telemetry.pipelines import UNREPORTED
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
@@ -56,7 +58,6 @@ from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
 
 if TYPE_CHECKING:
-    from energy_tracking.calls.past import PastCall
     from energy_tracking.calls.receivers import CreditedSession
     from energy_tracking.ledger import Ledger
     from energy_tracking.servers.metered import ServerMeters
@@ -114,11 +115,11 @@ class Tracker:
         self.settings = Settings.load(arguments)
         read_process_settings()
         self._intensity: Intensity | None = None
-        region, grams_per_kwh = self.settings.region, self.settings.grams_per_kwh
-        if region is not None or grams_per_kwh is not None:
+        electricity = self.settings.region, self.settings.grams_per_kwh
+        if electricity != (None, None):
             from energy_tracking.calls.carbon import find_intensity  # most trackers have none
 
-            self._intensity = find_intensity(region, grams_per_kwh)
+            self._intensity = find_intensity(*electricity)
         self._boundaries = ErrorBoundaries(arguments.get("on_error"))
         self._has_error_handler = arguments.get("on_error") is not None
         self.estimation = Estimation(self.settings, arguments.get("catalogue"), self._boundaries)
@@ -146,8 +147,6 @@ class Tracker:
 
                 self._ledger = Ledger(path)
         if self.settings.summary and not self.settings.disabled:
-            from energy_tracking.summary import print_summary_at_exit  # most trackers print none
-
             print_summary_at_exit()
         self._meters: ServerMeters | None = None
         if self.settings.energy_meter and not self.settings.disabled:
@@ -313,8 +312,6 @@ class Tracker:
             ConfigurationError: The measured energy is not a number from 0 to 1e12 J, or the end
                 is not past, or has no zone.
         """
-        from energy_tracking.calls.past import PastCall  # clients need none
-
         past = PastCall(
             model=model,
             usage=usage,
