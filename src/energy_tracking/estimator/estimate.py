@@ -106,7 +106,7 @@ class _Later:
 
     What computes such fields stands in place of them: an object whose method ``compute_rest``
     returns them by name, and the arguments of that. An estimate that is read, compared, copied or
-    pickled has them all.
+    pickled has them all. The reasoning, which every session adds up, is computed by itself.
     """
 
     __slots__ = ("_name",)
@@ -117,10 +117,13 @@ class _Later:
     def __get__(self, estimate: EnergyEstimate | None, kind: type[EnergyEstimate]) -> Any:
         if estimate is None:
             raise AttributeError(f"{kind.__name__} has no {self._name!r} without an instance")
+        if self._name == REASONING:
+            return _compute_reasoning(estimate)
         return complete_values(estimate)[self._name]
 
 
-LATER = ("reasoning_energy_joules", "total_flops", "range_parts", "assumed")
+REASONING = "reasoning_energy_joules"
+LATER = (REASONING, "total_flops", "range_parts", "assumed")
 """The fields that may be computed later."""
 
 REST = "_rest"
@@ -135,12 +138,24 @@ def complete_values(estimate: EnergyEstimate) -> dict[str, Any]:
     values = vars(estimate)
     rest = values.get(REST)
     if rest is not None:
+        _compute_reasoning(estimate)
         priced, *arguments = rest
         # Another thread may be as far: it has the same values.
         for name, value in priced.compute_rest(*arguments).items():
             values.setdefault(name, value)
         values.pop(REST, None)
     return values
+
+
+def _compute_reasoning(estimate: EnergyEstimate) -> float | None:
+    """Energy spent on reasoning [J], which the estimate has from now on; None: not known."""
+    values = vars(estimate)
+    rest = values.get(REST)
+    if rest is not None and REASONING not in values:
+        priced, *arguments = rest
+        values[REASONING] = priced.compute_reasoning(*arguments)
+    joules: float | None = values[REASONING]
+    return joules
 
 
 def start_values(**known: str) -> dict[str, Any]:

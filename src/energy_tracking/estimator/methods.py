@@ -303,6 +303,25 @@ class _ByRoofline:
         values[REST] = self, energy, ends, usage.input_tokens, reasoning_tokens
         return fill_fields(EnergyEstimate, values)
 
+    def compute_reasoning(
+        self,
+        energy: CentralEnergy,
+        ends: list[tuple[float, float]],
+        input_tokens: int,
+        reasoning_tokens: int | None,
+    ) -> float | None:
+        """Energy spent on reasoning [J]; None where its tokens are not known.
+
+        Args:
+            energy: The request by the central case.
+            ends: Both ends of the parts of the range that each request has its own of [1].
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
+        """
+        if reasoning_tokens is None:
+            return None
+        return self._priced.price_reasoning(energy, input_tokens, reasoning_tokens)
+
     def compute_rest(
         self,
         energy: CentralEnergy,
@@ -318,11 +337,8 @@ class _ByRoofline:
             input_tokens: Prompt tokens, cached ones included [tokens].
             reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
         """
-        priced, reasoning = self._priced, None
-        if reasoning_tokens is not None:
-            reasoning = priced.price_reasoning(energy, input_tokens, reasoning_tokens)
+        priced = self._priced
         return {
-            "reasoning_energy_joules": reasoning,
             "total_flops": count_flops(priced.cases.central.site, energy),
             "range_parts": priced.name_parts(ends),
             "assumed": {"sequences": priced.count_sequences(energy), **self._assumed},

@@ -244,30 +244,46 @@ class PricedModel:
         values["decode_energy_joules"] = decode_joules
         values["total_energy_low_joules"] = total_joules * low
         values["total_energy_high_joules"] = total_joules * high
-        values[REST] = self, prompt, reasoning_tokens, flops, of_formula
+        values[REST] = self, flops, of_formula, prompt, reasoning_tokens
         return fill_fields(EnergyEstimate, values)
+
+    def compute_reasoning(
+        self,
+        flops: float,
+        of_formula: tuple[float, float],
+        input_tokens: float,
+        reasoning_tokens: float | None,
+    ) -> float | None:
+        """Energy spent on reasoning [J]; None where its tokens are not known.
+
+        Args:
+            flops: Work of the request [FLOP].
+            of_formula: The range by what the formula leaves out [1].
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
+        """
+        if reasoning_tokens is None:
+            return None
+        # Reasoning comes before the visible answer, so it sees the shorter contexts.
+        joules, _ = self.formula.price_answer(input_tokens, reasoning_tokens)
+        return joules
 
     def compute_rest(
         self,
-        input_tokens: float,
-        reasoning_tokens: float | None,
         flops: float,
         of_formula: tuple[float, float],
+        input_tokens: float,
+        reasoning_tokens: float | None,
     ) -> dict[str, Any]:
         """What few readers of an estimate want.
 
         Args:
-            input_tokens: Prompt tokens, cached ones included [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
             flops: Work of the request [FLOP].
             of_formula: The range by what the formula leaves out [1].
+            input_tokens: Prompt tokens, cached ones included [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
         """
-        reasoning_joules = None
-        if reasoning_tokens is not None:
-            # Reasoning comes before the visible answer, so it sees the shorter contexts.
-            reasoning_joules, _ = self.formula.price_answer(input_tokens, reasoning_tokens)
         return {
-            "reasoning_energy_joules": reasoning_joules,
             "total_flops": flops,
             "range_parts": {"formula": of_formula, "parameters": self._parameters},
             "assumed": {},
