@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
 from calls import SHAPES
-from energy_tracking import Session, Tracker, track_energy
+from energy_tracking import Session, Tracker, process_session, track_energy
 from energy_tracking.calls.counted import RESPONSES_REMEMBERED
 from energy_tracking.calls.tool_usage import MAX_PARTS
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER
@@ -41,6 +41,8 @@ TRACKERS = 400
 
 def ours_alive() -> Counter[str]:
     """Objects of ours there are, by type."""
+    # A few calls wait until they are added up, at a look at the latest.
+    assert process_session().totals
     gc.collect()
     return Counter(
         type(one).__qualname__

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
-import sys
 import traceback
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import openai
@@ -70,11 +70,11 @@ SEAMS: list[tuple[object | str, str]] = [
     ("energy_tracking.openai_client.request", "hold"),
     ("energy_tracking.openai_client.request", "wrappers_around"),
     ("energy_tracking.openai_client.request", "plan_usage"),
-    ("energy_tracking.openai_client.request", "watched_stream"),
+    ("energy_tracking.openai_client.streams", "watched_stream"),
     ("energy_tracking.openai_client.request", "read_in_memory"),
     ("energy_tracking.calls.call", "usage_in"),
     ("energy_tracking.calls.call", "identity_in"),
-    ("energy_tracking.calls.call", "read_usage"),
+    ("energy_tracking.calls.call_tokens", "read_usage"),
     ("energy_tracking.tracker", "current_session"),
     ("energy_tracking.estimation", "prepare_estimator"),
 ]
@@ -97,7 +97,7 @@ async def test_our_own_errors_never_reach_the_caller(
     untracked = await shape.ask(flavour, flavour.client(loopback.base_url))
     client = watch.wrap(flavour.client(loopback.base_url), include_usage="always")
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules[owner] if isinstance(owner, str) else owner, name, broken)
+        patch.setattr(import_module(owner) if isinstance(owner, str) else owner, name, broken)
         tracked = await shape.ask(flavour, client)
     assert [item.to_dict() for item in tracked] == [item.to_dict() for item in untracked]
     assert {type(error) for _, error in watch.errors} <= {OurError}
