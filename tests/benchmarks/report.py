@@ -17,8 +17,10 @@ all were five times the CPU time; memory does not grow with the rows:
 
 100 M rows   reference 32.4 s of CPU time (233 MiB), roofline 27.3 s (226 MiB); the bare aggregate
              2.2 s (138 MiB): 15 and 13 times it; a plain loop would take over two hours
-10 M rows    reference 3.6 s of CPU time (228 MiB), roofline 2.3 s (219 MiB), aggregate 0.25 s
-tables       reference 82 M rows/s for the totals of one model, 44 M of five; all columns 24 M, 13 M
+10 M rows    reference 4.5 to 4.7 s of CPU time (228 MiB), roofline 3.4 to 3.9 s (219 MiB), the
+             aggregate 0.28 to 0.31 s: 11 to 17 times it
+tables       the best of three runs, which differed by up to half:
+             reference 82 M rows/s for the totals of one model, 44 M of five; all columns 24 M, 13 M
              roofline 33 M rows/s for the totals of one model, 14 M of five; all columns 6 M, 5 M
 """
 
