@@ -12,13 +12,15 @@ Run: python tests/benchmarks/report.py ../shared/traces --rows 1000000 10000000
      python tests/benchmarks/report.py ../shared/traces --rows --tables
 The second measures ``estimate_table`` alone, in CPU time of one core.
 
-Found on two cores (AMD EPYC, AVX2) while a dozen other processes wanted them, so that times in
-all were five times the CPU time; memory does not grow with the rows:
+Found on two cores (AMD EPYC, AVX2), one of them busy with other work; memory does not grow with the
+rows:
 
+1,000 M rows  energy-tracking report --by model over one file of 10 GB: 304 s of CPU time, 291 s in
+             all, 270 MiB
 100 M rows   reference 32.4 s of CPU time (233 MiB), roofline 27.3 s (226 MiB); the bare aggregate
-             2.2 s (138 MiB): 15 and 13 times it; a plain loop would take over two hours
-10 M rows    reference 4.5 to 4.7 s of CPU time (228 MiB), roofline 3.4 to 3.9 s (219 MiB), the
-             aggregate 0.28 to 0.31 s: 11 to 17 times it
+             2.2 s (138 MiB): 15 and 13 times it; a plain loop would take over an hour
+10 M rows    reference 3.7 s of CPU time (227 MiB), roofline 3.3 s (221 MiB), the aggregate 0.27 s:
+             14 and 12 times it; in all 4.0 and 3.4 s, the aggregate on both cores 0.21 s
 tables       the best of three runs, which differed by up to half:
              reference 82 M rows/s for the totals of one model, 44 M of five; all columns 24 M, 13 M
              roofline 33 M rows/s for the totals of one model, 14 M of five; all columns 6 M, 5 M
