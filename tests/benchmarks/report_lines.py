@@ -29,11 +29,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from report import report
+
 DATA = Path(__file__).parent.parent / "logs" / "data"
 ID_NAMES = frozenset(
     {"id", "uuid", "requestid", "messageid", "responseid", "customid", "recordid", "spanid"}
     | {"traceid", "parentspanid"}
 )
+METHOD = "reference"
 TURNS = 3
 
 Documents = list[dict[str, Any]]
@@ -159,38 +162,15 @@ def load_lines(path: Path) -> int:
     return lines
 
 
-def report_lines(path: Path) -> int:
-    """Make the report by model; returns how many calls it has."""
-    from energy_tracking.cli.reports.collect import Collector, Report, Selection
-    from energy_tracking.estimation import Estimation
-    from energy_tracking.logs.batch_reading import read_batches
-    from energy_tracking.logs.grouping import Grouping
-    from energy_tracking.logs.logged import ReadReport
-    from energy_tracking.settings import Settings
-
-    settings = Settings.load({})
-    made = Report(
-        title=path.name,
-        settings=settings,
-        selection=Selection(),
-        read=ReadReport(),
-        table=Grouping(("model",)),
-    )
-    collector = Collector(made, Estimation(settings), is_full=False)
-    for batch in read_batches([path], made.names, report=made.read, wanted=("model", "time")):
-        collector.add(batch)
-    return int(made.total.calls)
-
-
 def time_sample(name: str, path: Path) -> None:
     """Print what both loops take."""
-    report_lines(path)  # imports, and what is made once
+    report(path, METHOD)  # imports, and what is made once
     bare, ours = [], []
     for _ in range(TURNS):
         start = time.process_time()
         lines = load_lines(path)
         middle = time.process_time()
-        calls = report_lines(path)
+        calls = report(path, METHOD)
         bare.append((middle - start) / lines)
         ours.append((time.process_time() - middle) / lines)
     least = min(mine / one for mine, one in zip(ours, bare, strict=True))
@@ -215,7 +195,7 @@ def main() -> None:
             time_sample(name, path)
             if given.profile:
                 profile = cProfile.Profile()
-                profile.runcall(report_lines, path)
+                profile.runcall(report, path, METHOD)
                 pstats.Stats(profile).sort_stats("tottime").print_stats(30)
             path.unlink()
 
