@@ -17,11 +17,11 @@ from energy_tracking.estimator.roofline.step import compute_decode_step
 from energy_tracking.estimator.serving import ServingProfile
 from energy_tracking.estimator.timing_evidence import update_serving
 from energy_tracking.settings import SettingArguments, Settings
+from energy_tracking.usage.extras import has_extras
 from energy_tracking.usage.server_timing import (
     BODIES,
     HEADERS,
     ServerTiming,
-    may_hold_timing,
     read_timing,
     timing_in_headers,
 )
@@ -171,7 +171,7 @@ def times(timing: ServerTiming | None) -> dict[str, float]:
 @pytest.mark.parametrize("source", SAMPLES)
 def test_the_times_of_each_dialect_are_read(source: str) -> None:
     body, expected = SAMPLES[source]
-    assert may_hold_timing(body, usage_in(body))
+    assert has_extras(body, usage_in(body))
     timing = read_timing(body, usage_in(body))
     assert timing is not None
     assert timing.source == source
@@ -186,7 +186,7 @@ def test_every_dialect_has_a_sample_and_its_documentation() -> None:
 def test_the_last_event_of_the_responses_api_states_them_inside() -> None:
     body, expected = SAMPLES["vLLM"]
     event = {"type": "response.completed", "response": body}
-    assert may_hold_timing(event, usage_in(event))
+    assert has_extras(event, usage_in(event))
     assert read_timing(event, usage_in(event)) == read_timing(body, usage_in(body)) is not None
     assert expected.source == "vLLM"
 

@@ -52,7 +52,7 @@ from energy_tracking.usage.payloads import (
     tool_usage_in,
 )
 from energy_tracking.usage.plain_text import plain_text_tokens
-from energy_tracking.usage.server_timing import ServerTiming, may_hold_timing, read_timing
+from energy_tracking.usage.server_timing import ServerTiming, read_timing
 from energy_tracking.usage.text import (
     PromptTokens,
     count_prompt,
@@ -253,8 +253,7 @@ class Call:
             self.tools = tool_usage_in(data) or self.tools
         if may_hold_energy(data, usage):
             self.observe_energy(data)
-        if may_hold_timing(data, usage):
-            self.server_timing = read_timing(data, usage) or self.server_timing
+        self.server_timing = read_timing(data, usage) or self.server_timing
 
     def _observe_usage(self, usage: object) -> None:
         """Take in a usage.

@@ -155,24 +155,6 @@ _HEADER_NAMES = frozenset(name.encode() for dialect in HEADERS for name in diale
 _HEADER_LENGTHS = frozenset(map(len, _HEADER_NAMES))
 
 
-def may_hold_timing(data: Mapping[str, Any], usage: object) -> bool:
-    """Whether a body or event may state times.
-
-    Args:
-        data: The body or event.
-        usage: The usage in it, if it has one.
-    """
-    if not TIMING_NAMES.isdisjoint(data):
-        return True
-    if usage is None:
-        return False
-    if isinstance(usage, dict) and not TIMING_NAMES_IN_USAGE.isdisjoint(usage):
-        return True
-    # The last event of the Responses API has the whole response in it.
-    response = data.get("response")
-    return isinstance(response, dict) and not TIMING_NAMES.isdisjoint(response)
-
-
 def read_timing(data: Mapping[str, Any], usage: object) -> ServerTiming | None:
     """The times that a body or an event states; None where it states none. Never raises.
 
