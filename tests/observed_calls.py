@@ -12,8 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from energy_tracking import CallRecord, wrap_openai
-from energy_tracking.lifecycle import run_deferred
+from energy_tracking import CallRecord, lifecycle, wrap_openai
 
 
 @dataclass
@@ -48,13 +47,13 @@ class Watch:
     @property
     def records(self) -> list[CallRecord]:
         """What was recorded so far, with what finalisers have left behind."""
-        run_deferred()
+        _settle()
         return self._records
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
         """The spans that have ended."""
-        run_deferred()
+        _settle()
         return self._exporter.get_finished_spans()
 
     @property
@@ -70,6 +69,13 @@ class Watch:
         spans = self.spans
         assert len(spans) == 1, ([span.name for span in spans], self.records, self.errors)
         return dict(spans[0].attributes or {})
+
+
+def _settle() -> None:
+    lifecycle.run_deferred()
+    # On a busy machine the thread that settles came first, and may be in the middle of it.
+    with lifecycle._is_settling:
+        pass
 
 
 async def collect() -> None:
