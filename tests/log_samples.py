@@ -533,8 +533,8 @@ SAMPLES: list[tuple[str, Documents, Right]] = [
         "anthropic-events",
         [
             {"type": "message_start", "message": {
-                "id": "msg_1", "type": "message", "role": "assistant", "content": [],
-                "model": "claude-sonnet-4-5",
+                "id": "msg_01FFFFFFFFFFFFFFFFFFFFFF", "type": "message", "role": "assistant",
+                "content": [], "model": "claude-sonnet-4-5",
                 "usage": {"input_tokens": 25, "cache_read_input_tokens": 75,
                           "cache_creation_input_tokens": 0, "output_tokens": 1}}},
             {"type": "content_block_start", "index": 0},

@@ -220,6 +220,16 @@ def test_a_table_may_begin_with_the_line_that_excel_writes(tmp_path: Path) -> No
     assert not report.unread
 
 
+@pytest.mark.parametrize("end", ["1", "1,", "1,2"])
+def test_a_last_row_without_all_its_cells_is_reported(end: str, tmp_path: Path) -> None:
+    content = f"input_tokens,output_tokens,model\n1,20,gpt-4o\n{end}"
+    calls, report = read(tmp_path / "calls.csv", content)
+    assert outputs(calls) == [20]
+    (cut,) = report.cut_off.values()
+    assert (cut.reason, cut.line) == ("its last row is cut off", 2)
+    assert not read(tmp_path / "calls.csv", content + "\n")[1].cut_off
+
+
 def test_sessions_of_codex_in_one_file_are_apart(tmp_path: Path) -> None:
     def lines(session: str, *totals: int) -> str:
         return "".join(

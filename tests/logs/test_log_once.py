@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,14 @@ from energy_tracking.logs import once
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples import COMPLETION, DATA, FILES, SAMPLES, chunk, exported, genai, span
+from odd_log_samples import ODD_SAMPLES
+
+GROWING = [
+    (row, documents)
+    for row, documents, _ in (*SAMPLES, *ODD_SAMPLES)
+    # A manifest is written beside its records, when they are there.
+    if row != "bedrock-manifest"
+]
 
 
 def write(path: Path, *documents: Any) -> Path:
@@ -181,13 +191,75 @@ def test_a_copy_with_more_tokens_that_comes_too_late_is_reported(
     assert any("1 copy with more tokens" in remark for remark in report.omissions())
 
 
-def test_a_call_that_has_grown_since_the_ledger_took_it_in_is_reported(tmp_path: Path) -> None:
+def test_a_call_that_has_grown_since_is_in_the_ledger_as_it_is_now(tmp_path: Path) -> None:
     ledger, log = tmp_path / "ledger.jsonl", tmp_path / "log.jsonl"
-    record_log(write(log, grown(1, 1)), ledger=ledger)
-    write(log, grown(1, 1), grown(1, 500), grown(2, 5))
-    with pytest.warns(EnergyTrackingWarning, match="1 call with more tokens than when the ledger"):
-        record_log(log, ledger=ledger)
-    assert len(ledger.read_text("utf-8").splitlines()) == 2
+    for documents in (
+        [grown(1, 1), grown(3, 7)],
+        [grown(1, 1), grown(3, 7), grown(1, 500), grown(2, 5)],
+        [grown(1, 1), grown(3, 7), grown(1, 500), grown(2, 5), grown(1, 900), grown(3, 8)],
+        # An older copy adds nothing.
+        [grown(1, 500)],
+    ):
+        record_log(write(log, *documents), ledger=ledger)
+    right = Totals()
+    for output in (900, 8, 5):
+        right += record_log(write(log, grown(0, output)), ledger=tmp_path / f"{output}.jsonl")
+    assert sums(ledger) == right
+    assert len(ledger.read_text("utf-8").splitlines()) == 6
+    packed = tmp_path / "ledger.jsonl.gz"
+    packed.write_bytes(gzip.compress(ledger.read_bytes()))
+    for copies in ([ledger], [packed], [packed, ledger]):
+        assert record_log(*copies) == right
+
+
+def test_a_call_that_was_tracked_stays_in_the_ledger_as_it_was(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    Tracker(ledger=ledger).record(model="gpt-4o", usage=None, response_id=grown(1, 1)["id"])
+    line = json.loads(ledger.read_text("utf-8"))
+    ledger.write_text(json.dumps(line | {"duration_seconds": 1.5}) + "\n", "utf-8")
+    before = ledger.read_bytes()
+    with pytest.warns(EnergyTrackingWarning, match="1 call with more tokens than the ledger has"):
+        record_log(write(tmp_path / "log.jsonl", grown(1, 500)), ledger=ledger)
+    assert ledger.read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name here")
+def test_a_pipe_with_a_line_that_replaces_another_is_reported(tmp_path: Path) -> None:
+    ledger, log, pipe = (tmp_path / name for name in ("ledger.jsonl", "log.jsonl", "pipe"))
+    for output in (1, 500):
+        record_log(write(log, grown(1, output)), ledger=ledger)
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(ledger.read_bytes(),))
+    writer.start()
+    with pytest.warns(EnergyTrackingWarning, match="line 2: replaces a line that was counted"):
+        assert sums(pipe).output_tokens == 1
+    writer.join()
+
+
+def test_lines_that_grow_further_apart_than_is_held_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "HELD", 10)
+    ledger, log = tmp_path / "ledger.jsonl", tmp_path / "log.jsonl"
+    record_log(write(log, *(grown(n, 1) for n in range(30))), ledger=ledger)
+    record_log(write(log, *(grown(n, 2) for n in range(30))), ledger=ledger)
+    assert (sums(ledger).calls, sums(ledger).output_tokens) == (30, 60)
+    calls, report = read(ledger)
+    assert (tokens(calls)[1], report.calls, report.outgrown) == (60, 30, 0)
+
+
+@pytest.mark.filterwarnings("ignore::energy_tracking.EnergyTrackingWarning")
+@pytest.mark.parametrize(("row", "documents"), GROWING, ids=[row for row, _ in GROWING])
+def test_a_log_that_grows_between_two_runs_has_the_totals_of_one(
+    row: str, documents: list[Any], tmp_path: Path
+) -> None:
+    log = tmp_path / "log.jsonl"
+    right = record_log(write(log, *documents), ledger=tmp_path / "right.jsonl")
+    for number in range(1, len(documents)):
+        ledger = tmp_path / f"ledger-{number}.jsonl"
+        record_log(write(log, *documents[:number]), ledger=ledger)
+        record_log(write(log, *documents), ledger=ledger)
+        assert sums(ledger) == right, number
 
 
 @pytest.mark.parametrize("first", ["ledger", "source"])

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from energy_tracking import Tracker
+from energy_tracking import Tracker, record_log
+from energy_tracking.calls.totals import sum_of
 from energy_tracking.cli.main import main
 from energy_tracking.cli.watch import Tail, Watched
 from loopback import CHAT_USAGE
@@ -95,6 +96,40 @@ def test_a_file_that_grows_is_cut_or_replaced_is_read_on(tmp_path: Path) -> None
     with path.open("a") as log:
         log.write("no call\n")
     assert (calls(), watched.unread) == (9, 1)
+    tail.close()
+
+
+def test_a_call_that_has_grown_since_is_added_up_as_it_is_now(tmp_path: Path) -> None:
+    def log_calls(**outputs: int) -> None:
+        log.write_text(
+            "".join(
+                f'{{"id": "chatcmpl-{name:0>24}", "model": "gpt-4o", '
+                f'"usage": {{"prompt_tokens": 10, "completion_tokens": {output}}}}}\n'
+                for name, output in outputs.items()
+            ),
+            "utf-8",
+        )
+        record_log(log, ledger=path)
+
+    def shown() -> tuple[int, int, int]:
+        while tail.read_into(watched):
+            pass
+        total = sum_of(watched.sums.groups.values())
+        return total.calls, total.output_tokens, len(watched.last)
+
+    log, path = tmp_path / "log.jsonl", tmp_path / "energy.jsonl"
+    log_calls(a=1, b=2)
+    log_calls(a=1, b=3)
+    watched, tail = Watched(str(path), None), Tail(str(path))
+    assert shown() == (2, 4, 2)
+    log_calls(a=50, b=30, c=7)
+    assert shown() == (3, 87, 3)
+    # What was in an earlier file stays.
+    path.unlink()
+    log_calls(d=1)
+    assert shown() == (4, 88, 4)
+    log_calls(d=2)
+    assert shown() == (4, 89, 4)
     tail.close()
 
 

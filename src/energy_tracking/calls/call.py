@@ -96,6 +96,7 @@ class Call:
         "prompt_tokens",
         "raw_usage",
         "read_load",
+        "replaces",
         "request",
         "response_id",
         "response_model",
@@ -162,6 +163,7 @@ class Call:
         self.final_record: CallRecord | None = None
         self.logged_end: str | None = None
         self.log_identity: str | None = None
+        self.replaces = False
         self._deliver = deliver
         self._closed_by: dict[str, object] = {}
         self.started_at = perf_counter()
@@ -409,6 +411,8 @@ class Call:
         values["ended_at"] = self.logged_end
         if self.log_identity is not None:
             values["log_identity"] = text_of(self.log_identity)
+        if self.replaces:
+            values["replaces"] = True
         values["server_timing"] = self.server_timing
         values["server_load"] = self.server_load
         return fill_fields(CallRecord, values)

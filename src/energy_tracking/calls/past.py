@@ -27,6 +27,7 @@ class PastCall:
         error_type: What failed, if anything did.
         ended_at: When the call ended, with its zone. None: now.
         log_identity: What the call is known again by where its log is read again.
+        replaces: Whether the ledger has the call with fewer tokens, in an earlier line.
     """
 
     model: str | None
@@ -38,6 +39,7 @@ class PastCall:
     error_type: str | None = None
     ended_at: datetime | None = None
     log_identity: str | None = None
+    replaces: bool = False
 
     def __post_init__(self) -> None:
         """Check what is stated.
@@ -77,3 +79,4 @@ class PastCall:
         if self.ended_at is not None:
             call.logged_end = self.ended_at.astimezone(UTC).isoformat()
         call.log_identity = self.log_identity
+        call.replaces = self.replaces

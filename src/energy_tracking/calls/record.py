@@ -134,6 +134,8 @@ class CallRecord:
             recorded as it ended.
         log_identity: What a call out of a log is known again by, where its response's id is not
             enough.
+        replaces: Whether it stands for an earlier line of the ledger about the same call, of
+            which a log had fewer tokens then; ``read_ledger`` leaves that one out.
         intensity: What its electricity is said to emit; None unless the settings say so.
         server_timing: The time that it took by its server's clock, as far as that is stated.
         server_load: How busy its server was, by the metrics page that `server_metrics` names.
@@ -163,6 +165,7 @@ class CallRecord:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     ended_at: str | None = None
     log_identity: str | None = None
+    replaces: bool = False
     intensity: Intensity | None = None
     server_timing: ServerTiming | None = None
     server_load: ServerLoad | None = None

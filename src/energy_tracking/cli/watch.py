@@ -15,7 +15,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import BinaryIO
 
 import click
@@ -40,7 +42,7 @@ from energy_tracking.cli.main import DONE, NOTHING_FOUND
 from energy_tracking.cli.options import CARBON_OPTIONS, read_power, with_options
 from energy_tracking.cli.output import Output
 from energy_tracking.errors import ConfigurationError, must_be
-from energy_tracking.ledger import LedgerEntry, parse_entry
+from energy_tracking.ledger import LedgerEntry, Replaced, find_replaced, parse_line
 from energy_tracking.terminal import WIDTH, one_line, printable
 from energy_tracking.units import wh_from_joules
 
@@ -133,6 +135,8 @@ class Tail:
         self._path = path
         self._file: BinaryIO | None = None
         self._begun = b""
+        self._replaced = Replaced()
+        self._is_at_start = True
 
     def read_into(self, watched: Watched) -> bool:
         """Add the whole lines that are new, up to ``READ_BYTES``; whether there may be more.
@@ -142,13 +146,36 @@ class Tail:
         """
         if self._file is None:
             self._file = open(self._path, "rb")  # noqa: SIM115 until another one has its name
+        if self._is_at_start:
+            self._replaced, self._is_at_start = find_replaced(self._path), False
+            watched.keep()
         piece = self._file.read(READ_BYTES)
         if not piece:
             return self._starts_anew(self._file)
         *lines, self._begun = (self._begun + piece).split(b"\n")
-        for line in lines:
-            if line.strip():
-                watched.add(parse_entry(line))
+        for entry in chain.from_iterable(parse_line(line) for line in lines if line.strip()):
+            if not self._add_entry(entry, watched):
+                # It replaces one that was added up.
+                watched.go_back()
+                self._go_to_start(self._file)
+                break
+        return True
+
+    def _go_to_start(self, file: BinaryIO) -> None:
+        file.seek(0)
+        self._begun, self._is_at_start = b"", True
+
+    def _add_entry(self, entry: LedgerEntry | None, watched: Watched) -> bool:
+        """Add a call, unless a later one replaces it; False where that is to be looked up."""
+        if entry is None:
+            watched.add(None)
+            return True
+        record = entry.record
+        ids = record.response_id, record.log_identity
+        if record.replaces and not self._replaced.expects(*ids):
+            return False
+        if self._replaced.admits(*ids, record.replaces):
+            watched.add(entry)
         return True
 
     def close(self) -> None:
@@ -166,12 +193,11 @@ class Tail:
         if (named.st_dev, named.st_ino) != (known.st_dev, known.st_ino):
             # What was written to the old one meanwhile is read: it was at its end.
             file.close()
-            self._file = None
+            self._file, self._begun, self._is_at_start = None, b"", True
         elif known.st_size < file.tell():
-            file.seek(0)
+            self._go_to_start(file)
         else:
             return False
-        self._begun = b""
         return True
 
 
@@ -207,6 +233,20 @@ class Watched:
         self.unread = 0
         self.problem: str | None = None
         self._recent: list[LedgerEntry] = []
+        self.keep()
+
+    def keep(self) -> None:
+        """Keep what there is, as a file begins of which a line may replace an earlier one."""
+        self._kept = deepcopy((self.sums, self.emissions, self.unread))
+        self._kept_entries = tuple(self.last), tuple(self._recent)
+
+    def go_back(self) -> None:
+        """Go back to what was kept."""
+        self.sums, self.emissions, self.unread = deepcopy(self._kept)
+        last, recent = self._kept_entries
+        self.last.clear()
+        self.last.extend(last)
+        self._recent = list(recent)
 
     def add(self, entry: LedgerEntry | None) -> None:
         """Count a line, or that it could not be read."""

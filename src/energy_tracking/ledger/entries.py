@@ -35,7 +35,8 @@ from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, Energy
 from energy_tracking.estimator.estimate import GRADE_FACTORS
 from energy_tracking.estimator.evidence import ServerLoad
 from energy_tracking.frozen import frozen
-from energy_tracking.ledger.lines import LineError, read_lines, read_object
+from energy_tracking.ledger.lines import LineError, read_lines, read_object, split_glued
+from energy_tracking.ledger.replaced import Replaced, find_replacing_lines
 from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import MAX_CHARACTERS, MAX_SENTENCE, text_of
 from energy_tracking.usage.server_timing import ServerTiming
@@ -85,7 +86,8 @@ class LedgerEntry:
 def read_ledger(path: str | os.PathLike[str]) -> Iterator[LedgerEntry]:
     """Read a ledger, the oldest line first.
 
-    Lines that cannot be read, such as one that a crash has cut off, are left out; a warning
+    Of a call with several lines, as one that had grown when its log was read again, the last
+    stands. Lines that cannot be read, such as one that a crash has cut off, are left out; a warning
     at the end says how many, which, and why.
 
     Raises:
@@ -93,11 +95,59 @@ def read_ledger(path: str | os.PathLike[str]) -> Iterator[LedgerEntry]:
         ConfigurationError: It is named by something else than a path.
     """
     path = read_path("path", path)
-    return read_lines(path, _read_entry, max_bytes=MAX_LINE_BYTES, start=LINE_START)
+    return read_lines(
+        path,
+        _read_entry,
+        max_bytes=MAX_LINE_BYTES,
+        start=LINE_START,
+        keeps=_LastOfEachCall(path),
+    )
 
 
-def parse_entry(line: bytes) -> LedgerEntry | None:
-    """The call of one line of a ledger, or None where it is none."""
+class _LastOfEachCall:
+    """Keeps the lines of a ledger that no later one replaces."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._is_file = os.path.isfile(path)
+        self._replaced: Replaced | None = None
+
+    def __call__(self, entry: LedgerEntry) -> bool:
+        record = entry.record
+        if not self._is_file:
+            if record.replaces:
+                raise LineError("replaces a line that was counted: read the ledger from a file")
+            return True
+        if self._replaced is None:
+            self._replaced = find_replaced(self._path)
+        return self._replaced.admits(record.response_id, record.log_identity, record.replaces)
+
+
+def find_replaced(path: str) -> Replaced:
+    """Look up which calls of a ledger have several lines; none of a pipe, which is read once.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    replaced = Replaced()
+    if not os.path.isfile(path):
+        return replaced
+    with open(path, "rb") as file:
+        for line in find_replacing_lines(file, MAX_LINE_BYTES):
+            for entry in parse_line(line):
+                if entry is not None and entry.record.replaces:
+                    replaced.expect(entry.record.response_id, entry.record.log_identity)
+    return replaced
+
+
+def parse_line(line: bytes) -> list[LedgerEntry | None]:
+    """The calls of one line of a ledger, which may be glued together; None for what is none."""
+    if len(line) > MAX_LINE_BYTES:
+        return [None]
+    return [_parse_entry(piece) for piece in split_glued(line.strip(), LINE_START)]
+
+
+def _parse_entry(line: bytes) -> LedgerEntry | None:
     try:
         return read_object(line, _read_entry)
     except LineError:

@@ -47,6 +47,7 @@ def read_lines(
     *,
     max_bytes: int = MAX_LINE_BYTES,
     start: bytes | None = None,
+    keeps: Callable[[T], bool] | None = None,
 ) -> Iterator[T]:
     """Read a file with an object of JSON in each line, one line at a time.
 
@@ -57,6 +58,7 @@ def read_lines(
         max_bytes: Longer lines are left out [byte].
         start: What every line begins with, if there is such a thing: by it a whole line is found
             that stands behind one that was cut off.
+        keeps: Says of what was read whether it is yielded; it raises ``LineError``, too.
 
     Raises:
         OSError: The file cannot be read.
@@ -70,13 +72,15 @@ def read_lines(
                     continue
                 if not (line := line.strip()):
                     continue
-                for piece in _split_glued(line, start):
+                for piece in split_glued(line, start):
                     try:
                         found = read_object(piece, read)
+                        is_kept = keeps is None or keeps(found)
                     except LineError as error:
                         bad.add(number, error)
                     else:
-                        yield found
+                        if is_kept:
+                            yield found
     except GeneratorExit:
         # The caller has seen enough, perhaps long ago: the garbage collector may be closing this.
         bad.count = 0
@@ -87,7 +91,7 @@ def read_lines(
             warnings.warn(message, EnergyTrackingWarning, stacklevel=2)
 
 
-def _split_glued(line: bytes, start: bytes | None) -> list[bytes]:
+def split_glued(line: bytes, start: bytes | None) -> list[bytes]:
     """A line, or the lines in it where one was cut off before its end and others stand behind."""
     if start is None or start not in line[1:]:
         return [line]

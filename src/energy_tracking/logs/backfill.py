@@ -1,9 +1,9 @@
 """Counts calls that lie in files: the output of a batch, a transcript, a trace, an export.
 
 The calls that ``reading`` finds go through a tracker, as if they had been tracked, each with the
-time at which it ran. A ledger that has a call already is not given it again, so that a run that
-was interrupted, or is repeated, ends with the same totals. A further format is a
-row in ``formats``, and nothing here.
+time at which it ran. A ledger that has a call already is not given it again, unless it has grown
+since, when it takes the place of what the ledger has: so a run that was interrupted, or is
+repeated, ends with the same totals. A further format is a row in ``formats``, and nothing here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def record_log(
 
     The current session, the metrics, the ledger and ``on_record`` receive the calls as by
     ``Tracker.record``, each call with the time at which it ran. No spans are made. A call that
-    the ledger has already is left out. A warning at the end says what could not be read.
+    the ledger has already is left out; where its log had fewer tokens of it then, it is counted
+    whole, and in the ledger it replaces what it was. A warning at the end says what could
+    not be read.
 
     Args:
         *paths: Files, folders with all below, patterns such as ``"logs/*.jsonl"``, or ``"-"``
@@ -155,6 +157,7 @@ class Backfill:
             error_type=call.error_type,
             ended_at=ended_at,
             log_identity=None if key == call.response_id else key,
+            replaces=call.replaces,
         )
         return self.count(past)
 
@@ -176,6 +179,7 @@ class KnownCalls:
             ledger: Its file.
         """
         self._seen = Seen()
+        self._tracked = Seen()
         self._any = False
         if ledger is not None and os.path.isfile(ledger):
             with open(ledger, "rb") as lines:
@@ -193,9 +197,16 @@ class KnownCalls:
             )
             for name in ("response_id", "log_identity"):
                 key = line.get(name)
-                if isinstance(key, str):
+                if not isinstance(key, str):
+                    continue
+                if line.get("replaces") is True:
+                    self._seen.put(key, tokens)
+                else:
                     self._seen.add(key, tokens)
-                    self._any = True
+                # Of a call out of a log nobody knows how long it took.
+                if line.get("duration_seconds"):
+                    self._tracked.add(key)
+                self._any = True
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -204,6 +215,10 @@ class KnownCalls:
     def __contains__(self, key: object) -> bool:
         """Whether the ledger has a call."""
         return key in self._seen
+
+    def was_tracked(self, key: str) -> bool:
+        """Whether the ledger has a call from when it ran, and from no log."""
+        return key in self._tracked
 
     def find_tokens(self, key: str) -> int:
         """Input and output of a call that the ledger has [tokens]."""

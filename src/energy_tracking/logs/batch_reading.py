@@ -21,7 +21,7 @@ from energy_tracking.logs.engine.finding import find_table, open_engine
 from energy_tracking.logs.engine.queries import Table
 from energy_tracking.logs.engine.reading import Reading, read_once, read_table
 from energy_tracking.logs.files import HEAD, find_files
-from energy_tracking.logs.headers import check_headers, is_ledger
+from energy_tracking.logs.headers import check_headers, find_ledgers
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.reading import LogReading
 
@@ -60,11 +60,11 @@ def read_batches(
     lines = LogReading(columns or {}, strict, report, known)
     check_headers(files, columns or {})
     # Its lines are known by the hash of their rows, which the line reader has.
-    has_ledger = len(files) > 1 and any(map(is_ledger, files))
-    lines.know_by_keys(has_ledger)
+    ledgers = find_ledgers(files)
+    lines.know_ledgers(ledgers, is_alone=len(files) == 1)
     with open_engine() as connection:
         tables: dict[str, Table] = {}
-        if connection is not None and not strict and not known and not has_ledger:
+        if connection is not None and not strict and not known and not ledgers:
             tables = _choose_tables(files, columns or {}, connection)
         with_ids = [table for table in tables.values() if "id" in table.columns]
         if with_ids:

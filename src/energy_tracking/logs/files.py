@@ -33,6 +33,12 @@ from typing import Any, BinaryIO
 from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, decode_line, iterate_documents
+from energy_tracking.logs.delimited import (
+    DELIMITER_LINE,
+    UnreadableFileError,
+    delimiter_of,
+    read_table,
+)
 from energy_tracking.logs.engine.queries import quote_name
 from energy_tracking.logs.inspected import START as INSPECTED_START
 from energy_tracking.logs.inspected import read_inspected
@@ -64,10 +70,6 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-
-
-class UnreadableFileError(Exception):
-    """A file ends too early, cannot be unpacked, or needs a package that is missing."""
 
 
 def find_files(
@@ -164,7 +166,7 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
 
 def kind_of(head: bytes) -> str:
     """Say what a file holds by its start: a key of ``KINDS``."""
-    start = _DELIMITER_LINE.sub(b"", head.lstrip(b" \t\r\n\x1e"))
+    start = DELIMITER_LINE.sub(b"", head.lstrip(b" \t\r\n\x1e"))
     first, newline, rest = start.partition(b"\n")
     if b"\x1e" in head[: len(head) - len(start)]:
         return "json"
@@ -186,24 +188,9 @@ def kind_of(head: bytes) -> str:
     return "table" if not has_objects and delimiter_of(first) else "json lines"
 
 
-_DELIMITER_LINE = re.compile(rb"\Asep=.\r?\n")
-"""What Excel begins a table with."""
 _EVENT_FIELDS = frozenset({b"", b"event", b"id", b"retry"})
 _EVENT = re.compile(rb"(?:data|event|id|retry)?:[ \t]?")
 _HISTORY = re.compile(rb"^(?:# aider chat started at|> Tokens: \S+ sent)", re.MULTILINE)
-_NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}""")
-
-
-def delimiter_of(header: bytes) -> str | None:
-    """What separates the names in the first line of a table; None where it is no such line."""
-    line = header.decode("utf-8", "replace").strip()
-    delimiter = max(",;\t|", key=line.count)
-    try:
-        names = next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error:
-        return None
-    are_names = all(name.strip() == "" or _NAME.fullmatch(name.strip()) for name in names)
-    return delimiter if len(names) > 1 and are_names else None
 
 
 # The kinds.
@@ -255,39 +242,12 @@ def _read_history(stream: BinaryIO) -> Documents:
             yield number, {HISTORY_LINE: line.decode("utf-8", "replace").strip()}
 
 
-def _read_table(stream: BinaryIO) -> Documents:
-    text = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
-    # A cell may hold a whole conversation. The limit is one of the process.
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        header = text.readline()
-        while header and (not header.strip() or header.startswith("sep=")):
-            header = text.readline()
-        delimiter = delimiter_of(header.encode("utf-8", "replace")) or ","
-        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
-        rows = csv.reader(text, delimiter=delimiter)
-        for row in rows:
-            if row:
-                yield rows.line_num + 1, dict(zip(names, map(_parse_cell, row), strict=False))
-    finally:
-        csv.field_size_limit(limit)
-        # Or it would close the stream, which is not its own.
-        text.detach()
-
-
-def _parse_cell(text: str) -> str | int | None:
-    """A cell, as JSON would have it: a whole number, nothing, or text."""
-    if text.isascii() and text.isdigit() and len(text) < 20:
-        return int(text)
-    return text or None
-
-
 KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
     "json lines": _read_json_lines,
     "json": iterate_documents,
     "server-sent events": _read_server_sent_events,
     "history": _read_history,
-    "table": _read_table,
+    "table": read_table,
     "javascript objects": read_inspected,
 }
 

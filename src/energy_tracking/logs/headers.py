@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from energy_tracking.errors import ConfigurationError, not_one_of
-from energy_tracking.logs.files import BOMS, HEAD, STANDARD_INPUT, delimiter_of, kind_of
+from energy_tracking.logs.delimited import delimiter_of
+from energy_tracking.logs.files import BOMS, HEAD, STANDARD_INPUT, kind_of
 from energy_tracking.logs.packed import unpack_head
 
 
@@ -37,7 +38,12 @@ def check_headers(files: Sequence[str], columns: Mapping[str, str]) -> None:
             raise ConfigurationError(f"{path}: {not_one_of('column', missing[0], header)}")
 
 
-def is_ledger(path: str) -> bool:
+def find_ledgers(files: Sequence[str]) -> list[str]:
+    """List the files that start as our ledger does, packed or not."""
+    return [path for path in files if _is_ledger(path)]
+
+
+def _is_ledger(path: str) -> bool:
     """Whether a file starts as our ledger does, packed or not."""
     if path == STANDARD_INPUT or not os.path.isfile(path):
         return False

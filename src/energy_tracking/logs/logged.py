@@ -82,6 +82,7 @@ class LoggedCall:
         sum_of: What the calls that this one repeats or sums up have in common; where one of
             them is found, this one is left out.
         log_key: What a ledger has the call's copy in another log known by.
+        replaces: The ledger has it with fewer tokens.
         cache_hit: A gateway or evaluation answered from its own cache: no model ran.
         format: Name of the row of the table of formats that read it.
         file: The file.
@@ -104,6 +105,7 @@ class LoggedCall:
     grows: bool = False
     sum_of: tuple[object, ...] | None = None
     log_key: str | None = None
+    replaces: bool = False
     cache_hit: bool = False
     format: str = ""
     file: str = ""
@@ -204,7 +206,9 @@ class ReadReport:
         repeated: Copies of calls that were counted already.
         outgrown: Copies with more tokens than was counted, which came too late.
         recorded: Calls that the ledger had already.
-        outgrown_in_ledger: Those that have more tokens than the ledger has.
+        outgrown_in_ledger: Those that have more tokens than the ledger has, where it was tracked
+            as it ran.
+        replaced: Calls that have more tokens than when the ledger took them in.
         formats: Calls, sums and cache hits by format.
         unread: What could not be read, by reason.
         cut_off: Files that could not be read to their end, or not at all, with the last line
@@ -228,6 +232,7 @@ class ReadReport:
     outgrown: int = 0
     recorded: int = 0
     outgrown_in_ledger: int = 0
+    replaced: int = 0
     formats: Counter[str] = field(default_factory=Counter)
     unread: dict[str, Unread] = field(default_factory=dict)
     cut_off: dict[str, CutOff] = field(default_factory=dict)
@@ -294,8 +299,8 @@ class ReadReport:
         if self.outgrown_in_ledger:
             calls = _count(self.outgrown_in_ledger, "call")
             yield (
-                f"{calls} with more tokens than when the ledger took them in: it keeps those it "
-                "has; a new ledger takes them whole"
+                f"{calls} with more tokens than the ledger has, which were tracked as they ran: "
+                "it keeps those it has"
             )
         for file, missing in islice(self.unrecognised.items(), NAMED_FILES):
             yield f"{file}: nothing recognised; {missing}"
@@ -340,6 +345,9 @@ class ReadReport:
         if self.repeated:
             copies = _count(self.repeated, "copy", "copies")
             yield f"{copies} of calls that were counted already left out"
+        if self.replaced:
+            calls = _count(self.replaced, "call")
+            yield f"{calls} with more tokens than the ledger had, which has those of now"
         if self.recorded:
             yield f"{_count(self.recorded, 'call')} left out that the ledger has already"
 

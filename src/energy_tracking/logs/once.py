@@ -53,7 +53,7 @@ class Seen:
         return True
 
     def put(self, identity: object, tokens: int) -> None:
-        """Remember an identity that is known to be new.
+        """Remember an identity, with these tokens from now on.
 
         Args:
             identity: What a call is known by.
@@ -96,7 +96,7 @@ class Seen:
                 bits[place >> 3] |= 1 << (place & 7)
         self._stored.execute("BEGIN")
         rows = sorted(self._new.items())
-        self._stored.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
+        self._stored.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", rows)
         self._stored.execute("COMMIT")
         self._new.clear()
 

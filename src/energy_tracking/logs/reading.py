@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from struct import Struct
@@ -18,7 +18,8 @@ from typing import Any
 
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
 from energy_tracking.logs.decoding import NOT_JSON
-from energy_tracking.logs.files import UnreadableFileError, find_files, read_documents
+from energy_tracking.logs.delimited import UnreadableFileError
+from energy_tracking.logs.files import find_files, read_documents
 from energy_tracking.logs.formats import (
     FORMATS,
     LogFile,
@@ -27,9 +28,10 @@ from energy_tracking.logs.formats import (
     documents_inside,
 )
 from energy_tracking.logs.formats.base import UnreadableEntryError
+from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.nesting import leave_out_sums
 from energy_tracking.logs.formats.tables import COLUMNS
-from energy_tracking.logs.headers import check_headers, is_ledger
+from energy_tracking.logs.headers import check_headers, find_ledgers
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Once, Seen
 from energy_tracking.usage.token_usage import TokenUsage
@@ -88,7 +90,7 @@ def read_logs(
     report = ReadReport() if report is None else report
     reading = LogReading(columns or {}, strict, report, known)
     files = list(find_files(paths, report.skipped))
-    reading.know_by_keys(len(files) > 1 and any(map(is_ledger, files)))
+    reading.know_ledgers(find_ledgers(files), is_alone=len(files) == 1)
     check_headers(files, columns or {})
     yield from reading.calls_of_files(files)
 
@@ -127,9 +129,16 @@ class LogReading:
         self._sums: deque[LoggedCall] = deque()
         self._hits = Seen()
 
-    def know_by_keys(self, wanted: bool) -> None:
-        """Know calls by what a ledger knows them by: it is read together with their logs."""
-        self._once.by_key = wanted
+    def know_ledgers(self, ledgers: Sequence[str], *, is_alone: bool) -> None:
+        """Take in which of the files are ledgers.
+
+        Args:
+            ledgers: Those.
+            is_alone: Whether there is no other file: else calls are known by what a ledger knows
+                them by, as their logs may be read with it.
+        """
+        self._once.by_key = bool(ledgers) and not is_alone
+        self._shared["replaced"] = find_replaced_in(ledgers)
 
     def calls_of_files(self, paths: Iterable[str]) -> Generator[LoggedCall]:
         """Read files, and let the calls through that waited for a later copy.
@@ -236,11 +245,16 @@ class LogReading:
         """Count a settled call; None where the ledger has it already."""
         report = self._report
         if self._known and call.key in self._known:
-            report.recorded += 1
             find_tokens = getattr(self._known, "find_tokens", None)
-            if call.grows and find_tokens is not None:
-                report.outgrown_in_ledger += call.tokens > find_tokens(call.key)
-            return None
+            has_grown = (
+                call.grows and find_tokens is not None and call.tokens > find_tokens(call.key)
+            )
+            if not has_grown or self._known.was_tracked(call.key):  # type: ignore[attr-defined]
+                report.recorded += 1
+                report.outgrown_in_ledger += has_grown
+                return None
+            call.replaces = True
+            report.replaced += 1
         if call.requests == 1:
             report.calls += 1
         else:

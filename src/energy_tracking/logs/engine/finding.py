@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from csv import reader as read_csv
 from typing import Any
 
+from energy_tracking.logs.delimited import delimiter_of
 from energy_tracking.logs.engine.queries import READERS, Table, quote_text
-from energy_tracking.logs.files import HEAD, STANDARD_INPUT, delimiter_of, kind_of, read_documents
+from energy_tracking.logs.files import HEAD, STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.formats import LogFile, Recogniser
 from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS, columns_of

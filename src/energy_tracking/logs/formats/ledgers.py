@@ -1,16 +1,56 @@
-"""Our own ledger: calls that were tracked, or read from another log before."""
+"""Our own ledger: calls that were tracked, or read from another log before.
+
+Of a call with several lines the last stands. Which calls have some is looked up before the first
+line is read (``find_replaced_in``), where the ledger can be read twice.
+"""
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields
-from typing import Any
+from typing import Any, BinaryIO
 
+from energy_tracking.ledger import Replaced
+from energy_tracking.ledger.lines import MAX_LINE_BYTES
+from energy_tracking.ledger.replaced import find_replacing_lines
+from energy_tracking.logs.decoding import decode_line
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
 from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.packed import is_gzip
 from energy_tracking.usage.measured_energy import joules_from
 from energy_tracking.usage.token_usage import TokenUsage
 
 _COUNTS = frozenset(field.name for field in fields(TokenUsage) if "tokens" in field.name)
+
+
+def find_replaced_in(ledgers: Iterable[str]) -> Replaced:
+    """Look up which calls have several lines.
+
+    Args:
+        ledgers: Files that start as a ledger does, packed or not.
+    """
+    replaced = Replaced()
+    for path in ledgers:
+        # What is the matter with it is said when its calls are read.
+        with suppress(OSError, EOFError, zlib.error), _open_unpacked(path) as stream:
+            for line in find_replacing_lines(stream, MAX_LINE_BYTES):
+                for document in decode_line(line):
+                    if isinstance(document, dict) and document.get("replaces") is True:
+                        replaced.expect(*_ids_of(document))
+    return replaced
+
+
+def _open_unpacked(path: str) -> BinaryIO:
+    with open(path, "rb") as stream:
+        is_packed = is_gzip(stream.read(2))
+    return gzip.open(path) if is_packed else open(path, "rb")  # type: ignore[return-value]
+
+
+def _ids_of(document: Document) -> tuple[str | None, str | None]:
+    return text(document.get("response_id")), text(document.get("log_identity"))
 
 
 def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -18,6 +58,11 @@ def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | N
     named = document.get("usage")
     if not isinstance(request, dict):
         return None
+    replaced: Replaced | None = file.shared.get("replaced")
+    replaces = document.get("replaces") is True
+    if replaced and not replaced.admits(*_ids_of(document), replaces):
+        file.report.repeated += 1
+        return []
     tags = document.get("tags")
     call = LoggedCall(
         provider=text(request.get("provider")) or "unknown",
@@ -36,6 +81,8 @@ def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | N
     log_identity = text(document.get("log_identity"))
     if log_identity is not None:
         call.identity, call.log_key = (log_identity,), log_identity
+        # Standard input is read once: of the lines of one call that with most tokens stands.
+        call.grows = True
         return [call]
     # A line is written in one instant by one process.
     return [identify(call, at(document, "pid"), created=document.get("timestamp"))]
