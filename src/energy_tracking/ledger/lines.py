@@ -92,7 +92,12 @@ def read_lines(
 
 
 def split_glued(line: bytes, start: bytes | None) -> list[bytes]:
-    """A line, or the lines in it where one was cut off before its end and others stand behind."""
+    """A line, or the lines in it where one was cut off before its end and others stand behind.
+
+    Args:
+        line: The line, without its end.
+        start: What every line begins with, if there is such a thing.
+    """
     if start is None or start not in line[1:]:
         return [line]
     try:
