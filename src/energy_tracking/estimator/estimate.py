@@ -28,6 +28,12 @@ B: a shape guessed from known parameters; C, D and E: log-normals of 0.35, 0.5 a
 around parameters that nobody disclosed.
 """
 
+Spread = tuple[float, float]
+"""How far an energy may lie under and over its central value on account of one part of its range
+[J]; floats or arrays."""
+
+LEAST_JOULES = 1e-300
+"""Added to an energy that is divided by [J]: it changes none but 0."""
 
 _MOST = sys.float_info.max
 
@@ -209,37 +215,55 @@ def combine_parts(parts: Mapping[str, tuple[float, float]]) -> tuple[float, floa
     Args:
         parts: Low and high factor of each part [1]; floats or arrays.
     """
-    return combine_ends(parts.values())
-
-
-def combine_ends(
-    ends: Iterable[tuple[float, float]], under: float = 0.0, over: float = 0.0
-) -> tuple[float, float]:
-    """The same of parts without names, and of further ones that are summed already.
-
-    Args:
-        ends: Low and high factor of each part [1]; floats or arrays.
-        under: What ``sum_excesses`` gives for the further ones, downwards [1].
-        over: The same upwards [1].
-    """
-    under, over = sum_excesses(ends, under, over)
+    under, over = sum_excesses(parts.values())
     return 1.0 / (1.0 + under**0.5), 1.0 + over**0.5
 
 
-def sum_excesses(
-    ends: Iterable[tuple[float, float]], under: float = 0.0, over: float = 0.0
-) -> tuple[float, float]:
+def sum_excesses(ends: Iterable[tuple[float, float]]) -> tuple[float, float]:
     """Squares of the relative excesses of parts, downwards and upwards, added up [1].
 
     Args:
         ends: Low and high factor of each part [1]; floats or arrays.
-        under: Those of further parts downwards [1].
-        over: The same upwards [1].
     """
+    under = over = 0.0
     for low, high in ends:
         under = under + (1.0 / low - 1.0) ** 2.0
         over = over + (high - 1.0) ** 2.0
     return under, over
+
+
+def combine_spreads(
+    total_joules: float, spreads: Iterable[Spread], under: float, over: float
+) -> tuple[float, float]:
+    """Both ends of the 90 % range of an energy [J], by the law of ``combine_parts``.
+
+    In energies it takes fewer operations than in factors.
+
+    Args:
+        total_joules: The central value [J]; a float or an array.
+        spreads: The parts that each request has its own of [J].
+        under: What ``sum_excesses`` gives for the others, downwards [1].
+        over: The same upwards [1].
+    """
+    divisor = total_joules + LEAST_JOULES
+    over = over * (total_joules * total_joules)
+    for fall, rise in spreads:
+        excess = fall / (divisor - fall)
+        under = under + excess * excess
+        over = over + rise * rise
+    return total_joules / (1.0 + under**0.5), total_joules + over**0.5
+
+
+def find_factors(total_joules: float, spread: Spread) -> tuple[float, float]:
+    """Low and high factor of a part [1], 1 where there is no energy.
+
+    Args:
+        total_joules: The central value [J]; a float or an array.
+        spread: The part [J].
+    """
+    divisor = total_joules + LEAST_JOULES
+    fall, rise = spread
+    return 1.0 - fall / divisor, 1.0 + rise / divisor
 
 
 def check_attention_mode(attention_mode: str) -> None:

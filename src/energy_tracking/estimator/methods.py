@@ -17,6 +17,7 @@ from energy_tracking.estimator.doubts import grade_match, list_doubts
 from energy_tracking.estimator.estimate import (
     REST,
     EnergyEstimate,
+    Spread,
     start_values,
     widen_range,
 )
@@ -290,7 +291,7 @@ class _ByRoofline:
             output_tokens = usage.output_tokens * factor
             if factor != 1:
                 reasoning_tokens = round(output_tokens - usage.output_tokens)
-        prefill, decode, low, high, ends, energy = self._priced.price(
+        prefill, decode, low, high, spreads, energy = self._priced.price(
             usage.input_tokens, output_tokens, usage.cached_input_tokens
         )
         values = self._values.copy()
@@ -300,13 +301,13 @@ class _ByRoofline:
         values["decode_energy_joules"] = decode
         values["total_energy_low_joules"] = low
         values["total_energy_high_joules"] = high
-        values[REST] = self, energy, ends, usage.input_tokens, reasoning_tokens
+        values[REST] = self, energy, spreads, usage.input_tokens, reasoning_tokens
         return fill_fields(EnergyEstimate, values)
 
     def compute_reasoning(
         self,
         energy: CentralEnergy,
-        ends: list[tuple[float, float]],
+        spreads: list[Spread],
         input_tokens: int,
         reasoning_tokens: int | None,
     ) -> float | None:
@@ -314,7 +315,7 @@ class _ByRoofline:
 
         Args:
             energy: The request by the central case.
-            ends: Both ends of the parts of the range that each request has its own of [1].
+            spreads: The parts of the range that each request has its own of [J].
             input_tokens: Prompt tokens, cached ones included [tokens].
             reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
         """
@@ -325,7 +326,7 @@ class _ByRoofline:
     def compute_rest(
         self,
         energy: CentralEnergy,
-        ends: list[tuple[float, float]],
+        spreads: list[Spread],
         input_tokens: int,
         reasoning_tokens: int | None,
     ) -> dict[str, Any]:
@@ -333,14 +334,14 @@ class _ByRoofline:
 
         Args:
             energy: The request by the central case.
-            ends: Both ends of the parts of the range that each request has its own of [1].
+            spreads: The parts of the range that each request has its own of [J].
             input_tokens: Prompt tokens, cached ones included [tokens].
             reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
         """
         priced = self._priced
         return {
             "total_flops": count_flops(priced.cases.central.site, energy),
-            "range_parts": priced.name_parts(ends),
+            "range_parts": priced.name_parts(energy, spreads),
             "assumed": {"sequences": priced.count_sequences(energy), **self._assumed},
         }
 

@@ -30,9 +30,11 @@ from energy_tracking.estimator.estimate import (
     GRADE_FACTORS,
     REST,
     EnergyEstimate,
+    Spread,
     check_attention_mode,
     check_token_counts,
-    combine_ends,
+    combine_spreads,
+    find_factors,
     start_values,
     sum_excesses,
 )
@@ -154,8 +156,8 @@ class Formula:
         flops = (t * dense + attention * (n * t + t * (t - 1.0) / 2.0)) * samples
         return flops * self._decode_power * self._watts_per_flops / self._decode_use, flops
 
-    def find_range(self, prefill_joules: float, decode_joules: float) -> tuple[float, float]:
-        """Low and high factor [1] on the total energy by what the formula leaves out.
+    def find_spread(self, prefill_joules: float, decode_joules: float) -> Spread:
+        """How far the energy may lie under and over the formula's by what it leaves out [J].
 
         Args:
             prefill_joules: Energy of reading the prompt [J].
@@ -163,12 +165,9 @@ class Formula:
         """
         prefill_low, prefill_high = self._prefill_range
         decode_low, decode_high = self._decode_range
-        total_joules = prefill_joules + decode_joules
-        nothing = 1.0 * (total_joules == 0.0)
-        whole = total_joules + nothing
         return (
-            (prefill_low * prefill_joules + decode_low * decode_joules + nothing) / whole,
-            (prefill_high * prefill_joules + decode_high * decode_joules + nothing) / whole,
+            (1.0 - prefill_low) * prefill_joules + (1.0 - decode_low) * decode_joules,
+            (prefill_high - 1.0) * prefill_joules + (decode_high - 1.0) * decode_joules,
         )
 
 
@@ -232,25 +231,25 @@ class PricedModel:
             reasoning_tokens = decode_tokens - output_tokens
         prefill_joules, prefill_flops = formula.price_prompt(prompt, 1.0 * cached_input_tokens)
         decode_joules, decode_flops = formula.price_answer(prompt, decode_tokens)
-        of_formula = formula.find_range(prefill_joules, decode_joules)
-        under, over = self._excesses
-        low, high = combine_ends((of_formula,), under, over)
+        spread = formula.find_spread(prefill_joules, decode_joules)
         total_joules = prefill_joules + decode_joules
+        low, high = combine_spreads(total_joules, (spread,), *self._excesses)
         flops = prefill_flops + decode_flops
         values = self._values.copy()
         if reasoning_factor != 1.0:
             values["reasoning_factor"] = reasoning_factor
         values["prefill_energy_joules"] = prefill_joules
         values["decode_energy_joules"] = decode_joules
-        values["total_energy_low_joules"] = total_joules * low
-        values["total_energy_high_joules"] = total_joules * high
-        values[REST] = self, flops, of_formula, prompt, reasoning_tokens
+        values["total_energy_low_joules"] = low
+        values["total_energy_high_joules"] = high
+        values[REST] = self, flops, total_joules, spread, prompt, reasoning_tokens
         return fill_fields(EnergyEstimate, values)
 
     def compute_reasoning(
         self,
         flops: float,
-        of_formula: tuple[float, float],
+        total_joules: float,
+        spread: Spread,
         input_tokens: float,
         reasoning_tokens: float | None,
     ) -> float | None:
@@ -258,7 +257,8 @@ class PricedModel:
 
         Args:
             flops: Work of the request [FLOP].
-            of_formula: The range by what the formula leaves out [1].
+            total_joules: Its energy [J].
+            spread: How far it may lie off by what the formula leaves out [J].
             input_tokens: Prompt tokens, cached ones included [tokens].
             reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
         """
@@ -271,7 +271,8 @@ class PricedModel:
     def compute_rest(
         self,
         flops: float,
-        of_formula: tuple[float, float],
+        total_joules: float,
+        spread: Spread,
         input_tokens: float,
         reasoning_tokens: float | None,
     ) -> dict[str, Any]:
@@ -279,13 +280,17 @@ class PricedModel:
 
         Args:
             flops: Work of the request [FLOP].
-            of_formula: The range by what the formula leaves out [1].
+            total_joules: Its energy [J].
+            spread: How far it may lie off by what the formula leaves out [J].
             input_tokens: Prompt tokens, cached ones included [tokens].
             reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
         """
         return {
             "total_flops": flops,
-            "range_parts": {"formula": of_formula, "parameters": self._parameters},
+            "range_parts": {
+                "formula": find_factors(total_joules, spread),
+                "parameters": self._parameters,
+            },
             "assumed": {},
         }
 

@@ -14,27 +14,27 @@ from typing import Any
 import numpy as np
 
 from energy_tracking.estimator import CALIBRATED_METHOD, reference
-from energy_tracking.estimator.estimate import combine_parts
+from energy_tracking.estimator.estimate import combine_spreads
 from energy_tracking.estimator.roofline import request as roofline
 from energy_tracking.estimator.roofline.facility import FACILITY
-from energy_tracking.estimator.roofline.ranges import list_range_parts
+from energy_tracking.estimator.roofline.ranges import list_spreads
 from energy_tracking.tables.columns import Counts, cut_rows
 from energy_tracking.tables.models import (
     ATTENTION,
     DENSE,
-    HIGH,
-    LOW,
+    OVER,
     PROFILE,
     REASONING,
     SAMPLES,
     STATUS,
+    UNDER,
     Models,
 )
 from energy_tracking.tables.table import ESTIMATED, NO_COUNT, EnergyTable
 
 MATTERS = 1e-300
 """The least count that is not 0 [tokens]: without any, a term is left out."""
-BLOCK = 8_192
+BLOCK = 16_384
 """Rows that go through the formulas at a time [1]: their columns stay in the cache."""
 
 
@@ -96,11 +96,8 @@ class Result:
             energy: Their energy.
         """
         self.total[rows] = energy.total
-        for column, factor in ((self.low, energy.low), (self.high, energy.high)):
-            if column is not None and isinstance(rows, slice):
-                np.multiply(energy.total, factor, out=column[rows])
-            elif column is not None:
-                column[rows] = energy.total * factor
+        if self.low is not None and self.high is not None:
+            self.low[rows], self.high[rows] = energy.low, energy.high
         if energy.reasoning is not None:
             if self.reasoning is None:
                 self.reasoning = np.full(len(self.total), np.nan)
@@ -139,11 +136,11 @@ class Result:
 
 @dataclass(slots=True)
 class Energy:
-    """The energy of a block of rows, and the factors to the ends of its range."""
+    """The energy of a block of rows."""
 
     total: Any
-    low: Any = 1.0
-    high: Any = 1.0
+    low: Any = None
+    high: Any = None
     reasoning: Any = None
     avoided: Any = None
 
@@ -190,11 +187,9 @@ def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bo
     energy = Energy(prefill + decode)
     if only_totals:
         return energy
-    parts = {
-        "formula": formula.find_range(prefill, decode),
-        "model": (take(LOW, place), take(HIGH, place)),
-    }
-    energy.low, energy.high = combine_parts(parts)
+    spread = formula.find_spread(prefill, decode)
+    under, over = take(UNDER, place), take(OVER, place)
+    energy.low, energy.high = combine_spreads(energy.total, (spread,), under, over)
     if reasoning is not None:
         energy.reasoning, _ = formula.price_answer(inputs, reasoning)
     if cached is not None:
@@ -239,11 +234,16 @@ def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bo
     overhead = FACILITY.factor if scope == "facility" else 1.0
     from_cache = 0.0 if cached is None else cached
     made = roofline.compute_central_energy(cases, inputs, from_cache, outputs)
-    energy = Energy(overhead * made.prefill + overhead * made.decode)
+    prefill, decode = made.prefill, made.decode
+    boards = prefill + decode
+    energy = Energy(boards)
+    if overhead != 1:
+        prefill, decode = overhead * prefill, overhead * decode
+        energy.total = prefill + decode
     if only_totals:
         return energy
-    parts = list_range_parts(cases, made, scope) | models.doubts[number]
-    energy.low, energy.high = combine_parts(parts)
+    low, high = combine_spreads(boards, list_spreads(cases, made), *models.excesses[number])
+    energy.low, energy.high = (low, high) if overhead == 1 else (overhead * low, overhead * high)
     known = counts.as_floats("reasoning_tokens", 0.0)
     if known is not None:
         # A count below 0 says that it is not known.
@@ -253,8 +253,8 @@ def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bo
         )
     if cached is not None:
         # To decode costs the same: the prompt alone would be computed anew.
-        uncached = overhead * roofline.compute_prompt_energy(cases, inputs)
-        energy.avoided = uncached + overhead * made.decode - energy.total
+        uncached = roofline.compute_prompt_energy(cases, inputs)
+        energy.avoided = overhead * uncached + decode - energy.total
     return energy
 
 

@@ -11,14 +11,15 @@ from energy_tracking.basis import Basis
 from energy_tracking.estimation import Estimation
 from energy_tracking.estimator import CALIBRATED_METHOD, reference
 from energy_tracking.estimator.doubts import grade_match, list_doubts
-from energy_tracking.estimator.estimate import GRADE_FACTORS, combine_parts
+from energy_tracking.estimator.estimate import GRADE_FACTORS, sum_excesses
 from energy_tracking.estimator.roofline.cases import Cases, build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED
+from energy_tracking.estimator.roofline.ranges import list_scope_parts
 from energy_tracking.profiles.profile import ModelProfile
 from energy_tracking.tables.table import ESTIMATED, NO_PROFILE, NOT_NAMED
 from energy_tracking.usage.token_usage import TokenUsage
 
-STATUS, PROFILE, DENSE, ATTENTION, SAMPLES, REASONING, LOW, HIGH = range(8)
+STATUS, PROFILE, DENSE, ATTENTION, SAMPLES, REASONING, UNDER, OVER = range(8)
 
 
 class Models:
@@ -27,7 +28,8 @@ class Models:
     Attributes:
         basis: Method, GPU and assumptions.
         cases: Of ``roofline``: the deployment by the number of the profile.
-        doubts: The parts of the range from the name alone, likewise.
+        excesses: What the parts of the range that are the same for every request add to it,
+            likewise, as ``sum_excesses`` gives them.
         profiles: Names of the profiles.
         grades: Confidence in each.
         reasons: Names without a profile, and why.
@@ -43,7 +45,7 @@ class Models:
         """
         self.basis = basis
         self.cases: list[Cases] = []
-        self.doubts: list[dict[str, tuple[float, float]]] = []
+        self.excesses: list[tuple[float, float]] = []
         self.profiles: list[str] = []
         self.grades: list[str] = []
         self.reasons: dict[str | None, str] = {}
@@ -78,7 +80,7 @@ class Models:
         return place
 
     def _build_row(self, name: str | None) -> tuple[float, ...]:
-        """Status, number of the profile, terms, reasoning factor, low and high factor."""
+        """Status, number of the profile, terms, reasoning factor, excesses under and over."""
         nan = float("nan")
         match = self._estimation.match_model(name, None)
         if match is None:
@@ -89,9 +91,9 @@ class Models:
         doubts = list_doubts(TokenUsage(), profile, match.rule)
         number = self._number_profile(profile, match.rule, doubts)
         spread = GRADE_FACTORS[profile.grade]
-        low, high = combine_parts({"parameters": (1 / spread, spread), **doubts})
+        excesses = sum_excesses(((1 / spread, spread), *doubts.values()))
         terms = reference.get_terms(profile)
-        return (ESTIMATED, number, *terms, profile.reasoning_factor, low, high)
+        return (ESTIMATED, number, *terms, profile.reasoning_factor, *excesses)
 
     def _number_profile(
         self, profile: ModelProfile, rule: str, doubts: dict[str, tuple[float, float]]
@@ -104,10 +106,12 @@ class Models:
             number = self._numbers[key] = len(self.profiles)
             self.profiles.append(profile.name)
             self.grades.append(grade)
-            self.doubts.append(doubts)
             if self.basis.method == CALIBRATED_METHOD:
-                serving = self.basis.assumptions.serving
-                self.cases.append(build_cases(profile, self.basis.gpu, serving, CALIBRATED))
+                assumptions = self.basis.assumptions
+                cases = build_cases(profile, self.basis.gpu, assumptions.serving, CALIBRATED)
+                parts = {**cases.factors} | list_scope_parts(assumptions.scope) | doubts
+                self.cases.append(cases)
+                self.excesses.append(sum_excesses(parts.values()))
         return number
 
     def take(self, row: int, place: Any) -> Any:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from energy_tracking.estimator.deployment import (
     CLOSED_FAMILIES,
@@ -26,7 +27,7 @@ from energy_tracking.estimator.roofline.prices import (
     compute_prices,
     compute_token_energy,
 )
-from energy_tracking.estimator.roofline.work import take_larger, take_smaller
+from energy_tracking.estimator.roofline.work import find_few, take_larger
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, ServingProfile
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
@@ -96,37 +97,38 @@ class Case:
         self.output_pair = prices.output_pair
         self.gpus, self.samples = site.gpus, site.samples
 
-    def price_token(self, context: float) -> tuple[float, float]:
-        """Sequences that fit with this context [1], and a token's energy with these [J].
+    def price_crowd(self, context: float) -> tuple[float, float]:
+        """Sequences that fit with this context [1], and a token's energy with so many [J].
+
+        Any number fits where all sequences of the case do with any context.
 
         Args:
             context: Tokens that each of them attends to; a float or an array [tokens].
         """
-        sequences = self.sequences
+        if self.roomy_context == math.inf:
+            return math.inf, 0.0
+        fit = count_sequences_that_fit(self.site, context)
+        return fit, compute_token_energy(self.prices, fit)
+
+    def find_token_joules(self, context: Any) -> Any:
+        """Energy of a token with as many sequences as fit with this context [J].
+
+        Args:
+            context: Tokens that each of them attends to; a float or an array of floats [tokens].
+        """
         if type(context) is float:
             if context <= self.roomy_context:
-                return sequences, self.token_joules
-            fit = count_sequences_that_fit(self.site, context)
-            limited = fit if fit < sequences else sequences
-        elif self.roomy_context == math.inf or self._fits_longest(context):
-            return sequences, self.token_joules
-        else:
-            limited = take_smaller(sequences, count_sequences_that_fit(self.site, context))
-        return limited, compute_token_energy(self.prices, limited)
+                return self.token_joules  # nearly always
+        elif (rows := find_few(context > self.roomy_context)) is not None:
+            joules = 0.0 * context + self.token_joules
+            joules[rows] = self._limit_token_joules(context[rows])
+            return joules
+        return self._limit_token_joules(context)
 
-    def find_token_joules(self, context: float) -> float:
-        """Energy of a token with as many sequences as fit with this context [J]."""
-        if type(context) is float and context <= self.roomy_context:
-            return self.token_joules  # nearly always
-        _, token_joules = self.price_token(context)
-        return token_joules
-
-    def _fits_longest(self, context: float) -> bool:
-        """Whether, of many requests, none is long enough to matter."""
-        find_longest = getattr(context, "max", None)
-        if find_longest is None:
-            return False
-        return count_sequences_that_fit(self.site, float(find_longest())) >= self.sequences
+    def _limit_token_joules(self, context: float) -> float:
+        _, crowd_joules = self.price_crowd(context)
+        # The fewer share a step, the more a token takes.
+        return take_larger(self.token_joules, crowd_joules)
 
 
 @frozen()

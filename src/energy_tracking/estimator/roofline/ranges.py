@@ -1,12 +1,13 @@
 """The parts of an estimate's range: for each thing that is not known, both ends of the energy.
 
-A part takes the same sum as the central estimate at the low and the high end of one unknown.
-A new one is an entry in ``list_request_ends``; one that is the same for every request, in the
+A part compares the same sum at the low and the high end of one unknown with the central estimate.
+A new one is an entry in ``list_spreads``; one that is the same for every request, in the
 ``factors`` of ``Cases``.
 """
 
 from __future__ import annotations
 
+from energy_tracking.estimator.estimate import Spread
 from energy_tracking.estimator.roofline.cases import Case, Cases
 from energy_tracking.estimator.roofline.facility import FACILITY, FACILITY_HIGH, FACILITY_LOW
 from energy_tracking.estimator.roofline.work import take_larger, take_smaller
@@ -44,7 +45,9 @@ class CentralEnergy:
         output_pairs: Their pairs [tokens**2].
         context: Tokens attended to at its end [tokens].
         sequences: Sequences that share a step [1].
-        token_joules: Energy of generating a token that attends to nothing [J].
+        crowd_joules: Energy of generating a token that attends to nothing, with all sequences
+            that fit [J].
+        token_joules: The same with those that share the step [J].
         prefill: Energy of reading the prompt [J].
         decode: Energy of generating the answer [J].
     """
@@ -52,6 +55,7 @@ class CentralEnergy:
     # Filled in by ``compute_central_energy``: every call makes one, and arguments cost as much.
     __slots__ = (
         "context",
+        "crowd_joules",
         "decode",
         "input_pairs",
         "input_tokens",
@@ -68,23 +72,10 @@ class CentralEnergy:
     output_pairs: float
     context: float
     sequences: float
+    crowd_joules: float
     token_joules: float
     prefill: float
     decode: float
-
-
-def list_range_parts(
-    cases: Cases, energy: CentralEnergy, scope: str
-) -> dict[str, tuple[float, float]]:
-    """Low and high factor [1] on the total energy, by the name of what is not known.
-
-    Args:
-        cases: The central case and both ends of what is not known.
-        energy: The request by the central case.
-        scope: ``"gpu"`` or ``"facility"``.
-    """
-    parts = zip(cases.request_parts, list_request_ends(cases, energy), strict=True)
-    return {**cases.factors, **dict(parts), **list_scope_parts(scope)}
 
 
 def list_scope_parts(scope: str) -> dict[str, tuple[float, float]]:
@@ -92,8 +83,8 @@ def list_scope_parts(scope: str) -> dict[str, tuple[float, float]]:
     return {"facility": _FACILITY_ENDS} if scope == "facility" else {}
 
 
-def list_request_ends(cases: Cases, energy: CentralEnergy) -> list[tuple[float, float]]:
-    """Low and high factor [1] of the parts that each request has its own of.
+def list_spreads(cases: Cases, energy: CentralEnergy) -> list[Spread]:
+    """The parts of the range that each request has its own of [J].
 
     Args:
         cases: The central case and both ends of what is not known.
@@ -104,61 +95,60 @@ def list_request_ends(cases: Cases, energy: CentralEnergy) -> list[tuple[float, 
     """
     central = cases.central
     prefill, decode = energy.prefill, energy.decode
-    total = prefill + decode
-    # Where there is no energy, both ends are 1.
-    nothing = 1.0 * (total == 0.0)
-    whole = total + nothing
     under, over = _find_prefill_range(energy.sequences / central.gpus)
-    ends = [
-        (
-            (under * prefill + decode + nothing) / whole,
-            (over * prefill + decode + nothing) / whole,
-        )
-    ]
+    spreads = [((1.0 - under) * prefill, (over - 1.0) * prefill)]
     under, over = cases.drafting
     if under != over:
-        low, high = prefill + under * decode, prefill + over * decode
-        ends.append(((low + nothing) / whole, (high + nothing) / whole))
+        # No drafts is what is estimated, and one end of what is not known.
+        rise = 0.0 if over == 1.0 else (over - 1.0) * decode
+        spreads.append(((1.0 - under) * decode, rise))
     if cases.batch is not None:
-        low, high = _price_answers(cases.batch, energy)
-        ends.append(((prefill + low + nothing) / whole, (prefill + high + nothing) / whole))
+        # Attention costs the same in any batch.
+        most, fewest = cases.batch
+        joules, tokens, crowd_joules = (
+            energy.token_joules,
+            energy.output_tokens,
+            energy.crowd_joules,
+        )
+        least = take_larger(most.token_joules, crowd_joules)
+        largest = take_larger(fewest.token_joules, crowd_joules)
+        spreads.append(((joules - least) * tokens, (largest - joules) * tokens))
     if cases.parameters is not None:
-        least, largest = cases.parameters
-        tokens, pairs = energy.input_tokens, energy.input_pairs
-        low, high = _price_answers(cases.parameters, energy)
-        low = low + (least.input_token * tokens + least.input_pair * pairs)
-        high = high + (largest.input_token * tokens + largest.input_pair * pairs)
-        under, over = (low + nothing) / whole, (high + nothing) / whole
+        total = prefill + decode
+        smaller, larger = cases.parameters
+        low, high = _price_request(smaller, energy), _price_request(larger, energy)
         if (spread := cases.grade_factor) > 1.0:
             # The shape may be another one even where the size is as stated.
-            under, over = take_smaller(under, 1.0 / spread), take_larger(over, spread)
-        ends.append((under, over))
+            low, high = take_smaller(low, total / spread), take_larger(high, total * spread)
+        spreads.append((total - low, high - total))
     if central.samples > 1.0:
-        ends.append(((prefill + decode / central.samples + nothing) / whole, whole / whole))
-    return ends
+        spreads.append((decode - decode / central.samples, 0.0))
+    return spreads
 
 
-def _price_answers(ends: tuple[Case, Case], energy: CentralEnergy) -> tuple[float, float]:
-    """Energy of the same answer by both ends of something [J].
+def _price_request(case: Case, energy: CentralEnergy) -> float:
+    """Energy of the same request by another case [J].
 
     Args:
-        ends: Their cases.
-        energy: The request by the central case.
+        case: The case.
+        energy: The request by the central one.
     """
-    tokens, pairs, context = energy.output_tokens, energy.output_pairs, energy.context
-    low, high = ends
-    return (
-        low.find_token_joules(context) * tokens + low.output_pair * pairs,
-        high.find_token_joules(context) * tokens + high.output_pair * pairs,
+    joules: float = (
+        case.input_token * energy.input_tokens
+        + case.input_pair * energy.input_pairs
+        + case.find_token_joules(energy.context) * energy.output_tokens
+        + case.output_pair * energy.output_pairs
     )
+    return joules
 
 
 def _find_prefill_range(load: float) -> tuple[float, float]:
     """Low and high factor [1] of prefill energy at this many sequences per GPU [1]."""
     if type(load) is float:
         return LIGHT_PREFILL_RANGE if load < LIGHT_LOAD else PREFILL_RANGE
-    light = 1.0 * (load < LIGHT_LOAD)
+    (low, high), (light_low, light_high) = PREFILL_RANGE, LIGHT_PREFILL_RANGE
+    is_light = load < LIGHT_LOAD
     return (
-        light * LIGHT_PREFILL_RANGE[0] + (1 - light) * PREFILL_RANGE[0],
-        light * LIGHT_PREFILL_RANGE[1] + (1 - light) * PREFILL_RANGE[1],
+        low if low == light_low else low + (light_low - low) * is_light,
+        high + (light_high - high) * is_light,
     )

@@ -12,16 +12,27 @@ from collections.abc import Mapping
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.deployment import Deployment
-from energy_tracking.estimator.estimate import check_token_counts, combine_ends, sum_excesses
+from energy_tracking.estimator.estimate import (
+    Spread,
+    check_token_counts,
+    combine_spreads,
+    find_factors,
+    sum_excesses,
+)
 from energy_tracking.estimator.roofline.cases import Cases, build_cases
 from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline.facility import FACILITY
 from energy_tracking.estimator.roofline.ranges import (
     CentralEnergy,
-    list_request_ends,
     list_scope_parts,
+    list_spreads,
 )
-from energy_tracking.estimator.roofline.work import count_flops, count_pairs
+from energy_tracking.estimator.roofline.work import (
+    count_flops,
+    count_pairs,
+    take_larger,
+    take_smaller,
+)
 from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
@@ -104,7 +115,7 @@ def estimate_request(
         ProfileError: The GPU profile has no memory bandwidth.
     """
     priced = PricedModel(build_cases(model, gpu, serving, constants), scope)
-    prefill, decode, low, high, ends, energy = priced.price(
+    prefill, decode, low, high, spreads, energy = priced.price(
         input_tokens, output_tokens, cached_input_tokens
     )
     return RooflineEstimate(
@@ -114,7 +125,7 @@ def estimate_request(
         total_energy_low_joules=low,
         total_energy_high_joules=high,
         total_flops=count_flops(priced.cases.central.site, energy),
-        range_parts=priced.name_parts(ends),
+        range_parts=priced.name_parts(energy, spreads),
         deployment=priced.cases.central.site,
         sequences=priced.count_sequences(energy),
         scope=scope,
@@ -151,7 +162,7 @@ class PricedModel:
 
     def price(
         self, input_tokens: float, output_tokens: float, cached_input_tokens: float
-    ) -> tuple[float, float, float, float, list[tuple[float, float]], CentralEnergy]:
+    ) -> tuple[float, float, float, float, list[Spread], CentralEnergy]:
         """Price one request, or an array of them.
 
         Args:
@@ -161,8 +172,8 @@ class PricedModel:
 
         Returns:
             Energy of the prompt and of the answer [J]; low and high end of both together [J]; and
-            what the methods below take: the ends of the request's own parts of that range [1],
-            and the request by the central case.
+            what the methods below take: the request's own parts of that range [J] by the GPU
+            boards alone, and the request by the central case.
 
         Raises:
             TokenCountError: A count is negative or not finite.
@@ -172,12 +183,17 @@ class PricedModel:
         energy = compute_central_energy(
             self.cases, 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * output_tokens
         )
-        ends = list_request_ends(self.cases, energy)
-        under, over = self._excesses
-        low, high = combine_ends(ends, under, over)
+        spreads = list_spreads(self.cases, energy)
         prefill, decode, overhead = energy.prefill, energy.decode, self._overhead
-        total = overhead * (prefill + decode)
-        return overhead * prefill, overhead * decode, total * low, total * high, ends, energy
+        low, high = combine_spreads(prefill + decode, spreads, *self._excesses)
+        return (
+            overhead * prefill,
+            overhead * decode,
+            overhead * low,
+            overhead * high,
+            spreads,
+            energy,
+        )
 
     def price_reasoning(
         self, energy: CentralEnergy, input_tokens: float, reasoning_tokens: float
@@ -193,11 +209,23 @@ class PricedModel:
             self.cases, energy, 1.0 * input_tokens, 1.0 * reasoning_tokens
         )
 
-    def name_parts(self, ends: list[tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        """All parts of a range by name [1], those included that are the same for every request."""
-        cases = self.cases
-        own = zip(cases.request_parts, ends, strict=True)
-        return {**cases.factors, **dict(own), **self._scope_parts}
+    def name_parts(
+        self, energy: CentralEnergy, spreads: list[Spread]
+    ) -> dict[str, tuple[float, float]]:
+        """All parts of a range by name [1], those included that are the same for every request.
+
+        Args:
+            energy: The request by the central case.
+            spreads: The parts that it has its own of [J].
+        """
+        cases, total = self.cases, energy.prefill + energy.decode
+        ends = (find_factors(total, spread) for spread in spreads)
+        own = dict(zip(cases.request_parts, ends, strict=True))
+        if cases.parameters is not None and (factor := cases.grade_factor) > 1.0:
+            # Of a request without energy, too.
+            low, high = own["parameters"]
+            own["parameters"] = take_smaller(low, 1.0 / factor), take_larger(high, factor)
+        return {**cases.factors, **own, **self._scope_parts}
 
     def count_sequences(self, energy: CentralEnergy) -> float:
         """Sequences decoded together by all GPUs of the instance [1]."""
@@ -231,7 +259,10 @@ def compute_central_energy(
     energy.output_tokens = output_tokens
     energy.input_pairs = input_pairs = count_pairs(site, cached_input_tokens, input_tokens)
     energy.output_pairs = output_pairs = count_pairs(site, input_tokens, context)
-    energy.sequences, energy.token_joules = central.price_token(context)
+    fit, energy.crowd_joules = central.price_crowd(context)
+    energy.sequences = take_smaller(central.sequences, fit)
+    # The fewer share a step, the more a token takes.
+    energy.token_joules = take_larger(central.token_joules, energy.crowd_joules)
     energy.prefill = central.input_token * tokens + central.input_pair * input_pairs
     energy.decode = energy.token_joules * output_tokens + central.output_pair * output_pairs
     return energy

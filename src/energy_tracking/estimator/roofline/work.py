@@ -68,8 +68,11 @@ def count_pairs(site: Deployment, start: float, stop: float) -> float:
         start: Position of the first token [tokens].
         stop: Position after the last token [tokens].
     """
-    # A difference of squares would lose the small one of two.
-    full = (stop - start) * (stop + start) / 2.0
+    if type(start) is float and start == 0.0:
+        full = stop * stop * 0.5
+    else:
+        # A difference of squares would lose the small one of two.
+        full = (stop - start) * (stop + start) * 0.5
     share = site.windowed_share
     if type(share) is float and share == 0.0:
         return full
@@ -116,7 +119,7 @@ def compute_experts_read(expert_share: float, sequences: float) -> float:
         if expert_share == 1.0:
             return 1.0
         if type(sequences) is not float:
-            library = _find_library(expert_share, sequences)
+            library = find_library(expert_share, sequences)
     unread: float
     if library is None:
         unread = (1.0 - expert_share) ** sequences
@@ -135,7 +138,7 @@ def take_smaller(a: float, b: float) -> float:
     """
     if type(a) is float and type(b) is float:
         return b if b < a else a
-    library = _find_library(a, b)
+    library = find_library(a, b)
     return a * (a <= b) + b * (b < a) if library is None else library.minimum(a, b)
 
 
@@ -148,14 +151,30 @@ def take_larger(a: float, b: float) -> float:
     """
     if type(a) is float and type(b) is float:
         return b if b > a else a
-    library = _find_library(a, b)
+    library = find_library(a, b)
     return a * (a >= b) + b * (b > a) if library is None else library.maximum(a, b)
 
 
-def _find_library(a: object, b: object) -> Any:
-    """The library that two numbers are arrays of; None where neither is, or it does not say.
+def find_library(a: object, b: object = None) -> Any:
+    """The library that one or two numbers are arrays of; None where none is, or it does not say.
 
     numpy says since version 2.
+
+    Args:
+        a: A number or an array.
+        b: Another.
     """
     find = getattr(a, "__array_namespace__", None) or getattr(b, "__array_namespace__", None)
     return None if find is None else find()
+
+
+def find_few(holds: Any) -> Any | None:
+    """Where a condition holds, if that is in the lesser half of an array; None otherwise.
+
+    Args:
+        holds: Whether it does; of numpy, since elements of other arrays may not be set.
+    """
+    library = find_library(holds)
+    if library is None or library.__name__ != "numpy" or not holds.ndim:
+        return None
+    return holds.nonzero() if 2 * library.count_nonzero(holds) < holds.size else None
