@@ -101,6 +101,7 @@ def aggregate(path: Path) -> int:
 
 
 def report(path: Path, method: str) -> int:
+    from energy_tracking.cli.garbage import collected_rarely
     from energy_tracking.cli.reports.collect import Collector, Report, Selection
     from energy_tracking.estimation import Estimation
     from energy_tracking.logs.batch_reading import read_batches
@@ -117,8 +118,9 @@ def report(path: Path, method: str) -> int:
         table=Grouping(("model",)),
     )
     collector = Collector(made, Estimation(settings), is_full=False)
-    for batch in read_batches([path], made.names, report=made.read, wanted=("model", "span")):
-        collector.add(batch)
+    with collected_rarely():
+        for batch in read_batches([path], made.names, report=made.read, wanted=("model", "span")):
+            collector.add(batch)
     return int(made.total.calls)
 
 

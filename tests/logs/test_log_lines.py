@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from energy_tracking.cli.garbage import RARELY, collected_rarely
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.batch_energy import BatchEstimator
 from energy_tracking.logs.batch_reading import read_batches
@@ -16,6 +18,7 @@ from energy_tracking.logs.reading import read_logs
 from energy_tracking.settings import Settings
 from energy_tracking.usage.dialects import read_usage
 
+DATA = Path(__file__).parent / "data"
 AUDIO = {"cached_tokens": 10, "audio_tokens": 40}
 
 
@@ -97,3 +100,34 @@ def test_names_that_nobody_looks_at_are_not_kept(what: str, tmp_path: Path) -> N
         )
         assert rows == 50
         assert len(getattr(names, what).texts) == (50 if what in wanted else 0)
+
+
+def test_reading_lines_leaves_no_cycles_to_be_collected(tmp_path: Path) -> None:
+    samples = [path.read_bytes() for path in sorted(DATA.glob("*.jsonl"))]
+    odd = b'[1]\n{"usage": 3}\n{"a"\n{"message": {"usage": {"input_tokens": "x"}}}\n'
+    path = tmp_path / "calls.jsonl"
+    left = []
+    gc.disable()
+    try:
+        for copies in (1, 1, 20):
+            path.write_bytes(b"\n".join([*samples, odd]) * copies)
+            for _ in read_logs([path]):
+                pass
+            left.append(gc.collect())
+    finally:
+        gc.enable()
+    # The first also loads what is imported where it is used.
+    assert left[2] < left[1] + 20
+
+
+@pytest.mark.parametrize("before", [(700, 10, 10), (0, 10, 10)])
+def test_cycles_are_looked_for_as_before_once_lines_are_read(before: tuple[int, ...]) -> None:
+    usual = gc.get_threshold()
+    gc.set_threshold(*before)
+    try:
+        with collected_rarely():
+            # Where it was switched off, it stays so.
+            assert gc.get_threshold()[0] == (RARELY if before[0] else 0)
+        assert gc.get_threshold() == before
+    finally:
+        gc.set_threshold(*usual)

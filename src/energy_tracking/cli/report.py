@@ -24,6 +24,7 @@ from energy_tracking.bounds import Bound
 from energy_tracking.calls.amounts import format_count
 from energy_tracking.calls.carbon import find_intensity
 from energy_tracking.cli.commands import NumberIn, command
+from energy_tracking.cli.garbage import collected_rarely
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
 from energy_tracking.cli.options import (
@@ -212,7 +213,7 @@ class _Run:
     def run(self) -> int:
         """Read, add up and write; returns the exit status."""
         failure: OSError | UnreadableLogError | KeyboardInterrupt | None = None
-        with stopped_by_signals():
+        with stopped_by_signals(), collected_rarely():
             try:
                 self._read()
             except (OSError, UnreadableLogError, KeyboardInterrupt) as error:

@@ -30,6 +30,7 @@ from energy_tracking.calls.report import session_csv, session_json, session_tabl
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import GroupKey, Groups
 from energy_tracking.cli.commands import OneOf, command
+from energy_tracking.cli.garbage import collected_rarely
 from energy_tracking.cli.interruption import stopped_by_signals
 from energy_tracking.cli.main import DONE, NOTHING_FOUND
 from energy_tracking.cli.options import (
@@ -228,7 +229,12 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
     """
     sums, emissions = Groups(), dict[GroupKey, Emissions]()
     failure: OSError | UnreadableLogError | KeyboardInterrupt | None = None
-    with warnings.catch_warnings(record=True) as caught, stopped_by_signals(), without_log_lines():
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        stopped_by_signals(),
+        without_log_lines(),
+        collected_rarely(),
+    ):
         warnings.simplefilter("always")
         try:
             for record in records:
