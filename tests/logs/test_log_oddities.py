@@ -186,6 +186,25 @@ def test_a_response_is_found_in_whatever_is_around_it(around: str, tmp_path: Pat
     assert not report.unrecognised
 
 
+def test_a_call_without_a_time_has_that_of_what_is_around_it(tmp_path: Path) -> None:
+    counts = {"prompt_tokens": 1, "completion_tokens": 2}
+    one, two, three, four = ({"id": name, "model": "x", "usage": counts} for name in "abcd")
+    documents = [
+        {"timestamp": "2026-01-02T03:04:05Z", "jsonPayload": one},
+        {"events": [{"timestamp": 1_741_569_952_000, "message": json.dumps(two)}]},
+        {"date": "2026-01-02", "log": {"deep": {"resp": three}}},
+        {"time": "2026-01-02", "body": four | {"created": 1_741_569_952}},
+    ]
+    calls, _ = read(tmp_path / "calls.jsonl", "\n".join(map(json.dumps, documents)))
+    times = [call.time and call.time.isoformat() for call in calls]
+    assert times == [
+        "2026-01-02T03:04:05+00:00",
+        "2025-03-10T01:25:52+00:00",
+        "2026-01-02T00:00:00+00:00",
+        "2025-03-10T01:25:52+00:00",
+    ]
+
+
 def test_a_sum_beside_a_list_of_responses_is_no_call(tmp_path: Path) -> None:
     run = {"total": completion(9, 60) | {"id": "sum"}, "steps": [completion(1), completion(2, 40)]}
     calls, _ = read(tmp_path / "run.json", json.dumps(run))
@@ -213,11 +232,54 @@ def test_steps_of_opencode_before_their_message_are_of_its_model(tmp_path: Path)
     assert all(call.time is not None for call in calls)
 
 
-def test_a_table_may_begin_with_the_line_that_excel_writes(tmp_path: Path) -> None:
-    content = "sep=;\r\nmodel;input_tokens;output_tokens\r\ngpt-4o;10;20\r\n"
-    calls, report = read(tmp_path / "calls.csv", content)
+NAMES = "model,input_tokens,output_tokens"
+BEGINNINGS = {
+    "the line that Excel writes": "sep=,\n" + NAMES,
+    "comments": f"# exported 2026-01-02, by x\n#\n{NAMES}",
+    "comments behind a mark": f"\ufeff# exported\n\n{NAMES}",
+    "names that are a comment": f"# exported\n#{NAMES}",
+}
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_a_table_may_begin_with(beginning: str, ending: str, tmp_path: Path) -> None:
+    content = f"{BEGINNINGS[beginning]}\ngpt-4o,10,20\ngpt-4o,1,x\n"
+    path = tmp_path / "calls.csv"
+    calls, report = read(path, content.replace("\n", ending))
     assert [(call.model, call.tokens) for call in calls] == [("gpt-4o", 30)]
-    assert not report.unread
+    (unread,) = report.unread.values()
+    assert unread.line == content.count("\n")
+    columns = {"input": "input_tokens", "output": "output_tokens"}
+    assert len(list(read_logs([path], columns=columns))) == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "right"),
+    [
+        ('"1,234"', 1234),
+        ('"12,345,678"', 12_345_678),
+        ("1'234", 1234),
+        ("1\u202f234", 1234),
+        ("1.234.567", 1_234_567),
+        ("12.000", 12),
+        ('"1,23"', None),
+        ('"1,2345"', None),
+        ("1.234", None),
+    ],
+)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_count_may_set_its_thousands_apart(
+    cell: str, right: int | None, separator: str, tmp_path: Path
+) -> None:
+    if separator == ";":
+        # There a comma sets decimals apart, and a point the thousands.
+        cell = cell.strip('"').replace(",", ".")
+        right = {"12.000": 12_000, "1.234": 1234}.get(cell, right)
+    content = f"input_tokens{separator}output_tokens\n{cell}{separator}1\n"
+    calls, report = read(tmp_path / "calls.csv", content)
+    assert [call.counts.input_tokens for call in calls if call.counts] == [right][: len(calls)]
+    assert (len(calls), len(report.unread)) == ((1, 0) if right is not None else (0, 1))
 
 
 @pytest.mark.parametrize("end", ["1", "1,", "1,2"])

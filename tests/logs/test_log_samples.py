@@ -11,6 +11,7 @@ from energy_tracking.logs.formats import FORMATS
 from energy_tracking.logs.formats.responses import BATCHES
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
+from further_log_samples import FURTHER_SAMPLES
 from log_samples import DATA, FILES, SAMPLES, SHARED, SHARED_FILES, Documents, Right
 from odd_log_samples import ODD_SAMPLES
 
@@ -64,7 +65,7 @@ def test_a_file_beside_the_checkout_has_its_calls_tokens_and_models(name: str) -
     assert not report.unrecognised
 
 
-ALL_SAMPLES = [*SAMPLES, *ODD_SAMPLES]
+ALL_SAMPLES = [*SAMPLES, *ODD_SAMPLES, *FURTHER_SAMPLES]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,7 @@ def test_every_row_of_the_table_has_a_sample(tmp_path: Path) -> None:
     # Read by tests of their own: a table whose columns the caller names, an aider history, logs,
     # what is no JSON.
     apart = {"columns", "aider", "otlp-logs", "log-record", "printed-span-js"}
+    apart |= {"goose-message"}
     assert {row.name for row in FORMATS} - formats <= BATCH_ROWS | apart
 
 

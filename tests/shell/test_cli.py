@@ -24,10 +24,9 @@ ESTIMATED_CALLS = [one for one in load_exchanges() if one.request["model"] in ES
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    code = "import sys; from energy_tracking.cli.main import main; sys.exit(main())"
     clean = {name: value for name, value in os.environ.items() if "OPENAI" not in name}
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-m", "energy_tracking", *arguments],
         env=clean | environment,
         capture_output=True,
         text=True,

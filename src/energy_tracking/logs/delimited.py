@@ -1,6 +1,8 @@
 """Tables of text: rows of cells, their names in the first line.
 
-Comma, semicolon, tab or bar separate them, whichever the first line has most of.
+Comma, semicolon, tab or bar separate them, whichever the line of names has most of. Before it may
+stand what Excel writes, and comments; of names that are a comment themselves, the last line is
+taken where the next one is no line of names.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from typing import Any, BinaryIO
 
-DELIMITER_LINE = re.compile(rb"\Asep=.\r?\n")
-"""What Excel begins a table with."""
 _NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}""")
 
 
@@ -33,6 +35,30 @@ def delimiter_of(header: bytes) -> str | None:
     return delimiter if len(names) > 1 and are_names else None
 
 
+def split_header(lines: Iterator[str]) -> tuple[str, list[str], int]:
+    """Find the line with the names of a table.
+
+    Args:
+        lines: Its lines, which are taken as far as is needed.
+
+    Returns:
+        That line, those behind it that were taken, and the number of all before them [1].
+    """
+    comment, number = "", 0
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("#"):
+            comment = line.lstrip("#").strip()
+        elif line.strip() and not line.startswith("sep="):
+            if comment and _has_names(comment) and not _has_names(line):
+                return comment, [line], number - 1
+            return line, [], number
+    return comment, [], number
+
+
+def _has_names(line: str) -> bool:
+    return delimiter_of(line.encode("utf-8", "replace")) is not None
+
+
 def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
     """Cut a table into rows, each with its line.
 
@@ -43,16 +69,15 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
     # A cell may hold a whole conversation. The limit is one of the process.
     limit = csv.field_size_limit(sys.maxsize)
     try:
-        header = text.readline()
-        while header and (not header.strip() or header.startswith("sep=")):
-            header = text.readline()
+        header, taken, number = split_header(iter(text.readline, ""))
         delimiter = delimiter_of(header.encode("utf-8", "replace")) or ","
-        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        parse = partial(_parse_cell, grouped=_GROUPED.get(delimiter, _GROUPED_BY_COMMAS))
         line = ""
 
         def remember_line() -> Iterator[str]:
             nonlocal line
-            for line in text:  # noqa: UP028 the last one is looked at
+            for line in chain(taken, text):  # noqa: UP028 the last one is looked at
                 yield line
 
         rows = csv.reader(remember_line(), delimiter=delimiter)
@@ -60,15 +85,30 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
             if len(row) < len(names) and row and not line.endswith(("\n", "\r")):
                 raise UnreadableFileError("its last row is cut off")
             if row:
-                yield rows.line_num + 1, dict(zip(names, map(_parse_cell, row), strict=False))
+                yield rows.line_num + number, dict(zip(names, map(parse, row), strict=False))
     finally:
         csv.field_size_limit(limit)
         # Or it would close the stream, which is not its own.
         text.detach()
 
 
-def _parse_cell(text: str) -> str | int | None:
-    """A cell, as JSON would have it: a whole number, nothing, or text."""
+_GROUPED_BY_COMMAS = re.compile(
+    r"\d{1,3}(?:([,'\u2019\xa0\u202f ])\d{3}(?:\1\d{3})*|(?:\.\d{3}){2,})"
+)
+"""A whole number whose thousands are set apart; ``12.000`` may be twelve."""
+_GROUPED = {";": re.compile(r"\d{1,3}(?:([.'\u2019\xa0\u202f ])\d{3}(?:\1\d{3})*)")}
+"""The same where a semicolon separates the cells, as where a comma sets decimals apart."""
+
+
+def _parse_cell(text: str, grouped: re.Pattern[str]) -> str | int | None:
+    """A cell, as JSON would have it: a whole number, nothing, or text.
+
+    Args:
+        text: The cell.
+        grouped: What a number looks like whose thousands are set apart.
+    """
     if text.isascii() and text.isdigit() and len(text) < 20:
         return int(text)
+    if text[:1].isdigit() and len(text) < 26 and grouped.fullmatch(text):
+        return int("".join(filter(str.isdigit, text)))
     return text or None

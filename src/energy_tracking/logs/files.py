@@ -34,10 +34,10 @@ from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, decode_line, iterate_documents
 from energy_tracking.logs.delimited import (
-    DELIMITER_LINE,
     UnreadableFileError,
     delimiter_of,
     read_table,
+    split_header,
 )
 from energy_tracking.logs.engine.queries import quote_name
 from energy_tracking.logs.inspected import START as INSPECTED_START
@@ -166,7 +166,7 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
 
 def kind_of(head: bytes) -> str:
     """Say what a file holds by its start: a key of ``KINDS``."""
-    start = DELIMITER_LINE.sub(b"", head.lstrip(b" \t\r\n\x1e"))
+    start = head.lstrip(b" \t\r\n\x1e")
     first, newline, rest = start.partition(b"\n")
     if b"\x1e" in head[: len(head) - len(start)]:
         return "json"
@@ -182,6 +182,9 @@ def kind_of(head: bytes) -> str:
         return "server-sent events"
     if _HISTORY.search(start):
         return "history"
+    if start.startswith((b"#", b"sep=")):
+        header, *_ = split_header(iter(start.decode("utf-8", "replace").splitlines()))
+        first = header.encode()
     has_objects = re.search(rb"^\s*\{", rest, re.MULTILINE) is not None
     if has_objects and INSPECTED_START.search(rest):
         return "javascript objects"

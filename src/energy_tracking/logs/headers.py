@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from energy_tracking.errors import ConfigurationError, not_one_of
-from energy_tracking.logs.delimited import delimiter_of
+from energy_tracking.logs.delimited import delimiter_of, split_header
 from energy_tracking.logs.files import BOMS, HEAD, STANDARD_INPUT, kind_of
 from energy_tracking.logs.packed import unpack_head
 
@@ -70,7 +70,7 @@ def read_header(path: str) -> tuple[str, ...] | None:
         text = head.decode(encoding, "replace").removeprefix("\ufeff").lstrip()
     except UnicodeError:
         return None
-    header = text.splitlines()[0] if text else ""
+    header, _, _ = split_header(iter(text.splitlines()))
     delimiter = delimiter_of(header.encode()) if kind_of(text.encode()) == "table" else None
     if delimiter is None:
         return None

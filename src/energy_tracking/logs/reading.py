@@ -28,11 +28,12 @@ from energy_tracking.logs.formats import (
     documents_inside,
 )
 from energy_tracking.logs.formats.base import UnreadableEntryError
+from energy_tracking.logs.formats.inside import OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.nesting import leave_out_sums
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.headers import check_headers, find_ledgers
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
 from energy_tracking.logs.once import Once, Seen
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -350,7 +351,7 @@ class _Entries:
                 return found
         inner = documents_inside(document) if depth < DEEPEST else ()
         if inner:
-            return self._calls_in_all(inner, depth)
+            return _date_calls(self._calls_in_all(inner, depth), document)
         if self.first_unknown is NOT_JSON:
             self.first_unknown = document
         self._file.leave_out("no token counts")
@@ -359,3 +360,17 @@ class _Entries:
     def _calls_in_all(self, documents: Iterable[Any], depth: int) -> Iterator[LoggedCall]:
         for document in documents:
             yield from self.calls_in(document, depth + 1)
+
+
+def _date_calls(calls: Iterable[LoggedCall], document: Mapping[str, Any]) -> Iterator[LoggedCall]:
+    """Give calls that do not say when they ran the time of the document around them.
+
+    Args:
+        calls: What lies in the document.
+        document: What is around them.
+    """
+    moments = (time_of(document[name]) for name in OUTER_TIMES if name in document)
+    time = next(filter(None, moments), None)
+    for call in calls:
+        call.time = call.time or time
+        yield call

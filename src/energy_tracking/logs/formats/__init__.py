@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from energy_tracking.logs.formats.agents import AGENTS
 from energy_tracking.logs.formats.aider import AIDER
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
@@ -17,8 +18,10 @@ from energy_tracking.logs.formats.gateways import GATEWAYS
 from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
 from energy_tracking.logs.formats.log_records import LOG_RECORDS
+from energy_tracking.logs.formats.observability import OBSERVABILITY
 from energy_tracking.logs.formats.opencode import OPENCODE
 from energy_tracking.logs.formats.responses import BATCHES, RESPONSE, RESPONSES
+from energy_tracking.logs.formats.servers import SERVERS
 from energy_tracking.logs.formats.spans import SPANS
 from energy_tracking.logs.formats.streams import STREAMS
 from energy_tracking.logs.formats.sums import SUMS
@@ -34,10 +37,13 @@ FORMATS: tuple[LogFormat, ...] = (
     *TRACES,
     *SUMS,
     *GATEWAYS,
+    *OBSERVABILITY,
+    *SERVERS,
     *EVALUATIONS,
     *BATCHES,
     *STREAMS,
     *TRANSCRIPTS,
+    *AGENTS,
     *OPENCODE,
     *AIDER,
     *RESPONSES,

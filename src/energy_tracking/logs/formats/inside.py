@@ -19,13 +19,19 @@ DEEPEST_RESPONSE = 8
 LISTS = (
     *("data", "items", "results", "runs", "traces", "observations", "logs", "requests"),
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
-    *("hits", "spans", "value", "batches"),
+    *("hits", "spans", "value", "batches", "result"),
 )
 WRAPPERS = (
     *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
     *("output", "raw_response", "payload", "data", "event", "_source", "jsonPayload", "message"),
     *("trace", "log", "textPayload", "properties"),
 )
+
+OUTER_TIMES = (
+    *("timestamp", "@timestamp", "time", "ts", "datetime", "created_at", "createdAt"),
+    *("timeGenerated", "TimeGenerated", "startedDateTime", "date", "created"),
+)
+"""When what a document holds was written, where that does not say it."""
 
 USAGES = ("usage", "usageMetadata", "usage_metadata")
 BESIDE_USAGE = frozenset(

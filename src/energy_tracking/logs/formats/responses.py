@@ -69,12 +69,17 @@ def usage_in_body(body: Document) -> Counts | None:
     if type(counts) is PlainCounts:
         return counts
     if counts is None and not _OTHER_NAMES.isdisjoint(body):
-        for read in _OTHER_USAGES:
-            counts = read(body)
-            if counts is not None:
-                break
+        counts = _read_other_usage(body)
+    if counts is None and type(raw) is dict and not _OTHER_NAMES.isdisjoint(raw):
+        # Open WebUI keeps Ollama's.
+        counts = _read_other_usage(raw)
     is_odd = counts is None or (isinstance(counts, TokenUsage) and bool(counts.repairs))
     return sum_in(raw) if is_odd and _has_huge_count(raw) else counts
+
+
+def _read_other_usage(body: Document) -> Counts | None:
+    found = (read(body) for read in _OTHER_USAGES)
+    return next((counts for counts in found if counts is not None), None)
 
 
 def _has_huge_count(raw: object) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from datetime import datetime
 
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, mappings, text
 from energy_tracking.logs.formats.counts import sum_in, sum_of_tokens, whole
@@ -131,7 +133,77 @@ def _counts_of_day(counted: Document) -> TokenUsage | None:
     return sum_of_tokens(counted["prompt_tokens"], counted.get("completion_tokens"), cached)
 
 
+# How ``ccusage --json`` calls its list, and what an entry of it is of.
+CCUSAGE_LISTS = ("daily", "weekly", "monthly", "sessions", "session", "blocks")
+
+
+def _read_ccusage(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """What ``ccusage --json`` prints: sums by day, month, session or block of five hours."""
+    entries = [entry for name in CCUSAGE_LISTS for entry in mappings(document.get(name))]
+    calls = [call for entry in entries for call in _ccusage_sums(entry)]
+    return calls or None
+
+
+def _ccusage_sums(entry: Document) -> Iterator[LoggedCall]:
+    """The sums of an entry, by model where it says so."""
+    by_model = [(part.get("modelName"), part) for part in mappings(entry.get("modelBreakdowns"))]
+    if isinstance(entry.get("models"), dict):
+        # Of Codex, whose input has what was read from a cache.
+        by_model = list(entry["models"].items())
+    if not by_model:
+        models = entry.get("models") or entry.get("modelsUsed")
+        only = models[0] if isinstance(models, list) and len(models) == 1 else None
+        by_model = [(only, entry.get("tokenCounts") or entry)]
+    moments = map(entry.get, ("date", "period", "month", "week", "endTime", "lastActivity"))
+    time = next(filter(None, map(_time_of_period, moments)), None)
+    for model, counted in by_model:
+        counts = _ccusage_counts(counted)
+        if counts is not None:
+            requests = whole(entry.get("entries")) if len(by_model) == 1 else None
+            session = text(entry.get("sessionId"))
+            yield LoggedCall(
+                model=text(model), counts=counts, time=time, session=session, requests=requests
+            )
+
+
+def _time_of_period(value: object) -> datetime | None:
+    """The start of a day, or of a month that is written without one."""
+    return time_of(value) or (time_of(f"{value}-01") if isinstance(value, str) else None)
+
+
+def _ccusage_counts(counted: object) -> TokenUsage | None:
+    if not isinstance(counted, dict):
+        return None
+    inputs, outputs = whole(counted.get("inputTokens")), whole(counted.get("outputTokens"))
+    if inputs is None and outputs is None:
+        return None
+    inside = counted.get("cachedInputTokens")
+    read, written = (
+        whole(counted.get(f"{name}Tokens")) or whole(counted.get(f"{name}InputTokens")) or 0
+        for name in ("cacheRead", "cacheCreation")
+    )
+    reasoning = counted.get("reasoningOutputTokens")
+    return sum_of_tokens((inputs or 0) + read + written, outputs, read or inside, reasoning)
+
+
+def _read_stats_cache(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """What Claude Code sums up of all its sessions, by model."""
+    by_model, time = document["modelUsage"], time_of(document["lastComputedDate"])
+    if not isinstance(by_model, dict):
+        return None
+    return [
+        LoggedCall(provider="anthropic", model=model, counts=counts, time=time, requests=None)
+        for model, counted in by_model.items()
+        if (counts := _ccusage_counts(counted)) is not None
+    ]
+
+
 SUMS: tuple[LogFormat, ...] = (
+    # Source: https://ccusage.com/guide/json-output
+    LogFormat(name="ccusage", any_of=keys(*CCUSAGE_LISTS), read=_read_ccusage),
+    # Source: https://github.com/1shanpanta/claude-analytics (stats-cache.json)
+    LogFormat(name="claude-code-stats", keys=keys("modelUsage", "lastComputedDate"),
+              read=_read_stats_cache),
     # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html
     LogFormat(name="bedrock-manifest", keys=keys("totalRecordCount", "inputTokenCount"),
               read=_read_manifest),

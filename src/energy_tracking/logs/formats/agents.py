@@ -1,0 +1,497 @@
+"""Transcripts of further coding agents: Amp, Cline and its kin, Copilot, Kimi, pi, OpenHands.
+
+Most of them count what was read from a prompt cache, and written to it, beside the input;
+``CountNames`` says by what names. Some keep no calls but a running total of the session, which is
+a sum over an unknown number of requests. A new agent is a row of ``AGENTS``, with the source of
+what it says, and a sample in the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    keys,
+    mappings,
+    text,
+    unpacked,
+)
+from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
+from energy_tracking.logs.formats.gateways import provider_named
+from energy_tracking.logs.logged import LoggedCall, time_of
+
+
+class CountNames(NamedTuple):
+    """By what names an agent counts tokens.
+
+    Attributes:
+        input: Input, caches left out.
+        output: Output.
+        cached: What was read from a prompt cache.
+        written: What was written to one.
+        reasoning: Part of the output.
+    """
+
+    input: str
+    output: str
+    cached: str
+    written: str
+    reasoning: str = ""
+
+
+class _Parts(NamedTuple):
+    """Tokens of a call or a sum: the input has both caches, the output its reasoning."""
+
+    input: int
+    output: int
+    cached: int
+    written: int
+    reasoning: int | None
+
+
+def _read_parts(counted: object, names: CountNames, *, is_beside: bool = True) -> _Parts | None:
+    """The tokens of an object; None where it counts none.
+
+    Args:
+        counted: The object.
+        names: By what names it counts.
+        is_beside: Whether the caches are counted beside the input.
+    """
+    if not isinstance(counted, dict):
+        return None
+    inputs, outputs, cached, written = (whole(counted.get(name)) or 0 for name in names[:4])
+    # No part is larger than the whole.
+    if is_beside or cached + written > inputs:
+        inputs += cached + written
+    if not inputs + outputs:
+        return None
+    return _Parts(inputs, outputs, cached, written, whole(counted.get(names.reasoning)))
+
+
+def _build_call(parts: _Parts, **facts: object) -> LoggedCall:
+    counts = usage_of(
+        parts.input,
+        parts.output,
+        cached=parts.cached,
+        written=parts.written,
+        reasoning=parts.reasoning,
+    )
+    return LoggedCall(counts=counts, **facts)  # type: ignore[arg-type]
+
+
+def _build_sum(parts: _Parts, requests: int | None = None, **facts: object) -> LoggedCall:
+    counts = sum_of_tokens(parts.input, parts.output, parts.cached, parts.reasoning)
+    return LoggedCall(counts=counts, requests=requests, **facts)  # type: ignore[arg-type]
+
+
+# Amp.
+
+AMP = CountNames("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+AMP_LEDGER = CountNames("input", "output", "cacheReadInputTokens", "cacheCreationInputTokens")
+
+
+def _read_amp(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A thread, whose messages have what they took, and its ledger, which has it again."""
+    thread, created = text(document.get("id")), document.get("created")
+    events = mappings(at(document, "usageLedger", "events"))
+    calls = []
+    for message in mappings(document["messages"]):
+        usage, number = message.get("usage"), message.get("messageId")
+        parts = _read_parts(usage, AMP)
+        if parts is None:
+            continue
+        event = next((event for event in events if _is_of(event, number, parts)), {})
+        if event:
+            events.remove(event)
+        time = time_of(at(usage, "timestamp")) or time_of(event.get("timestamp") or created)
+        calls.append(_amp_call(parts, at(usage, "model"), time, thread, number))
+    for event in events:
+        # Of messages that are gone.
+        parts, time = _read_parts(event.get("tokens"), AMP_LEDGER), event.get("timestamp")
+        if parts is not None:
+            calls.append(_amp_call(parts, event.get("model"), time_of(time), thread, time))
+    return calls or None
+
+
+def _is_of(event: Document, number: object, parts: _Parts) -> bool:
+    """Whether an entry of the ledger is of a message."""
+    of = event.get("toMessageId")
+    if of is not None:
+        return bool(of == number)
+    found = _read_parts(event.get("tokens"), AMP_LEDGER)
+    return found is not None and found[:2] == parts[:2]
+
+
+def _amp_call(
+    parts: _Parts, model: object, time: datetime | None, thread: str | None, number: object
+) -> LoggedCall:
+    return _build_call(
+        parts,
+        model=text(model),
+        time=time,
+        session=thread,
+        grows=True,
+        identity=None if thread is None or number is None else ("amp", thread, number),
+    )
+
+
+# Cline, and what grew out of it: Roo Code, Kilo Code.
+
+CLINE = CountNames("tokensIn", "tokensOut", "cacheReads", "cacheWrites")
+WHOLE_INPUT_FROM = datetime(2025, 11, 1, tzinfo=UTC)
+"""From then on Roo Code counts the caches into the input, and Kilo Code soon after.
+
+Source: https://github.com/RooCodeInc/Roo-Code/pull/8954
+"""
+_MODEL_IN_REQUEST = re.compile(r"<model>([^<]{1,100})</model>")
+
+
+def _read_cline(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A message of ``ui_messages.json``; a request is one, which grows while it runs."""
+    said = document.get("say")
+    if document["type"] not in ("say", "ask"):
+        return None
+    counted = unpacked(document.get("text"))
+    time = time_of(document["ts"])
+    task = os.path.basename(os.path.dirname(file.path))
+    if said == "deleted_api_reqs":
+        parts = _read_parts(counted, CLINE)
+        return [] if parts is None else [_build_sum(parts, time=time, session=task)]
+    protocol = at(counted, "apiProtocol")
+    is_whole = protocol == "openai" or (
+        protocol is not None and time is not None and time >= WHOLE_INPUT_FROM
+    )
+    parts = _read_parts(counted, CLINE, is_beside=not is_whole)
+    if said != "api_req_started" or parts is None:
+        return []
+    file.note_call_of("cline", task)
+    named = _MODEL_IN_REQUEST.search(str(at(counted, "request")))
+    return [
+        _build_call(
+            parts,
+            provider=provider_named(at(document, "modelInfo", "providerId") or protocol),
+            model=text(at(document, "modelInfo", "modelId")) or (named and named[1].strip()),
+            time=time,
+            session=task or None,
+            grows=True,
+            identity=("cline", document["ts"]),
+        )
+    ]
+
+
+def _read_cline_task(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A task in the list of all, with the sum of its requests."""
+    parts = _read_parts(document, CLINE)
+    if parts is None:
+        return []
+    task = document.get("id")
+    return [
+        _build_sum(
+            parts,
+            model=text(document.get("modelId")),
+            time=time_of(document.get("ts")),
+            session=text(task),
+            grows=True,
+            identity=("cline task", task),
+            sum_of=("cline", task),
+        )
+    ]
+
+
+# Copilot's command line.
+
+COPILOT = CountNames(
+    "inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens", "reasoningTokens"
+)
+
+COPILOT_EVENTS = frozenset(
+    {"assistant", "hook", "permission", "session", "skill", "subagent", "system", "tool", "user"}
+    | {"abort"}
+)
+"""What the types of its events begin with."""
+
+
+def _read_copilot(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An event; that of a session's end has the sums of its requests."""
+    kind, data, time = document["type"], document["data"], time_of(document.get("timestamp"))
+    if not isinstance(kind, str) or not isinstance(data, dict):
+        return None
+    memory = file.memory
+    if kind == "session.start":
+        memory["copilot"] = text(data.get("sessionId"))
+        return []
+    session = memory.get("copilot")
+    if kind == "assistant.usage":
+        parts = _read_parts(data, COPILOT, is_beside=False)
+        if parts is None:
+            return None
+        file.note_call_of("copilot", session)
+        event = text(document.get("id")) or text(data.get("apiCallId"))
+        identity = None if event is None else ("copilot", event)
+        model = text(data.get("model"))
+        return [_build_call(parts, model=model, time=time, session=session, identity=identity)]
+    if kind == "session.shutdown" and isinstance(data.get("modelMetrics"), dict):
+        return [
+            _build_sum(
+                parts,
+                whole(at(metrics, "requests", "count")),
+                model=model,
+                time=time,
+                session=session,
+                identity=("copilot", session, document.get("timestamp"), model),
+                sum_of=None if session is None else ("copilot", session),
+            )
+            for model, metrics in data["modelMetrics"].items()
+            if (parts := _read_parts(at(metrics, "usage"), COPILOT, is_beside=False)) is not None
+        ]
+    is_known = "copilot" in memory and kind.partition(".")[0] in COPILOT_EVENTS
+    return [] if is_known else None
+
+
+# Kimi's two.
+
+KIMI = CountNames("input_other", "output", "input_cache_read", "input_cache_creation")
+KIMI_CODE = CountNames("inputOther", "output", "inputCacheRead", "inputCacheCreation")
+
+
+def _read_kimi(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of ``kimi-cli``."""
+    message = document["message"]
+    payload = at(message, "payload")
+    if not isinstance(payload, dict) or "type" not in message:
+        return None
+    parts = _read_parts(payload.get("token_usage"), KIMI)
+    if parts is None:
+        return []
+    message_id = text(payload.get("message_id"))
+    return [
+        _build_call(
+            parts,
+            provider="moonshot_ai",
+            time=time_of(document["timestamp"]),
+            grows=True,
+            identity=None if message_id is None else ("kimi", message_id),
+        )
+    ]
+
+
+def _read_kimi_code(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of ``kimi-code``; a step's end repeats what its record says."""
+    kind, memory = document["type"], file.memory
+    if kind == "llm.request":
+        memory["kimi code"] = text(document.get("model"))
+        return []
+    if kind != "usage.record":
+        is_known = "kimi code" in memory and (kind == "step.end" or "usage" not in document)
+        return [] if is_known else None
+    parts = _read_parts(document.get("usage"), KIMI_CODE)
+    if parts is None:
+        return None
+    if document.get("usageScope") != "turn":
+        file.leave_out("usage of a session, which may repeat that of its turns")
+        return []
+    model = text(document.get("model"))
+    if model is None or model.startswith("__"):
+        # A name of the settings.
+        model = memory.get("kimi code")
+    return [
+        _build_call(
+            parts,
+            provider="moonshot_ai",
+            model=model and model.removeprefix("kimi-code/"),
+            time=time_of(document.get("time")),
+        )
+    ]
+
+
+# pi, and agents built on it, as OpenClaw.
+
+PI = CountNames("input", "output", "cacheRead", "cacheWrite", "reasoning")
+
+
+def _read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of a session; a fork copies those before it, with their ids and times."""
+    kind, memory = document["type"], file.memory
+    if kind == "session" and "cwd" in document:
+        memory["pi"] = text(document.get("id"))
+        return []
+    message = document.get("message")
+    if "pi" not in memory or "parentId" not in document:
+        return None
+    if not isinstance(message, dict):
+        return []
+    parts = _read_parts(message.get("usage"), PI)
+    if parts is None:
+        return []
+    entry, time = text(document.get("id")), document.get("timestamp")
+    return [
+        _build_call(
+            parts,
+            provider=provider_named(message.get("provider")),
+            model=text(message.get("responseModel")) or text(message.get("model")),
+            time=time_of(time),
+            session=memory["pi"],
+            identity=None if entry is None else ("pi", entry, str(time)),
+        )
+    ]
+
+
+# OpenHands.
+
+OPEN_HANDS = CountNames(
+    "prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens"
+)
+
+
+def _read_open_hands(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An event, or the result of an evaluation: what each call took, or a running total."""
+    metrics = document.get("llm_metrics") or document.get("metrics")
+    if not isinstance(metrics, dict) or "accumulated_token_usage" not in metrics:
+        return None
+    total, time = metrics["accumulated_token_usage"], time_of(document.get("timestamp"))
+    calls = [
+        _build_call(
+            parts,
+            model=text(usage.get("model")),
+            time=time,
+            grows=True,
+            identity=("open hands", response) if isinstance(response, str) and response else None,
+        )
+        for usage in mappings(metrics.get("token_usages"))
+        if (parts := _read_parts(usage, OPEN_HANDS, is_beside=False)) is not None
+        for response in (usage.get("response_id"),)
+    ]
+    parts = _read_parts(total, OPEN_HANDS, is_beside=False)
+    if calls or parts is None:
+        return calls
+    if "source" not in document:
+        return [_build_sum(parts, model=text(at(total, "model")), time=time)]
+    before: _Parts = file.memory.get("open hands", _Parts(0, 0, 0, 0, None))
+    if parts[:4] == before[:4]:
+        return []
+    file.memory["open hands"] = parts
+    if any(now < then for now, then in zip(parts[:4], before[:4], strict=True)):
+        # A total that has shrunk began anew.
+        before = _Parts(0, 0, 0, 0, None)
+    inputs, outputs, cached, written = (
+        now - then for now, then in zip(parts[:4], before[:4], strict=True)
+    )
+    own = _Parts(inputs, outputs, cached, written, None)
+    return [_build_call(own, model=text(at(total, "model")), time=time)]
+
+
+# Agents that keep sums alone.
+
+GOOSE = CountNames("accumulated_input_tokens", "accumulated_output_tokens", "", "")
+ZED = CountNames(
+    "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"
+)
+DROID = CountNames(
+    "inputTokens", "outputTokens", "cacheReadTokens", "cacheCreationTokens", "thinkingTokens"
+)
+
+
+def _read_goose(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A session of Goose's: the head of its file, or a row of its database."""
+    file.memory["goose"] = True
+    parts = _read_parts(document, GOOSE)
+    config = unpacked(document.get("model_config_json") or document.get("model_config"))
+    session = text(document.get("id"))
+    if parts is None:
+        return []
+    return [
+        _build_sum(
+            parts,
+            provider=provider_named(document.get("provider_name")),
+            model=text(at(config, "model_name")),
+            time=time_of(document.get("updated_at") or document.get("created_at")),
+            session=session,
+            grows=True,
+            identity=None if session is None else ("goose", session),
+        )
+    ]
+
+
+def _read_goose_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A message of Goose's, of which the session alone counts tokens."""
+    return [] if "goose" in file.memory or "content_json" in document else None
+
+
+def _read_zed(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A thread of Zed's; what it keeps of each request is that of the last in its turn."""
+    parts = _read_parts(document["cumulative_token_usage"], ZED)
+    if parts is None:
+        return []
+    thread = text(document.get("id"))
+    return [
+        _build_sum(
+            parts,
+            provider=provider_named(at(document, "model", "provider")),
+            model=text(at(document, "model", "model")),
+            time=time_of(document.get("updated_at")),
+            session=thread,
+            grows=True,
+            identity=None if thread is None else ("zed", thread),
+        )
+    ]
+
+
+def _read_droid(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The settings of a session of Factory's Droid, with its running total."""
+    usage = document["tokenUsage"]
+    if not isinstance(usage, dict) or not usage.keys() & {"thinkingTokens", "cacheCreationTokens"}:
+        return None
+    parts = _read_parts(usage, DROID)
+    if parts is None:
+        return []
+    name = os.path.basename(file.path).partition(".")[0]
+    return [
+        _build_sum(
+            parts,
+            provider=provider_named(document.get("providerLock")),
+            model=text(document.get("model")),
+            time=time_of(document.get("providerLockTimestamp")),
+            session=name,
+            grows=True,
+            identity=("droid", name),
+        )
+    ]
+
+
+AGENTS: tuple[LogFormat, ...] = (
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/amp.rs
+    LogFormat(name="amp", keys=keys("id", "messages"), any_of=keys("usageLedger", "created"),
+              read=_read_amp),
+    # Source: https://github.com/cline/cline/blob/main/src/shared/ExtensionMessage.ts
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/roocode.rs
+    LogFormat(name="cline", keys=keys("ts", "type"), any_of=keys("say", "ask"), read=_read_cline),
+    # Source: https://github.com/cline/cline/blob/main/src/shared/HistoryItem.ts
+    LogFormat(name="cline-task", keys=keys("task", "tokensIn", "tokensOut"),
+              read=_read_cline_task),
+    # Source: https://github.com/github/copilot-sdk (session events)
+    LogFormat(name="copilot", keys=keys("type", "data"), read=_read_copilot, is_said=False),
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/kimi.rs
+    LogFormat(name="kimi", keys=keys("timestamp", "message"), read=_read_kimi),
+    LogFormat(name="kimi-code", keys=keys("type"), read=_read_kimi_code, is_said=False),
+    # Source: https://github.com/badlogic/pi-mono/tree/main/packages/coding-agent (session format)
+    LogFormat(name="pi", keys=keys("type", "timestamp"), read=_read_pi, is_said=False),
+    # Source: https://github.com/OpenHands/software-agent-sdk (Metrics)
+    LogFormat(name="open-hands", any_of=keys("llm_metrics", "metrics"), read=_read_open_hands,
+              is_said=False),
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/goose.rs
+    LogFormat(name="goose", keys=keys("accumulated_input_tokens", "accumulated_output_tokens"),
+              read=_read_goose),
+    LogFormat(name="goose-message", keys=keys("role"), any_of=keys("content", "content_json"),
+              read=_read_goose_message, is_said=False),
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
+    LogFormat(name="zed", keys=keys("cumulative_token_usage"), read=_read_zed),
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/droid.rs
+    LogFormat(name="droid", keys=keys("tokenUsage"), read=_read_droid),
+)  # fmt: skip

@@ -1,0 +1,126 @@
+"""What inference servers write by themselves: TGI, SGLang, Replicate, and their benchmarks.
+
+A new format is a row of ``SERVERS``, with the source of what it says, and a sample in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
+from energy_tracking.logs.formats.counts import sum_of_tokens, usage_in_cells, whole
+from energy_tracking.logs.formats.responses import error_name
+from energy_tracking.logs.logged import LoggedCall, time_of
+
+
+def _read_tgi(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A response of Text Generation Inference, or an event of its stream, of which the last has it.
+
+    The prompt is counted in a stream, and listed where the request asked for its tokens.
+    """
+    details = document["details"]
+    if details is None and "token" in document:
+        return []
+    outputs = at(details, "generated_tokens")
+    if outputs is None:
+        return None
+    prefill = at(details, "prefill")
+    inputs = at(details, "input_length")
+    if inputs is None and isinstance(prefill, list) and prefill:
+        inputs = len(prefill)
+    counts = usage_in_cells(file, input=inputs, output=outputs)
+    return [LoggedCall(operation="text_completion", counts=counts)]
+
+
+def _read_sglang(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A response of SGLang's own, or a line of its request log; chunks of a stream grow."""
+    holder = document if "meta_info" in document else document["out"]
+    info = at(holder, "meta_info")
+    if not isinstance(info, dict) or "prompt_tokens" not in info:
+        return None
+    request = text(info.get("id")) or text(document.get("rid"))
+    reason = at(info, "finish_reason", "type")
+    return [
+        LoggedCall(
+            operation="text_completion",
+            counts=usage_in_cells(
+                file,
+                input=info["prompt_tokens"],
+                output=info.get("completion_tokens"),
+                cached=info.get("cached_tokens"),
+            ),
+            time=time_of(document.get("timestamp")),
+            error_type="abort" if reason == "abort" else None,
+            grows=True,
+            identity=None if request is None else ("sglang", request),
+        )
+    ]
+
+
+def _read_replicate(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A prediction of Replicate's."""
+    metrics = document["metrics"]
+    outputs = at(metrics, "output_token_count")
+    inputs = at(metrics, "input_token_count")
+    failed = error_name(document.get("error")) if document.get("status") == "failed" else None
+    if inputs is None and outputs is None and failed is None:
+        return None
+    call = LoggedCall(
+        provider="replicate",
+        model=text(document.get("model")),
+        response_id=text(document.get("id")),
+        counts=usage_in_cells(file, input=inputs, output=outputs),
+        time=time_of(document.get("completed_at") or document.get("created_at")),
+        error_type=failed,
+    )
+    return [identify(call)]
+
+
+_BENCHMARK_TIME = re.compile(r"\d{8}-\d{6}")
+
+
+def _read_benchmark(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The result of a benchmark of a server: its requests, or their sums where it left them out."""
+    model = text(document.get("model_id")) or text(document.get("model"))
+    date = document.get("date")
+    time = time_of(date)
+    if isinstance(date, str) and _BENCHMARK_TIME.fullmatch(date):
+        time = datetime.strptime(date, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    inputs, outputs = document.get("input_lens"), document.get("output_lens")
+    if isinstance(inputs, list) and isinstance(outputs, list) and len(inputs) == len(outputs):
+        return [
+            LoggedCall(
+                model=model,
+                counts=usage_in_cells(file, input=one, output=other),
+                time=time,
+                error_type=_nth_error(document.get("errors"), number),
+            )
+            for number, (one, other) in enumerate(zip(inputs, outputs, strict=True))
+        ]
+    counts = sum_of_tokens(document["total_input_tokens"], document["total_output_tokens"])
+    return [
+        LoggedCall(model=model, counts=counts, time=time, requests=whole(document["completed"]))
+    ]
+
+
+def _nth_error(errors: Any, number: int) -> str | None:
+    """What failed in one request; an error is the text of an exception."""
+    return "error" if at(errors, number) else None
+
+
+SERVERS: tuple[LogFormat, ...] = (
+    # Source: https://huggingface.github.io/text-generation-inference (GenerateResponse, details)
+    LogFormat(name="tgi", keys=keys("details", "generated_text"), read=_read_tgi),
+    # Source: https://docs.sglang.ai/basic_usage/native_api.html
+    LogFormat(name="sglang", any_of=keys("meta_info", "out"), read=_read_sglang, is_said=False),
+    # Source: https://replicate.com/docs/reference/http#predictions.get
+    LogFormat(name="replicate", keys=keys("metrics", "status"), any_of=keys("version", "urls"),
+              read=_read_replicate),
+    # Source: https://github.com/vllm-project/vllm/blob/main/vllm/benchmarks/serve.py
+    LogFormat(
+        name="server-benchmark",
+        keys=keys("completed", "total_input_tokens", "total_output_tokens"), read=_read_benchmark,
+    ),
+)  # fmt: skip

@@ -1,0 +1,375 @@
+"""Samples of agents, servers and tools beside the most common ones, each with what is right.
+
+``log_samples`` has those; a row here has the same three parts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from log_samples import COMPLETION, Documents, Right, right
+
+SONNET = "claude-sonnet-4-5"
+
+
+def cline(ts: int, said: str, **counted: Any) -> dict[str, Any]:
+    """A message of ``ui_messages.json``."""
+    return {"ts": ts, "type": "say", "say": said, "text": json.dumps(counted)}
+
+
+def counted_by_ccusage(inputs: int, outputs: int, **more: int) -> dict[str, Any]:
+    return {"inputTokens": inputs, "outputTokens": outputs, "cacheCreationTokens": 5,
+            "cacheReadTokens": 40, "totalTokens": inputs + outputs + 45, **more}  # fmt: skip
+
+
+def open_hands(number: int, inputs: int, outputs: int) -> dict[str, Any]:
+    """An event, with the running total of its conversation."""
+    total = {"model": "gpt-5", "prompt_tokens": inputs, "completion_tokens": outputs,
+             "cache_read_tokens": 0, "cache_write_tokens": 0}  # fmt: skip
+    return {"id": number, "timestamp": f"2026-01-02T03:04:{number:02}", "source": "agent",
+            "action": "run", "llm_metrics": {"accumulated_cost": 0.1,
+                                             "accumulated_token_usage": total}}  # fmt: skip
+
+
+def weave(own: str, parent: str | None, output: Any) -> dict[str, Any]:
+    counts = {"requests": 1, "prompt_tokens": 19, "completion_tokens": 10}
+    return {"id": own, "op_name": "weave:///a/b/op/x:1", "trace_id": "t", "parent_id": parent,
+            "started_at": "2026-01-02T03:04:05Z", "ended_at": "2026-01-02T03:04:06Z",
+            "inputs": {"model": "gpt-4o"}, "output": output,
+            "summary": {"usage": {"gpt-4o": counts}}}  # fmt: skip
+
+
+def datadog(kind: str, span: str, parent: str, **counts: int) -> dict[str, Any]:
+    return {"span_id": span, "trace_id": "t", "parent_id": parent, "name": kind,
+            "start_ns": 1_741_569_952_000_000_000, "duration": 1.5e9, "status": "ok",
+            "meta": {"kind": kind, "model_name": "gpt-4o", "model_provider": "openai"},
+            "metrics": counts}  # fmt: skip
+
+
+FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
+    (
+        "amp",
+        # A message and its entry in the ledger are one call; the last entry's message is gone.
+        [{"v": 1, "id": "T-1", "created": 1_741_569_950_000, "messages": [
+            {"role": "user", "messageId": 0},
+            {"role": "assistant", "messageId": 1, "usage": {
+                "model": SONNET, "inputTokens": 10, "outputTokens": 20,
+                "cacheCreationInputTokens": 30, "cacheReadInputTokens": 40}},
+            {"role": "assistant", "messageId": 3, "usage": {
+                "model": SONNET, "inputTokens": 5, "outputTokens": 6}}],
+          "usageLedger": {"events": [
+              {"timestamp": "2026-01-02T03:04:05Z", "model": SONNET, "toMessageId": 1,
+               "tokens": {"input": 10, "output": 20}},
+              {"timestamp": "2026-01-02T03:05:05Z", "model": SONNET,
+               "tokens": {"input": 5, "output": 6}},
+              {"timestamp": "2026-01-02T03:06:05Z", "model": SONNET, "toMessageId": 9,
+               "tokens": {"input": 100, "output": 200}}]}}],
+        right(3, (185, 226), SONNET, cached=40, first="2026-01-02T03:04:05+00:00"),
+    ),
+    (
+        "cline",
+        [
+            {"ts": 1_741_569_950_000, "type": "say", "say": "text", "text": "do this"},
+            {"ts": 1_741_569_951_000, "type": "say", "say": "api_req_started",
+             "text": json.dumps({"request": "<model>gpt-4.1</model>", "tokensIn": 10,
+                                 "tokensOut": 20, "cacheWrites": 30, "cacheReads": 40}),
+             "modelInfo": {"providerId": "anthropic", "modelId": SONNET}},
+            # Not answered yet.
+            {"ts": 1_741_569_952_000, "type": "say", "say": "api_req_started",
+             "text": json.dumps({"request": "…"})},
+            {"ts": 1_741_569_953_000, "type": "ask", "ask": "followup", "text": "{}"},
+        ],
+        right(1, (80, 20), SONNET, cached=40, first="2025-03-10T01:25:51+00:00",
+              provider="anthropic"),
+    ),
+    (
+        "cline",
+        # Roo Code: the caches beside the input, later in it; of OpenAI's always in it.
+        [
+            cline(1_741_569_951_000, "api_req_started", request="<model>x</model>", tokensIn=100,
+                  tokensOut=1, cacheReads=40, apiProtocol="anthropic"),
+            cline(1_771_569_951_000, "api_req_started", request="<model>x</model>", tokensIn=100,
+                  tokensOut=1, cacheReads=40, apiProtocol="anthropic"),
+            cline(1_741_569_952_000, "api_req_started", request="<model>x</model>", tokensIn=100,
+                  tokensOut=1, cacheReads=40, apiProtocol="openai"),
+        ],
+        right(3, (340, 3), "x", cached=120),
+    ),
+    (
+        "cline-task",
+        [{"id": "1741569950000", "ts": 1_741_569_952_000, "task": "…", "tokensIn": 10,
+          "tokensOut": 20, "cacheWrites": 0, "cacheReads": 7, "totalCost": 0.1}],
+        right(0, sums=((None, 17, 20),)),
+    ),
+    (
+        "copilot",
+        [
+            {"type": "session.start", "data": {"sessionId": "s"}, "id": "1"},
+            {"type": "user.message", "data": {"content": "…"}, "id": "2"},
+            {"type": "session.shutdown", "timestamp": "2026-01-02T03:04:05Z", "id": "3",
+             "data": {"modelMetrics": {"gpt-5": {
+                 "requests": {"count": 3, "cost": 1}, "usage": {
+                     "inputTokens": 300, "outputTokens": 60, "cacheReadTokens": 40,
+                     "cacheWriteTokens": 0}}}}},
+        ],
+        right(0, sums=((3, 300, 60),)),
+    ),
+    (
+        "copilot",
+        # What the session sums up in the end counts where its calls are not there.
+        [
+            {"type": "session.start", "data": {"sessionId": "s"}, "id": "1"},
+            {"type": "assistant.usage", "timestamp": "2026-01-02T03:04:05Z", "id": "2",
+             "data": {"model": "gpt-5", "inputTokens": 100, "outputTokens": 20,
+                      "cacheReadTokens": 40}},
+            {"type": "session.shutdown", "timestamp": "2026-01-02T03:04:06Z", "id": "3",
+             "data": {"modelMetrics": {"gpt-5": {"requests": {"count": 1}, "usage": {
+                 "inputTokens": 100, "outputTokens": 20, "cacheReadTokens": 40}}}}},
+        ],
+        right(1, (100, 20), "gpt-5", cached=40, first="2026-01-02T03:04:05+00:00"),
+    ),
+    (
+        "kimi",
+        [
+            {"timestamp": 1_741_569_952.5, "message": {"type": "TurnBegin", "payload": {}}},
+            *(
+                {"timestamp": 1_741_569_953.5, "message": {"type": "StatusUpdate", "payload": {
+                    "message_id": "chatcmpl-1", "token_usage": {
+                        "input_other": 10, "output": output, "input_cache_read": 4,
+                        "input_cache_creation": 0}}}}
+                for output in (1, 20)
+            ),
+        ],
+        right(1, (14, 20), None, cached=4, first="2025-03-10T01:25:53.500000+00:00",
+              provider="moonshot_ai"),
+    ),
+    (
+        "kimi-code",
+        [
+            {"type": "llm.request", "model": "kimi-code/kimi-for-coding"},
+            {"type": "usage.record", "model": "__kimi_env_model__", "usageScope": "turn",
+             "time": 1_741_569_952_000, "usage": {"inputOther": 10, "output": 20,
+                                                  "inputCacheRead": 4, "inputCacheCreation": 1}},
+            {"type": "step.end", "usage": {"inputOther": 10, "output": 20}},
+        ],
+        right(1, (15, 20), "kimi-for-coding", cached=4, first="2025-03-10T01:25:52+00:00"),
+    ),
+    (
+        "pi",
+        # OpenClaw's are the same.
+        [
+            {"type": "session", "version": 3, "id": "s", "timestamp": "2026-01-02T03:04:04.000Z",
+             "cwd": "/x"},
+            {"type": "model_change", "id": "a", "parentId": None,
+             "timestamp": "2026-01-02T03:04:05.000Z", "provider": "anthropic", "modelId": SONNET},
+            {"type": "message", "id": "b", "parentId": "a",
+             "timestamp": "2026-01-02T03:04:06.000Z", "message": {
+                 "role": "assistant", "provider": "anthropic", "model": SONNET,
+                 "usage": {"input": 3, "output": 20, "cacheRead": 10, "cacheWrite": 7,
+                           "totalTokens": 40, "cost": {"total": 0.1}}}},
+        ],
+        right(1, (20, 20), SONNET, cached=10, first="2026-01-02T03:04:06+00:00",
+              provider="anthropic"),
+    ),
+    (
+        "open-hands",
+        # A running total: what it advances by is a call.
+        [open_hands(1, 100, 10), open_hands(2, 100, 10), open_hands(3, 250, 30)],
+        right(2, (250, 30), "gpt-5", first="2026-01-02T03:04:01+00:00"),
+    ),
+    (
+        "open-hands",
+        # The result of an evaluation has each call.
+        [{"instance_id": "x", "history": [], "metrics": {
+            "accumulated_cost": 0.1, "accumulated_token_usage": {
+                "model": "gpt-5", "prompt_tokens": 30, "completion_tokens": 7},
+            "token_usages": [
+                {"model": "gpt-5", "prompt_tokens": 10, "completion_tokens": 2,
+                 "cache_read_tokens": 4, "cache_write_tokens": 0, "response_id": "chatcmpl-1"},
+                {"model": "gpt-5", "prompt_tokens": 20, "completion_tokens": 5,
+                 "cache_read_tokens": 8, "cache_write_tokens": 0, "response_id": "chatcmpl-2"},
+            ]}}],
+        right(2, (30, 7), "gpt-5", cached=12),
+    ),
+    (
+        "goose",
+        [
+            {"working_dir": "/x", "description": "…", "message_count": 2, "total_tokens": 30,
+             "input_tokens": 10, "output_tokens": 20, "accumulated_total_tokens": 60,
+             "accumulated_input_tokens": 25, "accumulated_output_tokens": 35},
+            {"role": "user", "created": 1_741_569_950, "content": []},
+            {"role": "assistant", "created": 1_741_569_952, "content": []},
+        ],
+        right(0, sums=((None, 25, 35),)),
+    ),
+    (
+        "zed",
+        [{"version": "0.3.0", "title": "…", "messages": [], "updated_at": "2026-01-02T03:04:05Z",
+          "request_token_usage": {"u": {"input_tokens": 100, "output_tokens": 20}},
+          "cumulative_token_usage": {"input_tokens": 400, "output_tokens": 60,
+                                     "cache_creation_input_tokens": 5,
+                                     "cache_read_input_tokens": 30},
+          "model": {"provider": "anthropic", "model": SONNET}}],
+        right(0, sums=((None, 435, 60),)),
+    ),
+    (
+        "droid",
+        [{"model": SONNET, "providerLock": "anthropic", "tokenUsage": {
+            "inputTokens": 1234, "outputTokens": 567, "cacheCreationTokens": 89,
+            "cacheReadTokens": 12, "thinkingTokens": 34}}],
+        right(0, sums=((None, 1335, 567),)),
+    ),
+    (
+        "ccusage",
+        [
+            {"daily": [{"date": "2026-01-02", "modelsUsed": ["a", "b"], "modelBreakdowns": [
+                {"modelName": "a", **counted_by_ccusage(10, 20)},
+                {"modelName": "b", **counted_by_ccusage(1, 2)}], **counted_by_ccusage(11, 22)}],
+             "totals": counted_by_ccusage(11, 22)},
+            {"monthly": [{"month": "2026-01", "models": {"gpt-5": {
+                "inputTokens": 100, "cachedInputTokens": 60, "outputTokens": 30,
+                "reasoningOutputTokens": 10}}, "inputTokens": 100, "outputTokens": 30}]},
+            {"blocks": [{"id": "x", "startTime": "2026-01-02T00:00:00Z", "isGap": False,
+                         "entries": 12, "models": ["a"], "tokenCounts": {
+                             "inputTokens": 10, "outputTokens": 20,
+                             "cacheCreationInputTokens": 5, "cacheReadInputTokens": 7}}]},
+        ],
+        right(0, sums=((None, 55, 20), (None, 46, 2), (None, 100, 30), (12, 22, 20))),
+    ),
+    (
+        "claude-code-stats",
+        [{"version": 1, "lastComputedDate": "2026-01-05", "dailyModelTokens": [
+            {"date": "2026-01-04", "tokensByModel": {SONNET: 12_345}}],
+          "modelUsage": {SONNET: {
+              "inputTokens": 100, "outputTokens": 200, "cacheReadInputTokens": 3000,
+              "cacheCreationInputTokens": 400}}, "totalSessions": 3}],
+        right(0, sums=((None, 3500, 200),)),
+    ),
+    (
+        "cloudflare",
+        [{"success": True, "result_info": {"count": 2}, "result": [
+            {"id": "01JADMCQQQBWH3NXZ5GCRN98DP", "created_at": "2026-01-02T03:04:05Z",
+             "provider": "openai", "model": "gpt-4o", "tokens_in": 10, "tokens_out": 20,
+             "cached": False, "success": True, "status_code": 200, "path": "chat/completions"},
+            {"id": "01JADMCQQQBWH3NXZ5GCRN98DQ", "created_at": "2026-01-02T03:04:06Z",
+             "provider": "openai", "model": "gpt-4o", "tokens_in": 10, "tokens_out": 20,
+             "cached": True, "success": True, "status_code": 200, "path": "chat/completions"}]}],
+        right(1, (10, 20), "gpt-4o", hits=1, first="2026-01-02T03:04:05+00:00",
+              provider="openai"),
+    ),
+    (
+        "portkey",
+        [
+            {"id": "a", "created_at": "2026-01-02T03:04:05Z", "ai_org": "openai",
+             "ai_model": "gpt-4o", "req_units": 19, "res_units": 10, "cache_status": "MISS",
+             "response_status_code": 200, "trace_id": "t", "response": COMPLETION},
+            {"id": "b", "created_at": "2026-01-02T03:04:05Z", "ai_org": "openai",
+             "ai_model": "gpt-4o", "req_units": 19, "res_units": 10, "cache_status": "HIT",
+             "response_status_code": 200, "trace_id": "t"},
+        ],
+        right(1, (19, 10), str(COMPLETION["model"]), cached=4, reasoning=6, hits=1,
+              provider="openai"),
+    ),
+    (
+        "datadog",
+        [
+            {"data": {"type": "span", "attributes": {"ml_app": "x", "spans": [
+                datadog("agent", "a", "undefined", input_tokens=10, output_tokens=20),
+                datadog("llm", "b", "a", input_tokens=10, output_tokens=20, total_tokens=30,
+                        cache_read_input_tokens=4)]}}},
+            # As a search gives them.
+            {"data": [{"type": "span", "id": "1", "attributes": {
+                "span_kind": "embedding", "model_name": "gpt-4o", "model_provider": "openai",
+                "span_id": "c", "trace_id": "t", "start_ms": 1_741_569_952_000,
+                "duration": 1_500_000, "metrics": {"input_tokens": 5}}}]},
+        ],
+        right(2, (15, 20), "gpt-4o", cached=4, first="2025-03-10T01:25:53.500000+00:00",
+              provider="openai"),
+    ),
+    (
+        "braintrust",
+        [
+            {"id": "e", "span_id": kind, "root_span_id": "r", "created": "2026-01-02T03:04:05Z",
+             "span_attributes": {"name": "x", "type": kind}, "metadata": {"model": "gpt-4o"},
+             "metrics": {"start": 1_741_569_952.0, "end": 1_741_569_953.5, "prompt_tokens": 10,
+                         "completion_tokens": 20, "tokens": 30, "prompt_cached_tokens": 4}}
+            for kind in ("llm", "task")
+        ],
+        right(1, (10, 20), "gpt-4o", cached=4, first="2025-03-10T01:25:53.500000+00:00"),
+    ),
+    (
+        "weave",
+        [weave("a", None, "done"), weave("b", "a", COMPLETION)],
+        right(1, (19, 10), str(COMPLETION["model"]), cached=4, reasoning=6,
+              first="2026-01-02T03:04:06+00:00"),
+    ),
+    (
+        "replicate",
+        [{"id": "ufawqhfynnddngldkgtslldrkq", "model": "meta/meta-llama-3-70b-instruct",
+          "version": "v", "input": {"prompt": "…"}, "output": ["…"], "error": None,
+          "status": "succeeded", "created_at": "2026-01-02T03:04:05.123Z",
+          "completed_at": "2026-01-02T03:04:07Z",
+          "metrics": {"predict_time": 1.6, "input_token_count": 10, "output_token_count": 20}}],
+        right(1, (10, 20), "meta/meta-llama-3-70b-instruct", first="2026-01-02T03:04:07+00:00",
+              provider="replicate"),
+    ),
+    (
+        "tgi",
+        [
+            {"index": 1, "token": {"id": 1, "text": "a"}, "generated_text": None, "details": None},
+            {"index": 2, "token": {"id": 2, "text": "b"}, "generated_text": "ab", "details": {
+                "finish_reason": "length", "generated_tokens": 2, "input_length": 7}},
+            {"generated_text": "…", "details": {
+                "finish_reason": "length", "generated_tokens": 20, "tokens": [],
+                "prefill": [{"id": 1, "text": "a", "logprob": None}] * 3}},
+        ],
+        right(2, (10, 22), None),
+    ),
+    (
+        "sglang",
+        [
+            {"text": "…", "meta_info": {"id": "f1", "finish_reason": {"type": "length"},
+                                        "prompt_tokens": 10, "completion_tokens": 20,
+                                        "cached_tokens": 4}},
+            *(
+                {"timestamp": "2026-01-02T03:04:05", "event": "request.finished", "rid": "f2",
+                 "out": {"meta_info": {"prompt_tokens": 1, "completion_tokens": output}}}
+                for output in (1, 2)
+            ),
+        ],
+        right(2, (11, 22), None, cached=4),
+    ),
+    (
+        "server-benchmark",
+        [
+            {"date": "20260102-030405", "model_id": "llama", "completed": 2,
+             "total_input_tokens": 30, "total_output_tokens": 50, "input_lens": [10, 20],
+             "output_lens": [20, 30], "errors": ["", ""]},
+            {"date": "20260102-030405", "model_id": "llama", "completed": 7,
+             "total_input_tokens": 700, "total_output_tokens": 70},
+        ],
+        right(2, (30, 50), "llama", first="2026-01-02T03:04:05+00:00", sums=((7, 700, 70),)),
+    ),
+    (
+        "response",
+        # Open WebUI's export, with the usage of Ollama; the message is there twice.
+        [{"id": "c", "title": "…", "chat": {
+            "history": {"messages": {"m": {
+                "id": "2f6c1d1c-0000-4000-8000-000000000000", "role": "assistant",
+                "model": "llama3.1:8b", "timestamp": 1_741_569_952,
+                "usage": {"prompt_eval_count": 10, "eval_count": 20}}}},
+            "messages": [{
+                "id": "2f6c1d1c-0000-4000-8000-000000000000", "role": "assistant",
+                "model": "llama3.1:8b", "timestamp": 1_741_569_952,
+                "usage": {"prompt_eval_count": 10, "eval_count": 20}}]}}],
+        right(1, (10, 20), "llama3.1:8b", first="2025-03-10T01:25:52+00:00"),
+    ),
+    (
+        "table",
+        # API Management's log, whose time is beside the counts.
+        [{"time": "2026-01-02T03:04:05Z", "category": "GatewayLlmLogs", "properties": {
+            "modelName": "gpt-4o", "promptTokens": 10, "completionTokens": 20}}],
+        right(1, (10, 20), "gpt-4o", first="2026-01-02T03:04:05+00:00"),
+    ),
+]  # fmt: skip
