@@ -1,4 +1,9 @@
-"""Sums over many requests: usage pages, dashboards' tables, batch objects. They are no calls."""
+"""Sums over many requests: usage pages, dashboards' tables, batch objects. They are no calls.
+
+Each is a ``LoggedCall`` whose ``requests`` is their number, or None where nobody counted them.
+Where the calls themselves may be read too, ``sum_of`` says what they have in common. A further
+sum is a row of ``SUMS``, with the source of what it says, and a sample in the tests.
+"""
 
 from __future__ import annotations
 
