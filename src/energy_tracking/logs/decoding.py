@@ -7,6 +7,7 @@ than one document: an array of any length needs as much memory as its largest el
 
 from __future__ import annotations
 
+import ast
 import codecs
 import io
 import json
@@ -22,6 +23,8 @@ with suppress(ImportError):  # the extra is not installed
 
 CHUNK = 1 << 20
 """How much of a stream is read at a time [byte]."""
+LONGEST_PRINTED = 1 << 20
+"""Python takes long for longer objects of its own [characters]."""
 NEAR_THE_END = 16
 """An error this close to the end of what was read may be for want of the rest [characters]."""
 SEPARATORS = " \t\r\n,\x1e\ufeff"
@@ -48,6 +51,18 @@ def decode(text: bytes | str) -> Any:
         return NOT_JSON
 
 
+def decode_printed(text: bytes | str) -> Any:
+    """Decode an object as Python prints it; ``NOT_JSON`` where it is none."""
+    line = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    line = line.strip()
+    if not (line.startswith("{'") and line.endswith("}") and len(line) <= LONGEST_PRINTED):
+        return NOT_JSON
+    try:
+        return ast.literal_eval(line)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return NOT_JSON
+
+
 def decode_line(line: bytes) -> list[Any]:
     """Decode a line that is no single document: several side by side, or one behind some text.
 
@@ -57,6 +72,9 @@ def decode_line(line: bytes) -> list[Any]:
     start = line.find(b"{")
     if start < 0:
         return [NOT_JSON]
+    printed = decode_printed(line[start:])
+    if printed is not NOT_JSON:
+        return [printed]
     return [document for _, document in iterate_documents(io.BytesIO(line[start:]))]
 
 

@@ -32,7 +32,13 @@ from typing import Any, BinaryIO
 
 from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
-from energy_tracking.logs.decoding import NOT_JSON, decode, decode_line, iterate_documents
+from energy_tracking.logs.decoding import (
+    NOT_JSON,
+    decode,
+    decode_line,
+    decode_printed,
+    iterate_documents,
+)
 from energy_tracking.logs.delimited import (
     UnreadableFileError,
     delimiter_of,
@@ -42,7 +48,13 @@ from energy_tracking.logs.delimited import (
 from energy_tracking.logs.engine.queries import quote_name
 from energy_tracking.logs.inspected import START as INSPECTED_START
 from energy_tracking.logs.inspected import read_inspected
-from energy_tracking.logs.packed import PACKINGS, Packing, iterate_packed
+from energy_tracking.logs.packed import (
+    PACKINGS,
+    SAVE_AS,
+    UNREAD_KINDS,
+    Packing,
+    iterate_packed,
+)
 
 STANDARD_INPUT = "-"
 HEAD = 1 << 16
@@ -109,12 +121,22 @@ def _files_below(folder: str, skipped: Counter[str] | None) -> Iterator[str]:
     for root, folders, names in os.walk(folder):
         skipped.update("hidden folders" for name in folders if name.startswith("."))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # They may lead back to where they lie.
+        skipped.update("linked folders" for name in folders if _is_link(root, name))
         for name in sorted(names):
             ending = _ending_of(name)
             if ending in SUFFIXES:
-                yield os.path.join(root, name)
+                path = os.path.join(root, name)
+                if os.path.isfile(path):
+                    yield path
+                else:
+                    skipped["links to nothing" if _is_link(root, name) else "no files"] += 1
             else:
                 skipped[ending or "no ending"] += 1
+
+
+def _is_link(folder: str, name: str) -> bool:
+    return os.path.islink(os.path.join(folder, name))
 
 
 def _ending_of(name: str) -> str:
@@ -153,15 +175,26 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
         if head.startswith(magic, place):
             yield from unpack(_rejoin_head(head, stream), path)
             return
+    for magic, name in UNREAD_KINDS:
+        if head.startswith(magic):
+            raise UnreadableFileError(f"{name} is not read: {SAVE_AS}")
     encoding = next((name for bom, name in BOMS if head.startswith(bom)), None)
-    if encoding is None and head[1:2] == b"\0" and head[:1] in b"{[":
-        encoding = "utf-16-le"
+    encoding = encoding or _guess_encoding(head)
     if encoding == "utf-8":
         head = head[len(codecs.BOM_UTF8) :]
     elif encoding is not None:
         stream = _buffer_pieces(_recode_pieces(_iterate_chunks(head, stream), encoding))
         head = stream.read(HEAD)
     yield from KINDS[kind_of(head)](_rejoin_head(head, stream))
+
+
+def _guess_encoding(head: bytes) -> str | None:
+    """UTF-16 without its mark, where every other byte of a text is none; else None."""
+    even, odd = head[:64:2], head[1:64:2]
+    for some, others, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
+        if len(head) > 3 and not any(some) and all(others):
+            return encoding
+    return None
 
 
 def kind_of(head: bytes) -> str:
@@ -173,6 +206,7 @@ def kind_of(head: bytes) -> str:
     if start.startswith(b"{"):
         # A line that is whole is the first of many; else the document goes on.
         whole = bool(newline) and decode(first) is not NOT_JSON
+        whole = whole or decode_printed(first) is not NOT_JSON
         if not whole and INSPECTED_START.match(start):
             return "javascript objects"
         return "json lines" if whole else "json"
@@ -283,6 +317,8 @@ def _unpack_zip(stream: BinaryIO, path: str) -> Documents:
     try:
         with zipfile.ZipFile(stream if stream.seekable() else io.BytesIO(stream.read())) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
+            if "xl/workbook.xml" in names:
+                raise UnreadableFileError(f"a workbook of Excel is not read: {SAVE_AS}")
             if any(name.startswith("samples/") for name in names):
                 # Summaries and journal say the same in sums.
                 names = ["header.json", *(name for name in names if name.startswith("samples/"))]
@@ -401,7 +437,7 @@ _SQLITE = b"SQLite format 3\0"
 # What a packed file has, how it is read, and at which byte it has that.
 _PACKED: tuple[tuple[bytes, Callable[[BinaryIO, str], Documents], int], ...] = (
     *((packing.mark, _unpacks(packing), packing.place) for packing in PACKINGS),
-    (b"PK\x03\x04", _unpack_zip, 0),
+    *((magic, _unpack_zip, 0) for magic in (b"PK\x03\x04", b"PK\x05\x06")),
     (b"PAR1", _read_parquet, 0),
     (_SQLITE, _read_sqlite, 0),
     (b"ustar", _unpack_tar, 257),

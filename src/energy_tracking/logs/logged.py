@@ -204,6 +204,7 @@ class ReadReport:
         sums_of_unknown: Sums over an unknown number of requests.
         cache_hits: Answers from a cache, for which no model ran.
         repeated: Copies of calls that were counted already.
+        alike: Of those, calls without an id or a time, which may be others with the same counts.
         outgrown: Copies with more tokens than was counted, which came too late.
         recorded: Calls that the ledger had already.
         outgrown_in_ledger: Those that have more tokens than the ledger has, where it was tracked
@@ -229,6 +230,7 @@ class ReadReport:
     sums_of_unknown: int = 0
     cache_hits: int = 0
     repeated: int = 0
+    alike: int = 0
     outgrown: int = 0
     recorded: int = 0
     outgrown_in_ledger: int = 0
@@ -345,6 +347,11 @@ class ReadReport:
         if self.repeated:
             copies = _count(self.repeated, "copy", "copies")
             yield f"{copies} of calls that were counted already left out"
+        if self.alike:
+            yield (
+                f"{self.alike:,} of them only because another file begins with the same, without "
+                "an id or a time: if these are other calls, add a column that says which"
+            )
         if self.replaced:
             calls = _count(self.replaced, "call")
             yield f"{calls} with more tokens than the ledger had, which has those of now"

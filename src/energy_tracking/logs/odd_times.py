@@ -31,8 +31,11 @@ def parse_odd_time(text: str) -> datetime | None:
         numbers = (found[name] for name in ("year", "month", "day", "hour", "minute", "second"))
         year, month, day, hour, minute, second = (int(number or 0) for number in numbers)
         fraction = float((found["fraction"] or "0").replace(",", "."))
-        time = datetime(year, month, day, hour, minute, second, tzinfo=_zone_of(found["zone"]))
-        return time + timedelta(seconds=fraction)
+        if hour > 24 or minute > 59 or second > 60:
+            return None
+        day_starts = datetime(year, month, day, tzinfo=_zone_of(found["zone"]))
+        # A day may end at 24:00, and a minute with a second more.
+        return day_starts + timedelta(hours=hour, minutes=minute, seconds=second + fraction)
     except (ValueError, OSError, OverflowError):  # no day, or no zone, of that name
         return None
 

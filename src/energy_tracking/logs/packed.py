@@ -149,6 +149,24 @@ class Packing(NamedTuple):
     place: int = 0
 
 
+SAVE_AS = "unpack it, or save it as JSON lines, CSV or Parquet"
+"""The remedy for what is not read."""
+# How files begin that are not read, and what they are.
+UNREAD_KINDS = (
+    (b"\x04\x22\x4d\x18", "a file packed by lz4"),
+    (b"\xff\x06\0\0sNaPpY", "a file packed by snappy"),
+    (b"\x1f\x9d", "a file packed by compress"),
+    (b"7z\xbc\xaf\x27\x1c", "an archive of 7-Zip"),
+    (b"Rar!\x1a\x07", "an archive of RAR"),
+    (b"Obj\x01", "a file of Avro"),
+    (b"ORC", "a file of ORC"),
+    (b"ARROW1\0", "a file of Arrow"),
+    (b"\x89HDF\r\n", "a file of HDF5"),
+    (b"\x80\x04\x95", "a pickle"),
+    (b"%PDF-", "a PDF"),
+    (b"\xd0\xcf\x11\xe0", "a workbook or document of Office"),
+)
+
 GZIP_FILE = Packing(b"\x1f\x8b", lambda: partial(zlib.decompressobj, GZIP))
 ZSTD = Packing(b"\x28\xb5\x2f\xfd", _find_zstd, ZSTD_PIECE)
 PACKINGS = (

@@ -182,6 +182,7 @@ class LogReading:
                 if is_left is not None and not is_left(number):
                     continue
                 file.line = line
+                numbering.document = document
                 for call in entries.calls_in(document):
                     admitted = self._admit_call(call, file, numbering)
                     if admitted is not None:
@@ -190,6 +191,7 @@ class LogReading:
                 report.empty.append(path)
         except UnreadableFileError as error:
             file.leave_out_rest(str(error))
+        numbering.document = None
         for row in FORMATS:
             if row.finish is not None:
                 for call in row.finish(file):
@@ -218,14 +220,18 @@ class LogReading:
         if type(call.counts) is TokenUsage and call.counts.fault is not None:
             # Plain counts have none.
             file.assume("with a count that is missing or none, taken as 0 tokens")
-        if call.identity is None or not _is_hashable(call.identity):
+        has_ids = call.identity is not None and _is_hashable(call.identity)
+        if not has_ids:
             call.identity = (numbering.number(call),)
         if call.sum_of is not None:
             # Its calls may come later.
             self._sums.append(call)
             return self._settle_sum() if len(self._sums) > SUMS_HELD else None
         admitted = self._once.admit(call)
-        return None if admitted is None else self._count_reason(admitted)
+        if admitted is None:
+            self._report.alike += not has_ids and call.time is None
+            return None
+        return self._count_reason(admitted)
 
     def _is_new_hit(self, call: LoggedCall, numbering: _Numbering) -> bool:
         """Whether an answer from a cache is no copy; the same answer may come at two times."""
@@ -279,10 +285,16 @@ class LogReading:
 class _Numbering:
     """Identities of calls that have none: everything before them in their file.
 
-    A longer copy of the file has the same before them, packed or in another layout, too.
+    A longer copy of the file has the same before them, packed or in another layout, too. Where a
+    call has no time either, all that its document says is looked at.
+
+    Attributes:
+        document: What the calls lie in.
     """
 
     def __init__(self, start: str = "") -> None:
+        self.document: Any = None
+        self._seen: Any = None
         self._start = start
         self._hash = blake2b(start.encode("utf-8", "replace"), digest_size=8)
         self._model: str | None = None
@@ -296,6 +308,9 @@ class _Numbering:
         """The identity of the next call."""
         time, counts = call.time, call.counts
         inputs, outputs = (counts.input_tokens, counts.output_tokens) if counts else (-1, -1)
+        if time is None and self.document is not self._seen:
+            self._seen = self.document
+            self._hash.update(repr(self.document).encode("utf-8", "replace"))
         if call.model != self._model:
             self._model = call.model
             self._hash.update(repr(call.model).encode())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energy_tracking.errors import UnreadableLogError
-from energy_tracking.logs.decoding import NOT_JSON, decode
+from energy_tracking.logs.decoding import NOT_JSON, decode, decode_printed
 from energy_tracking.logs.logged import CutOff, LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.usage.names import is_unique_id
@@ -189,6 +189,8 @@ def unpacked(value: object) -> Any:
     """The value, out of JSON where it is a text of it, as in cells of tables and lines of logs."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         found = decode(value)
+        if found is NOT_JSON:
+            found = decode_printed(value)
         return None if found is NOT_JSON else found
     return value
 

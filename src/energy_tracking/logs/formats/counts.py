@@ -241,7 +241,9 @@ def sum_in(raw: object) -> TokenUsage | None:
         return usage
     inputs = raw.get("input_tokens", raw.get("prompt_tokens"))
     outputs = raw.get("output_tokens", raw.get("completion_tokens"))
-    if whole(inputs) is None and whole(outputs) is None:
+    if any(whole(count) is None for count in (inputs, outputs) if count is not None):
+        return usage
+    if inputs is None and outputs is None:
         return usage
     details = raw.get("input_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0

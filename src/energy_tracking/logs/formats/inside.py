@@ -65,7 +65,7 @@ def _responses_inside(
     if depth < 0:
         return
     if isinstance(value, str):
-        value = unpacked(value) if '"usage' in value else None
+        value = unpacked(value) if "usage" in value else None
     if isinstance(value, dict):
         if any(isinstance(value.get(name), dict) for name in USAGES) and (
             not BESIDE_USAGE.isdisjoint(value)

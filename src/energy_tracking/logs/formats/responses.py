@@ -60,6 +60,9 @@ ERROR_NAME_LENGTH = 64
 def usage_in_body(body: Document) -> Counts | None:
     """The token counts of a response's body, of whichever server; None where it has none."""
     raw = body.get("usage")
+    if type(raw) is str:
+        # A cell of a table.
+        raw = unpacked(raw)
     if not raw:
         # Some log an empty one at the top, and the counts further in.
         raw = body.get("usageMetadata") or body.get("usage_metadata")
@@ -432,6 +435,10 @@ _read_response = ResponseAt(
 
 def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A response, or a sum with the number of its requests beside it."""
+    inner = document.get("data")
+    if type(inner) is dict and "usage" in inner and "usage" not in document:
+        # The response is that, with all it says of itself.
+        return None
     calls = _read_response(document, file)
     named = document.get("object")
     if calls and named == "thread.run":

@@ -98,6 +98,8 @@ _COUNTED = (
     "requests",
 )
 _EMPTY = (None, "")
+TOTALS = frozenset({"total", "totals", "grand total", "sum", "subtotal"})
+"""What stands in the place of a name in a row of sums."""
 _OTHER = re.compile(r"[^a-z0-9]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -164,6 +166,9 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
 def _calls_of(read: Mapping[str, Any], file: LogFile) -> list[LoggedCall] | None:
     if read.get("input") in _EMPTY and read.get("output") in _EMPTY:
         return None
+    if any(str(read.get(what)).strip().lower() in TOTALS for what in ("model", "time", "id")):
+        file.note_assumption("of totals over the rows above, left out")
+        return []
     check_wholes({what: read[what] for what in _COUNTED if what in read})
     inputs, outputs = whole(read.get("input")), whole(read.get("output"))
     requests = whole(read.get("requests")) if "requests" in read else 1

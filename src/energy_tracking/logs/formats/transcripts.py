@@ -59,7 +59,7 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
         model=model,
         response_id=text(message.get("id")),
         counts=usage,
-        time=time_of(document.get("timestamp")),
+        time=time_of(document.get("timestamp") or message.get("created")),
         session=session,
         grows=True,
     )

@@ -1,0 +1,177 @@
+"""Files that people hand over by mistake, or that say less than they should: read, or explained."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking.logs.files import find_files
+from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
+from energy_tracking.logs.reading import read_logs
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
+RESPONSE = {
+    "id": "chatcmpl-000000000000000000000001",
+    "object": "chat.completion",
+    "created": 1_741_569_952,
+    "model": "gpt-4o",
+    "usage": USAGE,
+}
+
+
+def read(*paths: Path) -> tuple[list[LoggedCall], ReadReport]:
+    report = ReadReport()
+    return list(read_logs(paths, report=report)), report
+
+
+def write(path: Path, content: bytes | str | dict[str, Any]) -> Path:
+    if isinstance(content, dict):
+        content = json.dumps(content)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize("form", ["object", "text", "printed by Python"])
+@pytest.mark.parametrize("name", ["data", "response", "body", "result", "message", "api_response"])
+def test_a_response_keeps_what_it_says_whatever_holds_it(
+    name: str, form: str, tmp_path: Path
+) -> None:
+    texts = {"object": RESPONSE, "text": json.dumps(RESPONSE), "printed by Python": str(RESPONSE)}
+    (call,), _ = read(write(tmp_path / "log.json", {name: texts[form], "x": 1}))
+    assert (call.model, call.tokens, call.response_id) == ("gpt-4o", 30, RESPONSE["id"])
+    assert call.time is not None
+    assert call.time.year == 2025
+
+
+@pytest.mark.parametrize("start", ["", "INFO starting\n", "2026-01-02 INFO response: "])
+def test_objects_as_python_prints_them_are_read(start: str, tmp_path: Path) -> None:
+    lines = f"{start}{RESPONSE | {'stream': False, 'user': None}}\n"
+    (call,), _ = read(write(tmp_path / "app.log", lines))
+    assert (call.model, call.tokens) == ("gpt-4o", 30)
+
+
+@pytest.mark.parametrize("cell", [json.dumps(USAGE), str(USAGE)])
+def test_a_usage_in_a_cell_is_read(cell: str, tmp_path: Path) -> None:
+    quoted = cell.replace('"', '""')
+    (call,), _ = read(write(tmp_path / "calls.csv", f'model,usage\ngpt-4o,"{quoted}"\n'))
+    assert (call.model, call.tokens) == ("gpt-4o", 30)
+
+
+@pytest.mark.parametrize("count", ["1e30", "1" + "0" * 30, "Infinity", "NaN", "-5", "true"])
+def test_a_count_that_is_none_is_reported(count: str, tmp_path: Path) -> None:
+    usage = f'{{"prompt_tokens": {count}, "completion_tokens": 20}}'
+    path = write(tmp_path / "log.json", f'{{"id": "x", "model": "gpt-4o", "usage": {usage}}}')
+    (call,), report = read(path)
+    assert call.counts is not None
+    assert (call.counts.input_tokens, call.counts.output_tokens) == (0, 20)
+    assert len(report.assumed) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "content", [json.dumps(RESPONSE), "model,input_tokens,output_tokens\nx,10,20\n"]
+)
+def test_utf_16_without_its_mark_is_read(content: str, encoding: str, tmp_path: Path) -> None:
+    (call,), _ = read(write(tmp_path / "log", content.encode(encoding)))
+    assert call.tokens == 30
+
+
+def workbook() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    return buffer.getvalue()
+
+
+UNREAD = {
+    "lz4": b"\x04\x22\x4d\x18" + bytes(range(50)),
+    "7-Zip": b"7z\xbc\xaf\x27\x1c" + bytes(50),
+    "Avro": b"Obj\x01" + bytes(50),
+    "PDF": b"%PDF-1.7\n1 0 obj\n",
+    "pickle": b"\x80\x04\x95" + bytes(50),
+    "Excel": workbook(),
+}
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+def test_a_kind_of_file_that_is_not_read_is_named_with_the_remedy(
+    kind: str, tmp_path: Path
+) -> None:
+    calls, report = read(write(tmp_path / "calls", UNREAD[kind]))
+    (cut,) = report.cut_off.values()
+    assert (calls, kind in cut.reason, "save it as" in cut.reason) == ([], True, True)
+    assert report.found_nothing
+
+
+def test_a_row_of_totals_is_no_call(tmp_path: Path) -> None:
+    rows = "model,input_tokens,output_tokens\ngpt-4o,1,2\ngpt-4o,3,4\nTotal,4,6\n"
+    calls, report = read(write(tmp_path / "calls.csv", rows))
+    assert [call.tokens for call in calls] == [3, 7]
+    assert list(report.assumed) == ["of totals over the rows above, left out"]
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00+00:00"),
+        ("2025-03-10T24:00:00Z", "2025-03-11T00:00:00+00:00"),
+        # The night in which the clock goes forward, and that in which it goes back.
+        ("2025-03-30T01:59:59+01:00", "2025-03-30T01:59:59+01:00"),
+        ("2025-10-26 02:30:00 Europe/Berlin", "2025-10-26T02:30:00+02:00"),
+        ("2025-02-30T00:00:00Z", None),
+        ("2025-03-10T25:00:00Z", None),
+        ("2025-03-10T23:60:00Z", None),
+        ("2025-03-10T23:59:61Z", None),
+    ],
+)
+def test_the_ends_of_days_and_minutes_are_read(written: str, right: str | None) -> None:
+    time = time_of(written)
+    assert (time and time.isoformat()) == right
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name here")
+def test_links_and_pipes_in_a_folder_are_passed_over_and_reported(tmp_path: Path) -> None:
+    write(tmp_path / "log.jsonl", RESPONSE)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "link.json").symlink_to(tmp_path / "log.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    report = ReadReport()
+    found = list(find_files([tmp_path], report.skipped))
+    assert [Path(path).name for path in found] == ["link.json", "log.jsonl"]
+    assert report.skipped == {"linked folders": 1, "links to nothing": 1, "no files": 1}
+
+
+# Calls without an id.
+
+
+@pytest.mark.parametrize("are_copies", [False, True])
+def test_calls_without_id_and_time_are_copies_where_all_they_say_is_the_same(
+    are_copies: bool, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        content = "…" if are_copies else name
+        response = {"model": "gpt-4o", "choices": [{"text": content}], "usage": USAGE}
+        write(tmp_path / f"{name}.json", response)
+    calls, report = read(tmp_path)
+    assert (len(calls), report.repeated, report.alike) == ((1, 1, 1) if are_copies else (2, 0, 0))
+    said = "1 of them only because another file begins with the same"
+    assert any(line.startswith(said) for line in report.remarks()) == are_copies
+
+
+@pytest.mark.parametrize("has_times", [False, True])
+def test_rows_of_two_days_are_other_calls(has_times: bool, tmp_path: Path) -> None:
+    for day in (1, 2):
+        rows = [f",2026-01-0{day}T10:00:0{second}Z" if has_times else "," for second in range(3)]
+        table = "".join(f"10,20{time}\n" for time in rows) + f"{day},1,\n"
+        write(tmp_path / f"{day}.csv", f"input_tokens,output_tokens,time\n{table}")
+    calls, report = read(tmp_path)
+    # Without times nothing distinguishes them from a copy that went on otherwise.
+    assert (len(calls), report.alike) == ((8, 0) if has_times else (5, 3))
