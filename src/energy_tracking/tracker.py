@@ -351,7 +351,7 @@ class Tracker:
             held_calls.pop(call, None)
             # Whoever sees its response again finds it counted.
             call.final_record = estimated = self._build_record(call)
-            counted = counted_responses.remember(call, estimated)
+            counted = counted_responses.remember_measured(call, estimated)
             open_calls.add(call)
             end_metered_call(call, estimated, deliver)
             call.is_delivered = True

@@ -615,6 +615,9 @@ def test_what_is_remembered_is_bounded() -> None:
         memory.remember_returned(response, facts, records[0])
         memory.note_fetched(response.model_dump())
     assert len(memory._by_id) == RESPONSES_REMEMBERED
+    for _ in range(RESPONSES_REMEMBERED + 10):
+        memory.remember(call, records[0])
+    assert len(memory._unsorted) == RESPONSES_REMEMBERED
     assert len(memory._objects) == RESPONSES_REMEMBERED
     assert len(counted_responses._by_id) <= RESPONSES_REMEMBERED
     call.abandon()

@@ -39,21 +39,19 @@ What finds the record of a response later on belongs into ``CountedResponse``.
 
 from __future__ import annotations
 
-import re
 import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from time import perf_counter
 
 from energy_tracking.calls.call import Call
+from energy_tracking.calls.counted_response import NOBODY, CountedResponse, exact_tokens
 from energy_tracking.calls.record import CallRecord
-from energy_tracking.calls.response_times import is_believed
 from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.usage.dialects import read_usage
-from energy_tracking.usage.names import UNIQUE_ID_LENGTH, is_unique_id
+from energy_tracking.usage.names import is_unique_id
 from energy_tracking.usage.payloads import ResponseFacts, created_in, identity_in
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import usage_in
@@ -68,120 +66,16 @@ REPEAT_SECONDS = 2.0
 """How long after a call a span with its id, which is not one of a kind, may repeat it [s]."""
 REPORT_SECONDS = 1.0
 """How long after a call a report of it without its id may come, on a span of its own [s]."""
-UNIQUE_ID_SYMBOLS = 6
-"""Different characters at the end of an id that is one of a kind, at least [1]: of 20 drawn
-hexadecimal digits it has fewer once in two million times, a UUID of zeros has one."""
 ITEMS_FETCHED = 1_000
 """Items of one listing that are remembered at most."""
 
-# As in gpt-4o-2024-08-06, gpt-4-0613, claude-sonnet-4@20250514, mistral-small-latest.
-_DATE = re.compile(r"[-@](\d{4}-?\d{2}-?\d{2}|\d{4}|latest)$")
+_CallTraits = tuple[float | None, str | None, SpanPlace | None, float]
+"""Of a call, beside its record: when its response was made, by its own account [s since the epoch];
+the instrumentation that reports it; where its span is; when it was counted [s]."""
 
 
-NOBODY: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class CountedResponse:
-    """A response that was counted, or that needs none since it was only fetched.
-
-    Attributes:
-        response_id: Its id, clipped; None where it has none.
-        models: What its model may be called.
-        tokens: Its input and output; None where they are not known exactly.
-        created: When it was made, by its own account [s since the epoch], if it says so.
-        is_of_a_client: Whether a tracked client was answered with it.
-        at: When it was counted, by ``perf_counter`` [s].
-        reporters: The instrumentations that have reported the call, each once.
-        record: The call; None of a response that was only fetched.
-        place: Where the span is that it was counted from; None where it was from none.
-        is_id_used_again: Whether the id came with other tokens before.
-    """
-
-    response_id: str | None
-    models: frozenset[str]
-    tokens: tuple[int, int] | None
-    created: float | None = None
-    is_of_a_client: bool = False
-    at: float = field(default_factory=perf_counter)
-    reporters: frozenset[str] = NOBODY
-    record: CallRecord | None = None
-    place: SpanPlace | None = None
-    is_id_used_again: bool = False
-
-    def is_found_by_id(self) -> bool:
-        """Whether its id is enough to find it, as far as is known: it came with no other tokens."""
-        return is_unique_id(self.response_id) and not self.is_id_used_again
-
-    def has_unique_id(self) -> bool:
-        """Whether its id is of this response alone."""
-        drawn = (self.response_id or "")[-UNIQUE_ID_LENGTH:]
-        return self.is_found_by_id() and len(set(drawn)) >= UNIQUE_ID_SYMBOLS
-
-    def may_be_reported_from(self, place: SpanPlace, *, has_its_id: bool) -> bool:
-        """Whether a span may report this call, as far as this one's place is known.
-
-        Args:
-            place: Where the span is.
-            has_its_id: Whether it has this call's id.
-        """
-        if self.place is None:
-            return place.may_follow(self.at)
-        return place.may_report(self.place, self.at, has_its_id=has_its_id)
-
-    def agrees_with(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
-        """Whether nothing that both sides know speaks against their being one response.
-
-        Args:
-            models: Names of the model that the other side knows.
-            tokens: Input and output tokens that the other side knows [1].
-        """
-        named = {model for model in models if model is not None}
-        same_model = not (named and self.models) or not named.isdisjoint(self.models)
-        return same_model and self.tokens in (None, tokens)
-
-    def is_of_the_time(self, created: float | None) -> bool:
-        """Whether it was made at this time [s since the epoch], as far as both are known."""
-        return None in (self.created, created) or self.created == created
-
-    def says_its_time(self, created: float | None) -> bool:
-        """Whether both sides say when it was made, and are believed.
-
-        Args:
-            created: What the other side says [s since the epoch].
-        """
-        return is_believed(self.created) and is_believed(created)
-
-    def is_surely(self, other: CountedResponse) -> bool:
-        """Whether two responses with one id are the same one, though such an id is used again.
-
-        Args:
-            other: What is known of the other.
-        """
-        if self.is_found_by_id() and self.response_id == other.response_id:
-            return True
-        says_its_time = None not in (self.created, other.created)
-        return (
-            self.is_of_the_time(other.created)
-            and (other.tokens is None or self.agrees_with(other.models, other.tokens))
-            and (says_its_time or None not in (self.tokens, other.tokens))
-        )
-
-    def may_be(self, models: Iterable[str | None], tokens: tuple[int, int]) -> bool:
-        """Whether a report with this one's id may be one of it.
-
-        A report may name the model that was asked for or the one that answered, and may lack a
-        count, which is then zero.
-
-        Args:
-            models: Names of the model in the report.
-            tokens: Input and output tokens in the report [1].
-        """
-        named = {_family_of(model) for model in models if model is not None}
-        known = {_family_of(model) for model in self.models}
-        same_model = not (named and known) or not named.isdisjoint(known)
-        counts = zip(self.tokens or (0, 0), tokens, strict=True)
-        return same_model and all(one == other or 0 in (one, other) for one, other in counts)
+def _traits_of(call: Call) -> _CallTraits:
+    return call.created, call.reporter, call.span_place, perf_counter()
 
 
 class CountedResponses:
@@ -194,6 +88,8 @@ class CountedResponses:
     def begin_anew(self) -> None:
         """Forget all with a lock nobody holds: for the child of a fork."""
         self._lock = threading.RLock()
+        # What nobody has asked about yet, as ``_add`` takes it: most programs never ask.
+        self._unsorted: deque[tuple[CallRecord, _CallTraits]] = deque(maxlen=RESPONSES_REMEMBERED)
         self._by_id: OrderedDict[str, CountedResponse] = OrderedDict()
         self._latest: deque[CountedResponse] = deque(maxlen=REPORTS_REMEMBERED)
         # With the record of the call, where that is not found by the response's id.
@@ -201,32 +97,53 @@ class CountedResponses:
         self._objects = OrderedDict()
         self._dicts: deque[tuple[object, CallRecord | None]] = deque(maxlen=DICTS_REMEMBERED)
 
-    def remember(self, call: Call, record: CallRecord) -> CountedResponse:
-        """Remember a call that a tracker counts; returns what is remembered of it.
+    def remember(self, call: Call, record: CallRecord) -> None:
+        """Remember a call that a tracker counts.
 
         Args:
             call: The call.
             record: What is known of it.
         """
-        request, reporter = record.request, call.reporter
+        self._unsorted.append(
+            (record, (call.created, call.reporter, call.span_place, perf_counter()))
+        )
+
+    def remember_measured(self, call: Call, record: CallRecord) -> CountedResponse:
+        """Remember a call whose record will be another one; returns what is remembered of it.
+
+        Args:
+            call: The call.
+            record: What is known of it so far.
+        """
+        with self._lock:
+            self._sort()
+            return self._add(record, _traits_of(call))
+
+    def _sort(self) -> None:
+        """Sort in what was remembered since anybody asked; the lock is held."""
+        while self._unsorted:
+            self._add(*self._unsorted.popleft())
+
+    def _add(self, record: CallRecord, traits: _CallTraits) -> CountedResponse:
+        created, reporter, place, at = traits
+        request = record.request
         models = (each for each in (record.response_model, request.model) if each is not None)
         counted = CountedResponse(
             record.response_id,
             frozenset(models),
             exact_tokens(record.usage),
-            call.created,
+            created,
             request.server_address is not None,
-            perf_counter(),
+            at,
             NOBODY if reporter is None else frozenset((reporter,)),
             record,
-            call.span_place,
+            place,
         )
-        with self._lock:
-            known = self._by_id.get(record.response_id or "")
-            if known is not None and None not in (known.tokens, counted.tokens):
-                counted.is_id_used_again = known.tokens != counted.tokens
-            self._latest.appendleft(counted)
-            self._put_response(counted)
+        known = self._by_id.get(record.response_id or "")
+        if known is not None and None not in (known.tokens, counted.tokens):
+            counted.is_id_used_again = known.tokens != counted.tokens
+        self._latest.appendleft(counted)
+        self._put_response(counted)
         return counted
 
     def remember_returned(self, response: object, facts: ResponseFacts, record: CallRecord) -> None:
@@ -238,6 +155,7 @@ class CountedResponses:
             record: The call.
         """
         with self._lock:
+            self._sort()
             counted = self._by_id.get(facts.response_id or "")
             if counted is not None:
                 counted.created = facts.created
@@ -282,6 +200,7 @@ class CountedResponses:
                 tokens = exact_tokens(read_usage(usage))
                 fetched = CountedResponse(response_id, models, tokens, created_in(body))
                 with self._lock:
+                    self._sort()
                     known = self._by_id.get(response_id)
                     if known is not None and known.is_surely(fetched):
                         fetched.record = known.record
@@ -300,6 +219,7 @@ class CountedResponses:
         """
         tokens = usage.input_tokens, usage.output_tokens
         with self._lock:
+            self._sort()
             if self._find_object(response)[0]:
                 return True
             ids = [one for one in (facts.response_id, facts.origin_id) if one is not None]
@@ -318,6 +238,7 @@ class CountedResponses:
             since: When the call began, by ``perf_counter`` [s].
         """
         with self._lock:
+            self._sort()
             found = self._find_alike(facts, (usage.input_tokens, usage.output_tokens))
             return None if found is None or found.at < since else found.record
 
@@ -347,6 +268,7 @@ class CountedResponses:
             _, record = self._find_object(response)
             if record is not None:
                 return record
+            self._sort()
             for one in ids:
                 counted = self._by_id.get(one)
                 if counted is not None and (counted.is_found_by_id() or counted.is_surely(facts)):
@@ -394,6 +316,7 @@ class CountedResponses:
             model: The model, if it is known.
         """
         with self._lock:
+            self._sort()
             return [
                 one.tokens
                 for one in tuple(self._latest)
@@ -423,6 +346,7 @@ class CountedResponses:
         now = perf_counter()
         tokens = usage.input_tokens, usage.output_tokens
         with self._lock:
+            self._sort()
             counted = None if response_id is None else self._by_id.get(response_id)
             if counted is not None and response_id is not None:
                 is_repeat = counted.has_unique_id() or (
@@ -462,18 +386,6 @@ class CountedResponses:
         self._by_id.move_to_end(counted.response_id)
         if len(self._by_id) > RESPONSES_REMEMBERED:
             self._by_id.popitem(last=False)
-
-
-def exact_tokens(usage: TokenUsage | None) -> tuple[int, int] | None:
-    """Input and output as the server reported them."""
-    if usage is None or usage.estimated:
-        return None
-    return usage.input_tokens, usage.output_tokens
-
-
-def _family_of(model: str) -> str:
-    """A model's name without the provider in front of it and the date behind it."""
-    return _DATE.sub("", model.lower().rpartition("/")[2])
 
 
 counted_responses = CountedResponses()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from energy_tracking.calls.counted import CountedResponse, counted_responses, exact_tokens
+from energy_tracking.calls.counted import counted_responses
+from energy_tracking.calls.counted_response import CountedResponse, exact_tokens
 from energy_tracking.calls.record import OBSERVATION_EXTENSION, CallRecord
 from energy_tracking.lifecycle import settle
 from energy_tracking.usage.dialects import read_usage
