@@ -46,7 +46,6 @@ from energy_tracking.calls.record import CallRecord
 from energy_tracking.calls.session import Session, current_session, process_session
 from energy_tracking.lifecycle import are_clients_tracked
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
-from energy_tracking.telemetry.values import read_total_wh
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
@@ -240,7 +239,7 @@ class EnergyLogger(CustomLogger):  # type: ignore[misc, unused-ignore]
             record = self._find_record(data, response, litellm_call_info or {})
             if record is None:
                 return None
-            wh = read_total_wh(record)
+            wh = record.total_energy_wh
             if wh is None:
                 return {UNKNOWN_HEADER: "1"}
             return {ENERGY_HEADER: f"{wh:.12f}".rstrip("0").rstrip(".")}
@@ -285,7 +284,7 @@ class EnergyLogger(CustomLogger):  # type: ignore[misc, unused-ignore]
             wh: float | None = 0.0
         else:
             record = self._find_counted(kwargs, response) or self._count(kwargs, past)
-            wh = read_total_wh(record)
+            wh = record.total_energy_wh
         if isinstance(metadata, dict):
             metadata[METADATA] = wh
             logged = mapping_of(metadata.get("spend_logs_metadata"))

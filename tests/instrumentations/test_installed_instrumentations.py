@@ -34,8 +34,8 @@ from energy_tracking import (
     wrap_openai,
 )
 from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
-from energy_tracking.telemetry.attributes import SCOPE
 from energy_tracking.telemetry.metrics import ENERGY_METRIC, TOKEN_METRIC
+from energy_tracking.telemetry.names import SCOPE
 from energy_tracking.usage.span_dialects import COUNTS
 from loopback import (
     CHAT_USAGE,

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from counts import the_only
 from energy_tracking import EnergySpanProcessor, energy_session, track_energy, wrap_openai
-from energy_tracking.telemetry.attributes import MOST_IMPORTANT, most_important_first
+from energy_tracking.telemetry.names import MOST_IMPORTANT, most_important_first
 from loopback import (
     DONE,
     Flavour,

@@ -34,7 +34,6 @@ from energy_tracking.estimator.roofline.request import estimate_request
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.telemetry import attributes as tables
 from energy_tracking.telemetry import metrics as names
-from energy_tracking.telemetry.attribute import Attribute
 from energy_tracking.telemetry.spans import ProviderArguments
 from energy_tracking.telemetry.spans import Telemetry as Adapter
 from loopback import (
@@ -50,7 +49,7 @@ from loopback import (
 )
 from own_errors import keep_error
 
-ALL_ATTRIBUTES: tuple[Attribute[Any], ...] = (
+ALL_ATTRIBUTES: tuple[tables.Attribute, ...] = (
     *tables.REQUEST_ATTRIBUTES,
     *tables.RESPONSE_ATTRIBUTES,
     *tables.TOKEN_ATTRIBUTES,

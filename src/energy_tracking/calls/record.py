@@ -21,6 +21,7 @@ from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
 from energy_tracking.frozen import declared_fields, frozen
 from energy_tracking.terminal import with_known_signs
+from energy_tracking.units import kwh_from_joules, wh_from_joules
 from energy_tracking.usage.server_timing import ServerTiming
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -75,6 +76,10 @@ class Intensity:
 
     grams_per_kwh: float
     source: str
+
+    def grams_of(self, joules: float) -> float:
+        """What an energy [J] emits [g CO2e]."""
+        return kwh_from_joules(joules) * self.grams_per_kwh
 
 
 @frozen(kw_only=True)
@@ -198,6 +203,12 @@ class CallRecord:
         if self.measured_energy_joules is not None:
             return self.measured_energy_joules
         return None if self.estimate is None else self.estimate.total_energy_joules
+
+    @property
+    def total_energy_wh(self) -> float | None:
+        """The same [Wh]."""
+        joules = self.total_energy_joules
+        return None if joules is None else wh_from_joules(joules)
 
 
 class Outcome(NamedTuple):

@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import field
+from operator import itemgetter
 from typing import Any
 
 from energy_tracking.bounds import is_choice
@@ -110,58 +111,51 @@ class EnergyEstimate:
 class _Later:
     """A field of an estimate that is computed when it is first read: few readers want it.
 
-    What computes such fields stands in place of them: an object whose method ``compute_rest``
-    returns them by name, and the arguments of that. An estimate that is read, compared, copied or
-    pickled has them all. The reasoning, which every session adds up, is computed by itself.
+    What computes such fields stands in place of them: an object with a method for each, and the
+    arguments of these. An estimate that is compared, copied or pickled has them all.
     """
 
-    __slots__ = ("_name",)
+    __slots__ = ("_compute", "_name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, compute: str) -> None:
         self._name = name
+        self._compute = compute
 
     def __get__(self, estimate: EnergyEstimate | None, kind: type[EnergyEstimate]) -> Any:
         if estimate is None:
             raise AttributeError(f"{kind.__name__} has no {self._name!r} without an instance")
-        if self._name == REASONING:
-            return _compute_reasoning(estimate)
-        return complete_values(estimate)[self._name]
+        values = vars(estimate)
+        rest = values.get(REST)
+        # Another thread may be as far: it has the same values.
+        if rest is not None and self._name not in values:
+            priced, *arguments = rest
+            values[self._name] = getattr(priced, self._compute)(*arguments)
+        return values[self._name]
 
 
-REASONING = "reasoning_energy_joules"
-LATER = (REASONING, "total_flops", "range_parts", "assumed")
-"""The fields that may be computed later."""
+LATER = {
+    "reasoning_energy_joules": "compute_reasoning",
+    "total_flops": "count_flops",
+    "range_parts": "name_parts",
+    "assumed": "list_assumed",
+}
+"""The fields that may be computed later, and the methods that do."""
 
 REST = "_rest"
-"""Where an estimate keeps what computes them, until it has."""
+"""Where an estimate keeps what computes them, until it has them all."""
 
-for _name in LATER:
-    setattr(EnergyEstimate, _name, _Later(_name))
+for _name, _compute in LATER.items():
+    setattr(EnergyEstimate, _name, _Later(_name, _compute))
 
 
 def complete_values(estimate: EnergyEstimate) -> dict[str, Any]:
     """The value of every field of an estimate; its own dict, which has them all from now on."""
     values = vars(estimate)
-    rest = values.get(REST)
-    if rest is not None:
-        _compute_reasoning(estimate)
-        priced, *arguments = rest
-        # Another thread may be as far: it has the same values.
-        for name, value in priced.compute_rest(*arguments).items():
-            values.setdefault(name, value)
+    if REST in values:
+        for name in LATER:
+            getattr(estimate, name)
         values.pop(REST, None)
     return values
-
-
-def _compute_reasoning(estimate: EnergyEstimate) -> float | None:
-    """Energy spent on reasoning [J], which the estimate has from now on; None: not known."""
-    values = vars(estimate)
-    rest = values.get(REST)
-    if rest is not None and REASONING not in values:
-        priced, *arguments = rest
-        values[REASONING] = priced.compute_reasoning(*arguments)
-    joules: float | None = values[REASONING]
-    return joules
 
 
 def start_values(**known: str) -> dict[str, Any]:
@@ -177,9 +171,9 @@ def start_values(**known: str) -> dict[str, Any]:
 
 def widest_first(parts: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
     """The parts of a range that add to it, the widest first."""
-    widths = {name: high / low for name, (low, high) in parts.items()}
-    wide = [name for name, width in widths.items() if width > 1]
-    return tuple(sorted(wide, key=widths.__getitem__, reverse=True))
+    widths = [(high / low, name) for name, (low, high) in parts.items()]
+    widths.sort(key=itemgetter(0), reverse=True)
+    return tuple([name for width, name in widths if width > 1])
 
 
 def widen_range(

@@ -304,6 +304,8 @@ class _ByRoofline:
         values[REST] = self, energy, spreads, usage.input_tokens, reasoning_tokens
         return fill_fields(EnergyEstimate, values)
 
+    # What few readers of an estimate want: each of what ``estimate`` leaves for it.
+
     def compute_reasoning(
         self,
         energy: CentralEnergy,
@@ -323,27 +325,24 @@ class _ByRoofline:
             return None
         return self._priced.price_reasoning(energy, input_tokens, reasoning_tokens)
 
-    def compute_rest(
-        self,
-        energy: CentralEnergy,
-        spreads: list[Spread],
-        input_tokens: int,
-        reasoning_tokens: int | None,
-    ) -> dict[str, Any]:
-        """What few readers of an estimate want.
+    def count_flops(self, energy: CentralEnergy, *_: Any) -> float:
+        """Floating-point operations of the request [FLOP]."""
+        return count_flops(self._priced.cases.central.site, energy)
+
+    def name_parts(
+        self, energy: CentralEnergy, spreads: list[Spread], *_: Any
+    ) -> dict[str, tuple[float, float]]:
+        """The parts of the range by name [1].
 
         Args:
             energy: The request by the central case.
-            spreads: The parts of the range that each request has its own of [J].
-            input_tokens: Prompt tokens, cached ones included [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
+            spreads: The parts that each request has its own of [J].
         """
-        priced = self._priced
-        return {
-            "total_flops": count_flops(priced.cases.central.site, energy),
-            "range_parts": priced.name_parts(energy, spreads),
-            "assumed": {"sequences": priced.count_sequences(energy), **self._assumed},
-        }
+        return self._priced.name_parts(energy, spreads)
+
+    def list_assumed(self, energy: CentralEnergy, *_: Any) -> dict[str, Any]:
+        """What is assumed of how the model is served."""
+        return {"sequences": self._priced.count_sequences(energy), **self._assumed}
 
     def price_prompt(self, input_tokens: int) -> float:
         return self._priced.price_prompt(1.0 * input_tokens)

@@ -245,6 +245,8 @@ class PricedModel:
         values[REST] = self, flops, total_joules, spread, prompt, reasoning_tokens
         return fill_fields(EnergyEstimate, values)
 
+    # What few readers of an estimate want: each of what ``estimate`` leaves for it.
+
     def compute_reasoning(
         self,
         flops: float,
@@ -268,31 +270,25 @@ class PricedModel:
         joules, _ = self.formula.price_answer(input_tokens, reasoning_tokens)
         return joules
 
-    def compute_rest(
-        self,
-        flops: float,
-        total_joules: float,
-        spread: Spread,
-        input_tokens: float,
-        reasoning_tokens: float | None,
-    ) -> dict[str, Any]:
-        """What few readers of an estimate want.
+    def count_flops(self, flops: float, *_: Any) -> float:
+        """Floating-point operations of the request [FLOP]."""
+        return flops
+
+    def name_parts(
+        self, flops: float, total_joules: float, spread: Spread, *_: Any
+    ) -> dict[str, tuple[float, float]]:
+        """The parts of the range by name [1].
 
         Args:
             flops: Work of the request [FLOP].
             total_joules: Its energy [J].
             spread: How far it may lie off by what the formula leaves out [J].
-            input_tokens: Prompt tokens, cached ones included [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
         """
-        return {
-            "total_flops": flops,
-            "range_parts": {
-                "formula": find_factors(total_joules, spread),
-                "parameters": self._parameters,
-            },
-            "assumed": {},
-        }
+        return {"formula": find_factors(total_joules, spread), "parameters": self._parameters}
+
+    def list_assumed(self, *_: Any) -> dict[str, Any]:
+        """Nothing is assumed of how the model is served."""
+        return {}
 
 
 @lru_cache(maxsize=512)

@@ -11,7 +11,7 @@ Order of events:
 4. The span ends with the sum on it, as soon as the streams begun inside have ended. Where the
    function's calls seem to be tracked by nobody, a log line says so.
 
-A further sum on the span is a row of ``telemetry.attributes.ROLLUP_ATTRIBUTES``.
+A further sum on the span is a line of ``telemetry.reading.read_rollup``.
 """
 
 from __future__ import annotations

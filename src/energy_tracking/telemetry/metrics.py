@@ -37,8 +37,7 @@ from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key, calibra
 from energy_tracking.frozen import frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.notices import log_once
-from energy_tracking.telemetry.attributes import SCHEMA_URL, SCOPE, TAG_PREFIX
-from energy_tracking.telemetry.values import read_carbon
+from energy_tracking.telemetry.names import SCHEMA_URL, SCOPE, TAG_PREFIX
 
 ENERGY_METRIC = "energy_tracking.client.energy"
 ENERGY_PER_CALL_METRIC = "energy_tracking.client.operation.energy"
@@ -334,8 +333,8 @@ class CallMetrics:
             self._instruments.add_to_sums(
                 record, labels.of_energy | {"energy_tracking.scope": scope}
             )
-            grams = read_carbon(record, joules)
-            if grams is not None:
+            if record.intensity is not None:
+                grams = record.intensity.grams_of(joules)
                 by_name[CARBON_METRIC].add(grams, labels.of_energy, context)
         elif record.usage is not None or record.error_type is None:
             # A call that raised and used nothing known is in the duration's `error.type`.

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from energy_tracking.notices import log_once
-from energy_tracking.telemetry.attributes import most_important_first
+from energy_tracking.telemetry.names import most_important_first
 
 _ENDING = "_energy_tracking_is_ending"
 """Name of what marks a span whose ``end`` has been called."""

@@ -5,7 +5,7 @@ SDK is configured every call below is a no-op of the OpenTelemetry API.
 
 A call's span is started with the call and ended with it: our own, or another instrumentation's
 that is open for the same call and that the energy is put on. What is put there is in
-``attributes``, what is measured in ``metrics``: a further attribute or metric is a row there.
+``attributes`` and ``reading``, what is measured in ``metrics``: what is new is a line there.
 """
 
 from __future__ import annotations
@@ -32,11 +32,8 @@ from opentelemetry.trace import (
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.contexts import PlacedContext
-from energy_tracking.telemetry.attributes import (
-    SCHEMA_URL,
-    SCOPE,
-)
 from energy_tracking.telemetry.metrics import CallMetrics
+from energy_tracking.telemetry.names import SCHEMA_URL, SCOPE
 from energy_tracking.telemetry.pipelines import Pipeline
 from energy_tracking.telemetry.placing import (
     BeforeEnd,
@@ -46,8 +43,8 @@ from energy_tracking.telemetry.placing import (
     room_on,
 )
 from energy_tracking.telemetry.reading import (
+    DETAILS,
     call_attributes,
-    find_readers,
     read_rollup,
     read_rollup_grams,
 )
@@ -222,7 +219,7 @@ class Telemetry:
             detail: ``"full"`` or ``"essential"``, see the settings.
         """
         self._spans = spans
-        self._readers = find_readers(detail)
+        self._readers = DETAILS[detail]
         self._boundary = nullcontext() if boundary is None else boundary
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
         self.pipeline = Pipeline(self._tracer)
@@ -277,7 +274,7 @@ class Telemetry:
             _name(request),
             context=context,
             kind=SpanKind.CLIENT,
-            attributes=self._readers.request.read(request),
+            attributes=self._readers.request(request),
         )
         return CallSpan(self, span, own=True, alone=alone)
 
@@ -392,7 +389,7 @@ class Telemetry:
             _name(record.request),
             context=trace.set_span_in_context(theirs),
             kind=SpanKind.CLIENT,
-            attributes=self._readers.request.read(record.request),
+            attributes=self._readers.request(record.request),
             links=[Link(theirs.get_span_context())],
         )
         self._end_own(span, record, attributes)
