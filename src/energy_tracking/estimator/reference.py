@@ -99,10 +99,12 @@ class Formula:
     """
 
     __slots__ = (
+        "_decode_joules",
         "_decode_power",
         "_decode_range",
         "_decode_use",
         "_is_quadratic",
+        "_prefill_joules",
         "_prefill_power",
         "_prefill_range",
         "_prefill_use",
@@ -123,6 +125,9 @@ class Formula:
         self._watts_per_flops = gpu.power_rating / gpu.peak_flops
         self._prefill_power, self._prefill_use = gpu.power_prefill_util, gpu.gpu_prefill_util
         self._decode_power, self._decode_use = gpu.power_decoding_util, gpu.gpu_decoding_util
+        # Arrays take one factor; one call is rounded step by step, as the seed's.
+        self._prefill_joules = self._watts_per_flops * self._prefill_power / self._prefill_use
+        self._decode_joules = self._watts_per_flops * self._decode_power / self._decode_use
         self._prefill_range = PREFILL_RANGE.get(gpu.name, PREFILL_RANGE_ELSEWHERE)
         self._decode_range = DECODE_RANGE.get(gpu.name, DECODE_RANGE_ELSEWHERE)
 
@@ -142,7 +147,9 @@ class Formula:
             attended = attended - c * c if self._is_quadratic else n - c
             n = n - c
         flops = n * dense + attention * attended
-        return flops * self._prefill_power * self._watts_per_flops / self._prefill_use, flops
+        if type(flops) is float:
+            return flops * self._prefill_power * self._watts_per_flops / self._prefill_use, flops
+        return flops * self._prefill_joules, flops
 
     def price_answer(self, input_tokens: float, decode_tokens: float) -> tuple[float, float]:
         """Energy [J] and work [FLOP] of generating an answer, or the first part of one.
@@ -154,7 +161,9 @@ class Formula:
         n, t = input_tokens, decode_tokens
         dense, attention, samples = self._terms
         flops = (t * dense + attention * (n * t + t * (t - 1.0) / 2.0)) * samples
-        return flops * self._decode_power * self._watts_per_flops / self._decode_use, flops
+        if type(flops) is float:
+            return flops * self._decode_power * self._watts_per_flops / self._decode_use, flops
+        return flops * self._decode_joules, flops
 
     def find_spread(self, prefill_joules: float, decode_joules: float) -> Spread:
         """How far the energy may lie under and over the formula's by what it leaves out [J].
