@@ -138,14 +138,14 @@ class BatchEstimator:
             columns |= {"model": models, "models": names}
         beside, coming = None, None
         if self._beside is not None and len(batch) >= WORTH_A_THREAD:
-            coming = self._other_core.submit(self._beside.fill, **columns)
+            coming = self._other_core.submit(self._beside.fill, **columns, with_parts=False)
         made = self._table.fill(**columns)
         if self._is_calibrated:
             beside = made
         elif coming is not None:
             beside = coming.result()
         elif self._beside is not None:
-            beside = self._beside.fill(**columns)
+            beside = self._beside.fill(**columns, with_parts=False)
         rows = len(batch)
         unknown, nothing = (repeat(value, rows, np.float64) for value in (np.nan, 0.0))
         is_without = made.status != ESTIMATED

@@ -32,6 +32,8 @@ SUMS = (
 )
 """What is added up. ``calls`` are single calls, ``aggregate_requests`` those inside of sums."""
 _PLACES = {name: place for place, name in enumerate(SUMS)}
+_OF_EVERY_ROW = SUMS[13:19]
+"""The energies that a row with both estimates has."""
 
 SPARSE = 4
 """More numbers of groups than so many times the rows are looked up, not counted through [1]."""
@@ -361,8 +363,10 @@ def _join_columns(columns: Sequence[Column]) -> tuple[Column, list[tuple[int, in
         least, most = int(column.min()), int(column.max())
         spans.append((least, most - least + 1))
         if most > least:
-            part = column.astype(np.int64) - least
-            code = part if code is None else code * (most - least + 1) + part
+            if code is None:
+                code = column - least
+            else:
+                code = code.astype(np.int64) * (most - least + 1) + (column - least)
     return np.zeros(len(columns[0]), np.int64) if code is None else code, spans
 
 
@@ -410,13 +414,16 @@ def build_sums(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column | floa
     }
     if find_only(batch.reasoning_tokens) is None:
         added["reasoning_tokens"] = np.maximum(batch.reasoning_tokens, 0)
-    added |= energy.columns
     if not batch.is_plain or find_only(energy.reason) != -1:
-        return _leave_out_nothing(_count_kinds(batch, energy) | added)
+        return _leave_out_nothing(_count_kinds(batch, energy) | added | energy.columns)
+    # Each row has its energy: only parts of it may be unknown.
+    known = energy.columns
+    added |= {name: known.pop(name) for name in list(known) if name not in _OF_EVERY_ROW}
     sums: dict[str, Column | float] = {"calls": 1.0}
     if find_only(energy.calibrated) is None:
         sums["calibrated_calls"] = 1.0
-    return sums | _leave_out_nothing(added)
+        return sums | known | _leave_out_nothing(added)
+    return sums | _leave_out_nothing(added | known)
 
 
 def _count_kinds(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column]:
@@ -445,7 +452,7 @@ def _leave_out_nothing(columns: Mapping[str, Column]) -> dict[str, Column | floa
             if only > 0:
                 kept[name] = float(only)
         elif name.endswith("_joules") and not np.isfinite(column.sum()):
-            kept[name] = np.nan_to_num(column)
+            kept[name] = np.where(np.isnan(column), 0.0, column)
         elif column.any():
             kept[name] = column
     return kept

@@ -41,7 +41,9 @@ BLOCK = 16_384
 class Result:
     """The columns of a table while it is filled."""
 
-    def __init__(self, rows: int, models: Models, only_totals: bool, is_cached: bool) -> None:
+    def __init__(
+        self, rows: int, models: Models, only_totals: bool, is_cached: bool, with_parts: bool
+    ) -> None:
         """Start with columns of no numbers.
 
         Args:
@@ -49,9 +51,11 @@ class Result:
             models: The models of the rows.
             only_totals: Whether the energy alone is wanted.
             is_cached: Whether cached tokens are given.
+            with_parts: Whether parts of the energy are wanted beside its range.
         """
         self.models = models
         self.only_totals = only_totals
+        self.with_parts = with_parts and not only_totals
         self.total = np.empty(rows)
         self.low, self.high = (None if only_totals else np.empty(rows) for _ in range(2))
         # None as long as no block has cached tokens, or known reasoning.
@@ -147,12 +151,11 @@ class Energy:
 
 def _estimate_by_reference(result: Result, part: slice, counts: Counts, place: Any) -> None:
     """Estimate a block of rows of any models by the seed's formula."""
-    models = result.models
     for piece in cut_rows(part.stop - part.start, BLOCK):
         rows = slice(part.start + piece.start, part.start + piece.stop)
         some = counts.of_rows(piece)
         where = place if isinstance(place, int) else _find_only(place[piece])
-        result.fill(rows, _apply_reference(models, where, some, result.only_totals))
+        result.fill(rows, _apply_reference(result, where, some))
 
 
 def _find_only(place: Any) -> Any:
@@ -161,8 +164,8 @@ def _find_only(place: Any) -> Any:
     return first if (place == first).all() else place
 
 
-def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bool) -> Energy:
-    basis, take = models.basis, models.take
+def _apply_reference(result: Result, place: Any, counts: Counts) -> Energy:
+    basis, take = result.models.basis, result.models.take
     inputs = counts.as_floats("input_tokens")
     outputs = counts.as_floats("output_tokens")
     cached = counts.as_floats("cached_input_tokens", MATTERS)
@@ -175,7 +178,7 @@ def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bo
         factor = np.where(known >= 0, 1.0, factor)
     if np.any(factor != 1):
         decoded = outputs * factor
-    if not only_totals:
+    if result.with_parts:
         reasoning = None if decoded is outputs else np.where(factor != 1, decoded - outputs, np.nan)
         if known is not None:
             reasoning = np.where(known >= 0, known, np.nan if reasoning is None else reasoning)
@@ -185,11 +188,13 @@ def _apply_reference(models: Models, place: Any, counts: Counts, only_totals: bo
     prefill, _ = formula.price_prompt(inputs, 0.0 if cached is None else cached)
     decode, _ = formula.price_answer(inputs, decoded)
     energy = Energy(prefill + decode)
-    if only_totals:
+    if result.only_totals:
         return energy
     spread = formula.find_spread(prefill, decode)
     under, over = take(UNDER, place), take(OVER, place)
     energy.low, energy.high = combine_spreads(energy.total, (spread,), under, over)
+    if not result.with_parts:
+        return energy
     if reasoning is not None:
         energy.reasoning, _ = formula.price_answer(inputs, reasoning)
     if cached is not None:
@@ -223,10 +228,11 @@ def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: An
                 rows: Any = slice(part.start + piece.start, part.start + piece.stop)
             else:
                 rows = within + part.start
-            result.fill(rows, _apply_roofline(models, number, some, result.only_totals))
+            result.fill(rows, _apply_roofline(result, number, some))
 
 
-def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bool) -> Energy:
+def _apply_roofline(result: Result, number: int, counts: Counts) -> Energy:
+    models = result.models
     cases, scope = models.cases[number], models.basis.assumptions.scope
     inputs = counts.as_floats("input_tokens")
     outputs = counts.as_floats("output_tokens")
@@ -240,10 +246,12 @@ def _apply_roofline(models: Models, number: int, counts: Counts, only_totals: bo
     if overhead != 1:
         prefill, decode = overhead * prefill, overhead * decode
         energy.total = prefill + decode
-    if only_totals:
+    if result.only_totals:
         return energy
     low, high = combine_spreads(boards, list_spreads(cases, made), *models.excesses[number])
     energy.low, energy.high = (low, high) if overhead == 1 else (overhead * low, overhead * high)
+    if not result.with_parts:
+        return energy
     known = counts.as_floats("reasoning_tokens", 0.0)
     if known is not None:
         # A count below 0 says that it is not known.

@@ -218,8 +218,16 @@ class Counts:
 
 def _are_in(column: Any, least: float, most: Any) -> Any:
     """Whether each count is in its bounds; None where all are."""
-    are_plain = column.ndim and column.dtype.kind in "iu" and not np.ndim(most)
-    # Two passes without an array between: nearly always all are right.
-    if are_plain and (not len(column) or (column.min() >= least and column.max() <= most)):
-        return None
+    if column.ndim and column.dtype.kind in "iu":
+        # Passes without an array between, and in one type: nearly always all are right.
+        if not len(column):
+            return None
+        if not np.ndim(most):
+            if column.min() >= least and column.max() <= most:
+                return None
+        elif most.dtype.kind == column.dtype.kind == "i":
+            both = np.promote_types(column.dtype, most.dtype)
+            below = column.astype(both, copy=False) <= most.astype(both, copy=False)
+            if below.all() and column.min() >= least:
+                return None
     return (column >= least) & (column <= most)

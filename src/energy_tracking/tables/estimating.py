@@ -171,6 +171,7 @@ class TableEstimator:
         cache_write_input_tokens: Column | None = None,
         reasoning_tokens: Column | None = None,
         only_totals: bool = False,
+        with_parts: bool = True,
     ) -> Result:
         """What a table is made of: columns that no row fills are left out.
 
@@ -183,6 +184,7 @@ class TableEstimator:
             cache_write_input_tokens: Part of the input [tokens].
             reasoning_tokens: Part of the output [tokens].
             only_totals: Compute the energy alone.
+            with_parts: Compute beside the range what is spent on reasoning and what caches avoid.
 
         Raises:
             ConfigurationError: The columns differ in length, or are not of numbers.
@@ -200,7 +202,8 @@ class TableEstimator:
         rows = check_lengths(columns)
         columns.pop("model", None)
         places = self._models.places_of(names)
-        result = Result(rows, self._models, only_totals, cached_input_tokens is not None)
+        is_cached = cached_input_tokens is not None
+        result = Result(rows, self._models, only_totals, is_cached, with_parts)
         method = TABLE_METHODS[self.method]
         given = Counts(columns)
         with np.errstate(all="ignore"):

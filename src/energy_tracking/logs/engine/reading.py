@@ -17,6 +17,7 @@ import numpy as np
 from energy_tracking.logs.batches import BatchNames, CallBatch, Names, repeat
 from energy_tracking.logs.engine.queries import (
     Table,
+    as_array,
     build_query,
     fill_missing,
     find_odd,
@@ -244,10 +245,10 @@ def _read_ids(
     query = f"SELECT {chosen} FROM (SELECT * FROM calls{hit}) GROUP BY {key}"
     for batch in connection.sql(query).to_arrow_reader(ROWS):
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        report.repeated += int(columns["copies"].to_numpy().sum()) - batch.num_rows
-        places = columns["table_"].to_numpy()
+        report.repeated += int(as_array(columns["copies"]).sum()) - batch.num_rows
+        places = as_array(columns["table_"])
         for number, table in enumerate(tables):
-            copies = columns["copies"].to_numpy()[places == number] - 1
+            copies = as_array(columns["copies"])[places == number] - 1
             report.formats[table.format] += int(copies.sum())
         for number, table in enumerate(tables):
             chosen_rows = places == number
@@ -283,7 +284,7 @@ def _finish_batch(
     """
     report.formats[table.format] += len(columns["input_"])
     if "cache_hit_" in columns:
-        hits = columns["cache_hit_"].to_numpy(zero_copy_only=False)
+        hits = as_array(columns["cache_hit_"])
         report.cache_hits += int(hits.sum())
         if hits.any():
             mask = _as_mask(~hits)
@@ -308,7 +309,7 @@ def _finish_batch(
     cell = _read_cell if table.is_text else text
     provider = names.provider.number(table.provider or provider_named(None))
     if "time_" in columns:
-        time = columns["time_"].to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+        time = fill_missing(columns["time_"], np.nan).astype(np.float64, copy=False)
     else:
         time = repeat(np.nan, rows, np.float64)
     yield CallBatch(
