@@ -7,8 +7,8 @@ several requests, is estimated alone. An energy that a server measured comes bef
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,6 @@ from energy_tracking.usage.token_usage import TokenUsage
 
 Column = Any
 
-WORTH_A_THREAD = 1 << 15
-"""Rows from which on both estimates of a batch are made at the same time [1]."""
 UNKNOWN_REQUESTS = "a sum over an unknown number of requests: tokens only"
 NO_TOKENS = "no token counts"
 
@@ -72,7 +70,9 @@ class BatchEnergy:
 
 
 class BatchEstimator:
-    """Estimates one batch after the other by the settings of one ``Estimation``.
+    """Estimates batches by the settings of one ``Estimation``.
+
+    Plain ones may be estimated in several threads at a time.
 
     Attributes:
         reasons: Why calls have no energy.
@@ -91,8 +91,7 @@ class BatchEstimator:
         self._table = TableEstimator(estimation)
         has_beside = basis.calibrated is not None
         self._beside = TableEstimator(estimation, calibrated=True) if has_beside else None
-        # It has a thread while it is used, so that numpy works on two cores.
-        self._other_core = ThreadPoolExecutor(1, "energy_tracking_estimates")
+        self._numbering = Lock()
 
     def estimate(self, batch: CallBatch) -> BatchEnergy:
         """Estimate every row of a batch."""
@@ -136,15 +135,9 @@ class BatchEstimator:
             columns["model"] = names[number] if number >= 0 else None
         else:
             columns |= {"model": models, "models": names}
-        beside, coming = None, None
-        if self._beside is not None and len(batch) >= WORTH_A_THREAD:
-            coming = self._other_core.submit(self._beside.fill, **columns, with_parts=False)
         made = self._table.fill(**columns)
-        if self._is_calibrated:
-            beside = made
-        elif coming is not None:
-            beside = coming.result()
-        elif self._beside is not None:
+        beside = made if self._is_calibrated else None
+        if self._beside is not None:
             beside = self._beside.fill(**columns, with_parts=False)
         rows = len(batch)
         unknown, nothing = (repeat(value, rows, np.float64) for value in (np.nan, 0.0))
@@ -170,7 +163,8 @@ class BatchEstimator:
                 made.models.reasons.get(names[model] if model >= 0 else None, STATUSES[status])
                 for model, status in unique.T.tolist()
             ]
-            numbers = np.array([self.reasons.number(reason) for reason in reasons], "i4")
+            with self._numbering:
+                numbers = np.array([self.reasons.number(reason) for reason in reasons], "i4")
             energy.reason[is_without] = numbers[inverse]
         return energy
 

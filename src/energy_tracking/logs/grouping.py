@@ -274,22 +274,26 @@ class Grouping:
         self.by = tuple(by)
         self.groups: dict[tuple[int, ...], GroupSums] = {}
 
-    def add(self, batch: CallBatch, hours: Column, sums: Mapping[str, Column | float]) -> None:
-        """Add a batch.
+    def add_up(
+        self, batch: CallBatch, hours: Column, sums: Mapping[str, Column | float]
+    ) -> dict[tuple[int, ...], Column]:
+        """The sums over the calls of each group in a batch of one call or more.
 
         Args:
             batch: The calls.
             hours: Their local hours, shape (rows,); looked at only where ``needs_hours``.
             sums: What ``build_sums`` makes of them.
         """
-        if not len(batch):
-            return
         columns = [DIMENSIONS[name].numbers(batch, hours) for name in self.by]
         columns.append(_say_what_of(len(batch), sums))
         code, spans = _join_columns(columns)
         codes, added = _add_up(code, sums)
-        for number, values in zip(codes.tolist(), added, strict=True):
-            key = _split_code(number, spans)
+        keys = (_split_code(number, spans) for number in codes.tolist())
+        return dict(zip(keys, added, strict=True))
+
+    def add(self, groups: Mapping[tuple[int, ...], Column]) -> None:
+        """Add what ``add_up`` makes of a batch."""
+        for key, values in groups.items():
             is_full = key not in self.groups and len(self.groups) >= MAX_GROUPS
             bounded = (*[OTHER] * len(self.by), key[-1]) if is_full else key
             self.groups.setdefault(bounded, GroupSums()).values += values

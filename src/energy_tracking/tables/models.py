@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class Models:
         self.grades: list[str] = []
         self.reasons: dict[str | None, str] = {}
         self._estimation = estimation
+        self._looking_up = Lock()
         self._places: dict[str | None, int] = {}
         self._numbers: dict[tuple[Any, ...], int] = {}
         self._rows: list[tuple[float, ...]] = []
@@ -58,19 +60,27 @@ class Models:
         self._whole: dict[int, Any] = {}
 
     def places_of(self, names: Iterable[str | None]) -> Any:
-        """Look names up; returns the place of each, an array of integers."""
+        """Look names up; returns the place of each, an array of integers.
+
+        What stands at a place stays, so that other threads may go on with what they have.
+        """
+        names = tuple(names)
         found = [self._places.get(name, -1) for name in names]
         if -1 in found:
-            found = [self._find_place(name) for name in names]
-            self.numbers = np.array(self._rows).T.copy()
-            self._whole = {
-                STATUS: self.numbers[STATUS].astype(np.uint8),
-                PROFILE: self.numbers[PROFILE].astype(np.int32),
-            }
-            self._common = [
-                float(row[0]) if (row == row[0]).all() else None for row in self.numbers
-            ]
+            with self._looking_up:
+                found = [self._find_place(name) for name in names]
+                self._join_rows()
         return np.array(found, np.intp)
+
+    def _join_rows(self) -> None:
+        """Make columns of what was looked up."""
+        numbers = np.array(self._rows).T.copy()
+        self._whole = {
+            STATUS: numbers[STATUS].astype(np.uint8),
+            PROFILE: numbers[PROFILE].astype(np.int32),
+        }
+        self.numbers = numbers
+        self._common = [float(row[0]) if (row == row[0]).all() else None for row in numbers]
 
     def _find_place(self, name: str | None) -> int:
         place = self._places.get(name)

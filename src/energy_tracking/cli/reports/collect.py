@@ -1,15 +1,17 @@
 """Add logged calls up into a ``Report``: everything that the ways of showing one need.
 
 Order of events: calls are read in batches (``logs.batches``), those outside of the time asked for
-are left out, the rest is estimated (``logs.batch_energy``) and added to every grouping that the
-output needs (``logs.grouping``). A further grouping is a field of ``Report`` and a line in
-``Collector``.
+are left out, the rest is estimated (``logs.batch_energy``) and added up for every grouping that the
+output needs (``logs.grouping``), several large batches at a time; the sums of one batch after the
+other join the ``Report``, in the order in which they were read. A further grouping is a field of
+``Report`` and a line in ``Collector``.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -34,6 +36,11 @@ from energy_tracking.logs.grouping import (
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.settings import Settings
 from energy_tracking.units import nanojoules_from_joules
+
+WORKERS = 2
+"""Large batches that are estimated at a time [1]."""
+WORTH_A_THREAD = 1 << 15
+"""Rows of a large batch [1]."""
 
 Rows = Callable[[CallBatch, BatchEnergy], None]
 """Takes every batch that is in the report, with its energy."""
@@ -158,8 +165,17 @@ class Report:
         return carbon(totals, region=selection.region, grams_per_kwh=selection.grams_per_kwh)
 
 
+@dataclass(slots=True)
+class _Estimated:
+    """A batch with its energy, and its sums for each grouping."""
+
+    batch: CallBatch
+    energy: BatchEnergy
+    groups: list[dict[tuple[int, ...], Any]]
+
+
 class Collector:
-    """Adds batches to a report.
+    """Adds batches to a report, which is complete after ``finish``.
 
     Attributes:
         report: The report.
@@ -192,6 +208,8 @@ class Collector:
             or selection.since is not None
             or selection.until is not None
         )
+        self._workers = ThreadPoolExecutor(WORKERS, "energy_tracking_estimates")
+        self._coming: deque[Future[_Estimated]] = deque()
         keep_memory()
 
     @property
@@ -200,19 +218,44 @@ class Collector:
         return self._estimator.reasons.texts
 
     def add(self, batch: CallBatch) -> None:
-        """Add a batch."""
+        """Add a batch: at once, or once its energy is there."""
         chosen = self._select(batch)
         if not len(chosen):
             return
-        report = self.report
+        if len(chosen) < WORTH_A_THREAD or not chosen.is_plain:
+            self.finish()
+            self._join(self._estimate(chosen))
+            return
+        self._coming.append(self._workers.submit(self._estimate, chosen))
+        self._join_coming(WORKERS)
+
+    def finish(self) -> None:
+        """Wait for the energy of all batches."""
+        self._join_coming(0)
+
+    def _join_coming(self, left: int) -> None:
+        """Add batches in their order until so many are left."""
+        while len(self._coming) > left:
+            made = self._coming[0].result()
+            self._coming.popleft()
+            self._join(made)
+
+    def _estimate(self, chosen: CallBatch) -> _Estimated:
+        """Estimate a batch and add it up; several threads may be here."""
         if self._rows is None and chosen.is_plain:
             # What is only added up may come in any order: that of the models is quickest.
             chosen = chosen.order_by_model()
         energy = self._estimator.estimate(chosen)
         sums = build_sums(chosen, energy)
         hours = self._hours.of(chosen.time) if self._needs_hours else None
-        for grouping in self._groupings.values():
-            grouping.add(chosen, hours, sums)
+        groups = [one.add_up(chosen, hours, sums) for one in self._groupings.values()]
+        return _Estimated(chosen, energy, groups)
+
+    def _join(self, made: _Estimated) -> None:
+        """Add a batch to the report."""
+        report, chosen, energy = self.report, made.batch, made.energy
+        for grouping, groups in zip(self._groupings.values(), made.groups, strict=True):
+            grouping.add(groups)
         self._count_reasons(chosen, energy)
         first, last = chosen.time.min(), chosen.time.max()
         if not np.isfinite(first) and find_only(chosen.time) is None:
