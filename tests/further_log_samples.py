@@ -372,4 +372,56 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
             "modelName": "gpt-4o", "promptTokens": 10, "completionTokens": 20}}],
         right(1, (10, 20), "gpt-4o", first="2026-01-02T03:04:05+00:00"),
     ),
+    (
+        "ai-sdk",
+        [
+            {"text": "…", "finishReason": "stop", "usage": {
+                "inputTokens": 10, "outputTokens": 20, "totalTokens": 30, "reasoningTokens": 5,
+                "cachedInputTokens": 4}, "response": {
+                    "id": "aitxt-1", "modelId": "gpt-4o", "timestamp": "2026-01-02T03:04:05Z"}},
+            {"text": "…", "finishReason": "stop", "usage": {
+                "promptTokens": 1, "completionTokens": 2, "totalTokens": 3},
+             "response": {"id": "b", "modelId": "gpt-4o"}},
+            # The usage of the last step beside those of all.
+            {"finishReason": "stop", "usage": {"inputTokens": 200, "outputTokens": 2},
+             "totalUsage": {"inputTokens": 300, "outputTokens": 3}, "steps": [
+                 {"usage": {"inputTokens": 100, "outputTokens": 1},
+                  "response": {"id": "c", "modelId": "gpt-4o"}},
+                 {"usage": {"inputTokens": 200, "outputTokens": 2},
+                  "response": {"id": "d", "modelId": "gpt-4o"}}]},
+        ],
+        right(4, (311, 25), "gpt-4o", cached=4, reasoning=5, first="2026-01-02T03:04:05+00:00"),
+    ),
+    (
+        "pydantic-ai",
+        [
+            {"kind": "request", "parts": []},
+            {"kind": "response", "parts": [], "model_name": "gpt-4o", "provider_name": "openai",
+             "timestamp": "2026-01-02T03:04:05Z", "usage": {
+                 "input_tokens": 10, "output_tokens": 20, "cache_read_tokens": 4,
+                 "details": {"reasoning_tokens": 5}}},
+            {"kind": "response", "parts": [], "model_name": "gpt-4o",
+             "timestamp": "2026-01-02T03:04:06Z",
+             "usage": {"requests": 1, "request_tokens": 1, "response_tokens": 2}},
+        ],
+        right(2, (11, 22), "gpt-4o", cached=4, reasoning=5, provider="openai",
+              first="2026-01-02T03:04:05+00:00"),
+    ),
+    (
+        "langchain",
+        [{"generations": [[{"text": "…"}]], "run": None, "llm_output": {
+            "token_usage": {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30},
+            "model_name": "gpt-4o"}}],
+        right(1, (10, 20), "gpt-4o"),
+    ),
+    (
+        "crew-ai",
+        [{"raw": "…", "tasks_output": [], "token_usage": {
+            "total_tokens": 30, "prompt_tokens": 10, "cached_prompt_tokens": 0,
+            "completion_tokens": 20, "successful_requests": 3}}],
+        right(0, sums=((3, 10, 20),)),
+    ),
+    # LlamaIndex's.
+    ("response", [{"raw": COMPLETION, "message": {"role": "assistant", "blocks": []}}],
+     right(1, (19, 10), str(COMPLETION["model"]), cached=4, reasoning=6)),
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -61,6 +62,28 @@ def test_a_usage_in_a_cell_is_read(cell: str, tmp_path: Path) -> None:
     quoted = cell.replace('"', '""')
     (call,), _ = read(write(tmp_path / "calls.csv", f'model,usage\ngpt-4o,"{quoted}"\n'))
     assert (call.model, call.tokens) == ("gpt-4o", 30)
+
+
+@pytest.mark.parametrize("encoding", ["plain", "base64"])
+@pytest.mark.parametrize("form", ["at once", "events"])
+def test_a_response_that_a_browser_recorded_is_read(
+    form: str, encoding: str, tmp_path: Path
+) -> None:
+    chunk = RESPONSE | {"object": "chat.completion.chunk", "choices": []}
+    sent = json.dumps(RESPONSE)
+    if form == "events":
+        sent = f"data: {json.dumps(chunk | {'usage': None})}\n\ndata: {json.dumps(chunk)}\n\n"
+        sent += "data: [DONE]\n\n"
+    content = {"mimeType": "text/event-stream", "text": sent}
+    if encoding == "base64":
+        content |= {"encoding": "base64", "text": base64.b64encode(sent.encode()).decode()}
+    entry = {"startedDateTime": "2026-01-02T03:04:05Z", "request": {"url": "https://x"},
+             "response": {"status": 200, "content": content}}  # fmt: skip
+    (call,), report = read(
+        write(tmp_path / "x.har", {"log": {"version": "1.2", "entries": [entry]}})
+    )
+    assert (call.model, call.tokens, call.response_id) == ("gpt-4o", 30, RESPONSE["id"])
+    assert not report.unread
 
 
 @pytest.mark.parametrize("count", ["1e30", "1" + "0" * 30, "Infinity", "NaN", "-5", "true"])

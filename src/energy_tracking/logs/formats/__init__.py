@@ -17,6 +17,7 @@ from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
 from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
+from energy_tracking.logs.formats.libraries import LIBRARIES
 from energy_tracking.logs.formats.log_records import LOG_RECORDS
 from energy_tracking.logs.formats.observability import OBSERVABILITY
 from energy_tracking.logs.formats.opencode import OPENCODE
@@ -45,6 +46,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *TRANSCRIPTS,
     *AGENTS,
     *OPENCODE,
+    *LIBRARIES,
     *AIDER,
     *RESPONSES,
     RESPONSE,

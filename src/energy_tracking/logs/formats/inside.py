@@ -7,10 +7,11 @@ of these lie in a list, those outside of it may be their sums, and are passed ov
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
-from energy_tracking.logs.formats.base import Document, unpacked
+from energy_tracking.logs.formats.base import Document, at, unpacked
 
 DEEPEST_RESPONSE = 8
 """How far below a document a response is looked for."""
@@ -23,9 +24,21 @@ LISTS = (
 )
 WRAPPERS = (
     *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
-    *("output", "raw_response", "payload", "data", "event", "_source", "jsonPayload", "message"),
+    *(
+        "output",
+        "raw_response",
+        "raw",
+        "payload",
+        "data",
+        "event",
+        "_source",
+        "jsonPayload",
+        "message",
+    ),
     *("trace", "log", "textPayload", "properties"),
 )
+EVENT_DATA = "data:"
+"""What a line of server-sent events begins with that has a document."""
 
 OUTER_TIMES = (
     *("timestamp", "@timestamp", "time", "ts", "datetime", "created_at", "createdAt"),
@@ -43,6 +56,9 @@ BESIDE_USAGE = frozenset(
 
 def documents_inside(document: Document) -> list[Document]:
     """The documents that a document of no format holds; none where it holds none."""
+    recorded = at(document, "response", "content")
+    if isinstance(at(recorded, "text"), str):
+        return _documents_recorded(recorded)
     for name in LISTS:
         inner = unpacked(document.get(name))
         if isinstance(inner, list):
@@ -56,6 +72,20 @@ def documents_inside(document: Document) -> list[Document]:
     responses = list(_responses_inside(document, DEEPEST_RESPONSE, is_listed=False))
     has_listed = any(is_listed for _, is_listed in responses)
     return [response for response, is_listed in responses if is_listed or not has_listed]
+
+
+def _documents_recorded(content: Document) -> list[Document]:
+    """What a server sent in an exchange that a browser recorded, as events or at once."""
+    sent = content["text"]
+    if content.get("encoding") == "base64":
+        try:
+            sent = b64decode(sent).decode("utf-8", "replace")
+        except ValueError:
+            return []
+    lines = sent.splitlines()
+    events = [line[len(EVENT_DATA) :].strip() for line in lines if line.startswith(EVENT_DATA)]
+    found = [unpacked(one) for one in events or [sent.strip()]]
+    return [one for one in found if isinstance(one, dict)]
 
 
 def _responses_inside(

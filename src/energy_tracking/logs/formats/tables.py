@@ -29,7 +29,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("n_prompt_tokens", "request_tokens", "input_length", "prompt_length", "tokens_input"),
         *("total_input_tokens", "total_prompt_tokens", "usage_input_tokens", "tokens_sent"),
         *("uncached_input_tokens", "usage_input_tokens_no_cache", "num_input_tokens"),
-        "input_w_o_cache_write",
+        *("input_w_o_cache_write", "prompt_len", "input_len", "num_prefill_tokens"),
     ),
     "output": (
         *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
@@ -39,6 +39,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("response_tokens", "output_length", "tokens_output", "total_output_tokens"),
         *("total_completion_tokens", "usage_output_tokens", "tokens_received"),
         *("num_output_tokens", "candidates_token_count", "num_generation_tokens"),
+        *("output_len", "num_decode_tokens"),
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),

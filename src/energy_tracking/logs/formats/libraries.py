@@ -1,0 +1,113 @@
+"""What client libraries and frameworks keep of a response: AI SDK, Pydantic AI, LangChain, CrewAI.
+
+A new format is a row of ``LIBRARIES``, with the source of what it says, and a sample in the tests.
+"""
+
+from __future__ import annotations
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    mappings,
+    text,
+)
+from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
+from energy_tracking.logs.formats.gateways import provider_named
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+
+
+def _read_ai_sdk(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The result of a call of the AI SDK; one of several steps has a request for each."""
+    steps = [
+        step for step in mappings(document.get("steps")) if isinstance(step.get("usage"), dict)
+    ]
+    calls = []
+    for step in steps or [document]:
+        counts, response = _ai_sdk_counts(step["usage"]), step.get("response")
+        if counts is None:
+            continue
+        call = LoggedCall(
+            model=text(at(response, "modelId")),
+            response_id=text(at(response, "id")),
+            counts=counts,
+            time=time_of(at(response, "timestamp")),
+        )
+        calls.append(identify(call, created=at(response, "timestamp")))
+    return calls or None
+
+
+def _ai_sdk_counts(usage: object) -> Counts | None:
+    inputs = whole(at(usage, "inputTokens"))
+    outputs = whole(at(usage, "outputTokens"))
+    if inputs is None and outputs is None:
+        # Before its fifth version.
+        inputs, outputs = whole(at(usage, "promptTokens")), whole(at(usage, "completionTokens"))
+    return usage_of(
+        inputs,
+        outputs,
+        cached=at(usage, "cachedInputTokens"),
+        reasoning=at(usage, "reasoningTokens"),
+    )
+
+
+def _read_pydantic_ai(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A message of Pydantic AI's that is a response."""
+    usage = document["usage"]
+    inputs, outputs = at(usage, "input_tokens"), at(usage, "output_tokens")
+    if inputs is None and outputs is None:
+        # Before its first version.
+        inputs, outputs = at(usage, "request_tokens"), at(usage, "response_tokens")
+    counts = usage_of(
+        inputs,
+        outputs,
+        cached=at(usage, "cache_read_tokens"),
+        written=at(usage, "cache_write_tokens"),
+        reasoning=at(usage, "details", "reasoning_tokens"),
+    )
+    if document["kind"] != "response" or counts is None:
+        return None
+    call = LoggedCall(
+        provider=provider_named(document.get("provider_name")),
+        model=text(document.get("model_name")),
+        response_id=text(document.get("provider_response_id") or document.get("vendor_id")),
+        counts=counts,
+        time=time_of(document.get("timestamp")),
+    )
+    return [identify(call, created=document.get("timestamp"))]
+
+
+def _read_langchain(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A result of LangChain's, as its callbacks get it."""
+    output = document["llm_output"]
+    counts = counts_in(at(output, "token_usage") or at(output, "usage"))
+    if counts is None:
+        return None
+    model = text(at(output, "model_name")) or text(at(output, "model"))
+    response_id = text(at(output, "id"))
+    return [identify(LoggedCall(model=model, response_id=response_id, counts=counts))]
+
+
+def _read_crew_ai(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The result of a crew, with the sum over its requests."""
+    usage = document["token_usage"]
+    if whole(at(usage, "successful_requests")) is None:
+        return None
+    cached = at(usage, "cached_prompt_tokens")
+    counts = sum_of_tokens(at(usage, "prompt_tokens"), at(usage, "completion_tokens"), cached)
+    return [LoggedCall(counts=counts, requests=whole(at(usage, "successful_requests")))]
+
+
+LIBRARIES: tuple[LogFormat, ...] = (
+    # Source: https://ai-sdk.dev/docs/reference/ai-sdk-core/generate-text
+    LogFormat(name="ai-sdk", keys=keys("finishReason", "usage"), read=_read_ai_sdk),
+    # Source: https://ai.pydantic.dev/api/messages
+    LogFormat(name="pydantic-ai", keys=keys("kind", "parts", "usage"), read=_read_pydantic_ai),
+    # Source: https://python.langchain.com/api_reference/core/outputs (LLMResult)
+    LogFormat(name="langchain", keys=keys("generations", "llm_output"), read=_read_langchain),
+    # Source: https://docs.crewai.com/concepts/crews (usage metrics)
+    LogFormat(name="crew-ai", keys=keys("token_usage"), read=_read_crew_ai),
+)
