@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
 
-from energy_tracking.logs.logged import LoggedCall, PlainCounts
+from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -84,6 +85,9 @@ class Names:
 
     def numbers(self, names: list[Any]) -> Column:
         """The numbers of texts, int32; most were there before."""
+        if names.count(names[0]) == len(names):
+            # As files and tags are, and often models.
+            return np.full(len(names), self.number(names[0]), np.int32)
         known = self._numbers
         listed = [known[name] if name in known else self.number(name) for name in names]
         return np.array(listed, np.int32)
@@ -198,7 +202,7 @@ COLUMNS = tuple(CallBatch.__dataclass_fields__)[1:-1]
 def batch_calls(
     calls: Generator[LoggedCall],
     names: BatchNames,
-    wanted: Sequence[str] = ("session", "provider"),
+    wanted: Sequence[str] = ("time", "session", "provider"),
     rows: int = BATCH_ROWS,
 ) -> Generator[CallBatch]:
     """Make columns of single calls.
@@ -207,7 +211,7 @@ def batch_calls(
         calls: The calls, read when they are wanted.
         names: Takes the names.
         wanted: Without ``session`` or ``provider`` in it, those names are left out: there may be
-            one for each call.
+            one for each call. Without ``time``, the first and the last time alone are kept.
         rows: Rows of a batch [1].
 
     Raises:
@@ -246,10 +250,15 @@ def finish(reading: Generator[T], error: BaseException) -> Iterator[T]:
 
 
 def _build_batch(calls: list[LoggedCall], names: BatchNames, wanted: Sequence[str]) -> CallBatch:
-    unnamed = repeat(-1, len(calls), np.int32)
-    counts = [call.counts or NO_COUNTS for call in calls]
-    measured = [call.measured_energy_joules for call in calls]
-    times = [call.time for call in calls]
+    rows = len(calls)
+    unnamed = repeat(-1, rows, np.int32)
+    counts = [call.counts for call in calls]
+    odd = {row: one for row, one in enumerate(counts) if type(one) is not PlainCounts}
+    full = {row: one for row, one in odd.items() if isinstance(one, TokenUsage)}
+    without = [row for row, one in odd.items() if one is None]
+    plain = [_take_plain(one) if row in odd else one for row, one in enumerate(counts)]
+    inputs, cached, _, outputs, reasoning, *_ = zip(*plain, strict=True)
+    failed = [row for row in without if calls[row].error_type is not None]
     return CallBatch(
         names=names,
         model=names.model.numbers([call.model for call in calls]),
@@ -265,36 +274,69 @@ def _build_batch(calls: list[LoggedCall], names: BatchNames, wanted: Sequence[st
         ),
         tag=names.tag.numbers([_join_tags(call.tags) if call.tags else None for call in calls]),
         file=names.file.numbers([call.file for call in calls]),
-        time=np.array([np.nan if time is None else time.timestamp() for time in times], float),
-        input_tokens=_build_counts([one.input_tokens for one in counts]),
-        cached_input_tokens=_build_counts([one.cached_input_tokens for one in counts]),
-        output_tokens=_build_counts([one.output_tokens for one in counts]),
-        reasoning_tokens=_build_counts([one.reasoning_tokens for one in counts]),
-        has_usage=np.array([one is not NO_COUNTS for one in counts], bool),
-        is_partial=np.array([bool(getattr(one, "estimated", ())) for one in counts], bool),
-        has_failed=np.array(
-            [call.error_type is not None and call.counts is None for call in calls], bool
-        ),
-        measured_energy_joules=np.array(
-            [np.nan if joules is None else joules for joules in measured], float
-        ),
+        time=_build_times([call.time for call in calls], wanted),
+        input_tokens=_build_counts(inputs),
+        cached_input_tokens=_build_counts(cached),
+        output_tokens=_build_counts(outputs),
+        reasoning_tokens=_build_counts([-1 if one is None else one for one in reasoning]),
+        has_usage=~_mark_rows(rows, without),
+        is_partial=_mark_rows(rows, [row for row, one in full.items() if one.estimated]),
+        has_failed=_mark_rows(rows, failed),
+        measured_energy_joules=_build_floats([call.measured_energy_joules for call in calls]),
         requests=_build_counts([call.requests or 0 for call in calls]),
         odd_usages={
-            row: count
-            for row, count in enumerate(counts)
-            if type(count) is TokenUsage
-            and (calls[row].requests != 1 or any(getattr(count, name) for name in _BESIDE))
+            row: one
+            for row, one in full.items()
+            if calls[row].requests != 1 or any(getattr(one, name) for name in _BESIDE)
         },
     )
 
 
-def _build_counts(counts: list[int | None]) -> Column:
-    """A column of counts, int64; -1 where one is not known."""
-    listed = [-1 if count is None else count for count in counts]
-    # A damaged log may have counts that no column of integers holds.
-    if max(listed) > _MOST_TOKENS:
-        listed = [min(count, _MOST_TOKENS) for count in listed]
-    return np.array(listed, np.int64)
+def _take_plain(counts: Counts | None) -> PlainCounts:
+    """The counts that the columns have."""
+    if counts is None:
+        return NO_COUNTS
+    return PlainCounts(*(getattr(counts, name) for name in PlainCounts._fields))
+
+
+def _build_counts(counts: Sequence[int]) -> Column:
+    """A column of counts, int64."""
+    try:
+        return np.array(counts, np.int64)
+    except OverflowError:
+        # A damaged log may have counts that no column of integers holds.
+        return np.array([min(count, _MOST_TOKENS) for count in counts], np.int64)
+
+
+def _build_floats(numbers: Sequence[float | None]) -> Column:
+    """A column of numbers, float64; NaN where one is not known."""
+    if numbers.count(None) == len(numbers):
+        return np.full(len(numbers), np.nan)
+    return np.array([np.nan if one is None else one for one in numbers], float)
+
+
+def _build_times(times: Sequence[datetime | None], wanted: Sequence[str]) -> Column:
+    """A column of times; where only their span is wanted, of the first and the last alone."""
+    if "time" in wanted:
+        return _build_floats([None if time is None else time.timestamp() for time in times])
+    column = np.full(len(times), np.nan)
+    known = [time for time in times if time is not None]
+    if known:
+        column[0], column[-1] = min(known).timestamp(), max(known).timestamp()
+    return column
+
+
+def _mark_rows(rows: int, marked: Sequence[int]) -> Column:
+    """A column of flags, which some rows have.
+
+    Args:
+        rows: How many rows there are [1].
+        marked: Places of those.
+    """
+    column = np.zeros(rows, bool)
+    if marked:
+        column[marked] = True
+    return column
 
 
 _BESIDE = (

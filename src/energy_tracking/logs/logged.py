@@ -42,6 +42,7 @@ NAMED_FILES = 10
 
 EARLIEST = 1e8
 """A smaller number of seconds since 1970 counts from the start of a trace instead [s]."""
+_LAST_OF_SECONDS = 1e11
 _LAST_EPOCH = 1e20
 
 
@@ -381,6 +382,8 @@ def time_of(value: object) -> datetime | None:
     """
     if value is None:
         return None
+    if type(value) is int and EARLIEST <= value < _LAST_OF_SECONDS:
+        return datetime.fromtimestamp(value, UTC)  # nearly always, of servers
     if isinstance(value, str):
         try:
             time = datetime.fromisoformat(value.removesuffix(" UTC").strip())
@@ -393,7 +396,8 @@ def time_of(value: object) -> datetime | None:
                 return parse_odd_time(value.strip())
             value = number
         else:
-            return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+            # Putting a zone into a time by `replace` takes four times as long.
+            return time if time.tzinfo else datetime.combine(time, time.time(), UTC)
     if isinstance(value, Decimal):
         value = float(value)
     if not is_number(value):
@@ -408,7 +412,7 @@ def time_of(value: object) -> datetime | None:
 
 def _epoch_unit(value: float) -> float:
     """How many units of a time since 1970 a second has, by its size [1]."""
-    if value < 1e11:
+    if value < _LAST_OF_SECONDS:
         return 1.0
     if value < 1e14:
         return 1e3

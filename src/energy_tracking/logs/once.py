@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ class Seen:
             identity: What a call is known by.
             tokens: What was counted for it [tokens].
         """
-        self._new[hash(identity) >> 1] = min(tokens, MOST_TOKENS)
+        self._new[hash(identity) >> 1] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
         if len(self._new) >= IN_MEMORY:
             self._store()
 
@@ -112,8 +112,9 @@ class Once:
         """
         self._report = report
         self._seen = Seen()
-        # To find the oldest in a plain one, those that were taken out before are walked past.
-        self._held: OrderedDict[object, LoggedCall] = OrderedDict()
+        self._held: dict[object, LoggedCall] = {}
+        # The oldest first: to find it in the dictionary, those taken out before are walked past.
+        self._order: deque[object] = deque()
         self.by_key = False
         """Whether calls are known by their keys, as a ledger has them."""
 
@@ -141,10 +142,12 @@ class Once:
         if not call.grows:
             return call
         self._held[identity] = call
+        self._order.append(identity)
         return None if len(self._held) <= HELD else self._settle_oldest()
 
     def _settle_oldest(self) -> LoggedCall:
-        identity, call = self._held.popitem(last=False)
+        identity = self._order.popleft()
+        call = self._held.pop(identity)
         self._seen.put(identity, call.tokens)
         return call
 

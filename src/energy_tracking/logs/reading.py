@@ -125,7 +125,7 @@ class LogReading:
         self._report = report
         self._known = known
         self._once = Once(report)
-        self._recogniser = Recogniser()
+        self._recogniser = Recogniser(has_columns=bool(columns))
         self._shared: dict[str, Any] = {}
         self._sums: deque[LoggedCall] = deque()
         self._hits = Seen()
@@ -210,6 +210,11 @@ class LogReading:
     ) -> LoggedCall | None:
         """Take in a call that was read; returns one that is settled, or None."""
         call.file, call.line = file.path, file.line
+        try:
+            hash(call.identity)
+        except TypeError:
+            # A damaged log may have lists in the place of ids.
+            call.identity = None
         if call.cache_hit:
             is_new = self._is_new_hit(call, numbering)
             self._report.cache_hits += is_new
@@ -220,7 +225,7 @@ class LogReading:
         if type(call.counts) is TokenUsage and call.counts.fault is not None:
             # Plain counts have none.
             file.assume("with a count that is missing or none, taken as 0 tokens")
-        has_ids = call.identity is not None and _is_hashable(call.identity)
+        has_ids = call.identity is not None
         if not has_ids:
             call.identity = (numbering.number(call),)
         if call.sum_of is not None:
@@ -236,7 +241,7 @@ class LogReading:
     def _is_new_hit(self, call: LoggedCall, numbering: _Numbering) -> bool:
         """Whether an answer from a cache is no copy; the same answer may come at two times."""
         identity = call.identity
-        if identity is None or not _is_hashable(identity):
+        if identity is None:
             identity = (numbering.hits.number(call),)
         return self._hits.add((identity, call.time))
 
@@ -319,15 +324,6 @@ class _Numbering:
 
 
 _ROW = Struct("<dqq")
-
-
-def _is_hashable(identity: tuple[object, ...]) -> bool:
-    """Whether ids are what ids can be; a damaged log may have lists in their place."""
-    try:
-        hash(identity)
-    except TypeError:
-        return False
-    return True
 
 
 class _Entries:

@@ -27,6 +27,8 @@ def flatten_details(details: object) -> Mapping[str, object]:
             continue
         name = str(given)
         counts[name] = count = read_whole(value, MAX_TOKENS) or 0
+        if not count:
+            continue
         if "input" in name:
             inputs += count
             if "cache" in name and ("read" in name or "cached" in name):

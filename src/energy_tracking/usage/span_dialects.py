@@ -209,13 +209,13 @@ def read_span(
     operation = _operation_of(attributes)
     if operation is None:
         return None
-    found = _find_attributes(attributes)
-    usage = _usage_in(attributes, found, operation, read_counts)
+    counts, named = _find_attributes(attributes)
+    usage = _usage_in(attributes, counts, operation, read_counts)
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
-    facts = dict.fromkeys(FACT_ATTRIBUTES)
-    for name in facts.keys() & found.keys():
-        fact = text_of(found[name])
+    facts: dict[str, str | None] = dict.fromkeys(FACT_ATTRIBUTES)
+    for name, value in named.items():
+        fact = text_of(value)
         # MLflow writes names as JSON, too.
         facts[name] = fact and fact.strip('"')
     if facts["response_id"] is None and RESPONSE_BODY in attributes:
@@ -240,28 +240,26 @@ def _operation_of(attributes: Attributes) -> str | None:
 
 def _usage_in(
     attributes: Attributes,
-    found: Mapping[str, Any],
+    counts: dict[str, Any],
     operation: str,
     read_counts: Callable[[object], U | None],
 ) -> U | None:
-    for name, find_counts in JSON_USAGES.items():
-        raw = attributes.get(name)
-        if isinstance(raw, str):
+    for name in JSON_USAGES:
+        if name in attributes and isinstance(raw := attributes[name], str):
             try:
-                usage = read_counts(find_counts(json.loads(raw)))
+                usage = read_counts(JSON_USAGES[name](json.loads(raw)))
             except ValueError:  # cut off by an attribute length limit, say
                 usage = None
             if usage is not None:
                 return usage
-    counts = {name: found[name] for name in USAGE_ATTRIBUTES if name in found}
     if operation == "embeddings":
         counts.setdefault("output_tokens", 0)
     return read_counts(counts)
 
 
-# Attribute -> what it may hold, and how reliable it is: 0 most of all.
+# Attribute -> whether it counts, what it may hold, and how reliable it is: 0 most of all.
 _PLACES = {
-    attribute: (name, rank)
+    attribute: (names is USAGE_ATTRIBUTES, name, rank)
     for names in (USAGE_ATTRIBUTES, FACT_ATTRIBUTES)
     for name, attributes in names.items()
     for rank, attribute in enumerate(attributes)
@@ -272,14 +270,18 @@ CALL_ATTRIBUTES = frozenset({*_PLACES, *dict(CALL_KINDS), *JSON_USAGES, RESPONSE
 """Attributes that ``read_span`` and ``has_tokens`` look at."""
 
 
-def _find_attributes(attributes: Attributes) -> dict[str, Any]:
-    """What the tables name, each from the most reliable attribute that holds it."""
-    found: dict[str, Any] = {}
+def _find_attributes(attributes: Attributes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The counts and the facts, each from the most reliable attribute that holds it."""
+    counts: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     ranks: dict[str, int] = {}
     for attribute, value in attributes.items():
-        place = _PLACES.get(attribute)
-        if place is not None and value is not None:
-            name, rank = place
-            if rank <= ranks.get(name, rank):
-                found[name], ranks[name] = value, rank
-    return found
+        if attribute in _PLACES and value is not None:
+            is_count, name, rank = _PLACES[attribute]
+            if name not in ranks or rank <= ranks[name]:
+                ranks[name] = rank
+                if is_count:
+                    counts[name] = value
+                else:
+                    facts[name] = value
+    return counts, facts

@@ -101,9 +101,7 @@ def _recognise(
 ) -> tuple[str, dict[str, str], str | None] | None:
     """Format, columns and provider of a table, by its first row; None where it is no table."""
     file = LogFile(path, ReadReport(), columns=given)
-    for row in Recogniser().rows_for(dict(document)):
-        if row is GIVEN_COLUMNS and not given:
-            continue
+    for row in Recogniser(has_columns=bool(given)).rows_for(dict(document)):
         if row not in (GIVEN_COLUMNS, KNOWN_COLUMNS, AZURE_TRACE):
             return None
         try:

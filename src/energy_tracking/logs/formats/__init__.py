@@ -61,8 +61,13 @@ NAMED_KEYS = 8
 class Recogniser:
     """Finds the rows that may read a document, by its keys."""
 
-    def __init__(self) -> None:
-        """Start with no shape known."""
+    def __init__(self, *, has_columns: bool = False) -> None:
+        """Start with no shape known.
+
+        Args:
+            has_columns: Whether the caller has named columns.
+        """
+        self._formats = tuple(row for row in FORMATS if has_columns or row is not GIVEN_COLUMNS)
         self._rows: dict[tuple[str, ...], tuple[LogFormat, ...]] = {}
 
     def rows_for(self, document: Document) -> tuple[LogFormat, ...]:
@@ -72,7 +77,7 @@ class Recogniser:
         if rows is None:
             if len(self._rows) >= REMEMBERED_SHAPES:
                 self._rows.clear()
-            rows = tuple(row for row in FORMATS if row.has_keys(document))
+            rows = tuple(row for row in self._formats if row.has_keys(document))
             self._rows[shape] = rows
         return rows
 

@@ -177,6 +177,8 @@ def mappings(value: object) -> list[Document]:
     """The objects in a list; none where it is no list."""
     if not isinstance(value, list):
         return []
+    if len(value) == 1 and type(value[0]) is dict:
+        return value
     return [entry for entry in value if type(entry) is dict]
 
 
@@ -207,8 +209,9 @@ def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCa
     if is_unique_id(response_id):
         call.identity, call.grows = (response_id,), True
         return call
-    named = [one for one in (response_id, *ids) if isinstance(one, (str, int))]
+    named: list[object] = [one for one in (response_id, *ids) if isinstance(one, (str, int))]
     if named:
         tokens = None if counts is None else (counts.input_tokens, counts.output_tokens)
-        call.identity = (*named, str(created), tokens)
+        named += (str(created), tokens)
+        call.identity = tuple(named)
     return call

@@ -30,7 +30,6 @@ _FLAT = frozenset(
     {"input_tokens", "output_tokens", "total_tokens", "cached_input_tokens"}
     | {"cache_write_input_tokens", "reasoning_tokens"}
 )
-_FLAT_ORDER = PlainCounts._fields[:-1]
 _ODD_ANTHROPIC = frozenset(
     {"output_tokens_details", "input_tokens_details", "completion_tokens", "prompt_tokens"}
     | {"total_tokens", "input_token_details", "output_token_details"}
@@ -80,14 +79,23 @@ def plain_counts(raw: dict[str, Any]) -> PlainCounts | None:
         return _check_counts(
             inputs + cached + written, outputs, cached, written, None, None, "anthropic"
         )
-    if raw.keys() <= _FLAT:
-        inputs, cached, written, outputs, reasoning, total = map(raw.get, _FLAT_ORDER)
+    if _FLAT.issuperset(raw):
+        get = raw.get
+        cached, written = get("cached_input_tokens"), get("cache_write_input_tokens")
         if written is None:
             written = 0
         elif type(written) is not int or cached == written != 0:
             # Equal counts may be of the same tokens.
             return None
-        return _check_counts(inputs, outputs, cached, written, reasoning, total, "flat")
+        return _check_counts(
+            get("input_tokens"),
+            get("output_tokens"),
+            cached,
+            written,
+            get("reasoning_tokens"),
+            get("total_tokens"),
+            "flat",
+        )
     return None
 
 

@@ -154,36 +154,35 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
         return None
     if kind not in LANGFUSE_CALLS:
         return []
-    named = {_plain_name(name): value for name, value in document.items()}
-    failed = named.get("level") == "ERROR"
-    usage = _langfuse_usage(named, file) if _is_in_tokens(named) else None
+    named = dict(zip(_plain_names(tuple(document)), document.values(), strict=True))
+    get = named.get
+    failed = get("level") == "ERROR"
+    is_in_tokens = _is_in_tokens(named)
+    usage = _langfuse_usage(named, file) if is_in_tokens else None
     if usage is None and not failed:
-        if not _is_in_tokens(named):
+        if not is_in_tokens:
             file.leave_out("a generation counted in another unit than tokens")
             return []
         file.leave_out("a generation without token counts")
         return []
-    observation = named.get("id")
-    return [
-        LoggedCall(
-            operation=LANGFUSE_CALLS[kind],
-            model=text(named.get("providedmodelname") or named.get("model"))
-            or text(named.get("internalmodelid")),
-            counts=usage,
-            time=time_of(named.get("endtime") or named.get("starttime")),
-            session=text(named.get("sessionid") or named.get("traceid")),
-            error_type="error" if failed and usage is None else None,
-            # An observation is exported again when it has changed.
-            grows=True,
-            identity=("langfuse", observation) if isinstance(observation, str) else None,
-        )
-    ]
+    observation = get("id")
+    call = LoggedCall()
+    call.operation = LANGFUSE_CALLS[kind]
+    call.model = text(get("providedmodelname") or get("model")) or text(get("internalmodelid"))
+    call.counts = usage
+    call.time = time_of(get("endtime") or get("starttime"))
+    call.session = text(get("sessionid") or get("traceid"))
+    call.error_type = "error" if failed and usage is None else None
+    # An observation is exported again when it has changed.
+    call.grows = True
+    call.identity = ("langfuse", observation) if isinstance(observation, str) else None
+    return [call]
 
 
 @lru_cache(maxsize=1000)
-def _plain_name(name: str) -> str:
-    """A name of a column without its style: exports have ``traceId``, ``trace_id``, ``TRACEID``."""
-    return name.replace("_", "").lower()
+def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of columns without their style: exports have ``traceId``, ``trace_id``, ``TRACEID``."""
+    return tuple(name.replace("_", "").lower() for name in names)
 
 
 def _is_in_tokens(named: Document) -> bool:
@@ -196,7 +195,9 @@ def _is_in_tokens(named: Document) -> bool:
 
 
 def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
-    details = unpacked(named.get("usagedetails"))
+    details = named.get("usagedetails")
+    if type(details) is not dict:
+        details = unpacked(details)
     if not isinstance(details, dict) or not details:
         details = unpacked(named.get("usage"))
     if isinstance(details, dict):

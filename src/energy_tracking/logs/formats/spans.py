@@ -126,9 +126,8 @@ def _select_attributes(listed: object) -> dict[str, Any]:
     if isinstance(listed, dict):
         return {name: value for name, value in _flatten(listed, "") if name in _ATTRIBUTES}
     found = {}
-    for entry in mappings(listed):
-        name = entry.get("key")
-        if type(name) is str and name in _ATTRIBUTES:
+    for entry in listed if isinstance(listed, list) else ():
+        if type(entry) is dict and type(name := entry.get("key")) is str and name in _ATTRIBUTES:
             value: Any = entry.get("value")
             is_text = type(value) is dict and len(value) == 1 and "stringValue" in value
             found[name] = value["stringValue"] if is_text else _value_of(value)
@@ -150,18 +149,14 @@ def _value_of(value: object) -> Any:
         return value
     for kind, plain in value.items():
         if kind in ("intValue", "int_value"):
-            return _whole_number(plain)
+            # JSON has it as text.
+            try:
+                return int(plain)
+            except (TypeError, ValueError, OverflowError):
+                return plain
         if kind.startswith(("string", "double", "bool")):
             return plain
     return None
-
-
-def _whole_number(value: object) -> Any:
-    """An integer of OTLP's, which JSON has as text."""
-    try:
-        return int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError):
-        return value
 
 
 def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -322,14 +317,15 @@ def call_in_attributes(attributes: Mapping[str, Any]) -> LoggedCall | None:
     facts: SpanFacts[Counts] | None = read_span(attributes, counts_in)
     if facts is None:
         return None
-    return LoggedCall(
-        provider=facts.provider or "unknown",
-        operation=facts.operation,
-        model=facts.model,
-        response_id=facts.response_id,
-        counts=facts.usage,
-        error_type=text(attributes.get("error.type")),
-    )
+    call = LoggedCall()
+    call.provider = facts.provider or "unknown"
+    call.operation = facts.operation
+    call.model = facts.model
+    call.response_id = facts.response_id
+    call.counts = facts.usage
+    if "error.type" in attributes:
+        call.error_type = text(attributes["error.type"])
+    return call
 
 
 SPANS: tuple[LogFormat, ...] = (
