@@ -92,6 +92,7 @@ FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "mlflow.llm.provider",
     ),
 }
+_NO_FACTS = dict.fromkeys(FACT_ATTRIBUTES)
 # OpenInference keeps the response itself, whose id comes first where there is one.
 RESPONSE_BODY = "output.value"
 _BODY_ID = re.compile(r'\{"id":\s*"([^"]+)"')
@@ -213,7 +214,7 @@ def read_span(
     usage = _usage_in(attributes, counts, operation, read_counts)
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
-    facts: dict[str, str | None] = dict.fromkeys(FACT_ATTRIBUTES)
+    facts: dict[str, Any] = {"operation": operation, "usage": usage} | _NO_FACTS
     for name, value in named.items():
         fact = text_of(value)
         # MLflow writes names as JSON, too.
@@ -221,7 +222,7 @@ def read_span(
     if facts["response_id"] is None and RESPONSE_BODY in attributes:
         body_id = _BODY_ID.match(str(attributes[RESPONSE_BODY])[:200])
         facts["response_id"] = body_id and text_of(body_id[1])
-    return fill_fields(SpanFacts, {"operation": operation, "usage": usage, **facts})
+    return fill_fields(SpanFacts, facts)
 
 
 def has_tokens(attributes: Attributes) -> bool:

@@ -7,6 +7,7 @@ readers do with documents stands below: follow a path, unpack a text, identify a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +52,7 @@ class LogFile:
         memory: What a format remembers from one document of the file for the next.
         shared: What it remembers from one file for the next; its size must have a bound.
         noted: The session of which calls were noted last.
+        folder: Where the file lies.
     """
 
     path: str
@@ -61,6 +63,11 @@ class LogFile:
     memory: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     noted: tuple[object, ...] = ()
+    folder: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look once at where the file lies."""
+        self.folder = os.path.dirname(self.path)
 
     def note_call_of(self, *session: object) -> None:
         """Remember that there are calls of a session, or of what else may be summed up.

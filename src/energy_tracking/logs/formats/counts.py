@@ -131,6 +131,8 @@ def _check_counts(
 
 def whole(value: object) -> int | None:
     """A count; None where it is none."""
+    if type(value) is int:  # nearly always
+        return value if 0 <= value <= LARGEST_COUNT else None
     return read_whole(value, LARGEST_COUNT)
 
 

@@ -242,21 +242,11 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
 
 def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     """The call of a run, with its counts wherever they are."""
-    outputs = unpacked(document.get("outputs"))
-    extra = unpacked(document.get("extra"))
-    message = at(outputs, "generations", 0, 0, "message", "kwargs")
-    if message is None:
-        message = at(outputs, "generations", 0, "message", "kwargs")
+    outputs, extra = unpacked(document.get("outputs")), unpacked(document.get("extra"))
+    holders = {"outputs": outputs, "extra": extra}
     usage = None
-    for holder, path in (
-        (outputs, ("usage_metadata",)),
-        (extra, ("metadata", "usage_metadata")),
-        (message, ("usage_metadata",)),
-        (outputs, ("llm_output", "token_usage")),
-        (outputs, ("usage",)),
-        (outputs, ("llm_output", "usage")),
-    ):
-        usage = counts_in(at(holder, *path))
+    for path in _LANGSMITH_USAGES:
+        usage = counts_in(at(holders, *path))
         if usage is not None:
             break
     if usage is None and whole(document.get("total_tokens")):
@@ -270,20 +260,34 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     failed = error_name(document.get("error"))
     metadata = at(extra, "metadata")
     run = document.get("id")
-    return LoggedCall(
-        provider=provider_named(at(metadata, "ls_provider")),
-        operation="embeddings" if kind == "embedding" else "chat",
-        model=text(at(metadata, "ls_model_name"))
+    call = LoggedCall()
+    call.provider = provider_named(at(metadata, "ls_provider"))
+    call.operation = "embeddings" if kind == "embedding" else "chat"
+    call.model = (
+        text(at(metadata, "ls_model_name"))
         or text(at(extra, "invocation_params", "model"))
         or text(at(extra, "invocation_params", "model_name"))
-        or text(at(outputs, "llm_output", "model_name")),
-        counts=usage,
-        time=time_of(document.get("end_time") or document.get("start_time")),
-        session=text(document.get("trace_id")),
-        error_type=failed if usage is None else None,
-        grows=True,
-        identity=("langsmith", run) if isinstance(run, str) else None,
+        or text(at(outputs, "llm_output", "model_name"))
     )
+    call.counts = usage
+    call.time = time_of(document.get("end_time") or document.get("start_time"))
+    call.session = text(document.get("trace_id"))
+    call.error_type = failed if usage is None else None
+    call.grows = True
+    call.identity = ("langsmith", run) if isinstance(run, str) else None
+    return call
+
+
+_LANGSMITH_USAGES = (
+    ("outputs", "usage_metadata"),
+    ("extra", "metadata", "usage_metadata"),
+    ("outputs", "generations", 0, 0, "message", "kwargs", "usage_metadata"),
+    ("outputs", "generations", 0, "message", "kwargs", "usage_metadata"),
+    ("outputs", "llm_output", "token_usage"),
+    ("outputs", "usage"),
+    ("outputs", "llm_output", "usage"),
+)
+"""Where the counts of a run may lie, the most exact first."""
 
 
 GATEWAYS: tuple[LogFormat, ...] = (

@@ -67,10 +67,10 @@ class Nesting:
             is_call: Whether it has the tokens of a call.
         """
         self.place(own, parent)
-        if self.is_around(own):
+        if own in self._around:
             self._mark_around(parent)
             return False
-        if not is_call or self.is_inside(own, parent):
+        if not is_call or (parent is not None and self.is_inside(own, parent)):
             return False
         if own is not None:
             _remember(self._counted, own, None)

@@ -9,8 +9,7 @@ sample in the tests.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -44,6 +43,7 @@ OPERATIONS = {
     "results": "moderation",
     "data": "image_generation",
 }
+_OPERATION_NAMES = frozenset(OPERATIONS)
 
 # Mistral's batches look like OpenAI's, but for their models.
 MISTRAL_MODELS = (
@@ -81,8 +81,11 @@ def usage_in_body(body: Document) -> Counts | None:
 
 
 def _read_other_usage(body: Document) -> Counts | None:
-    found = (read(body) for read in _OTHER_USAGES)
-    return next((counts for counts in found if counts is not None), None)
+    for name, read in _OTHER_USAGES.items():
+        counts = read(body) if name in body else None
+        if counts is not None:
+            return counts
+    return None
 
 
 def _has_huge_count(raw: object) -> bool:
@@ -93,24 +96,18 @@ def _has_huge_count(raw: object) -> bool:
 
 def _titan_usage(body: Document) -> Counts | None:
     # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html
-    if "inputTextTokenCount" not in body:
-        return None
     results = [result.get("tokenCount") for result in mappings(body.get("results"))]
-    outputs = sum(count for count in results if type(count) is int)
+    outputs = sum([count for count in results if type(count) is int])
     return usage_of(body["inputTextTokenCount"], outputs)
 
 
 def _llama_usage(body: Document) -> Counts | None:
     # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html
-    if "generation_token_count" not in body:
-        return None
     return usage_of(body.get("prompt_token_count"), body["generation_token_count"])
 
 
 def _ollama_usage(body: Document) -> Counts | None:
     # Source: https://github.com/ollama/ollama/blob/main/docs/api.md
-    if "eval_count" not in body and "prompt_eval_count" not in body:
-        return None
     return usage_of(body.get("prompt_eval_count", 0), body.get("eval_count", 0))
 
 
@@ -124,12 +121,16 @@ def _cohere_usage(body: Document) -> Counts | None:
     return None if not isinstance(meta, dict) else counts_in(meta)
 
 
-_OTHER_USAGES = (_titan_usage, _llama_usage, _ollama_usage, _bedrock_metrics, _cohere_usage)
-_OTHER_NAMES = frozenset(
-    {"inputTextTokenCount", "generation_token_count", "eval_count", "prompt_eval_count"}
-    | {"amazon-bedrock-invocationMetrics", "meta"}
-)
-"""One of these is there where one of them finds something."""
+# What a body without a usage has, and what reads its counts.
+_OTHER_USAGES: Mapping[str, Callable[[Document], Counts | None]] = {
+    "inputTextTokenCount": _titan_usage,
+    "generation_token_count": _llama_usage,
+    "eval_count": _ollama_usage,
+    "prompt_eval_count": _ollama_usage,
+    "amazon-bedrock-invocationMetrics": _bedrock_metrics,
+    "meta": _cohere_usage,
+}
+_OTHER_NAMES = frozenset(_OTHER_USAGES)
 
 
 def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
@@ -139,21 +140,20 @@ def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
         body: The response.
         provider: ``gen_ai.provider.name``.
     """
-    raw = body.get("usage")
-    measured = None
+    get = body.get
+    raw = get("usage")
+    call = LoggedCall()
+    call.provider = provider
+    call.operation = _operation_of(body)
+    call.model = text(get("model") or get("modelVersion") or get("model_version"))
+    call.response_id = text(get("id") or get("responseId") or get("response_id"))
+    call.counts = usage_in_body(body)
     if not ENERGY_NAMES.isdisjoint(body) or (
         type(raw) is dict and not ENERGY_NAMES.isdisjoint(raw)
     ):
-        measured = measured_energy_in(body)
-    return LoggedCall(
-        provider=provider,
-        operation=_operation_of(body),
-        model=text(body.get("model") or body.get("modelVersion") or body.get("model_version")),
-        response_id=text(body.get("id") or body.get("responseId") or body.get("response_id")),
-        counts=usage_in_body(body),
-        measured_energy_joules=measured,
-        time=time_of(stated_time_in(body)),
-    )
+        call.measured_energy_joules = measured_energy_in(body)
+    call.time = time_of(stated_time_in(body))
+    return call
 
 
 def stated_time_in(body: Document) -> Any:
@@ -170,8 +170,11 @@ def _operation_of(body: Document) -> str:
     named = body.get("object")
     if named == "chat.completion":
         return "chat"
-    words: Any = (named,) if isinstance(named, str) else body
-    return next((OPERATIONS[word] for word in words if word in OPERATIONS), "chat")
+    if isinstance(named, str):
+        return OPERATIONS.get(named, "chat")
+    if _OPERATION_NAMES.isdisjoint(body):
+        return "chat"
+    return next(OPERATIONS[name] for name in body if name in OPERATIONS)
 
 
 def error_name(error: object) -> str | None:
@@ -235,7 +238,7 @@ class ResponseAt:
             return None
         call.error_type = error_type
         if self.summed_as is not None:
-            file.note_call_of(self.summed_as, os.path.dirname(file.path))
+            file.note_call_of(self.summed_as, file.folder)
         if self.operation is not None:
             call.operation = self.operation
         elif self.provider == "openai":

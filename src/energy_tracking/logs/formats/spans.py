@@ -123,14 +123,20 @@ def attributes_of(listed: object) -> Mapping[str, Any]:
 
 def _select_attributes(listed: object) -> dict[str, Any]:
     """Those attributes that say something of a call; most spans have many more."""
+    found: dict[str, Any] = {}
     if isinstance(listed, dict):
-        return {name: value for name, value in _flatten(listed, "") if name in _ATTRIBUTES}
-    found = {}
+        for name, value in listed.items():
+            if isinstance(value, dict):
+                inner = _flatten(value, f"{name}.", 1)
+                found |= {name: value for name, value in inner if name in _ATTRIBUTES}
+            elif name in _ATTRIBUTES:
+                found[name] = value
+        return found
     for entry in listed if isinstance(listed, list) else ():
         if type(entry) is dict and type(name := entry.get("key")) is str and name in _ATTRIBUTES:
-            value: Any = entry.get("value")
-            is_text = type(value) is dict and len(value) == 1 and "stringValue" in value
-            found[name] = value["stringValue"] if is_text else _value_of(value)
+            held: Any = entry.get("value")
+            is_text = type(held) is dict and len(held) == 1 and "stringValue" in held
+            found[name] = held["stringValue"] if is_text else _value_of(held)
     return found
 
 
