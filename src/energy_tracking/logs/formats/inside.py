@@ -24,18 +24,8 @@ LISTS = (
 )
 WRAPPERS = (
     *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
-    *(
-        "output",
-        "raw_response",
-        "raw",
-        "payload",
-        "data",
-        "event",
-        "_source",
-        "jsonPayload",
-        "message",
-    ),
-    *("trace", "log", "textPayload", "properties"),
+    *("output", "raw_response", "raw", "payload", "data", "event", "_source", "jsonPayload"),
+    *("message", "trace", "log", "textPayload", "properties"),
 )
 EVENT_DATA = "data:"
 """What a line of server-sent events begins with that has a document."""
@@ -57,8 +47,9 @@ BESIDE_USAGE = frozenset(
 def documents_inside(document: Document) -> list[Document]:
     """The documents that a document of no format holds; none where it holds none."""
     recorded = at(document, "response", "content")
-    if isinstance(at(recorded, "text"), str):
-        return _documents_recorded(recorded)
+    found = _documents_recorded(recorded) if isinstance(at(recorded, "text"), str) else []
+    if found:
+        return found
     for name in LISTS:
         inner = unpacked(document.get(name))
         if isinstance(inner, list):
