@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import os
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,62 @@ def workbook() -> bytes:
         archive.writestr("[Content_Types].xml", "<Types/>")
         archive.writestr("xl/workbook.xml", "<workbook/>")
     return buffer.getvalue()
+
+
+THREAD = {
+    "messages": [], "updated_at": "2026-01-02T03:04:05Z", "model": {"model": "gpt-4o"},
+    "cumulative_token_usage": {"input_tokens": 10, "output_tokens": 20},
+}  # fmt: skip
+# Columns and a row of a table; requests, model and tokens.
+DATABASES: dict[str, tuple[str, tuple[object, ...], tuple[int | None, str | None, int]]] = {
+    "a cell with a response": ("logs (at TEXT, body TEXT)", ("x", json.dumps(RESPONSE)),
+                               (1, "gpt-4o", 30)),
+    "a blob with a response": ("logs (body BLOB)", (json.dumps(RESPONSE).encode(),),
+                               (1, "gpt-4o", 30)),
+    "sums of sessions": (
+        "sessions (id TEXT, message_count INT, prompt_tokens INT, completion_tokens INT)",
+        ("s", 5, 10, 20), (None, None, 30)),
+    "threads of Zed": ("threads (id TEXT, data_type TEXT, data BLOB)",
+                       ("t", "json", json.dumps(THREAD).encode()), (None, "gpt-4o", 30)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_a_database_is_read_by_what_its_cells_hold(kind: str, tmp_path: Path) -> None:
+    table, row, right = DATABASES[kind]
+    with closing(sqlite3.connect(tmp_path / "x.db")) as database:
+        database.execute(f"CREATE TABLE {table}")
+        name = table.partition(" ")[0]
+        database.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)
+        database.commit()
+    (call,), _ = read(tmp_path / "x.db")
+    assert (call.requests, call.model, call.tokens) == right
+
+
+def test_a_thread_of_zed_is_unpacked(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard", reason="packs the thread")
+    packed = zstandard.compress(json.dumps(THREAD).encode())
+    with closing(sqlite3.connect(tmp_path / "threads.db")) as database:
+        database.execute("CREATE TABLE threads (id TEXT, data_type TEXT, data BLOB)")
+        database.executemany("INSERT INTO threads VALUES (?, 'zstd', ?)", [("t", packed)])
+        database.commit()
+        (call,), _ = read(tmp_path / "threads.db")
+        assert (call.requests, call.session, call.tokens) == (None, "t", 30)
+        database.execute("UPDATE threads SET data = x'00'")
+        database.commit()
+        calls, report = read(tmp_path / "threads.db")
+    assert (calls, len(report.cut_off)) == ([], 1)
+
+
+def test_a_cell_of_a_span_that_is_nan_is_empty(tmp_path: Path) -> None:
+    spans = [
+        {"context.span_id": "a", "parent_id": "b", "attributes.llm.token_count.prompt": 10,
+         "attributes.llm.token_count.completion": 20},
+        {"context.span_id": "b", "attributes.llm.token_count.prompt": float("nan"),
+         "attributes.llm.token_count.completion": float("nan")},
+    ]  # fmt: skip
+    calls, report = read(write(tmp_path / "spans.jsonl", "\n".join(map(json.dumps, spans))))
+    assert ([call.tokens for call in calls], report.unread) == ([30], {})
 
 
 UNREAD = {

@@ -1,8 +1,9 @@
 """Databases of SQLite, as coding agents and command-line clients keep their calls.
 
 opencode keeps messages and their parts as JSON; each message becomes a document like the one that
-``opencode export`` writes. Of any other database the rows of those tables are documents that have
-a column about tokens.
+``opencode export`` writes. Zed keeps threads, packed. Of any other database the rows of those
+tables are documents that have a column about tokens, or a cell with the JSON of a usage; those of
+sessions are sums.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ from typing import Any
 from urllib.parse import quote
 
 from energy_tracking.logs.engine.queries import quote_name
+from energy_tracking.logs.packed import ZSTD
+
+SUMMED = frozenset({"session", "conversation", "thread"})
+"""Tables of what takes several requests, without the ``s`` at their end."""
 
 _MESSAGES = "SELECT id, session_id, data FROM message ORDER BY id"
 _STEPS = "SELECT message_id, id, data FROM part WHERE data LIKE '%\"step-finish\"%' ORDER BY id"
+_THREADS = "SELECT id, data_type, data FROM threads ORDER BY id"
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
 
@@ -33,6 +39,8 @@ def read_database(path: str) -> Iterator[tuple[int, Any]]:
             columns = {table: _columns_of(connection, table) for table in tables}
             if {"id", "session_id", "data"} <= columns.get("message", set()):
                 documents = _opencode_documents(connection, has_parts="part" in tables)
+            elif {"id", "data_type", "data"} <= columns.get("threads", set()):
+                documents = _zed_documents(connection)
             else:
                 documents = _rows(connection, columns)
             yield from enumerate(documents, start=1)
@@ -81,14 +89,35 @@ def _decode(data: object) -> Any:
         return None
 
 
+def _zed_documents(connection: sqlite3.Connection) -> Iterator[Any]:
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
+    for thread, kind, data in connection.execute(_THREADS):
+        try:
+            unpack = ZSTD.find_decompressor()().decompress if kind == "zstd" else bytes
+            document = _decode(unpack(data))
+        except Exception as error:  # the package is missing, or the data damaged
+            raise ValueError(f"a thread cannot be unpacked: {error}") from None
+        yield document | {"id": thread} if isinstance(document, dict) else document
+
+
 def _rows(connection: sqlite3.Connection, columns: dict[str, set[str]]) -> Iterator[Any]:
     tables = [
-        table for table, names in columns.items() if any("token" in name.lower() for name in names)
+        table
+        for table, names in columns.items()
+        if any("token" in name.lower() for name in names) or _has_usage(connection, table, names)
     ]
     if not tables:
         raise ValueError("a database without a table whose columns count tokens")
     for table in tables:
         rows = connection.execute(f"SELECT * FROM {quote_name(table)}")
         names = [column[0] for column in rows.description]
+        summed = {"requests": None} if table.lower().removesuffix("s") in SUMMED else {}
         for row in rows:
-            yield dict(zip(names, row, strict=True))
+            yield summed | dict(zip(names, row, strict=True))
+
+
+def _has_usage(connection: sqlite3.Connection, table: str, columns: set[str]) -> bool:
+    """Whether a cell of a table has the JSON of a usage."""
+    cells = " OR ".join(f"instr({quote_name(name)}, '\"usage\"')" for name in sorted(columns))
+    query = f"SELECT 1 FROM {quote_name(table)} WHERE {cells} LIMIT 1"
+    return connection.execute(query).fetchone() is not None

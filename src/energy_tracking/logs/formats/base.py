@@ -196,6 +196,9 @@ def text(value: object) -> str | None:
 
 def unpacked(value: object) -> Any:
     """The value, out of JSON where it is a text of it, as in cells of tables and lines of logs."""
+    if isinstance(value, bytes):
+        # A cell of a database.
+        value = value.decode("utf-8", "replace")
     if isinstance(value, str) and value[:1] in ("{", "["):
         found = decode(value)
         if found is NOT_JSON:

@@ -225,7 +225,12 @@ def _jaeger_span(span: Document) -> _Span:
 
 def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of a table of spans, whose columns are attributes."""
-    attributes = {name.removeprefix(TABLE_PREFIX): value for name, value in document.items()}
+    attributes = {
+        name.removeprefix(TABLE_PREFIX): value
+        for name, value in document.items()
+        # pandas writes NaN where there is nothing.
+        if value == value
+    }
     if document.get("span_kind") is not None:
         attributes.setdefault("openinference.span.kind", document["span_kind"])
     span = _build_span(

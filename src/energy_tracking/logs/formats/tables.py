@@ -74,7 +74,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "time": (
         *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
         *("endtime", "starttime", "date", "start_time_iso", "usage_date_utc", "starting_at", "day"),
-        *("aggregation_timestamp", "time_generated", "timegenerated"),
+        *("aggregation_timestamp", "time_generated", "timegenerated", "datetime_utc"),
     ),
     # What a table of sums per day has, and one of calls has not.
     "day": ("usage_date_utc", "usage_date", "starting_at", "day"),
