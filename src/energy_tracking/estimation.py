@@ -37,7 +37,7 @@ from energy_tracking.estimator import (
     prepare_estimator,
 )
 from energy_tracking.estimator.evidence import ServingEvidence
-from energy_tracking.frozen import declared_fields
+from energy_tracking.frozen import declared_defaults
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
@@ -126,7 +126,7 @@ class Estimation:
         It holds nothing else of a tracker, such as its user's handler of errors: a session keeps
         it for ``compare``, and a program may make a tracker per request.
         """
-        values = (getattr(self.settings, name) for name in declared_fields(Settings))
+        values = (getattr(self.settings, name) for name in declared_defaults(Settings))
         key = id(self.catalogue), *map(_as_key, values)
         known = _shared.get(key)
         if known is None:

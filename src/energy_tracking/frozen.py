@@ -4,7 +4,8 @@
 closely at the annotation of each field, which is most of what importing a package of many records
 costs; and its ``__init__`` sets each field by a call of its own, which is most of what a record
 costs. Here the methods are the same functions for all classes, all fields are set at once, and
-``dataclasses`` is asked about a class when something first wants its ``fields``.
+``dataclasses`` is asked about a class when something first wants its ``fields``, of which only
+the defaults are kept until then.
 
 The result is a dataclass: ``fields``, ``replace``, ``asdict`` and type checkers take it as one.
 It is compared, hashed, shown, copied and pickled by its fields, and refuses to be changed.
@@ -40,20 +41,17 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
     """
 
     def decorate(kind: type[T]) -> type[T]:
-        declared = _declare_fields(kind, kw_only)
-        read = attrgetter(*(name for name, each in declared.items() if each.compare))
+        defaults, described = _take_defaults(kind)
+        inherited = getattr(kind, "__match_args__", ())
+        positional = inherited if kw_only else (*inherited, *kind.__annotations__)
+        compared = (name for name in defaults if name not in described or described[name].compare)
         methods: dict[str, Any] = {
-            "__init__": _make_init(kind, declared),
-            "__repr__": _show_fields,
-            "__eq__": _make_eq(read),
-            "__hash__": lambda self: hash(read(self)),
-            "__replace__": replace,
-            "__setattr__": _refuse_change,
-            "__delattr__": _refuse_change,
-            "__signature__": _Signature(),
-            "__match_args__": tuple(name for name, each in declared.items() if not each.kw_only),
-            "_declared_fields": declared,
-            **{name: _OfDataclass(kind, name) for name in _OF_DATACLASS},
+            "_defaults": defaults,
+            "_described": described,
+            "_read_compared": attrgetter(*compared),
+            "__match_args__": positional,
+            "__init__": _make_init(kind, positional, defaults, described),
+            **_METHODS,
         }
         for name, method in methods.items():
             if name not in vars(kind):
@@ -63,57 +61,78 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
     return decorate
 
 
+def declared_defaults(kind: type[Any]) -> dict[str, Any]:
+    """The fields of a frozen class by name, with their defaults, ``MISSING`` where there is none.
+
+    They cost nothing, unlike ``fields``.
+    """
+    return kind._defaults  # type: ignore[no-any-return]
+
+
 def declared_fields(kind: type[Any]) -> dict[str, Field[Any]]:
-    """The fields of a frozen class by name, with their defaults and their metadata.
+    """The fields of a frozen class by name, with all that ``field`` was given.
 
     For modules that need them when they are imported: they cost less than ``fields``.
     """
-    return kind._declared_fields  # type: ignore[no-any-return]
+    described: dict[str, Field[Any]] = kind._described
+    return {
+        name: described[name] if name in described else field(default=default)
+        for name, default in declared_defaults(kind).items()
+    }
 
 
-def _declare_fields(kind: type[Any], kw_only: bool) -> dict[str, Field[Any]]:
-    """Take the fields of a class from its annotations, after those that it inherits.
+def _take_defaults(kind: type[Any]) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
+    """Take the fields of a class, after those that it inherits, and those that ``field`` describes.
 
-    Args:
-        kind: The class.
-        kw_only: Whether its own are given by name alone.
+    The first have their defaults, ``MISSING`` where there is none.
     """
-    declared = dict(getattr(kind, "_declared_fields", {}))
-    for name, annotation in kind.__annotations__.items():
+    defaults = dict(getattr(kind, "_defaults", {}))
+    described = dict(getattr(kind, "_described", {}))
+    for name in kind.__annotations__:
         given = vars(kind).get(name, MISSING)
-        each = given if isinstance(given, Field) else field(default=given)
-        each.type, each.kw_only = annotation, kw_only
-        declared[name] = each
         # Python looks an attribute up much faster where the class has none of its name.
         if given is not MISSING:
             delattr(kind, name)
-    return declared
-
-
-_OF_DATACLASS = ("__dataclass_fields__", "__dataclass_params__")
-"""What ``dataclasses`` itself reads of a class."""
+        if isinstance(given, Field):
+            described[name] = given
+            given = given.default
+        defaults[name] = given
+    return defaults, described
 
 
 class _OfDataclass:
-    """One of these attributes of a class, made when ``dataclasses`` asks for it."""
+    """What ``dataclasses`` itself reads of a class, made when it asks for it."""
 
-    def __init__(self, kind: type[Any], name: str) -> None:
-        self.kind = kind
+    def __init__(self, name: str) -> None:
         self.name = name
 
     def __get__(self, instance: object, kind: type[Any]) -> Any:
-        declared = declared_fields(self.kind)
+        # A class below ours has no fields of its own.
+        frozen_ones = [each for each in kind.__mro__ if "_defaults" in vars(each)]
+        ours = frozen_ones[0]
+        annotations: dict[str, Any] = {}
+        for each in reversed(frozen_ones):
+            annotations |= each.__annotations__
+        declared = declared_fields(ours)
+        positional: tuple[str, ...] = ours.__match_args__  # type: ignore[attr-defined]
+        for name, described in declared.items():
+            described.kw_only = name not in positional
         made = make_dataclass(
-            self.kind.__name__,
-            [(name, each.type, each) for name, each in declared.items()],
-            namespace={"__doc__": self.kind.__doc__},
+            ours.__name__,
+            [(name, annotations[name], each) for name, each in declared.items()],
+            namespace={"__doc__": ours.__doc__},
             init=False,
             repr=False,
             eq=False,
         )
         for name in _OF_DATACLASS:
-            setattr(self.kind, name, getattr(made, name))
+            setattr(ours, name, getattr(made, name))
         return getattr(made, self.name)
+
+
+_OF_DATACLASS = {
+    name: _OfDataclass(name) for name in ("__dataclass_fields__", "__dataclass_params__")
+}
 
 
 def fill_fields(kind: type[T], values: dict[str, Any]) -> T:
@@ -131,20 +150,23 @@ def fill_fields(kind: type[T], values: dict[str, Any]) -> T:
     return filled  # type: ignore[no-any-return]
 
 
-def _make_init(kind: type[Any], declared: dict[str, Field[Any]]) -> Callable[..., None]:
+def _make_init(
+    kind: type[Any],
+    positional: tuple[str, ...],
+    defaults: dict[str, Any],
+    described: dict[str, Field[Any]],
+) -> Callable[..., None]:
     """Make the ``__init__`` of a class.
 
     Args:
         kind: The class.
-        declared: Its fields.
+        positional: Its fields that may be given by place, in their order.
+        defaults: All its fields, with their defaults.
+        described: Those that ``field`` describes.
     """
-    given = {name: each for name, each in declared.items() if each.init}
-    positional = tuple(name for name, each in given.items() if not each.kw_only)
-    # In one order, by which Python finds them faster.
-    defaults = {name: each.default for name, each in given.items()}
     factories = [
         (name, each.default_factory)
-        for name, each in given.items()
+        for name, each in described.items()
         if each.default_factory is not MISSING
     ]
     required = {name for name, default in defaults.items() if default is MISSING}
@@ -197,20 +219,21 @@ def _explain_mismatch(
     return f"{kind.__name__}() lacks arguments: {', '.join(sorted(required.difference(values)))}"
 
 
-def _make_eq(read: Callable[[Any], Any]) -> Callable[[Any, object], Any]:
-    """The ``__eq__`` of a class, by what is compared of an instance."""
+def _compare_fields(self: Any, other: Any) -> Any:
+    if type(other) is not type(self):
+        return NotImplemented
+    read = self._read_compared
+    return other is self or read(self) == read(other)
 
-    def __eq__(self: Any, other: object) -> Any:
-        if type(other) is not type(self):
-            return NotImplemented
-        return other is self or read(self) == read(other)
 
-    return __eq__
+def _hash_fields(self: Any) -> int:
+    return hash(self._read_compared(self))
 
 
 def _show_fields(self: Any) -> str:
-    declared = declared_fields(type(self))
-    shown = [f"{name}={getattr(self, name)!r}" for name, each in declared.items() if each.repr]
+    described = self._described
+    names = (name for name in self._defaults if name not in described or described[name].repr)
+    shown = [f"{name}={getattr(self, name)!r}" for name in names]
     return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
@@ -245,3 +268,16 @@ def _find_default(each: Any) -> Any:
         if default is not MISSING:
             return default
     return Parameter.empty
+
+
+_METHODS = {
+    "__repr__": _show_fields,
+    "__eq__": _compare_fields,
+    "__hash__": _hash_fields,
+    "__replace__": replace,
+    "__setattr__": _refuse_change,
+    "__delattr__": _refuse_change,
+    "__signature__": _Signature(),
+    **_OF_DATACLASS,
+}
+"""What all frozen classes have in common."""

@@ -35,7 +35,7 @@ from energy_tracking.calls.untracked import warn_outside_of_sessions
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
 from energy_tracking.estimation import Estimation
-from energy_tracking.frozen import declared_fields, fill_fields
+from energy_tracking.frozen import declared_defaults, fill_fields
 from energy_tracking.lifecycle import (
     close_open_calls_at_exit,
     held_calls,
@@ -475,7 +475,7 @@ def _build_request(*facts: Any) -> CallRequest:
     return CallRequest(**dict(zip(_REQUEST_FACTS, facts, strict=True)))
 
 
-_REQUEST_FACTS = tuple(declared_fields(CallRequest))
+_REQUEST_FACTS = tuple(declared_defaults(CallRequest))
 
 
 def _make_tracker(arguments: TrackerArguments) -> Tracker:

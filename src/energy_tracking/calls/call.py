@@ -29,7 +29,7 @@ from energy_tracking.calls.record import (
 from energy_tracking.calls.serving import build_evidence
 from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
-from energy_tracking.frozen import declared_fields, fill_fields
+from energy_tracking.frozen import declared_defaults, fill_fields
 from energy_tracking.lifecycle import defer
 from energy_tracking.usage.dialects import (
     is_lower,
@@ -64,7 +64,7 @@ from energy_tracking.usage.usage_paths import unwrap_event, usage_in
 if TYPE_CHECKING:
     from energy_tracking.calls.receivers import CallSpan, CreditedSession
 
-_DEFAULTS = {name: field.default for name, field in declared_fields(CallRecord).items()}
+_DEFAULTS = declared_defaults(CallRecord)
 _NO_OUTCOME = Outcome()
 
 OWN_REPORT = "energy_tracking"

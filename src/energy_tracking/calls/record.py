@@ -19,7 +19,7 @@ from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
-from energy_tracking.frozen import declared_fields, frozen
+from energy_tracking.frozen import declared_defaults, frozen
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import kwh_from_joules, wh_from_joules
 from energy_tracking.usage.server_timing import ServerTiming
@@ -289,7 +289,7 @@ class Alternative:
     @property
     def changes(self) -> dict[str, str | float]:
         """What is other, by name, in the order above."""
-        named = ((name, getattr(self, name)) for name in declared_fields(type(self)))
+        named = ((name, getattr(self, name)) for name in declared_defaults(type(self)))
         return {name: value for name, value in named if value is not None}
 
 

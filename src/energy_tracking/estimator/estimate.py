@@ -16,7 +16,7 @@ from typing import Any
 
 from energy_tracking.bounds import is_choice
 from energy_tracking.errors import ConfigurationError, TokenCountError, must_be, not_one_of
-from energy_tracking.frozen import declared_fields, fill_fields, frozen
+from energy_tracking.frozen import declared_defaults, fill_fields, frozen
 from energy_tracking.units import wh_from_joules
 from energy_tracking.usage.token_usage import MAX_TOKENS
 
@@ -165,7 +165,7 @@ def start_values(**known: str) -> dict[str, Any]:
 
     To copy such a table and fill it in is quicker than to make one.
     """
-    names = (name for name in declared_fields(EnergyEstimate) if name not in LATER)
+    names = (name for name in declared_defaults(EnergyEstimate) if name not in LATER)
     return dict.fromkeys((*names, REST)) | known | {"reasoning_factor": 1.0}
 
 

@@ -28,7 +28,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from energy_tracking.bounds import Bound, is_number
 from energy_tracking.errors import ConfigurationError, ProfileError, must_be, not_one_of, shown
-from energy_tracking.frozen import declared_fields, fill_fields, frozen
+from energy_tracking.frozen import declared_defaults, fill_fields, frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.profile import (
@@ -239,8 +239,8 @@ _QUANTITY: Final = ("value", "low", "high", "grade", "source")
 _NEEDED: Final[Mapping[type[Any], tuple[str, ...]]] = {
     profile: tuple(
         name
-        for name, field in declared_fields(profile).items()
-        if name != "name" and field.default is MISSING and field.default_factory is MISSING
+        for name, default in declared_defaults(profile).items()
+        if name not in ("name", "provenance") and default is MISSING
     )
     for profile in (ModelProfile, GpuProfile)
 }

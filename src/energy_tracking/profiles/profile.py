@@ -16,7 +16,7 @@ from typing import Final
 
 from energy_tracking.bounds import Bound, is_choice
 from energy_tracking.errors import ProfileError, must_be, not_one_of, shown
-from energy_tracking.frozen import declared_fields, frozen
+from energy_tracking.frozen import declared_defaults, frozen
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 
 GRADES: Final = ("A", "B", "C", "D", "E")
@@ -326,7 +326,7 @@ def _check_profile(
             raise ProfileError(not_one_of(f"{where}: {name}", value, choices))
     for name, bound in bounds.items():
         value = getattr(profile, name)
-        if value is None and declared_fields(type(profile))[name].default is None:
+        if value is None and declared_defaults(type(profile))[name] is None:
             continue
         if not bound.holds(value):
             raise ProfileError(must_be(f"{where}: {name}", bound.text, value))

@@ -27,7 +27,7 @@ from energy_tracking.calls.record import INTENSITY
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
 from energy_tracking.estimator.serving import SERVING_BOUNDS
-from energy_tracking.frozen import declared_fields, frozen
+from energy_tracking.frozen import declared_defaults, declared_fields, frozen
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
 from energy_tracking.settings.effects import check_together
@@ -339,7 +339,7 @@ PROCESS_SETTINGS = {
 }
 """Settings without an argument, of the session around everything, and what they mean."""
 
-_VARIABLES = {variable(name): name for name in (*declared_fields(Settings), *PROCESS_SETTINGS)}
+_VARIABLES = {variable(name): name for name in (*declared_defaults(Settings), *PROCESS_SETTINGS)}
 
 
 def _explain_unknown(name: str) -> str:
