@@ -16,22 +16,39 @@ import sys
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from functools import cache
-from numbers import Integral, Number, Real
 from types import NoneType
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, Literal, TypeGuard, TypeVar
 
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.frozen import frozen
 
 T = TypeVar("T")
 
-# The built-in types first: asking the abstract one is ten times slower.
-_NUMBER = (int, float, Real)
+_NO_NUMBERS = (str, bytes, Mapping, list, tuple)
+
+
+def is_of_kind(value: object, kind: Literal["Number", "Real", "Integral"]) -> bool:
+    """Whether a value is a number of a kind that ``numbers`` distinguishes; a flag is one of each.
+
+    Args:
+        value: The value.
+        kind: The kind.
+    """
+    # The built-in types first: asking the abstract ones is ten times slower, and loads them.
+    if isinstance(value, int):
+        return True
+    if isinstance(value, float):
+        return kind != "Integral"
+    if value is None or isinstance(value, _NO_NUMBERS):
+        return False
+    import numbers
+
+    return isinstance(value, getattr(numbers, kind))
 
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a number; a flag, which would pass for one and hide a mistake, is none."""
-    return isinstance(value, _NUMBER) and not isinstance(value, bool)
+    return is_of_kind(value, "Real") and not isinstance(value, bool)
 
 
 def read_number(value: object) -> object:
@@ -52,7 +69,7 @@ def read_whole(value: object, most: float) -> int | None:
     """
     if type(value) is int:
         return value if 0 <= value <= most else None
-    if isinstance(value, bool) or not isinstance(value, (float, str, Number)):
+    if isinstance(value, bool) or not (isinstance(value, str) or is_of_kind(value, "Number")):
         return None
     try:
         number = float(value)  # type: ignore[arg-type]
@@ -148,8 +165,8 @@ _LARGEST = 1e100
 
 _PLAIN_TYPES: Mapping[str, tuple[type, str]] = {
     "str": (str, "a string"),
-    "int": (Integral, "a whole number"),
-    "float": (Real, f"a number from 0 to {_LARGEST:g}"),
+    "int": (int, "a whole number"),
+    "float": (float, f"a number from 0 to {_LARGEST:g}"),
     "bool": (bool, "True or False"),
     "Mapping": (Mapping, "a mapping"),
     "tuple": (tuple, "a tuple"),
@@ -205,5 +222,6 @@ def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
         return bool in types
     if not is_number(value):
         return isinstance(value, types)
+    is_named = float in types or (int in types and is_of_kind(value, "Integral"))
     # The one comparison refuses NaN and infinity too.
-    return isinstance(value, types) and 0 <= value <= _LARGEST
+    return is_named and 0 <= value <= _LARGEST

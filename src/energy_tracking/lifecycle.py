@@ -30,9 +30,9 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -72,7 +72,8 @@ SETTLE_SECONDS = 1.0
 END_SECONDS = 5.0
 """How long the end of the process waits for that thread [s]."""
 
-_deferred: SimpleQueue[Callable[[], None]] = SimpleQueue()
+# Appending to it and taking from it take no lock.
+_deferred: deque[Callable[[], None]] = deque()
 # Threads that run nothing of it now.
 _holding: set[int] = set()
 # Held while a thread waits to settle, and while one does.
@@ -90,7 +91,7 @@ def defer(action: Callable[[], None]) -> None:
     For finalisers, which must take no lock: garbage collection can run while this very
     thread holds the lock of a session or of a metrics SDK.
     """
-    _deferred.put(action)
+    _deferred.append(action)
     if _is_armed.acquire(blocking=False):
         try:
             # Not a ``threading.Thread``, whose start takes locks, and waits.
@@ -111,7 +112,7 @@ def _settle_soon(armed: threading.Lock) -> None:
 def run_deferred() -> None:
     """Do what finalisers have left behind; a no-op from inside of itself."""
     # A sink that reads a total while it is given a record would come back here.
-    if not (_deferred.empty() or threading.get_ident() in _holding):
+    if _deferred and threading.get_ident() not in _holding:
         hold_deferred(_run_all)
 
 
@@ -153,8 +154,8 @@ def hold_deferred(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 def _run_all() -> None:
     while True:
         try:
-            action = _deferred.get_nowait()
-        except Empty:
+            action = _deferred.popleft()
+        except IndexError:
             return
         action()
 
@@ -232,7 +233,7 @@ def _end_process() -> None:
 def _begin_child() -> None:
     """Leave open calls and deferred work to the parent, and have an end of its own."""
     global _deferred, _is_armed, _is_settling, _has_ending
-    _deferred = SimpleQueue()
+    _deferred = deque()
     _is_armed, _is_settling = threading.Lock(), threading.RLock()
     if _has_ending:
         # Inherited. In a worker it is run by nobody, and registered anew with its first call.

@@ -15,7 +15,6 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-a
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -265,6 +264,8 @@ def _read_object(text: bytes) -> Mapping[str, Any] | None:
     """An object of JSON, or None; sounds and pictures are not even tried."""
     if _OBJECT.match(text) and text.rstrip().endswith(b"}"):
         with suppress(*_MISTAKES):
+            import json  # the client has loaded it
+
             found = json.loads(text)
             return found if isinstance(found, Mapping) else None
     return None
@@ -275,6 +276,8 @@ def _find_usage(text: bytes) -> Mapping[str, Any] | None:
     starts = [found.end() for found in _USAGE.finditer(text)]
     if starts:
         with suppress(*_MISTAKES):
+            import json
+
             rest = text[starts[-1] :].decode(errors="replace")
             return {"usage": json.JSONDecoder().raw_decode(rest)[0]}
     return None
@@ -315,6 +318,8 @@ class _Comments:
         start = comment.find(b"{")
         if start >= 0 and (b"joules" in comment or b"energy" in comment):
             with suppress(*_MISTAKES):
+                import json
+
                 energy = json.loads(comment[start:])
                 if isinstance(energy, Mapping):
                     self._call.observe_energy(energy)

@@ -16,7 +16,6 @@ is read from ``data/profiles.json``, which ``python tests/profiles_json.py`` mak
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import threading
@@ -69,6 +68,8 @@ def load_catalogue() -> Catalogue:
 
     One object for the whole process: copy it before registering anything.
     """
+    import json  # loaded with the first tracker, as is the file
+
     document = json.loads(_read_data("profiles.json"))
     models, gpus = document["models"], document["gpus"]
     return Catalogue(

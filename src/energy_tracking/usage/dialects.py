@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from numbers import Integral, Number
 from typing import Any
 
-from energy_tracking.bounds import read_whole
+from energy_tracking.bounds import is_of_kind, read_whole
 from energy_tracking.frozen import frozen
 from energy_tracking.usage.reconciling import (
     BESIDE_INPUT,
@@ -457,8 +456,9 @@ def _read_count(value: object) -> tuple[int | None, str]:
     kind = type(value)
     count = read_whole(value, MAX_TOKENS)
     if count is not None:
-        return count, "" if issubclass(kind, Integral) else f"is a {kind.__name__}; read as {count}"
-    if kind is bool or not issubclass(kind, Number | str):
+        is_whole = is_of_kind(value, "Integral")
+        return count, "" if is_whole else f"is a {kind.__name__}; read as {count}"
+    if kind is bool or not (isinstance(value, str) or is_of_kind(value, "Number")):
         # Objects pass in silence: a mock has every attribute, and none is a count.
         return None, "is not a number; dropped" if kind in (bool, dict, list) else ""
     try:
