@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from energy_tracking.basis import Basis, build_basis, check_effects
@@ -37,7 +37,7 @@ from energy_tracking.estimator import (
     prepare_estimator,
 )
 from energy_tracking.estimator.evidence import ServingEvidence
-from energy_tracking.frozen import declared_defaults
+from energy_tracking.frozen import declared_defaults, fill_fields, frozen
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
@@ -329,7 +329,14 @@ class Estimation:
             except Exception as error:
                 calibrated = None
                 self._boundaries.report("estimate.calibrated", error)
-        return Outcome(estimate, match.rule, None, avoided, calibrated)
+        values = {
+            "estimate": estimate,
+            "model_match": match.rule,
+            "reason": None,
+            "cache_avoided_energy_joules": avoided,
+            "calibrated": calibrated,
+        }
+        return fill_fields(Outcome, values)
 
     def _learn(
         self,
@@ -447,7 +454,8 @@ class MatchedModel:
         self.beside: Estimator | None = None
 
 
-class Prepared(NamedTuple):
+@frozen()
+class Prepared:
     """What calls have in common, as long as no profile is registered.
 
     Attributes:

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from energy_tracking import Session, wrap_openai
 from energy_tracking.openai_client.other_instrumentations import METHODS, wrappers_around
 from energy_tracking.telemetry.metrics import TOKEN_METRIC
-from energy_tracking.telemetry.pipelines import Pipeline
+from energy_tracking.telemetry.pipelines import UNREPORTED, Pipeline, Reported
 from energy_tracking.usage.endpoints import ENDPOINTS
 from loopback import Flavour, Loopback, chat_completion, json_reply
 from own_errors import keep_error
@@ -286,14 +286,14 @@ def test_a_wrapper_is_seen_around_the_method_of_each_endpoint(
     bench = Bench()
     pipeline = Pipeline(bench.ours.get_tracer("ours"))
     client = wrap_openai(Flavour("sync").client(loopback.base_url), **bench.arguments)
-    assert not any(pipeline.reported_by(wrappers_around(client, path)))
+    assert pipeline.reported_by(wrappers_around(client, path)) == UNREPORTED
     resource: Any = client
     *parts, method = METHODS[path].split(".")
     for part in parts:
         resource = getattr(resource, part)
     setattr(resource, method, closes_over_tracer(bench, getattr(resource, method)))
-    assert pipeline.reported_by(wrappers_around(client, path)) == (True, True)
-    assert not any(pipeline.reported_by(wrappers_around(client, "/moderations")))
+    assert pipeline.reported_by(wrappers_around(client, path)) == Reported(anywhere=True, here=True)
+    assert pipeline.reported_by(wrappers_around(client, "/moderations")) == UNREPORTED
     client.close()
 
 
@@ -301,7 +301,7 @@ def test_an_instrumentation_whose_tracer_is_not_seen_is_known_by_its_package() -
     theirs: dict[str, Any] = {"__name__": "openlit.instrumentation.openai"}
     exec("def wrapper(*args, **kwargs): ...", theirs)
     pipeline = Pipeline(Bench().ours.get_tracer("ours"))
-    assert pipeline.reported_by([theirs["wrapper"]]) == (True, True)
+    assert pipeline.reported_by([theirs["wrapper"]]) == Reported(anywhere=True, here=True)
 
 
 def test_a_subclass_of_the_client_reports_nothing(loopback: Loopback) -> None:
@@ -313,7 +313,7 @@ def test_a_subclass_of_the_client_reports_nothing(loopback: Loopback) -> None:
     pipeline = Pipeline(bench.ours.get_tracer("ours"))
     client = HouseClient(api_key="none", base_url=loopback.base_url)
     wrap_openai(client, **bench.arguments)
-    assert not any(pipeline.reported_by(wrappers_around(client, "/chat/completions")))
+    assert pipeline.reported_by(wrappers_around(client, "/chat/completions")) == UNREPORTED
     client.close()
 
 

@@ -29,12 +29,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from weakref import WeakSet, ref
 
 from energy_tracking.calls.record import PROCESS, CallRecord, Comparable, EstimateAs
 from energy_tracking.calls.totals import (
+    SUMS,
     GroupKey,
     Totals,
     bounded_group,
@@ -43,6 +43,7 @@ from energy_tracking.calls.totals import (
     group_of,
 )
 from energy_tracking.contexts import Carried, restore
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.lifecycle import call_after_fork, settle
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ CALLS_COMPARED = 1000
 """How many calls back a session can be compared."""
 
 
-class Credit(NamedTuple):
+@frozen()
+class Credit:
     """One call, as every account adds it up.
 
     Attributes:
@@ -91,21 +93,23 @@ def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
         from energy_tracking.calls.carbon import emissions_of  # most programs name none
 
         emissions = emissions_of(Totals(*sums), record.intensity)
-    return Credit(
-        group_of(record),
-        sums,
-        sums[_ENERGY],
-        None if record.reason is None else (record.model, record.reason),
-        comparable,
-        None if usage is None else (usage.input_tokens, usage.output_tokens),
-        emissions,
-    )
+    values = {
+        "key": group_of(record),
+        "sums": sums,
+        "energy_nanojoules": sums[_ENERGY],
+        "reason": None if record.reason is None else (record.model, record.reason),
+        "comparable": comparable,
+        "tokens": None if usage is None else (usage.input_tokens, usage.output_tokens),
+        "emissions": emissions,
+    }
+    return fill_fields(Credit, values)
 
 
-_ENERGY = [field.name for field in fields(Totals)].index("total_energy_nanojoules")
+_ENERGY = SUMS.index("total_energy_nanojoules")
 
 
-class _Sums(NamedTuple):
+@frozen()
+class _Sums:
     """What an account has added up; another one takes its place, and none is changed.
 
     Attributes:
@@ -137,7 +141,7 @@ class _Sums(NamedTuple):
             key: each[0] if len(each) == 1 else tuple(map(sum, zip(*each, strict=True)))
             for key, each in rows.items()
         }
-        return _Sums(groups, reasons, emissions)
+        return fill_fields(_Sums, {"groups": groups, "reasons": reasons, "emissions": emissions})
 
 
 _NOTHING = _Sums({}, {}, {})

@@ -381,7 +381,7 @@ class Call:
         self, usage: TokenUsage | None, outcome: Outcome, reason: str | None
     ) -> CallRecord:
         session, ended_at = self.session, self.ended_at or perf_counter()
-        estimate, model_match, _, avoided, calibrated = outcome
+        estimate = outcome.estimate
         measured = self.measured_energy_joules
         # One by one: Python takes three times as long for a display of so many names.
         values = _DEFAULTS.copy()
@@ -396,10 +396,10 @@ class Call:
             values["response_status"] = text_of(self.status)
         values["usage"] = usage
         values["estimate"] = estimate
-        values["calibrated"] = calibrated
-        values["cache_avoided_energy_joules"] = avoided
+        values["calibrated"] = outcome.calibrated
+        values["cache_avoided_energy_joules"] = outcome.cache_avoided_energy_joules
         values["measured_energy_joules"] = measured
-        values["model_match"] = model_match
+        values["model_match"] = outcome.model_match
         values["duration_seconds"] = ended_at - self.started_at
         if self.request.stream and self.first_chunk_at is not None:
             values["first_chunk_seconds"] = self.first_chunk_at - self.started_at

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from time import perf_counter
 
 from energy_tracking.calls.record import CallRecord
@@ -24,7 +23,6 @@ _DATE = re.compile(r"[-@](\d{4}-?\d{2}-?\d{2}|\d{4}|latest)$")
 NOBODY: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
 class CountedResponse:
     """A response that was counted, or that needs none since it was only fetched.
 
@@ -41,16 +39,41 @@ class CountedResponse:
         is_id_used_again: Whether the id came with other tokens before.
     """
 
-    response_id: str | None
-    models: frozenset[str]
-    tokens: tuple[int, int] | None
-    created: float | None = None
-    is_of_a_client: bool = False
-    at: float = field(default_factory=perf_counter)
-    reporters: frozenset[str] = NOBODY
-    record: CallRecord | None = None
-    place: SpanPlace | None = None
-    is_id_used_again: bool = False
+    __slots__ = (
+        "at",
+        "created",
+        "is_id_used_again",
+        "is_of_a_client",
+        "models",
+        "place",
+        "record",
+        "reporters",
+        "response_id",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        response_id: str | None,
+        models: frozenset[str],
+        tokens: tuple[int, int] | None,
+        created: float | None,
+        is_of_a_client: bool = False,
+        at: float | None = None,
+        reporters: frozenset[str] = NOBODY,
+        record: CallRecord | None = None,
+        place: SpanPlace | None = None,
+    ) -> None:
+        self.response_id = response_id
+        self.models = models
+        self.tokens = tokens
+        self.created = created
+        self.is_of_a_client = is_of_a_client
+        self.at = perf_counter() if at is None else at
+        self.reporters = reporters
+        self.record = record
+        self.place = place
+        self.is_id_used_again = False
 
     def is_found_by_id(self) -> bool:
         """Whether its id is enough to find it, as far as is known: it came with no other tokens."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from energy_tracking.bounds import Bound, checked, is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
@@ -211,7 +211,8 @@ class CallRecord:
         return None if joules is None else wh_from_joules(joules)
 
 
-class Outcome(NamedTuple):
+@frozen()
+class Outcome:
     """An estimate and how its model was matched, or the reason there is none."""
 
     estimate: EnergyEstimate | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
+from energy_tracking.frozen import fill_fields
 from energy_tracking.usage.server_timing import ServerTiming
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -43,7 +44,7 @@ def build_evidence(
         rate = timing = None
     if rate is None and timing is None and load is None:
         return None
-    return ServingEvidence(rate, timing, load)
+    return fill_fields(ServingEvidence, {"tokens_per_second": rate, "timing": timing, "load": load})
 
 
 def _asks_for_several(prompt: object) -> bool:

@@ -39,7 +39,8 @@ OTHER = "other models"
 """Stands for the models of the calls beyond ``MAX_GROUPS``: a server may name one per call."""
 
 
-@dataclass(slots=True, repr=False)
+# What ``dataclass`` would write for its sums takes longer than most modules.
+@dataclass(slots=True, init=False, eq=False, repr=False)
 class Totals:
     """Sums over calls.
 
@@ -98,6 +99,30 @@ class Totals:
     calibrated_energy_low_nanojoules: int = 0
     calibrated_energy_high_nanojoules: int = 0
 
+    def __init__(self, *sums: int, **named: int) -> None:
+        """Take sums in the order above, or by their names; those left out are zero.
+
+        Args:
+            sums: Any of them, from the first on.
+            named: Others.
+
+        Raises:
+            TypeError: They are too many, or of other names.
+        """
+        given = dict(zip(SUMS, sums, strict=False)) | named
+        if len(given) != len(sums) + len(named) or not given.keys() <= set(SUMS):
+            raise TypeError(f"Totals() takes each of {', '.join(SUMS)} at most once")
+        for name in SUMS:
+            setattr(self, name, given.get(name, 0))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all sums are the same."""
+        if type(other) is not Totals:
+            return NotImplemented
+        return _sums_of(self) == _sums_of(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def add(self, record: CallRecord) -> None:
         """Count one call.
 
@@ -108,7 +133,7 @@ class Totals:
             sums = call_sums(record)
         except AttributeError as error:  # not asked before: every tracked call comes by here
             raise ConfigurationError(must_be("record", "a CallRecord", record)) from error
-        for name, number in zip(_SUMS, sums, strict=True):
+        for name, number in zip(SUMS, sums, strict=True):
             setattr(self, name, getattr(self, name) + number)
 
     def __str__(self) -> str:
@@ -131,7 +156,7 @@ class Totals:
         """Add another group's sums."""
         if not isinstance(other, Totals):
             return NotImplemented
-        for name in _SUMS:
+        for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
 
@@ -149,7 +174,7 @@ class Totals:
     def as_dict(self) -> dict[str, int | float]:
         """Every sum under its name, energies in joules, and both numbers in watt-hours too."""
         named: dict[str, int | float] = {}
-        for sum_name in _SUMS:
+        for sum_name in SUMS:
             value = getattr(self, sum_name)
             name = sum_name.removesuffix("_nanojoules")
             if name == sum_name:
@@ -262,8 +287,10 @@ class Totals:
         return wh_from_joules(self.calibrated_energy_high_joules)
 
 
-_SUMS = tuple(field.name for field in fields(Totals))
-_sums_of = attrgetter(*_SUMS)
+SUMS = tuple(field.name for field in fields(Totals))
+"""The sums, in their order."""
+
+_sums_of = attrgetter(*SUMS)
 
 
 def call_sums(record: CallRecord) -> tuple[int, ...]:

@@ -5,8 +5,6 @@ Most calls have nothing of it, and carry None in place of a value here. A furthe
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from energy_tracking.frozen import frozen
 from energy_tracking.usage.server_timing import ServerTiming
 
@@ -34,7 +32,8 @@ class ServerLoad:
     cached_share: float | None = None
 
 
-class ServingEvidence(NamedTuple):
+@frozen()
+class ServingEvidence:
     """What was seen of the server while it served one call; None: nothing was.
 
     Attributes:

@@ -24,7 +24,7 @@ https://arxiv.org/abs/2502.15964.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from energy_tracking.estimator.estimate import (
     GRADE_FACTORS,
@@ -38,7 +38,7 @@ from energy_tracking.estimator.estimate import (
     start_values,
     sum_excesses,
 )
-from energy_tracking.frozen import fill_fields
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
 METHOD = "reference"
@@ -65,7 +65,8 @@ PREFILL_RANGE_ELSEWHERE = (0.37, 12.4)
 """For every other GPU: the widest of the three, its upper end that of GB200 [1]."""
 
 
-class ModelTerms(NamedTuple):
+@frozen()
+class ModelTerms:
     """What the formula takes of a model; floats, or arrays with an element for each request.
 
     Attributes:
@@ -99,16 +100,18 @@ class Formula:
     """
 
     __slots__ = (
+        "_attention",
         "_decode_joules",
         "_decode_power",
         "_decode_range",
         "_decode_use",
+        "_dense",
         "_is_quadratic",
         "_prefill_joules",
         "_prefill_power",
         "_prefill_range",
         "_prefill_use",
-        "_terms",
+        "_samples",
         "_watts_per_flops",
     )
 
@@ -120,7 +123,8 @@ class Formula:
             gpu: GPU profile.
             attention_mode: ``"quadratic"`` or ``"linear"``.
         """
-        self._terms = model
+        self._dense, self._attention = model.dense_flops, model.attention_flops
+        self._samples = model.samples
         self._is_quadratic = attention_mode == "quadratic"
         self._watts_per_flops = gpu.power_rating / gpu.peak_flops
         self._prefill_power, self._prefill_use = gpu.power_prefill_util, gpu.gpu_prefill_util
@@ -141,12 +145,11 @@ class Formula:
             cached_input_tokens: Part of the prompt read from a cache [tokens].
         """
         n, c = input_tokens, cached_input_tokens
-        dense, attention, _ = self._terms
         attended = n * n if self._is_quadratic else n
         if type(c) is not float or c != 0.0:
             attended = attended - c * c if self._is_quadratic else n - c
             n = n - c
-        flops = n * dense + attention * attended
+        flops = n * self._dense + self._attention * attended
         if type(flops) is float:
             return flops * self._prefill_power * self._watts_per_flops / self._prefill_use, flops
         return flops * self._prefill_joules, flops
@@ -159,8 +162,7 @@ class Formula:
             decode_tokens: Tokens generated [tokens].
         """
         n, t = input_tokens, decode_tokens
-        dense, attention, samples = self._terms
-        flops = (t * dense + attention * (n * t + t * (t - 1.0) / 2.0)) * samples
+        flops = (t * self._dense + self._attention * (n * t + t * (t - 1.0) / 2.0)) * self._samples
         if type(flops) is float:
             return flops * self._decode_power * self._watts_per_flops / self._decode_use, flops
         return flops * self._decode_joules, flops

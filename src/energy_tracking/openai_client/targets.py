@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from posixpath import normpath
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from energy_tracking.frozen import frozen
 from energy_tracking.usage.endpoints import Endpoint, endpoint_of
 
 
-class Target(NamedTuple):
+@frozen()
+class Target:
     """Where a request goes: what the SDK makes of a client's URL and a request's.
 
     Attributes:

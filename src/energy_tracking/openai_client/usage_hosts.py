@@ -124,7 +124,7 @@ def takes_usage_option(client: Any, target: Target, settings: Settings) -> bool:
         target: Where it sends the request.
         settings: What the user says.
     """
-    host, port, path = target
+    host, port, path = target.host, target.port, target.path
     if is_among_hosts(settings.include_usage_hosts, host, port):
         return True
     if host in USAGE_HOSTS or host.endswith(USAGE_HOST_ENDS):

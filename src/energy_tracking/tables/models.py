@@ -103,7 +103,9 @@ class Models:
         spread = GRADE_FACTORS[profile.grade]
         excesses = sum_excesses(((1 / spread, spread), *doubts.values()))
         terms = reference.get_terms(profile)
-        return (ESTIMATED, number, *terms, profile.reasoning_factor, *excesses)
+        dense, attention = terms.dense_flops, terms.attention_flops
+        factor = profile.reasoning_factor
+        return (ESTIMATED, number, dense, attention, terms.samples, factor, *excesses)
 
     def _number_profile(
         self, profile: ModelProfile, rule: str, doubts: dict[str, tuple[float, float]]

@@ -20,10 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
+
+from energy_tracking.frozen import fill_fields, frozen
 
 UNSEEN = ("opentelemetry.instrumentation.", "openinference.", "openlit.", "logfire.")
 """How the modules of instrumentations begin that may reach their tracer in no visible way."""
@@ -38,7 +40,8 @@ MAX_OBJECTS = 200
 _PLAIN = (str, bytes, int, float, bool, type(None), type, ModuleType, BuiltinFunctionType)
 
 
-class Reported(NamedTuple):
+@frozen()
+class Reported:
     """Whether another instrumentation reports a call.
 
     Attributes:
@@ -123,7 +126,7 @@ class Pipeline:
                 here = here or any(self.is_shared_with(each) for each in theirs)
             elif module.startswith(UNSEEN) or package in self._packages_of():
                 anywhere = here = True
-        return Reported(anywhere, here)
+        return fill_fields(Reported, {"anywhere": anywhere, "here": here})
 
     def _packages_of(self) -> set[str]:
         """The packages whose tracer, processors or exporters our spans go through."""

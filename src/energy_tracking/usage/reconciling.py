@@ -16,7 +16,7 @@ A further repair is a step here, with the sentence that says it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.usage.token_usage import MISSING, WHOLE_OF, TokenUsage
@@ -48,7 +48,8 @@ class Convention:
     total_rules: bool = False
 
 
-class _Placement(NamedTuple):
+@frozen()
+class _Placement:
     """Which parts stand beside the count of their whole, and not inside."""
 
     cached: bool = False
@@ -144,7 +145,7 @@ def _fill_missing(
     """Give input and output a count: the rest of the total, or 0."""
     outputs = found.get("output_tokens")
     if outputs is not None and found.get("reasoning_tokens", 0) > outputs:
-        usual = usual._replace(reasoning=True)
+        usual = fill_fields(_Placement, vars(usual) | {"reasoning": True})
     unassigned = found.get("total_tokens", 0) - beside_input - sum(_outside(found, usual))
     if found.get("input_tokens") == 0 and unassigned > (outputs or 0):
         # No call is without a prompt: the rest of the total is that, and not more output.
@@ -179,7 +180,8 @@ def _place_parts(found: dict[str, int], usual: _Placement) -> _Placement:
         return usual
     inputs, outputs = found["input_tokens"], found["output_tokens"]
     # Tokens generated cost energy, so reasoning is never cut.
-    usual = usual._replace(reasoning=usual.reasoning or reasoning > outputs)
+    if reasoning > outputs:
+        usual = fill_fields(_Placement, vars(usual) | {"reasoning": True})
     total = found.get("total_tokens")
 
     def adds_up(placement: _Placement) -> bool:
@@ -197,7 +199,7 @@ def _place_parts(found: dict[str, int], usual: _Placement) -> _Placement:
             if fits and adds_up(placement):
                 return placement
     if max(cached, written) > inputs:
-        return usual._replace(cached=True, written=True)
+        return fill_fields(_Placement, vars(usual) | {"cached": True, "written": True})
     return usual
 
 

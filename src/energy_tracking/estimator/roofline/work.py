@@ -6,13 +6,11 @@ A pair is a token and one token it attends to. Numbers may be floats or arrays.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from energy_tracking.estimator.deployment import Deployment
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Work:
     """What one request asks for; all of its cost is linear in these.
 
@@ -23,19 +21,26 @@ class Work:
         output_pairs: Their pairs [tokens**2].
     """
 
-    input_tokens: float
-    input_pairs: float
-    output_tokens: float
-    output_pairs: float
+    __slots__ = ("input_pairs", "input_tokens", "output_pairs", "output_tokens")
+
+    def __init__(
+        self, input_tokens: float, input_pairs: float, output_tokens: float, output_pairs: float
+    ) -> None:
+        self.input_tokens = input_tokens
+        self.input_pairs = input_pairs
+        self.output_tokens = output_tokens
+        self.output_pairs = output_pairs
 
 
-class Counted(Protocol):
-    """What counts the tokens and pairs of a request, as ``Work`` does."""
+if TYPE_CHECKING:
 
-    input_tokens: float
-    input_pairs: float
-    output_tokens: float
-    output_pairs: float
+    class Counted(Protocol):
+        """What counts the tokens and pairs of a request, as ``Work`` does."""
+
+        input_tokens: float
+        input_pairs: float
+        output_tokens: float
+        output_pairs: float
 
 
 def count_work(
