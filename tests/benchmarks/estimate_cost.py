@@ -9,7 +9,9 @@ No call is made: ``overhead.py`` has those. Where valgrind is installed, instruc
 and ends with an estimate by one method; ``usage to outcome`` is what a tracker makes of it, where
 the calibrated number stands beside the one of ``reference``; ``usage to record`` ends with the
 record of the call. Imports are those of the package alone, and of the doors of a client, each over
-what opentelemetry-api and wrapt load.
+what opentelemetry-api and wrapt load; and of the doors with a first client wrapped and its first
+call in a session, without a provider, over what the SDK loads and does for a call of its own. What
+each keeps in memory is printed as well.
 
 A further row is an entry of what ``make_rows`` returns, or of ``IMPORTS``.
 """
@@ -17,6 +19,7 @@ A further row is an entry of what ``make_rows`` returns, or of ``IMPORTS``.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import platform
@@ -24,9 +27,11 @@ import subprocess
 import sys
 import tempfile
 import timeit
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
+from typing import Any
 
 import callgrind
 
@@ -39,7 +44,13 @@ USAGE = {
     "completion_tokens_details": {"reasoning_tokens": 128},
 }
 ASKED, ANSWERED = "gpt-4o", "gpt-4o-2024-08-06"
-IMPORTS = {"import, package": (), "import, client": ("wrap_openai", "energy_session")}
+DOORS = ("wrap_openai", "energy_session")
+FIRST_CALL = "import, first call"
+IMPORTS: dict[str, tuple[str, ...]] = {
+    "import, package": (),
+    "import, client": DOORS,
+    FIRST_CALL: DOORS,
+}
 """Row, and the names that are taken from the package."""
 WARM_UP = 50
 ROUNDS = 100
@@ -89,9 +100,9 @@ def make_rows() -> dict[str, Callable[[], object]]:
 def work(row: str) -> None:
     """In that process: count one row, an import or all of the others."""
     if row in IMPORTS:
-        _load_what_others_load()
+        client = _load_what_others_load(row)
         callgrind.count("nothing", 1, lambda: None)
-        callgrind.count(row, 1, lambda: load(row))
+        callgrind.count(row, 1, lambda: load(row, client))
         return
     for name, do in make_rows().items():
         for _ in range(WARM_UP):
@@ -99,37 +110,76 @@ def work(row: str) -> None:
         callgrind.count(name, ROUNDS, do)
 
 
-def load(row: str) -> None:
-    """Import the library, and take names from it.
+def load(row: str, client: Any) -> None:
+    """Import the library, take names from it, and make the first call where that is counted too.
 
     Args:
         row: A key of ``IMPORTS``.
+        client: One that has made a call; None where none is made.
     """
     package = importlib.import_module("energy_tracking")
     for name in IMPORTS[row]:
         getattr(package, name)
+    if client is not None:
+        with package.energy_session("first"):
+            _ask(package.wrap_openai(client))
 
 
-def _load_what_others_load() -> None:
+def _load_what_others_load(row: str) -> Any:
+    """Load it, and return a client that has made a call, where one is to be tracked."""
     for name in ("opentelemetry.trace", "opentelemetry.metrics", "wrapt"):
         importlib.import_module(name)
+    if row != FIRST_CALL:
+        return None
+    from overhead import make_client
+
+    client = make_client(0)
+    _ask(client)
+    return client
 
 
-def time_import(row: str) -> float:
-    """CPU time of an import in a process of its own [us].
+def _ask(client: Any) -> None:
+    from overhead import ask
+
+    ask(client, False)
+
+
+def measure_import(row: str) -> tuple[float, float]:
+    """CPU time of an import in a process of its own [us], and what it keeps in memory [byte].
 
     Args:
         row: A key of ``IMPORTS``.
     """
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, __file__, "--load", row],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=_compile_into(folder),
+        time, kept = (
+            subprocess.run(
+                [sys.executable, __file__, way, row],
+                check=True,
+                capture_output=True,
+                text=True,
+                env=_compile_into(folder),
+            ).stdout
+            for way in ("--load", "--keep")
         )
-    return float(done.stdout)
+    return float(time), float(kept)
+
+
+def _time_loading(row: str) -> float:
+    """In that process: CPU time [us]."""
+    client = _load_what_others_load(row)
+    start = process_time()
+    load(row, client)
+    return (process_time() - start) * 1e6
+
+
+def _trace_loading(row: str) -> float:
+    """In that process: memory that is kept [byte]."""
+    client = _load_what_others_load(row)
+    gc.collect()
+    tracemalloc.start()
+    load(row, client)
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
 
 
 def _compile_into(folder: str) -> dict[str, str]:
@@ -164,6 +214,9 @@ def print_instructions() -> None:
     for row in ("", *IMPORTS):
         for name, count in sorted(count_instructions(row).items()):
             print(f"{name:32}{count / 1e3:12,.1f}", flush=True)
+    print("kept in memory [1,000 byte]")
+    for row in IMPORTS:
+        print(f"{row:32}{measure_import(row)[1] / 1e3:12,.1f}", flush=True)
 
 
 # Times, where instructions cannot be counted.
@@ -171,9 +224,10 @@ def print_instructions() -> None:
 
 def print_times() -> None:
     """Print the CPU time of each import, and the best of many rounds of each other row [us]."""
-    print(f"[us], Python {platform.python_version()}")
+    print(f"[us] (kept in memory [1,000 byte]), Python {platform.python_version()}")
     for row in IMPORTS:
-        print(f"{row:32}{time_import(row):12,.1f}")
+        time, kept = measure_import(row)
+        print(f"{row:32}{time:12,.1f} ({kept / 1e3:,.1f})", flush=True)
     for row, do in make_rows().items():
         best = min(timeit.repeat(do, number=WARM_UP, repeat=ROUNDS)) / WARM_UP
         print(f"{row:32}{best * 1e6:12,.1f}")
@@ -185,14 +239,13 @@ def main() -> None:
     parser.add_argument("--times", action="store_true", help="times [us]")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--load", help=argparse.SUPPRESS)
+    parser.add_argument("--keep", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.load is not None:
-        _load_what_others_load()
-        start = process_time()
-        load(arguments.load)
-        print((process_time() - start) * 1e6)
-        return
-    if arguments.work is not None:
+        print(_time_loading(arguments.load))
+    elif arguments.keep is not None:
+        print(_trace_loading(arguments.keep))
+    elif arguments.work is not None:
         work(arguments.work)
     elif arguments.times or not callgrind.is_installed():
         print_times()
