@@ -174,7 +174,7 @@ def test_a_row_is_of_one_model_gpu_method_scope_and_grade(
 
 def test_sums_of_different_kinds_stay_apart() -> None:
     facility = replace(ESTIMATED, estimate=replace(CALIBRATED, scope="facility"))
-    groups, _ = grouped([ESTIMATED, replace(ESTIMATED, response_model="o1"), facility, MEASURED])
+    groups = grouped([ESTIMATED, replace(ESTIMATED, response_model="o1"), facility, MEASURED])
     sums = sums_by_kind(groups)
     assert {kind: totals.total_energy_joules for kind, totals in sums.items()} == {
         ("reference", "gpu"): 241.0,

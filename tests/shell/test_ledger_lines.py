@@ -212,7 +212,7 @@ def test_a_long_ledger_is_read_in_the_memory_of_a_short_one(
         path.write_text(f"{line()}\n" * lines)
         tracemalloc.start()
         try:
-            groups, _ = grouped(entry.record for entry in read_ledger(path))
+            groups = grouped(entry.record for entry in read_ledger(path))
             assert sum(totals.calls for totals in groups.values()) == lines
             return tracemalloc.get_traced_memory()[1]
         finally:

@@ -106,7 +106,7 @@ def compare_calls(comparable: Iterable[Comparable], other: Alternative) -> Compa
     sides = []
     for way in (Alternative(), other):
         records = (_record_estimated_as(way, call) for call in calls)
-        sides.append(sums_by_kind(grouped(records)[0]))
+        sides.append(sums_by_kind(grouped(records)))
     return Comparison(len(calls), other.changes, *sides)
 
 

@@ -39,7 +39,6 @@ OTHER = "other models"
 """Stands for the models of the calls beyond ``MAX_GROUPS``: a server may name one per call."""
 
 
-# What ``dataclass`` would write for its sums takes longer than most modules.
 @dataclass(slots=True, init=False, eq=False, repr=False)
 class Totals:
     """Sums over calls.
@@ -103,23 +102,17 @@ class Totals:
         """Take sums in the order above, or by their names; those left out are zero.
 
         Args:
-            sums: Any of them, from the first on.
+            sums: The first of them.
             named: Others.
-
-        Raises:
-            TypeError: They are too many, or of other names.
         """
-        given = dict(zip(SUMS, sums, strict=False)) | named
-        if len(given) != len(sums) + len(named) or not given.keys() <= set(SUMS):
-            raise TypeError(f"Totals() takes each of {', '.join(SUMS)} at most once")
         for name in SUMS:
-            setattr(self, name, given.get(name, 0))
+            setattr(self, name, 0)
+        for name, number in (*zip(SUMS[: len(sums)], sums, strict=True), *named.items()):
+            setattr(self, name, number)
 
     def __eq__(self, other: object) -> bool:
         """Whether all sums are the same."""
-        if type(other) is not Totals:
-            return NotImplemented
-        return _sums_of(self) == _sums_of(other)
+        return _sums_of(self) == _sums_of(other) if type(other) is Totals else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -288,8 +281,6 @@ class Totals:
 
 
 SUMS = tuple(field.name for field in fields(Totals))
-"""The sums, in their order."""
-
 _sums_of = attrgetter(*SUMS)
 
 
@@ -432,14 +423,12 @@ class Groups:
         return key
 
 
-def grouped(
-    records: Iterable[CallRecord],
-) -> tuple[dict[GroupKey, Totals], Counter[tuple[str, str]]]:
-    """Totals by what calls have in common, and calls by (model, why less is known)."""
+def grouped(records: Iterable[CallRecord]) -> dict[GroupKey, Totals]:
+    """Totals by what calls have in common."""
     sums = Groups()
     for record in records:
         sums.add(record)
-    return sums.groups, sums.reasons
+    return sums.groups
 
 
 def bounded_group(known: Mapping[GroupKey, object], key: GroupKey) -> GroupKey:
