@@ -29,6 +29,7 @@ from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.calls.session import current_session
 from energy_tracking.error_boundary import ErrorBoundaries
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import (
     CALIBRATED_METHOD,
     EnergyEstimate,
@@ -80,9 +81,12 @@ class Estimation:
             boundaries: Where the library's own errors are reported.
 
         Raises:
-            ConfigurationError: A setting names an unknown profile, or has no effect.
+            ConfigurationError: The catalogue is none, or a setting names an unknown profile or
+                has no effect.
             ProfileError: The method needs a number that the GPU profile lacks.
         """
+        if not isinstance(catalogue, Catalogue | None):
+            raise ConfigurationError(must_be("catalogue", "a Catalogue", catalogue))
         self.settings = settings
         base = catalogue or get_catalogue()
         self.catalogue = base

@@ -34,7 +34,6 @@ from energy_tracking.calls.tool_usage import bounded_parts
 from energy_tracking.calls.untracked import warn_outside_of_sessions
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
-from energy_tracking.estimation import Estimation
 from energy_tracking.frozen import declared_defaults, fill_fields
 from energy_tracking.lifecycle import (
     close_open_calls_at_exit,
@@ -44,7 +43,6 @@ from energy_tracking.lifecycle import (
     run_deferred,
 )
 from energy_tracking.notices import log, log_once
-from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.settings import SettingArguments, Settings, document_settings
 from energy_tracking.settings.names import naming
 from energy_tracking.settings.process import read_process_settings
@@ -60,6 +58,7 @@ from energy_tracking.version import VERSION
 if TYPE_CHECKING:
     from energy_tracking.calls.receivers import CreditedSession
     from energy_tracking.ledger import Ledger
+    from energy_tracking.profiles.catalogue import Catalogue
     from energy_tracking.servers.metered import ServerMeters
     from energy_tracking.servers.sampler import Servers
 
@@ -81,7 +80,6 @@ def _has_method(name: str) -> Callable[[object], bool]:
 _KINDS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
     ("on_record", "a function", callable),
     ("on_error", "a function", callable),
-    ("catalogue", "a Catalogue", lambda given: isinstance(given, Catalogue)),
     ("tracer_provider", "a TracerProvider", _has_method("get_tracer")),
     ("meter_provider", "a MeterProvider", _has_method("get_meter")),
 )
@@ -112,6 +110,8 @@ class Tracker:
             given = arguments.get(name)
             if given is not None and not is_one(given):
                 raise ConfigurationError(must_be(name, what, given))
+        from energy_tracking.estimation import Estimation  # a third of the library, with profiles
+
         self.settings = Settings.load(arguments)
         read_process_settings()
         self._intensity: Intensity | None = None

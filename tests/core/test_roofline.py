@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from energy_tracking import Tracker
 from energy_tracking.errors import ConfigurationError, TokenCountError
-from energy_tracking.estimator import estimate_usage
+from energy_tracking.estimator import SCOPES, estimate_usage
 from energy_tracking.estimator.deployment import deploy
 from energy_tracking.estimator.roofline import fitted
 from energy_tracking.estimator.roofline.cases import HARDWARE_RANGE, UNSEEN_GPU_FACTOR
@@ -25,7 +25,7 @@ from energy_tracking.estimator.roofline.prices import (
     compute_prefill_watts,
     compute_prices,
 )
-from energy_tracking.estimator.roofline.request import SCOPES, RooflineEstimate, estimate_request
+from energy_tracking.estimator.roofline.request import RooflineEstimate, estimate_request
 from energy_tracking.estimator.roofline.step import compute_decode_step, compute_imbalance
 from energy_tracking.estimator.roofline.work import Work, compute_experts_read, count_pairs
 from energy_tracking.estimator.serving import SERVING, ServingProfile

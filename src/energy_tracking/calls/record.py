@@ -16,7 +16,7 @@ from typing import Literal
 
 from energy_tracking.bounds import Bound, checked, is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
-from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
+from energy_tracking.estimator import CALIBRATED_METHOD, METHOD_NAMES, SCOPES, EnergyEstimate
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
 from energy_tracking.frozen import declared_defaults, frozen
@@ -252,7 +252,7 @@ class Alternative:
             if text is not None and not isinstance(text, str):
                 raise ConfigurationError(must_be(name, "a string", text))
         for name, value, choices in (
-            ("method", self.method, METHODS),
+            ("method", self.method, METHOD_NAMES),
             ("scope", self.scope, SCOPES),
         ):
             if value is not None and not is_choice(value, choices):

@@ -52,12 +52,13 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+if TYPE_CHECKING:
 
-class Runner(Protocol):
-    """Calls a function inside a session."""
+    class Runner(Protocol):
+        """Calls a function inside a session."""
 
-    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call it with these arguments; returns what it returns."""
+        def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+            """Call it with these arguments; returns what it returns."""
 
 
 def _run_inside(

@@ -9,28 +9,43 @@ evidence         what was seen of the server while it served one call
 timing_evidence  what the speed of a stream says of the concurrency
 doubts           what makes one call less certain than its model and GPU
 estimate         the result that every method returns
+
+The names of the methods and their result are all that a session or a setting needs; what computes
+is loaded where it is wanted, by the first tracker.
 """
 
 from __future__ import annotations
 
-from energy_tracking.estimator.deployment import check_memory_bandwidth
-from energy_tracking.estimator.estimate import ATTENTION_MODES, EnergyEstimate
-from energy_tracking.estimator.methods import (
+from importlib import import_module
+
+from energy_tracking.estimator.estimate import (
+    ATTENTION_MODES,
     CALIBRATED_METHOD,
-    METHODS,
-    Assumptions,
-    Estimator,
-    apply_evidence,
-    estimate_usage,
-    prepare_estimator,
+    METHOD_NAMES,
+    SCOPES,
+    EnergyEstimate,
 )
-from energy_tracking.estimator.roofline.request import SCOPES
 from energy_tracking.estimator.serving import ServingProfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from energy_tracking.estimator.deployment import check_memory_bandwidth
+    from energy_tracking.estimator.methods import (
+        METHODS,
+        Assumptions,
+        Estimator,
+        apply_evidence,
+        estimate_usage,
+        prepare_estimator,
+    )
 
 __all__ = [
     "ATTENTION_MODES",
     "CALIBRATED_METHOD",
     "METHODS",
+    "METHOD_NAMES",
     "SCOPES",
     "Assumptions",
     "EnergyEstimate",
@@ -41,3 +56,11 @@ __all__ = [
     "estimate_usage",
     "prepare_estimator",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what computes when it is wanted."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "deployment" if name == "check_memory_bandwidth" else "methods"
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -20,6 +20,13 @@ from energy_tracking.frozen import declared_defaults, fill_fields, frozen
 from energy_tracking.units import wh_from_joules
 from energy_tracking.usage.token_usage import MAX_TOKENS
 
+METHOD_NAMES = ("reference", "roofline")
+"""The methods of ``METHODS``, which few modules need more of than the names."""
+
+CALIBRATED_METHOD = "roofline"
+"""The method whose estimate stands beside that of ``reference``."""
+
+SCOPES = ("gpu", "facility")
 ATTENTION_MODES = ("quadratic", "linear")
 
 GRADE_FACTORS = {"A": 1.0, "B": 1.2, "C": 1.8, "D": 2.3, "E": 3.2}

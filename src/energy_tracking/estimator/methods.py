@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from energy_tracking.estimator import reference
 from energy_tracking.estimator.doubts import grade_match, list_doubts
 from energy_tracking.estimator.estimate import (
+    CALIBRATED_METHOD,
     REST,
     EnergyEstimate,
     Spread,
@@ -36,9 +37,6 @@ from energy_tracking.estimator.timing_evidence import (
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.token_usage import TokenUsage
-
-CALIBRATED_METHOD = roofline.METHOD
-"""The method whose estimate stands beside that of ``reference``."""
 
 
 @frozen(kw_only=True)
@@ -275,7 +273,7 @@ class _ByRoofline:
         self._values = start_values(
             model_profile=model.name,
             gpu=gpu.name,
-            method=roofline.METHOD,
+            method=CALIBRATED_METHOD,
             method_version=roofline.VERSION,
             scope=assumptions.scope,
             grade=model.grade,
@@ -350,5 +348,5 @@ class _ByRoofline:
 
 METHODS: dict[str, Callable[[ModelProfile, GpuProfile, Assumptions], Priced]] = {
     reference.METHOD: _ByReference,
-    roofline.METHOD: _ByRoofline,
+    CALIBRATED_METHOD: _ByRoofline,
 }

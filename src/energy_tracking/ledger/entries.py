@@ -31,7 +31,7 @@ from energy_tracking.calls.record import (
 )
 from energy_tracking.calls.tags import TAG_NAME
 from energy_tracking.errors import shown
-from energy_tracking.estimator import CALIBRATED_METHOD, METHODS, SCOPES, EnergyEstimate
+from energy_tracking.estimator import CALIBRATED_METHOD, METHOD_NAMES, SCOPES, EnergyEstimate
 from energy_tracking.estimator.estimate import GRADE_FACTORS
 from energy_tracking.estimator.evidence import ServerLoad
 from energy_tracking.frozen import frozen
@@ -363,7 +363,7 @@ _RULES: dict[type, tuple[_Rule, ...]] = {
         ),
     ),
     EnergyEstimate: (
-        _make_choice_rule("method", METHODS),
+        _make_choice_rule("method", METHOD_NAMES),
         _make_choice_rule("scope", SCOPES),
         _make_choice_rule("grade", GRADE_FACTORS),
         (

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from time import perf_counter
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from energy_tracking.calls.call import Call
 from energy_tracking.lifecycle import defer
@@ -40,10 +40,15 @@ Finish = Callable[[Call, "BaseException | None"], None]
 """Called at least once when a response ends, with the error, if any."""
 
 
-class End(Protocol):
-    """Called when a body has no more pieces, or is closed: ``is_read`` where it was read whole."""
+if TYPE_CHECKING:
 
-    def __call__(self, *, is_read: bool = False) -> None: ...
+    class End(Protocol):
+        """Called when a body has no more pieces, or is closed.
+
+        ``is_read`` where it was read whole.
+        """
+
+        def __call__(self, *, is_read: bool = False) -> None: ...
 
 
 def follow(

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from energy_tracking.bounds import is_choice
 from energy_tracking.calls.record import INTENSITY
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
-from energy_tracking.estimator import ATTENTION_MODES, METHODS, SCOPES
+from energy_tracking.estimator import ATTENTION_MODES, METHOD_NAMES, SCOPES
 from energy_tracking.estimator.serving import SERVING_BOUNDS
 from energy_tracking.frozen import declared_defaults, declared_fields, frozen
 from energy_tracking.notices import is_first
@@ -55,8 +55,6 @@ DETAIL = ("full", "essential")
 
 
 class SettingArguments(TypedDict, total=False):
-    """The settings as keyword arguments; None means: not given."""
-
     gpu: str | None
     method: str | None
     attention_mode: str | None
@@ -89,6 +87,9 @@ class SettingArguments(TypedDict, total=False):
     disabled: bool | None
 
 
+"""The settings as keyword arguments; None means: not given."""
+
+
 def _setting_field(
     default: Any,
     doc: str,
@@ -118,7 +119,7 @@ class Settings:
         "reference",
         "estimator: the project's seed formula with the calibrated number beside it, or the"
         " calibrated number alone",
-        choices=METHODS,
+        choices=METHOD_NAMES,
     )
     attention_mode: str = _setting_field(
         "quadratic",

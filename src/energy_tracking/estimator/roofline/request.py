@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.deployment import Deployment
 from energy_tracking.estimator.estimate import (
+    SCOPES,
     Spread,
     check_token_counts,
     combine_spreads,
@@ -37,9 +38,7 @@ from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
-METHOD = "roofline"
 VERSION = "2"
-SCOPES = ("gpu", "facility")
 
 
 @frozen(kw_only=True)
