@@ -136,13 +136,13 @@ class BatchEstimator:
         else:
             columns |= {"model": models, "models": names}
         made = self._table.fill(**columns)
-        beside = made if self._is_calibrated else None
-        if self._beside is not None:
-            beside = self._beside.fill(**columns, with_parts=False)
-        rows = len(batch)
-        unknown, nothing = (repeat(value, rows, np.float64) for value in (np.nan, 0.0))
         is_without = made.status != ESTIMATED
         has_all = not is_without.any()
+        beside = made if self._is_calibrated else None
+        if self._beside is not None:
+            beside = self._beside.fill(**columns, with_parts=False, are_checked=has_all)
+        rows = len(batch)
+        unknown, nothing = (repeat(value, rows, np.float64) for value in (np.nan, 0.0))
         energy = BatchEnergy(
             total=made.total,
             low=made.low,

@@ -115,17 +115,17 @@ class Result:
         """No energy avoided, in rows that have any [J]."""
         return np.where(self.status == ESTIMATED, 0.0, np.nan)
 
-    def finish(self, part: slice, place: Any, counts: Counts) -> None:
+    def finish(self, part: slice, place: Any, wrong: Any | None) -> None:
         """Fill in status and profile of a block, and take out what is no energy.
 
         Args:
             part: The block.
             place: The model of each row, or of all.
-            counts: Their counts.
+            wrong: Where their counts are none; None where all are right.
         """
         models = self.models
         self.profile[part] = models.take(PROFILE, place)
-        status, wrong = self.status[part], counts.find_wrong()
+        status = self.status[part]
         if models.reasons:
             status[:] = models.take(STATUS, place)
         if wrong is not None:
