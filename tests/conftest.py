@@ -7,7 +7,7 @@ import gc
 import inspect
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,38 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_finish() -> None:
-    """Leave the modules and the thousands of tests out of every collection that tests ask for."""
+_with_coverage: set[pytest.Item] = set()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Choose the tests whose coverage is measured, which makes them take two to five times as long.
+
+    Of the cases of a test these are the first and the last, between which every parameter
+    changes; none of examples that Hypothesis makes up by the dozen.
+    """
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in session.items:
+        if not hasattr(getattr(item, "obj", None), "hypothesis"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    _with_coverage.update(item for items in cases.values() for item in (items[0], items[-1]))
+    # Leave the modules and the thousands of tests out of every collection that tests ask for.
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Measure the coverage of the chosen tests alone, where it is measured at all."""
+    plugin: Any = item.config.pluginmanager.get_plugin("_cov")
+    coverage = plugin and plugin.cov_controller
+    # A test that is marked is left to pytest-cov itself.
+    if not coverage or item in _with_coverage or item.get_closest_marker("no_cover"):
+        return (yield)
+    coverage.pause()
+    try:
+        return (yield)
+    finally:
+        coverage.resume()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -807,9 +807,9 @@ PIECES = [
 @pytest.mark.parametrize("length", [MAX_NAME_LENGTH, 10_000, 1_000_000])
 def test_a_long_name_is_answered_at_once(piece: str, length: int) -> None:
     name = (piece * (length // len(piece) + 1))[:length]
-    start = time.perf_counter()
+    start = time.process_time()
     CATALOGUE.copy().match(name)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_a_name_has_few_readings() -> None:

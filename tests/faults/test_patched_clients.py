@@ -227,16 +227,23 @@ def nothing_was_found_yet() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("nothing_was_found_yet")
-@pytest.mark.parametrize("hold", HOLDERS, ids=lambda hold: hold.__name__)
-@pytest.mark.parametrize(("owner", "frozen"), [("base", ""), ("client", ""), ("base", "frozen")])
+@pytest.mark.parametrize(
+    ("owner", "frozen", "hold"),
+    [
+        *(("base", "", hold) for hold in HOLDERS),
+        ("client", "", HOLDERS[0]),
+        ("base", "frozen", HOLDERS[-1]),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
 async def test_the_sdks_function_is_found_wherever_a_replacement_of_the_class_keeps_it(
     flavour: Flavour,
     loopback: Loopback,
     watch: Watch,
     monkeypatch: pytest.MonkeyPatch,
-    hold: Callable[[Any], Any],
     owner: str,
     frozen: str,
+    hold: Callable[[Any], Any],
 ) -> None:
     loopback.serve(SHAPES["chat"].answer)
     client = flavour.client(loopback.base_url)

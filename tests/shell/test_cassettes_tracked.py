@@ -1,4 +1,4 @@
-"""Every recorded exchange, made again through a tracked client, is recorded as it was."""
+"""Every recorded exchange, made again through a tracked client, is shown and recorded as it was."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cassettes import CASSETTES, call_exchange, cassette_exchanges
-from energy_tracking.demo.server import Exchange, ReplayServer
+from cassettes import CASSETTES, Outcome, call_exchange, cassette_exchanges
+from energy_tracking.demo.server import Exchange, ReplayServer, load_exchanges
 from energy_tracking.lifecycle import close_open_calls
 from loopback import Flavour
 from observed_calls import Watch
@@ -88,7 +88,7 @@ READ = {
 }
 
 
-async def test_every_exchange_is_recorded_once_with_the_usage_of_the_index(
+async def test_every_exchange_is_shown_as_it_was_and_recorded_once_with_the_usage_of_the_index(
     flavour: Flavour,
     exchanges: list[Exchange],
     watch: Watch,
@@ -103,7 +103,9 @@ async def test_every_exchange_is_recorded_once_with_the_usage_of_the_index(
         client = watch.wrap(flavour.client(server.base_url))
         for exchange in exchanges:
             before = len(watch.spans)
-            await call_exchange(flavour, client, exchange)
+            shown = await call_exchange(flavour, client, exchange)
+            if not is_as_recorded(exchange, shown):
+                wrong.append((exchange.name, shown))
             ended = watch.spans[before:]
             if len(ended) == 1:
                 spans[exchange.name] = dict(ended[0].attributes or {})
@@ -111,15 +113,18 @@ async def test_every_exchange_is_recorded_once_with_the_usage_of_the_index(
                 wrong.append((exchange.name, len(ended)))
     close_open_calls()
     assert wrong == []
+    assert [request.headers["x-exchange-name"] for request in server.requests] == [
+        exchange.name for exchange in exchanges
+    ]
     assert len(watch.records) == len(exchanges)
 
     for exchange in exchanges:
-        shown = spans.get(exchange.name, {})
+        attributes = spans.get(exchange.name, {})
         expected = expected_attributes(exchange.usage) if exchange.usage else {}
         wrong += [
             (exchange.name, name)
             for name in expected_attributes({})
-            if expected.get(name) != shown.get(name)
+            if expected.get(name) != attributes.get(name)
         ]
     assert set(wrong) == DISBELIEVED
 
@@ -129,6 +134,12 @@ async def test_every_exchange_is_recorded_once_with_the_usage_of_the_index(
     assert dict(read) == READ
 
 
+def is_as_recorded(exchange: Exchange, shown: Outcome) -> bool:
+    """Whether the SDK gave the usage and the status that the server had sent."""
+    refused = getattr(shown.error, "status_code", 200)
+    return (shown.usage, refused) == (exchange.usage, exchange.status)
+
+
 def how_it_was_read(record: Any) -> str:
     """Whether the usage could be used as it came."""
     if record.usage is not None and not record.usage.estimated:
@@ -136,3 +147,10 @@ def how_it_was_read(record: Any) -> str:
     if record.usage is not None:
         return "estimated from text"
     return record.reason or "unknown"
+
+
+def test_the_exchanges_of_the_demo_are_recorded_ones(exchanges: list[Exchange]) -> None:
+    recorded = {exchange.body: exchange for exchange in exchanges}
+    for shipped in load_exchanges():
+        original = recorded[shipped.body]
+        assert (shipped.usage, shipped.status) == (original.usage, original.status)

@@ -139,11 +139,20 @@ def test_the_demo_follows_the_gpu(demo: subprocess.CompletedProcess[str]) -> Non
 @pytest.mark.parametrize(
     "environment",
     [
-        {"ENERGY_TRACKING_DISABLED": "1", "ENERGY_TRACKING_SPANS": "annotate"},
-        {"ENERGY_TRACKING_SPANS": "off", "ENERGY_TRACKING_METRICS": "off"},
-        {"ENERGY_TRACKING_BUDGET_WH": "0", "ENERGY_TRACKING_ON_EXCEED": "raise"},
-        {"http_proxy": "http://127.0.0.1:9", "OTEL_TRACES_SAMPLER": "always_off"},
+        {
+            "ENERGY_TRACKING_DISABLED": "1",
+            "ENERGY_TRACKING_SPANS": "annotate",
+            "http_proxy": "http://127.0.0.1:9",
+        },
+        {
+            "ENERGY_TRACKING_SPANS": "off",
+            "ENERGY_TRACKING_METRICS": "off",
+            "ENERGY_TRACKING_BUDGET_WH": "0",
+            "ENERGY_TRACKING_ON_EXCEED": "raise",
+            "OTEL_TRACES_SAMPLER": "always_off",
+        },
     ],
+    ids=["disabled", "off"],
 )
 def test_the_demo_shows_all_of_it_whatever_is_turned_off_elsewhere(
     demo: subprocess.CompletedProcess[str], environment: dict[str, str]

@@ -40,6 +40,22 @@ def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, *arguments: str, encoding: str = "utf-8", **more: str
+) -> subprocess.CompletedProcess[bytes]:
+    """The same in this process, which takes a tenth of the time."""
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    printed = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+    for name, stream in printed.items():
+        monkeypatch.setattr(sys, name, stream)
+    status = main(list(arguments))
+    for stream in printed.values():
+        stream.flush()
+    out, err = (stream.buffer.getvalue() for stream in printed.values())
+    return subprocess.CompletedProcess(arguments, status, out, err)
+
+
 def in_shell(command: str, *arguments: str) -> tuple[int, str]:
     """The status and the standard error of a shell's command, in which $E is ours."""
     ours = shlex.join(COMMAND)
@@ -65,8 +81,10 @@ def ledger(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("encoding", LIMITED)
 @pytest.mark.parametrize("format", ["table", "csv", "json"])
-def test_a_ledger_is_shown_in_any_encoding(ledger: Path, encoding: str, format: str) -> None:
-    shown = run("ledger", str(ledger), "--format", format, PYTHONIOENCODING=encoding)
+def test_a_ledger_is_shown_in_any_encoding(
+    ledger: Path, encoding: str, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = run_here(monkeypatch, "ledger", str(ledger), "--format", format, encoding=encoding)
     assert (shown.returncode, shown.stderr) == (0, b"")
     text = shown.stdout.decode(encoding)
     if format == "json":
@@ -81,16 +99,22 @@ def test_a_ledger_is_shown_in_any_encoding(ledger: Path, encoding: str, format: 
 @pytest.mark.parametrize(
     "command",
     [
-        *(["demo"], ["models"], ["gpus"], ["settings"], ["sources"], ["--help"]),
+        *(["models"], ["gpus"], ["settings"], ["sources"], ["--help"]),
         ["estimate", "--model", "o1", "--input", "9", "--output", "9"],
         ["compare", "--models", "o1,gpt-4o"],
     ],
 )
-def test_every_command_prints_in_ascii(command: list[str]) -> None:
-    shown = run(*command, PYTHONIOENCODING="ascii")
+def test_every_command_prints_in_ascii(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = run_here(monkeypatch, *command, encoding="ascii")
     assert (shown.returncode, shown.stderr) == (0, b"")
     assert shown.stdout.isascii()
     assert len(shown.stdout) > 200
+
+
+def test_the_demo_prints_in_ascii() -> None:
+    shown = run("demo", PYTHONIOENCODING="ascii")
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert len(shown.stdout.decode("ascii")) > 200
 
 
 @posix
@@ -156,15 +180,18 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(command: str, ledger: P
 
 @posix
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full there")
-@pytest.mark.parametrize("command", ["models", "demo", "--help", "--version", "ledger {ledger}"])
 @pytest.mark.parametrize(
-    ("target", "reason"),
-    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
+    ("command", "target"),
+    [
+        *(("models", ">/dev/full"), ("demo", ">/dev/full"), ("--help", ">/dev/full")),
+        *(("ledger {ledger}", ">/dev/full"), ("models", ">&-"), ("--version", ">&-")),
+    ],
 )
 def test_output_that_cannot_be_written_is_reported_in_one_line(
-    command: str, target: str, reason: str, ledger: Path
+    command: str, target: str, ledger: Path
 ) -> None:
     command = command.format(ledger=ledger)
+    reason = "Bad file descriptor" if target == ">&-" else "No space left on device"
     message = f"energy-tracking: cannot write to standard output: {reason}\n"
     assert in_shell(f"$E {command} {target}") == (1, message)
 
@@ -307,7 +334,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 @pytest.mark.parametrize("format", ["table", "csv", "json"])
 @pytest.mark.parametrize("command", ["ledger", "backfill"])
 def test_no_name_of_a_file_or_model_reaches_the_terminal_as_a_command(
-    command: str, format: str, tmp_path: Path
+    command: str, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / f"{HOSTILE}\nsum 9 calls"
     answer = {"id": "1", "model": HOSTILE, "usage": USAGE}
@@ -317,7 +344,7 @@ def test_no_name_of_a_file_or_model_reaches_the_terminal_as_a_command(
         Tracker(ledger=path).record(model=HOSTILE, usage=USAGE)
         with path.open("a", encoding="utf-8") as lines:
             lines.write("{\n")
-    shown = run(command, str(path), "--format", format)
+    shown = run_here(monkeypatch, command, str(path), "--format", format)
     for text in (shown.stdout.decode(), shown.stderr.decode()):
         assert not CONTROLS.search(text), text
         assert not [line for line in text.splitlines() if line.startswith("sum 9 calls")]
@@ -339,11 +366,11 @@ def test_no_name_of_a_file_or_model_reaches_the_terminal_as_a_command(
     ],
 )
 def test_no_name_in_a_profile_file_reaches_the_terminal_as_a_command(
-    text: str, command: str, tmp_path: Path
+    text: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "profiles.toml"
     path.write_text(text, "utf-8")
-    shown = run(*command.split(), ENERGY_TRACKING_PROFILES=str(path))
+    shown = run_here(monkeypatch, *command.split(), ENERGY_TRACKING_PROFILES=str(path))
     assert b"\x1b" not in shown.stdout + shown.stderr
     assert b"Traceback" not in shown.stderr
 
@@ -351,8 +378,8 @@ def test_no_name_in_a_profile_file_reaches_the_terminal_as_a_command(
 @pytest.mark.parametrize(
     "command", [["models"], ["gpus"], ["settings"], ["--help"], ["ledger", "--help"]]
 )
-def test_lists_and_help_fit_80_columns(command: list[str]) -> None:
-    shown = run(*command, COLUMNS="200")
+def test_lists_and_help_fit_80_columns(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = run_here(monkeypatch, *command, COLUMNS="200")
     assert shown.returncode == 0
     assert [line for line in shown.stdout.decode().splitlines() if len(line) > 80] == []
 
@@ -428,11 +455,11 @@ def test_without_the_extra_the_command_states_in_a_line_what_to_install(tmp_path
     ],
 )
 def test_a_mistake_is_explained_without_a_traceback(
-    arguments: list[str], words: str, tmp_path: Path
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = subprocess.run(
-        [*COMMAND, *arguments], env=environment(), capture_output=True, cwd=tmp_path, timeout=60
-    )
+    monkeypatch.chdir(tmp_path)
+    # What becomes the program that is run has a process of its own.
+    done = run(*arguments) if "run" in arguments else run_here(monkeypatch, *arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert words in done.stderr.decode()
     assert b"Traceback" not in done.stderr
