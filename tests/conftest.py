@@ -40,20 +40,23 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+MOST_CASES = 100
+"""Of a test that coverage is measured of [1]; of one with more, the first and the last."""
+
 _with_coverage: set[pytest.Item] = set()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Choose the tests whose coverage is measured, which makes them take two to five times as long.
+    """Choose the tests whose coverage is measured, for which they take two to five times as long.
 
-    Of the cases of a test these are the first and the last, between which every parameter
-    changes; none of examples that Hypothesis makes up by the dozen.
+    Not those with hundreds of cases of the same lines, nor of examples that Hypothesis makes up.
     """
     cases: dict[str, list[pytest.Item]] = {}
     for item in session.items:
         if not hasattr(getattr(item, "obj", None), "hypothesis"):
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    _with_coverage.update(item for items in cases.values() for item in (items[0], items[-1]))
+    for items in cases.values():
+        _with_coverage.update(items if len(items) <= MOST_CASES else (items[0], items[-1]))
     # Leave the modules and the thousands of tests out of every collection that tests ask for.
     gc.collect()
     gc.freeze()

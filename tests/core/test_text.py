@@ -312,18 +312,21 @@ def nested(innermost: object, key: str = "content") -> object:
 
 @pytest.mark.parametrize("key", ["content", "properties", "arguments", "tools", "other"])
 @pytest.mark.parametrize("place", ["messages", "input", "prompt", "tools", "response_format"])
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_a_prompt_is_counted_at_any_depth(key: str, place: str) -> None:
     assert count_prompt({place: nested(TEN, key)}).text_tokens >= 0
     if key == "content" and place == "prompt":
         assert count_prompt({place: nested(TEN, key)}).text_tokens == pytest.approx(10)
 
 
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_an_answer_is_counted_at_any_depth() -> None:
     assert generated_tokens({"output": nested(TEN)}) == pytest.approx(10)
     calls = [{"function": {"name": "f", "arguments": nested(TEN)}}]
     assert generated_tokens(choice(message={"tool_calls": calls})) > DEPTH
 
 
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_what_holds_itself_is_counted_in_finite_time() -> None:
     endless: dict[str, Any] = {"role": "user"}
     endless.update(content=[endless, endless])

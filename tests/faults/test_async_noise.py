@@ -116,6 +116,7 @@ LEAVING = {
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("leave", LEAVING.values(), ids=LEAVING.keys())
 @pytest.mark.parametrize("asks", ["always", "never"])
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_a_stream_that_is_left_makes_no_more_noise_than_an_untracked_one(
     loopback: Loopback, watch: Watch, leave: Callable[[Any], Any], asks: str
 ) -> None:

@@ -280,6 +280,7 @@ unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @unraisable
 @pytest.mark.parametrize("name", ["chat", "chat stream", "response stream"])
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_an_interrupt_at_any_instant_leaves_the_context_as_it_was(name: str, watch: Watch) -> None:
     shape = SHAPES[name]
     client = watch.wrap(in_process_client(Flavour("sync"), shape))

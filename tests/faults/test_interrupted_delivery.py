@@ -177,6 +177,7 @@ def interrupt_inside(function: Any, number: int) -> Iterator[list[int]]:
 # What other tests have left is collected here, too.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("shape", ["chat", "chat stream", "response stream"])
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_an_interrupt_at_any_instruction_of_closing_a_call_loses_none(shape: str) -> None:
     flavour = Flavour("sync")
     records: list[CallRecord] = []

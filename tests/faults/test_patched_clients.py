@@ -236,6 +236,7 @@ def nothing_was_found_yet() -> Iterator[None]:
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
+@pytest.mark.no_cover  # searches all objects again and again
 async def test_the_sdks_function_is_found_wherever_a_replacement_of_the_class_keeps_it(
     flavour: Flavour,
     loopback: Loopback,

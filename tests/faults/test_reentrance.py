@@ -117,6 +117,7 @@ def print_session() -> None:
 
 @pytest.mark.parametrize("name", ["chat", "chat stream", "response stream"])
 @in_time
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_a_handler_may_print_the_session_at_any_instant_of_a_call(watch: Watch, name: str) -> None:
     shape = SHAPES[name]
     client = watch.wrap(in_process_client(Flavour("sync"), shape))
@@ -148,6 +149,7 @@ def test_a_handler_may_make_calls_while_one_is_credited(watch: Watch) -> None:
 
 
 @in_time
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_a_handler_that_prints_settles_nothing_while_a_metric_is_written(watch: Watch) -> None:
     """The locks of OpenTelemetry's metrics let nobody in twice."""
     reader = InMemoryMetricReader()
@@ -243,6 +245,7 @@ OPPOSITES: dict[str, tuple[Callable[[Watch, Any], object], Callable[[Watch, Any]
 
 @pytest.mark.parametrize("name", OPPOSITES)
 @in_time
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_a_handler_in_the_middle_of_tracking_leaves_no_hook_behind(watch: Watch, name: str) -> None:
     step, opposite = OPPOSITES[name]
     client = in_process_client(Flavour("sync"), SHAPES["chat"])

@@ -43,17 +43,14 @@ NAMES = {names!r}
 class Renaming(importlib.machinery.SourceFileLoader):
     '''Loads the SDK as if some of its names were others.'''
 
-    def get_data(self, path):
-        if not path.endswith(".py"):
-            raise OSError("compiled before")
-        data = super().get_data(path)
-        if "/openai/" in path:
-            for name in NAMES:
-                data = re.sub(rb"\\b" + name.encode() + rb"\\b", name.encode() + b"_2", data)
-        return data
-
-    def set_data(self, path, data, **kwargs):
-        pass
+    def get_code(self, fullname):
+        source = renamed = self.get_data(self.path)
+        for name in NAMES:
+            renamed = re.sub(rb"\\b" + name.encode() + rb"\\b", name.encode() + b"_2", renamed)
+        if renamed != source:
+            return self.source_to_code(renamed, self.path)
+        # Most modules have none of the names, and are compiled already.
+        return super().get_code(fullname)
 
 finder = importlib.machinery.FileFinder.path_hook((Renaming, [".py"]))
 extensions = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
