@@ -482,6 +482,7 @@ def energy_by_ratio(ratio: float, serving: ServingProfile) -> float:
 
 
 @pytest.mark.parametrize("sequences", [None, 1, 64])
+@pytest.mark.no_cover  # rounds of what other tests do once
 def test_energy_has_no_cliff_where_a_dense_model_becomes_a_mixture(
     sequences: float | None,
 ) -> None:

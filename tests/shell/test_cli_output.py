@@ -233,7 +233,10 @@ def test_a_signal_that_ends_a_read_shows_what_was_summed_up(
     line = ledger.read_bytes()
     if command == "backfill":
         # It looks at the first part of a file before it reads it.
-        answers = [{"id": f"{n}", "model": "gpt-4o", "usage": USAGE} for n in range(30_000)]
+        answers = [
+            {"id": f"{n}", "model": "gpt-4o", "usage": USAGE, "said": "." * 1000}
+            for n in range(2_000)
+        ]
         line = "".join(json.dumps(answer) + "\n" for answer in answers).encode()
     process = subprocess.Popen(
         [*COMMAND, command, str(pipe)],
