@@ -258,6 +258,7 @@ async def test_both_ends_of_the_range_and_the_calibrated_number_are_counted(
         Tracker(**telemetry.arguments).record(model="m", usage=None)
     totals = session.totals
     sums = (
+        totals.total_energy_joules,
         totals.total_energy_low_joules,
         totals.total_energy_high_joules,
         totals.calibrated_energy_joules,
@@ -269,8 +270,25 @@ async def test_both_ends_of_the_range_and_the_calibrated_number_are_counted(
         }
         assert (metric.unit, metric.data.is_monotonic) == ("J", True)
         assert sum(point.value for point in points.values()) == pytest.approx(joules, abs=1e-8)
-        assert points["gpt-4o"].attributes["energy_tracking.scope"] == "gpu"
+        scope = None if name == names.ENERGY_METRIC else "gpu"
+        assert points["gpt-4o"].attributes.get("energy_tracking.scope") == scope
         assert points["gpt-4o"].attributes["energy_tracking.method"] == method
+
+
+def test_the_energy_is_one_series_whatever_the_scope_and_the_error(telemetry: Telemetry) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 10}
+    records = [
+        Tracker(method="roofline", scope=scope, **telemetry.arguments).record(
+            model="gpt-4o", usage=usage, error_type=error_type
+        )
+        for scope in ("gpu", "facility")
+        for error_type in (None, "TimeoutError")
+    ]
+    energies = [record.total_energy_joules or 0.0 for record in records]
+    point = the_only(telemetry.metric(names.ENERGY_METRIC).data.data_points)
+    assert point.value == pytest.approx(sum(energies))
+    low = telemetry.metric("energy_tracking.client.energy.low").data.data_points
+    assert {point.attributes["energy_tracking.scope"] for point in low} == {"gpu", "facility"}
 
 
 def test_quantiles_read_from_the_buckets_are_off_by_two_thirds_at_most() -> None:
@@ -373,7 +391,7 @@ async def test_another_instrumentations_span_is_added_to(
     assert attributes["energy_tracking.total_energy_joules"]
     assert not [name for name in attributes if name.startswith("gen_ai.") and name not in theirs]
     # Their instrumentation measures tokens and durations; ours adds the energy only.
-    ours = {names.ENERGY_METRIC, names.ENERGY_PER_CALL_METRIC, *SUMMED}
+    ours = {names.ENERGY_PER_CALL_METRIC, *SUMMED}
     assert telemetry.metric_names() == ours
 
 
@@ -580,7 +598,7 @@ async def test_an_exemplar_beside_another_instrumentation_points_to_its_span(
     theirs = {"gen_ai.operation.name": "chat"}
     with tracer.start_as_current_span("theirs", attributes=theirs) as span:
         await flavour.call(client.chat.completions.create, **CHAT)
-    point = the_only(telemetry.metric(names.ENERGY_METRIC).data.data_points)
+    point = the_only(telemetry.metric(names.ENERGY_PER_CALL_METRIC).data.data_points)
     assert [each.span_id for each in point.exemplars] == [span.get_span_context().span_id]
 
 

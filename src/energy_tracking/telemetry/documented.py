@@ -34,10 +34,10 @@ def list_attributes() -> Rows:
 
 def list_metrics() -> Rows:
     """Every metric."""
-    for row in METRICS:
-        yield f"{row.name} [{row.unit}], {row.kind}", row.description
     for name, description in SUMMED:
         yield f"{name} [J], counter", description
+    for row in METRICS:
+        yield f"{row.name} [{row.unit}], {row.kind}", row.description
 
 
 TABLES: Mapping[str, Callable[[], Rows]] = {

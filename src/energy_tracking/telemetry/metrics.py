@@ -5,8 +5,8 @@ names in it are chosen by servers and users. So a provider's metrics keep ``MAX_
 apart, as a session keeps its groups; the names of later ones join ``other models`` and the like
 (``_JOINED``). That is less than the 2,000 from which on OpenTelemetry's SDK drops all attributes.
 
-Both ends of the range and the calibrated number are added up here and read when metrics are
-collected, since a call to an instrument costs a call to an API more than all of these together.
+The energy, both ends of its range and the calibrated number are added up here and read when metrics
+are collected: a call of one instrument costs a call to an API more than all of these together.
 
 A new metric is a row of ``METRICS`` and a line in ``CallMetrics.record``, or one of ``SUMMED`` and
 a number of ``_read_summed``. An attribute whose values others choose needs its word in ``_JOINED``.
@@ -18,6 +18,7 @@ import math
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import field
 from functools import partial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -88,7 +89,6 @@ class Metric:
 
 
 METRICS = (
-    Metric(ENERGY_METRIC, "counter", "J", "Energy of LLM calls."),
     Metric(ENERGY_PER_CALL_METRIC, "histogram", "J", "Energy of one LLM call.", ENERGY_BUCKETS),
     Metric(
         CARBON_METRIC,
@@ -109,20 +109,23 @@ METRICS = (
 
 
 SUMMED = (
+    (ENERGY_METRIC, "Energy of LLM calls."),
     ("energy_tracking.client.energy.low", "Low end of the 90 % range of the energy."),
     ("energy_tracking.client.energy.high", "High end of the 90 % range of the energy."),
     ("energy_tracking.client.energy.calibrated", "The calibrated number of the same calls."),
 )
-"""Counters in joules that are added up here: their names, and what they measure."""
+"""Counters in joules that are added up here, and read when metrics are collected: a call pays for
+none of them. Their names, and what they measure; the first has no scope among its attributes."""
 
 
 def _read_summed(record: CallRecord) -> tuple[float | None, ...]:
     """What a call adds to each of ``SUMMED`` [J]; None: nothing."""
     estimate, calibrated = record.estimate, calibrated_estimate(record)
-    low = high = record.measured_energy_joules
-    if low is None and estimate is not None:
+    joules = low = high = record.measured_energy_joules
+    if joules is None and estimate is not None:
+        joules = estimate.total_energy_joules
         low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
-    return low, high, None if calibrated is None else calibrated.total_energy_joules
+    return joules, low, high, None if calibrated is None else calibrated.total_energy_joules
 
 
 _MODELS = ("gen_ai.request.model", "gen_ai.response.model")
@@ -147,6 +150,7 @@ class _Labels:
         common: What every metric has.
         of_input: Of the input tokens.
         of_output: Of the output tokens.
+        sums: What its calls add up to [J], in the order of ``SUMMED``, by the scope of estimates.
     """
 
     of_energy: Attributes
@@ -154,6 +158,7 @@ class _Labels:
     common: Attributes
     of_input: Attributes
     of_output: Attributes
+    sums: dict[str, list[float | None]] = field(default_factory=dict[str, list[float | None]])
 
 
 def _divide_attributes(every: Attributes) -> _Labels:
@@ -183,8 +188,6 @@ class _Instruments:
         """Make them all."""
         self.by_name = {metric.name: metric.create(meter) for metric in METRICS}
         self._known: dict[_Key, _Labels] = {}
-        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._sums: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[float | None]] = {}
         self.make_lock()
         for place, (name, description) in enumerate(SUMMED):
             meter.create_observable_counter(name, [partial(self._observe, place)], "J", description)
@@ -194,35 +197,37 @@ class _Instruments:
         # A signal handler may make a call in the middle of one that this very thread adds up.
         self._lock = threading.RLock()
 
-    def add_to_sums(self, record: CallRecord, attributes: Attributes) -> None:
+    def add_to_sums(self, record: CallRecord, labels: _Labels) -> None:
         """Add a call to the counters that are read when metrics are collected.
 
         Args:
             record: The call.
-            attributes: Those of its energy.
+            labels: Its attributes.
         """
-        names = tuple(attributes)
-        # The names are few, and kept once.
-        key = self._names.setdefault(names, names), tuple(attributes.values())
+        scope = "unknown" if record.estimate is None else record.estimate.scope
         with self._lock:
-            sums = self._sums.setdefault(key, [None] * len(SUMMED))
+            sums = labels.sums.setdefault(scope, [None] * len(SUMMED))
             for place, joules in enumerate(_read_summed(record)):
                 if joules is not None:
                     sums[place] = (sums[place] or 0.0) + joules
 
     def _observe(self, place: int, _: CallbackOptions) -> Iterable[Observation]:
+        found: dict[_Key, float] = {}
         with self._lock:
-            found = [(sums[place], key) for key, sums in self._sums.items()]
-        return [
-            Observation(joules, dict(zip(*key, strict=True)))
-            for joules, key in found
-            if joules is not None
-        ]
+            for labels in self._known.values():
+                for scope, sums in labels.sums.items():
+                    joules = sums[place]
+                    if joules is not None:
+                        more = {"energy_tracking.scope": scope} if place else {}
+                        # Sets that differ in the error of the time are one of energy.
+                        key = tuple((labels.of_energy | more).items())
+                        found[key] = found.get(key, 0.0) + joules
+        return [Observation(joules, dict(key)) for key, joules in found.items()]
 
     @property
     def are_live(self) -> bool:
         """Whether they lead anywhere: those of the API do not, until a provider is set."""
-        first = self.by_name[ENERGY_METRIC]
+        first = self.by_name[ENERGY_PER_CALL_METRIC]
         # Private to the API, whose stand-ins have no public name for what they stand for.
         return getattr(first, "_real_instrument", first) is not None
 
@@ -327,12 +332,8 @@ class CallMetrics:
         joules = record.total_energy_joules
         by_name = self._instruments.by_name
         if joules is not None and math.isfinite(joules):
-            by_name[ENERGY_METRIC].add(joules, labels.of_energy, context)
             by_name[ENERGY_PER_CALL_METRIC].record(joules, labels.of_energy, context)
-            scope = "unknown" if record.estimate is None else record.estimate.scope
-            self._instruments.add_to_sums(
-                record, labels.of_energy | {"energy_tracking.scope": scope}
-            )
+            self._instruments.add_to_sums(record, labels)
             if record.intensity is not None:
                 grams = record.intensity.grams_of(joules)
                 by_name[CARBON_METRIC].add(grams, labels.of_energy, context)
