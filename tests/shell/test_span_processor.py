@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from calls import CHAT, CHAT_SPAN
 from counts import the_only
 from energy_tracking import CallRecord, Session, TokenUsage, Tracker, wrap_openai
+from energy_tracking.calls.span_places import CALL_SECONDS
 from energy_tracking.otel.span_processor import EnergyCompletionHook, EnergySpanProcessor
 from energy_tracking.telemetry.metrics import ENERGY_METRIC
 from energy_tracking.usage.span_dialects import CALL_KINDS, USAGE_ATTRIBUTES, span_facts
@@ -69,8 +70,16 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    # On a busy machine a span that is over at once may last as long as a call.
+    monkeypatch.setattr("energy_tracking.calls.span_places.CALL_SECONDS", 60.0)
     return Bench()
+
+
+@pytest.fixture
+def short_calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lasts any time is a call; for tests in which every span does."""
+    monkeypatch.setattr("energy_tracking.calls.span_places.CALL_SECONDS", CALL_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -321,6 +330,7 @@ def test_a_call_inside_of_another_instrumentations_span_is_none_of_an_earlier_on
     assert session.totals.calls == 5
 
 
+@pytest.mark.usefixtures("short_calls")
 @pytest.mark.parametrize("seconds", [0, 0.03])
 def test_steps_below_one_span_are_calls_of_their_own_whoever_reports_them(
     bench: Bench, seconds: float
@@ -400,8 +410,7 @@ def test_reports_without_an_id_that_follow_a_tracked_clients_call_are_none_of_th
     bench: Bench, loopback: Loopback, spans: str, below: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a program's own span, made of the response, and that of a callback beside it."""
-    # On a busy machine the spans below may last as long as a call.
-    monkeypatch.setattr("energy_tracking.calls.span_places.CALL_SECONDS", 60.0)
+    # As in ``bench``.
     monkeypatch.setattr("energy_tracking.calls.counted.REPORT_SECONDS", 60.0)
     loopback.serve(json_reply({"usage": CHAT_USAGE, "model": "gpt-4o"}))
     client = wrap_openai(
@@ -442,6 +451,7 @@ def test_a_stream_that_is_reported_before_it_has_ended_counts_once(
     client.close()
 
 
+@pytest.mark.usefixtures("short_calls")
 def test_a_span_that_lasts_is_of_a_call_of_its_own_beside_a_tracked_clients(
     bench: Bench, loopback: Loopback
 ) -> None:
