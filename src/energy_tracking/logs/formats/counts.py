@@ -65,15 +65,14 @@ def plain_counts(raw: dict[str, Any]) -> PlainCounts | None:
         return _check_counts(inputs, outputs, cached, 0, reasoning, total, "openai-chat")
     if "cache_read_input_tokens" in raw or "cache_creation_input_tokens" in raw:
         inputs, outputs = raw.get("input_tokens"), raw.get("output_tokens")
-        cached, written = (
-            0 if count is None else count
-            for count in map(raw.get, ("cache_read_input_tokens", "cache_creation_input_tokens"))
-        )
+        cached, written = raw.get("cache_read_input_tokens"), raw.get("cache_creation_input_tokens")
+        cached = 0 if cached is None else cached
+        written = 0 if written is None else written
         if not _ODD_ANTHROPIC.isdisjoint(raw) or not (
             type(inputs) is type(cached) is type(written) is int
         ):
             return None
-        if min(inputs, cached, written) < 0 or cached == written != 0:
+        if inputs < 0 or cached < 0 or written < 0 or cached == written != 0:
             # Equal counts may be of the same tokens.
             return None
         return _check_counts(

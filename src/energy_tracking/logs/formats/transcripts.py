@@ -53,16 +53,16 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
     if usage is None:
         return None
     session = text(document.get("sessionId") or document.get("session_id"))
-    call = LoggedCall(
+    call = LoggedCall()
+    if model is not None and "claude" in model:
         # Other models answer there, too, behind a gateway.
-        provider="anthropic" if model is not None and "claude" in model else "unknown",
-        model=model,
-        response_id=text(message.get("id")),
-        counts=usage,
-        time=time_of(document.get("timestamp") or message.get("created")),
-        session=session,
-        grows=True,
-    )
+        call.provider = "anthropic"
+    call.model = model
+    call.response_id = text(message.get("id"))
+    call.counts = usage
+    call.time = time_of(document.get("timestamp") or message.get("created"))
+    call.session = session
+    call.grows = True
     call.identity = _message_identity(call, document.get("requestId"))
     file.note_call_of("claude", session or file.path)
     file.memory["claude code"] = True
@@ -188,18 +188,15 @@ def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return []
     inputs, cached, outputs, reasoning = last
     file.note_call_of("codex", memory.get("session"))
-    usage = usage_of(inputs, outputs, cached=cached, reasoning=reasoning)
-    return [
-        LoggedCall(
-            provider="openai",
-            model=text(at(info, "model") or payload.get("model")) or memory.get("model"),
-            counts=usage,
-            time=time_of(document.get("timestamp")),
-            session=memory.get("session"),
-            # A fork may repeat the history with other times: root and counts stay.
-            identity=("codex", memory.get("root") or document.get("timestamp"), total, last),
-        )
-    ]
+    call = LoggedCall()
+    call.provider = "openai"
+    call.model = text(at(info, "model") or payload.get("model")) or memory.get("model")
+    call.counts = usage_of(inputs, outputs, cached=cached, reasoning=reasoning)
+    call.time = time_of(document.get("timestamp"))
+    call.session = memory.get("session")
+    # A fork may repeat the history with other times: root and counts stay.
+    call.identity = ("codex", memory.get("root") or document.get("timestamp"), total, last)
+    return [call]
 
 
 _CODEX_LINES = frozenset(
