@@ -59,6 +59,36 @@ def test_objects_as_python_prints_them_are_read(start: str, tmp_path: Path) -> N
     assert (call.model, call.tokens) == ("gpt-4o", 30)
 
 
+ROWS: dict[str, Any] = {
+    "names and rows": {"columns": ["model", "prompt_tokens", "completion_tokens"],
+                       "data": [["gpt-4o", 10, 20], ["gpt-4o", 1, 2]]},
+    "columns of rows": {"model": {"0": "gpt-4o", "1": "gpt-4o"}, "prompt_tokens": {"0": 10, "1": 1},
+                        "completion_tokens": {"0": 20, "1": 2}},
+    "columns": {"model": ["gpt-4o", "gpt-4o"], "prompt_tokens": [10, 1],
+                "completion_tokens": [20, 2]},
+    "MongoDB's types": [
+        {"_id": {"$oid": "65"}, "model": "gpt-4o",
+         "usage": {"prompt_tokens": {"$numberInt": "10"},
+                   "completion_tokens": {"$numberLong": "20"}}},
+        {"_id": {"$oid": "66"}, "model": "gpt-4o", "createdAt": {"$date": "2026-01-02T03:04:05Z"},
+         "usage": {"prompt_tokens": 1, "completion_tokens": 2}}],
+    "DynamoDB's types": {"Items": [
+        {"Item": {"model": {"S": "gpt-4o"}, "input_tokens": {"N": str(inputs)},
+                  "output_tokens": {"N": str(2 * inputs)}}} for inputs in (10, 1)]},
+    "Zipkin's spans": [
+        {"traceId": "t", "id": str(inputs), "name": "chat", "timestamp": 1_741_569_950_000_000,
+         "tags": {"gen_ai.usage.input_tokens": str(inputs), "gen_ai.response.model": "gpt-4o",
+                  "gen_ai.usage.output_tokens": str(2 * inputs)}} for inputs in (10, 1)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ROWS)
+def test_rows_are_read_in_whatever_form_a_program_writes_them(form: str, tmp_path: Path) -> None:
+    calls, report = read(write(tmp_path / "rows.json", json.dumps(ROWS[form])))
+    assert [(call.model, call.tokens) for call in calls] == [("gpt-4o", 30), ("gpt-4o", 3)]
+    assert not report.unread
+
+
 @pytest.mark.parametrize("cell", [json.dumps(USAGE), str(USAGE)])
 def test_a_usage_in_a_cell_is_read(cell: str, tmp_path: Path) -> None:
     quoted = cell.replace('"', '""')

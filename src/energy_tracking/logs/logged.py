@@ -401,6 +401,8 @@ def time_of(value: object) -> datetime | None:
             return time if time.tzinfo else datetime.combine(time, time.time(), UTC)
     if isinstance(value, Decimal):
         value = float(value)
+    if isinstance(value, dict) and "$date" in value:
+        return time_of(value["$date"])  # MongoDB's
     if not is_number(value):
         return value if isinstance(value, datetime) and value.tzinfo else _in_utc(value)
     if not EARLIEST <= value < _LAST_EPOCH:

@@ -20,12 +20,12 @@ DEEPEST_RESPONSE = 8
 LISTS = (
     *("data", "items", "results", "runs", "traces", "observations", "logs", "requests"),
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
-    *("hits", "spans", "value", "batches", "result"),
+    *("hits", "spans", "value", "batches", "result", "Items"),
 )
 WRAPPERS = (
     *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
     *("output", "raw_response", "raw", "payload", "data", "event", "_source", "jsonPayload"),
-    *("message", "trace", "log", "textPayload", "properties"),
+    *("message", "trace", "log", "textPayload", "properties", "Item", "fields"),
 )
 EVENT_DATA = "data:"
 """What a line of server-sent events begins with that has a document."""
@@ -48,8 +48,14 @@ def documents_inside(document: Document) -> list[Document]:
     """The documents that a document of no format holds; none where it holds none."""
     recorded = at(document, "response", "content")
     found = _documents_recorded(recorded) if isinstance(at(recorded, "text"), str) else []
-    if found:
-        return found
+    if found or is_by_columns(document):
+        return found or _rows_of_columns(document)
+    names, rows = document.get("columns"), document.get("data")
+    if isinstance(names, list) and isinstance(rows, list):
+        return [dict(zip(names, row, strict=False)) for row in rows if isinstance(row, list)]
+    plain = _drop_types(document)
+    if plain != document:
+        return [plain]
     for name in LISTS:
         inner = unpacked(document.get(name))
         if isinstance(inner, list):
@@ -63,6 +69,47 @@ def documents_inside(document: Document) -> list[Document]:
     responses = list(_responses_inside(document, DEEPEST_RESPONSE, is_listed=False))
     has_listed = any(is_listed for _, is_listed in responses)
     return [response for response, is_listed in responses if is_listed or not has_listed]
+
+
+def is_by_columns(document: Document) -> bool:
+    """Whether a document is a table column by column, as pandas writes one."""
+    columns = list(document.values())
+    first = columns[0] if len(columns) > 1 else None
+    if type(first) not in (dict, list) or not first:
+        return False
+    if any(type(column) is not type(first) or len(column) != len(first) for column in columns):
+        return False
+    if type(first) is dict and any(column.keys() != first.keys() for column in columns):
+        return False
+    # A cell holds a single value.
+    cells = (next(iter(c.values() if isinstance(c, dict) else c)) for c in columns)
+    return not any(isinstance(cell, dict | list) for cell in cells)
+
+
+def _rows_of_columns(document: Document) -> list[Document]:
+    cells = (v.values() if isinstance(v, dict) else v for v in document.values())
+    return [dict(zip(document, row, strict=True)) for row in zip(*cells, strict=True)]
+
+
+# What MongoDB's, DynamoDB's and Firestore's exports wrap values in, to say their types.
+TYPES = frozenset(
+    {"$numberInt", "$numberLong", "$numberDouble", "$numberDecimal", "$date", "$oid"}
+    | {"S", "N", "BOOL", "NULL", "M", "L", "stringValue", "integerValue", "doubleValue"}
+    | {"booleanValue", "timestampValue", "mapValue"}
+)
+
+
+def _drop_types(value: Any, depth: int = DEEPEST_RESPONSE) -> Any:
+    """A value without what says the types of those in it."""
+    if depth < 0:
+        return value
+    if type(value) is dict:
+        if len(value) == 1:
+            ((name, inner),) = value.items()
+            if name in TYPES:
+                return _drop_types(inner, depth - 1)
+        return {name: _drop_types(inner, depth - 1) for name, inner in value.items()}
+    return [_drop_types(one, depth - 1) for one in value] if type(value) is list else value
 
 
 def _documents_recorded(content: Document) -> list[Document]:

@@ -26,6 +26,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
+from energy_tracking.usage.details import flatten_details
 from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
 from energy_tracking.usage.names import is_unique_id
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
@@ -73,6 +74,9 @@ def usage_in_body(body: Document) -> Counts | None:
         return counts
     if counts is None and not _OTHER_NAMES.isdisjoint(body):
         counts = _read_other_usage(body)
+    if counts is None and type(raw) is dict and "output" in raw:
+        # Langfuse's names, in a table of its own.
+        counts = counts_in(flatten_details(raw))
     if counts is None and type(raw) is dict and not _OTHER_NAMES.isdisjoint(raw):
         # Open WebUI keeps Ollama's.
         counts = _read_other_usage(raw)
@@ -429,7 +433,10 @@ REQUEST_COUNTS = (
 _REQUEST_COUNTS = frozenset(REQUEST_COUNTS)
 
 _read_response = ResponseAt(
-    times=(("timestamp",), ("time",), ("ts",), ("date",), ("start_time",)),
+    times=(
+        *(("timestamp",), ("time",), ("ts",), ("date",), ("start_time",)),
+        *(("@timestamp",), ("createdAt",), ("datetime",)),
+    ),
     # LangChain's messages.
     models=(("response_metadata", "model_name"), ("kwargs", "response_metadata", "model_name")),
     needs_usage=True,

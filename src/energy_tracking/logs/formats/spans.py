@@ -244,13 +244,20 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of([span], file)
 
 
-# What a column of a table of spans is -> its names, in Application Insights, ClickHouse, Logfire.
+# What a column of a table of spans is -> its names, in Application Insights, ClickHouse, Logfire,
+# Zipkin, MLflow and Google's traces.
 _COLUMNS = {
-    "attributes": ("attributes", "SpanAttributes", "customDimensions"),
-    "span_id": ("span_id", "SpanId", "id"),
-    "trace_id": ("trace_id", "TraceId", "operation_Id"),
-    "parent_id": ("parent_span_id", "ParentSpanId", "operation_ParentId"),
-    "ended": ("end_timestamp", "end_time", "Timestamp", "timestamp", "time"),
+    "attributes": ("attributes", "SpanAttributes", "customDimensions", "tags", "labels"),
+    "span_id": ("span_id", "SpanId", "spanId", "id"),
+    "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id"),
+    "parent_id": (
+        *("parent_span_id", "ParentSpanId", "parentSpanId", "parentId", "parent_id"),
+        "operation_ParentId",
+    ),
+    "ended": (
+        *("end_timestamp", "end_time", "endTime", "end_time_unix_nano", "Timestamp", "timestamp"),
+        "time",
+    ),
 }
 
 
@@ -372,6 +379,7 @@ SPANS: tuple[LogFormat, ...] = (
     ),
     # Source: https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete
     # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/clickhouseexporter
+    # Source: https://zipkin.io/zipkin-api
     LogFormat(
         name="span-record", any_of=keys(*_COLUMNS["attributes"]), read=_read_record, is_said=False
     ),

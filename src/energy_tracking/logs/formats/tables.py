@@ -17,6 +17,7 @@ from typing import Any
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
 from energy_tracking.logs.formats.counts import check_wholes, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.gateways import provider_named
+from energy_tracking.logs.formats.inside import is_by_columns
 from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, LoggedCall, time_of
 
 # What a column is -> its names, in lower case with one underscore for all else, best first.
@@ -75,6 +76,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
         *("endtime", "starttime", "date", "start_time_iso", "usage_date_utc", "starting_at", "day"),
         *("aggregation_timestamp", "time_generated", "timegenerated", "datetime_utc"),
+        *("created_on", "event_time", "event_timestamp", "request_time", "requested_at"),
+        *("logged_at", "completed_at", "end_timestamp", "start_timestamp"),
     ),
     # What a table of sums per day has, and one of calls has not.
     "day": ("usage_date_utc", "usage_date", "starting_at", "day"),
@@ -159,9 +162,9 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
             shapes.clear()
         shapes[names] = columns_of(names)
     columns = shapes[names]
-    return (
-        None if columns is None else _calls_of({what: row[columns[what]] for what in columns}, file)
-    )
+    if columns is None or is_by_columns(row):
+        return None
+    return _calls_of({what: row[columns[what]] for what in columns}, file)
 
 
 def _calls_of(read: Mapping[str, Any], file: LogFile) -> list[LoggedCall] | None:
