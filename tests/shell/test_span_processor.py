@@ -548,10 +548,13 @@ provider.add_span_processor(span_processor.EnergySpanProcessor())
 spans = provider.get_tracer("somebody.else")
 held, release = threading.Event(), threading.Event()
 
+# Long enough to be of one call each, however long a busy machine takes from one to the next.
+ONE, TWO = "chatcmpl-AbKZmFyJkzoNTnp9gQu1kLTwFlrWv", "chatcmpl-BcLYnGzIlypOUoq8hRv2lMUxGmsXw"
+
 def count_two():
     usage = {"prompt_tokens": 10, "completion_tokens": 5}
-    Tracker().record(model="gpt-4o", usage=usage, response_id="one")
-    for response_id in ("one", "two"):
+    Tracker().record(model="gpt-4o", usage=usage, response_id=ONE)
+    for response_id in (ONE, TWO):
         stated = {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 5}
         stated |= {"gen_ai.request.model": "gpt-4o", "gen_ai.response.id": response_id}
         spans.start_span("theirs", attributes=stated).end()
