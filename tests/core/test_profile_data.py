@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import json
 import math
 import re
 from collections import Counter
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from energy_tracking.demo.screen import PUBLIC_SOURCE
 from energy_tracking.errors import ConfigurationError, ProfileError, UnknownGpuError
+from energy_tracking.profiles import files
 from energy_tracking.profiles.files import (
     load_catalogue,
     load_sources,
@@ -1100,3 +1102,17 @@ def test_the_catalogue_is_read_once() -> None:
 def test_the_file_that_is_read_is_what_the_tables_say() -> None:
     """After a change in the tables: ``python tests/profiles_json.py``."""
     assert PROFILES_JSON.read_text(encoding="utf-8") == make_json()
+
+
+def test_what_is_read_unchecked_passes_the_checks_and_is_what_they_make_of_it() -> None:
+    document = json.loads(PROFILES_JSON.read_text(encoding="utf-8"))
+    checked = (
+        *files._build_profiles(files._MODELS, document["models"], "models"),
+        *files._build_profiles(files._GPUS, document["gpus"], "gpus"),
+    )
+    assert len(checked) == len(PROFILES)
+    for profile, shipped in zip(checked, PROFILES, strict=True):
+        assert vars(shipped) == vars(profile)
+        assert [type(value) for value in vars(shipped).values()] == [
+            type(vars(profile)[name]) for name in vars(shipped)
+        ]

@@ -73,8 +73,8 @@ def load_catalogue() -> Catalogue:
     document = json.loads(_read_data("profiles.json"))
     models, gpus = document["models"], document["gpus"]
     return Catalogue(
-        _build_profiles(_MODELS, models, "models"),
-        _build_profiles(_GPUS, gpus, "gpus.toml"),
+        _build_profiles(_MODELS, models, "models", is_checked=True),
+        _build_profiles(_GPUS, gpus, "gpus.toml", is_checked=True),
         {
             name: NoProfile(group["reason"], group.get("is_text_model", False))
             for group in models["no_basis"]
@@ -252,7 +252,12 @@ _USER_FAMILY: Final = {"grade": "C", "source": "user"}
 
 
 def _build_profiles(
-    kind: _Kind[_P], document: Mapping[str, Any], where: str, builtin: Iterable[_P] = ()
+    kind: _Kind[_P],
+    document: Mapping[str, Any],
+    where: str,
+    builtin: Iterable[_P] = (),
+    *,
+    is_checked: bool = False,
 ) -> tuple[_P, ...]:
     """The profiles of one kind in a parsed file.
 
@@ -261,6 +266,7 @@ def _build_profiles(
         document: The parsed file.
         where: The file, for messages.
         builtin: Profiles that ``like`` may name besides the file's own.
+        is_checked: Whether a test has checked its numbers, which takes longer than to read them.
     """
     families = {}
     known = {name.casefold(): p for p in builtin for name in (p.name, *p.aliases)}
@@ -274,7 +280,7 @@ def _build_profiles(
         here = where
         for name, table in _check_table(document.get(kind.table, {}), what=kind.table).items():
             here = _name_table(where, kind.table, f'"{name}"')
-            profile = _build_profile(kind, name, table, families, known)
+            profile = _build_profile(kind, name, table, families, known, is_checked=is_checked)
             _claim_names(profile, claimed)
             known[name.casefold()] = profile
             read.append(profile)
@@ -333,6 +339,8 @@ def _build_profile(
     given: object,
     families: Mapping[str, Mapping[str, Any]],
     known: Mapping[str, _P],
+    *,
+    is_checked: bool,
 ) -> _P:
     """One profile from its table, its family's defaults and the profile it is like."""
     table = _check_table(given, ("aliases", *kind.texts, *kind.bounds))
@@ -348,21 +356,22 @@ def _build_profile(
     defaults = families.get(family, {})
     above = defaults if like is None else {"grade": like.grade, "source": like.source}
     origin = {key: table.get(key, above.get(key, last)) for key, last in _USER_FAMILY.items()}
-    values, provenance = _collect_numbers(kind, table, like, defaults, origin)
+    values, provenance = _collect_numbers(
+        kind, table, like, defaults, origin, is_checked=is_checked
+    )
     _check_complete(kind, values)
     weight_format = table.get("weight_format", getattr(like, "weight_format", ""))
     if weight_format:
         values["weight_format"] = weight_format
-    return kind.profile(
-        name=name,
-        aliases=table.get("aliases", ()),
-        family=family,
-        corrected=table.get("corrected", ""),
-        notes=table.get("notes", ""),
-        provenance=provenance,
-        **origin,
-        **values,
-    )
+    values |= origin
+    values["name"], values["family"] = name, family
+    aliases = table.get("aliases", ())
+    values["aliases"] = tuple(aliases) if is_checked else aliases
+    values["corrected"], values["notes"] = table.get("corrected", ""), table.get("notes", "")
+    values["provenance"] = provenance
+    if is_checked:
+        return fill_fields(kind.profile, declared_defaults(kind.profile) | values)
+    return kind.profile(**values)
 
 
 def _collect_numbers(
@@ -371,6 +380,8 @@ def _collect_numbers(
     like: _P | None,
     defaults: Mapping[str, Any],
     origin: Mapping[str, str],
+    *,
+    is_checked: bool,
 ) -> tuple[dict[str, Any], dict[str, Quantity]]:
     """Every number of a profile by its field, and where it comes from.
 
@@ -380,6 +391,7 @@ def _collect_numbers(
         like: The profile whose numbers stand where the table has none.
         defaults: What the family says of each number.
         origin: Grade and source of the profile.
+        is_checked: As in ``_build_profiles``.
     """
     values: dict[str, Any] = {}
     provenance: dict[str, Quantity] = {}
@@ -395,20 +407,40 @@ def _collect_numbers(
         quantity = {**_NO_NUMBER, **origin, **defaults.get(key, {}), **stated}
         if quantity["value"] is not None:
             number = provenance[key] = fill_fields(Quantity, quantity)
-            try:
-                number.__post_init__()
-            except ProfileError as error:
-                raise ProfileError(f"{key}: {error}") from None
-            for part, end in (("value", key), ("low", f"{key}.low"), ("high", f"{key}.high")):
-                if quantity[part] is not None and not kind.bounds[key].holds(quantity[part]):
-                    raise ProfileError(must_be(end, kind.bounds[key].text, quantity[part]))
-            values[key] = quantity["value"]
+            if not is_checked:
+                _check_number(key, number, kind.bounds[key])
+            value = quantity["value"]
+            values[key] = float(value) if is_checked and not kind.bounds[key].is_whole else value
         elif stated:
             raise ProfileError(must_be(key, "a number, or a table with a value", table[key]))
     if (active := provenance.get("num_active_params")) is not None:
         ends = {"num_active_params_low": active.low, "num_active_params_high": active.high}
         values.update((key, end) for key, end in ends.items() if key not in table)
     return values, provenance
+
+
+def _check_number(key: str, number: Quantity, bound: Bound) -> None:
+    """Check a number and its ends.
+
+    Args:
+        key: Its field.
+        number: The number.
+        bound: What it and its ends may be.
+
+    Raises:
+        ProfileError: One is out of bounds, or its ends are not around it.
+    """
+    try:
+        number.__post_init__()
+    except ProfileError as error:
+        raise ProfileError(f"{key}: {error}") from None
+    for end, given in (
+        (key, number.value),
+        (f"{key}.low", number.low),
+        (f"{key}.high", number.high),
+    ):
+        if given is not None and not bound.holds(given):
+            raise ProfileError(must_be(end, bound.text, given))
 
 
 def _check_complete(kind: _Kind[_P], values: Mapping[str, Any]) -> None:
