@@ -10,10 +10,11 @@ Run: python tests/benchmarks/report_lines.py
 Found on a machine that other work kept more than busy meanwhile (without what a report costs
 once, 35 ms), as ratios to the bare loop, which vary by a fifth from one run to the next:
 
-2.2 to 3     OpenAI's and Anthropic's batches, responses, LiteLLM, Claude Code
-3 to 4       Codex, Helicone, OpenAI's chunks, all of 300 to 400 bytes a line
-4.5 to 6     OTLP (whose attributes are a list of objects each), printed spans, and the samples of
-             Langfuse, LangSmith and Bedrock, whose lines of 200 bytes ``json.loads`` reads in 5 us
+1.5 to 3     OpenAI's and Anthropic's batches, responses, LiteLLM, Claude Code, Codex, Helicone,
+             OpenAI's chunks, Claude's stream
+2.7 to 3.5   printed spans, and the sample of LangSmith
+3.1 to 4.5   OTLP (whose attributes are a list of objects each), and the samples of Langfuse and
+             Bedrock, whose lines of 200 bytes ``json.loads`` reads in 5 us
 """
 
 from __future__ import annotations
