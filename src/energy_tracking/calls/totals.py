@@ -39,7 +39,7 @@ OTHER = "other models"
 """Stands for the models of the calls beyond ``MAX_GROUPS``: a server may name one per call."""
 
 
-@dataclass(slots=True, init=False, eq=False, repr=False)
+@dataclass(slots=True, repr=False)
 class Totals:
     """Sums over calls.
 
@@ -97,24 +97,6 @@ class Totals:
     calibrated_energy_nanojoules: int = 0
     calibrated_energy_low_nanojoules: int = 0
     calibrated_energy_high_nanojoules: int = 0
-
-    def __init__(self, *sums: int, **named: int) -> None:
-        """Take sums in the order above, or by their names; those left out are zero.
-
-        Args:
-            sums: The first of them.
-            named: Others.
-        """
-        for name in SUMS:
-            setattr(self, name, 0)
-        for name, number in (*zip(SUMS[: len(sums)], sums, strict=True), *named.items()):
-            setattr(self, name, number)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether all sums are the same."""
-        return _sums_of(self) == _sums_of(other) if type(other) is Totals else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
 
     def add(self, record: CallRecord) -> None:
         """Count one call.
