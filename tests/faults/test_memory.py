@@ -55,9 +55,9 @@ async def _leaves_nothing(
     watch: Watch, work: Callable[[int], Awaitable[None]], times: int, warm_up: int = 30
 ) -> None:
     watch.every_call_has_a_span = False
-    # So that what is remembered of the last thousand calls is full.
+    # So that what is remembered of the last calls is full.
     tracker = Tracker()
-    for _ in range(1000):
+    for _ in range(RESPONSES_REMEMBERED):
         tracker.record(model="gpt-4o", usage=CHAT_USAGE)
     for number in range(warm_up):
         await work(number)
@@ -102,9 +102,9 @@ def test_a_tracker_per_request_leaves_nothing(given: bool) -> None:
         tracker.record(model=model, usage=CHAT_USAGE)
 
     tracemalloc.start()
-    # So that what is remembered of the last thousand calls is full.
+    # So that what is remembered of the last calls is full.
     tracker = Tracker(**arguments)
-    for number in range(1_000):
+    for number in range(RESPONSES_REMEMBERED):
         record(tracker, number)
     for number in range(100):
         record(Tracker(**arguments), number)
