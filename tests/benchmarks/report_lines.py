@@ -129,7 +129,10 @@ def vary(value: Any, number: int, key: str = "") -> Any:
     """A document with the ids and counts of its copy of that number."""
     if isinstance(value, dict):
         is_id = value.get("key") in ("gen_ai.response.id", "request_id")
-        inner = {name: vary(each, number, "id" if is_id else name) for name, each in value.items()}
+        inner = {
+            name: vary(each, number, "id" if is_id and name != "key" else name)
+            for name, each in value.items()
+        }
         if key == "total_token_usage":
             # Of Codex: a running total.
             inner |= {name: inner[name] + number for name in ("input_tokens", "total_tokens")}
