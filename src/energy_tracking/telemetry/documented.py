@@ -1,4 +1,7 @@
-"""Every attribute and metric in words, for ``help()`` and ``energy-tracking help``."""
+"""Every attribute and metric in words, for ``help()`` and ``energy-tracking help``.
+
+The tables are loaded when one of these asks for them: a tracker does without.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from inspect import cleandoc
 from textwrap import fill
 from typing import Any, TypeVar
-
-from energy_tracking.telemetry import attributes
-from energy_tracking.telemetry.metrics import METRICS, SUMMED
 
 T = TypeVar("T")
 
@@ -18,6 +18,8 @@ Rows = Iterator[tuple[str, str]]
 
 def list_attributes() -> Rows:
     """Every attribute of spans."""
+    from energy_tracking.telemetry import attributes
+
     for group in (
         attributes.REQUEST_ATTRIBUTES,
         attributes.RESPONSE_ATTRIBUTES,
@@ -34,6 +36,8 @@ def list_attributes() -> Rows:
 
 def list_metrics() -> Rows:
     """Every metric."""
+    from energy_tracking.telemetry.metrics import METRICS, SUMMED
+
     for name, description in SUMMED:
         yield f"{name} [J], counter", description
     for row in METRICS:
