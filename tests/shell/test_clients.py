@@ -9,7 +9,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -164,7 +163,8 @@ async def test_a_huge_body_is_parsed_by_the_sdk_alone(
     flavour: Flavour, loopback: Loopback, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[object] = []
-    monkeypatch.setattr(bodies, "json", SimpleNamespace(loads=parsed.append))
+    for read in ("_read_object", "_find_usage"):
+        monkeypatch.setattr(bodies, read, parsed.append)
     loopback.serve(json_reply(embedding([0.25] * 10_000)))
     client = watch.wrap(flavour.client(loopback.base_url))
     await flavour.call(client.embeddings.create, **EMBED, encoding_format="float")

@@ -137,6 +137,8 @@ class _Later:
         if rest is not None and self._name not in values:
             priced, *arguments = rest
             values[self._name] = getattr(priced, self._compute)(*arguments)
+            if len(values) > FIELDS:
+                values.pop(REST, None)
         return values[self._name]
 
 
@@ -151,6 +153,9 @@ LATER = {
 REST = "_rest"
 """Where an estimate keeps what computes them, until it has them all."""
 
+FIELDS = len(declared_defaults(EnergyEstimate))
+"""How many values an estimate has [1]; one more where not all of them are computed."""
+
 for _name, _compute in LATER.items():
     setattr(EnergyEstimate, _name, _Later(_name, _compute))
 
@@ -161,7 +166,6 @@ def complete_values(estimate: EnergyEstimate) -> dict[str, Any]:
     if REST in values:
         for name in LATER:
             getattr(estimate, name)
-        values.pop(REST, None)
     return values
 
 
