@@ -18,6 +18,8 @@ from observed_calls import Watch
 FIRST, *REST = chat_chunks("Hello", *["x"] * 10)
 PACED = sse(FIRST, 0.01, *(step for chunk in REST for step in (chunk, 0.01)), DONE)
 TIMES = 10
+ATTEMPTS = 8
+"""On a busy machine two tries of three make some noise, with us or without [1]."""
 
 Ask = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -122,7 +124,7 @@ def test_a_stream_that_is_left_makes_no_more_noise_than_an_untracked_one(
 ) -> None:
     loopback.serve(PACED)
     attempts = 0
-    while attempts < 3:
+    while attempts < ATTEMPTS:
         attempts += 1
         untracked = noise_of(lambda flavour: flavour.client(loopback.base_url), leave)
         tracked = noise_of(
