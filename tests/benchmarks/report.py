@@ -16,14 +16,14 @@ Found on two cores (AMD EPYC, AVX2), one of them busy with other work; memory do
 rows:
 
 1,000 M rows  energy-tracking report --by model over one file of 10 GB: 304 s of CPU time, 291 s in
-             all, 270 MiB
-100 M rows   reference 32.4 s of CPU time (233 MiB), roofline 27.3 s (226 MiB); the bare aggregate
-             2.2 s (138 MiB): 15 and 13 times it; a plain loop would take over an hour
-10 M rows    reference 3.7 s of CPU time (227 MiB), roofline 3.3 s (221 MiB), the aggregate 0.27 s:
-             14 and 12 times it; in all 4.0 and 3.4 s, the aggregate on both cores 0.21 s
-tables       the best of three runs, which differed by up to half:
-             reference 82 M rows/s for the totals of one model, 44 M of five; all columns 24 M, 13 M
-             roofline 33 M rows/s for the totals of one model, 14 M of five; all columns 6 M, 5 M
+             all, 270 MiB (before the changes that the rows below are of)
+100 M rows   reference 26.9 s of CPU time (235 MiB), roofline 21.8 s (222 MiB); the bare aggregate
+             1.8 s (140 MiB): 15 and 12 times it; in all 22.9 and 18.0 s, the aggregate 1.3 s
+10 M rows    reference 3.8 s of CPU time (221 MiB), roofline 3.2 s (205 MiB), the aggregate 0.31 s:
+             12 and 10 times it; in all 3.4 and 2.8 s, the aggregate 0.25 s
+tables       one run; others differed by up to half:
+             reference 70 M rows/s for the totals of one model, 24 M of five; all columns 24 M, 13 M
+             roofline 35 M rows/s for the totals of one model, 15 M of five; all columns 11 M, 8 M
 """
 
 from __future__ import annotations
