@@ -84,6 +84,9 @@ def random_record(rng: random.Random) -> CallRecord:
         server_load=rng.choice((None, ServerLoad(running_requests=3.5, source="page"), LOAD)),
         measurement=rng.choice((None, MEASUREMENT)) if joules is not None else None,
     )
+    if rng.random() < 0.1:
+        # As of a record that somebody has made.
+        record = replace(record, model_match=rng.choice((None, "exact")))
     status = status_of(record.usage, record.estimate, record.measured_energy_joules)
     calibrated = record.calibrated
     if calibrated is not None and rng.random() < 0.2:

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from energy_tracking.estimator import METHODS, EnergyEstimate, estimate_usage, reference
+from energy_tracking.estimator import (
+    CALIBRATED_METHOD,
+    METHOD_NAMES,
+    METHODS,
+    EnergyEstimate,
+    estimate_usage,
+    reference,
+)
 from energy_tracking.usage.token_usage import TokenUsage
 from small_profiles import BOARD, DENSE, H100
 
@@ -26,6 +33,12 @@ each_usage = pytest.mark.parametrize("usage", [USAGE, FROM_TEXT], ids=["reported
 
 def make(method: str, usage: TokenUsage = USAGE) -> EnergyEstimate:
     return estimate_usage(usage, DENSE, H100, method=method)
+
+
+def test_the_names_that_settings_know_are_those_of_the_methods() -> None:
+    """They stand apart from the methods, which are loaded later."""
+    assert tuple(METHODS) == METHOD_NAMES
+    assert CALIBRATED_METHOD in METHODS
 
 
 COPIES: dict[str, Callable[[EnergyEstimate], EnergyEstimate]] = {

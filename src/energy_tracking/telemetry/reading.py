@@ -97,6 +97,7 @@ def _add_energy(record: CallRecord, found: Attributes) -> Attributes:
         _add_measurement(record, found)
     if estimate is not None:
         _add_estimate(estimate, found)
+    if record.model_match is not None:
         found["energy_tracking.model_match"] = record.model_match
     if record.cache_avoided_energy_joules is not None:
         found["energy_tracking.cache_avoided_energy_joules"] = record.cache_avoided_energy_joules
