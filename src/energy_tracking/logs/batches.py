@@ -301,11 +301,10 @@ def _take_plain(counts: Counts | None) -> PlainCounts:
 
 def _build_counts(counts: Sequence[int]) -> Column:
     """A column of counts, int64."""
-    try:
-        return np.array(counts, np.int64)
-    except OverflowError:
-        # A damaged log may have counts that no column of integers holds.
-        return np.array([min(count, _MOST_TOKENS) for count in counts], np.int64)
+    # A damaged log may have counts that no column of integers holds.
+    if max(counts) > _MOST_TOKENS:
+        counts = [min(count, _MOST_TOKENS) for count in counts]
+    return np.array(counts, np.int64)
 
 
 def _build_floats(numbers: Sequence[float | None]) -> Column:
