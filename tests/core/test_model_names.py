@@ -175,6 +175,13 @@ NAMES = [
     ("ollama:chat:llama3.2:3b", "meta-llama/Llama-3.2-3B", "provider_scheme+spelling", ""),
     ("claude-sonnet-4-6[1m]", "claude-sonnet-4-6", "variant", ""),
     ("claude-opus-4.6-1m", "claude-opus-4-6", "variant+spelling", ""),
+    # Cursor, GitHub Copilot
+    ("claude-4.5-sonnet", "claude-sonnet-4-5", "spelling", ""),
+    ("claude-4.7-opus", "claude-opus-4-7", "spelling", ""),
+    ("claude-4.6-opus-high-thinking", "claude-opus-4-6", "effort+spelling", ""),
+    ("claude-3.7-sonnet-thought", "claude-3-7-sonnet", "effort+spelling", ""),
+    ("gpt-5-fast", "gpt-5", "priority", ""),
+    ("gpt-5-high-fast", "gpt-5", "priority+effort", ""),
     # Azure
     ("azure/gpt-4o-2024-08-06", "gpt-4o", "provider_prefix+snapshot", ""),
     ("azure/eu/gpt-4o-mini-2024-07-18", "gpt-4o-mini", "provider_prefix+snapshot", ""),

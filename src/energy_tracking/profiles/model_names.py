@@ -6,8 +6,8 @@ the name, and what is left must be a known name, perhaps after other rules, each
 A name that no rows explain has no reading: nothing is guessed from how alike two names look.
 
 A new kind of name is a new row, with the reason why what it takes off does not change the size
-of the model. A word that may change it (``-mini``, ``-thinking``, ``-fast``) is never taken off;
-OpenRouter's ``:thinking`` prompts the same model.
+of the model. A word that may change it (``-mini``, ``-thinking``, ``-fast``) is never taken off, but
+where it is known to be a setting: OpenRouter's ``:thinking``, Cursor's names of Claude and GPT-5.
 """
 
 from __future__ import annotations
@@ -273,6 +273,18 @@ RULES: Final = (
         "OpenAI's reasoning models: how long to think, which the count of tokens shows",
         "openai/o3-mini-high",
     ),
+    NameRule(
+        "effort",
+        r"(?P<base>(?:.*/)?claude-.+?)(?:-(?:low|medium|high|max|xhigh))?-(?:thinking|thought)",
+        "Cursor, GitHub Copilot: Claude's extended thinking, which the count of tokens shows",
+        "claude-4.5-opus-high-thinking",
+    ),
+    NameRule(
+        "priority",
+        r"(?P<base>(?:.*/)?gpt-5.*)-(?:fast|priority)",
+        "Cursor: OpenAI's priority processing, the same model with a shorter queue",
+        "gpt-5-high-fast",
+    ),
     # ---------- which snapshot it is ----------
     NameRule(
         "model_version",
@@ -400,6 +412,8 @@ RULES: Final = (
 _SPELLINGS: Final = (
     # llama3.1:8b, Llama-3_3-70B, meta.llama3-1-8b, claude-3.5-sonnet, mistral-large@2407
     (re.compile(r"[._:]|@(?=[0-9])"), "-"),
+    # Cursor: claude-4.5-sonnet
+    (re.compile(r"^claude-([0-9]+(?:-[0-9]+)?)-(haiku|opus|sonnet)(?![a-z])"), r"claude-\2-\1"),
     # Fireworks: qwen2p5-72b, glm-4p7
     (re.compile(r"(?<=[0-9])p(?=[0-9])"), "-"),
     # Fireworks: llama-v3p1-8b, qwen-v2p5-14b, code-llama-13b
