@@ -194,6 +194,20 @@ def test_a_usage_page_is_estimated_at_its_mean_with_its_requests(
     assert "470 requests, estimated at their mean length" in table
 
 
+def test_every_request_of_a_sum_without_an_energy_counts_as_unestimated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DATA / "openai_usage_page.json").read_text("utf-8")
+    path = tmp_path / "page.json"
+    path.write_text(page.replace('"gpt-4o-mini', '"no-such-model'), "utf-8")
+    found = as_json(capsys, path)
+    assert found["totals"]["unestimated_calls"] == 470
+    assert [reason["calls"] for reason in found["reasons"]] == [470]
+    text = " ".join(printed(capsys, path).split())
+    assert "470 calls (470 unestimated), energy not known" in text
+    assert "470 calls to no-such-model" in text
+
+
 def test_a_sum_over_an_unknown_number_of_requests_has_tokens_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

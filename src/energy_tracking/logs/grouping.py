@@ -30,7 +30,8 @@ SUMS = (
     *("calibrated_energy_joules", "calibrated_energy_low_joules", "calibrated_energy_high_joules"),
     *("cache_avoided_energy_joules", "reasoning_energy_joules"),
 )
-"""What is added up. ``calls`` are single calls, ``aggregate_requests`` those inside of sums."""
+"""What is added up. ``calls`` are single calls, ``aggregate_requests`` those inside of sums;
+``failed_calls`` to ``unestimated_calls`` are of both."""
 _PLACES = {name: place for place, name in enumerate(SUMS)}
 _OF_EVERY_ROW = SUMS[13:19]
 """The energies that a row with both estimates has."""
@@ -246,8 +247,7 @@ class GroupSums:
     @property
     def has_energy(self) -> bool:
         """Whether the energy of any call is known."""
-        known = self.calls + self.aggregates - self.unknown_aggregates
-        return known > self.failed_calls + self.unestimated_calls
+        return self.calls + self.aggregate_requests > self.failed_calls + self.unestimated_calls
 
     def as_dict(self) -> dict[str, int | float]:
         """Every sum under its name, whole numbers as such."""
@@ -441,7 +441,7 @@ def _count_kinds(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column]:
         "aggregate_requests": np.where(is_call, 0, batch.requests),
         "unknown_aggregates": is_unknown_sum,
         "failed_calls": batch.has_failed & ~has_energy,
-        "unestimated_calls": ~has_energy & ~batch.has_failed & ~is_unknown_sum,
+        "unestimated_calls": batch.requests * (~has_energy & ~batch.has_failed),
         "measured_calls": ~np.isnan(batch.measured_energy_joules),
         "partial_calls": batch.is_partial & has_energy,
         "calibrated_calls": ~np.isnan(energy.calibrated),

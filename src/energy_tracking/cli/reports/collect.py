@@ -287,7 +287,9 @@ class Collector:
             return
         reasons, models = self._estimator.reasons.texts, batch.names.model.texts
         pairs = np.stack([batch.model[is_without], energy.reason[is_without]])
-        unique, counts = np.unique(pairs, axis=1, return_counts=True)
+        unique, places = np.unique(pairs, axis=1, return_inverse=True)
+        # A sum over an unknown number of requests is at least one.
+        counts = np.bincount(places, np.maximum(batch.requests[is_without], 1)).astype(np.int64)
         for model, reason, count in zip(*unique.tolist(), counts.tolist(), strict=True):
             name = "a model not named" if model < 0 else models[model]
             key = (name, reasons[reason])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from energy_tracking.calls.report import kind_label
 from energy_tracking.cli.reports.chart import axis_unit, build_series, colour_of, label_places
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.cli.reports.words import head_of
@@ -43,7 +44,7 @@ def write_plot(report: Report, path: str) -> None:
         bottom = [under + height for under, height in zip(bottom, heights, strict=True)]
     shown = label_places(len(series.labels))
     axes.set_xticks(shown, [series.labels[place] for place in shown])
-    axes.set_ylabel(f"{unit} per {series.period}")
+    axes.set_ylabel(f"{unit} {kind_label(report.kind)} per {series.period}")
     axes.set_title(head_of(report).replace("$", r"\$"), fontsize=9, wrap=True)
     axes.spines[["top", "right"]].set_visible(False)
     # Below the axes: inside of them it would cover bars.
