@@ -242,7 +242,8 @@ def combine_spreads(
 ) -> tuple[float, float]:
     """Both ends of the 90 % range of an energy [J], by the law of ``combine_parts``.
 
-    In energies it takes fewer operations than in factors.
+    In energies it takes fewer operations than in factors. Arrays of its own it changes in place,
+    here as in the formulas: a large one is then not fetched, and not kept, twice.
 
     Args:
         total_joules: The central value [J]; a float or an array.
@@ -254,9 +255,14 @@ def combine_spreads(
     over = over * (total_joules * total_joules)
     for fall, rise in spreads:
         excess = fall / (divisor - fall)
-        under = under + excess * excess
-        over = over + rise * rise
-    return total_joules / (1.0 + under**0.5), total_joules + over**0.5
+        excess *= excess
+        excess += under
+        under = excess
+        over += rise * rise
+    low, high = under**0.5, over**0.5
+    low += 1.0
+    high += total_joules
+    return total_joules / low, high
 
 
 def find_factors(total_joules: float, spread: Spread) -> tuple[float, float]:

@@ -149,7 +149,8 @@ class Formula:
         if type(c) is not float or c != 0.0:
             attended = attended - c * c if self._is_quadratic else n - c
             n = n - c
-        flops = n * self._dense + self._attention * attended
+        flops = n * self._dense
+        flops += self._attention * attended
         if type(flops) is float:
             return flops * self._prefill_power * self._watts_per_flops / self._prefill_use, flops
         return flops * self._prefill_joules, flops
@@ -162,7 +163,14 @@ class Formula:
             decode_tokens: Tokens generated [tokens].
         """
         n, t = input_tokens, decode_tokens
-        flops = (t * self._dense + self._attention * (n * t + t * (t - 1.0) / 2.0)) * self._samples
+        flops = t - 1.0
+        flops *= 0.5
+        flops = flops + n
+        flops *= t
+        flops = flops * self._attention
+        flops += t * self._dense
+        if type(self._samples) is not float or self._samples != 1.0:
+            flops = flops * self._samples
         if type(flops) is float:
             return flops * self._decode_power * self._watts_per_flops / self._decode_use, flops
         return flops * self._decode_joules, flops

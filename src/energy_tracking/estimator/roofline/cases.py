@@ -27,7 +27,7 @@ from energy_tracking.estimator.roofline.prices import (
     compute_prices,
     compute_token_energy,
 )
-from energy_tracking.estimator.roofline.work import find_few, take_larger
+from energy_tracking.estimator.roofline.work import find_few, find_library, take_larger
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, ServingProfile
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
@@ -120,7 +120,7 @@ class Case:
             if context <= self.roomy_context:
                 return self.token_joules  # nearly always
         elif (rows := find_few(context > self.roomy_context)) is not None:
-            joules = 0.0 * context + self.token_joules
+            joules = find_library(context).full_like(context, self.token_joules)
             joules[rows] = self._limit_token_joules(context[rows])
             return joules
         return self._limit_token_joules(context)

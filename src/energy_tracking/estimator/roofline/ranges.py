@@ -133,12 +133,10 @@ def _price_request(case: Case, energy: CentralEnergy) -> float:
         case: The case.
         energy: The request by the central one.
     """
-    joules: float = (
-        case.input_token * energy.input_tokens
-        + case.input_pair * energy.input_pairs
-        + case.find_token_joules(energy.context) * energy.output_tokens
-        + case.output_pair * energy.output_pairs
-    )
+    joules: float = case.input_token * energy.input_tokens
+    joules += case.input_pair * energy.input_pairs
+    joules = joules + case.find_token_joules(energy.context) * energy.output_tokens
+    joules += case.output_pair * energy.output_pairs
     return joules
 
 

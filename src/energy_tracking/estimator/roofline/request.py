@@ -262,8 +262,10 @@ def compute_central_energy(
     energy.sequences = take_smaller(central.sequences, fit)
     # The fewer share a step, the more a token takes.
     energy.token_joules = take_larger(central.token_joules, energy.crowd_joules)
-    energy.prefill = central.input_token * tokens + central.input_pair * input_pairs
-    energy.decode = energy.token_joules * output_tokens + central.output_pair * output_pairs
+    energy.prefill = central.input_token * tokens
+    energy.prefill += central.input_pair * input_pairs
+    energy.decode = energy.token_joules * output_tokens
+    energy.decode += central.output_pair * output_pairs
     return energy
 
 

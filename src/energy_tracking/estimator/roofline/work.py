@@ -1,6 +1,9 @@
 """What one request asks of a deployment: tokens, pairs of tokens, FLOPs and experts read.
 
-A pair is a token and one token it attends to. Numbers may be floats or arrays.
+A pair is a token and one token it attends to. Numbers may be floats or arrays of floats. First
+``Work`` and what counts it, which is linear in the tokens and pairs; then the share of experts that
+a step reads; then what is done to numbers element by element, whichever library they are arrays
+of: a new such operation asks ``find_library``.
 """
 
 from __future__ import annotations
@@ -138,26 +141,43 @@ def take_smaller(a: float, b: float) -> float:
     """The smaller of two numbers, element by element.
 
     Args:
-        a: A float or an array.
+        a: A float or an array of floats.
         b: Another.
     """
     if type(a) is float and type(b) is float:
         return b if b < a else a
     library = find_library(a, b)
-    return a * (a <= b) + b * (b < a) if library is None else library.minimum(a, b)
+    if library is None:
+        return a * (a <= b) + b * (b < a)
+    return library.minimum(*_spread_out(library, a, b))
 
 
 def take_larger(a: float, b: float) -> float:
     """The larger of two numbers, element by element.
 
     Args:
-        a: A float or an array.
+        a: A float or an array of floats.
         b: Another.
     """
     if type(a) is float and type(b) is float:
         return b if b > a else a
     library = find_library(a, b)
-    return a * (a >= b) + b * (b > a) if library is None else library.maximum(a, b)
+    if library is None:
+        return a * (a >= b) + b * (b > a)
+    return library.maximum(*_spread_out(library, a, b))
+
+
+def _spread_out(library: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """Two numbers as arrays, of which numpy compares four times as many at a time.
+
+    Args:
+        library: What one of them is an array of.
+        a: A float or an array of floats.
+        b: Another.
+    """
+    if type(a) is float:
+        return library.full_like(b, a), b
+    return a, library.full_like(a, b) if type(b) is float else b
 
 
 def find_library(a: object, b: object = None) -> Any:
