@@ -18,7 +18,7 @@ from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.logs.batches import CallBatch, Names, find_only, repeat
 from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.logs.sum_energy import estimate_sum
-from energy_tracking.tables.estimating import TableEstimator
+from energy_tracking.tables.estimating import TableEstimator, fill_tables
 from energy_tracking.tables.table import ESTIMATED, STATUSES
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -88,9 +88,9 @@ class BatchEstimator:
         self._estimation = estimation
         settings, basis = estimation.settings, estimation.current_basis()
         self._is_calibrated = (settings.method, settings.scope) == (CALIBRATED_METHOD, "gpu")
-        self._table = TableEstimator(estimation)
-        has_beside = basis.calibrated is not None
-        self._beside = TableEstimator(estimation, calibrated=True) if has_beside else None
+        self._tables = [TableEstimator(estimation)]
+        if basis.calibrated is not None:
+            self._tables.append(TableEstimator(estimation, calibrated=True))
         self._numbering = Lock()
 
     def estimate(self, batch: CallBatch) -> BatchEnergy:
@@ -135,12 +135,10 @@ class BatchEstimator:
             columns["model"] = names[number] if number >= 0 else None
         else:
             columns |= {"model": models, "models": names}
-        made = self._table.fill(**columns)
+        made, *others = fill_tables(self._tables, **columns)
         is_without = made.status != ESTIMATED
         has_all = not is_without.any()
-        beside = made if self._is_calibrated else None
-        if self._beside is not None:
-            beside = self._beside.fill(**columns, with_parts=False, are_checked=has_all)
+        beside = others[0] if others else made if self._is_calibrated else None
         rows = len(batch)
         unknown, nothing = (repeat(value, rows, np.float64) for value in (np.nan, 0.0))
         energy = BatchEnergy(

@@ -7,7 +7,7 @@ new method is a function here and a row in ``TABLE_METHODS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,7 @@ from energy_tracking.tables.models import (
 )
 from energy_tracking.tables.table import ESTIMATED, NO_COUNT, EnergyTable
 
-MATTERS = 1e-300
-"""The least count that is not 0 [tokens]: without any, a term is left out."""
-BLOCK = 16_384
+BLOCK = 32_768
 """Rows that go through the formulas at a time [1]: their columns stay in the cache."""
 
 
@@ -42,18 +40,26 @@ class Result:
     """The columns of a table while it is filled."""
 
     def __init__(
-        self, rows: int, models: Models, only_totals: bool, is_cached: bool, with_parts: bool
+        self,
+        rows: int,
+        models: Models,
+        places: Any,
+        only_totals: bool,
+        is_cached: bool,
+        with_parts: bool,
     ) -> None:
         """Start with columns of no numbers.
 
         Args:
             rows: How many rows there are [1].
             models: The models of the rows.
+            places: The place among them of each name that the rows are numbered by.
             only_totals: Whether the energy alone is wanted.
             is_cached: Whether cached tokens are given.
             with_parts: Whether parts of the energy are wanted beside its range.
         """
         self.models = models
+        self._places = places
         self.only_totals = only_totals
         self.with_parts = with_parts and not only_totals
         self.total = np.empty(rows)
@@ -64,6 +70,15 @@ class Result:
         self._is_cached = is_cached
         self.status = np.zeros(rows, np.uint8)
         self.profile = np.empty(rows, np.int32)
+
+    def find_place(self, names: Any) -> Any:
+        """The place of a model, or of each.
+
+        Args:
+            names: The number of a name, or of each row's, below 0 where it names none.
+        """
+        places = self._places
+        return int(places[names]) if isinstance(names, int) else places.take(names, mode="wrap")
 
     def as_table(self) -> EnergyTable:
         """The table, once all of it is filled."""
@@ -153,24 +168,15 @@ def _estimate_by_reference(result: Result, part: slice, counts: Counts, place: A
     """Estimate a block of rows of any models by the seed's formula."""
     for piece in cut_rows(part.stop - part.start, BLOCK):
         rows = slice(part.start + piece.start, part.start + piece.stop)
-        some = counts.of_rows(piece)
-        where = place if isinstance(place, int) else _find_only(place[piece])
-        result.fill(rows, _apply_reference(result, where, some))
+        where = place if isinstance(place, int) else place[piece]
+        result.fill(rows, _apply_reference(result, where, counts.of_rows(piece).columns))
 
 
-def _find_only(place: Any) -> Any:
-    """The one place that all rows have, as an int; the array where they differ."""
-    first = int(place[0])
-    return first if (place == first).all() else place
-
-
-def _apply_reference(result: Result, place: Any, counts: Counts) -> Energy:
+def _apply_reference(result: Result, place: Any, counts: Mapping[str, Any]) -> Energy:
     basis, take = result.models.basis, result.models.take
-    inputs = counts.as_floats("input_tokens")
-    outputs = counts.as_floats("output_tokens")
-    cached = counts.as_floats("cached_input_tokens", MATTERS)
+    inputs, outputs = counts["input_tokens"], counts["output_tokens"]
+    cached, known = counts.get("cached_input_tokens"), counts.get("reasoning_tokens")
     reasoning: Any = None
-    known = counts.as_floats("reasoning_tokens", 0.0)
     factor = take(REASONING, place)
     decoded = outputs
     if known is not None:
@@ -206,8 +212,6 @@ def _apply_reference(result: Result, place: Any, counts: Counts) -> Energy:
 def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: Any) -> None:
     """Estimate a block of rows by the calibrated method, one model after the other."""
     models = result.models
-    if not isinstance(place, int):
-        place = _find_only(place)
     groups: list[tuple[int, Any]]
     if isinstance(place, int):
         groups = [(place, None)]
@@ -223,7 +227,7 @@ def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: An
             continue  # ``finish`` says that there is no energy
         for piece in cut_rows(part.stop - part.start if chosen is None else len(chosen), BLOCK):
             within = piece if chosen is None else chosen[piece]
-            some = counts.of_rows(within)
+            some = counts.of_rows(within).columns
             if chosen is None:
                 rows: Any = slice(part.start + piece.start, part.start + piece.stop)
             else:
@@ -231,12 +235,11 @@ def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: An
             result.fill(rows, _apply_roofline(result, number, some))
 
 
-def _apply_roofline(result: Result, number: int, counts: Counts) -> Energy:
+def _apply_roofline(result: Result, number: int, counts: Mapping[str, Any]) -> Energy:
     models = result.models
     cases, scope = models.cases[number], models.basis.assumptions.scope
-    inputs = counts.as_floats("input_tokens")
-    outputs = counts.as_floats("output_tokens")
-    cached = counts.as_floats("cached_input_tokens", MATTERS)
+    inputs, outputs = counts["input_tokens"], counts["output_tokens"]
+    cached, known = counts.get("cached_input_tokens"), counts.get("reasoning_tokens")
     overhead = FACILITY.factor if scope == "facility" else 1.0
     from_cache = 0.0 if cached is None else cached
     made = roofline.compute_central_energy(cases, inputs, from_cache, outputs)
@@ -252,7 +255,6 @@ def _apply_roofline(result: Result, number: int, counts: Counts) -> Energy:
     energy.low, energy.high = (low, high) if overhead == 1 else (overhead * low, overhead * high)
     if not result.with_parts:
         return energy
-    known = counts.as_floats("reasoning_tokens", 0.0)
     if known is not None:
         # A count below 0 says that it is not known.
         reasoning: Any = np.where(known >= 0, known, np.nan)

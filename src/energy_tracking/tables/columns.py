@@ -8,7 +8,7 @@ The order: each column becomes an array of numbers (``check_columns``), all of o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +25,10 @@ Column = Any
 
 REQUIRED = ("input_tokens", "output_tokens")
 """Columns that every table has."""
+
+
+LEAST = {"cached_input_tokens": 1e-300, "reasoning_tokens": 0.0}
+"""The least of a count that is any, or is known [tokens]."""
 
 
 RUN = 512
@@ -164,23 +168,23 @@ def find_runs(codes: Any) -> list[slice] | None:
     Args:
         codes: A whole number for each row.
     """
-    starts = np.flatnonzero(codes[1:] != codes[:-1]) + 1
-    if len(starts) * RUN > len(codes):
+    is_start = codes[1:] != codes[:-1]
+    if np.count_nonzero(is_start) * RUN > len(codes):
         return None
+    starts = np.flatnonzero(is_start) + 1
     return [slice(*ends) for ends in pairwise((0, *starts.tolist(), len(codes)))]
 
 
 @dataclass(slots=True)
 class Counts:
-    """The counts of a block of rows, as they were given."""
+    """The counts of a block of rows: an array of floats, or one float for all, by their names."""
 
     columns: dict[str, Any]
 
     def of_rows(self, rows: Any) -> Counts:
         """The counts of some rows."""
-        return Counts(
-            {name: column[rows] if column.ndim else column for name, column in self.columns.items()}
-        )
+        columns = self.columns.items()
+        return Counts({name: one if type(one) is float else one[rows] for name, one in columns})
 
     def find_wrong(self) -> Any | None:
         """Where a row's counts are none: an array of booleans; None where all are right."""
@@ -188,46 +192,53 @@ class Counts:
         inputs, outputs = self.columns["input_tokens"], self.columns["output_tokens"]
         cached, written = get("cached_input_tokens"), get("cache_write_input_tokens")
         reasoning = get("reasoning_tokens")
-        right = [_are_in(inputs, 0, MAX_TOKENS), _are_in(outputs, 0, MAX_TOKENS)]
+        right = [_are_in(inputs, MAX_TOKENS), _are_in(outputs, MAX_TOKENS)]
         if cached is not None:
-            right.append(_are_in(cached, 0, inputs))
+            right.append(_are_in(cached, inputs))
         if written is not None:
-            # In floats: the sum of two small integers could overflow.
-            together = written if cached is None else 1.0 * written + cached
-            right += [_are_in(written, 0, MAX_TOKENS), _are_in(together, 0, inputs)]
+            together = written if cached is None else written + cached
+            right += [_are_in(written, MAX_TOKENS), _are_in(together, inputs)]
         if reasoning is not None:
             # NaN says that it is not known, and so does a number below 0.
-            right.append(~(reasoning > outputs))
-        wrong = [~part for part in right if part is not None and not np.all(part)]
+            right.append(np.logical_not(reasoning > outputs))
+        wrong = [np.logical_not(one) for one in right if one is not None and not np.all(one)]
         return np.logical_or.reduce(np.broadcast_arrays(*wrong)) if wrong else None
 
-    def as_floats(self, name: str, least: float | None = None) -> Any:
-        """A column as floats; None where it is not there, or no row has as much as the least.
-
-        Args:
-            name: Its name.
-            least: What a count is at least that matters [tokens]; None: any does.
-        """
-        column = self.columns.get(name)
-        if column is None:
-            return None
-        if least is not None and column.size and column.max() < least:
-            return None
-        return column.astype(np.float64) if column.ndim else float(column)
+    def leave_out_nothing(self) -> None:
+        """Leave out the counts of which no row has any: a term is left out with them."""
+        for name, least in LEAST.items():
+            column = self.columns.get(name)
+            if column is not None and np.size(column) and np.max(column) < least:
+                del self.columns[name]
 
 
-def _are_in(column: Any, least: float, most: Any) -> Any:
-    """Whether each count is in its bounds; None where all are."""
-    if column.ndim and column.dtype.kind in "iu":
-        # Passes without an array between, and in one type: nearly always all are right.
-        if not len(column):
-            return None
-        if not np.ndim(most):
-            if column.min() >= least and column.max() <= most:
+def take_floats(columns: Mapping[str, Any], rows: slice) -> Counts:
+    """The counts of a block of rows, out of columns of numbers.
+
+    Args:
+        columns: The columns, as ``check_columns`` gives them.
+        rows: The rows.
+    """
+    return Counts(
+        {
+            name: column[rows].astype(np.float64, copy=False) if column.ndim else float(column)
+            for name, column in columns.items()
+        }
+    )
+
+
+def _are_in(column: Any, most: Any) -> Any:
+    """Whether each count is at least 0 and at most some number; None where all are.
+
+    Args:
+        column: The counts.
+        most: The number, or one for each.
+    """
+    # Nearly always all are right, which is quickest to see in the least and the largest.
+    if np.size(column) and np.min(column) >= 0:
+        if np.ndim(most) or np.ndim(column) == 0:
+            if np.all(column <= most):
                 return None
-        elif most.dtype.kind == column.dtype.kind == "i":
-            both = np.promote_types(column.dtype, most.dtype)
-            below = column.astype(both, copy=False) <= most.astype(both, copy=False)
-            if below.all() and column.min() >= least:
-                return None
-    return (column >= least) & (column <= most)
+        elif np.max(column) <= most:
+            return None
+    return (column >= 0) & (column <= most)

@@ -20,12 +20,12 @@ from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS,
 from energy_tracking.tables.by_method import TABLE_METHODS, Result
 from energy_tracking.tables.columns import (
     Column,
-    Counts,
     check_columns,
     check_lengths,
     cut_rows,
     find_runs,
     read_models,
+    take_floats,
 )
 from energy_tracking.tables.models import Models
 from energy_tracking.tables.table import EnergyTable
@@ -100,6 +100,10 @@ class TableEstimator:
     """Estimates one table after the other by the settings of one ``Estimation``.
 
     A name is looked up when it comes for the first time, and stays what it was then.
+
+    Attributes:
+        method: The name of the method.
+        models: What it takes of each model.
     """
 
     def __init__(self, estimation: Estimation, *, calibrated: bool = False) -> None:
@@ -120,7 +124,7 @@ class TableEstimator:
                 raise ConfigurationError(must_be("calibrated", what, calibrated))
             basis = basis.calibrated
         self.method = basis.method
-        self._models = Models(estimation, basis)
+        self.models = Models(estimation, basis)
 
     def estimate(
         self,
@@ -149,7 +153,8 @@ class TableEstimator:
         Raises:
             ConfigurationError: The columns differ in length, or are not of numbers.
         """
-        return self.fill(
+        (result,) = fill_tables(
+            (self,),
             input_tokens,
             output_tokens,
             model=model,
@@ -158,81 +163,84 @@ class TableEstimator:
             cache_write_input_tokens=cache_write_input_tokens,
             reasoning_tokens=reasoning_tokens,
             only_totals=only_totals,
-        ).as_table()
-
-    def fill(
-        self,
-        input_tokens: Column,
-        output_tokens: Column,
-        *,
-        model: Column,
-        models: Sequence[str | None] | None = None,
-        cached_input_tokens: Column | None = None,
-        cache_write_input_tokens: Column | None = None,
-        reasoning_tokens: Column | None = None,
-        only_totals: bool = False,
-        with_parts: bool = True,
-        are_checked: bool = False,
-    ) -> Result:
-        """What a table is made of: columns that no row fills are left out.
-
-        Args:
-            input_tokens: As for ``estimate``, like the others [tokens].
-            output_tokens: Generated tokens [tokens].
-            model: The model of each row.
-            models: The names that the numbers in it stand for.
-            cached_input_tokens: Part of the input [tokens].
-            cache_write_input_tokens: Part of the input [tokens].
-            reasoning_tokens: Part of the output [tokens].
-            only_totals: Compute the energy alone.
-            with_parts: Compute beside the range what is spent on reasoning and what caches avoid.
-            are_checked: Every row is known to have counts of tokens.
-
-        Raises:
-            ConfigurationError: The columns differ in length, or are not of numbers.
-        """
-        columns = check_columns(
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cached_input_tokens=cached_input_tokens,
-            cache_write_input_tokens=cache_write_input_tokens,
-            reasoning_tokens=reasoning_tokens,
         )
-        codes, names = read_models(model, models)
-        if codes is not None:
-            columns["model"] = codes
-        rows = check_lengths(columns)
-        columns.pop("model", None)
-        places = self._models.places_of(names)
-        is_cached = cached_input_tokens is not None
-        result = Result(rows, self._models, only_totals, is_cached, with_parts)
-        method = TABLE_METHODS[self.method]
-        given = Counts(columns)
-        with np.errstate(all="ignore"):
-            for part in cut_rows(rows, ORDERED):
-                for piece, place in _split_by_model(part, codes, places):
-                    counts = given.of_rows(piece)
-                    method(result, piece, counts, place)
-                    result.finish(piece, place, None if are_checked else counts.find_wrong())
-        return result
+        return result.as_table()
 
 
-def _split_by_model(part: slice, codes: Any | None, places: Any) -> Iterator[tuple[slice, Any]]:
-    """Pieces of a part, and the place of their model: one for all rows, or that of each.
+def fill_tables(
+    estimators: Sequence[TableEstimator],
+    input_tokens: Column,
+    output_tokens: Column,
+    *,
+    model: Column,
+    models: Sequence[str | None] | None = None,
+    cached_input_tokens: Column | None = None,
+    cache_write_input_tokens: Column | None = None,
+    reasoning_tokens: Column | None = None,
+    only_totals: bool = False,
+) -> list[Result]:
+    """What tables of the same calls by several estimators are made of.
+
+    Columns that no row fills are left out, and of all but the first estimator what is spent on
+    reasoning and what caches avoid.
+
+    Args:
+        estimators: The estimators.
+        input_tokens: As for ``estimate``, like the others [tokens].
+        output_tokens: Generated tokens [tokens].
+        model: The model of each row.
+        models: The names that the numbers in it stand for.
+        cached_input_tokens: Part of the input [tokens].
+        cache_write_input_tokens: Part of the input [tokens].
+        reasoning_tokens: Part of the output [tokens].
+        only_totals: Compute the energy alone.
+
+    Raises:
+        ConfigurationError: The columns differ in length, or are not of numbers.
+    """
+    columns = check_columns(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_input_tokens=cached_input_tokens,
+        cache_write_input_tokens=cache_write_input_tokens,
+        reasoning_tokens=reasoning_tokens,
+    )
+    codes, names = read_models(model, models)
+    rows = check_lengths(columns if codes is None else columns | {"model": codes})
+    is_cached = cached_input_tokens is not None
+    results = []
+    for estimator in estimators:
+        places = estimator.models.places_of(names)
+        with_parts = not results
+        results.append(Result(rows, estimator.models, places, only_totals, is_cached, with_parts))
+    with np.errstate(all="ignore"):
+        for part in cut_rows(rows, ORDERED):
+            for piece, some in _split_by_model(part, codes):
+                counts = take_floats(columns, piece)
+                wrong = counts.find_wrong()
+                counts.leave_out_nothing()
+                for estimator, result in zip(estimators, results, strict=True):
+                    place = result.find_place(some)
+                    TABLE_METHODS[estimator.method](result, piece, counts, place)
+                    result.finish(piece, place, wrong)
+    return results
+
+
+def _split_by_model(part: slice, codes: Any | None) -> Iterator[tuple[slice, Any]]:
+    """Pieces of a part, and the number of their model's name: one for all rows, or that of each.
 
     Args:
         part: The rows.
         codes: The number of each row's model name; None: all have the first one.
-        places: The place of each name.
     """
     if codes is None:
-        yield part, int(places[0])
+        yield part, 0
         return
     some = codes[part]
     runs = find_runs(some)
     if runs is None:
-        yield part, places.take(some, mode="wrap")
+        yield part, some
         return
     for run in runs:
         piece = slice(part.start + run.start, part.start + run.stop)
-        yield piece, int(places[some[run.start]])
+        yield piece, int(some[run.start])
