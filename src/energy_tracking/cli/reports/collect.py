@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from energy_tracking.calls.amounts import format_count
 from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.report import CALIBRATED
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, EnergyKind, Totals
@@ -326,7 +327,7 @@ def rows_of(grouping: Grouping, names: BatchNames, top: int | None) -> list[Row]
     for of in Of:
         rest = [sums for key, sums in others if key[-1] == of]
         if rest:
-            label = (f"{len(rest):,} others", *[""] * (len(grouping.by) - 1))
+            label = (format_count(len(rest), "other"), *[""] * (len(grouping.by) - 1))
             rows.append((label, of, sum_groups(rest)))
     return rows
 
