@@ -32,12 +32,17 @@ settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C where a shell without job control, which began this behind it, ignores it.
+    """Take the signals that whatever began this ignores.
 
-    The programs that tests interrupt would ignore it too.
+    A shell without job control ignores Ctrl-C behind it, ``nohup`` the end of a terminal; the
+    programs that tests interrupt would ignore them too.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 MOST_CASES = 100
