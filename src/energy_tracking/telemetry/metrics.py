@@ -3,13 +3,14 @@
 Every distinct set of attributes makes a time series that lasts as long as the process, and the
 names in it are chosen by servers and users. So a provider's metrics keep ``MAX_GROUPS`` sets
 apart, as a session keeps its groups; the names of later ones join ``other models`` and the like
-(``_JOINED``). That is less than the 2,000 from which on OpenTelemetry's SDK drops all attributes.
+(``_NAMES``). That is less than the 2,000 from which on OpenTelemetry's SDK drops all attributes.
 
 The energy, both ends of its range and the calibrated number are added up here and read when metrics
 are collected: a call of one instrument costs a call to an API more than all of these together.
 
 A new metric is a row of ``METRICS`` and a line in ``CallMetrics.record``, or one of ``SUMMED`` and
-a number of ``_read_summed``. An attribute whose values others choose needs its word in ``_JOINED``.
+a number of ``add_to_sums``. A new attribute is a row of ``_NAMES`` and a value of ``_key_of``; one
+whose values others choose needs its word there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import math
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import field
 from functools import partial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -118,29 +118,71 @@ SUMMED = (
 none of them. Their names, and what they measure; the first has no scope among its attributes."""
 
 
-def _read_summed(record: CallRecord) -> tuple[float | None, ...]:
-    """What a call adds to each of ``SUMMED`` [J]; None: nothing."""
-    estimate, calibrated = record.estimate, calibrated_estimate(record)
-    joules = low = high = record.measured_energy_joules
-    if joules is None and estimate is not None:
-        joules = estimate.total_energy_joules
-        low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
-    return joules, low, high, None if calibrated is None else calibrated.total_energy_joules
+_Key = tuple[tuple[str | None, ...], tuple[tuple[str, str], ...]]
+"""Everything that any metric says of a call: the values of ``_NAMES``, None for what is not known,
+and the names and values of tags."""
 
-
-_MODELS = ("gen_ai.request.model", "gen_ai.response.model")
 # Attribute -> what stands for its values beyond the limit, for every one that others choose.
 # `_OTHER` is the convention's own word.
-_JOINED = {**dict.fromkeys(_MODELS, OTHER), "error.type": "_OTHER"}
+_NAMES: dict[str, str | None] = {
+    "gen_ai.operation.name": None,
+    "gen_ai.provider.name": None,
+    "energy_tracking.status": None,
+    "gen_ai.request.model": OTHER,
+    "gen_ai.response.model": OTHER,
+    "energy_tracking.gpu": None,
+    "energy_tracking.method": None,
+    "error.type": "_OTHER",
+}
 _JOINED_TAG = "other values"
-# What is left of a call where even the rest is of too many kinds.
-_JOINED_ALL = {"gen_ai.operation.name": "other", "gen_ai.provider.name": "other"}
+# Operation and provider where even the rest is of too many kinds.
+_JOINED_ALL = "other", "other"
+
+_OF_ENERGY = ("energy_tracking.status", "energy_tracking.gpu", "energy_tracking.method")
+"""Attributes that the metrics of energy have alone."""
+
+_OF_DURATION = ("error.type",)
+"""That of the time has alone."""
+
+
+def _key_of(record: CallRecord, tags: tuple[str, ...]) -> _Key:
+    """Everything that any metric says of a call.
+
+    Args:
+        record: The call.
+        tags: Tags of sessions that metrics carry.
+    """
+    request, estimate = record.request, record.estimate
+    gpu = method = None
+    if estimate is not None:
+        gpu, method = estimate.gpu, estimate.method
+    values = (
+        request.operation,
+        request.provider,
+        record.status,
+        request.model,
+        record.response_model,
+        gpu,
+        method,
+        record.error_type,
+    )
+    given = record.tags
+    return values, tuple([(name, given[name]) for name in tags if name in given]) if tags else ()
+
+
+def _join_names(key: _Key) -> _Key:
+    """The key that stands for this one where there are too many: with none of others' names."""
+    values, tags = key
+    joined = [
+        value if value is None or word is None else word
+        for value, word in zip(values, _NAMES.values(), strict=True)
+    ]
+    return tuple(joined), tuple([(name, _JOINED_TAG) for name, _ in tags])
+
 
 Attributes = dict[str, Any]
-_Key = tuple[tuple[str, Any], ...]
 
 
-@frozen()
 class _Labels:
     """The attributes of a call, as each metric has them.
 
@@ -150,31 +192,33 @@ class _Labels:
         common: What every metric has.
         of_input: Of the input tokens.
         of_output: Of the output tokens.
-        sums: What its calls add up to [J], in the order of ``SUMMED``, by the scope of estimates.
+        sums: What its calls add up to [J], in the order of ``SUMMED``, by the scope of estimates;
+            None where that is nothing.
     """
 
-    of_energy: Attributes
-    of_duration: Attributes
-    common: Attributes
-    of_input: Attributes
-    of_output: Attributes
-    sums: dict[str, list[float | None]] = field(default_factory=dict[str, list[float | None]])
+    __slots__ = ("common", "of_duration", "of_energy", "of_input", "of_output", "sums")
+
+    def __init__(self, key: _Key) -> None:
+        """Divide what any metric says of a call.
+
+        Args:
+            key: That.
+        """
+        values, tags = key
+        named = zip(_NAMES, values, strict=True)
+        every: Attributes = {name: value for name, value in named if value is not None}
+        every |= {TAG_PREFIX + name: value for name, value in tags}
+        self.of_energy = _without(every, _OF_DURATION)
+        self.of_duration = _without(every, _OF_ENERGY)
+        self.common = _without(every, (*_OF_ENERGY, *_OF_DURATION))
+        self.of_input = self.common | {"gen_ai.token.type": "input"}
+        self.of_output = self.common | {"gen_ai.token.type": "output"}
+        self.sums: dict[str, list[Any]] = {}
 
 
-def _divide_attributes(every: Attributes) -> _Labels:
-    """The attributes of each metric.
-
-    Args:
-        every: Everything that any metric says of a call.
-    """
-    common = _without(every, (*_OF_ENERGY, *_OF_DURATION))
-    return _Labels(
-        _without(every, _OF_DURATION),
-        _without(every, _OF_ENERGY),
-        common,
-        common | {"gen_ai.token.type": "input"},
-        common | {"gen_ai.token.type": "output"},
-    )
+def _without(attributes: Attributes, names: tuple[str, ...]) -> Attributes:
+    """The attributes but these."""
+    return {name: value for name, value in attributes.items() if name not in names}
 
 
 class _Instruments:
@@ -197,22 +241,30 @@ class _Instruments:
         # A signal handler may make a call in the middle of one that this very thread adds up.
         self._lock = threading.RLock()
 
-    def add_to_sums(self, record: CallRecord, labels: _Labels) -> None:
+    def add_to_sums(self, record: CallRecord, labels: _Labels, joules: float) -> None:
         """Add a call to the counters that are read when metrics are collected.
 
         Args:
             record: The call.
             labels: Its attributes.
+            joules: Its energy [J].
         """
-        scope = "unknown" if record.estimate is None else record.estimate.scope
+        estimate, calibrated = record.estimate, calibrated_estimate(record)
+        scope = "unknown" if estimate is None else estimate.scope
+        low = high = joules
+        if estimate is not None and record.measured_energy_joules is None:
+            low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
+        also = None if calibrated is None else calibrated.total_energy_joules
         with self._lock:
-            sums = labels.sums.setdefault(scope, [None] * len(SUMMED))
-            for place, joules in enumerate(_read_summed(record)):
-                if joules is not None:
-                    sums[place] = (sums[place] or 0.0) + joules
+            sums = labels.sums.setdefault(scope, [0.0, 0.0, 0.0, None])
+            sums[0] += joules
+            sums[1] += low
+            sums[2] += high
+            if also is not None:
+                sums[3] = (sums[3] or 0.0) + also
 
     def _observe(self, place: int, _: CallbackOptions) -> Iterable[Observation]:
-        found: dict[_Key, float] = {}
+        found: dict[tuple[tuple[str, Any], ...], float] = {}
         with self._lock:
             for labels in self._known.values():
                 for scope, sums in labels.sums.items():
@@ -224,30 +276,17 @@ class _Instruments:
                         found[key] = found.get(key, 0.0) + joules
         return [Observation(joules, dict(key)) for key, joules in found.items()]
 
-    @property
-    def are_live(self) -> bool:
-        """Whether they lead anywhere: those of the API do not, until a provider is set."""
-        first = self.by_name[ENERGY_PER_CALL_METRIC]
-        # Private to the API, whose stand-ins have no public name for what they stand for.
-        return getattr(first, "_real_instrument", first) is not None
-
-    def labels_of(self, every: Attributes) -> _Labels:
+    def labels_of(self, own: _Key) -> _Labels:
         """The attributes of each metric, or shared ones where there are too many sets.
 
         Args:
-            every: Everything that any metric says of a call.
+            own: Everything that any metric says of a call.
         """
-        own = tuple(every.items())
         labels = self._known.get(own)
         if labels is not None:
             return labels
-        joined = every | {
-            name: _JOINED.get(name, _JOINED_TAG)
-            for name in every
-            if name in _JOINED or name.startswith(TAG_PREFIX)
-        }
-        shared = tuple(joined.items())
-        key = bounded_key(self._known, own, shared, tuple((joined | _JOINED_ALL).items()))
+        values, tags = shared = _join_names(own)
+        key = bounded_key(self._known, own, shared, ((*_JOINED_ALL, *values[2:]), tags))
         if key is not own:
             log_once(
                 "metrics joined",
@@ -256,7 +295,7 @@ class _Instruments:
                 MAX_GROUPS,
                 OTHER,
             )
-        return self._known.setdefault(key, _divide_attributes(dict(key)))
+        return self._known.setdefault(key, _Labels(key))
 
 
 # Providers keep every meter and instrument for good, and there may be a tracker per request.
@@ -314,9 +353,13 @@ class CallMetrics:
             context: The context of the call, whose span exemplars point to.
             tokens_and_duration: Whether nobody else reports these two.
         """
-        if not self._instruments.are_live:
+        instruments = self._instruments
+        # Private to the API, whose stand-ins have no public name for what they stand for: nothing
+        # until a provider is set.
+        first = instruments.by_name[ENERGY_PER_CALL_METRIC]
+        if getattr(first, "_real_instrument", first) is None:
             return
-        labels = self._instruments.labels_of(_read_attributes(record, self._tags))
+        labels = instruments.labels_of(_key_of(record, self._tags))
         self._record_energy(record, context, labels)
         if tokens_and_duration:
             self._record_tokens_and_duration(record, context, labels)
@@ -333,7 +376,7 @@ class CallMetrics:
         by_name = self._instruments.by_name
         if joules is not None and math.isfinite(joules):
             by_name[ENERGY_PER_CALL_METRIC].record(joules, labels.of_energy, context)
-            self._instruments.add_to_sums(record, labels)
+            self._instruments.add_to_sums(record, labels, joules)
             if record.intensity is not None:
                 grams = record.intensity.grams_of(joules)
                 by_name[CARBON_METRIC].add(grams, labels.of_energy, context)
@@ -361,43 +404,3 @@ class CallMetrics:
                 tokens.record(usage.input_tokens, labels.of_input, context)
             if "output_tokens" not in usage.estimated:
                 tokens.record(usage.output_tokens, labels.of_output, context)
-
-
-_OF_ENERGY = ("energy_tracking.status", "energy_tracking.gpu", "energy_tracking.method")
-"""Attributes that the metrics of energy have alone."""
-
-_OF_DURATION = ("error.type",)
-"""That of the time has alone."""
-
-
-def _read_attributes(record: CallRecord, tags: tuple[str, ...]) -> Attributes:
-    """Everything that any metric says of a call.
-
-    Args:
-        record: The call.
-        tags: Tags of sessions that metrics carry.
-    """
-    request, estimate = record.request, record.estimate
-    attributes: Attributes = {
-        "gen_ai.operation.name": request.operation,
-        "gen_ai.provider.name": request.provider,
-        "energy_tracking.status": record.status,
-    }
-    if request.model is not None:
-        attributes["gen_ai.request.model"] = request.model
-    if record.response_model is not None:
-        attributes["gen_ai.response.model"] = record.response_model
-    if estimate is not None:
-        attributes["energy_tracking.gpu"] = estimate.gpu
-        attributes["energy_tracking.method"] = estimate.method
-    if record.error_type is not None:
-        attributes["error.type"] = record.error_type
-    if tags:
-        given = record.tags
-        attributes |= {TAG_PREFIX + name: given[name] for name in tags if name in given}
-    return attributes
-
-
-def _without(attributes: Attributes, names: tuple[str, ...]) -> Attributes:
-    """The attributes but these."""
-    return {name: value for name, value in attributes.items() if name not in names}
