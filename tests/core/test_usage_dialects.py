@@ -78,6 +78,19 @@ def test_counts_that_cannot_be_are_repaired_in_our_own_usage_too(name: str, coun
     assert usage.repairs
 
 
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_counts_hold_together_that_are_whole_numbers_inside_their_wholes(name: str) -> None:
+    full = TokenUsage(**dict.fromkeys(COUNTS, 10))
+    assert full.holds_together
+    assert replace(full, **{name: 0}).holds_together is (name not in WHOLE_OF.values())
+    assert replace(full, **{name: 11}).holds_together is (name not in WHOLE_OF)
+    assert replace(full, **{name: None}).holds_together is (
+        name in ("reasoning_tokens", "total_tokens")
+    )
+    for wrong in (-1, 5.0, True, "5"):
+        assert not replace(full, **{name: wrong}).holds_together
+
+
 @each_sample
 def test_a_sample_row_is_read_as_its_provider_means_it(sample: JsonObject) -> None:
     usage = read_usage(sample["usage"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 
 from energy_tracking.frozen import frozen
 
@@ -62,11 +63,15 @@ class TokenUsage:
     @property
     def holds_together(self) -> bool:
         """Whether every count is a whole number >= 0 inside its whole, as all that are read are."""
-        counts = {name: getattr(self, name) for name in COUNTS}
-        for name in ("reasoning_tokens", "total_tokens"):
-            counts[name] = 0 if counts[name] is None else counts[name]
-        return all(type(count) is int and count >= 0 for count in counts.values()) and all(
-            counts[part] <= counts[whole] for part, whole in WHOLE_OF.items()
+        inputs, outputs = _INPUTS(self), _OUTPUTS(self)
+        reasoning = 0 if self.reasoning_tokens is None else self.reasoning_tokens
+        total = 0 if self.total_tokens is None else self.total_tokens
+        counts = (*inputs, *outputs, reasoning, total)
+        return (
+            set(map(type, counts)) == _WHOLE_NUMBERS
+            and min(counts) >= 0
+            and inputs[0] == max(inputs)
+            and outputs[0] == max(*outputs, reasoning)
         )
 
     @property
@@ -91,5 +96,13 @@ WHOLE_OF: Mapping[str, str] = {
 }
 """Each part in a ``TokenUsage`` and the count that contains it."""
 
-COUNTS = ("input_tokens", "output_tokens", *WHOLE_OF, "total_tokens")
-"""Each count in a ``TokenUsage``."""
+
+def _read_whole_and_parts(whole: str) -> Callable[[TokenUsage], tuple[int, ...]]:
+    """Reads a count, and the parts of it that every server is taken to have stated."""
+    parts = [part for part, of in WHOLE_OF.items() if of == whole and part != "reasoning_tokens"]
+    return attrgetter(whole, *parts)
+
+
+_INPUTS = _read_whole_and_parts("input_tokens")
+_OUTPUTS = _read_whole_and_parts("output_tokens")
+_WHOLE_NUMBERS = {int}
