@@ -363,13 +363,14 @@ class CountedResponses:
                     return True
             # A copy: a signal handler may make a call in between.
             for one in tuple(self._latest):
+                if now - one.at >= REPORT_SECONDS:
+                    break  # those after it were counted earlier still
                 if (
                     (one.reporters or one.is_of_a_client)
                     and reporter not in one.reporters
                     and None in (one.response_id, response_id)
                     and one.tokens == tokens
                     and not one.models.isdisjoint(models)
-                    and now - one.at < REPORT_SECONDS
                     and one.may_be_reported_from(place, has_its_id=False)
                 ):
                     one.reporters |= {reporter}
