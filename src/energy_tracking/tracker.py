@@ -237,7 +237,7 @@ class Tracker:
         run_deferred()
         is_on = not self.settings.disabled
         reported = UNREPORTED
-        if is_on:
+        if is_on and wrappers:
             try:
                 reported = self.telemetry.pipeline.reported_by(wrappers)
             except Exception as error:

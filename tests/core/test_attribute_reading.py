@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from math import inf, nan
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import INVALID_SPAN
 
 from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import (
@@ -30,6 +33,7 @@ from energy_tracking.telemetry.attributes import (
     TOKEN_ATTRIBUTES,
     Attribute,
 )
+from energy_tracking.telemetry.placing import attributes_of
 from energy_tracking.telemetry.reading import DETAILS, call_attributes
 from energy_tracking.usage.server_timing import ServerTiming
 
@@ -309,3 +313,35 @@ def test_what_is_no_number_is_left_out() -> None:
     assert "energy_tracking.decode_energy_joules" not in found
     assert not {f"energy_tracking.{name}" for name in left_out} & found.keys()
     assert found["energy_tracking.session.total_energy_wh"] == pytest.approx(1 / 3600)
+
+
+class BareMapping(Mapping[str, int]):
+    """A mapping that has no more than it must."""
+
+    def __getitem__(self, name: str) -> int:
+        return {"a": 1}[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter("a")
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("held", [{"a": 1}, MappingProxyType({"a": 1}), BareMapping()])
+def test_attributes_are_read_of_any_span_that_shows_them(held: Mapping[str, int]) -> None:
+    assert attributes_of(SimpleNamespace(attributes=held)) == {"a": 1}
+    assert attributes_of(SimpleNamespace(attributes=MappingProxyType(held))) == {"a": 1}
+
+
+@pytest.mark.parametrize("span", [INVALID_SPAN, None, SimpleNamespace(attributes=None)])
+def test_a_span_that_shows_no_attributes_is_read_as_one_without(span: object) -> None:
+    assert attributes_of(span) == {}
+
+
+def test_attributes_that_are_put_on_a_span_later_are_not_in_what_was_read() -> None:
+    span = TracerProvider().get_tracer("a").start_span("b", attributes={"a": 1})
+    found = attributes_of(span)
+    span.set_attribute("b", 2)
+    assert found == {"a": 1}
+    assert attributes_of(span) == {"a": 1, "b": 2}

@@ -36,13 +36,14 @@ from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.session import current_session
 from energy_tracking.calls.span_places import SpanPlace
+from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import open_calls, settle
 from energy_tracking.openai_client.request import is_sending
 from energy_tracking.settings import document_settings
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.telemetry.documented import document_telemetry
 from energy_tracking.telemetry.pipelines import Pipeline
-from energy_tracking.telemetry.placing import BeforeEnd
+from energy_tracking.telemetry.placing import BeforeEnd, attributes_of
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
@@ -124,11 +125,10 @@ class SpanEnricher:
             span: The span, still recording.
             watched: What is known of it since it started.
         """
-        attributes = span.attributes or {}
+        attributes = attributes_of(span)
         facts = None if "energy_tracking.status" in attributes else span_facts(attributes)
-        if facts is not None:
-            _close_if_open(span, facts)
-            attributes = span.attributes or {}
+        if facts is not None and open_calls and _close_if_open(span, facts):
+            attributes = attributes_of(span)
         if "energy_tracking.status" in attributes:
             watched.mark_counted()
         elif facts is None or watched.in_request:
@@ -176,22 +176,30 @@ def _place_of(span: Any, parent: object) -> SpanPlace:
         parent: The span it is below, if it is known.
     """
     above = getattr(span, "parent", None)
-    return SpanPlace(
-        trace_id=span.get_span_context().trace_id,
-        parent_id=None if above is None else above.span_id,
-        began_at=perf_counter() - (time_ns() - int(span.start_time)) / 1e9,
-        is_in_call=stands_for_a_call(getattr(parent, "attributes", None) or {}),
-    )
+    place = {
+        "trace_id": span.get_span_context().trace_id,
+        "parent_id": None if above is None else above.span_id,
+        "began_at": perf_counter() - (time_ns() - int(span.start_time)) / 1e9,
+        "is_in_call": stands_for_a_call(attributes_of(parent)),
+    }
+    return fill_fields(SpanPlace, place)
 
 
-def _close_if_open(span: Any, facts: SpanFacts[TokenUsage]) -> None:
-    """Settle the stream of a tracked client whose tokens are reported before it has ended."""
+def _close_if_open(span: Any, facts: SpanFacts[TokenUsage]) -> bool:
+    """Settle the stream of a tracked client whose tokens are reported before it has ended.
+
+    Returns:
+        Whether there was one.
+    """
+    has_closed = False
     span_id = span.get_span_context().span_id
     for call in list(open_calls):
         theirs: Any = call.span
         is_its_span = theirs is not None and theirs.span.get_span_context().span_id == span_id
         if is_its_span or _is_reported(call, facts):
             call.close()
+            has_closed = True
+    return has_closed
 
 
 def _is_reported(call: Any, facts: SpanFacts[TokenUsage]) -> bool:

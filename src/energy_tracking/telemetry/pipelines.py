@@ -66,6 +66,7 @@ class Pipeline:
             tracer: Our tracer.
         """
         self._tracer = tracer
+        self._has_provider = False
         self._tracers_of: WeakKeyDictionary[Any, list[object]] = WeakKeyDictionary()
 
     @property
@@ -79,8 +80,12 @@ class Pipeline:
     @property
     def leads_nowhere(self) -> bool:
         """Whether no span is made: no provider is set, or OpenTelemetry's that does nothing."""
-        tracer: Any = self._tracer
-        return isinstance(getattr(tracer, "_tracer", tracer), trace.NoOpTracer)
+        # A provider that has been set stays.
+        if not self._has_provider:
+            tracer: Any = self._tracer
+            tracer = getattr(tracer, "_tracer", tracer)
+            self._has_provider = not isinstance(tracer, trace.NoOpTracer)
+        return not self._has_provider
 
     @property
     def processors(self) -> list[Any]:

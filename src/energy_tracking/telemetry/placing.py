@@ -25,17 +25,26 @@ _ENDING = "_energy_tracking_is_ending"
 LIMIT_VARIABLE = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
 
 
-def limit_of(span: Any) -> int | None:
-    """How many attributes a span holds; None where it is not known to have a limit."""
-    # Private to the SDK, whose spans have no public name for it.
-    limit = getattr(getattr(span, "_attributes", None), "maxlen", None)
-    return limit if isinstance(limit, int) else None
-
-
 def room_on(span: Any) -> int | None:
     """How many attributes still fit on a span; None where it is not known to have a limit."""
-    limit = limit_of(span)
-    return None if limit is None else max(0, limit - len(span.attributes or ()))
+    # Not its public ``attributes``, of which the SDK makes a view for each that asks.
+    held: Any = getattr(span, "_attributes", None)
+    limit = getattr(held, "maxlen", None)
+    return max(0, limit - len(held)) if isinstance(limit, int) else None
+
+
+def attributes_of(span: Any) -> Mapping[str, Any]:
+    """What a span has now, as far as it can be read: the API has no way to, the SDK's spans have.
+
+    A copy, since each look into the attributes of an open span of the SDK is a call of Python.
+    """
+    held: Any = getattr(span, "attributes", None)
+    if held is None:
+        return {}
+    try:
+        return held.copy()  # type: ignore[no-any-return]
+    except AttributeError:  # a mapping that has no more than it must
+        return dict(held)
 
 
 class BeforeEnd:
@@ -86,7 +95,9 @@ def can_wait_for_end(span: Any) -> bool:
     return span.is_recording() and hasattr(span, "__dict__") and _ENDING not in vars(span)
 
 
-def put_attributes(span: Any, attributes: Mapping[str, Any], at_least: int = 0) -> None:
+def put_attributes(
+    span: Any, attributes: Mapping[str, Any], room: int | None, at_least: int = 0
+) -> None:
     """Put attributes onto a span, as many as fit, the most important ones last.
 
     What did not fit is said once.
@@ -94,10 +105,10 @@ def put_attributes(span: Any, attributes: Mapping[str, Any], at_least: int = 0) 
     Args:
         span: The span.
         attributes: Name -> value.
+        room: How many fit [1]; None where any number does.
         at_least: How many of the most important are put there also where others are dropped
             for them, as on a span of our own.
     """
-    room = room_on(span)
     if room is None or len(attributes) <= room:
         span.set_attributes(attributes)
         return
@@ -109,7 +120,7 @@ def put_attributes(span: Any, attributes: Mapping[str, Any], at_least: int = 0) 
         LIMIT_VARIABLE,
         "A span holds %s attributes, so %d of energy_tracking were left out: %s. Raise %s "
         "to keep them; this is logged once.",
-        limit_of(span),
+        span._attributes.maxlen,
         len(left_out),
         ", ".join(left_out),
         LIMIT_VARIABLE,

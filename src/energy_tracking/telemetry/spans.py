@@ -10,8 +10,9 @@ that is open for the same call and that the energy is put on. What is put there 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -37,8 +38,8 @@ from energy_tracking.telemetry.names import SCHEMA_URL, SCOPE
 from energy_tracking.telemetry.pipelines import Pipeline
 from energy_tracking.telemetry.placing import (
     BeforeEnd,
+    attributes_of,
     can_wait_for_end,
-    limit_of,
     put_attributes,
     room_on,
 )
@@ -87,6 +88,7 @@ class CallSpan:
     """
 
     __slots__ = (
+        "_is_valid",
         "_telemetry",
         "alone",
         "beside",
@@ -97,23 +99,35 @@ class CallSpan:
         "started_at",
     )
 
-    def __init__(self, telemetry: Telemetry, span: Span, own: bool, alone: bool) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        span: Span,
+        context: otel_context.Context,
+        own: bool,
+        alone: bool,
+        is_reported: bool,
+    ) -> None:
         """Start the clock of the call.
 
         Args:
             telemetry: Writes the record on the span when the call ends.
             span: The span.
-            own: Whether it is ours, and ends with the call.
+            context: OpenTelemetry's context where the call starts, with a span that is not ours
+                in it.
+            own: Whether the span is ours, and ends with the call.
             alone: Whether nobody else reports the call where our span goes.
+            is_reported: Whether another instrumentation reports the call anywhere.
         """
         self._telemetry = telemetry
         self.span = span
         self.own = own
         self.alone = alone
-        self.is_reported = not alone
+        self.is_reported = is_reported
         self.beside: Span | None = None
-        has_span = span is not INVALID_SPAN and span.get_span_context().is_valid
-        self.context = trace.set_span_in_context(span) if has_span else otel_context.get_current()
+        self._is_valid = span is not INVALID_SPAN and span.get_span_context().is_valid
+        is_ours = own and self._is_valid
+        self.context = trace.set_span_in_context(span, context) if is_ours else context
         self.started_at = perf_counter()
 
     @property
@@ -121,16 +135,14 @@ class CallSpan:
         """The instrumentation whose span has the energy; None if no other reports the call."""
         if self.own:
             return SCOPE if self.is_reported else None
-        if not self.span.get_span_context().is_valid:
+        if not self._is_valid:
             return None
         # One that has ended before the call has: its tokens come on a later one.
         return scope_of(self.span) if self.span.is_recording() else SCOPE
 
     def current(self) -> AbstractContextManager[None] | None:
         """Makes our own span current, so that HTTP spans become its children; None without one."""
-        if not self.own or self.span is INVALID_SPAN or not self.span.get_span_context().is_valid:
-            return None
-        return PlacedContext(self.context)
+        return PlacedContext(self.context) if self.own and self._is_valid else None
 
     def part(self, request: CallRequest) -> CallSpan:
         """Open one below it, for what another model did for the call."""
@@ -188,7 +200,7 @@ class FunctionSpan:
             if error_type is not None:
                 attributes["error.type"] = error_type
                 self._span.set_status(Status(StatusCode.ERROR))
-            put_attributes(self._span, attributes)
+            put_attributes(self._span, attributes, room_on(self._span))
         self._span.end(ended_at)
 
 
@@ -234,91 +246,122 @@ class Telemetry:
             request: The call.
             reported_here: Whether another instrumentation reports it in our spans' pipeline.
         """
-        current = trace.get_current_span()
-        theirs = _is_llm_span(current)
-        # An instrumentation that suppresses others wants the only span, not one without energy.
-        if _is_suppressed() and not theirs:
-            return None
-        if theirs and not reported_here:
-            # Where our own spans go nowhere, theirs is all there is.
-            pipeline = self.pipeline
-            reported_here = pipeline.is_shared_with(current) or not pipeline.is_live
+        context = otel_context.get_current()
+        # Empty where nobody has a span or a session.
+        if context:
+            current = trace.get_current_span(context)
+            if _is_llm_span(current):
+                return self._start_in_theirs(request, current, context, reported_here)
+            # An instrumentation that suppresses others wants the only span, not one without energy.
+            if _is_suppressed(context):
+                return None
+        span = self._open_if_wanted(request)
+        is_reported = reported_here or request.reported_elsewhere
+        return CallSpan(self, span, context, True, not reported_here, is_reported)
+
+    def _start_in_theirs(
+        self, request: CallRequest, theirs: Span, context: otel_context.Context, reported_here: bool
+    ) -> CallSpan:
+        """The same inside of another instrumentation's span of the call.
+
+        Args:
+            request: The call.
+            theirs: That span.
+            context: The current context, which it is in.
+            reported_here: Whether another instrumentation reports the call in our spans' pipeline.
+        """
+        # Where our own spans go nowhere, theirs is all there is.
+        reported_here = (
+            reported_here
+            or self.pipeline.leads_nowhere
+            or self.pipeline.is_shared_with(theirs)
+            or not self.pipeline.is_live
+        )
+        if self._spans not in ("auto", "annotate"):
+            return CallSpan(
+                self, self._open_if_wanted(request), context, True, not reported_here, True
+            )
         # Another call's energy may be on theirs, or will be. Added up there, neither could be
         # separated again; on a span of its own, a sum over spans is still right.
-        adds = theirs and self._spans in ("auto", "annotate") and _claim_span(current)
-        if adds and (reported_here or self._spans == "annotate"):
-            return CallSpan(self, current, own=False, alone=False)
-        if theirs and self._spans in ("auto", "annotate"):
-            call_span = self._start_span(request, alone=not reported_here)
-        else:
-            call_span = self._start_own(request, alone=not reported_here)
-        call_span.beside = current if adds else None
-        call_span.is_reported = theirs or reported_here or request.reported_elsewhere
+        is_claimed = _claim_span(theirs)
+        if is_claimed and (reported_here or self._spans == "annotate"):
+            return CallSpan(self, theirs, context, False, False, True)
+        call_span = CallSpan(self, self._open(request), context, True, not reported_here, True)
+        call_span.beside = theirs if is_claimed else None
         return call_span
 
     def _start_part(self, whole: CallSpan, request: CallRequest) -> CallSpan:
+        span = self._open_if_wanted(request, trace.set_span_in_context(whole.span))
+        context = otel_context.get_current()
         # The other instrumentation's span describes the whole call, not this part.
-        return self._start_own(request, whole.alone, trace.set_span_in_context(whole.span))
+        return CallSpan(self, span, context, True, whole.alone, not whole.alone)
 
-    def _start_own(
-        self, request: CallRequest, alone: bool, context: otel_context.Context | None = None
-    ) -> CallSpan:
+    def _open_if_wanted(
+        self, request: CallRequest, parent: otel_context.Context | None = None
+    ) -> Span:
         if self._spans in ("annotate", "off") or self.pipeline.leads_nowhere:
-            return CallSpan(self, INVALID_SPAN, own=True, alone=alone)
-        return self._start_span(request, alone, context)
+            return INVALID_SPAN
+        return self._open(request, parent)
 
-    def _start_span(
-        self, request: CallRequest, alone: bool, context: otel_context.Context | None = None
-    ) -> CallSpan:
-        span = self._tracer.start_span(
-            _name(request),
-            context=context,
+    def _open(
+        self,
+        request: CallRequest,
+        parent: otel_context.Context | None = None,
+        links: Sequence[Link] = (),
+    ) -> Span:
+        """Open a span of ours.
+
+        Args:
+            request: The call.
+            parent: The context with the span above it; None: the current one.
+            links: Other spans that belong to it.
+        """
+        return self._tracer.start_span(
+            f"{request.operation} {request.model}" if request.model else request.operation,
+            context=parent,
             kind=SpanKind.CLIENT,
             attributes=self._readers.request(request),
+            links=links,
         )
-        return CallSpan(self, span, own=True, alone=alone)
 
     def onto(self, span: Any) -> CallSpan:
         """Add to this span, which another instrumentation has made for the call."""
+        context = otel_context.get_current()
         if self._spans == "off":
             span = INVALID_SPAN
         else:
             # Another call below it gets a span of its own.
             _claim_span(span)
-        return CallSpan(self, span, own=False, alone=False)
+            context = trace.set_span_in_context(span, context)
+        return CallSpan(self, span, context, False, False, True)
 
     def start_function(self, name: str) -> FunctionSpan:
         """Open the span of a decorated function."""
-        own = self._spans in ("auto", "own") and not _is_suppressed()
+        own = self._spans in ("auto", "own") and not _is_suppressed(otel_context.get_current())
         span = self._tracer.start_span(name) if own else INVALID_SPAN
         return FunctionSpan(span)
 
     def _end(
         self, call_span: CallSpan, record: CallRecord, running_total_energy_joules: float | None
     ) -> None:
-        if call_span.own:
-            attributes: Mapping[str, Any] = {}
-            if call_span.span.is_recording():
+        span, readers = call_span.span, self._readers
+        if not call_span.own:
+            if self._spans != "off":
+                attributes = call_attributes(readers.others, record, running_total_energy_joules)
+                self._put_onto_theirs(span, record, attributes)
+        elif span is not INVALID_SPAN:
+            attributes = {}
+            if span.is_recording():
                 # Tokens that somebody else reports too would be doubled in every backend.
-                reader = self._readers.own if call_span.alone else self._readers.beside
+                reader = readers.own if call_span.alone else readers.beside
                 attributes = call_attributes(reader, record, running_total_energy_joules)
-            if call_span.span is not INVALID_SPAN:
-                # A stream dropped unread is settled later than it ended.
-                late = perf_counter() - call_span.started_at - record.duration_seconds
-                self._end_own(
-                    call_span.span,
-                    record,
-                    attributes,
-                    time_ns() - int(late * 1e9) if late > 1e-3 else None,
-                )
-            if call_span.beside is not None:
-                attributes = call_attributes(
-                    self._readers.others, record, running_total_energy_joules
-                )
-                self._put_onto_theirs(call_span.beside, record, attributes, only_there=True)
-        elif self._spans != "off":
-            attributes = call_attributes(self._readers.others, record, running_total_energy_joules)
-            self._put_onto_theirs(call_span.span, record, attributes)
+            # A stream dropped unread is settled later than it ended.
+            late = perf_counter() - call_span.started_at - record.duration_seconds
+            ended_at = time_ns() - int(late * 1e9) if late > 1e-3 else None
+            self._end_own(span, record, attributes, ended_at)
+        if call_span.beside is not None:
+            attributes = call_attributes(readers.others, record, running_total_energy_joules)
+            self._put_onto_theirs(call_span.beside, record, attributes, only_there=True)
         if self._metrics is not None:
             self._metrics.record(record, call_span.context, call_span.alone)
 
@@ -334,11 +377,11 @@ class Telemetry:
         Args:
             span: The span.
             record: The call.
-            attributes: What it is to hold, name -> value.
+            attributes: What it is to hold, name -> value; empty where it does not record.
             ended_at: When it ended, if not now [ns since the epoch].
         """
-        if span.is_recording():
-            put_attributes(span, attributes, at_least=ESSENTIAL)
+        if attributes:
+            put_attributes(span, attributes, room_on(span), at_least=ESSENTIAL)
             if record.error_type is not None:
                 span.set_status(Status(StatusCode.ERROR))
         span.end(ended_at)
@@ -364,11 +407,11 @@ class Telemetry:
             with self._boundary:
                 room = room_on(span)
                 if span.is_recording() and (room is None or room >= ESSENTIAL):
-                    put_attributes(span, attributes)
+                    put_attributes(span, attributes, room)
                 elif not only_there:
                     self._add_linked_span(span, record, attributes)
 
-        if limit_of(span) is None or not can_wait_for_end(span):
+        if room_on(span) is None or not can_wait_for_end(span):
             put()
             return
         waiting = BeforeEnd(span, put)
@@ -385,18 +428,9 @@ class Telemetry:
             record: The call.
             attributes: Name -> value.
         """
-        span = self._tracer.start_span(
-            _name(record.request),
-            context=trace.set_span_in_context(theirs),
-            kind=SpanKind.CLIENT,
-            attributes=self._readers.request(record.request),
-            links=[Link(theirs.get_span_context())],
-        )
-        self._end_own(span, record, attributes)
-
-
-def _name(request: CallRequest) -> str:
-    return f"{request.operation} {request.model}" if request.model else request.operation
+        parent, links = trace.set_span_in_context(theirs), [Link(theirs.get_span_context())]
+        span = self._open(record.request, parent, links)
+        self._end_own(span, record, attributes if span.is_recording() else {})
 
 
 def _claim_span(span: Span) -> bool:
@@ -416,10 +450,9 @@ def scope_of(span: Any) -> str:
     return str(getattr(scope, "name", ""))
 
 
-def _is_suppressed() -> bool:
-    context = otel_context.get_current()
-    # Empty where nobody has a span or a session.
-    return bool(context) and any(context.get(key) for key in _SUPPRESSION_KEYS)
+def _is_suppressed(context: otel_context.Context) -> bool:
+    by_instrumentations, by_exporters = _SUPPRESSION_KEYS
+    return bool(context.get(by_instrumentations) or context.get(by_exporters))
 
 
 def _is_llm_span(span: Span) -> bool:
@@ -429,7 +462,12 @@ def _is_llm_span(span: Span) -> bool:
     scope = getattr(span, "instrumentation_scope", None)
     if scope is not None and scope.name == SCOPE:
         return False
-    from energy_tracking.usage.span_dialects import stands_for_a_call  # not with every process
+    return _load_call_check()(attributes_of(span))
 
-    # The API has no way to read a span's attributes; the SDK's spans have.
-    return stands_for_a_call(getattr(span, "attributes", None) or {})
+
+@cache
+def _load_call_check() -> Callable[[Mapping[str, Any]], bool]:
+    """What tells a call by its span's attributes, loaded with the first span around a call."""
+    from energy_tracking.usage.span_dialects import stands_for_a_call
+
+    return stands_for_a_call

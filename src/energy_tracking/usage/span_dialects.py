@@ -183,9 +183,11 @@ class SpanFacts(Generic[U]):
 
 def stands_for_a_call(attributes: Attributes) -> bool:
     """Whether an open span, whose tokens are not known yet, stands for one LLM call."""
-    says_its_kind = any(attributes.get(name) is not None for name, _ in CALL_KINDS)
-    is_about_genai = says_its_kind or any(name in attributes for name in SYSTEMS)
-    return is_about_genai and _operation_of(attributes) is not None
+    for name, operations in CALL_KINDS:
+        value = attributes.get(name)
+        if value is not None:
+            return str(value) in operations
+    return any(name in attributes for name in SYSTEMS)
 
 
 def span_facts(attributes: Attributes) -> SpanFacts[TokenUsage] | None:
