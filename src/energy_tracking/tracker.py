@@ -430,7 +430,7 @@ class Tracker:
 
     def _credit_session(self, call: Call, record: CallRecord) -> None:
         if call.session is not None:
-            call.session.add(record, self._estimate_as)
+            call.session.credit(record, self._estimate_as)
 
     def _end_span(self, call: Call, record: CallRecord) -> None:
         if call.span is not None:

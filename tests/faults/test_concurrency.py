@@ -34,7 +34,7 @@ from energy_tracking import (
     uninstrument_openai,
     unwrap_openai,
 )
-from energy_tracking.calls.accounts import Account, Credit, _Sums, credit_of
+from energy_tracking.calls.accounts import Account, _Sums
 from energy_tracking.lifecycle import open_calls
 from energy_tracking.openai_client.tracked import is_anybody_tracked, set_tracker
 from faults.in_process_client import in_process_client
@@ -516,10 +516,9 @@ def test_two_calls_that_end_at_once_are_both_counted_whatever_line_they_are_at()
             account = session._account
             first = _Pause(Account._add_up, first_line)
             second = _Pause(_Sums.plus, second_line)
-            credit = credit_of(record, None)
 
-            def add(account: Account = account, credit: Credit = credit) -> None:
-                account.credit(credit)
+            def add(account: Account = account) -> None:
+                account.credit(record, 0)
                 account.reasons()
 
             threads = [threading.Thread(target=one.run, args=(add,)) for one in (first, second)]

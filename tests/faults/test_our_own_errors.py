@@ -63,7 +63,7 @@ SEAMS: list[tuple[object | str, str]] = [
     (Estimation, "estimate"),
     (Telemetry, "start"),
     (Telemetry, "_end"),
-    (Session, "add"),
+    (Session, "credit"),
     ("energy_tracking.openai_client.targets", "endpoint_of"),
     ("energy_tracking.openai_client.sdk", "provider_of_client"),
     ("energy_tracking.openai_client.request", "follow"),

@@ -269,6 +269,23 @@ def test_a_record_whose_measured_energy_cannot_be_is_refused(tracker: Tracker, j
     assert session.totals.calls == 0
 
 
+@pytest.mark.parametrize("joules", ["5", None, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["prefill_energy_joules", "total_energy_high_joules"])
+def test_a_record_that_cannot_be_added_up_is_refused_at_once(
+    tracker: Tracker, name: str, joules: Any
+) -> None:
+    record = tracker.record(model="gpt-4o", usage=CHAT_USAGE)
+    assert record.estimate is not None
+    session = Session("app")
+    session.add(record)
+    wrong = replace(record, estimate=replace(record.estimate, **{name: joules}))
+    with pytest.raises((ConfigurationError, ValueError, OverflowError)):
+        session.add(wrong)
+    session.add(record)
+    assert session.totals.calls == 2
+    assert session.running_total_energy_joules == pytest.approx(session.total_energy_joules)
+
+
 @pytest.mark.parametrize("runs", ["after", "after both", "beside"])
 def test_sessions_around_a_shared_one_that_were_left_do_not_count_what_comes_after(
     tracker: Tracker, runs: str

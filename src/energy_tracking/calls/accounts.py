@@ -26,23 +26,25 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from operator import add
 from typing import TYPE_CHECKING
 from weakref import WeakSet, ref
 
-from energy_tracking.calls.record import PROCESS, CallRecord, Comparable, EstimateAs
+from energy_tracking.calls.record import PROCESS, CallRecord, Comparable, EstimateAs, Intensity
+from energy_tracking.calls.record_sums import sum_calls
 from energy_tracking.calls.totals import (
     SUMS,
     GroupKey,
     Totals,
     bounded_group,
     bounded_reason,
-    call_sums,
     group_of,
 )
 from energy_tracking.contexts import Carried, restore
+from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.lifecycle import call_after_fork, settle
 
@@ -52,60 +54,6 @@ if TYPE_CHECKING:
 
 CALLS_COMPARED = 1000
 """How many calls back a session can be compared."""
-
-
-@frozen()
-class Credit:
-    """One call, as every account adds it up.
-
-    Attributes:
-        key: The group that it is in.
-        sums: What it adds to each sum of its group, in the order of ``Totals``.
-        energy_nanojoules: Its energy, as far as it is known [nJ].
-        reason: Its model and why less is known than could be, if so.
-        comparable: What it takes to estimate it in another way, if it could be estimated.
-        tokens: Its input and output, if they are known.
-        emissions: What it emits, if its electricity is known.
-    """
-
-    key: GroupKey
-    sums: tuple[int, ...]
-    energy_nanojoules: int
-    reason: tuple[str, str] | None
-    comparable: Comparable | None
-    tokens: tuple[int, int] | None
-    emissions: Emissions | None
-
-
-def credit_of(record: CallRecord, estimate_as: EstimateAs | None) -> Credit:
-    """A call as accounts add it up.
-
-    Args:
-        record: The call.
-        estimate_as: Estimates its tokens in another way, for ``compare``.
-    """
-    sums = call_sums(record)
-    usage, comparable = record.usage, None
-    if estimate_as is not None and usage is not None and record.estimate is not None:
-        comparable = record.request.model, record.response_model, usage, estimate_as
-    emissions: Emissions | None = None
-    if record.intensity is not None:
-        from energy_tracking.calls.carbon import emissions_of  # most programs name none
-
-        emissions = emissions_of(Totals(*sums), record.intensity)
-    values = {
-        "key": group_of(record),
-        "sums": sums,
-        "energy_nanojoules": sums[_ENERGY],
-        "reason": None if record.reason is None else (record.model, record.reason),
-        "comparable": comparable,
-        "tokens": None if usage is None else (usage.input_tokens, usage.output_tokens),
-        "emissions": emissions,
-    }
-    return fill_fields(Credit, values)
-
-
-_ENERGY = SUMS.index("total_energy_nanojoules")
 
 
 @frozen()
@@ -122,29 +70,47 @@ class _Sums:
     reasons: Mapping[tuple[str, str], int]
     emissions: Mapping[GroupKey, Emissions]
 
-    def plus(self, credits: Sequence[Credit]) -> _Sums:
+    def plus(self, records: Collection[CallRecord]) -> _Sums:
         """The sums with these calls added."""
-        rows = {key: [sums] for key, sums in self.groups.items()}
+        groups, added = dict(self.groups), dict[GroupKey, list[CallRecord]]()
         reasons, emissions = dict(self.reasons), dict(self.emissions)
-        for credit in credits:
-            key = bounded_group(rows, credit.key)
-            rows.setdefault(key, []).append(credit.sums)
-            if credit.reason is not None:
-                reason = bounded_reason(reasons, credit.reason)
+        for record in records:
+            key = bounded_group(groups, group_of(record))
+            groups.setdefault(key, _ZEROS)
+            added.setdefault(key, []).append(record)
+            if record.reason is not None:
+                reason = bounded_reason(reasons, (record.model, record.reason))
                 reasons[reason] = reasons.get(reason, 0) + 1
-            if credit.emissions is not None:
-                emitted = emissions.get(key)
-                emissions[key] = (
-                    credit.emissions if emitted is None else emitted.plus(credit.emissions)
-                )
-        groups = {
-            key: each[0] if len(each) == 1 else tuple(map(sum, zip(*each, strict=True)))
-            for key, each in rows.items()
-        }
+            if record.intensity is not None:
+                emitted = _emissions_of(record, record.intensity)
+                emissions[key] = emissions[key].plus(emitted) if key in emissions else emitted
+        for key, calls in added.items():
+            groups[key] = tuple(map(add, groups[key], sum_calls(calls)))
         return fill_fields(_Sums, {"groups": groups, "reasons": reasons, "emissions": emissions})
 
 
+def _emissions_of(record: CallRecord, intensity: Intensity) -> Emissions:
+    from energy_tracking.calls.carbon import emissions_of  # most programs name none
+
+    return emissions_of(Totals(*sum_calls((record,))), intensity)
+
+
+_ZEROS = (0,) * len(SUMS)
 _NOTHING = _Sums({}, {}, {})
+
+
+def check_can_be_added(record: CallRecord) -> None:
+    """Add a call to nothing, which raises whatever would be raised at a look at its account.
+
+    Raises:
+        ConfigurationError: It is no record.
+    """
+    try:
+        _NOTHING.plus((record,))
+    except (AttributeError, TypeError) as error:
+        what = "a CallRecord, as Tracker().record(model=..., usage=...) returns"
+        raise ConfigurationError(must_be("record", what, record)) from error
+
 
 MOST_WAITING = 32
 """Calls that an account adds up at once [1], which takes less than to add them one by one."""
@@ -184,7 +150,7 @@ class Account:
         """Forget everything that was counted, with a lock that nobody holds."""
         # A signal handler may look at the session in the middle of a look of this very thread.
         self._lock = threading.RLock()
-        self._waiting: list[Credit] = []
+        self._waiting: list[CallRecord] = []
         self._sums = _NOTHING
         self.energy_nanojoules = 0
         self._comparable: deque[Comparable] = deque(maxlen=CALLS_COMPARED)
@@ -192,14 +158,24 @@ class Account:
         if self.budget is not None:
             self.budget.begin_anew()
 
-    def credit(self, credit: Credit) -> None:
-        """Take one call, to be added up soon."""
+    def credit(
+        self, record: CallRecord, energy_nanojoules: int, estimate_as: EstimateAs | None = None
+    ) -> None:
+        """Take one call, to be added up soon.
+
+        Args:
+            record: The call, which can be added up.
+            energy_nanojoules: Its energy, as far as it is known [nJ].
+            estimate_as: Estimates its tokens in another way.
+        """
         with self._lock:
             # One step: no function is called before the one that ends it.
-            self.energy_nanojoules += credit.energy_nanojoules
-            self._waiting.append(credit)
-        if credit.comparable is not None:
-            self._comparable.append(credit.comparable)
+            self.energy_nanojoules += energy_nanojoules
+            self._waiting.append(record)
+        usage = record.usage
+        if estimate_as is not None and usage is not None and record.estimate is not None:
+            models = record.request.model, record.response_model
+            self._comparable.append((*models, usage, estimate_as))
         if len(self._waiting) >= MOST_WAITING:
             self._add_up()
 

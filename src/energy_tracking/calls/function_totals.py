@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from energy_tracking.calls.accounts import (
     PROCESS_ALONE,
     Account,
-    Credit,
     Entrance,
     current_accounts,
     entered,
@@ -21,6 +20,7 @@ from energy_tracking.calls.accounts import (
     own_entrances,
 )
 from energy_tracking.calls.counted import counted_responses
+from energy_tracking.calls.record import CallRecord, EstimateAs
 from energy_tracking.calls.response_times import was_made_before
 from energy_tracking.calls.session import Session
 from energy_tracking.calls.totals import Totals, sum_of
@@ -51,11 +51,19 @@ class FunctionAccount(Account):
         self.responses_counted = 0
         self.tokens: deque[tuple[int, int]] = deque(maxlen=CALLS_REMEMBERED)
 
-    def credit(self, credit: Credit) -> None:
-        """Add one call, then do what is to be done after each."""
-        super().credit(credit)
-        if credit.tokens is not None:
-            self.tokens.append(credit.tokens)
+    def credit(
+        self, record: CallRecord, energy_nanojoules: int, estimate_as: EstimateAs | None = None
+    ) -> None:
+        """Take one call, then do what is to be done after each.
+
+        Args:
+            record: The call, which can be added up.
+            energy_nanojoules: Its energy, as far as it is known [nJ].
+            estimate_as: Estimates its tokens in another way.
+        """
+        super().credit(record, energy_nanojoules, estimate_as)
+        if record.usage is not None:
+            self.tokens.append((record.usage.input_tokens, record.usage.output_tokens))
         if (after := self.after_each_call) is not None:
             after()
 

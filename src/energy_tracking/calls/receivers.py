@@ -12,7 +12,7 @@ from energy_tracking.calls.record import CallRecord, CallRequest, EstimateAs
 class CreditedSession(Protocol):
     """What a call knows of the session it is credited to."""
 
-    def add(self, record: CallRecord, estimate_as: EstimateAs | None = None) -> None:
+    def credit(self, record: CallRecord, estimate_as: EstimateAs | None) -> None:
         """Count a call.
 
         Args:

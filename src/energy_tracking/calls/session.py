@@ -25,7 +25,7 @@ from energy_tracking.calls.accounts import (
     Entrance,
     accounts_of,
     accounts_with_budget,
-    credit_of,
+    check_can_be_added,
     current_accounts,
     entered,
     entrances_here,
@@ -33,6 +33,7 @@ from energy_tracking.calls.accounts import (
     own_entrances,
 )
 from energy_tracking.calls.record import Alternative, CallRecord, EstimateAs
+from energy_tracking.calls.record_sums import energy_nanojoules_of
 from energy_tracking.calls.tags import check_tags
 from energy_tracking.calls.totals import EnergyKind, Totals, sum_of, sums_by, sums_by_kind
 from energy_tracking.calls.untracked import warn_of_untracked_requests
@@ -44,15 +45,13 @@ from energy_tracking.units import joules_from_nanojoules
 from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import text_of
 
-if TYPE_CHECKING:
-    from energy_tracking.calls.budget import Budget, OnExceed
-    from energy_tracking.calls.carbon import Carbon
-    from energy_tracking.calls.comparison import Comparison
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
+    from energy_tracking.calls.budget import Budget, OnExceed
+    from energy_tracking.calls.carbon import Carbon
+    from energy_tracking.calls.comparison import Comparison
 
     class Runner(Protocol):
         """Calls a function inside a session."""
@@ -304,20 +303,28 @@ class Session:
             ConfigurationError: It is no record, or its measured energy is no number from 0 to
                 1e12 J.
         """
-        try:
-            measured = record.measured_energy_joules
-            if measured is not None:
-                MEASURED.check("measured_energy_joules", measured)
-            credit = credit_of(record, estimate_as)
-        except AttributeError as error:  # not asked before: every tracked call comes by here
-            what = "a CallRecord, as Tracker().record(model=..., usage=...) returns"
-            raise ConfigurationError(must_be("record", what, record)) from error
-        accounts = self._accounts()
+        check_can_be_added(record)
+        self.credit(record, estimate_as)
+
+    def credit(self, record: CallRecord, estimate_as: EstimateAs | None) -> None:
+        """Count a call likewise, which is known to be one that can be added up.
+
+        Args:
+            record: The call.
+            estimate_as: Estimates its tokens in another way.
+
+        Raises:
+            ConfigurationError: Its measured energy is no number from 0 to 1e12 J.
+        """
+        if record.measured_energy_joules is not None:
+            MEASURED.check("measured_energy_joules", record.measured_energy_joules)
+        credit = record, energy_nanojoules_of(record), estimate_as
+        accounts = self._place or self._accounts()
         if len(accounts) == 1:
-            accounts[0].credit(credit)
+            accounts[0].credit(*credit)
         else:
             # Also where a signal handler raises in the middle.
-            run_every([partial(account.credit, credit) for account in accounts])
+            run_every([partial(account.credit, *credit) for account in accounts])
 
     def counts_in(self, account: Account) -> bool:
         """Whether a call credited to this session counts in this account."""

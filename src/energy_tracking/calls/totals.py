@@ -7,7 +7,7 @@ A record is added to the ``Totals`` of its group (``group_of``); sums over group
 totals, so that one number has one value however it is grouped. Estimates of two methods or scopes
 are two kinds of energy, which are never added up (``sums_by_kind``).
 
-A new sum is a field of ``Totals``, a line in ``call_sums``, and a property in joules and in Wh.
+A new sum is a field of ``Totals``, a line in ``record_sums``, and a property in joules and in Wh.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from operator import add, attrgetter
 from typing import NamedTuple, Self, TypeVar
 
 from energy_tracking.calls.record import CallRecord
+from energy_tracking.calls.record_sums import sum_calls
 from energy_tracking.errors import ConfigurationError, must_be
-from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.terminal import with_known_signs
-from energy_tracking.units import NANOJOULES_PER_JOULE, joules_from_nanojoules, wh_from_joules
+from energy_tracking.units import joules_from_nanojoules, wh_from_joules
 
 KeyT = TypeVar("KeyT")
 
@@ -105,8 +105,8 @@ class Totals:
             ConfigurationError: It is no record.
         """
         try:
-            sums = call_sums(record)
-        except AttributeError as error:  # not asked before: every tracked call comes by here
+            sums = sum_calls((record,))
+        except (AttributeError, TypeError) as error:
             raise ConfigurationError(must_be("record", "a CallRecord", record)) from error
         for name, number in zip(SUMS, sums, strict=True):
             setattr(self, name, getattr(self, name) + number)
@@ -266,77 +266,6 @@ SUMS = tuple(field.name for field in fields(Totals))
 _sums_of = attrgetter(*SUMS)
 
 
-def call_sums(record: CallRecord) -> tuple[int, ...]:
-    """What a call adds to each of the sums, in the order of the fields of ``Totals``."""
-    inputs = cached = outputs = reasoning = 0
-    usage = record.usage
-    if usage is not None:
-        inputs, cached = usage.input_tokens, usage.cached_input_tokens
-        outputs, reasoning = usage.output_tokens, usage.reasoning_tokens or 0
-    prefill = decode = reasoned = avoided = 0
-    estimate = record.estimate
-    if estimate is not None:
-        prefill = round(estimate.prefill_energy_joules * NANOJOULES_PER_JOULE)
-        decode = round(estimate.decode_energy_joules * NANOJOULES_PER_JOULE)
-        if estimate.reasoning_energy_joules:
-            reasoned = round(estimate.reasoning_energy_joules * NANOJOULES_PER_JOULE)
-        if record.cache_avoided_energy_joules is not None:
-            avoided = round(record.cache_avoided_energy_joules * NANOJOULES_PER_JOULE)
-    measured = record.measured_energy_joules
-    total = low = high = failed = unestimated = 0
-    if measured is not None:
-        total = low = high = round(measured * NANOJOULES_PER_JOULE)
-    elif estimate is not None:
-        total = prefill + decode
-        low = round(estimate.total_energy_low_joules * NANOJOULES_PER_JOULE)
-        high = round(estimate.total_energy_high_joules * NANOJOULES_PER_JOULE)
-    else:
-        failed = int(usage is None and record.error_type is not None)
-        unestimated = 1 - failed
-    is_known = measured is not None or estimate is not None
-    return (
-        1,
-        int(is_known and record.status == "measured"),
-        int(is_known and record.status == "partial"),
-        unestimated,
-        failed,
-        inputs,
-        cached,
-        outputs,
-        reasoning,
-        prefill,
-        decode,
-        reasoned,
-        avoided,
-        total,
-        low,
-        high,
-        *_calibrated_sums(calibrated_estimate(record)),
-    )
-
-
-def _calibrated_sums(estimate: EnergyEstimate | None) -> tuple[int, int, int, int]:
-    """What a call adds to the sums over the calls with a calibrated estimate."""
-    if estimate is None:
-        return 0, 0, 0, 0
-    return (
-        1,
-        round(estimate.prefill_energy_joules * NANOJOULES_PER_JOULE)
-        + round(estimate.decode_energy_joules * NANOJOULES_PER_JOULE),
-        round(estimate.total_energy_low_joules * NANOJOULES_PER_JOULE),
-        round(estimate.total_energy_high_joules * NANOJOULES_PER_JOULE),
-    )
-
-
-def calibrated_estimate(record: CallRecord) -> EnergyEstimate | None:
-    """The calibrated estimate of a call for the GPU boards: beside its own, or its own."""
-    own = record.estimate
-    if record.calibrated is None and own is not None:
-        is_calibrated = own.method == CALIBRATED_METHOD and own.scope == "gpu"
-        return own if is_calibrated else None
-    return record.calibrated
-
-
 class EnergyKind(NamedTuple):
     """What an energy is. Energies of two kinds are not added up in one row.
 
@@ -376,11 +305,15 @@ def group_of(record: CallRecord) -> GroupKey:
     """The row that a call is summed up in."""
     estimate = record.estimate
     gpu = UNKNOWN if estimate is None else estimate.gpu
+    model = record.response_model or record.model
     if record.measured_energy_joules is not None:
-        return GroupKey(record.model, gpu, MEASURED, UNKNOWN, UNKNOWN)
-    if estimate is None:
-        return GroupKey(record.model, gpu, UNKNOWN, UNKNOWN, UNKNOWN)
-    return GroupKey(record.model, gpu, estimate.method, estimate.scope, estimate.grade)
+        row = model, gpu, MEASURED, UNKNOWN, UNKNOWN
+    elif estimate is None:
+        row = model, gpu, UNKNOWN, UNKNOWN, UNKNOWN
+    else:
+        row = model, gpu, estimate.method, estimate.scope, estimate.grade
+    # Without the function that named tuples are made by, which is slow, and every call has one.
+    return tuple.__new__(GroupKey, row)
 
 
 class Groups:

@@ -34,7 +34,8 @@ from opentelemetry.metrics import (
 )
 
 from energy_tracking.calls.record import CallRecord
-from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key, calibrated_estimate
+from energy_tracking.calls.record_sums import calibrated_estimate
+from energy_tracking.calls.totals import MAX_GROUPS, OTHER, bounded_key
 from energy_tracking.frozen import frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.notices import log_once
