@@ -121,7 +121,6 @@ def report(path: Path, method: str) -> int:
     with collected_rarely():
         for batch in read_batches([path], made.names, report=made.read, wanted=("model", "span")):
             collector.add(batch)
-    collector.finish()
     return int(made.total.calls)
 
 

@@ -262,8 +262,6 @@ class _Run:
                 for batch in finish(batches, error):
                     self._collector.add(batch)
                 raise
-            finally:
-                self._collector.finish()
 
     def _write(self) -> None:
         options, report, output = self._options, self._report, self._output

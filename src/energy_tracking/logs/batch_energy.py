@@ -8,7 +8,6 @@ several requests, is estimated alone. An energy that a server measured comes bef
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -72,8 +71,6 @@ class BatchEnergy:
 class BatchEstimator:
     """Estimates batches by the settings of one ``Estimation``.
 
-    Plain ones may be estimated in several threads at a time.
-
     Attributes:
         reasons: Why calls have no energy.
     """
@@ -91,7 +88,6 @@ class BatchEstimator:
         self._tables = [TableEstimator(estimation)]
         if basis.calibrated is not None:
             self._tables.append(TableEstimator(estimation, calibrated=True))
-        self._numbering = Lock()
 
     def estimate(self, batch: CallBatch) -> BatchEnergy:
         """Estimate every row of a batch."""
@@ -161,8 +157,7 @@ class BatchEstimator:
                 made.models.reasons.get(names[model] if model >= 0 else None, STATUSES[status])
                 for model, status in unique.T.tolist()
             ]
-            with self._numbering:
-                numbers = np.array([self.reasons.number(reason) for reason in reasons], "i4")
+            numbers = np.array([self.reasons.number(reason) for reason in reasons], "i4")
             energy.reason[is_without] = numbers[inverse]
         return energy
 

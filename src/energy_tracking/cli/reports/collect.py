@@ -2,16 +2,15 @@
 
 Order of events: calls are read in batches (``logs.batches``), those outside of the time asked for
 are left out, the rest is estimated (``logs.batch_energy``) and added up for every grouping that the
-output needs (``logs.grouping``), several large batches at a time; the sums of one batch after the
-other join the ``Report``, in the order in which they were read. A further grouping is a field of
-``Report`` and a line in ``Collector``.
+output needs (``logs.grouping``). All of it is done by one thread: numpy lets others run between any
+two of its steps, and to hand over so often takes longer than several would save. A further grouping
+is a field of ``Report`` and a line in ``Collector``.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -37,11 +36,6 @@ from energy_tracking.logs.grouping import (
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.settings import Settings
 from energy_tracking.units import nanojoules_from_joules
-
-WORKERS = 2
-"""Large batches that are estimated at a time [1]."""
-WORTH_A_THREAD = 1 << 15
-"""Rows of a large batch [1]."""
 
 Rows = Callable[[CallBatch, BatchEnergy], None]
 """Takes every batch that is in the report, with its energy."""
@@ -166,17 +160,8 @@ class Report:
         return carbon(totals, region=selection.region, grams_per_kwh=selection.grams_per_kwh)
 
 
-@dataclass(slots=True)
-class _Estimated:
-    """A batch with its energy, and its sums for each grouping."""
-
-    batch: CallBatch
-    energy: BatchEnergy
-    groups: list[dict[tuple[int, ...], Any]]
-
-
 class Collector:
-    """Adds batches to a report, which is complete after ``finish``.
+    """Adds batches to a report.
 
     Attributes:
         report: The report.
@@ -209,8 +194,6 @@ class Collector:
             or selection.since is not None
             or selection.until is not None
         )
-        self._workers = ThreadPoolExecutor(WORKERS, "energy_tracking_estimates")
-        self._coming: deque[Future[_Estimated]] = deque()
         keep_memory()
 
     @property
@@ -219,43 +202,19 @@ class Collector:
         return self._estimator.reasons.texts
 
     def add(self, batch: CallBatch) -> None:
-        """Add a batch: at once, or once its energy is there."""
+        """Add a batch."""
         chosen = self._select(batch)
         if not len(chosen):
             return
-        if len(chosen) < WORTH_A_THREAD or not chosen.is_plain:
-            self.finish()
-            self._join(self._estimate(chosen))
-            return
-        self._coming.append(self._workers.submit(self._estimate, chosen))
-        self._join_coming(WORKERS)
-
-    def finish(self) -> None:
-        """Wait for the energy of all batches."""
-        self._join_coming(0)
-
-    def _join_coming(self, left: int) -> None:
-        """Add batches in their order until so many are left."""
-        while len(self._coming) > left:
-            made = self._coming[0].result()
-            self._coming.popleft()
-            self._join(made)
-
-    def _estimate(self, chosen: CallBatch) -> _Estimated:
-        """Estimate a batch and add it up; several threads may be here."""
         if self._rows is None and chosen.is_plain:
             # What is only added up may come in any order: that of the models is quickest.
             chosen = chosen.order_by_model()
         energy = self._estimator.estimate(chosen)
         sums = build_sums(chosen, energy)
         hours = self._hours.of(chosen.time) if self._needs_hours else None
-        groups = [one.add_up(chosen, hours, sums) for one in self._groupings.values()]
-        return _Estimated(chosen, energy, groups)
-
-    def _join(self, made: _Estimated) -> None:
-        """Add a batch to the report."""
-        report, chosen, energy = self.report, made.batch, made.energy
-        for grouping, groups in zip(self._groupings.values(), made.groups, strict=True):
+        groupings = self._groupings.values()
+        # All are added up before any is changed: who interrupts this finds them alike.
+        for grouping, groups in [(one, one.add_up(chosen, hours, sums)) for one in groupings]:
             grouping.add(groups)
         self._count_reasons(chosen, energy)
         first, last = chosen.time.min(), chosen.time.max()
@@ -263,7 +222,7 @@ class Collector:
             # NaN, which says that a time is not known, is passed over.
             first, last = np.fmin.reduce(chosen.time), np.fmax.reduce(chosen.time)
         if np.isfinite(first):
-            report.read.add_span(first, last)
+            self.report.read.add_span(first, last)
         if self._rows is not None:
             self._rows(chosen, energy)
 
