@@ -31,8 +31,8 @@ from energy_tracking.estimator.deployment import count_gpus_needed
 from energy_tracking.estimator.estimate import combine_parts
 from energy_tracking.estimator.roofline.constants import CALIBRATED, RooflineConstants
 from energy_tracking.estimator.roofline.fitted import ARCHITECTURES
-from energy_tracking.estimator.roofline.ranges import PREFILL_RANGE
 from energy_tracking.estimator.roofline.request import estimate_request
+from energy_tracking.estimator.roofline.sharing import PREFILL_RANGE
 from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.estimator.timing_evidence import SLOW_NETWORK, update_serving
 from energy_tracking.profiles.files import load_catalogue

@@ -718,6 +718,15 @@ def test_the_batch_part_is_the_energy_at_its_ends() -> None:
         assert end.total_energy_joules / energy.total_energy_joules == pytest.approx(factor)
 
 
+def test_the_low_end_of_the_batch_is_limited_by_memory_where_one_sequence_is_estimated() -> None:
+    serving = replace(ONE_BOARD, concurrency_per_gpu=1)
+    one = long_request(serving)
+    crowded = long_request(replace(serving, concurrency_per_gpu=17.5))
+    assert one.range_parts["batch"][0] == pytest.approx(
+        crowded.total_energy_joules / one.total_energy_joules
+    )
+
+
 def test_undisclosed_parameters_widen_the_range_by_their_ends_or_their_grade() -> None:
     guessed = replace(DENSE, grade="C")
     low, high = request(guessed, serving=KNOWN).range_parts["parameters"]

@@ -6,8 +6,9 @@ the name, and what is left must be a known name, perhaps after other rules, each
 A name that no rows explain has no reading: nothing is guessed from how alike two names look.
 
 A new kind of name is a new row, with the reason why what it takes off does not change the size
-of the model. A word that may change it (``-mini``, ``-thinking``, ``-fast``) is never taken off, but
-where it is known to be a setting: OpenRouter's ``:thinking``, Cursor's names of Claude and GPT-5.
+of the model. A word that may change it (``-mini``, ``-thinking``, ``-fast``) is never taken off,
+but where it is known to be a setting: OpenRouter's ``:thinking``, Cursor's names of Claude and
+GPT-5.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ The rooms, from the ground up; each uses those before it:
     work         a request in tokens and pairs of tokens
     step         time and energy of one decode step
     prices       energy per token and pair: a request's energy is linear in them
+    sharing      how many sequences share a step, and what a token then takes
     cases        the deployment estimated, and those at both ends of what is not known
     ranges       what each unknown adds to the range; ``facility``: what a data centre adds
     request      the estimate of a request and its range

@@ -229,7 +229,7 @@ class PricedModel:
     def count_sequences(self, energy: CentralEnergy) -> float:
         """Sequences decoded together by all GPUs of the instance [1]."""
         # Of the shape of the counts, also where it is one number for all.
-        return energy.sequences * self.cases.central.site.stages + 0.0 * energy.context
+        return energy.sharing.sequences * self.cases.central.site.stages + 0.0 * energy.context
 
     def price_prompt(self, input_tokens: float) -> float:
         """Energy of a prompt of which nothing is cached [J].
@@ -258,14 +258,12 @@ def compute_central_energy(
     energy.output_tokens = output_tokens
     energy.input_pairs = input_pairs = count_pairs(site, cached_input_tokens, input_tokens)
     energy.output_pairs = output_pairs = count_pairs(site, input_tokens, context)
-    fit, energy.crowd_joules = central.price_crowd(context)
-    energy.sequences = take_smaller(central.sequences, fit)
-    # The fewer share a step, the more a token takes.
-    energy.token_joules = take_larger(central.token_joules, energy.crowd_joules)
+    energy.sharing = sharing = cases.find_sharing(context)
     energy.prefill = central.input_token * tokens
     energy.prefill += central.input_pair * input_pairs
-    energy.decode = energy.token_joules * output_tokens
-    energy.decode += central.output_pair * output_pairs
+    # In this order, since the pairs have the shape of prompts and answers together.
+    energy.decode = central.output_pair * output_pairs
+    energy.decode += sharing.token_joules * output_tokens
     return energy
 
 
@@ -295,4 +293,4 @@ def compute_reasoning_energy(
     # Reasoning comes before the visible answer, so it sees the shorter contexts.
     central = cases.central
     pairs = count_pairs(central.site, input_tokens, input_tokens + reasoning_tokens)
-    return central.prices.price_answer(energy.token_joules, reasoning_tokens, pairs)
+    return central.prices.price_answer(energy.sharing.token_joules, reasoning_tokens, pairs)
