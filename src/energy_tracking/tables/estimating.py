@@ -208,7 +208,7 @@ def fill_tables(
     codes, names = read_models(model, models)
     rows = check_lengths(columns if codes is None else columns | {"model": codes})
     is_cached = cached_input_tokens is not None
-    results = []
+    results: list[Result] = []
     for estimator in estimators:
         places = estimator.models.places_of(names)
         with_parts = not results

@@ -149,7 +149,8 @@ def take_smaller(a: float, b: float) -> float:
     library = find_library(a, b)
     if library is None:
         return a * (a <= b) + b * (b < a)
-    return library.minimum(*_spread_out(library, a, b))
+    taken: float = library.minimum(*_spread_out(library, a, b))
+    return taken
 
 
 def take_larger(a: float, b: float) -> float:
@@ -164,7 +165,8 @@ def take_larger(a: float, b: float) -> float:
     library = find_library(a, b)
     if library is None:
         return a * (a >= b) + b * (b > a)
-    return library.maximum(*_spread_out(library, a, b))
+    taken: float = library.maximum(*_spread_out(library, a, b))
+    return taken
 
 
 def _spread_out(library: Any, a: Any, b: Any) -> tuple[Any, Any]:
