@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -216,11 +217,13 @@ def batch_calls(
     listed: list[LoggedCall] = []
     failure: BaseException | None = None
     try:
-        for call in calls:
-            listed.append(call)
-            if len(listed) >= rows:
-                yield _build_batch(listed, names, wanted)
-                listed = []
+        while True:
+            # Those before an error are in the list.
+            listed.extend(islice(calls, rows))
+            if len(listed) < rows:
+                break
+            full, listed = listed, []
+            yield _build_batch(full, names, wanted)
     except (Exception, KeyboardInterrupt) as error:
         # What was read until then counts.
         failure = error

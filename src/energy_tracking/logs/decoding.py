@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-_fast_loads: Callable[[bytes | str], Any] = json.loads
+fast_loads: Callable[[bytes | str], Any] = json.loads
 with suppress(ImportError):  # the extra is not installed
     import orjson
 
-    _fast_loads = orjson.loads
+    fast_loads = orjson.loads
 
 CHUNK = 1 << 20
 """How much of a stream is read at a time [byte]."""
@@ -41,7 +41,7 @@ NOT_JSON = NotJson()
 def decode(text: bytes | str) -> Any:
     """Decode one document; ``NOT_JSON`` where it is none."""
     try:
-        return _fast_loads(text)
+        return fast_loads(text)
     except (ValueError, RecursionError):
         pass
     try:

@@ -37,6 +37,7 @@ from energy_tracking.logs.decoding import (
     decode,
     decode_line,
     decode_printed,
+    fast_loads,
     iterate_documents,
 )
 from energy_tracking.logs.delimited import (
@@ -239,7 +240,11 @@ def _read_json_lines(stream: BinaryIO) -> Documents:
         if line is None:
             yield number, NOT_JSON
         elif not line.isspace():
-            document = decode(line)
+            try:
+                # As `decode` does it, without a call for each line.
+                document = fast_loads(line)
+            except (ValueError, RecursionError):
+                document = decode(line)
             if opened is not None:
                 if document is NOT_JSON:
                     # Indented from there on.

@@ -61,9 +61,11 @@ class PlainCounts(NamedTuple):
 Counts = TokenUsage | PlainCounts
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class LoggedCall:
     """One call, or a sum over several, as a log has it.
+
+    Fields are given by name. That this is not enforced halves what making one takes.
 
     Attributes:
         provider: ``gen_ai.provider.name``.

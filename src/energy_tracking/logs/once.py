@@ -47,9 +47,12 @@ class Seen:
             identity: What a call is known by.
             tokens: What was counted for it [tokens].
         """
-        if self.find_tokens(identity) is not None:
+        number = hash(identity) >> 1
+        if number in self._new:
             return False
-        self.put(identity, tokens)
+        if self._stored is not None and self._find_stored(number) is not None:
+            return False
+        self._put(number, tokens)
         return True
 
     def put(self, identity: object, tokens: int) -> None:
@@ -59,7 +62,10 @@ class Seen:
             identity: What a call is known by.
             tokens: What was counted for it [tokens].
         """
-        self._new[hash(identity) >> 1] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
+        self._put(hash(identity) >> 1, tokens)
+
+    def _put(self, number: int, tokens: int) -> None:
+        self._new[number] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
         if len(self._new) >= IN_MEMORY:
             self._store()
 
@@ -67,8 +73,11 @@ class Seen:
         """What was counted for an identity [tokens]; None where it was not added."""
         number = hash(identity) >> 1
         tokens = self._new.get(number)
-        if tokens is not None:
-            return tokens
+        if tokens is None and self._stored is not None:
+            return self._find_stored(number)
+        return tokens
+
+    def _find_stored(self, number: int) -> int | None:
         if self._stored is None or not self._may_be_stored(number):
             return None
         query = "SELECT tokens FROM seen WHERE identity = ?"
@@ -118,29 +127,31 @@ class Once:
         self.by_key = False
         """Whether calls are known by their keys, as a ledger has them."""
 
-    def admit(self, call: LoggedCall) -> LoggedCall | None:
-        """Take a call in; returns one that is settled, this or another, or None."""
+    def admit(self, call: LoggedCall, tokens: int) -> LoggedCall | None:
+        """Take a call in; returns one that is settled, this or another, or None.
+
+        Args:
+            call: The call.
+            tokens: Its input and output [tokens].
+        """
         identity: object = call.key if self.by_key else call.identity
-        if call.identity is None:
-            return call
         held = self._held.get(identity)
         if held is not None:
             self._report.repeated += 1
-            if call.tokens > held.tokens:
+            if tokens > held.tokens:
                 # In its place: the order is that of the first copies.
                 self._held[identity] = _keeping_what_is_known(call, held)
             return None
-        if call.grows:
-            counted = self._seen.find_tokens(identity)
-            is_new = counted is None
-            self._report.outgrown += counted is not None and call.tokens > counted
-        else:
-            is_new = self._seen.add(identity, call.tokens)
-        if not is_new:
+        if not call.grows:
+            if self._seen.add(identity, tokens):
+                return call
             self._report.repeated += 1
             return None
-        if not call.grows:
-            return call
+        counted = self._seen.find_tokens(identity)
+        if counted is not None:
+            self._report.outgrown += tokens > counted
+            self._report.repeated += 1
+            return None
         self._held[identity] = call
         self._order.append(identity)
         return None if len(self._held) <= HELD else self._settle_oldest()

@@ -33,7 +33,7 @@ from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.nesting import leave_out_sums
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.headers import check_headers, find_ledgers
-from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
+from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, time_of
 from energy_tracking.logs.once import Once, Seen
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -178,10 +178,10 @@ class LogReading:
         # What is left of a file says too little to know a copy of it by.
         numbering = _Numbering("" if is_left is None else path)
         try:
-            for number, (line, document) in enumerate(read_documents(path)):
-                if is_left is not None and not is_left(number):
-                    continue
-                file.line = line
+            documents = read_documents(path)
+            if is_left is not None:
+                documents = (one for number, one in enumerate(documents) if is_left(number))
+            for file.line, document in documents:
                 numbering.document = document
                 for call in entries.calls_in(document):
                     admitted = self._admit_call(call, file, numbering)
@@ -220,11 +220,14 @@ class LogReading:
             self._report.cache_hits += is_new
             self._report.repeated += not is_new
             return None
-        if call.requests == 1 and call.is_too_large:
-            call.requests = None
-        if type(call.counts) is TokenUsage and call.counts.fault is not None:
-            # Plain counts have none.
-            file.assume("with a count that is missing or none, taken as 0 tokens")
+        counts, tokens = call.counts, 0
+        if counts is not None:
+            tokens = counts.input_tokens + counts.output_tokens
+            if tokens > LARGEST_OUTPUT and call.requests == 1 and call.is_too_large:
+                call.requests = None
+            if type(counts) is TokenUsage and counts.fault is not None:
+                # Plain counts have none.
+                file.assume("with a count that is missing or none, taken as 0 tokens")
         has_ids = call.identity is not None
         if not has_ids:
             call.identity = (numbering.number(call),)
@@ -232,7 +235,7 @@ class LogReading:
             # Its calls may come later.
             self._sums.append(call)
             return self._settle_sum() if len(self._sums) > SUMS_HELD else None
-        admitted = self._once.admit(call)
+        admitted = self._once.admit(call, tokens)
         if admitted is None:
             self._report.alike += not has_ids and call.time is None
             return None
@@ -250,7 +253,7 @@ class LogReading:
         call = self._sums.popleft()
         if call.sum_of in self._shared.get("summed", ()):
             return None
-        admitted = self._once.admit(call)
+        admitted = self._once.admit(call, call.tokens)
         return None if admitted is None else self._count_reason(admitted)
 
     def _count_reason(self, call: LoggedCall) -> LoggedCall | None:
@@ -337,9 +340,9 @@ class _Entries:
 
     def calls_in(self, document: Any, depth: int = 0) -> Iterable[LoggedCall]:
         """Read a document, or those in it."""
-        if isinstance(document, list) and depth < DEEPEST:
-            return self._calls_in_all(document, depth)
         if not isinstance(document, dict):
+            if isinstance(document, list) and depth < DEEPEST:
+                return self._calls_in_all(document, depth)
             reason = "not JSON" if document is NOT_JSON else "no object of JSON"
             self._file.leave_out(reason)
             return ()

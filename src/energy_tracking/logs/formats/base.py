@@ -216,12 +216,16 @@ def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCa
         created: When the response was made, as the server wrote it.
     """
     response_id, counts = call.response_id, call.counts
-    if is_unique_id(response_id):
-        call.identity, call.grows = (response_id,), True
-        return call
-    named: list[object] = [one for one in (response_id, *ids) if isinstance(one, (str, int))]
+    if response_id is not None:
+        if is_unique_id(response_id):
+            call.identity, call.grows = (response_id,), True
+            return call
+        ids = (response_id, *ids)
+    named: tuple[object, ...] = ()
+    for one in ids:
+        if one is not None and isinstance(one, (str, int)):
+            named += (one,)
     if named:
         tokens = None if counts is None else (counts.input_tokens, counts.output_tokens)
-        named += (str(created), tokens)
-        call.identity = tuple(named)
+        call.identity = (*named, "None" if created is None else str(created), tokens)
     return call

@@ -21,8 +21,8 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
+from energy_tracking.logs.formats.bodies import call_in_body, error_name, stated_time_in
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
-from energy_tracking.logs.formats.responses import call_in_body, error_name, stated_time_in
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 # inspect.

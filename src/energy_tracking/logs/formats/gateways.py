@@ -21,13 +21,13 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
+from energy_tracking.logs.formats.bodies import call_in_body, error_name
 from energy_tracking.logs.formats.counts import (
     counts_in,
     usage_in_cells,
     whole,
 )
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
-from energy_tracking.logs.formats.responses import call_in_body, error_name
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
 from energy_tracking.usage.details import flatten_details
 

@@ -17,10 +17,10 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
+from energy_tracking.logs.formats.bodies import call_in_body, usage_in_body
 from energy_tracking.logs.formats.counts import usage_in_cells, usage_of, whole
 from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
-from energy_tracking.logs.formats.responses import call_in_body, usage_in_body
 from energy_tracking.logs.formats.spans import parse_nanoseconds
 from energy_tracking.logs.logged import LoggedCall, time_of
 

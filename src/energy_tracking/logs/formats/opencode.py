@@ -19,8 +19,8 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
+from energy_tracking.logs.formats.bodies import error_name
 from energy_tracking.logs.formats.counts import usage_of, whole
-from energy_tracking.logs.formats.responses import error_name
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 REMEMBERED = 5000

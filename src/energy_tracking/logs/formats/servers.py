@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
+from energy_tracking.logs.formats.bodies import error_name
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_in_cells, whole
-from energy_tracking.logs.formats.responses import error_name
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 

@@ -20,8 +20,8 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
+from energy_tracking.logs.formats.bodies import call_in_body, error_name
 from energy_tracking.logs.formats.counts import counts_in
-from energy_tracking.logs.formats.responses import call_in_body, error_name
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 OPEN_STREAMS = 1000

@@ -1,0 +1,188 @@
+"""What the body of a response says of its call, of whichever server.
+
+A further place of counts is a row of ``_OTHER_USAGES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from energy_tracking.logs.formats.base import Document, at, mappings, text, unpacked
+from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of
+from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
+from energy_tracking.usage.details import flatten_details
+from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
+from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
+from energy_tracking.usage.usage_paths import USAGE_HOLDERS, usage_in
+
+# By a response's `object`, or where it has none, as moderations and images, by a key.
+OPERATIONS = {
+    "text_completion": "text_completion",
+    "list": "embeddings",
+    "results": "moderation",
+    "data": "image_generation",
+}
+_OPERATION_NAMES = frozenset(OPERATIONS)
+
+# Where an error says what it is, the most exact first.
+ERROR_NAMES = ("error", "status", "code", "errorCode", "type")
+NO_ERRORS = frozenset({"", "succeeded", *range(200, 300)})
+ERROR_NAME_LENGTH = 64
+
+
+def usage_in_body(body: Document) -> Counts | None:
+    """The token counts of a response's body, of whichever server; None where it has none."""
+    raw = body.get("usage")
+    if type(raw) is str:
+        # A cell of a table.
+        raw = unpacked(raw)
+    if not raw:
+        # Some log an empty one at the top, and the counts further in.
+        raw = body.get("usageMetadata") or body.get("usage_metadata")
+        if not raw and not USAGE_HOLDERS.isdisjoint(body):
+            raw = usage_in(body)
+    counts = None if raw is None else counts_in(raw)
+    if counts is None and not _OTHER_NAMES.isdisjoint(body):
+        counts = _read_other_usage(body)
+    if type(counts) is PlainCounts:
+        return counts
+    if counts is None and type(raw) is dict and "output" in raw:
+        # Langfuse's names, in a table of its own.
+        counts = counts_in(flatten_details(raw))
+    if counts is None and type(raw) is dict and not _OTHER_NAMES.isdisjoint(raw):
+        # Open WebUI keeps Ollama's.
+        counts = _read_other_usage(raw)
+    is_odd = counts is None or (isinstance(counts, TokenUsage) and bool(counts.repairs))
+    return sum_in(raw) if is_odd and _has_huge_count(raw) else counts
+
+
+def _read_other_usage(body: Document) -> Counts | None:
+    for name in _OTHER_USAGES:
+        if name in body:
+            counts = _OTHER_USAGES[name](body)
+            if counts is not None:
+                return counts
+    return None
+
+
+def _has_huge_count(raw: object) -> bool:
+    """Whether a usage has a count that no call has."""
+    counts = raw.values() if isinstance(raw, dict) else ()
+    return any(type(count) in (int, float) and count > MAX_TOKENS for count in counts)
+
+
+def _titan_usage(body: Document) -> Counts | None:
+    # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html
+    results = [result.get("tokenCount") for result in mappings(body.get("results"))]
+    outputs = sum([count for count in results if type(count) is int])
+    return usage_of(body["inputTextTokenCount"], outputs)
+
+
+def _llama_usage(body: Document) -> Counts | None:
+    # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html
+    return usage_of(body.get("prompt_token_count"), body["generation_token_count"])
+
+
+def _ollama_usage(body: Document) -> Counts | None:
+    # Source: https://github.com/ollama/ollama/blob/main/docs/api.md
+    return usage_of(body.get("prompt_eval_count", 0), body.get("eval_count", 0))
+
+
+def _bedrock_metrics(body: Document) -> Counts | None:
+    metrics = at(body, "amazon-bedrock-invocationMetrics")
+    return usage_of(at(metrics, "inputTokenCount"), at(metrics, "outputTokenCount"))
+
+
+def _cohere_usage(body: Document) -> Counts | None:
+    meta = body.get("meta")
+    return None if not isinstance(meta, dict) else counts_in(meta)
+
+
+# What a body without a usage has, and what reads its counts.
+_OTHER_USAGES: Mapping[str, Callable[[Document], Counts | None]] = {
+    "inputTextTokenCount": _titan_usage,
+    "generation_token_count": _llama_usage,
+    "eval_count": _ollama_usage,
+    "prompt_eval_count": _ollama_usage,
+    "amazon-bedrock-invocationMetrics": _bedrock_metrics,
+    "meta": _cohere_usage,
+}
+_OTHER_NAMES = frozenset(_OTHER_USAGES)
+
+
+def call_in_body(body: Document, provider: str = "unknown") -> LoggedCall:
+    """What a response says of its call.
+
+    Args:
+        body: The response.
+        provider: ``gen_ai.provider.name``.
+    """
+    return build_call(body, provider, operation_of(body), stated_time_in(body))
+
+
+def build_call(body: Document, provider: str, operation: str, created: object) -> LoggedCall:
+    """The same, where the operation and when it ran are known.
+
+    Args:
+        body: The response.
+        provider: ``gen_ai.provider.name``.
+        operation: ``gen_ai.operation.name``.
+        created: When the response was made, as the server wrote it.
+    """
+    get = body.get
+    raw = get("usage")
+    model = get("model") or get("modelVersion") or get("model_version")
+    response_id = get("id") or get("responseId") or get("response_id")
+    call = LoggedCall()
+    call.provider = provider
+    call.operation = operation
+    # Most have neither or both.
+    if model is not None:
+        call.model = text(model)
+    if response_id is not None:
+        call.response_id = text(response_id)
+    call.counts = usage_in_body(body)
+    if not ENERGY_NAMES.isdisjoint(body) or (
+        type(raw) is dict and not ENERGY_NAMES.isdisjoint(raw)
+    ):
+        call.measured_energy_joules = measured_energy_in(body)
+    if created is not None:
+        call.time = time_of(created)
+    return call
+
+
+def stated_time_in(body: Document) -> Any:
+    """When a response was made, as the server wrote it."""
+    return (
+        body.get("completed_at")
+        or body.get("created")
+        or body.get("created_at")
+        or body.get("createTime")
+    )
+
+
+def operation_of(body: Document) -> str:
+    """``gen_ai.operation.name``, as a response shows it."""
+    named = body.get("object")
+    if named == "chat.completion":
+        return "chat"
+    if isinstance(named, str):
+        return OPERATIONS.get(named, "chat")
+    if _OPERATION_NAMES.isdisjoint(body):
+        return "chat"
+    return next(OPERATIONS[name] for name in body if name in OPERATIONS)
+
+
+def error_name(error: object) -> str | None:
+    """What to call an error; None where there is none."""
+    if error is None:
+        return None
+    if isinstance(error, dict):
+        names = filter(None, (error_name(error.get(name)) for name in ERROR_NAMES))
+        return next(names, "error") if error else None
+    if type(error) not in (str, int) or error in NO_ERRORS:
+        return None
+    # A message may follow, and quote what was asked.
+    name = str(error).partition(":")[0].strip()
+    return name if name.isprintable() and 0 < len(name) <= ERROR_NAME_LENGTH else "error"
