@@ -17,7 +17,7 @@ The order of an estimate:
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
@@ -37,6 +37,7 @@ from energy_tracking.estimator import (
     apply_evidence,
     prepare_estimator,
 )
+from energy_tracking.estimator.estimate import check_token_counts
 from energy_tracking.estimator.evidence import ServingEvidence
 from energy_tracking.frozen import declared_defaults, fill_fields, frozen
 from energy_tracking.notices import log_once
@@ -51,6 +52,10 @@ from energy_tracking.usage.token_usage import TokenUsage
 
 if TYPE_CHECKING:
     from energy_tracking.calls.past import PastCall
+
+MOST_JOULES = sys.float_info.max / NANOJOULES_PER_JOULE / 2
+"""High end of a range above which the energies, in the unit of sums, may be no finite numbers [J];
+what is no number is not below it either."""
 
 MAX_NAMES = 1024
 """Pairs of names whose models are kept ready [1]."""
@@ -311,13 +316,14 @@ class Estimation:
         estimator = found.estimator
         if evidence is not None:
             estimator = self._learn(estimator, basis, match, usage, evidence)
+        check_token_counts(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
         estimate = estimator.estimate(usage)
-        if not _can_be_summed(estimate):
+        if not estimate.total_energy_high_joules <= MOST_JOULES:
             self._boundaries.report("estimate", _build_not_finite_error(estimate, usage))
             return Outcome(reason="the estimate is not a finite number")
         avoided = None
         if usage.cached_input_tokens:
-            avoided = estimator.compute_avoided_energy(estimate, usage)
+            avoided = estimator.compute_avoided_energy(usage)
         calibrated = None
         if basis.calibrated is not None:
             # Whatever goes wrong here must not cost the call its own estimate.
@@ -328,7 +334,7 @@ class Estimation:
                 if evidence is not None:
                     beside = self._learn(beside, basis.calibrated, match, usage, evidence)
                 calibrated = beside.estimate(usage)
-                if not _can_be_summed(calibrated):
+                if not calibrated.total_energy_high_joules <= MOST_JOULES:
                     raise _build_not_finite_error(calibrated, usage)
             except Exception as error:
                 calibrated = None
@@ -471,12 +477,6 @@ class Prepared:
     generation: object
     basis: Basis
     models: dict[tuple[str | None, str | None], MatchedModel]
-
-
-def _can_be_summed(estimate: EnergyEstimate) -> bool:
-    """Whether its energies, in the unit of sums, are finite numbers."""
-    joules = estimate.prefill_energy_joules + estimate.decode_energy_joules
-    return math.isfinite((joules + estimate.total_energy_high_joules) * NANOJOULES_PER_JOULE)
 
 
 def _build_not_finite_error(estimate: EnergyEstimate, usage: TokenUsage) -> ArithmeticError:

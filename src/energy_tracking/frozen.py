@@ -56,6 +56,8 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
         for name, method in methods.items():
             if name not in vars(kind):
                 setattr(kind, name, method)
+        if "__dict__" in vars(kind):
+            kind._set_values = vars(kind)["__dict__"].__set__  # type: ignore[attr-defined]
         return kind
 
     return decorate
@@ -146,7 +148,7 @@ def fill_fields(kind: type[T], values: dict[str, Any]) -> T:
         values: The value of each of its fields, in their order; the instance's own from now on.
     """
     filled = _new(kind)
-    _set_attribute(filled, "__dict__", values)
+    kind._set_values(filled, values)  # type: ignore[attr-defined]
     return filled  # type: ignore[no-any-return]
 
 

@@ -19,6 +19,7 @@ from energy_tracking.estimator.estimate import (
     REST,
     EnergyEstimate,
     Spread,
+    check_token_counts,
     start_values,
     widen_range,
 )
@@ -101,21 +102,23 @@ class Estimator:
         self._priced = METHODS[method](model, gpu, assumptions)
 
     def estimate(self, usage: TokenUsage) -> EnergyEstimate:
-        """Estimate the energy of one call from the tokens its server reported."""
+        """Estimate the energy of one call from the tokens its server reported.
+
+        Args:
+            usage: The tokens; ``check_token_counts`` has seen them.
+        """
         estimate = self._priced.estimate(usage)
         doubts = list_doubts(usage, self._model, self._rule)
         return widen_range(estimate, doubts, self._grade) if doubts else estimate
 
-    def compute_avoided_energy(self, estimate: EnergyEstimate, usage: TokenUsage) -> float:
+    def compute_avoided_energy(self, usage: TokenUsage) -> float:
         """What an estimate would be more by, had no token been read from a cache [J].
 
         Args:
-            estimate: The estimate.
             usage: Its tokens.
         """
-        # To decode costs the same: the prompt alone would be computed anew.
-        uncached = self._priced.price_prompt(usage.input_tokens)
-        return uncached + estimate.decode_energy_joules - estimate.total_energy_joules
+        # A cache holds the beginning of the prompt: what it saves is that prompt's price.
+        return self._priced.price_prompt(usage.cached_input_tokens)
 
 
 @lru_cache(maxsize=512)
@@ -152,7 +155,11 @@ def estimate_usage(
         method: Name of the estimator.
         assumptions: What is assumed beside them.
         rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
+
+    Raises:
+        TokenCountError: A count is negative or not finite, or more is cached than given.
     """
+    check_token_counts(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
     return prepare_estimator(model, gpu, method, assumptions, rule).estimate(usage)
 
 

@@ -103,14 +103,14 @@ class Formula:
         "_attention",
         "_decode_joules",
         "_decode_power",
-        "_decode_range",
         "_decode_use",
         "_dense",
+        "_falls",
         "_is_quadratic",
         "_prefill_joules",
         "_prefill_power",
-        "_prefill_range",
         "_prefill_use",
+        "_rises",
         "_samples",
         "_watts_per_flops",
     )
@@ -132,8 +132,10 @@ class Formula:
         # Arrays take one factor; one call is rounded step by step, as the seed's.
         self._prefill_joules = self._watts_per_flops * self._prefill_power / self._prefill_use
         self._decode_joules = self._watts_per_flops * self._decode_power / self._decode_use
-        self._prefill_range = PREFILL_RANGE.get(gpu.name, PREFILL_RANGE_ELSEWHERE)
-        self._decode_range = DECODE_RANGE.get(gpu.name, DECODE_RANGE_ELSEWHERE)
+        prefill_low, prefill_high = PREFILL_RANGE.get(gpu.name, PREFILL_RANGE_ELSEWHERE)
+        decode_low, decode_high = DECODE_RANGE.get(gpu.name, DECODE_RANGE_ELSEWHERE)
+        self._falls = 1.0 - prefill_low, 1.0 - decode_low
+        self._rises = prefill_high - 1.0, decode_high - 1.0
 
     def price_prompt(
         self, input_tokens: float, cached_input_tokens: float = 0.0
@@ -182,11 +184,10 @@ class Formula:
             prefill_joules: Energy of reading the prompt [J].
             decode_joules: Energy of generating the answer [J].
         """
-        prefill_low, prefill_high = self._prefill_range
-        decode_low, decode_high = self._decode_range
+        (prefill_fall, decode_fall), (prefill_rise, decode_rise) = self._falls, self._rises
         return (
-            (1.0 - prefill_low) * prefill_joules + (1.0 - decode_low) * decode_joules,
-            (prefill_high - 1.0) * prefill_joules + (decode_high - 1.0) * decode_joules,
+            prefill_fall * prefill_joules + decode_fall * decode_joules,
+            prefill_rise * prefill_joules + decode_rise * decode_joules,
         )
 
 
@@ -229,7 +230,7 @@ class PricedModel:
         reasoning_tokens: float | None,
         reasoning_factor: float,
     ) -> EnergyEstimate:
-        """Estimate one request, or an array of them.
+        """Estimate one request, or an array of them, whose counts have been checked.
 
         Args:
             input_tokens: Prompt tokens, cached ones included [tokens].
@@ -237,11 +238,7 @@ class PricedModel:
             cached_input_tokens: Part of the prompt read from a cache [tokens].
             reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
             reasoning_factor: Decode tokens per output token [1].
-
-        Raises:
-            TokenCountError: A count is negative or not finite.
         """
-        check_token_counts(input_tokens, cached_input_tokens, output_tokens)
         formula = self.formula
         prompt, decode_tokens = 1.0 * input_tokens, 1.0 * output_tokens * reasoning_factor
         if reasoning_tokens is not None:
@@ -261,33 +258,14 @@ class PricedModel:
         values["decode_energy_joules"] = decode_joules
         values["total_energy_low_joules"] = low
         values["total_energy_high_joules"] = high
-        values[REST] = self, flops, total_joules, spread, prompt, reasoning_tokens
+        values["reasoning_energy_joules"] = None
+        if reasoning_tokens is not None:
+            # Reasoning comes before the visible answer, so it sees the shorter contexts.
+            values["reasoning_energy_joules"], _ = formula.price_answer(prompt, reasoning_tokens)
+        values[REST] = self, flops, total_joules, spread
         return fill_fields(EnergyEstimate, values)
 
     # What few readers of an estimate want: each of what ``estimate`` leaves for it.
-
-    def compute_reasoning(
-        self,
-        flops: float,
-        total_joules: float,
-        spread: Spread,
-        input_tokens: float,
-        reasoning_tokens: float | None,
-    ) -> float | None:
-        """Energy spent on reasoning [J]; None where its tokens are not known.
-
-        Args:
-            flops: Work of the request [FLOP].
-            total_joules: Its energy [J].
-            spread: How far it may lie off by what the formula leaves out [J].
-            input_tokens: Prompt tokens, cached ones included [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
-        """
-        if reasoning_tokens is None:
-            return None
-        # Reasoning comes before the visible answer, so it sees the shorter contexts.
-        joules, _ = self.formula.price_answer(input_tokens, reasoning_tokens)
-        return joules
 
     def count_flops(self, flops: float, *_: Any) -> float:
         """Floating-point operations of the request [FLOP]."""
@@ -350,6 +328,7 @@ def estimate_request(
         ConfigurationError: The attention mode is unknown.
     """
     check_attention_mode(attention_mode)
+    check_token_counts(input_tokens, cached_input_tokens, output_tokens)
     return price_model(model, gpu, attention_mode).estimate(
         input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, reasoning_factor
     )

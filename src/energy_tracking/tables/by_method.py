@@ -204,8 +204,7 @@ def _apply_reference(result: Result, place: Any, counts: Mapping[str, Any]) -> E
     if reasoning is not None:
         energy.reasoning, _ = formula.price_answer(inputs, reasoning)
     if cached is not None:
-        uncached, _ = formula.price_prompt(inputs)
-        energy.avoided = uncached + decode - energy.total
+        energy.avoided, _ = formula.price_prompt(cached)
     return energy
 
 
@@ -262,9 +261,8 @@ def _apply_roofline(result: Result, number: int, counts: Mapping[str, Any]) -> E
             cases, made, inputs, reasoning
         )
     if cached is not None:
-        # To decode costs the same: the prompt alone would be computed anew.
-        uncached = roofline.compute_prompt_energy(cases, inputs)
-        energy.avoided = overhead * uncached + decode - energy.total
+        # A cache holds the beginning of the prompt: what it saves is that prompt's price.
+        energy.avoided = overhead * roofline.compute_prompt_energy(cases, cached)
     return energy
 
 

@@ -1,9 +1,9 @@
 """The estimate of one request, or of an array of them, and the range it lies in.
 
-The order of ``PricedModel.price``: the counts are checked; ``compute_central_energy`` prices the
-request by the central case; ``ranges`` compares both ends of what is not known with it. What
-depends on the deployment alone is in ``cases``, computed once; what few readers want, such as the
-share of reasoning, is computed by the methods after it.
+The order of ``PricedModel.price``: ``compute_central_energy`` prices the request by the central
+case; ``ranges`` compares both ends of what is not known with it. What depends on the deployment
+alone is in ``cases``, computed once; what few readers want, such as the share of reasoning, is
+computed by the methods after it.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ def estimate_request(
         ConfigurationError: The scope is unknown.
         ProfileError: The GPU profile has no memory bandwidth.
     """
+    check_token_counts(input_tokens, cached_input_tokens, output_tokens)
     priced = PricedModel(build_cases(model, gpu, serving, constants), scope)
     prefill, decode, low, high, spreads, energy = priced.price(
         input_tokens, output_tokens, cached_input_tokens
@@ -162,7 +163,7 @@ class PricedModel:
     def price(
         self, input_tokens: float, output_tokens: float, cached_input_tokens: float
     ) -> tuple[float, float, float, float, list[Spread], CentralEnergy]:
-        """Price one request, or an array of them.
+        """Price one request, or an array of them, whose counts have been checked.
 
         Args:
             input_tokens: Prompt tokens, cached ones included [tokens].
@@ -173,11 +174,7 @@ class PricedModel:
             Energy of the prompt and of the answer [J]; low and high end of both together [J]; and
             what the methods below take: the request's own parts of that range [J] by the GPU
             boards alone, and the request by the central case.
-
-        Raises:
-            TokenCountError: A count is negative or not finite.
         """
-        check_token_counts(input_tokens, cached_input_tokens, output_tokens)
         # Floats from here on: small integer types would overflow.
         energy = compute_central_energy(
             self.cases, 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * output_tokens
