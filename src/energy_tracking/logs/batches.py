@@ -24,9 +24,6 @@ from energy_tracking.usage.token_usage import TokenUsage
 BATCH_ROWS = 16_384
 """Rows of a batch that is made of single calls [1]."""
 
-KEPT_BYTES = 16 << 20
-"""More than a column of a batch takes [byte]."""
-
 T = TypeVar("T")
 # An array of numpy; its shape is (rows,) everywhere.
 Column = Any
@@ -46,15 +43,6 @@ def repeat(value: object, rows: int, type: Any) -> Column:
 def find_only(column: Column) -> Any | None:
     """The one value of a column that ``repeat`` made; None of any other."""
     return column[0].item() if len(column) and column.strides == (0,) else None
-
-
-def keep_memory() -> None:
-    """Let the allocator keep the memory of one batch for the next.
-
-    glibc keeps blocks as large as the largest one freed so far. Others it gives back to the
-    system, which clears each page that is asked for again: that takes as long as the formulas.
-    """
-    np.empty(KEPT_BYTES, np.uint8)
 
 
 class Names:

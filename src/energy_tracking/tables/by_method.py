@@ -29,6 +29,7 @@ from energy_tracking.tables.models import (
     STATUS,
     UNDER,
     Models,
+    Numbers,
 )
 from energy_tracking.tables.table import ESTIMATED, NO_COUNT, EnergyTable
 
@@ -43,7 +44,7 @@ class Result:
         self,
         rows: int,
         models: Models,
-        places: Any,
+        numbers: Numbers,
         only_totals: bool,
         is_cached: bool,
         with_parts: bool,
@@ -53,13 +54,13 @@ class Result:
         Args:
             rows: How many rows there are [1].
             models: The models of the rows.
-            places: The place among them of each name that the rows are numbered by.
+            numbers: What the formulas take of each name that the rows are numbered by.
             only_totals: Whether the energy alone is wanted.
             is_cached: Whether cached tokens are given.
             with_parts: Whether parts of the energy are wanted beside its range.
         """
         self.models = models
-        self._places = places
+        self.numbers = numbers
         self.only_totals = only_totals
         self.with_parts = with_parts and not only_totals
         self.total = np.empty(rows)
@@ -70,15 +71,6 @@ class Result:
         self._is_cached = is_cached
         self.status = np.zeros(rows, np.uint8)
         self.profile = np.empty(rows, np.int32)
-
-    def find_place(self, names: Any) -> Any:
-        """The place of a model, or of each.
-
-        Args:
-            names: The number of a name, or of each row's, below 0 where it names none.
-        """
-        places = self._places
-        return int(places[names]) if isinstance(names, int) else places.take(names, mode="wrap")
 
     def as_table(self) -> EnergyTable:
         """The table, once all of it is filled."""
@@ -130,22 +122,22 @@ class Result:
         """No energy avoided, in rows that have any [J]."""
         return np.where(self.status == ESTIMATED, 0.0, np.nan)
 
-    def finish(self, part: slice, place: Any, wrong: Any | None) -> None:
+    def finish(self, part: slice, names: Any, wrong: Any | None) -> None:
         """Fill in status and profile of a block, and take out what is no energy.
 
         Args:
             part: The block.
-            place: The model of each row, or of all.
+            names: The number of each row's name, or of all.
             wrong: Where their counts are none; None where all are right.
         """
-        models = self.models
-        self.profile[part] = models.take(PROFILE, place)
+        reasons = self.models.reasons
+        self.profile[part] = self.numbers.take(PROFILE, names)
         status = self.status[part]
-        if models.reasons:
-            status[:] = models.take(STATUS, place)
+        if reasons:
+            status[:] = self.numbers.take(STATUS, names)
         if wrong is not None:
             status[wrong & (status == ESTIMATED)] = NO_COUNT
-        if models.reasons or wrong is not None:
+        if reasons or wrong is not None:
             missing = status != ESTIMATED
             if missing.any():
                 for column in (self.total, self.low, self.high, self.reasoning, self.avoided):
@@ -164,20 +156,20 @@ class Energy:
     avoided: Any = None
 
 
-def _estimate_by_reference(result: Result, part: slice, counts: Counts, place: Any) -> None:
+def _estimate_by_reference(result: Result, part: slice, counts: Counts, names: Any) -> None:
     """Estimate a block of rows of any models by the seed's formula."""
     for piece in cut_rows(part.stop - part.start, BLOCK):
         rows = slice(part.start + piece.start, part.start + piece.stop)
-        where = place if isinstance(place, int) else place[piece]
-        result.fill(rows, _apply_reference(result, where, counts.of_rows(piece).columns))
+        some = names if isinstance(names, int) else names[piece]
+        result.fill(rows, _apply_reference(result, some, counts.of_rows(piece).columns))
 
 
-def _apply_reference(result: Result, place: Any, counts: Mapping[str, Any]) -> Energy:
-    basis, take = result.models.basis, result.models.take
+def _apply_reference(result: Result, names: Any, counts: Mapping[str, Any]) -> Energy:
+    basis, take = result.models.basis, result.numbers.take
     inputs, outputs = counts["input_tokens"], counts["output_tokens"]
     cached, known = counts.get("cached_input_tokens"), counts.get("reasoning_tokens")
     reasoning: Any = None
-    factor = take(REASONING, place)
+    factor = take(REASONING, names)
     decoded = outputs
     if known is not None:
         # As the seed has it: only a usage that says nothing of reasoning may leave it out.
@@ -188,8 +180,7 @@ def _apply_reference(result: Result, place: Any, counts: Mapping[str, Any]) -> E
         reasoning = None if decoded is outputs else np.where(factor != 1, decoded - outputs, np.nan)
         if known is not None:
             reasoning = np.where(known >= 0, known, np.nan if reasoning is None else reasoning)
-    terms = reference.ModelTerms(take(DENSE, place), take(ATTENTION, place),
-                                 take(SAMPLES, place))  # fmt: skip
+    terms = reference.ModelTerms(*(take(what, names) for what in (DENSE, ATTENTION, SAMPLES)))
     formula = reference.Formula(terms, basis.gpu, basis.assumptions.attention_mode)
     prefill, _ = formula.price_prompt(inputs, 0.0 if cached is None else cached)
     decode, _ = formula.price_answer(inputs, decoded)
@@ -197,7 +188,7 @@ def _apply_reference(result: Result, place: Any, counts: Mapping[str, Any]) -> E
     if result.only_totals:
         return energy
     spread = formula.find_spread(prefill, decode)
-    under, over = take(UNDER, place), take(OVER, place)
+    under, over = take(UNDER, names), take(OVER, names)
     energy.low, energy.high = combine_spreads(energy.total, (spread,), under, over)
     if not result.with_parts:
         return energy
@@ -208,20 +199,19 @@ def _apply_reference(result: Result, place: Any, counts: Mapping[str, Any]) -> E
     return energy
 
 
-def _estimate_by_roofline(result: Result, part: slice, counts: Counts, place: Any) -> None:
+def _estimate_by_roofline(result: Result, part: slice, counts: Counts, names: Any) -> None:
     """Estimate a block of rows by the calibrated method, one model after the other."""
-    models = result.models
     groups: list[tuple[int, Any]]
-    if isinstance(place, int):
-        groups = [(place, None)]
+    if isinstance(names, int):
+        groups = [(names, None)]
     else:
         # A small type is ordered in two passes.
-        order = np.argsort(place.astype(np.min_scalar_type(len(models.numbers[0]))), kind="stable")
-        many = np.bincount(place)
+        order = np.argsort(names.astype(np.min_scalar_type(int(names.max()))), kind="stable")
+        many = np.bincount(names)
         ends = np.cumsum(many)
         groups = [(int(one), order[ends[one] - many[one] : ends[one]]) for one in many.nonzero()[0]]
     for one, chosen in groups:
-        number = models.take(PROFILE, one)
+        number = int(result.numbers.take(PROFILE, one))
         if number < 0:
             continue  # ``finish`` says that there is no energy
         for piece in cut_rows(part.stop - part.start if chosen is None else len(chosen), BLOCK):

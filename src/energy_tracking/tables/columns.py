@@ -31,6 +31,10 @@ LEAST = {"cached_input_tokens": 1e-300, "reasoning_tokens": 0.0}
 """The least of a count that is any, or is known [tokens]."""
 
 
+KEPT_BYTES = 16 << 20
+"""More than a column of a block takes [byte]."""
+
+
 RUN = 512
 """Rows of one model that stand together on average, from which they are taken by themselves [1]."""
 
@@ -73,7 +77,7 @@ def read_models(
 ) -> tuple[Any | None, tuple[str | None, ...]]:
     """The place of each row's name, None where all have the first one; and the names.
 
-    The last name is that of rows that name none, at place -1.
+    Where rows name none, None is the last name.
 
     Args:
         model: The model of each row: a name, names, or places.
@@ -100,8 +104,9 @@ def read_models(
         if most >= len(names):
             raise ConfigurationError(must_be("model", f"below {len(names)}", most))
         if least < 0:
-            codes = np.maximum(codes, -1)
-    return codes, (*names, None)
+            codes = np.where(codes < 0, len(names), codes.astype(np.intp))
+            return codes, (*names, None)
+    return codes, names or (None,)
 
 
 def _as_array(name: str, values: object) -> Any:
@@ -149,6 +154,15 @@ def _number_names(model: Any) -> tuple[Any, tuple[str | None, ...]]:
             must_be("model", "a name, or a name for each row", model)
         ) from None
     return codes, tuple(name if isinstance(name, str) else None for name in known)
+
+
+def keep_memory() -> None:
+    """Let the allocator keep the memory of one block for the next.
+
+    glibc keeps blocks as large as the largest one freed so far. Others it gives back to the
+    system, which clears each page that is asked for again: that takes as long as the formulas.
+    """
+    np.empty(KEPT_BYTES, np.uint8)
 
 
 def cut_rows(rows: int, length: int) -> Iterator[slice]:

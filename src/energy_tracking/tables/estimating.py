@@ -24,6 +24,7 @@ from energy_tracking.tables.columns import (
     check_lengths,
     cut_rows,
     find_runs,
+    keep_memory,
     read_models,
     take_floats,
 )
@@ -125,6 +126,7 @@ class TableEstimator:
             basis = basis.calibrated
         self.method = basis.method
         self.models = Models(estimation, basis)
+        keep_memory()
 
     def estimate(
         self,
@@ -210,9 +212,9 @@ def fill_tables(
     is_cached = cached_input_tokens is not None
     results: list[Result] = []
     for estimator in estimators:
-        places = estimator.models.places_of(names)
+        numbers = estimator.models.find_numbers(names)
         with_parts = not results
-        results.append(Result(rows, estimator.models, places, only_totals, is_cached, with_parts))
+        results.append(Result(rows, estimator.models, numbers, only_totals, is_cached, with_parts))
     with np.errstate(all="ignore"):
         for part in cut_rows(rows, ORDERED):
             for piece, some in _split_by_model(part, codes):
@@ -220,9 +222,8 @@ def fill_tables(
                 wrong = counts.find_wrong()
                 counts.leave_out_nothing()
                 for estimator, result in zip(estimators, results, strict=True):
-                    place = result.find_place(some)
-                    TABLE_METHODS[estimator.method](result, piece, counts, place)
-                    result.finish(piece, place, wrong)
+                    TABLE_METHODS[estimator.method](result, piece, counts, some)
+                    result.finish(piece, some, wrong)
     return results
 
 
@@ -239,7 +240,7 @@ def _split_by_model(part: slice, codes: Any | None) -> Iterator[tuple[slice, Any
     some = codes[part]
     runs = find_runs(some)
     if runs is None:
-        yield part, some
+        yield part, some.astype(np.intp, copy=False)
         return
     for run in runs:
         piece = slice(part.start + run.start, part.start + run.stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
@@ -23,8 +23,38 @@ from energy_tracking.usage.token_usage import TokenUsage
 STATUS, PROFILE, DENSE, ATTENTION, SAMPLES, REASONING, UNDER, OVER = range(8)
 
 
+class Numbers:
+    """What the formulas take of each model that a table names, by the number of its name."""
+
+    def __init__(self, rows: Sequence[tuple[float, ...]]) -> None:
+        """Make columns of them.
+
+        Args:
+            rows: The numbers of each name, in the order of the names above.
+        """
+        columns = np.array(rows).T.copy()
+        self._common = [
+            float(column[0]) if (column == column[0]).all() else None for column in columns
+        ]
+        # Status and profile are whole numbers.
+        self._columns = [columns[0].astype(np.uint8), columns[1].astype(np.int32), *columns[2:]]
+
+    def take(self, what: int, names: Any) -> Any:
+        """One of them, of the models of some rows: a float where it is the same of all names.
+
+        Args:
+            what: Which one.
+            names: The number of a name, or of each row's, an array of them.
+        """
+        common = self._common[what]
+        if common is not None:
+            return common
+        column = self._columns[what]
+        return float(column[names]) if isinstance(names, int) else column.take(names, mode="wrap")
+
+
 class Models:
-    """What the formulas take of each model that was named, by its place.
+    """What the formulas take of each model that was named.
 
     Attributes:
         basis: Method, GPU and assumptions.
@@ -34,7 +64,6 @@ class Models:
         profiles: Names of the profiles.
         grades: Confidence in each.
         reasons: Names without a profile, and why.
-        numbers: What the formulas take, in the rows named above, of the model in each column.
     """
 
     def __init__(self, estimation: Estimation, basis: Basis) -> None:
@@ -52,42 +81,29 @@ class Models:
         self.reasons: dict[str | None, str] = {}
         self._estimation = estimation
         self._looking_up = Lock()
-        self._places: dict[str | None, int] = {}
         self._numbers: dict[tuple[Any, ...], int] = {}
-        self._rows: list[tuple[float, ...]] = []
-        self.numbers = np.zeros((8, 0))
-        self._common: list[float | None] = []
-        self._whole: dict[int, Any] = {}
+        self._rows: dict[str | None, tuple[float, ...]] = {}
+        self._latest: tuple[tuple[str | None, ...], Numbers] | None = None
 
-    def places_of(self, names: Iterable[str | None]) -> Any:
-        """Look names up; returns the place of each, an array of integers.
+    def find_numbers(self, names: tuple[str | None, ...]) -> Numbers:
+        """Look names up; returns what the formulas take of each.
 
-        What stands at a place stays, so that other threads may go on with what they have.
+        Args:
+            names: The names of a table, one or more.
         """
-        names = tuple(names)
-        found = [self._places.get(name, -1) for name in names]
-        if -1 in found:
+        # Tables of one log name the same models.
+        latest = self._latest
+        if latest is None or latest[0] != names:
             with self._looking_up:
-                found = [self._find_place(name) for name in names]
-                self._join_rows()
-        return np.array(found, np.intp)
+                rows = [self._find_row(name) for name in names]
+            latest = self._latest = names, Numbers(rows)
+        return latest[1]
 
-    def _join_rows(self) -> None:
-        """Make columns of what was looked up."""
-        numbers = np.array(self._rows).T.copy()
-        self._whole = {
-            STATUS: numbers[STATUS].astype(np.uint8),
-            PROFILE: numbers[PROFILE].astype(np.int32),
-        }
-        self.numbers = numbers
-        self._common = [float(row[0]) if (row == row[0]).all() else None for row in numbers]
-
-    def _find_place(self, name: str | None) -> int:
-        place = self._places.get(name)
-        if place is None:
-            place = self._places[name] = len(self._rows)
-            self._rows.append(self._build_row(name))
-        return place
+    def _find_row(self, name: str | None) -> tuple[float, ...]:
+        row = self._rows.get(name)
+        if row is None:
+            row = self._rows[name] = self._build_row(name)
+        return row
 
     def _build_row(self, name: str | None) -> tuple[float, ...]:
         """Status, number of the profile, terms, reasoning factor, excesses under and over."""
@@ -125,19 +141,3 @@ class Models:
                 self.cases.append(cases)
                 self.excesses.append(sum_excesses(parts.values()))
         return number
-
-    def take(self, row: int, place: Any) -> Any:
-        """A number of each place: one for all where it is one place.
-
-        Args:
-            row: Which number.
-            place: Of which models.
-        """
-        if row in self._whole:
-            whole = self._whole[row]
-            return int(whole[place]) if isinstance(place, int) else whole.take(place, mode="wrap")
-        common = self._common[row]
-        if common is not None:
-            return common
-        numbers = self.numbers[row]
-        return float(numbers[place]) if isinstance(place, int) else numbers.take(place, mode="wrap")

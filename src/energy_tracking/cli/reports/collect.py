@@ -23,7 +23,7 @@ from energy_tracking.calls.report import CALIBRATED
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, EnergyKind, Totals
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.batch_energy import BatchEnergy, BatchEstimator
-from energy_tracking.logs.batches import BatchNames, CallBatch, find_only, keep_memory
+from energy_tracking.logs.batches import BatchNames, CallBatch, find_only
 from energy_tracking.logs.grouping import (
     DIMENSIONS,
     Grouping,
@@ -194,7 +194,6 @@ class Collector:
             or selection.since is not None
             or selection.until is not None
         )
-        keep_memory()
 
     @property
     def reasons(self) -> list[str]:
