@@ -620,6 +620,10 @@ def test_what_is_remembered_is_bounded() -> None:
     for _ in range(RESPONSES_REMEMBERED + 10):
         memory.remember(call, records[0])
     assert len(memory._unsorted) == RESPONSES_REMEMBERED
+    assert len(memory._unsorted_objects) == RESPONSES_REMEMBERED
+    for response in (kept[-1], kept[0]):
+        memory.remember_object(response)
+        assert memory._find_object(response)[0]
     assert len(memory._objects) == RESPONSES_REMEMBERED
     assert len(counted_responses._by_id) <= RESPONSES_REMEMBERED
     call.abandon()
@@ -631,7 +635,8 @@ def test_a_returned_response_is_not_kept_alive() -> None:
         return Response()
 
     response = ask()
-    known, _ = counted_responses._objects[id(response)]
+    known, _ = counted_responses._unsorted_objects[-1]
+    assert known() is response
     del response
     gc.collect()
     assert known() is None

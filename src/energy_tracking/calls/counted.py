@@ -95,6 +95,8 @@ class CountedResponses:
         # With the record of the call, where that is not found by the response's id.
         self._objects: OrderedDict[int, tuple[weakref.ref[object], list[CallRecord]]]
         self._objects = OrderedDict()
+        self._unsorted_objects: deque[tuple[weakref.ref[object], list[CallRecord]]]
+        self._unsorted_objects = deque(maxlen=RESPONSES_REMEMBERED)
         self._dicts: deque[tuple[object, CallRecord | None]] = deque(maxlen=DICTS_REMEMBERED)
 
     def remember(self, call: Call, record: CallRecord) -> None:
@@ -172,17 +174,13 @@ class CountedResponses:
             record = None  # found by the id, as long as that is remembered
         # Nobody can ask for the record of an object that is gone.
         kept = [] if record is None else [record]
-        with self._lock:
-            try:
-                reference = weakref.ref(response, (lambda _: kept.clear()) if kept else None)
-                self._objects[id(response)] = reference, kept
-            except TypeError:
-                # Vectors and images, which are large, are left out.
-                if isinstance(response, dict) and "data" not in response:
-                    self._dicts.append((response, record))
-                return
-            if len(self._objects) > RESPONSES_REMEMBERED:
-                self._objects.popitem(last=False)
+        try:
+            reference = weakref.ref(response, (lambda _: kept.clear()) if kept else None)
+            self._unsorted_objects.append((reference, kept))
+        except TypeError:
+            # Vectors and images, which are large, are left out.
+            if isinstance(response, dict) and "data" not in response:
+                self._dicts.append((response, record))
 
     def note_fetched(self, data: object) -> None:
         """Remember the responses in a body or event that is not the answer to a call."""
@@ -277,6 +275,12 @@ class CountedResponses:
 
     def _find_object(self, response: object) -> tuple[bool, CallRecord | None]:
         """Whether an object is remembered, and its call where that is kept beside it."""
+        while self._unsorted_objects:
+            reference, kept = self._unsorted_objects.popleft()
+            if (remembered := reference()) is not None:
+                self._objects[id(remembered)] = reference, kept
+                if len(self._objects) > RESPONSES_REMEMBERED:
+                    self._objects.popitem(last=False)
         known = self._objects.get(id(response))
         if known is not None and known[0]() is response:
             return True, next(iter(known[1]), None)
