@@ -335,8 +335,11 @@ def entrances_here() -> tuple[Entrance, ...]:
     """The entrances that are current here, the innermost first."""
     here = _here.get()
     carried: tuple[Entrance, ...] = Carried.objects()
-    if not carried or carried is here:
-        return here
+    return _join(here, carried) if carried and carried is not here else here
+
+
+def _join(here: tuple[Entrance, ...], carried: tuple[Entrance, ...]) -> tuple[Entrance, ...]:
+    """The entrances of this context's own, then those that were carried here."""
     thread = threading.get_ident()
     # One that was left stays in contexts of OpenTelemetry that are restored later on: it counts
     # in the threads it was carried into, and no more where its block was.

@@ -357,7 +357,7 @@ class Session:
     def tags(self) -> dict[str, str]:
         """Its tags and those of the sessions around it; the innermost win."""
         tags: dict[str, str] = {}
-        for account in reversed(self._accounts()):
+        for account in reversed(self._place or self._accounts()):
             if account.tags:
                 tags |= account.tags
         return tags
@@ -496,5 +496,5 @@ def check_budgets() -> None:
 
 def current_session() -> Session:
     """The innermost session here; the process-wide one outside of any other."""
-    accounts = current_accounts()
-    return _PROCESS_SESSION if accounts is PROCESS_ALONE else _inside(accounts)
+    entrances = entrances_here()
+    return _inside(accounts_of(entrances)) if entrances else _PROCESS_SESSION
