@@ -72,7 +72,11 @@ OWN_REPORT = "energy_tracking"
 
 
 class Call:
-    """A call that is still going on. ``observe`` and ``close`` may come from any thread."""
+    """A call that is still going on. ``observe`` and ``close`` may come from any thread.
+
+    Its ``response_id`` and ``response_model`` are texts as ``text_of`` makes them: whoever sets
+    them has them cleaned.
+    """
 
     __slots__ = (
         "_closed_by",
@@ -179,8 +183,9 @@ class Call:
     def is_background(self) -> bool:
         """Whether the response may be generated on after the request has been answered."""
         prompt = self.prompt
-        asked = isinstance(prompt, Mapping) and prompt.get("background") is True
-        return self._is_background or asked
+        # A plain one is asked in a tenth of the time.
+        is_mapping = type(prompt) is dict or isinstance(prompt, Mapping)
+        return self._is_background or (is_mapping and prompt.get("background") is True)  # type: ignore[attr-defined]
 
     @property
     def observed(self) -> bool:
@@ -340,14 +345,20 @@ class Call:
         if self.read_load is not None:
             self.server_load, self.read_load = self.read_load(), None
         usage, reason = read_tokens(self)
-        if usage is None:
-            return self._build_record(None, _NO_OUTCOME, reason or self._energy_reason())
-        seen = self._see_server(usage)
-        outcome = estimate(self.request.model, self.response_model, usage, seen)
-        return self._build_record(usage, outcome, outcome.reason or reason or self._energy_reason())
+        outcome = _NO_OUTCOME
+        if usage is not None:
+            seen = None
+            if self.request.stream or self.server_timing or self.server_load:
+                seen = self._see_server(usage)
+            outcome = estimate(self.request.model, self.response_model, usage, seen)
+            reason = outcome.reason or reason
+        if not reason and self.implausible_energy and self.measured_energy_joules is None:
+            # Why the energy is an estimate although the server states one.
+            reason = f"the server's {self.implausible_energy} is not an energy"
+        return self._build_record(usage, outcome, reason)
 
     def _see_server(self, usage: TokenUsage) -> ServingEvidence | None:
-        """What was seen of the server; None where that is nothing, as of most calls."""
+        """What was seen of the server; None where that is nothing."""
         is_timed = self.request.stream and self.ended_at is not None
         if not is_timed and self.server_timing is None and self.server_load is None:
             return None
@@ -368,8 +379,8 @@ class Call:
             "reason": text_of(
                 f"reading the call failed with {type(error).__qualname__}", MAX_SENTENCE
             ),
-            "response_model": text_of(self.response_model),
-            "response_id": text_of(self.response_id),
+            "response_model": self.response_model,
+            "response_id": self.response_id,
             "measured_energy_joules": self.measured_energy_joules,
             "error_type": text_of(self.error_type),
             "session": PROCESS if self.session is None else self.session.name,
@@ -389,9 +400,8 @@ class Call:
         values["status"] = status_of(usage, estimate, measured)
         if reason is not None:
             values["reason"] = text_of(reason, MAX_SENTENCE)
-        # Whichever door they came through.
-        values["response_model"] = text_of(self.response_model)
-        values["response_id"] = text_of(self.response_id)
+        values["response_model"] = self.response_model
+        values["response_id"] = self.response_id
         if self.status is not None:
             values["response_status"] = text_of(self.status)
         values["usage"] = usage
@@ -416,9 +426,3 @@ class Call:
         values["server_timing"] = self.server_timing
         values["server_load"] = self.server_load
         return fill_fields(CallRecord, values)
-
-    def _energy_reason(self) -> str | None:
-        """Why the energy is an estimate although the server states one."""
-        if self.implausible_energy is None or self.measured_energy_joules is not None:
-            return None
-        return f"the server's {self.implausible_energy} is not an energy"

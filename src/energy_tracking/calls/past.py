@@ -72,7 +72,7 @@ class PastCall:
         call.ended_at = call.started_at
         call.raw_usage = self.usage
         call.server_timing = read_timing({}, self.usage)
-        call.response_id = self.response_id
+        call.response_id = text_of(self.response_id)
         if self.measured_energy_joules is not None:
             call.measured_energy_joules = float(self.measured_energy_joules)
         call.error_type = self.error_type

@@ -47,6 +47,7 @@ from energy_tracking.telemetry.placing import BeforeEnd, attributes_of
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.names import text_of
 from energy_tracking.usage.span_dialects import SpanFacts, span_facts, stands_for_a_call
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -152,8 +153,8 @@ class SpanEnricher:
         )
         call.started_at, call.span_place = place.began_at, place
         call.raw_usage = facts.usage
-        call.response_id = facts.response_id
-        call.response_model = facts.response_model
+        call.response_id = text_of(facts.response_id)
+        call.response_model = text_of(facts.response_model)
         call.close()
 
 
