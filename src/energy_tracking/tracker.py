@@ -22,19 +22,19 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
-from energy_tracking.calls.record import CallRecord, CallRequest, Intensity
+from energy_tracking.calls.record import CallRecord, CallRequest, Intensity, build_request
 from energy_tracking.calls.session import check_budgets, current_session
 from energy_tracking.calls.tool_usage import bounded_parts
 from energy_tracking.calls.untracked import warn_outside_of_sessions
 from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, ErrorHandler, run_every
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
-from energy_tracking.frozen import declared_defaults, fill_fields
+from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import (
     close_open_calls_at_exit,
     held_calls,
@@ -51,7 +51,7 @@ from energy_tracking.telemetry.documented import document_telemetry
 from energy_tracking.telemetry.pipelines import UNREPORTED
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
 from energy_tracking.usage.dialects import wrong_kind_of
-from energy_tracking.usage.names import text_of
+from energy_tracking.usage.names import MAX_CHARACTERS, text_of
 from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
 
@@ -162,6 +162,10 @@ class Tracker:
             with naming("calibration"):
                 self._calibrate = make_calibration(self.settings.calibration)
         self._on_record = arguments.get("on_record")
+        unused = {"ledger": self._ledger is None, "on_record": self._on_record is None}
+        self._deliveries = tuple(
+            row for row in _DELIVERIES if not (self.settings.disabled or unused.get(row[0]))
+        )
         # Providers stay with their process.
         self._arguments: TrackerArguments = {
             name: given
@@ -242,15 +246,13 @@ class Tracker:
                 reported = self.telemetry.pipeline.reported_by(wrappers)
             except Exception as error:
                 self.report("telemetry.reported", error)
-        request = _build_request(
-            text_of(operation) or "chat",
-            text_of(provider) or "unknown",
-            text_of(model),
-            stream,
-            text_of(server_address),
-            server_port,
-            reported.anywhere,
-        )
+        # What is of another class may have an equality of its own; what is long is not remembered.
+        if type(model) is not str or len(model) > MAX_CHARACTERS:
+            model = text_of(model)
+        if type(server_address) is not str or len(server_address) > MAX_CHARACTERS:
+            server_address = text_of(server_address)
+        place = server_address, server_port
+        request = build_request(operation, provider, model, stream, *place, reported.anywhere)
         if session is None:
             session = current_session()
             if is_on:
@@ -327,7 +329,8 @@ class Tracker:
 
     def count(self, past: PastCall) -> CallRecord:
         """Count a call that ran somewhere else, as ``record`` does."""
-        call = self.start(operation=past.operation, provider=past.provider, model=past.model)
+        asked = past.request
+        call = self.start(operation=asked.operation, provider=asked.provider, model=asked.model)
         past.state_in(call)
         return hold_deferred(self._deliver_call, call)
 
@@ -359,7 +362,7 @@ class Tracker:
 
     def _deliver_call(self, call: Call) -> CallRecord:
         """Deliver the record of a call that has ended, to everybody although an interrupt comes."""
-        deliveries = iter(() if self.settings.disabled else _DELIVERIES)
+        deliveries = iter(self._deliveries)
         interrupt: BaseException | None = None
         try:
             self._record_once(call)
@@ -376,7 +379,7 @@ class Tracker:
             except BaseException as raised:
                 # The rest of the deliveries comes first.
                 interrupt = interrupt or raised
-        record = self._record_once(call)
+        record = call.final_record or self._record_once(call)
         # The caller may keep the response, and that the call.
         call.prompt = None
         if interrupt is not None:
@@ -397,12 +400,15 @@ class Tracker:
         return call.final_record
 
     def _build_record(self, call: Call) -> CallRecord:
-        """The record of a call, as it is estimated."""
+        """The record of a call, as it is estimated; what is wrong with its usage is said."""
         try:
             record = call.record(self.estimation.estimate_safely)
         except Exception as error:
             self._boundaries.report("record", error)
             record = call.record_without_tokens(error)
+        if record.reason is not None and not self.settings.disabled:
+            with self._boundaries("usage"):
+                _log_wrong_usage(call.raw_usage, record.request)
         if self._calibrate is not None:
             with self._boundaries("calibration"):
                 record = self._calibrate(record)
@@ -413,20 +419,6 @@ class Tracker:
     def _remember_response(self, call: Call, record: CallRecord) -> None:
         if call.meter is None:
             counted_responses.remember(call, record)
-
-    def _log_wrong_usage(self, call: Call, record: CallRecord) -> None:
-        """Say once per server that what it sends as usage cannot be one."""
-        what = None if record.reason is None else wrong_kind_of(call.raw_usage)
-        if what is not None:
-            host, port = record.request.server_address, record.request.server_port
-            server = record.request.provider if host is None else f"{host}:{port}"
-            message = f"the usage in a response of {server} is {what}, not an object"
-            log_once(
-                message,
-                "%s: its tokens cannot be read. This is logged once per server.",
-                message,
-                kind="usages",
-            )
 
     def _credit_session(self, call: Call, record: CallRecord) -> None:
         if call.session is not None:
@@ -469,13 +461,15 @@ class Tracker:
         part.close()
 
 
-@lru_cache(maxsize=512, typed=True)
-def _build_request(*facts: Any) -> CallRequest:
-    """The request of these facts, a value that all calls of their kind share."""
-    return CallRequest(**dict(zip(_REQUEST_FACTS, facts, strict=True)))
-
-
-_REQUEST_FACTS = tuple(declared_defaults(CallRequest))
+def _log_wrong_usage(usage: object, request: CallRequest) -> None:
+    """Say once per server that what it sends as usage cannot be one."""
+    what = wrong_kind_of(usage)
+    if what is not None:
+        host, port = request.server_address, request.server_port
+        server = request.provider if host is None else f"{host}:{port}"
+        message = f"the usage in a response of {server} is {what}, not an object"
+        says = "%s: its tokens cannot be read. This is logged once per server."
+        log_once(message, says, message, kind="usages")
 
 
 def _make_tracker(arguments: TrackerArguments) -> Tracker:
@@ -491,7 +485,6 @@ def _make_tracker(arguments: TrackerArguments) -> Tracker:
 # total that this call is part of.
 _DELIVERIES: tuple[tuple[str, Callable[[Tracker, Call, CallRecord], None]], ...] = (
     ("counted", Tracker._remember_response),
-    ("usage", Tracker._log_wrong_usage),
     ("session", Tracker._credit_session),
     ("telemetry.end", Tracker._end_span),
     ("ledger", Tracker._write_line),

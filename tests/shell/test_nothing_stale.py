@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
 from calls import CHAT, attribute
-from energy_tracking import CallRecord, wrap_openai
+from energy_tracking import CallRecord, Tracker, wrap_openai
 from energy_tracking.openai_client import targets
 from loopback import Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
@@ -101,3 +102,42 @@ async def test_each_tracker_has_its_own_settings_and_providers(
     used = [record.estimate.gpu for record in records if record.estimate is not None]
     assert gpus == [{gpu} for gpu in used]
     assert len(set(used)) == 2
+
+
+class AnyCase(str):
+    """A name for which its case makes no difference."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.lower() == other.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.lower())
+
+
+def test_a_name_is_recorded_as_it_is_written_whatever_it_says_it_equals() -> None:
+    tracker = Tracker()
+    names = "gpt-4o", AnyCase("GPT-4O"), AnyCase("Gpt-4o"), "gpt-4o"
+    calls = [
+        tracker.start(operation="chat", provider="openai", model=name, server_address=name)
+        for name in names
+    ]
+    asked = [(call.request.model, call.request.server_address) for call in calls]
+    assert asked == [(str.__str__(name),) * 2 for name in names]
+    for call in calls:
+        call.abandon()
+
+
+def test_long_names_are_not_kept() -> None:
+    tracker = Tracker()
+
+    def start(number: int) -> None:
+        name = f"{number}" + "x" * 1_000_000
+        tracker.start(operation="chat", provider="p", model=name, server_address=name).abandon()
+
+    start(0)
+    tracemalloc.start()
+    for number in range(30):
+        start(number)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from energy_tracking.bounds import Bound, checked, is_choice
@@ -22,6 +23,7 @@ from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
 from energy_tracking.frozen import declared_defaults, frozen
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import kwh_from_joules, wh_from_joules
+from energy_tracking.usage.names import text_of
 from energy_tracking.usage.server_timing import ServerTiming
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -62,6 +64,38 @@ class CallRequest:
     server_address: str | None = None
     server_port: int | None = None
     reported_elsewhere: bool = False
+
+
+@lru_cache(maxsize=512, typed=True)
+def build_request(
+    operation: str,
+    provider: str,
+    model: str | None,
+    stream: bool,
+    server_address: str | None,
+    server_port: int | None,
+    reported_elsewhere: bool,
+) -> CallRequest:
+    """The request of these facts, a value that all calls of their kind share.
+
+    Args:
+        operation: As in ``CallRequest``; like all these names a plain string, or cleaned already.
+        provider: Likewise.
+        model: Likewise.
+        stream: Whether a stream was asked for.
+        server_address: As the names.
+        server_port: Its port.
+        reported_elsewhere: Whether another instrumentation reports the call's tokens.
+    """
+    return CallRequest(
+        operation=text_of(operation) or "chat",
+        provider=text_of(provider) or "unknown",
+        model=text_of(model),
+        stream=stream,
+        server_address=text_of(server_address),
+        server_port=server_port,
+        reported_elsewhere=reported_elsewhere,
+    )
 
 
 @frozen()
