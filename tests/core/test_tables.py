@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -312,3 +313,23 @@ def test_what_stands_beside_a_method_can_be_estimated_too() -> None:
     assert table.total_energy_joules[0] == pytest.approx(beside.total_energy_joules, rel=1e-12)
     with pytest.raises(ConfigurationError, match="calibrated"):
         TableEstimator(Estimation(Settings.load({"method": "roofline"})), calibrated=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_arrays_of_a_table_do_not_wait_for_the_garbage_collector(method: str) -> None:
+    contexts = np.geomspace(1, 1e6, 1000)
+    for only_totals in (True, False):
+        estimator = TableEstimator(Estimation(Settings.load({"method": method})))
+        estimator.estimate(contexts, contexts, model="gpt-4o")
+        gc.collect()
+        gc.disable()
+        try:
+            estimator.estimate(contexts, contexts, model="gpt-4o", only_totals=only_totals)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            kept = [one for one in gc.garbage if callable(one) or isinstance(one, np.ndarray)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert kept == []

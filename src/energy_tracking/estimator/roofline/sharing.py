@@ -158,23 +158,35 @@ class Sharing:
             rows: Their places in an array of all requests.
             like: An array of the shape of all requests.
         """
-
-        def fill(common: Any, other: Any) -> Any:
-            if common is None:
-                return None
-            if isinstance(common, tuple):
-                return tuple(map(fill, common, other))
-            if type(other) is float:
-                return common  # of all requests alike
-            joined = find_library(like).full_like(like, common)
-            joined[rows] = other
-            return joined
-
         made = Sharing.__new__(Sharing)
         # ``crowd_joules`` stays None: it is that of a few.
         for name in self.__slots__:
-            setattr(made, name, fill(getattr(self, name), getattr(few, name)))
+            joined = _join_few(getattr(self, name), getattr(few, name), rows, like)
+            setattr(made, name, joined)
         return made
+
+
+# Not inside of the method: a function that names itself there stays, with the arrays around it,
+# until the garbage collector comes.
+def _join_few(common: Any, other: Any, rows: Any, like: Any) -> Any:
+    """A number that many requests have, with that of a few of them in its place.
+
+    Args:
+        common: The number; a tuple of such, or None.
+        other: That of the few.
+        rows: Their places in an array of all requests.
+        like: An array of the shape of all requests.
+    """
+    if common is None:
+        return None
+    if isinstance(common, tuple):
+        pairs = zip(common, other, strict=True)
+        return tuple([_join_few(one, its, rows, like) for one, its in pairs])
+    if type(other) is float:
+        return common  # of all requests alike
+    joined = find_library(like).full_like(like, common)
+    joined[rows] = other
+    return joined
 
 
 def count_sequences_that_fit(site: Deployment, context: float) -> float:
