@@ -306,7 +306,7 @@ def read_usage(usage: object) -> TokenUsage | None:
                 if type(usage) is not dict or not _collect_plain(usage, dialect.shape, found):
                     found = {}
                     _collect_counts(usage, dialect.shape, found, repairs)
-                if found.keys() - {"total_tokens"} or (found and not dialect.needs_input):
+                if len(found) > ("total_tokens" in found) or (found and not dialect.needs_input):
                     return reconcile_counts(dialect.name, dialect, found, repairs)
     except Exception:  # raised by somebody else's keys, numbers or classes
         return None
@@ -416,14 +416,16 @@ def _collect_plain(source: dict[str, Any], shape: Shape, found: dict[str, int]) 
         collected in the order of ``shape``.
     """
     for key, value in source.items():
-        field = shape.get(key)
-        if field is None or value is None:
+        if value is None:
             continue
+        field = shape.get(key)
         if type(field) is str:
             if type(value) is not int or not 0 <= value <= MAX_TOKENS or field in found:
                 return False
             found[field] = value
-        elif type(value) is not dict or not _collect_plain(value, field, found):  # type: ignore[arg-type]
+        elif field is not None and (
+            type(value) is not dict or not _collect_plain(value, field, found)  # type: ignore[arg-type]
+        ):
             return False
     return True
 

@@ -111,28 +111,34 @@ _NO_COUNTS = vars(TokenUsage())
 
 def _agree_as_they_are(convention: Convention, found: dict[str, int]) -> bool:
     """Whether there is nothing to fill in, to place or to cut, as nearly always."""
-    inputs, outputs = found.get("input_tokens"), found.get("output_tokens")
+    get = found.get
+    inputs, outputs = get("input_tokens"), get("output_tokens")
     if inputs is None or outputs is None:
         return False
-    total = found.get("total_tokens")
-    if total is not None and total != inputs + outputs:
+    if get("total_tokens", inputs + outputs) != inputs + outputs:
         return False
-    cache = found.get("cached_input_tokens", 0) + found.get("cache_write_input_tokens", 0)
+    cache = get("cached_input_tokens", 0) + get("cache_write_input_tokens", 0)
     if cache and (cache > inputs or convention.cache_outside):
         return False
-    reasoning = found.get("reasoning_tokens")
+    reasoning = get("reasoning_tokens")
     if reasoning and (reasoning > outputs or convention.reasoning_outside):
         return False
     if _OTHERS.isdisjoint(found):
         return True
     if BESIDE_INPUT in found or PARTLY_COUNTED in found:
         return False
-    return all(found.get(part, 0) <= found[whole] for part, whole in WHOLE_OF.items())
+    for part, whole in _OTHER_PARTS.items():  # noqa: SIM110  a generator takes twice as long
+        if get(part, 0) > found[whole]:
+            return False
+    return True
 
 
-_OTHERS = frozenset({*WHOLE_OF, BESIDE_INPUT, PARTLY_COUNTED}) - {
-    *("cached_input_tokens", "cache_write_input_tokens", "reasoning_tokens"),
+_OTHER_PARTS = {
+    part: whole
+    for part, whole in WHOLE_OF.items()
+    if part not in ("cached_input_tokens", "cache_write_input_tokens", "reasoning_tokens")
 }
+_OTHERS = frozenset({*_OTHER_PARTS, BESIDE_INPUT, PARTLY_COUNTED})
 
 
 def _fill_missing(
