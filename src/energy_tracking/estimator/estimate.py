@@ -238,7 +238,7 @@ def sum_excesses(ends: Iterable[tuple[float, float]]) -> tuple[float, float]:
 
 
 def combine_spreads(
-    total_joules: float, spreads: Iterable[Spread], under: float, over: float
+    total_joules: float, spreads: Iterable[Spread], excesses: tuple[float, float]
 ) -> tuple[float, float]:
     """Both ends of the 90 % range of an energy [J], by the law of ``combine_parts``.
 
@@ -248,9 +248,9 @@ def combine_spreads(
     Args:
         total_joules: The central value [J]; a float or an array.
         spreads: The parts that each request has its own of [J].
-        under: What ``sum_excesses`` gives for the others, downwards [1].
-        over: The same upwards [1].
+        excesses: What ``sum_excesses`` gives for the others [1].
     """
+    under, over = excesses
     divisor = total_joules + LEAST_JOULES
     over = over * (total_joules * total_joules)
     for fall, rise in spreads:

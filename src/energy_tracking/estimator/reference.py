@@ -249,7 +249,7 @@ class PricedModel:
         decode_joules, decode_flops = formula.price_answer(prompt, decode_tokens)
         spread = formula.find_spread(prefill_joules, decode_joules)
         total_joules = prefill_joules + decode_joules
-        low, high = combine_spreads(total_joules, (spread,), *self._excesses)
+        low, high = combine_spreads(total_joules, (spread,), self._excesses)
         flops = prefill_flops + decode_flops
         values = self._values.copy()
         if reasoning_factor != 1.0:

@@ -188,8 +188,8 @@ def _apply_reference(result: Result, names: Any, counts: Mapping[str, Any]) -> E
     if result.only_totals:
         return energy
     spread = formula.find_spread(prefill, decode)
-    under, over = take(UNDER, names), take(OVER, names)
-    energy.low, energy.high = combine_spreads(energy.total, (spread,), under, over)
+    excesses = take(UNDER, names), take(OVER, names)
+    energy.low, energy.high = combine_spreads(energy.total, (spread,), excesses)
     if not result.with_parts:
         return energy
     if reasoning is not None:
@@ -240,7 +240,7 @@ def _apply_roofline(result: Result, number: int, counts: Mapping[str, Any]) -> E
         energy.total = prefill + decode
     if result.only_totals:
         return energy
-    low, high = combine_spreads(boards, list_spreads(cases, made), *models.excesses[number])
+    low, high = combine_spreads(boards, list_spreads(cases, made), models.excesses[number])
     energy.low, energy.high = (low, high) if overhead == 1 else (overhead * low, overhead * high)
     if not result.with_parts:
         return energy

@@ -181,7 +181,7 @@ class PricedModel:
         )
         spreads = list_spreads(self.cases, energy)
         prefill, decode, overhead = energy.prefill, energy.decode, self._overhead
-        low, high = combine_spreads(prefill + decode, spreads, *self._excesses)
+        low, high = combine_spreads(prefill + decode, spreads, self._excesses)
         return (
             overhead * prefill,
             overhead * decode,
