@@ -11,7 +11,6 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import field
-from operator import itemgetter
 from typing import Any
 
 from energy_tracking.bounds import is_choice
@@ -163,9 +162,13 @@ for _name, _compute in LATER.items():
 def complete_values(estimate: EnergyEstimate) -> dict[str, Any]:
     """The value of every field of an estimate; its own dict, which has them all from now on."""
     values = vars(estimate)
-    if REST in values:
-        for name in LATER:
-            getattr(estimate, name)
+    rest = values.get(REST)
+    if rest is not None:
+        priced, *arguments = rest
+        for name, compute in LATER.items():
+            if name not in values:
+                values[name] = getattr(priced, compute)(*arguments)
+        values.pop(REST, None)
     return values
 
 
@@ -182,9 +185,12 @@ def start_values(**known: str) -> dict[str, Any]:
 
 def widest_first(parts: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
     """The parts of a range that add to it, the widest first."""
-    widths = [(high / low, name) for name, (low, high) in parts.items()]
-    widths.sort(key=itemgetter(0), reverse=True)
-    return tuple([name for width, name in widths if width > 1])
+    # Not a comprehension: for so few it takes longer to enter than to run.
+    narrowness = {}
+    for name, (low, high) in parts.items():
+        if high > low:
+            narrowness[name] = low / high
+    return tuple(sorted(narrowness, key=narrowness.__getitem__))
 
 
 def widen_range(

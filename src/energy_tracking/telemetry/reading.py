@@ -10,13 +10,14 @@ How many of them a span gets is the setting ``detail``: each of its choices is a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from energy_tracking.calls.record import CallRecord, CallRequest, Intensity
 from energy_tracking.calls.totals import Totals
 from energy_tracking.estimator import EnergyEstimate
-from energy_tracking.estimator.estimate import widest_first
+from energy_tracking.estimator.estimate import complete_values, widest_first
 from energy_tracking.estimator.evidence import ServerLoad
 from energy_tracking.frozen import frozen
 from energy_tracking.telemetry.names import ASSUMED_PREFIX, SERVER_PREFIX, TAG_PREFIX
@@ -109,7 +110,7 @@ def _add_energy(record: CallRecord, found: Attributes) -> Attributes:
     assuming = calibrated or estimate
     if assuming is not None:
         for name, value in assuming.assumed.items():
-            found[ASSUMED_PREFIX + name] = value
+            found[_name_assumed(name)] = value
     if record.intensity is not None:
         _add_grams(record.intensity, found)
     if usage is not None:
@@ -125,6 +126,12 @@ def _add_energy(record: CallRecord, found: Attributes) -> Attributes:
         found["energy_tracking.retries"] = record.retries
     found["energy_tracking.session.name"] = record.session
     return found
+
+
+@lru_cache(maxsize=64)
+def _name_assumed(name: str) -> str:
+    """The attribute of an assumption; there are few, but a record may come from anywhere."""
+    return ASSUMED_PREFIX + name
 
 
 def _add_total(record: CallRecord, found: Attributes) -> float | None:
@@ -147,21 +154,23 @@ def _add_total(record: CallRecord, found: Attributes) -> float | None:
 
 
 def _add_estimate(estimate: EnergyEstimate, found: Attributes) -> None:
-    found["energy_tracking.prefill_energy_joules"] = estimate.prefill_energy_joules
-    found["energy_tracking.decode_energy_joules"] = estimate.decode_energy_joules
-    reasoning = estimate.reasoning_energy_joules
+    # All of them are wanted here: to compute what is left at once is quicker than one by one.
+    values = complete_values(estimate)
+    found["energy_tracking.prefill_energy_joules"] = values["prefill_energy_joules"]
+    found["energy_tracking.decode_energy_joules"] = values["decode_energy_joules"]
+    reasoning = values["reasoning_energy_joules"]
     if reasoning is not None:
         found["energy_tracking.reasoning_energy_joules"] = reasoning
-    found["energy_tracking.range_from"] = ",".join(widest_first(estimate.range_parts))
-    found["energy_tracking.total_flops"] = estimate.total_flops
-    found["energy_tracking.reasoning_factor"] = estimate.reasoning_factor
-    found["energy_tracking.attention_mode"] = estimate.attention_mode
-    found["energy_tracking.gpu"] = estimate.gpu
-    found["energy_tracking.scope"] = estimate.scope
-    found["energy_tracking.model_profile"] = estimate.model_profile
-    found["energy_tracking.grade"] = estimate.grade
-    found["energy_tracking.method"] = estimate.method
-    found["energy_tracking.method_version"] = estimate.method_version
+    found["energy_tracking.range_from"] = ",".join(widest_first(values["range_parts"]))
+    found["energy_tracking.total_flops"] = values["total_flops"]
+    found["energy_tracking.reasoning_factor"] = values["reasoning_factor"]
+    found["energy_tracking.attention_mode"] = values["attention_mode"]
+    found["energy_tracking.gpu"] = values["gpu"]
+    found["energy_tracking.scope"] = values["scope"]
+    found["energy_tracking.model_profile"] = values["model_profile"]
+    found["energy_tracking.grade"] = values["grade"]
+    found["energy_tracking.method"] = values["method"]
+    found["energy_tracking.method_version"] = values["method_version"]
 
 
 def _add_measurement(record: CallRecord, found: Attributes) -> None:
