@@ -115,9 +115,11 @@ class SpanEnricher:
         self._pipelines: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def _enrich_safely(self, span: Any, watched: _Watched) -> None:
-        with self.tracker.boundary("span_processor.end"):
+        try:
             if span.is_recording():
                 self.enrich(span, watched)
+        except Exception as error:
+            self.tracker.report("span_processor.end", error)
 
     def enrich(self, span: Any, watched: _Watched) -> None:
         """Count the call a span stands for, unless it is counted; put its energy on it.
@@ -244,8 +246,10 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
             parent_context: The context it starts in.
         """
         if self.enabled:
-            with self.tracker.boundary("span_processor.start"):
+            try:
                 self._watch_span(span, parent_context)
+            except Exception as error:
+                self.tracker.report("span_processor.start", error)
 
     def _watch_span(self, span: Any, parent_context: Any) -> None:
         # Private to the SDK: its processors are not given their provider.

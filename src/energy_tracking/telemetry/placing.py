@@ -27,10 +27,15 @@ LIMIT_VARIABLE = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
 
 def room_on(span: Any) -> int | None:
     """How many attributes still fit on a span; None where it is not known to have a limit."""
+    limit = _limit_of(span)
     # Not its public ``attributes``, of which the SDK makes a view for each that asks.
-    held: Any = getattr(span, "_attributes", None)
-    limit = getattr(held, "maxlen", None)
-    return max(0, limit - len(held)) if isinstance(limit, int) else None
+    return None if limit is None else max(0, limit - len(span._attributes))
+
+
+def _limit_of(span: Any) -> int | None:
+    # Private to the SDK, whose spans have no public name for it.
+    limit = getattr(getattr(span, "_attributes", None), "maxlen", None)
+    return limit if isinstance(limit, int) else None
 
 
 def attributes_of(span: Any) -> Mapping[str, Any]:
@@ -91,8 +96,13 @@ class BeforeEnd:
 
 
 def can_wait_for_end(span: Any) -> bool:
-    """Whether a span's end lies ahead, and can be waited for."""
-    return span.is_recording() and hasattr(span, "__dict__") and _ENDING not in vars(span)
+    """Whether a span may fill up until its end, which lies ahead and can be waited for."""
+    return (
+        _limit_of(span) is not None
+        and span.is_recording()
+        and hasattr(span, "__dict__")
+        and _ENDING not in vars(span)
+    )
 
 
 def put_attributes(
@@ -120,7 +130,7 @@ def put_attributes(
         LIMIT_VARIABLE,
         "A span holds %s attributes, so %d of energy_tracking were left out: %s. Raise %s "
         "to keep them; this is logged once.",
-        span._attributes.maxlen,
+        _limit_of(span),
         len(left_out),
         ", ".join(left_out),
         LIMIT_VARIABLE,

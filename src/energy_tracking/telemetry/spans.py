@@ -411,7 +411,7 @@ class Telemetry:
                 elif not only_there:
                     self._add_linked_span(span, record, attributes)
 
-        if room_on(span) is None or not can_wait_for_end(span):
+        if not can_wait_for_end(span):
             put()
             return
         waiting = BeforeEnd(span, put)

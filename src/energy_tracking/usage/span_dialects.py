@@ -92,7 +92,7 @@ FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "mlflow.llm.provider",
     ),
 }
-_NO_FACTS = dict.fromkeys(FACT_ATTRIBUTES)
+_NO_FACTS: dict[str, Any] = dict.fromkeys(("operation", "usage", *FACT_ATTRIBUTES))
 # OpenInference keeps the response itself, whose id comes first where there is one.
 RESPONSE_BODY = "output.value"
 _BODY_ID = re.compile(r'\{"id":\s*"([^"]+)"')
@@ -183,6 +183,8 @@ class SpanFacts(Generic[U]):
 
 def stands_for_a_call(attributes: Attributes) -> bool:
     """Whether an open span, whose tokens are not known yet, stands for one LLM call."""
+    if not attributes:
+        return False
     for name, operations in CALL_KINDS:
         value = attributes.get(name)
         if value is not None:
@@ -216,7 +218,8 @@ def read_span(
     usage = _usage_in(attributes, counts, operation, read_counts)
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
-    facts: dict[str, Any] = {"operation": operation, "usage": usage} | _NO_FACTS
+    facts = _NO_FACTS.copy()
+    facts["operation"], facts["usage"] = operation, usage
     for name, value in named.items():
         fact = text_of(value)
         # MLflow writes names as JSON, too.
@@ -279,8 +282,9 @@ def _find_attributes(attributes: Attributes) -> tuple[dict[str, Any], dict[str, 
     facts: dict[str, Any] = {}
     ranks: dict[str, int] = {}
     for attribute, value in attributes.items():
-        if attribute in _PLACES and value is not None:
-            is_count, name, rank = _PLACES[attribute]
+        place = _PLACES.get(attribute)
+        if place is not None and value is not None:
+            is_count, name, rank = place
             if name not in ranks or rank <= ranks[name]:
                 ranks[name] = rank
                 if is_count:
