@@ -24,7 +24,6 @@ from energy_tracking.estimator.roofline.constants import RooflineConstants
 from energy_tracking.estimator.roofline.fitted import GPUS
 from energy_tracking.estimator.roofline.prices import compute_prices
 from energy_tracking.estimator.roofline.sharing import Case, Sharing
-from energy_tracking.estimator.roofline.work import find_few
 from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, ServingProfile
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
@@ -82,11 +81,9 @@ class Cases:
         most = self.roomy_context
         if most == math.inf or (type(context) is float and context <= most):
             return self.roomy  # nearly always
-        rows = None if type(context) is float else find_few(context > most)
-        if rows is None:
-            return Sharing(self.central, self.batch, self.parameters, context)
-        few = Sharing(self.central, self.batch, self.parameters, context[rows])
-        return self.roomy.with_few(few, rows, context)
+        if type(context) is not float and not (context > most).any():
+            return self.roomy
+        return Sharing(self.central, self.batch, self.parameters, context)
 
 
 @lru_cache(maxsize=512)

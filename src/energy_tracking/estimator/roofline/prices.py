@@ -124,5 +124,8 @@ def compute_token_energy(price: Prices, sequences: float) -> float:
         price: Prices of the deployment.
         sequences: Sequences that share a step [1].
     """
-    shared = price.step + price.experts * compute_experts_read(price.expert_share, sequences)
-    return shared / sequences + price.output_token
+    joules = price.experts * compute_experts_read(price.expert_share, sequences)
+    joules += price.step
+    joules = joules / sequences
+    joules += price.output_token
+    return joules

@@ -82,8 +82,11 @@ def list_spreads(cases: Cases, energy: CentralEnergy) -> list[Spread]:
         most, joules, crowd_joules = cases.batch[0], sharing.token_joules, sharing.crowd_joules
         if crowd_joules is None:
             _, crowd_joules = most.price_crowd(energy.context)
-        least = take_larger(most.token_joules, crowd_joules)
-        spreads.append(((joules - least) * tokens, (sharing.fewest_joules - joules) * tokens))
+        fall = joules - take_larger(most.token_joules, crowd_joules)
+        rise = sharing.fewest_joules - joules
+        fall *= tokens
+        rise *= tokens
+        spreads.append((fall, rise))
     if cases.parameters is not None and sharing.parameters is not None:
         total = prefill + decode
         (smaller, larger), (of_smaller, of_larger) = cases.parameters, sharing.parameters
@@ -106,7 +109,9 @@ def _price_request(case: Case, energy: CentralEnergy, token_joules: float) -> fl
         energy: The request by the central one.
         token_joules: Energy of generating a token that attends to nothing [J].
     """
-    joules: float = case.input_token * energy.input_tokens
+    # In this order, since the pairs have the shape of prompts and answers together.
+    joules: float = case.output_pair * energy.output_pairs
+    joules += token_joules * energy.output_tokens
+    joules += case.input_token * energy.input_tokens
     joules += case.input_pair * energy.input_pairs
-    joules = joules + token_joules * energy.output_tokens
-    return joules + case.output_pair * energy.output_pairs
+    return joules

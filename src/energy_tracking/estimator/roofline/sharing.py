@@ -8,12 +8,10 @@ with any, what a token takes at the end of the range where most share a step, wh
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from energy_tracking.estimator.deployment import Deployment
 from energy_tracking.estimator.roofline.prices import Prices, compute_token_energy
 from energy_tracking.estimator.roofline.work import (
-    find_library,
     take_larger,
     take_smaller,
 )
@@ -150,44 +148,6 @@ class Sharing:
         self.parameters = (joules[0], joules[1]) if joules else None
         self.prefill = _find_prefill_shares(self.sequences / central.gpus)
 
-    def with_few(self, few: Sharing, rows: Any, like: Any) -> Sharing:
-        """The same of many requests, but for a few of them.
-
-        Args:
-            few: What it is of these.
-            rows: Their places in an array of all requests.
-            like: An array of the shape of all requests.
-        """
-        made = Sharing.__new__(Sharing)
-        # ``crowd_joules`` stays None: it is that of a few.
-        for name in self.__slots__:
-            joined = _join_few(getattr(self, name), getattr(few, name), rows, like)
-            setattr(made, name, joined)
-        return made
-
-
-# Not inside of the method: a function that names itself there stays, with the arrays around it,
-# until the garbage collector comes.
-def _join_few(common: Any, other: Any, rows: Any, like: Any) -> Any:
-    """A number that many requests have, with that of a few of them in its place.
-
-    Args:
-        common: The number; a tuple of such, or None.
-        other: That of the few.
-        rows: Their places in an array of all requests.
-        like: An array of the shape of all requests.
-    """
-    if common is None:
-        return None
-    if isinstance(common, tuple):
-        pairs = zip(common, other, strict=True)
-        return tuple([_join_few(one, its, rows, like) for one, its in pairs])
-    if type(other) is float:
-        return common  # of all requests alike
-    joined = find_library(like).full_like(like, common)
-    joined[rows] = other
-    return joined
-
 
 def count_sequences_that_fit(site: Deployment, context: float) -> float:
     """Sequences of this context whose caches fit beside the weights, at least one [1].
@@ -232,5 +192,5 @@ def _find_prefill_shares(load: float) -> tuple[float, float]:
     is_light = load < LIGHT_LOAD
     return (
         1.0 - (low if low == light_low else low + (light_low - low) * is_light),
-        high + (light_high - high) * is_light - 1.0,
+        high - 1.0 + (light_high - high) * is_light,
     )

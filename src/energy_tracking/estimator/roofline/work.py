@@ -193,15 +193,3 @@ def find_library(a: object, b: object = None) -> Any:
     """
     find = getattr(a, "__array_namespace__", None) or getattr(b, "__array_namespace__", None)
     return None if find is None else find()
-
-
-def find_few(holds: Any) -> Any | None:
-    """Where a condition holds, if that is in the lesser half of an array; None otherwise.
-
-    Args:
-        holds: Whether it does; of numpy, since elements of other arrays may not be set.
-    """
-    library = find_library(holds)
-    if library is None or library.__name__ != "numpy" or not holds.ndim:
-        return None
-    return holds.nonzero() if 2 * library.count_nonzero(holds) < holds.size else None
