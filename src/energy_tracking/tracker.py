@@ -251,8 +251,10 @@ class Tracker:
             model = text_of(model)
         if type(server_address) is not str or len(server_address) > MAX_CHARACTERS:
             server_address = text_of(server_address)
-        place = server_address, server_port
-        request = build_request(operation, provider, model, stream, *place, reported.anywhere)
+        is_reported = reported.anywhere
+        request = build_request(
+            operation, provider, model, stream, server_address, server_port, is_reported
+        )
         if session is None:
             session = current_session()
             if is_on:

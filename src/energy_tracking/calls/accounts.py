@@ -41,7 +41,7 @@ from energy_tracking.calls.totals import (
     Totals,
     bounded_group,
     bounded_reason,
-    group_of,
+    row_of,
 )
 from energy_tracking.contexts import Carried, restore
 from energy_tracking.errors import ConfigurationError, must_be
@@ -72,20 +72,20 @@ class _Sums:
 
     def plus(self, records: Collection[CallRecord]) -> _Sums:
         """The sums with these calls added."""
-        groups, added = dict(self.groups), dict[GroupKey, list[CallRecord]]()
-        reasons, emissions = dict(self.reasons), dict(self.emissions)
+        groups, reasons, emissions = dict(self.groups), dict(self.reasons), dict(self.emissions)
+        rows: dict[tuple[str, str, str, str, str], list[CallRecord]] = {}
         for record in records:
-            key = bounded_group(groups, group_of(record))
-            groups.setdefault(key, _ZEROS)
-            added.setdefault(key, []).append(record)
+            rows.setdefault(row_of(record), []).append(record)
             if record.reason is not None:
                 reason = bounded_reason(reasons, (record.model, record.reason))
                 reasons[reason] = reasons.get(reason, 0) + 1
-            if record.intensity is not None:
-                emitted = _emissions_of(record, record.intensity)
-                emissions[key] = emissions[key].plus(emitted) if key in emissions else emitted
-        for key, calls in added.items():
-            groups[key] = tuple(map(add, groups[key], sum_calls(calls)))
+        for row, calls in rows.items():
+            key = bounded_group(groups, GroupKey(*row))
+            groups[key] = tuple(map(add, groups.get(key, _ZEROS), sum_calls(calls)))
+            for record in calls:
+                if record.intensity is not None:
+                    emitted = _emissions_of(record, record.intensity)
+                    emissions[key] = emissions[key].plus(emitted) if key in emissions else emitted
         return fill_fields(_Sums, {"groups": groups, "reasons": reasons, "emissions": emissions})
 
 
@@ -112,8 +112,9 @@ def check_can_be_added(record: CallRecord) -> None:
         raise ConfigurationError(must_be("record", what, record)) from error
 
 
-MOST_WAITING = 32
-"""Calls that an account adds up at once [1], which takes less than to add them one by one."""
+MOST_WAITING = 16
+"""Calls that an account adds up at once [1], which takes less than to add them one by one. It keeps
+their records until then, of 4 kB each."""
 
 
 class Account:

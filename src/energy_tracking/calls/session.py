@@ -318,12 +318,12 @@ class Session:
         """
         if record.measured_energy_joules is not None:
             MEASURED.check("measured_energy_joules", record.measured_energy_joules)
-        credit = record, energy_nanojoules_of(record), estimate_as
+        energy = energy_nanojoules_of(record)
         accounts = self._place or self._accounts()
         if len(accounts) == 1:
-            accounts[0].credit(*credit)
-        else:
-            # Also where a signal handler raises in the middle.
+            accounts[0].credit(record, energy, estimate_as)
+        else:  # also where a signal handler raises in the middle
+            credit = record, energy, estimate_as
             run_every([partial(account.credit, *credit) for account in accounts])
 
     def counts_in(self, account: Account) -> bool:

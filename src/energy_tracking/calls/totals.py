@@ -303,17 +303,19 @@ class GroupKey(NamedTuple):
 
 def group_of(record: CallRecord) -> GroupKey:
     """The row that a call is summed up in."""
+    return GroupKey(*row_of(record))
+
+
+def row_of(record: CallRecord) -> tuple[str, str, str, str, str]:
+    """The same as a plain tuple, which equals it and is made in a fifth of the time."""
     estimate = record.estimate
     gpu = UNKNOWN if estimate is None else estimate.gpu
     model = record.response_model or record.model
     if record.measured_energy_joules is not None:
-        row = model, gpu, MEASURED, UNKNOWN, UNKNOWN
-    elif estimate is None:
-        row = model, gpu, UNKNOWN, UNKNOWN, UNKNOWN
-    else:
-        row = model, gpu, estimate.method, estimate.scope, estimate.grade
-    # Without the function that named tuples are made by, which is slow, and every call has one.
-    return tuple.__new__(GroupKey, row)
+        return model, gpu, MEASURED, UNKNOWN, UNKNOWN
+    if estimate is None:
+        return model, gpu, UNKNOWN, UNKNOWN, UNKNOWN
+    return model, gpu, estimate.method, estimate.scope, estimate.grade
 
 
 class Groups:
