@@ -175,8 +175,8 @@ class Account:
             self._waiting.append(record)
         usage = record.usage
         if estimate_as is not None and usage is not None and record.estimate is not None:
-            models = record.request.model, record.response_model
-            self._comparable.append((*models, usage, estimate_as))
+            asked, answered = record.request.model, record.response_model
+            self._comparable.append((asked, answered, usage, estimate_as))
         if len(self._waiting) >= MOST_WAITING:
             self._add_up()
 

@@ -394,9 +394,10 @@ class Call:
         session, ended_at = self.session, self.ended_at or perf_counter()
         estimate = outcome.estimate
         measured = self.measured_energy_joules
-        # One by one: Python takes three times as long for a display of so many names.
+        # One by one: Python takes three times as long for a display of so many names. What most
+        # calls have not is as it was.
         values = _DEFAULTS.copy()
-        values["request"] = self.request
+        values["request"] = request = self.request
         values["status"] = status_of(usage, estimate, measured)
         if reason is not None:
             values["reason"] = text_of(reason, MAX_SENTENCE)
@@ -408,21 +409,26 @@ class Call:
         values["estimate"] = estimate
         values["calibrated"] = outcome.calibrated
         values["cache_avoided_energy_joules"] = outcome.cache_avoided_energy_joules
-        values["measured_energy_joules"] = measured
+        if measured is not None:
+            values["measured_energy_joules"] = measured
         values["model_match"] = outcome.model_match
         values["duration_seconds"] = ended_at - self.started_at
-        if self.request.stream and self.first_chunk_at is not None:
+        if request.stream and self.first_chunk_at is not None:
             values["first_chunk_seconds"] = self.first_chunk_at - self.started_at
         if self.error_type is not None:
             values["error_type"] = text_of(self.error_type)
-        values["retries"] = self.retries
+        if self.retries:
+            values["retries"] = self.retries
         values["session"] = PROCESS if session is None else session.name
         values["tags"] = {} if session is None else session.tags
-        values["ended_at"] = self.logged_end
+        if self.logged_end is not None:
+            values["ended_at"] = self.logged_end
         if self.log_identity is not None:
             values["log_identity"] = text_of(self.log_identity)
         if self.replaces:
             values["replaces"] = True
-        values["server_timing"] = self.server_timing
-        values["server_load"] = self.server_load
+        if self.server_timing is not None:
+            values["server_timing"] = self.server_timing
+        if self.server_load is not None:
+            values["server_load"] = self.server_load
         return fill_fields(CallRecord, values)
