@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from energy_tracking.calls.past import PastCall
 
 MOST_JOULES = sys.float_info.max / NANOJOULES_PER_JOULE / 2
-"""High end of a range above which the energies, in the unit of sums, may be no finite numbers [J];
-what is no number is not below it either."""
+"""An energy and the high end of its range, added up, above which they may be no finite numbers in
+the unit of sums [J]; what is no number is not below it either."""
 
 MAX_NAMES = 1024
 """Pairs of names whose models are kept ready [1]."""
@@ -318,7 +318,8 @@ class Estimation:
             estimator = self._learn(estimator, basis, match, usage, evidence)
         check_token_counts(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
         estimate = estimator.estimate(usage)
-        if not estimate.total_energy_high_joules <= MOST_JOULES:
+        joules = estimate.prefill_energy_joules + estimate.decode_energy_joules
+        if not -MOST_JOULES <= joules + estimate.total_energy_high_joules <= MOST_JOULES:
             self._boundaries.report("estimate", _build_not_finite_error(estimate, usage))
             return Outcome(reason="the estimate is not a finite number")
         avoided = None
@@ -334,7 +335,8 @@ class Estimation:
                 if evidence is not None:
                     beside = self._learn(beside, basis.calibrated, match, usage, evidence)
                 calibrated = beside.estimate(usage)
-                if not calibrated.total_energy_high_joules <= MOST_JOULES:
+                joules = calibrated.prefill_energy_joules + calibrated.decode_energy_joules
+                if not -MOST_JOULES <= joules + calibrated.total_energy_high_joules <= MOST_JOULES:
                     raise _build_not_finite_error(calibrated, usage)
             except Exception as error:
                 calibrated = None
