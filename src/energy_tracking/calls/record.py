@@ -66,7 +66,7 @@ class CallRequest:
     reported_elsewhere: bool = False
 
 
-@lru_cache(maxsize=512, typed=True)
+@lru_cache(maxsize=512)
 def build_request(
     operation: str,
     provider: str,
