@@ -151,11 +151,12 @@ class BatchEstimator:
         if not has_all:
             if made.avoided is None:
                 energy.avoided = np.where(is_without, np.nan, 0.0)
-            pairs = np.stack([models[is_without], made.status[is_without]])
-            unique, inverse = np.unique(pairs, axis=1, return_inverse=True)
+            # One number for both: to order pairs takes as long as all else here.
+            pairs = models[is_without].astype(np.int64) * len(STATUSES) + made.status[is_without]
+            unique, inverse = np.unique(pairs, return_inverse=True)
             reasons = [
                 made.models.reasons.get(names[model] if model >= 0 else None, STATUSES[status])
-                for model, status in unique.T.tolist()
+                for model, status in (divmod(pair, len(STATUSES)) for pair in unique.tolist())
             ]
             numbers = np.array([self.reasons.number(reason) for reason in reasons], "i4")
             energy.reason[is_without] = numbers[inverse]

@@ -385,8 +385,10 @@ def time_of(value: object) -> datetime | None:
     """
     if value is None:
         return None
-    if type(value) is int and EARLIEST <= value < _LAST_OF_SECONDS:
-        return datetime.fromtimestamp(value, UTC)  # nearly always, of servers
+    if type(value) is int and EARLIEST <= value < _LAST_EPOCH:
+        # Nearly always, of servers.
+        seconds = value if value < _LAST_OF_SECONDS else value / _epoch_unit(value)
+        return datetime.fromtimestamp(seconds, UTC)
     if isinstance(value, str):
         try:
             time = datetime.fromisoformat(value.removesuffix(" UTC").strip())

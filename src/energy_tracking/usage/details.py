@@ -16,7 +16,7 @@ def flatten_details(details: object) -> Mapping[str, object]:
     Args:
         details: Counts by name; what is no such thing is given back, as is a provider's usage.
     """
-    if not isinstance(details, Mapping):
+    if type(details) is not dict and not isinstance(details, Mapping):
         return {}
     if "input" not in details and "output" not in details:
         return details
@@ -26,8 +26,15 @@ def flatten_details(details: object) -> Mapping[str, object]:
         if value is None:
             continue
         name = str(given)
-        counts[name] = count = read_whole(value, MAX_TOKENS) or 0
-        if not count:
+        is_plain = type(value) is int and 0 <= value <= MAX_TOKENS
+        counts[name] = count = value if is_plain else read_whole(value, MAX_TOKENS) or 0
+        if not count or name == "total":
+            continue
+        if name == "input":
+            inputs += count
+            continue
+        if name == "output":
+            outputs += count
             continue
         if "input" in name:
             inputs += count

@@ -194,13 +194,14 @@ def stands_for_a_call(attributes: Attributes) -> bool:
 
 def span_facts(attributes: Attributes) -> SpanFacts[TokenUsage] | None:
     """The call a span stands for; None where it stands for none, or has no tokens."""
-    return read_span(attributes, read_usage)
+    facts = read_span(attributes, read_usage)
+    return None if facts is None else fill_fields(SpanFacts, facts)
 
 
 def read_span(
-    attributes: Attributes, read_counts: Callable[[object], U | None]
-) -> SpanFacts[U] | None:
-    """The same, the counts read in another way.
+    attributes: Attributes, read_counts: Callable[[object], Counts | None]
+) -> dict[str, Any] | None:
+    """The same by the names of ``SpanFacts``, the counts read in another way.
 
     Args:
         attributes: The span's.
@@ -227,7 +228,7 @@ def read_span(
     if facts["response_id"] is None and RESPONSE_BODY in attributes:
         body_id = _BODY_ID.match(str(attributes[RESPONSE_BODY])[:200])
         facts["response_id"] = body_id and text_of(body_id[1])
-    return fill_fields(SpanFacts, facts)
+    return facts
 
 
 def has_tokens(attributes: Attributes) -> bool:
@@ -248,8 +249,8 @@ def _usage_in(
     attributes: Attributes,
     counts: dict[str, Any],
     operation: str,
-    read_counts: Callable[[object], U | None],
-) -> U | None:
+    read_counts: Callable[[object], Counts | None],
+) -> Counts | None:
     for name in JSON_USAGES:
         if name in attributes and isinstance(raw := attributes[name], str):
             try:

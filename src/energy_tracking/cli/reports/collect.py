@@ -31,6 +31,7 @@ from energy_tracking.logs.grouping import (
     LocalHours,
     Of,
     build_sums,
+    find_unique,
     sum_groups,
 )
 from energy_tracking.logs.logged import ReadReport
@@ -245,11 +246,12 @@ class Collector:
         if not is_without.any():
             return
         reasons, models = self._estimator.reasons.texts, batch.names.model.texts
-        pairs = np.stack([batch.model[is_without], energy.reason[is_without]])
-        unique, places = np.unique(pairs, axis=1, return_inverse=True)
+        pairs = batch.model[is_without].astype(np.int64) * len(reasons) + energy.reason[is_without]
+        unique, places = find_unique(pairs)
         # A sum over an unknown number of requests is at least one.
         counts = np.bincount(places, np.maximum(batch.requests[is_without], 1)).astype(np.int64)
-        for model, reason, count in zip(*unique.tolist(), counts.tolist(), strict=True):
+        for pair, count in zip(unique.tolist(), counts.tolist(), strict=True):
+            model, reason = divmod(pair, len(reasons))
             name = "a model not named" if model < 0 else models[model]
             key = (name, reasons[reason])
             if key not in self.report.reasons and len(self.report.reasons) >= MAX_GROUPS:

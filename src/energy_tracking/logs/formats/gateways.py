@@ -154,7 +154,7 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
         return None
     if kind not in LANGFUSE_CALLS:
         return []
-    named = dict(zip(_plain_names(tuple(document)), document.values(), strict=True))
+    named = {plain: document[name] for plain, name in _plain_names(tuple(document))}
     get = named.get
     failed = get("level") == "ERROR"
     is_in_tokens = _is_in_tokens(named)
@@ -180,9 +180,20 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
 
 
 @lru_cache(maxsize=1000)
-def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of columns without their style: exports have ``traceId``, ``trace_id``, ``TRACEID``."""
-    return tuple(name.replace("_", "").lower() for name in names)
+def _plain_names(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Names of columns that are looked at, without their style, and as they are.
+
+    Exports have ``traceId``, ``trace_id``, ``TRACEID``.
+    """
+    plain = {name.replace("_", "").lower(): name for name in names}
+    return tuple((name, given) for name, given in plain.items() if name in _LANGFUSE_COLUMNS)
+
+
+_LANGFUSE_COLUMNS = frozenset(
+    {"id", "level", "providedmodelname", "model", "internalmodelid", "endtime", "starttime"}
+    | {"sessionid", "traceid", "usage", "unit", "usageunit", "usagedetails", "inputusage"}
+    | {"outputusage", "inputtokens", "outputtokens", "prompttokens", "completiontokens"}
+)
 
 
 def _is_in_tokens(named: Document) -> bool:
@@ -190,7 +201,9 @@ def _is_in_tokens(named: Document) -> bool:
 
     Source: https://api.reference.langfuse.com (ModelUsageUnit)
     """
-    unit = at(unpacked(named.get("usage")), "unit") or named.get("unit") or named.get("usageunit")
+    usage = named.get("usage")
+    unit = None if usage is None else at(unpacked(usage), "unit")
+    unit = unit or named.get("unit") or named.get("usageunit")
     return not isinstance(unit, str) or unit.upper() in ("", "TOKENS")
 
 
@@ -219,12 +232,15 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
     kind = document.get("run_type")
     if not isinstance(kind, str):
         return None
-    nesting: Nesting = file.shared.setdefault("langsmith", Nesting())
+    nesting: Nesting | None = file.shared.get("langsmith")
+    if nesting is None:
+        nesting = file.shared["langsmith"] = Nesting()
     calls: list[LoggedCall] = []
-    for child in mappings(unpacked(document.get("child_runs"))):
-        calls += _read_langsmith(child, file) or ()
+    if children := document.get("child_runs"):
+        for child in mappings(unpacked(children)):
+            calls += _read_langsmith(child, file) or ()
     own, parent = text(document.get("id")), text(document.get("parent_run_id"))
-    has_calls = any(call.counts is not None for call in calls)
+    has_calls = bool(calls) and any(call.counts is not None for call in calls)
     if has_calls or kind not in ("llm", "embedding"):
         nesting.admit(own, parent, is_call=False)
         if not has_calls and own is not None and whole(document.get("total_tokens")):
@@ -245,10 +261,11 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     outputs, extra = unpacked(document.get("outputs")), unpacked(document.get("extra"))
     holders = {"outputs": outputs, "extra": extra}
     usage = None
-    for path in _LANGSMITH_USAGES:
-        usage = counts_in(at(holders, *path))
-        if usage is not None:
-            break
+    for holder, *path in _LANGSMITH_USAGES:
+        if holders[holder]:
+            usage = counts_in(at(holders[holder], *path))
+            if usage is not None:
+                break
     if usage is None and whole(document.get("total_tokens")):
         usage = usage_in_cells(
             file,
@@ -257,7 +274,7 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
             cached=at(unpacked(document.get("prompt_token_details")), "cache_read"),
             reasoning=at(unpacked(document.get("completion_token_details")), "reasoning"),
         )
-    failed = error_name(document.get("error"))
+    failed = None if usage is not None else error_name(document.get("error"))
     metadata = at(extra, "metadata")
     run = document.get("id")
     call = LoggedCall()
@@ -272,7 +289,7 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     call.counts = usage
     call.time = time_of(document.get("end_time") or document.get("start_time"))
     call.session = text(document.get("trace_id"))
-    call.error_type = failed if usage is None else None
+    call.error_type = failed
     call.grows = True
     call.identity = ("langsmith", run) if isinstance(run, str) else None
     return call

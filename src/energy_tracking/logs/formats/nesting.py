@@ -42,7 +42,10 @@ class Nesting:
             parent: The one around it.
         """
         if own is not None and own != parent:
-            _remember(self._parents, own, parent)
+            # As `_remember` does it: this is done for each entry, without a call.
+            self._parents[own] = parent
+            if len(self._parents) > REMEMBERED:
+                self._parents.popitem(last=False)
 
     def is_around(self, own: Key | None) -> bool:
         """Whether an entry lies around a call that counted."""
