@@ -76,7 +76,7 @@ def list_spreads(cases: Cases, energy: CentralEnergy) -> list[Spread]:
     spreads = [(fall * prefill, rise * prefill)]
     if cases.drafting is not None:
         fall, rise = cases.drafting
-        spreads.append((fall * decode, rise * decode))
+        spreads.append((fall * decode, rise * decode if rise else 0.0))
     if cases.batch is not None:
         # Attention costs the same in any batch.
         most, joules, crowd_joules = cases.batch[0], sharing.token_joules, sharing.crowd_joules

@@ -191,13 +191,10 @@ def find_odd(columns: Mapping[str, Any]) -> Any | None:
     """
     inputs, outputs = (fill_missing(columns[name], -1) for name in ("input_", "output_"))
     found = [_find_outside(inputs, LARGEST_USUAL_INPUT), _find_outside(outputs, LARGEST_OUTPUT)]
-    taken: Any = 0
-    for name in ("cached_", "written_"):
-        if name in columns:
-            part = fill_missing(columns[name], 0)
-            found.append(_find_outside(part))
-            taken = taken + part
-    found.append(taken > inputs)
+    parts = [fill_missing(columns[name], 0) for name in ("cached_", "written_") if name in columns]
+    if parts:
+        found += [_find_outside(part) for part in parts]
+        found.append(sum(parts[1:], parts[0]) > inputs)
     if "reasoning_" in columns:
         reasoning = fill_missing(columns["reasoning_"], 0)
         found += [_find_outside(reasoning), reasoning > outputs]
