@@ -301,13 +301,17 @@ def read_usage(usage: object) -> TokenUsage | None:
     repairs: list[str] = []
     try:
         for dialect in DIALECTS:
-            if _matches_dialect(usage, dialect):
-                found: dict[str, int] = {}
-                if type(usage) is not dict or not _collect_plain(usage, dialect.shape, found):
-                    found = {}
-                    _collect_counts(usage, dialect.shape, found, repairs)
-                if len(found) > ("total_tokens" in found) or (found and not dialect.needs_input):
-                    return reconcile_counts(dialect.name, dialect, found, repairs)
+            if type(usage) is dict:
+                if dialect.keys.isdisjoint(usage):
+                    continue
+            elif not _has_any(usage, dialect.keys):
+                continue
+            found: dict[str, int] = {}
+            if type(usage) is not dict or not _collect_plain(usage, dialect.shape, found):
+                found = {}
+                _collect_counts(usage, dialect.shape, found, repairs)
+            if len(found) > ("total_tokens" in found) or (found and not dialect.needs_input):
+                return reconcile_counts(dialect.name, dialect, found, repairs)
     except Exception:  # raised by somebody else's keys, numbers or classes
         return None
     return None
@@ -401,18 +405,21 @@ def _look_up(source: object, key: str) -> object:
         return _ABSENT
 
 
-def _matches_dialect(usage: object, dialect: Dialect) -> bool:
-    """Whether a key of the dialect is there, null or not."""
-    if type(usage) is dict:
-        return not dialect.keys.isdisjoint(usage)
-    return any(_look_up(usage, key) is not _ABSENT for key in dialect.keys)
+def _has_any(usage: object, keys: frozenset[str]) -> bool:
+    """Whether one of these keys is there, null or not.
+
+    Args:
+        usage: A mapping or an object.
+        keys: The keys.
+    """
+    return any(_look_up(usage, key) is not _ABSENT for key in keys)
 
 
 def _collect_plain(source: dict[str, Any], shape: Shape, found: dict[str, int]) -> bool:
     """Add the counts of ``source`` to ``found`` in one pass over what there is.
 
     Returns:
-        Whether every one is a plain count that stands in one place alone. Else all are to be
+        Whether every one is a plain count, and no two of one field differ. Else all are to be
         collected in the order of ``shape``.
     """
     for key, value in source.items():
@@ -420,9 +427,10 @@ def _collect_plain(source: dict[str, Any], shape: Shape, found: dict[str, int]) 
             continue
         field = shape.get(key)
         if type(field) is str:
-            if type(value) is not int or not 0 <= value <= MAX_TOKENS or field in found:
+            if type(value) is not int or not 0 <= value <= MAX_TOKENS:
                 return False
-            found[field] = value
+            if found.setdefault(field, value) is not value:
+                return False
         elif field is not None and (
             type(value) is not dict or not _collect_plain(value, field, found)  # type: ignore[arg-type]
         ):

@@ -115,7 +115,8 @@ def _agree_as_they_are(convention: Convention, found: dict[str, int]) -> bool:
     inputs, outputs = get("input_tokens"), get("output_tokens")
     if inputs is None or outputs is None:
         return False
-    if get("total_tokens", inputs + outputs) != inputs + outputs:
+    total = get("total_tokens")
+    if total is not None and total != inputs + outputs:
         return False
     cache = get("cached_input_tokens", 0) + get("cache_write_input_tokens", 0)
     if cache and (cache > inputs or convention.cache_outside):
