@@ -50,6 +50,7 @@ from energy_tracking.mocks import is_mock
 from energy_tracking.notices import is_first, log
 from energy_tracking.openai_client import decoded, request, sdk
 from energy_tracking.openai_client.decoded import DATA_ARGUMENTS, Hook, Original
+from energy_tracking.openai_client.layers import calls_method, held_by, layers_of
 from energy_tracking.openai_client.request import RequestInFlight
 from energy_tracking.openai_client.targets import is_inference
 from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, mark_of, tracker_of
@@ -309,11 +310,11 @@ def _leads_to(function: FunctionType, client: Any, name: str) -> bool:
         client: A client, or a class of clients.
         name: Name of the method.
     """
-    if any(held is function for held in sdk.held_by(inspect.getattr_static(client, name))):
+    if any(held is function for held in held_by(inspect.getattr_static(client, name))):
         return True
     return any(
-        layer is function or any(sdk.calls_method(layer, each) for each in sdk.WAY_TO_REQUEST)
-        for layer in sdk.layers_of(getattr(client, name, None))
+        layer is function or any(calls_method(layer, each) for each in sdk.WAY_TO_REQUEST)
+        for layer in layers_of(getattr(client, name, None))
         if isinstance(layer, FunctionType)
     )
 

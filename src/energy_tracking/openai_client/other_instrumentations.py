@@ -13,6 +13,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from energy_tracking.openai_client import sdk
+from energy_tracking.openai_client.layers import is_of_sdk
 
 # Path -> the method of a client that a call to it goes through.
 METHODS = {
@@ -57,7 +58,7 @@ def _is_of_sdk_alone(function: object) -> bool:
     It stays so: whoever wraps it makes another function of it.
     """
     return all(
-        type(layer) is FunctionType and sdk.is_of_sdk(layer.__globals__.get("__name__"))
+        type(layer) is FunctionType and is_of_sdk(layer.__globals__.get("__name__"))
         for layer in _layers_of(function)
     )
 
