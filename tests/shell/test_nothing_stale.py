@@ -35,6 +35,55 @@ async def test_a_client_that_is_given_another_url_is_recorded_there(
     assert hosts == ["127.0.0.1", "localhost"]
 
 
+async def test_a_client_that_makes_up_its_url_is_recorded_where_it_sends_each_call(
+    answered: Loopback, flavour: Flavour, watch: Watch
+) -> None:
+    client = watch.wrap(flavour.client(answered.base_url))
+    urls = {host: url_at(client, host) for host in ("127.0.0.1", "localhost")}
+
+    class Alternating(type(client)):  # type: ignore[misc]
+        host = "127.0.0.1"
+
+        @property
+        def base_url(self) -> Any:
+            return urls[self.host]
+
+    client.__class__ = Alternating
+    for host in urls:
+        Alternating.host = host
+        await flavour.call(client.chat.completions.create, **CHAT)
+    assert [record.request.server_address for record in watch.records] == list(urls)
+
+
+async def test_a_property_that_replaces_the_url_of_all_clients_is_asked(
+    answered: Loopback, flavour: Flavour, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = watch.wrap(flavour.client(answered.base_url))
+    await flavour.call(client.chat.completions.create, **CHAT)
+    other = url_at(client, "localhost")
+    monkeypatch.setattr(type(client), "base_url", property(lambda self: other))
+    await flavour.call(client.chat.completions.create, **CHAT)
+    hosts = [record.request.server_address for record in watch.records]
+    assert hosts == ["127.0.0.1", "localhost"]
+
+
+def url_at(client: Any, host: str) -> Any:
+    """The server's URL by another name of this machine, as the SDK's own kind of object."""
+    return client.base_url.copy_with(host=host)
+
+
+async def test_clients_that_were_given_one_url_have_each_their_provider(
+    answered: Loopback, flavour: Flavour, watch: Watch
+) -> None:
+    client = watch.wrap(flavour.client(answered.base_url))
+    other = watch.wrap(flavour.client("http://x", default_query={"api-version": "preview"}))
+    other.base_url = client.base_url
+    for each in (client, other, client):
+        await flavour.call(each.chat.completions.create, **CHAT)
+    providers = [record.request.provider for record in watch.records]
+    assert providers == ["openai", "azure.ai.openai", "openai"]
+
+
 async def test_more_clients_than_are_remembered_are_each_recorded_at_their_host(
     answered: Loopback, flavour: Flavour, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

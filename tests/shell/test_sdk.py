@@ -14,6 +14,7 @@ import pytest
 
 from energy_tracking.demo.server import Request
 from energy_tracking.openai_client.sdk import (
+    BASE_URL,
     ITERATOR,
     OPEN_SOCKET,
     PLATFORM_HEADERS,
@@ -176,6 +177,7 @@ PLAIN = [120, 80]
 # Renamed -> what is known of a stream.
 STREAMS: dict[str, Any] = {
     "": PLAIN,
+    BASE_URL.name: PLAIN,
     PROCESS_RESPONSE.name: PLAIN,
     PROCESS_DATA.name: PLAIN,
     ITERATOR.name: "partial",

@@ -35,7 +35,7 @@ from energy_tracking.openai_client.decoded import Hook, Observation, Original
 from energy_tracking.openai_client.other_instrumentations import wrappers_around
 from energy_tracking.openai_client.responses import follow
 from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
-from energy_tracking.openai_client.targets import target_and_endpoint_of
+from energy_tracking.openai_client.targets import route_of
 from energy_tracking.openai_client.usage_hosts import (
     UNKNOWN_HOST,
     learn_engine,
@@ -202,7 +202,8 @@ class RequestInFlight(Activity):
     def _start(self) -> None:
         args, kwargs = self.arguments
         options = kwargs["options"] if "options" in kwargs else args[1]
-        target, endpoint = target_and_endpoint_of(self.client, options)
+        route = route_of(self.client, options)
+        target, endpoint = route.target, route.endpoint
         if endpoint is None:
             server = text_of(target.host), target.port
             self.call = find_held_call(target.path, server)
@@ -217,7 +218,7 @@ class RequestInFlight(Activity):
         stream = bool(kwargs.get("stream"))
         self.call = call = self.tracker.start(
             operation=endpoint.operation,
-            provider=sdk.provider_of_client(self.client, target.host, target.path),
+            provider=route.provider,
             model=model if isinstance(model, str) and model else None,
             stream=stream,
             server_address=target.host,

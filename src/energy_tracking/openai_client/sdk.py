@@ -108,7 +108,13 @@ PLATFORM_HEADERS = PrivateName(
     "BaseClient",
     "a decorated function that makes no call is taken for one whose calls are not tracked",
 )
+BASE_URL = PrivateName(
+    "_base_url",
+    "BaseClient",
+    "where a request goes is found out anew for each, which takes longer",
+)
 PRIVATE_NAMES = (
+    BASE_URL,
     PROCESS_RESPONSE,
     PROCESS_DATA,
     ITERATOR,
@@ -144,6 +150,25 @@ def find_client(given: object) -> Any:
         holders = [*(getattr(method, "__self__", None) for method in methods), given]
     held = (each for holder in holders for each in attributes_of(holder).values())
     return next(filter(is_client, held), None)
+
+
+def kept_url(client: Any) -> Any:
+    """The object that is a client's URL until it has another; None where that is not known.
+
+    To ask for its ``base_url`` takes longer than all else that is done before a call: openai 3
+    imports something each time.
+    """
+    if not _is_of_sdk_alone(type(client).base_url):
+        return None  # which may make up a URL for each request
+    kept = vars(client).get(BASE_URL.name)
+    if kept is None:
+        BASE_URL.report_missing()
+    return kept
+
+
+@lru_cache(maxsize=16)
+def _is_of_sdk_alone(attribute: object) -> bool:
+    return isinstance(attribute, property) and is_of_sdk(attribute.fget.__module__)
 
 
 def is_azure_client(client: object) -> bool:

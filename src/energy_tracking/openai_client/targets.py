@@ -1,7 +1,12 @@
-"""Where the SDK sends a request, and whether a model runs there."""
+"""Where the SDK sends a request, and whether a model runs there.
+
+Most clients send most of their requests to one place: it is found out once for each URL of a
+client, and anew once the client has another one.
+"""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from posixpath import normpath
@@ -9,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from energy_tracking.frozen import frozen
+from energy_tracking.openai_client import sdk
 from energy_tracking.usage.endpoints import Endpoint, endpoint_of
 
 
@@ -27,34 +33,53 @@ class Target:
     path: str
 
 
+@frozen()
+class Route:
+    """What is known of a request before it is sent, apart from its body.
+
+    Attributes:
+        target: Where it goes.
+        endpoint: What it asks for there; None where it runs no model.
+        provider: ``gen_ai.provider.name``; empty where it runs no model.
+    """
+
+    target: Target
+    endpoint: Endpoint | None
+    provider: str
+
+
 MAX_KNOWN = 256
 """Pairs of a client's URL and a request's that are remembered [1]."""
 
-# With the URL itself, which keeps its id from being another one's.
-_known: dict[tuple[int, str, str], tuple[Any, Target, Endpoint]] = {}
+# With the URL itself, which keeps its id from being another one's. Its client is not kept: another
+# one that was given the same URL is of another kind, perhaps.
+_known: dict[tuple[int, str, str], tuple[Any, weakref.ref[Any], Route]] = {}
 
 
-def target_and_endpoint_of(client: Any, options: Any) -> tuple[Target, Endpoint | None]:
-    """Where the SDK sends a request, and what it asks for there; None where it runs no model.
+def route_of(client: Any, options: Any) -> Route:
+    """Where the SDK sends a request, and what it asks whom for there.
 
     Args:
         client: The client.
         options: The SDK's options of the request.
     """
     # An immutable object: another URL is another object.
-    base_url, url = client.base_url, str(options.url)
-    key = id(base_url), options.method, url
+    kept, url = sdk.kept_url(client), str(options.url)
+    key = id(kept), options.method, url
     known = _known.get(key)
-    if known is not None:
-        return known[1], known[2]
+    if known is not None and known[1]() is client:
+        return known[2]
+    base_url = client.base_url
     target = target_of(base_url, url)
     endpoint = endpoint_of(options.method, target.path)
-    # Requests that fetch have a path each.
-    if endpoint is not None:
+    if endpoint is None:
+        return Route(target, None, "")  # requests that fetch have a path each
+    route = Route(target, endpoint, sdk.provider_of_client(client, target.host, target.path))
+    if kept is base_url:
         if len(_known) >= MAX_KNOWN:
             _known.clear()
-        _known[key] = base_url, target, endpoint
-    return target, endpoint
+        _known[key] = base_url, weakref.ref(client), route
+    return route
 
 
 def target_of(base_url: Any, url: object) -> Target:
@@ -96,5 +121,5 @@ def is_inference(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     """
     with suppress(Exception):
         options = kwargs["options"] if "options" in kwargs else args[1]
-        return target_and_endpoint_of(client, options)[1] is not None
+        return route_of(client, options).endpoint is not None
     return False
