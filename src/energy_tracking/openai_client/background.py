@@ -48,10 +48,13 @@ def hold(call: Call) -> tuple[bool, Call | None]:
     Returns:
         Whether it is held, and the call that had to make room for it.
     """
-    if call.response_id is None or not call.is_background:
-        return False, None
     held_calls.pop(call, None)
-    if call.status not in UNFINISHED or call.closed:
+    if (
+        call.status not in UNFINISHED
+        or call.response_id is None
+        or not call.is_background
+        or call.closed
+    ):
         return False, None
     held_calls[call] = None
     if len(held_calls) <= MAX_HELD:

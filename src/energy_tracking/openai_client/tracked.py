@@ -67,7 +67,10 @@ def tracker_of(client: object) -> Tracker | None:
 
 def mark_of(client: object) -> Mark | None:
     """The mark of a client, if it has a tracker of its own."""
-    mark: Mark | None = getattr(client, "__dict__", {}).get(MARK_ATTRIBUTE)
+    try:
+        mark: Mark | None = client.__dict__.get(MARK_ATTRIBUTE)
+    except AttributeError:
+        return None
     return mark
 
 

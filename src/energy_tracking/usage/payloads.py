@@ -43,10 +43,14 @@ def _body_in(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def identity_in(data: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
     """Response id, model and status named by a body or event; empty strings are None."""
-    body = _body_in(data)
-    status = text_of(body.get("status"))
-    if status is None or status in UNFINISHED:
-        status = TERMINAL_EVENTS.get(str(data.get("type")), status)
+    body, status = data, None
+    # A chat's bodies and chunks have none of these.
+    if "response" in data:
+        body = _body_in(data)
+    if "status" in body:
+        status = text_of(body["status"])
+    if "type" in data and (status is None or status in UNFINISHED):
+        status = TERMINAL_EVENTS.get(str(data["type"]), status)
     return text_of(body.get("id")), text_of(body.get("model")), status
 
 
@@ -171,7 +175,7 @@ _WORDS = re.compile("[a-z]+")
 
 def created_in(data: Mapping[str, Any]) -> float | None:
     """When a response was made, by its body or an event of it [s since the epoch], or None."""
-    body = _body_in(data)
+    body = _body_in(data) if "response" in data else data
     created = body.get("created")
     if type(created) is int and 0 < created < LATEST_TIME:
         return float(created)  # nearly always

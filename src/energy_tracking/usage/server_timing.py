@@ -185,18 +185,20 @@ def timing_in_headers(
         headers: The headers, as they came.
         of_stream: Whether they came before the answer was made.
     """
-    found = {
-        lower.decode(): value
-        for name, value in headers
+    found: dict[str, bytes] | None = None
+    for name, value in headers:
         # Few of the headers of a response are even as long.
-        if len(name) in _HEADER_LENGTHS and (lower := name.lower()) in _HEADER_NAMES
-    }
-    for dialect in HEADERS if found else ():
+        if len(name) in _HEADER_LENGTHS and (lower := name.lower()) in _HEADER_NAMES:
+            found = found or {}
+            found[lower.decode()] = value
+    if found is None:
+        return None
+    for dialect in HEADERS:
         if dialect.mark in found:
             times: dict[str, float] = {}
-            for name, value in found.items():
+            for name_found, value in found.items():
                 with suppress(ValueError):
-                    times[name] = float(value)
+                    times[name_found] = float(value)
             return _build_timing(dialect, times, of_stream=of_stream)
     return None
 
