@@ -33,9 +33,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ParamSpec, TypeVar
+from threading import get_ident
+from typing import Any, TypeVar, TypeVarTuple
 
-P = ParamSpec("P")
+Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 
 # A call is whatever has ``close()``, which ends it as far as it got, and ``abandon()``, which ends
@@ -112,14 +113,14 @@ def _settle_soon(armed: threading.Lock) -> None:
 def run_deferred() -> None:
     """Do what finalisers have left behind; a no-op from inside of itself."""
     # A sink that reads a total while it is given a record would come back here.
-    if _deferred and threading.get_ident() not in _holding:
+    if _deferred and get_ident() not in _holding:
         hold_deferred(_run_all)
 
 
 def settle() -> None:
     """Do what was deferred, and wait for what is held back: before a look at what was counted."""
     run_deferred()
-    if threading.get_ident() not in _holding:
+    if get_ident() not in _holding:
         for function in _before_looks:
             hold_deferred(function)
 
@@ -129,7 +130,7 @@ def call_before_looks(function: Callable[[], object]) -> None:
     _before_looks.append(function)
 
 
-def hold_deferred(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+def hold_deferred(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
     """Call a function during which this thread runs nothing that is deferred.
 
     For everything that takes the locks of others, of a metrics SDK or a user's sink: a signal
@@ -138,15 +139,14 @@ def hold_deferred(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 
     Args:
         function: The function.
-        args: Its arguments.
-        kwargs: Its keyword arguments.
+        arguments: Its arguments.
     """
-    thread = threading.get_ident()
+    thread = get_ident()
     if thread in _holding:
-        return function(*args, **kwargs)
+        return function(*arguments)
     try:
         _holding.add(thread)
-        return function(*args, **kwargs)
+        return function(*arguments)
     finally:
         _holding.discard(thread)
 
@@ -244,7 +244,7 @@ def _begin_child() -> None:
     open_calls.clear()
     held_calls.clear()
     # A thread of the parent's may have been one, whose number another one will have here.
-    _holding.intersection_update({threading.get_ident()})
+    _holding.intersection_update({get_ident()})
     for function in _after_fork:
         function()
 
