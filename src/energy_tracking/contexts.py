@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Activity:
-    """Something that a context is in the middle of.
+    """Something that a context is in the middle of, once it is entered.
 
     Attributes:
         over: Whether it has ended. Set it inside the block's ``finally``: a plain assignment
@@ -37,11 +37,6 @@ class Activity:
 
     over: bool
     around: Self | None
-
-    def __init__(self) -> None:
-        """One that nobody has entered."""
-        self.over = False
-        self.around = None
 
 
 A = TypeVar("A", bound=Activity)
@@ -63,7 +58,9 @@ class Activities(Generic[A]):
 
     def enter(self, activity: A) -> None:
         """Make it the innermost one here, and in the contexts copied from this one."""
-        activity.around = self.current()
+        around = self._innermost.get()
+        activity.around = self.current() if around is not None and around.over else around
+        activity.over = False
         self._innermost.set(activity)
 
     def leave(self, activity: A) -> None:

@@ -5,26 +5,14 @@ The hook here runs for every event of every stream: an event costs a look, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.record import OBSERVATION_EXTENSION
+from energy_tracking.openai_client.hooked_function import Original
 from energy_tracking.openai_client.usage_hosts import UNKNOWN_HOST, learn_engine
 from energy_tracking.tracker import Tracker
-
-Original = Callable[..., Any]
-"""The SDK's function that a hook takes the place of."""
-
-Hook = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-"""Called in its place, with the client and the arguments, positional and by name."""
-
-DATA_ARGUMENTS = frozenset({"data", "cast_to", "response"})
-"""The arguments of ``_process_response_data``, by name."""
-
-DataHook = Callable[[Any, object, object, Any], Any]
-"""Called in its place, with the client and its arguments: for each event, none is packed."""
 
 
 class Observation:
@@ -50,7 +38,7 @@ class Observation:
         self.is_decoded = False
 
 
-def process_data(original: Original) -> DataHook:
+def process_data(original: Original) -> Original:
     """The hook of ``_process_response_data``."""
 
     def process(client: Any, data: Any, cast_to: object, response: Any) -> Any:
@@ -79,18 +67,5 @@ def process_data(original: Original) -> DataHook:
             with observation.tracker.boundary("openai.data"):
                 counted_responses.remember_object(result, call.final_record)
         return result
-
-    return process
-
-
-def process_data_and_more(original: Original) -> Hook:
-    """The same of a version of the SDK whose function takes other arguments, too."""
-
-    def process(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        def process_all(client: Any, **known: Any) -> Any:
-            return original(client, *args, **kwargs)
-
-        known = map(kwargs.get, ("data", "cast_to", "response"))
-        return process_data(process_all)(client, *known)
 
     return process

@@ -13,15 +13,11 @@ the SDK, which no client replaces:
 Two more are hooked: the ``__init__`` of all clients, to look at a class of clients that is new,
 and the methods that make a client from a client.
 
-A hook goes *inside* of such a function: its code is exchanged for a line that calls the hook,
-which calls a function of the original code. The function itself stays what and where it is. So
-a call reaches the hook whoever has put what around the function, before us or after, on which
+A hook goes *inside* of such a function, see ``hooked_function``: that stays what and where it is.
+So a call reaches the hook whoever has put what around the function, before us or after, on which
 class or client, and has taken it off again or not: other instrumentations keep the function
 they found, and call that one (Logfire, OpenInference). And it reaches the hook once, below all
 of theirs, where their span is the current one.
-
-What ``inspect`` shows of a hooked function is the SDK's own: signature, file and source. In a
-traceback the hook is a line in the SDK's file, at the ``def`` of the function.
 
 The law:
 
@@ -39,8 +35,7 @@ import inspect
 import logging
 import threading
 import warnings
-from collections.abc import Callable
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 from weakref import WeakSet
 
@@ -48,50 +43,100 @@ from energy_tracking.errors import EnergyTrackingWarning
 from energy_tracking.lifecycle import call_after_fork, open_calls
 from energy_tracking.mocks import is_mock
 from energy_tracking.notices import is_first, log
-from energy_tracking.openai_client import decoded, request, sdk
-from energy_tracking.openai_client.decoded import DATA_ARGUMENTS, Hook, Original
+from energy_tracking.openai_client import sdk
+from energy_tracking.openai_client.decoded import process_data
+from energy_tracking.openai_client.hooked_function import HookedFunction, MakeHook, Original
 from energy_tracking.openai_client.layers import calls_method, held_by, layers_of
-from energy_tracking.openai_client.request import RequestInFlight
+from energy_tracking.openai_client.request import RequestInFlight, process_response
 from energy_tracking.openai_client.targets import is_inference
 from energy_tracking.openai_client.tracked import hand_on, is_anybody_tracked, mark_of, tracker_of
-
-MakeHook = Callable[[Original], Callable[..., Any]]
-"""Makes the hook of a function of the SDK, as a decorator would."""
 
 changing = threading.RLock()
 """Held while it is changed which clients are tracked, and hooks are put on or taken off."""
 
 
-def _make_request_hook(send: Callable[[Original, RequestInFlight], Any]) -> MakeHook:
-    """What makes the hook of ``request`` of one kind of clients.
+def _send(original: Original) -> Original:
+    """The hook of ``request`` of a sync client."""
+
+    def send(
+        client: Any, cast_to: Any, options: Any, stream: Any = False, stream_cls: Any = None
+    ) -> Any:
+        tracker = tracker_of(client)
+        if tracker is None:
+            _see_untracked(client, options)
+            return original(
+                client, cast_to=cast_to, options=options, stream=stream, stream_cls=stream_cls
+            )
+        sent = RequestInFlight(tracker, client, options, stream, stream_cls)
+        try:
+            sent.start()
+            result = original(
+                client,
+                cast_to=cast_to,
+                options=sent.options,
+                stream=stream,
+                stream_cls=sent.stream_cls,
+            )
+            sent.finish(result)
+            return result
+        except BaseException as error:
+            sent.end(error)
+            raise
+
+    return send
+
+
+def _send_async(original: Original) -> Original:
+    """The same of an async client."""
+
+    async def send_async(
+        client: Any, cast_to: Any, options: Any, stream: Any = False, stream_cls: Any = None
+    ) -> Any:
+        tracker = tracker_of(client)
+        if tracker is None:
+            _see_untracked(client, options)
+            return await original(
+                client, cast_to=cast_to, options=options, stream=stream, stream_cls=stream_cls
+            )
+        sent = RequestInFlight(tracker, client, options, stream, stream_cls)
+        try:
+            sent.start()
+            result = await original(
+                client,
+                cast_to=cast_to,
+                options=sent.options,
+                stream=stream,
+                stream_cls=sent.stream_cls,
+            )
+            sent.finish(result)
+            return result
+        except BaseException as error:
+            sent.end(error)
+            raise
+
+    return send_async
+
+
+def _see_untracked(client: Any, options: Any) -> None:
+    """A client that nobody tracks sends a request while the hooks are on.
 
     Args:
-        send: Sends a request of a client that is tracked.
+        client: The client.
+        options: The SDK's options of the request.
     """
+    if not (is_anybody_tracked() or open_calls):
+        # They were left on for a response that has ended since.
+        update_hooks()
+    elif mark_of(client) is None and is_inference(client, options):
+        from energy_tracking.calls.function_totals import note_untracked_call  # rare
 
-    def make_hook(original: Original) -> Hook:
-        def send_if_tracked(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            tracker = tracker_of(client)
-            if tracker is not None:
-                return send(original, RequestInFlight(tracker, client, (args, kwargs)))
-            if not (is_anybody_tracked() or open_calls):
-                # They were left on for a response that has ended since.
-                update_hooks()
-            elif mark_of(client) is None and is_inference(client, args, kwargs):
-                from energy_tracking.calls.function_totals import note_untracked_call  # rare
-
-                note_untracked_call()
-            return original(client, *args, **kwargs)
-
-        return send_if_tracked
-
-    return make_hook
+        note_untracked_call()
 
 
-def _look_at_class(original: Original) -> Hook:
+def _look_at_class(original: Original) -> Original:
     """The hook of ``__init__``: looks at a class of clients that is new."""
 
-    def make(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def make(client: Any, *args: Any, **kwargs: Any) -> None:
         original(client, *args, **kwargs)
         kind = type(client)
         if kind not in _seen_classes and tracker_of(client) is not None:
@@ -106,10 +151,10 @@ def _look_at_class(original: Original) -> Hook:
     return make
 
 
-def _mark_copies(original: Original) -> Hook:
+def _mark_copies(original: Original) -> Original:
     """The hook of what makes a client from a client: both have the same tracker."""
 
-    def make_copy(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def make_copy(client: Any, *args: Any, **kwargs: Any) -> Any:
         copied = original(client, *args, **kwargs)
         hand_on(client, copied)
         return copied
@@ -119,17 +164,9 @@ def _mark_copies(original: Original) -> Hook:
 
 # Method -> what makes its hook in a sync and in an async client, and the argument that it reads.
 HOOKS: dict[str, tuple[MakeHook, MakeHook, str]] = {
-    sdk.REQUEST: (
-        _make_request_hook(request.send),
-        _make_request_hook(request.send_async),
-        "options",
-    ),
-    sdk.PROCESS_RESPONSE.name: (
-        request.process_response,
-        request.process_response_async,
-        "response",
-    ),
-    sdk.PROCESS_DATA.name: (decoded.process_data, decoded.process_data, "response"),
+    sdk.REQUEST: (_send, _send_async, "options"),
+    sdk.PROCESS_RESPONSE.name: (process_response, process_response, "response"),
+    sdk.PROCESS_DATA.name: (process_data, process_data, "response"),
     # Not of calls.
     sdk.MAKE: (_look_at_class, _look_at_class, "base_url"),
 }
@@ -138,100 +175,6 @@ UNHOOKED = {row.name: row for row in (sdk.PROCESS_RESPONSE, sdk.PROCESS_DATA)}
 
 _seen_classes: WeakSet[type] = WeakSet()
 """Classes of the clients that were made while all are tracked."""
-
-HOOK_ARGUMENT = "energy_tracking_hook"
-
-
-def _call_hook(client: Any, /, *args: Any, energy_tracking_hook: Any, **kwargs: Any) -> Any:
-    return energy_tracking_hook(client, args, kwargs)
-
-
-async def _await_hook(client: Any, /, *args: Any, energy_tracking_hook: Any, **kwargs: Any) -> Any:
-    return await energy_tracking_hook(client, args, kwargs)
-
-
-def _call_data_hook(
-    client: Any, /, *, data: Any, cast_to: Any, response: Any, energy_tracking_hook: Any
-) -> Any:
-    # For every event of every stream: with the names of its arguments, none is packed and unpacked.
-    return energy_tracking_hook(client, data, cast_to, response)
-
-
-class HookedFunction:
-    """A function that can have a hook inside of it."""
-
-    def __init__(self, function: FunctionType, make_hook: MakeHook) -> None:
-        """Prepare the hook; see ``put_on``.
-
-        Args:
-            function: The function. It must be no closure.
-            make_hook: Makes what is called in its place.
-        """
-        self._function = function
-        self._code = function.__code__
-        original = FunctionType(
-            self._code, function.__globals__, function.__name__, function.__defaults__
-        )
-        original.__kwdefaults__ = function.__kwdefaults__
-        original.__qualname__ = function.__qualname__
-        self._defaults = function.__kwdefaults__
-        make_hook, call_hook = _hook_for(function, make_hook)
-        self._hook = make_hook(original)
-        self._signature = inspect.signature(function)
-        self._hooked_code = _in_place_of(self._code, call_hook.__code__)
-
-    def put_on(self) -> None:
-        """Have the hook called from now on."""
-        function: Any = self._function
-        function.__signature__ = self._signature
-        function.__kwdefaults__ = {**(self._defaults or {}), HOOK_ARGUMENT: self._hook}
-        function.__code__ = self._hooked_code
-
-    def take_off(self) -> None:
-        """Leave the function as it was found."""
-        function: Any = self._function
-        function.__code__ = self._code
-        # No signal handler that puts the hook on again comes between these: there is no call.
-        if function.__code__ is self._code:
-            function.__kwdefaults__ = self._defaults
-            vars(function).pop("__signature__", None)
-
-
-def _hook_for(function: FunctionType, make_hook: MakeHook) -> tuple[MakeHook, Callable[..., Any]]:
-    """What makes the hook of a function, and what calls it in the function's place.
-
-    Args:
-        function: The function.
-        make_hook: Makes the hook, as its row in the table has it.
-    """
-    if make_hook is decoded.process_data:
-        _, *arguments = inspect.signature(function).parameters.values()
-        if {each.name for each in arguments if each.kind is each.KEYWORD_ONLY} == DATA_ARGUMENTS:
-            return make_hook, _call_data_hook
-        make_hook = decoded.process_data_and_more
-    return make_hook, _await_hook if inspect.iscoroutinefunction(function) else _call_hook
-
-
-def _in_place_of(code: CodeType, hook: CodeType) -> CodeType:
-    """The code of a hook as if it stood at the first line of the code that it replaces.
-
-    Args:
-        code: The code that is replaced.
-        hook: The code of the hook.
-    """
-    units = len(hook.co_code) // 2
-    return hook.replace(
-        co_filename=code.co_filename,
-        co_firstlineno=code.co_firstlineno,
-        co_name=code.co_name,
-        co_qualname=code.co_qualname,
-        # Entries for up to eight units of code each, which are on the first line, without columns.
-        # Source: https://github.com/python/cpython/blob/3.11/Objects/locations.md
-        co_linetable=b"".join(
-            bytes([0x80 | 13 << 3 | min(8, units - start) - 1, 0]) for start in range(0, units, 8)
-        ),
-    )
-
 
 _hooked: dict[FunctionType, HookedFunction] = {}
 

@@ -6,7 +6,7 @@ else to know them by while it runs. Which of them report a call ``telemetry.pipe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from types import FunctionType, MethodType
@@ -26,39 +26,50 @@ METHODS = {
     "/images/variations": "images.create_variation",
 }
 
-_REQUEST = attrgetter(sdk.REQUEST)
-_GETTERS = {path: (_REQUEST, attrgetter(method)) for path, method in METHODS.items()}
+_GET_REQUEST = attrgetter(sdk.REQUEST)
+_GETTERS = {path: attrgetter(method) for path, method in METHODS.items()}
 
 MAX_LAYERS = 32
 """How many layers of a method are looked at [1]."""
 
 
-def wrappers_around(client: object, path: str) -> list[object]:
+def wrappers_around(client: object, path: str) -> Sequence[object]:
     """Whatever is wrapped around the methods that a call goes through.
 
     Args:
         client: An OpenAI client.
         path: Path of an ``Endpoint``.
     """
-    wrappers: list[object] = []
-    for get in _GETTERS.get(path, (_REQUEST,)):
-        try:
-            method = get(client)
-        except AttributeError:
-            continue
-        if type(method) is not MethodType or not _is_of_sdk_alone(method.__func__):
-            wrappers += _layers_of(method)
-    return wrappers
+    request = _GET_REQUEST(client)
+    try:
+        method = _GETTERS.get(path, _GET_REQUEST)(client)
+    except AttributeError:
+        method = request
+    if (
+        type(request) is MethodType
+        and type(method) is MethodType
+        and _are_of_sdk_alone(request.__func__, method.__func__)
+    ):
+        return ()
+    return [*_wrappers_in(request), *_wrappers_in(method)]
+
+
+def _wrappers_in(method: object) -> list[object]:
+    """The layers of a method, unless all of them are the SDK's."""
+    if type(method) is MethodType and _are_of_sdk_alone(method.__func__):
+        return []
+    return list(_layers_of(method))
 
 
 @lru_cache(maxsize=64)
-def _is_of_sdk_alone(function: object) -> bool:
-    """Whether a method is the SDK's own function, with nothing around it or in between.
+def _are_of_sdk_alone(*functions: object) -> bool:
+    """Whether methods are the SDK's own functions, with nothing around them or in between.
 
-    It stays so: whoever wraps it makes another function of it.
+    They stay so: whoever wraps one makes another function of it.
     """
     return all(
         type(layer) is FunctionType and is_of_sdk(layer.__globals__.get("__name__"))
+        for function in functions
         for layer in _layers_of(function)
     )
 

@@ -26,7 +26,7 @@ def plan_usage(
     endpoint: Endpoint,
     options: Any,
     body: Mapping[str, Any],
-    kwargs: Mapping[str, Any],
+    stream_cls: Any,
     settings: Settings,
 ) -> tuple[bool, str | None]:
     """Decide whether a stream is asked for its usage.
@@ -37,7 +37,7 @@ def plan_usage(
         endpoint: What that is.
         options: The SDK's options of the request.
         body: The request's JSON as it will be sent.
-        kwargs: What else the SDK was asked with.
+        stream_cls: The class of stream that the SDK is asked for.
         settings: What the user says.
 
     Returns:
@@ -51,8 +51,8 @@ def plan_usage(
         or "include_usage" in stream_options
         or "stream_options" in (options.extra_json or {})
         or not isinstance(options.json_data, Mapping)
-        or not sdk.is_sdk_stream(kwargs.get("stream_cls"))
-        or not sdk.has_iterator(kwargs["stream_cls"])
+        or not sdk.is_sdk_stream(stream_cls)
+        or not sdk.has_iterator(stream_cls)
     ):
         return False, None
     if settings.include_usage == "always":

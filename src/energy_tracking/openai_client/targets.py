@@ -7,7 +7,6 @@ client, and anew once the client has another one.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
 from contextlib import suppress
 from posixpath import normpath
 from typing import Any
@@ -111,15 +110,13 @@ def _tidy(path: str) -> str:
     return normpath("/" + unquote(path).lstrip("/"))
 
 
-def is_inference(client: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+def is_inference(client: Any, options: Any) -> bool:
     """Whether a request runs a model, as far as that can be seen.
 
     Args:
         client: The client that sends it.
-        args: The arguments of the SDK's ``request``.
-        kwargs: Its keyword arguments.
+        options: The SDK's options of the request.
     """
     with suppress(Exception):
-        options = kwargs["options"] if "options" in kwargs else args[1]
         return route_of(client, options).endpoint is not None
     return False
