@@ -63,7 +63,7 @@ def process_data(original: Original) -> Original:
             observation.tracker.report("openai.data", error)
         result = original(client, data=data, cast_to=cast_to, response=response)
         # A raw response is parsed after its call has ended.
-        if call is not None and not call.request.stream and call.closed:
+        if call is not None and call.final_record is not None and not call.request.stream:
             with observation.tracker.boundary("openai.data"):
                 counted_responses.remember_object(result, call.final_record)
         return result
