@@ -32,6 +32,9 @@ times what they take when saturated [1]."""
 LIGHT_LOAD = 8.0
 """Sequences per GPU below which prefill has the GPU to itself for part of the time [1]."""
 
+LEAST_BYTES = 1e-30
+"""Added to what is divided by [byte]: it changes nothing but 0."""
+
 TINY_CACHE_BYTES = 1e-9
 """Taken where a model keeps nothing of its context, so that any number fits [byte]."""
 
@@ -160,11 +163,10 @@ def count_sequences_that_fit(site: Deployment, context: float) -> float:
         context: Tokens that each sequence attends to [tokens].
     """
     # Where nothing is kept, any number fits.
-    each = site.cache_bytes * context + site.state_bytes
-    if type(each) is float:  # nearly always: the same, with nothing asked again
-        fit = site.room_bytes / (1.0 if each < 1.0 else each)
+    fit = site.room_bytes / (site.cache_bytes * context + (site.state_bytes + LEAST_BYTES))
+    if type(fit) is float:  # nearly always: the same, with nothing asked again
         return 1.0 if fit < 1.0 else fit
-    return take_larger(site.room_bytes / take_larger(each, 1.0), 1.0)
+    return take_larger(fit, 1.0)
 
 
 def _find_roomy_context(site: Deployment, sequences: float) -> float:
