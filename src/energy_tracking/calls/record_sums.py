@@ -1,6 +1,6 @@
 """What calls add to the sums of ``Totals``, in whole nanojoules each.
 
-Records are added up many at a time, and a sum in a local variable: accounts do so for every call.
+Accounts add up every call: they do so many at a time, each sum in a local variable.
 """
 
 from __future__ import annotations
