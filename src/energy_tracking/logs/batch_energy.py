@@ -14,7 +14,7 @@ import numpy as np
 
 from energy_tracking.estimation import Estimation
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
-from energy_tracking.logs.batches import CallBatch, Names, find_only, repeat
+from energy_tracking.logs.batches import CallBatch, Names, find_only, repeat, shorten
 from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.logs.sum_energy import estimate_sum
 from energy_tracking.tables.estimating import TableEstimator, fill_tables
@@ -110,7 +110,7 @@ class BatchEstimator:
 
     def _add_measured(self, batch: CallBatch, energy: BatchEnergy) -> BatchEnergy:
         """Put what servers measured in place of estimates."""
-        measured = ~np.isnan(batch.measured_energy_joules)
+        measured = ~np.isnan(shorten(batch.measured_energy_joules))
         if measured.any():
             # In new columns: the calibrated ones may be these.
             for name in ("total", "low", "high"):

@@ -45,6 +45,11 @@ def find_only(column: Column) -> Any | None:
     return column[0].item() if len(column) and column.strides == (0,) else None
 
 
+def shorten(column: Column) -> Column:
+    """A column, or its first row alone where ``repeat`` made it: to look for a value is enough."""
+    return column[:1] if column.strides == (0,) else column
+
+
 class Names:
     """Texts and their numbers, in the order in which they came.
 

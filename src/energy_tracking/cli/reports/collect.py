@@ -23,7 +23,7 @@ from energy_tracking.calls.report import CALIBRATED
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, EnergyKind, Totals
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.batch_energy import BatchEnergy, BatchEstimator
-from energy_tracking.logs.batches import BatchNames, CallBatch, find_only
+from energy_tracking.logs.batches import BatchNames, CallBatch, shorten
 from energy_tracking.logs.grouping import (
     DIMENSIONS,
     Grouping,
@@ -217,10 +217,11 @@ class Collector:
         for grouping, groups in [(one, one.add_up(chosen, hours, sums)) for one in groupings]:
             grouping.add(groups)
         self._count_reasons(chosen, energy)
-        first, last = chosen.time.min(), chosen.time.max()
-        if not np.isfinite(first) and find_only(chosen.time) is None:
+        time = shorten(chosen.time)
+        first, last = time.min(), time.max()
+        if not np.isfinite(first):
             # NaN, which says that a time is not known, is passed over.
-            first, last = np.fmin.reduce(chosen.time), np.fmax.reduce(chosen.time)
+            first, last = np.fmin.reduce(time), np.fmax.reduce(time)
         if np.isfinite(first):
             self.report.read.add_span(first, last)
         if self._rows is not None:
@@ -242,9 +243,9 @@ class Collector:
         return batch.select(np.flatnonzero(is_inside))
 
     def _count_reasons(self, batch: CallBatch, energy: BatchEnergy) -> None:
-        is_without = energy.reason >= 0
-        if not is_without.any():
+        if not (shorten(energy.reason) >= 0).any():
             return
+        is_without = energy.reason >= 0
         reasons, models = self._estimator.reasons.texts, batch.names.model.texts
         pairs = batch.model[is_without].astype(np.int64) * len(reasons) + energy.reason[is_without]
         unique, places = find_unique(pairs)
