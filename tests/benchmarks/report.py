@@ -12,18 +12,21 @@ Run: python tests/benchmarks/report.py ../shared/traces --rows 1000000 10000000
      python tests/benchmarks/report.py ../shared/traces --rows --tables
 The second measures ``estimate_table`` alone, in CPU time of one core.
 
-Found on two cores (AMD EPYC, AVX2), one of them busy with other work; memory does not grow with the
-rows:
+Found on two cores (AMD EPYC, 1 MiB of L2 each) that nine other processes kept busy, so that times
+in all say little; memory does not grow with the rows:
 
-1,000 M rows  energy-tracking report --by model over one file of 10 GB: 304 s of CPU time, 291 s in
-             all, 270 MiB (before the changes that the rows below are of)
-100 M rows   reference 26.9 s of CPU time (235 MiB), roofline 21.8 s (222 MiB); the bare aggregate
-             1.8 s (140 MiB): 15 and 12 times it; in all 22.9 and 18.0 s, the aggregate 1.3 s
-10 M rows    reference 3.8 s of CPU time (221 MiB), roofline 3.2 s (205 MiB), the aggregate 0.31 s:
-             12 and 10 times it; in all 3.4 and 2.8 s, the aggregate 0.25 s
-tables       one run; others differed by up to half:
-             reference 70 M rows/s for the totals of one model, 24 M of five; all columns 24 M, 13 M
-             roofline 35 M rows/s for the totals of one model, 15 M of five; all columns 11 M, 8 M
+100 M rows   reference 7.9 s of CPU time (193 MiB), roofline 5.6 s (189 MiB); the bare aggregate
+             0.81 s (139 MiB): 10 and 7 times it
+10 M rows    reference 0.99 s of CPU time (190 MiB), roofline 0.83 s (183 MiB), the aggregate
+             0.12 s: 8 and 7 times it
+tables       reference 250 M rows/s for the totals of one model, 130 M of five; all columns 53 M,
+             34 M
+             roofline 65 M rows/s for the totals of one model, 42 M of five; all columns 26 M, 19 M
+
+The aggregate takes both cores, a report little more than one: where both were idle, reference took
+12 times and roofline 9 times as long in all (10 M rows in one process, before the last changes).
+1,000 M rows, a file of 10 GB, took ``energy-tracking report --by model`` 304 s of CPU time and
+270 MiB when 100 M rows took it 27 s.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ The same formulas as for one call run on arrays; there is no second one. Order o
 
 1. each model name is looked up once, by the rules of ``Estimation``: a name is a row of what the
    formulas take of its model (``models``);
-2. the rows are taken in blocks that fit in a processor's cache, so that memory grows by the
-   columns returned and no more;
+2. the rows are taken in parts, whose counts become floats and are checked once, whichever methods
+   estimate them, and in blocks of these that fit in a processor's cache, so that memory grows by
+   the columns returned and no more;
 3. ``reference`` takes the numbers of each row's model by index; ``roofline``, which takes many
    more, has the rows of a block ordered by model first;
 4. a row without energy has NaN and a status that says why.

@@ -1,9 +1,9 @@
 """The columns that are given: checked, and cut into blocks.
 
 The order: each column becomes an array of numbers (``check_columns``), all of one length
-(``check_lengths``), the models places and names (``read_models``); blocks of rows are cut from them
-(``cut_rows``), and each says where its counts are wrong. A new column is one more argument of
-``check_columns``.
+(``check_lengths``), the models places and names (``read_models``); parts are cut from them
+(``cut_rows``) and become floats (``take_floats``), which say where counts are wrong. A new column
+is one more argument of ``check_columns``.
 """
 
 from __future__ import annotations
