@@ -141,7 +141,7 @@ def _load_what_others_load(row: str) -> Any:
 def _ask(client: Any) -> None:
     from overhead import ask
 
-    ask(client, False)
+    ask(client, "chat")
 
 
 def measure_import(row: str) -> tuple[float, float]:

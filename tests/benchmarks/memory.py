@@ -89,10 +89,10 @@ def main() -> None:
 
     with Session("all") as session:
         growth("records", record, arguments.records, record)
-        growth("plain calls", lambda number: ask(sdk, stream=False), arguments.calls, record)
+        growth("plain calls", lambda number: ask(sdk, "chat"), arguments.calls, record)
         growth(
             "200-chunk streams",
-            lambda number: ask(sdk, stream=True),
+            lambda number: ask(sdk, "stream"),
             arguments.calls // 100,
             record,
         )

@@ -7,6 +7,11 @@ are those of Python code alone. Where valgrind is installed, instructions are co
 (``callgrind``), one process per row. Elsewhere, or with ``--times``, the rows take turns in one
 process and ratios of times are printed, which a noisy machine moves by some per cent.
 
+What a chunk costs is counted where the SDK makes no models of the chunks, of which each takes a
+hundred times as long as its tracking: how that falls into memory and the interpreter's caches would
+move the difference by more than a tenth. Others than ours may work on the models: of their rows, it
+is the difference of whole streams.
+
 The floors are what anybody pays who puts energy on a span by hand: ``floor`` is one span with 8
 attributes and 3 metric calls, ``same floor`` one span with the attributes and metric calls that
 tracking makes of the same call, ``same floor, essential`` those of ``detail="essential"``.
@@ -55,13 +60,18 @@ ANSWER: dict[str, Any] = {
     "model": "gpt-4o-2024-08-06",
 }
 CHUNKS = (50, 200, 800)
-ROUNDS = {"chat": 32, "stream 50": 2, "stream 200": 2, "stream 800": 1}
+ROUNDS = {
+    "chat": 32,
+    "stream 200": 2,
+    **{f"{kind} {chunks}": 1 for kind in ("events", "stream") for chunks in (50, 800)},
+}
 """What is counted in each process, and how often [1]. A session adds up 32 calls at once: that is
-counted with the chats, and not with the few streams."""
+counted with the chats, and not with the few streams. Events are a stream without models."""
+KINDS = ("chat", "stream", "events")
 WARM_UP = 6
 
-Ask = Callable[[Any, bool], None]
-"""Makes one call with a client, as a stream or not."""
+Ask = Callable[[Any, str], None]
+"""Makes one call with a client: a chat, a stream, or a stream of events that stay as they came."""
 
 
 class Providers(NamedTuple):
@@ -129,14 +139,24 @@ def make_client(chunks: int) -> openai.OpenAI:
     return openai.OpenAI(api_key="none", http_client=httpx.Client(transport=transport))
 
 
-def ask(client: Any, stream: bool) -> None:
+def ask(client: Any, kind: str) -> None:
     """One call, read to its end."""
-    if stream:
-        options = {"include_usage": True}
-        for _ in client.chat.completions.create(**REQUEST, stream=True, stream_options=options):
-            pass
-    else:
+    if kind == "chat":
         client.chat.completions.create(**REQUEST)
+        return
+    request = {**REQUEST, "stream": True, "stream_options": {"include_usage": True}}
+    if kind == "stream":
+        stream = client.chat.completions.create(**request)
+    else:
+        stream = client.post(
+            "/chat/completions",
+            body=request,
+            cast_to=object,
+            stream=True,
+            stream_cls=openai.Stream[object],
+        )
+    for _ in stream:
+        pass
 
 
 # The rows: each makes ready what its calls go through.
@@ -152,11 +172,11 @@ def _wrapped(**settings: Any) -> Callable[[Providers], Ask]:
 
         wrapped: set[int] = set()
 
-        def ask_wrapped(client: Any, stream: bool) -> None:
+        def ask_wrapped(client: Any, kind: str) -> None:
             if id(client) not in wrapped:
                 wrap_openai(client, **providers.arguments, **settings)
                 wrapped.add(id(client))
-            ask(client, stream)
+            ask(client, kind)
 
         return ask_wrapped
 
@@ -187,11 +207,11 @@ def _in_a_span(providers: Providers, ask_inside: Ask) -> Ask:
         "gen_ai.request.model": "gpt-4o",
     }
 
-    def ask_in_a_span(client: Any, stream: bool) -> None:
+    def ask_in_a_span(client: Any, kind: str) -> None:
         with tracer.start_as_current_span(
             "chat gpt-4o", kind=SpanKind.CLIENT, attributes=attributes
         ) as span:
-            ask_inside(client, stream)
+            ask_inside(client, kind)
             span.set_attribute("gen_ai.usage.input_tokens", 120)
             span.set_attribute("gen_ai.usage.output_tokens", 300)
 
@@ -221,14 +241,14 @@ class _Made(NamedTuple):
     metrics: list[tuple[str, bool, float, dict[str, Any]]]
 
 
-def _made_by_tracking(stream: bool, settings: dict[str, Any]) -> _Made:
+def _made_by_tracking(kind: str, settings: dict[str, Any]) -> _Made:
     from energy_tracking.telemetry.metrics import SUMMED
 
     reader, exporter = InMemoryMetricReader(), InMemorySpanExporter()
     tracers = TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     tracked = _wrapped(**settings)(Providers(tracers, MeterProvider([reader])))
-    tracked(make_client(CHUNKS[0]), stream)
+    tracked(make_client(CHUNKS[0]), kind)
     (span,) = exporter.get_finished_spans()
     data = reader.get_metrics_data()
     # These are read when metrics are collected: no call of a metric is made for them.
@@ -257,10 +277,10 @@ def _floor_of(
     """
 
     def set_up(providers: Providers) -> Ask:
-        made = {stream: _made_by_tracking(stream, settings) for stream in (False, True)}
+        made = {kind: _made_by_tracking(kind, settings) for kind in KINDS}
         named = {
-            stream: (dict(list(each.attributes.items())[:attributes]), each.metrics[:metrics])
-            for stream, each in made.items()
+            kind: (dict(list(each.attributes.items())[:attributes]), each.metrics[:metrics])
+            for kind, each in made.items()
         }
         tracer = None if providers.tracer is None else providers.tracer.get_tracer("floor")
         meter = None if providers.meter is None else providers.meter.get_meter("floor")
@@ -273,13 +293,13 @@ def _floor_of(
                     else meter.create_counter(name).add
                 )
 
-        def ask_and_note(client: Any, stream: bool) -> None:
-            facts, records = named[stream]
+        def ask_and_note(client: Any, kind: str) -> None:
+            facts, records = named[kind]
             if tracer is None:
-                ask(client, stream)
+                ask(client, kind)
                 return
             with tracer.start_as_current_span("chat gpt-4o", kind=SpanKind.CLIENT) as span:
-                ask(client, stream)
+                ask(client, kind)
                 span.set_attributes(facts)
                 if instruments:
                     for name, _, value, labels in records:
@@ -351,16 +371,31 @@ def work(row: str, telemetry: str) -> None:
     # The SDK makes its resources and models when first asked for.
     for client in clients.values():
         for _ in range(WARM_UP):
-            ask_row(client, False)
-            ask_row(client, True)
+            for kind in KINDS:
+                ask_row(client, kind)
 
     # A full collection goes through everything that was imported, in whichever row it falls.
     gc.collect()
     gc.freeze()
 
-    for kind, rounds in {"nothing": 0, **ROUNDS}.items():
-        client = clients[int(kind.partition("stream ")[2] or CHUNKS[0])]
-        callgrind.count(kind, rounds, partial(ask_row, client, kind != "chat"))
+    for name, rounds in {"nothing": 0, **rounds_of(row)}.items():
+        kind, _, chunks = name.partition(" ")
+        client = clients[int(chunks or CHUNKS[0])]
+        callgrind.count(name, rounds, partial(ask_row, client, kind))
+
+
+def rounds_of(row: str) -> dict[str, int]:
+    """What is counted of a row, and how often [1]: of ours, no chunk with its model.
+
+    Args:
+        row: Name of a row.
+    """
+    of_chunks = "stream" if row in PEERS else "events"
+    return {
+        name: rounds
+        for name, rounds in ROUNDS.items()
+        if name in ("chat", "stream 200") or row == "bare" or name.startswith(of_chunks)
+    }
 
 
 def count_instructions(python: str, row: str, telemetry: str) -> dict[str, callgrind.Counts]:
@@ -378,7 +413,7 @@ def count_instructions(python: str, row: str, telemetry: str) -> dict[str, callg
         kind: callgrind.Counts(
             *((count - none) / rounds for count, none in zip(counts[kind], nothing, strict=True))
         )
-        for kind, rounds in ROUNDS.items()
+        for kind, rounds in rounds_of(row).items()
     }
 
 
@@ -499,7 +534,7 @@ def print_times(rows: list[str], calls: int) -> None:
                 count = max(1, round(calls * share / rounds))
                 start = perf_counter()
                 for _ in range(count):
-                    ask_row(clients[variant], stream)
+                    ask_row(clients[variant], "stream" if stream else "chat")
                 if again:  # the first round is to warm up
                     times[variant].append((perf_counter() - start) / count)
         print("200-chunk stream" if stream else "plain call")

@@ -39,7 +39,7 @@ def measure(clients: list[Any], calls: int, run: Callable[..., object]) -> float
 
     def work(client: Any) -> None:
         for _ in range(calls // len(clients)):
-            ask(client, False)
+            ask(client, "chat")
 
     with ThreadPoolExecutor(len(clients)) as pool:
         start = process_time()
