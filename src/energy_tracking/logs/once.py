@@ -53,7 +53,9 @@ class Seen:
             return False
         if self._stored is not None and self._find_stored(number) is not None:
             return False
-        self._put(number, tokens)
+        self._new[number] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
+        if len(self._new) >= IN_MEMORY:
+            self._store()
         return True
 
     def put(self, identity: object, tokens: int) -> None:
@@ -63,10 +65,7 @@ class Seen:
             identity: What a call is known by.
             tokens: What was counted for it [tokens].
         """
-        self._put(hash(identity) >> 1, tokens)
-
-    def _put(self, number: int, tokens: int) -> None:
-        self._new[number] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
+        self._new[hash(identity) >> 1] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
         if len(self._new) >= IN_MEMORY:
             self._store()
 
@@ -138,8 +137,8 @@ class Once:
             tokens: Its input and output [tokens].
         """
         identity: object = call.key if self.by_key else call.identity
-        held = self._held.get(identity)
-        if held is not None:
+        if identity in self._held:
+            held = self._held[identity]
             self._report.repeated += 1
             if tokens > held.tokens:
                 # In its place: the order is that of the first copies.

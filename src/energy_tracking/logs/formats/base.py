@@ -173,6 +173,8 @@ def at(document: object, *path: str | int) -> Any:
     for key in path:
         if type(document) is dict:
             document = document.get(key)
+        elif document is None:
+            return None
         elif isinstance(document, list) and isinstance(key, int) and -1 <= key < len(document):
             document = document[key] if document else None
         else:

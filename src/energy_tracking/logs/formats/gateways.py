@@ -239,7 +239,8 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
     if children := document.get("child_runs"):
         for child in mappings(unpacked(children)):
             calls += _read_langsmith(child, file) or ()
-    own, parent = text(document.get("id")), text(document.get("parent_run_id"))
+    own, parent = text(document.get("id")), document.get("parent_run_id")
+    parent = None if parent is None else text(parent)
     has_calls = bool(calls) and any(call.counts is not None for call in calls)
     if has_calls or kind not in ("llm", "embedding"):
         nesting.admit(own, parent, is_call=False)
@@ -258,7 +259,11 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
 
 def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     """The call of a run, with its counts wherever they are."""
-    outputs, extra = unpacked(document.get("outputs")), unpacked(document.get("extra"))
+    outputs, extra = document.get("outputs"), document.get("extra")
+    if type(outputs) is not dict:
+        outputs = unpacked(outputs)
+    if type(extra) is not dict:
+        extra = unpacked(extra)
     holders = {"outputs": outputs, "extra": extra}
     usage = None
     for holder, *path in _LANGSMITH_USAGES:
@@ -275,7 +280,7 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
             reasoning=at(unpacked(document.get("completion_token_details")), "reasoning"),
         )
     failed = None if usage is not None else error_name(document.get("error"))
-    metadata = at(extra, "metadata")
+    metadata = extra.get("metadata") if type(extra) is dict else None
     run = document.get("id")
     call = LoggedCall()
     call.provider = provider_named(at(metadata, "ls_provider"))

@@ -104,7 +104,7 @@ def _otlp_span(span: Document) -> _Span:
     return _build_span(
         text(get("spanId") or get("span_id")),
         text(get("traceId") or get("trace_id")),
-        parent_id and text(parent_id),
+        None if parent_id is None else text(parent_id),
         parse_nanoseconds(get("endTimeUnixNano") or get("end_time_unix_nano")),
         parse_nanoseconds(get("startTimeUnixNano") or get("start_time_unix_nano")),
         _select_attributes(get("attributes")),
@@ -125,7 +125,11 @@ def attributes_of(listed: object) -> Mapping[str, Any]:
     """Attributes by name, out of OTLP's list or an object, nested or not."""
     if isinstance(listed, dict):
         return dict(_flatten(listed, ""))
-    return {str(entry.get("key")): _value_of(entry.get("value")) for entry in mappings(listed)}
+    found: dict[str, Any] = {}
+    for entry in mappings(listed):
+        name = entry.get("key")
+        found[name if type(name) is str else str(name)] = _value_of(entry.get("value"))
+    return found
 
 
 def _select_attributes(listed: object) -> dict[str, Any]:
@@ -161,6 +165,8 @@ def _value_of(value: object) -> Any:
     if not isinstance(value, dict):
         return value
     for kind, plain in value.items():
+        if kind == "stringValue":
+            return plain  # nearly always
         if kind == "intValue" or kind == "int_value":
             # JSON has it as text.
             try:
