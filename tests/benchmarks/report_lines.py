@@ -7,14 +7,14 @@ the least of a few ratios of their CPU time is shown: other work on the machine 
 Run: python tests/benchmarks/report_lines.py
      python tests/benchmarks/report_lines.py otlp_collector_line --bytes 50000000 --profile
 
-Found on two cores at a load average of 9, with ``--bytes 7000000`` (13 ms, which a report costs
-once, for opening the engine for tables, are in it), as ratios to the bare loop, which vary by a
-tenth from one run to the next:
+Found on two cores at a load average of 10, with ``--bytes 7000000``, as ratios to the bare
+loop, which vary by a tenth from one run to the next:
 
-1.6 to 2.6   OpenAI's and Anthropic's batches, responses, LiteLLM, Claude Code, Codex, Helicone
-2.7 to 3.0   OpenAI's chunks, Claude's stream, and the sample of Bedrock
-3.2 to 3.6   OTLP's logs and spans (whose attributes are a list of objects each), printed spans, and
-             the samples of Langfuse and LangSmith, whose lines of 200 bytes ``json.loads`` reads in
+1.0 to 2.3   OpenAI's and Anthropic's batches, responses, LiteLLM, Claude Code, Codex, Helicone,
+             OpenAI's chunks
+2.6 to 3.0   printed spans, OTLP's logs and spans (whose attributes are a list of objects each),
+             Claude's stream, and the sample of Bedrock
+3.0 to 3.2   the samples of Langfuse and LangSmith, whose lines of 200 bytes ``json.loads`` reads in
              2.4 us
 
 Above 200,000 calls with ids each takes about 2 us more: their identities go to a temporary file.

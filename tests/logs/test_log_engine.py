@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -400,6 +402,23 @@ def test_cells_of_any_content_are_read_alike(rows: list[Any], tmp_path: Path) ->
     check_same(write_csv(tmp_path / "calls.csv", [ROWS[0], *rows]))
 
 
+def test_files_without_a_large_table_load_no_engine(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    usage = {"prompt_tokens": 10, "completion_tokens": 20}
+    path.write_text(json.dumps({"model": "gpt-4o", "usage": usage}) + "\n")
+    code = (
+        "import sys\n"
+        "from energy_tracking.logs.batch_reading import read_batches\n"
+        "from energy_tracking.logs.batches import BatchNames\n"
+        "print(sum(map(len, read_batches(sys.argv[1:], BatchNames()))))\n"
+        "print(sys.modules.keys() & {'duckdb', 'pyarrow'})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["1", "set()"]
+
+
 def test_duckdb_draws_no_bar_of_its_own() -> None:
     with finding.open_engine() as connection:
         found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
@@ -409,8 +428,6 @@ def test_duckdb_draws_no_bar_of_its_own() -> None:
 def test_without_duckdb_the_line_reader_reads_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_by_engine: list[str]
 ) -> None:
-    import sys
-
     path = write_csv(tmp_path / "calls.csv", ROWS)
     for name in ("duckdb", "pyarrow"):
         with monkeypatch.context() as changed:

@@ -14,10 +14,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 
 from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls
-from energy_tracking.logs.engine.finding import find_table, open_engine
+from energy_tracking.logs.engine.finding import (
+    Recognised,
+    find_table,
+    open_engine,
+    recognise_table,
+)
 from energy_tracking.logs.engine.queries import Table
 from energy_tracking.logs.engine.reading import Reading, read_once, read_table
 from energy_tracking.logs.files import HEAD, find_files
@@ -62,10 +68,14 @@ def read_batches(
     # Its lines are known by the hash of their rows, which the line reader has.
     ledgers = find_ledgers(files)
     lines.know_ledgers(ledgers, is_alone=len(files) == 1)
-    with open_engine() as connection:
+    recognised: dict[str, Recognised] = {}
+    if not strict and not known and not ledgers:
+        found_in = ((path, recognise_table(path, columns or {})) for path in dict.fromkeys(files))
+        recognised = {path: table for path, table in found_in if table is not None}
+    with open_engine() if recognised else nullcontext() as connection:
         tables: dict[str, Table] = {}
-        if connection is not None and not strict and not known and not ledgers:
-            tables = _choose_tables(files, columns or {}, connection)
+        if connection is not None:
+            tables = _choose_tables(files, recognised, connection)
         with_ids = [table for table in tables.values() if "id" in table.columns]
         if with_ids:
             found = None
@@ -91,14 +101,14 @@ def read_batches(
 
 
 def _choose_tables(
-    files: Sequence[str], columns: Mapping[str, str], connection: object
+    files: Sequence[str], recognised: Mapping[str, Recognised], connection: object
 ) -> dict[str, Table]:
     """The files that the engine reads, without those of which one may be a copy of another."""
-    found = {path: find_table(path, columns, connection) for path in dict.fromkeys(files)}
+    found = {path: find_table(path, table, connection) for path, table in recognised.items()}
     if not any(found.values()):
         return {}
     named = Counter(files)
-    alike = _find_alike([path for path in found if os.path.isfile(path)])
+    alike = _find_alike([path for path in named if os.path.isfile(path)])
     return {
         path: table
         for path, table in found.items()

@@ -2,7 +2,8 @@
 
 The same rows as the line reader gives, many at a time. Order of events:
 
-1. ``find_table`` says whether a file is a large table of calls whose columns are known;
+1. ``recognise_table`` says whether a file is a large table of calls whose columns are known, and
+   ``find_table``, how DuckDB, which is loaded for such files alone, reads it;
 2. ``read_table`` asks DuckDB for whole numbers, times and names, and, for each row, whether
    anything about it is odd: a count that is none, more tokens than any model takes, a time that
    cannot be read;

@@ -59,27 +59,43 @@ def open_engine() -> Iterator[Any]:
         yield connection
 
 
-def find_table(path: str, given: Mapping[str, str], connection: Any) -> Table | None:
-    """Describe a file that DuckDB can read; None where the line reader must.
+Recognised = tuple[str, dict[str, str], str | None]
+"""Format of a table, the names of its columns by what they are, and its provider."""
+
+
+def recognise_table(path: str, given: Mapping[str, str]) -> Recognised | None:
+    """Recognise a large table of calls by its first row; None where the line reader must read.
+
+    It needs no engine, which takes long to load.
 
     Args:
         path: The file.
         given: The names of columns that the caller gave.
-        connection: The engine.
     """
     try:
         if path == STANDARD_INPUT or os.path.getsize(path) < ENGINE_BYTES:
             return None
         first = next((document for _, document in read_documents(path)), None)
-        if not isinstance(first, dict):
-            return None
-        found = _recognise(first, path, given)
-        if found is None:
-            return None
-        format, columns, provider = found
-        # The line reader must see what is left out here: a row with it may be no single call.
-        if not {"input", "output"} <= columns.keys() or not columns.keys() <= READERS.keys():
-            return None
+        found = _recognise(first, path, given) if isinstance(first, dict) else None
+    except Exception:
+        # Whatever is the matter with the file, the line reader says it.
+        return None
+    # The line reader must see what is left out here: a row with it may be no single call.
+    if found is None or not {"input", "output"} <= found[1].keys() <= READERS.keys():
+        return None
+    return found
+
+
+def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
+    """Describe a table as DuckDB can read it; None where the line reader must.
+
+    Args:
+        path: The file.
+        found: What ``recognise_table`` made of it.
+        connection: The engine.
+    """
+    format, columns, provider = found
+    try:
         with open(path, "rb") as stream:
             head = stream.read(HEAD)
         source = _find_source(path, head, columns, connection)
@@ -98,7 +114,7 @@ def find_table(path: str, given: Mapping[str, str], connection: Any) -> Table | 
 
 def _recognise(
     document: Mapping[str, Any], path: str, given: Mapping[str, str]
-) -> tuple[str, dict[str, str], str | None] | None:
+) -> Recognised | None:
     """Format, columns and provider of a table, by its first row; None where it is no table."""
     file = LogFile(path, ReadReport(), columns=given)
     for row in Recogniser(has_columns=bool(given)).rows_for(dict(document)):
