@@ -497,7 +497,8 @@ def _add_up(
         for kind, count in counts.items()
     }
     first, *_, last = CHUNKS
-    of_first, of_last = over[f"stream {first}"], over[f"stream {last}"]
+    of_chunks = "events" if f"events {first}" in over else "stream"
+    of_first, of_last = over[f"{of_chunks} {first}"], over[f"{of_chunks} {last}"]
     return {
         **{kind: count.instructions for kind, count in over.items()},
         "per chunk": (of_last.instructions - of_first.instructions) / (last - first),
