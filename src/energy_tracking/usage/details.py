@@ -25,7 +25,7 @@ def flatten_details(details: object) -> Mapping[str, object]:
     for given, value in details.items():
         if value is None:
             continue
-        name = str(given)
+        name = given if type(given) is str else str(given)
         is_plain = type(value) is int and 0 <= value <= MAX_TOKENS
         counts[name] = count = value if is_plain else read_whole(value, MAX_TOKENS) or 0
         if not count or name == "total":

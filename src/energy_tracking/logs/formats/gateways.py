@@ -266,7 +266,7 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
         extra = unpacked(extra)
     holders = {"outputs": outputs, "extra": extra}
     usage = None
-    for holder, *path in _LANGSMITH_USAGES:
+    for holder, path in _LANGSMITH_USAGES:
         if holders[holder]:
             usage = counts_in(at(holders[holder], *path))
             if usage is not None:
@@ -283,7 +283,8 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     metadata = extra.get("metadata") if type(extra) is dict else None
     run = document.get("id")
     call = LoggedCall()
-    call.provider = provider_named(at(metadata, "ls_provider"))
+    if (provider := at(metadata, "ls_provider")) is not None:
+        call.provider = provider_named(provider)
     call.operation = "embeddings" if kind == "embedding" else "chat"
     call.model = (
         text(at(metadata, "ls_model_name"))
@@ -300,14 +301,14 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     return call
 
 
-_LANGSMITH_USAGES = (
-    ("outputs", "usage_metadata"),
-    ("extra", "metadata", "usage_metadata"),
-    ("outputs", "generations", 0, 0, "message", "kwargs", "usage_metadata"),
-    ("outputs", "generations", 0, "message", "kwargs", "usage_metadata"),
-    ("outputs", "llm_output", "token_usage"),
-    ("outputs", "usage"),
-    ("outputs", "llm_output", "usage"),
+_LANGSMITH_USAGES: tuple[tuple[str, tuple[str | int, ...]], ...] = (
+    ("outputs", ("usage_metadata",)),
+    ("extra", ("metadata", "usage_metadata")),
+    ("outputs", ("generations", 0, 0, "message", "kwargs", "usage_metadata")),
+    ("outputs", ("generations", 0, "message", "kwargs", "usage_metadata")),
+    ("outputs", ("llm_output", "token_usage")),
+    ("outputs", ("usage",)),
+    ("outputs", ("llm_output", "usage")),
 )
 """Where the counts of a run may lie, the most exact first."""
 
