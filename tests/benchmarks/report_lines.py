@@ -17,9 +17,9 @@ one of 10 they are higher by up to a sixth, and those of the last row by a quart
 2.7 to 2.8   the samples of Langfuse and LangSmith, whose lines of 200 bytes ``json.loads`` reads in
              2.3 us
 
-Of many lines each takes longer: of 50 MB OTLP is at 3.3 (117,000 spans, of which the last 20,000 are
-remembered), LangSmith's at 3.6 (273,000 runs: above 200,000 calls with ids, identities go to a
-temporary file, which takes about 2 us each). The peak is 80 MiB with 7 MB, and 121 MiB with 50 MB.
+Of many lines each takes longer: of 50 MB OTLP is at 3.3 (117,000 spans, of which the last 20,000
+are remembered), LangSmith's at 3.6 (273,000 runs: above 200,000 calls with ids, identities go to a
+temporary file, which takes about 2 us each). The peak is 80 MiB with 7 MB, and 121 with 50 MB.
 """
 
 from __future__ import annotations
