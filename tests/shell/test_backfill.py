@@ -30,6 +30,7 @@ from energy_tracking import (
 from energy_tracking.cli.main import main
 from energy_tracking.logs.formats import FORMATS
 from energy_tracking.logs.formats.responses import BATCHES, ResponseAt
+from energy_tracking.logs.packed import PACKINGS, UNREAD_KINDS
 from full_disk import files_limited_to
 from loopback import (
     CHAT_USAGE,
@@ -385,8 +386,12 @@ LINES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
     max_leaves=12,
 )
-# What a whole file starts with that is packed, or not in UTF-8.
-OTHER_FILES = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK", b"PAR1", b"\xff\xfe", b"\xfe\xff")
+# What a whole file starts with that is packed, of another kind, or not in UTF-8.
+OTHER_FILES = (
+    *(b"PK", b"PAR1", b"BZh", b"\xff\xfe", b"\xfe\xff"),
+    *(packing.mark for packing in PACKINGS),
+    *(mark for mark, _ in UNREAD_KINDS),
+)
 GARBAGE = st.binary(max_size=40) | LINES.map(lambda line: json.dumps(line).encode())
 
 
