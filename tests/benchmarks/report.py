@@ -12,19 +12,19 @@ Run: python tests/benchmarks/report.py ../shared/traces --rows 1000000 10000000
      python tests/benchmarks/report.py ../shared/traces --rows --tables
 The second measures ``estimate_table`` alone, in CPU time of one core.
 
-Found on two cores (AMD EPYC, 1 MiB of L2 each) that nine other processes kept busy, so that times
-in all say little; memory does not grow with the rows:
+Found on two idle cores (AMD EPYC, 1 MiB of L2 each), of two runs; memory does not grow with the
+rows:
 
-100 M rows   reference 7.9 s of CPU time (193 MiB), roofline 5.6 s (189 MiB); the bare aggregate
-             0.81 s (139 MiB): 10 and 7 times it
-10 M rows    reference 0.99 s of CPU time (190 MiB), roofline 0.83 s (183 MiB), the aggregate
-             0.12 s: 8 and 7 times it
-tables       reference 250 M rows/s for the totals of one model, 130 M of five; all columns 53 M,
-             34 M
-             roofline 65 M rows/s for the totals of one model, 42 M of five; all columns 26 M, 19 M
+100 M rows   reference 7.0 and 7.5 s of CPU time (193 MiB), roofline 5.3 and 5.9 s (188 MiB); the
+             bare aggregate 0.87 and 0.83 s (140 MiB): 8.1 and 9.0, 6.1 and 7.1 times it
+10 M rows    reference 1.0 s of CPU time (186 MiB), roofline 0.83 s (184 MiB), the aggregate 0.16 s:
+             6.2 and 5.1 times it
+tables       reference 290 M rows/s for the totals of one model, 149 M of five; all columns 60 M,
+             39 M
+             roofline 75 M rows/s for the totals of one model, 54 M of five; all columns 29 M, 24 M
 
-The aggregate takes both cores, a report little more than one: where both were idle, reference took
-12 times and roofline 9 times as long in all (10 M rows in one process, before the last changes).
+The aggregate takes both cores, a report little more than one: in all, reference took 9 to 10 times
+and roofline 7 to 8 times as long with 10 M rows, 13 to 15 and 10 to 11 times with 100 M.
 1,000 M rows, a file of 10 GB, took ``energy-tracking report --by model`` 304 s of CPU time and
 270 MiB when 100 M rows took it 27 s.
 """
