@@ -25,8 +25,8 @@ tables       reference 290 M rows/s for the totals of one model, 149 M of five; 
 
 The aggregate takes both cores, a report little more than one: in all, reference took 9 to 10 times
 and roofline 7 to 8 times as long with 10 M rows, 13 to 15 and 10 to 11 times with 100 M.
-1,000 M rows, a file of 10 GB, took ``energy-tracking report --by model`` 304 s of CPU time and
-270 MiB when 100 M rows took it 27 s.
+1,000 M rows, a file of 10 GB, took ``energy-tracking report --by model`` 70 s of CPU time, 66 s in
+all and 228 MiB, while the other core was busy.
 """
 
 from __future__ import annotations
