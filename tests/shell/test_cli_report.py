@@ -206,6 +206,7 @@ def test_every_request_of_a_sum_without_an_energy_counts_as_unestimated(
     text = " ".join(printed(capsys, path).split())
     assert "470 calls (470 unestimated), energy not known" in text
     assert "470 calls to no-such-model" in text
+    assert "mean length" not in text
 
 
 def test_a_sum_over_an_unknown_number_of_requests_has_tokens_only(

@@ -99,11 +99,14 @@ def _sentences_on_calls(report: Report) -> Iterator[str]:
         yield f"models without a profile of their own are taken for {default}, as you said"
     known = int(total.aggregates - total.unknown_aggregates)
     if known:
+        estimated = (
+            f", estimated at their mean length; their range has a factor of {SPREAD[0]:g} to "
+            f"{SPREAD[1]:g} more, for the spread of lengths"
+        )
         yield (
             f"{format_count(known, 'sum')} over several requests, as of usage pages, dashboards "
-            f"and batches: {int(total.aggregate_requests):,} requests, estimated at their mean "
-            f"length; their range has a factor of {SPREAD[0]:g} to {SPREAD[1]:g} more, for the "
-            "spread of lengths"
+            f"and batches: {int(total.aggregate_requests):,} requests"
+            f"{estimated if total.has_energy else ''}"
         )
     if total.unknown_aggregates:
         count, sums = int(total.unknown_aggregates), report.sums[Of.TOKENS]
