@@ -27,12 +27,13 @@ from energy_tracking.logs import once
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
 from further_log_samples import FURTHER_SAMPLES
+from gateway_log_samples import GATEWAY_SAMPLES
 from log_samples import COMPLETION, DATA, FILES, SAMPLES, chunk, exported, genai, span
 from odd_log_samples import ODD_SAMPLES
 
 GROWING = [
     (row, documents)
-    for row, documents, _ in (*SAMPLES, *ODD_SAMPLES, *FURTHER_SAMPLES)
+    for row, documents, _ in (*SAMPLES, *ODD_SAMPLES, *FURTHER_SAMPLES, *GATEWAY_SAMPLES)
     # A manifest is written beside its records, when they are there.
     if row != "bedrock-manifest"
 ]

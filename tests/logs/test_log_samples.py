@@ -12,6 +12,7 @@ from energy_tracking.logs.formats.responses import BATCHES
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
 from further_log_samples import FURTHER_SAMPLES
+from gateway_log_samples import GATEWAY_SAMPLES
 from log_samples import DATA, FILES, SAMPLES, SHARED, SHARED_FILES, Documents, Right
 from odd_log_samples import ODD_SAMPLES
 
@@ -65,7 +66,7 @@ def test_a_file_beside_the_checkout_has_its_calls_tokens_and_models(name: str) -
     assert not report.unrecognised
 
 
-ALL_SAMPLES = [*SAMPLES, *ODD_SAMPLES, *FURTHER_SAMPLES]
+ALL_SAMPLES = [*SAMPLES, *ODD_SAMPLES, *FURTHER_SAMPLES, *GATEWAY_SAMPLES]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.details.cache_read_tokens",  # Pydantic AI
         "llm.token_count.prompt_details.cache_read",
         "ai.usage.cachedInputTokens",
+        "ai.usage.inputTokenDetails.cacheReadTokens",
     ),
     "cache_write_input_tokens": (
         "gen_ai.usage.cache_write.input_tokens",
@@ -62,6 +63,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.cache_creation_input_tokens",
         "gen_ai.usage.details.cache_write_tokens",
         "llm.token_count.prompt_details.cache_write",
+        "ai.usage.inputTokenDetails.cacheWriteTokens",
     ),
     "reasoning_tokens": (
         "gen_ai.usage.reasoning.output_tokens",
@@ -69,6 +71,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.details.reasoning_tokens",
         "llm.token_count.completion_details.reasoning",
         "ai.usage.reasoningTokens",
+        "ai.usage.outputTokenDetails.reasoningTokens",
     ),
 }
 # Attributes that hold a usage in JSON, which says more than counts beside it. Logfire's is the
@@ -84,7 +87,7 @@ FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "request_model": ("gen_ai.request.model", "llm.request.model", "ai.model.id"),
     "response_model": (
         *("gen_ai.response.model", "llm.model_name", "embedding.model_name", "ai.response.model"),
-        *("langfuse.observation.model.name", "mlflow.llm.model"),
+        *("langfuse.observation.model.name", "mlflow.llm.model", "llm.response.model"),
     ),
     "response_id": ("gen_ai.response.id", "ai.response.id"),
     "provider": (
@@ -115,6 +118,8 @@ CALL_KINDS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ),
     ("openinference.span.kind", {"LLM": "chat", "EMBEDDING": "embeddings"}),
     ("traceloop.span.kind", {}),
+    # Source: https://docs.langchain.com/langsmith/trace-with-opentelemetry
+    ("langsmith.span.kind", {"llm": "chat", "LLM": "chat", "embedding": "embeddings"}),
     ("langfuse.observation.type", {"generation": "chat", "embedding": "embeddings"}),
     # MLflow writes its attributes as JSON.
     ("mlflow.spanType", {'"CHAT_MODEL"': "chat", '"LLM"': "chat", '"EMBEDDING"': "embeddings"}),

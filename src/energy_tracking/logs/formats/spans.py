@@ -23,6 +23,7 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in
+from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.span_dialects import (
@@ -197,8 +198,25 @@ def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of([span], file)
 
 
-def _read_printed_by_node(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A span as JavaScript's console exporter prints it; times are in microseconds."""
+def _read_printed_by_go(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A span as Go's standard output exporter prints it."""
+    context, listed = document["SpanContext"], mappings(document["Attributes"])
+    attributes = [
+        {"key": entry.get("Key"), "value": at(entry, "Value", "Value")} for entry in listed
+    ]
+    span = _build_span(
+        text(at(context, "SpanID")),
+        text(at(context, "TraceID")),
+        text(at(document.get("Parent"), "SpanID")),
+        document.get("EndTime"),
+        document.get("StartTime"),
+        _select_attributes(attributes),
+    )
+    return _calls_of([span], file)
+
+
+def _read_in_microseconds(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A span as JavaScript's console exporter prints it, or Zipkin keeps it."""
     around = document.get("parentSpanContext")
     span = _build_span(
         span_id=text(document.get("id")),
@@ -207,7 +225,7 @@ def _read_printed_by_node(document: Document, file: LogFile) -> list[LoggedCall]
         ended=(parse_nanoseconds(document.get("timestamp")) * 1000)
         + parse_nanoseconds(document["duration"]) * 1000,
         started=None,
-        attributes=attributes_of(document.get("attributes")),
+        attributes=attributes_of(document.get("attributes") or document.get("tags")),
     )
     return _calls_of([span], file)
 
@@ -222,7 +240,16 @@ def _read_jaeger(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of([_jaeger_span(span) for span in mappings(document["spans"])], file)
 
 
+def _read_jaeger_span(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A span by itself, as Jaeger keeps it in Elasticsearch."""
+    return _calls_of([_jaeger_span(document)], file)
+
+
 def _jaeger_span(span: Document) -> _Span:
+    tags = {str(tag.get("key")): tag.get("value") for tag in mappings(span.get("tags"))}
+    if isinstance(as_fields := span.get("tag"), dict):
+        # A name of a field has no dots.
+        tags |= {str(name).replace("@", "."): value for name, value in as_fields.items()}
     started, lasted = span.get("startTime"), span.get("duration")
     around = next(iter(mappings(span.get("references"))), {})
     return _build_span(
@@ -232,7 +259,7 @@ def _jaeger_span(span: Document) -> _Span:
         # In microseconds.
         (parse_nanoseconds(started) + parse_nanoseconds(lasted)) * 1000,
         None,
-        {str(tag.get("key")): tag.get("value") for tag in mappings(span.get("tags"))},
+        tags,
     )
 
 
@@ -257,19 +284,26 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of([span], file)
 
 
-# What a column of a table of spans is -> its names, in Application Insights, ClickHouse, Logfire,
-# Zipkin, MLflow and Google's traces.
+# What a column of a table of spans is -> its names, in Application Insights (its tables' and those
+# of its workspace), ClickHouse, Logfire, Zipkin, MLflow and Google's traces.
 _COLUMNS = {
-    "attributes": ("attributes", "SpanAttributes", "customDimensions", "tags", "labels"),
-    "span_id": ("span_id", "SpanId", "spanId", "id"),
-    "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id"),
+    "attributes": (
+        "attributes",
+        "SpanAttributes",
+        "customDimensions",
+        "Properties",
+        "tags",
+        "labels",
+    ),
+    "span_id": ("span_id", "SpanId", "spanId", "id", "Id"),
+    "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id", "OperationId"),
     "parent_id": (
         *("parent_span_id", "ParentSpanId", "parentSpanId", "parentId", "parent_id"),
-        "operation_ParentId",
+        *("operation_ParentId", "ParentId"),
     ),
     "ended": (
         *("end_timestamp", "end_time", "endTime", "end_time_unix_nano", "Timestamp", "timestamp"),
-        "time",
+        *("time", "TimeGenerated", "timestamp [UTC]", "TimeGenerated [UTC]"),
     ),
 }
 
@@ -349,7 +383,7 @@ def call_in_attributes(attributes: Mapping[str, Any]) -> LoggedCall | None:
     if facts is None:
         return None
     call = LoggedCall()
-    call.provider = facts["provider"] or "unknown"
+    call.provider = provider_named(facts["provider"])
     call.operation = facts["operation"]
     call.model = facts["response_model"] or facts["request_model"]
     call.response_id = facts["response_id"]
@@ -375,10 +409,25 @@ SPANS: tuple[LogFormat, ...] = (
     LogFormat(
         name="printed-span-js",
         keys=keys("traceId", "id", "attributes", "duration"),
-        read=_read_printed_by_node,
+        read=_read_in_microseconds,
+    ),
+    # Source: https://zipkin.io/zipkin-api
+    LogFormat(
+        name="zipkin",
+        keys=keys("traceId", "id", "tags", "timestamp", "duration"),
+        read=_read_in_microseconds,
+    ),
+    # Source: https://pkg.go.dev/go.opentelemetry.io/otel/exporters/stdout/stdouttrace
+    LogFormat(
+        name="printed-span-go",
+        keys=keys("SpanContext", "Attributes"),
+        read=_read_printed_by_go,
     ),
     # Source: https://www.jaegertracing.io/docs/latest/architecture/apis/ (JSON of its UI)
     LogFormat(name="jaeger", keys=keys("traceID", "spans"), read=_read_jaeger),
+    LogFormat(
+        name="jaeger-span", keys=keys("traceID", "spanID", "startTime"), read=_read_jaeger_span
+    ),
     LogFormat(
         name="span-table",
         any_of=keys(
@@ -392,7 +441,6 @@ SPANS: tuple[LogFormat, ...] = (
     ),
     # Source: https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete
     # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/clickhouseexporter
-    # Source: https://zipkin.io/zipkin-api
     LogFormat(
         name="span-record", any_of=keys(*_COLUMNS["attributes"]), read=_read_record, is_said=False
     ),
