@@ -13,6 +13,7 @@ from typing import Any
 from energy_tracking.logs.formats.agents import AGENTS
 from energy_tracking.logs.formats.aider import AIDER
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
+from energy_tracking.logs.formats.codex import CODEX
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
 from energy_tracking.logs.formats.inside import documents_inside
@@ -43,6 +44,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *EVALUATIONS,
     *BATCHES,
     *STREAMS,
+    *CODEX,
     *TRANSCRIPTS,
     *AGENTS,
     *OPENCODE,

@@ -1,4 +1,4 @@
-"""Transcripts that coding agents keep: Claude Code, Codex, Gemini CLI; ``opencode`` has its own.
+"""Transcripts of Claude Code and Gemini CLI; ``codex`` and ``opencode`` have modules of their own.
 
 A transcript repeats a message while it grows, copies the history of a session that is resumed
 into a new file, and has lines for much that is no call. So every call here has the identity of
@@ -18,7 +18,7 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
-from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
+from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
 
@@ -148,112 +148,6 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
     ]
 
 
-# Codex.
-
-
-def _read_codex(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A line of a rollout; a call is where the running total of the session advances."""
-    payload = document.get("payload")
-    if not isinstance(payload, dict):
-        return None
-    memory = file.memory.setdefault("codex", {})
-    kind = document.get("type")
-    if kind == "turn_context":
-        memory["model"] = text(payload.get("model")) or memory.get("model")
-        return []
-    if kind == "session_meta":
-        # The history that a fork copies begins with the line of the session it is from.
-        own = text(payload.get("id") or payload.get("session_id"))
-        if "total" in memory and own != memory.get("session"):
-            # Another session behind this one, in a file of several.
-            memory.clear()
-        memory["root"] = text(payload.get("forked_from_id")) or own
-        memory.setdefault("session", own)
-        return []
-    if kind != "event_msg" or payload.get("type") != "token_count":
-        return [] if kind in _CODEX_LINES else None
-    info = payload.get("info")
-    total = _codex_counts(at(info, "total_token_usage"))
-    last = _codex_counts(at(info, "last_token_usage"))
-    before = memory.get("total")
-    if total is not None:
-        if total == before:
-            return []
-        memory["total"] = total
-        if last is None or not any(last):
-            # A total that has shrunk began anew.
-            is_onward = before is not None and all(map(int.__ge__, total, before))
-            last = tuple(map(int.__sub__, total, before)) if is_onward else total
-    if last is None or not any(last):
-        return []
-    inputs, cached, outputs, reasoning = last
-    file.note_call_of("codex", memory.get("session"))
-    call = LoggedCall()
-    call.provider = "openai"
-    call.model = text(at(info, "model") or payload.get("model")) or memory.get("model")
-    call.counts = usage_of(inputs, outputs, cached=cached, reasoning=reasoning)
-    call.time = time_of(document.get("timestamp"))
-    call.session = memory.get("session")
-    # A fork may repeat the history with other times: root and counts stay.
-    call.identity = ("codex", memory.get("root") or document.get("timestamp"), total, last)
-    return [call]
-
-
-_CODEX_LINES = frozenset(
-    {"response_item", "event_msg", "compacted", "turn_context", "session_meta", "world_state"}
-)
-
-
-def _codex_counts(counts: object) -> tuple[int, ...] | None:
-    if not isinstance(counts, dict):
-        return None
-    cached = counts.get("cached_input_tokens") or counts.get("cache_read_input_tokens")
-    return (
-        whole(counts.get("input_tokens")) or 0,
-        whole(cached) or 0,
-        whole(counts.get("output_tokens")) or 0,
-        whole(counts.get("reasoning_output_tokens")) or 0,
-    )
-
-
-def _read_codex_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """An event as ``codex exec --json`` printed it at first."""
-    event = document.get("msg")
-    if not isinstance(event, dict) or "type" not in event:
-        return None
-    if event["type"] == "session_configured":
-        model = {"type": "turn_context", "payload": event}
-        _read_codex({"type": "session_meta", "payload": event}, file)
-        return _read_codex(model, file)
-    return _read_codex({"type": "event_msg", "payload": event}, file)
-
-
-def _read_codex_exec(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """An event of ``codex exec --json``; a turn is a sum over its requests."""
-    kind = document.get("type")
-    if not isinstance(kind, str) or kind.partition(".")[0] not in ("thread", "turn", "item"):
-        return None
-    memory = file.memory.setdefault("codex exec", {"turns": 0})
-    if kind == "thread.started":
-        memory["thread"] = text(document.get("thread_id"))
-    counts = _codex_counts(document.get("usage"))
-    if kind != "turn.completed" or counts is None:
-        return []
-    inputs, cached, outputs, reasoning = counts
-    memory["turns"] += 1
-    thread = memory.get("thread")
-    return [
-        LoggedCall(
-            provider="openai",
-            counts=sum_of_tokens(inputs, outputs, cached, reasoning or None),
-            session=thread,
-            requests=None,
-            identity=None if thread is None else ("codex exec", thread, memory["turns"]),
-            sum_of=None if thread is None else ("codex", thread),
-        )
-    ]
-
-
 # Gemini CLI.
 
 
@@ -370,11 +264,6 @@ TRANSCRIPTS: tuple[LogFormat, ...] = (
         name="claude-code-line", keys=keys("type"), any_of=_CLAUDE_KEYS, read=_read_claude_line,
         is_said=False,
     ),
-    # Source: https://github.com/openai/codex/blob/main/codex-rs/protocol/src/protocol.rs
-    LogFormat(name="codex", keys=keys("type", "payload"), read=_read_codex),
-    LogFormat(name="codex-event", keys=keys("id", "msg"), read=_read_codex_event, is_said=False),
-    # Source: https://github.com/openai/codex/blob/main/docs/exec.md
-    LogFormat(name="codex-exec", keys=keys("type"), read=_read_codex_exec, is_said=False),
     # Source: https://github.com/google-gemini/gemini-cli/blob/main/packages/core/src/services/chatRecordingTypes.ts
     LogFormat(
         name="gemini-cli", keys=keys("sessionId", "messages", "projectHash"),
