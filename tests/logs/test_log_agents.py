@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
 
@@ -129,3 +131,89 @@ def test_counts_of_codex_before_there_was_a_total_are_calls(tmp_path: Path) -> N
     calls, report = read(write(tmp_path / "a.jsonl", *lines))
     assert counted(calls) == [("gpt-5", 100, 10)] * 2
     assert not report.repeated
+
+
+# Anthropic's responses that took more than their counts say.
+
+SONNET, OPUS = "claude-sonnet-5", "claude-opus-4-8"
+
+
+def pass_of(kind: str, counts: tuple[int, int], model: str | None = None, cached: int = 0) -> Line:
+    counted = {"input_tokens": counts[0], "output_tokens": counts[1],
+               "cache_read_input_tokens": cached, "cache_creation_input_tokens": 0}  # fmt: skip
+    return counted | {"type": kind} | ({} if model is None else {"model": model})
+
+
+def message(counts: tuple[int, int], *passes: Line, cached: int = 0, **more: Any) -> Line:
+    own = pass_of("", counts, cached=cached) | {"iterations": list(passes)}
+    return {"id": "msg_01AbCdEfGhIjKlMnOpQrStU1", "type": "message", "role": "assistant",
+            "model": SONNET, "stop_reason": "end_turn", "usage": own} | more  # fmt: skip
+
+
+SEVERAL_PASSES = [
+    (
+        "advisor",
+        message(
+            (4, 790),
+            pass_of("message", (2, 90), cached=100),
+            pass_of("advisor_message", (700, 90), OPUS),
+            pass_of("message", (2, 700), cached=110),
+            cached=210,
+        ),
+        [(SONNET, 214, 790), (OPUS, 700, 90)],
+    ),
+    (
+        "compaction",
+        message(
+            (230, 10), pass_of("compaction", (1800, 35)), pass_of("message", (230, 10), SONNET)
+        ),
+        [(SONNET, 230, 10), (SONNET, 1800, 35)],
+    ),
+    (
+        "declined",
+        message(
+            (412, 264),
+            pass_of("message", (408, 3), OPUS),
+            pass_of("fallback_message", (412, 264), SONNET),
+        ),
+        [(SONNET, 412, 264), (OPUS, 408, 3)],
+    ),
+    (
+        # The models have a name with a date and one without.
+        "alone",
+        message((10, 5), pass_of("message", (10, 5), "claude-sonnet-5-20260801")),
+        [(SONNET, 10, 5)],
+    ),
+    (
+        "no counts",
+        message((10, 5), {"type": "message", "model": OPUS}, {"type": "fallback_message"}),
+        [(SONNET, 10, 5)],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "sent", "right"), SEVERAL_PASSES)
+def test_what_a_response_took_beside_its_counts_is_counted(
+    name: str, sent: Line, right: list[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    known = {key: value for key, value in sent.items() if key != "usage"}
+    started = known | {"usage": {"input_tokens": 1, "output_tokens": 1}}
+    files = {
+        "body": [sent],
+        "batch": [{"custom_id": "a", "result": {"type": "succeeded", "message": sent}}],
+        # A message is repeated, and its first copies have only what was known by then.
+        "transcript": [
+            {"type": "assistant", "sessionId": "s", "message": each}
+            for each in (started, sent, sent)
+        ],
+        "stream": [
+            {"type": "message_start", "message": started},
+            {"type": "message_delta", "delta": {}, "usage": sent["usage"]},
+            {"type": "message_stop"},
+        ],
+    }
+    for kind, lines in files.items():
+        calls, _ = read(write(tmp_path / f"{kind}.jsonl", *lines))
+        assert counted(calls) == right, kind
+    everything = [tmp_path / f"{kind}.jsonl" for kind in files]
+    assert counted(read(*everything)[0]) == right

@@ -25,6 +25,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.bodies import build_call, error_name, operation_of, stated_time_in
 from energy_tracking.logs.formats.counts import counts_in, whole
+from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
 
@@ -105,6 +106,9 @@ class ResponseAt:
         else:
             ids = (_follow_path(document, path) for path in self.ids) if self.ids else ()
             identify(call, *ids, created=created)
+        raw = body.get("usage")
+        if type(raw) is dict and "iterations" in raw:
+            return [call, *calls_beside(call, raw)]
         return [call]
 
 

@@ -22,6 +22,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.bodies import call_in_body, error_name
 from energy_tracking.logs.formats.counts import counts_in
+from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 OPEN_STREAMS = 1000
@@ -134,7 +135,8 @@ def _take_anthropic(file: LogFile) -> list[LoggedCall]:
     if call.counts is None:
         file.leave_out("a stream without token counts")
         return []
-    return [identify(call)]
+    identify(call)
+    return [call, *calls_beside(call, raw)]
 
 
 def _read_converse_event(document: Document, file: LogFile) -> list[LoggedCall] | None:

@@ -19,6 +19,7 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, whole
+from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
 
@@ -66,7 +67,7 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
     call.identity = _message_identity(call, document.get("requestId"))
     file.note_call_of("claude", session or file.path)
     file.memory["claude code"] = True
-    return [call]
+    return [call, *calls_beside(call, raw)] if "iterations" in raw else [call]
 
 
 def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | None:
