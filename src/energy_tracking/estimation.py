@@ -32,14 +32,17 @@ from energy_tracking.error_boundary import ErrorBoundaries
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import (
     CALIBRATED_METHOD,
+    METHODS,
     EnergyEstimate,
     Estimator,
     apply_evidence,
     prepare_estimator,
+    widen_by_doubts,
 )
+from energy_tracking.estimator.doubts import may_be_doubtful
 from energy_tracking.estimator.estimate import check_token_counts
 from energy_tracking.estimator.evidence import ServingEvidence
-from energy_tracking.frozen import declared_defaults, fill_fields, frozen
+from energy_tracking.frozen import declared_defaults, frozen
 from energy_tracking.notices import log_once
 from energy_tracking.profiles.catalogue import Catalogue, ModelMatch
 from energy_tracking.profiles.files import extend_catalogue, get_catalogue
@@ -123,8 +126,27 @@ class Estimation:
             response_model: The model that answered.
             usage: The tokens.
             evidence: What was seen of the server while it served them, if anything was.
+
+        Raises:
+            TokenCountError: A count is negative or not finite, or more is cached than given.
         """
-        found = self._find_matched(request_model, response_model)
+        check_token_counts(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
+        return self._estimate(request_model, response_model, usage, evidence)
+
+    def _estimate(
+        self,
+        request_model: str | None,
+        response_model: str | None,
+        usage: TokenUsage,
+        evidence: ServingEvidence | None,
+    ) -> Outcome:
+        """The same of tokens whose counts have been checked."""
+        prepared = self._prepared
+        found = None
+        if prepared.generation is self.catalogue.generation:
+            found = prepared.models.get((request_model, response_model))
+        if found is None:
+            found = self._match_anew(request_model, response_model)
         if found is None:
             return Outcome(reason=self.explain_unknown_model(response_model or request_model))
         return self._build_outcome(found, usage, evidence)
@@ -156,11 +178,11 @@ class Estimation:
         Args:
             request_model: The model asked for.
             response_model: The model that answered.
-            usage: The tokens.
+            usage: The tokens, as ``read_tokens`` gives them: no count needs to be checked.
             evidence: What was seen of the server while it served them, if anything was.
         """
         try:
-            return self.estimate(request_model, response_model, usage, evidence)
+            return self._estimate(request_model, response_model, usage, evidence)
         except Exception as error:
             self._boundaries.report("estimate", error)
             return Outcome(reason="the estimator failed")
@@ -198,7 +220,9 @@ class Estimation:
             match = self.match_model(request_model, response_model)
         if match is None:
             return Outcome(reason=self.explain_unknown_model(response_model or request_model))
-        return self._build_outcome(self._prepare_match(basis, match), usage, None)
+        check_token_counts(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
+        found = MatchedModel(match, basis, self._prepare_estimator(basis, match))
+        return self._build_outcome(found, usage, None)
 
     def estimate_again(self, record: CallRecord, model: str | None = None) -> CallRecord:
         """A record with the energy that its tokens have by this tracker's settings.
@@ -273,40 +297,28 @@ class Estimation:
                 return found
         return None
 
-    def _find_matched(
+    def _match_anew(
         self, request_model: str | None, response_model: str | None
     ) -> MatchedModel | None:
-        """The model that these names mean, ready to be estimated as it is set.
-
-        Args:
-            request_model: The model asked for.
-            response_model: The model that answered.
-        """
+        """The model that these names mean, ready to be estimated as it is set, kept from now on."""
+        self.current_basis()
         prepared = self._prepared
-        if prepared.generation is not self.catalogue.generation:
-            prepared = self._prepared = self._prepare()
-        names = request_model, response_model
-        found = prepared.models.get(names)
-        if found is None:
-            match = self.match_model(request_model, response_model)
-            if match is None:
-                return None
-            found = self._prepare_match(prepared.basis, match)
-            if len(prepared.models) >= MAX_NAMES:
-                prepared.models.clear()
-            # Servers choose names.
-            if all(name is None or len(name) <= MAX_NAME for name in names):
-                prepared.models[names] = found
+        match = self.match_model(request_model, response_model)
+        if match is None:
+            return None
+        basis, names = prepared.basis, (request_model, response_model)
+        found = MatchedModel(match, basis, self._prepare_estimator(basis, match))
+        if len(prepared.models) >= MAX_NAMES:
+            prepared.models.clear()
+        # Servers choose names.
+        if all(name is None or len(name) <= MAX_NAME for name in names):
+            prepared.models[names] = found
         return found
-
-    def _prepare_match(self, basis: Basis, match: ModelMatch) -> MatchedModel:
-        """A matched model, ready to be estimated."""
-        return MatchedModel(match, basis, self._prepare_estimator(basis, match))
 
     def _prepare_estimator(self, basis: Basis, match: ModelMatch) -> Estimator:
         """What estimates calls to a matched model, by the profile that the method needs."""
         profile = self.select_profile(basis, match)
-        return prepare_estimator(profile, basis.gpu, basis.method, basis.assumptions, match.rule)
+        return prepare_estimator(profile, basis.gpu, basis.method, basis.assumptions)
 
     def _build_outcome(
         self, found: MatchedModel, usage: TokenUsage, evidence: ServingEvidence | None
@@ -316,15 +328,18 @@ class Estimation:
         estimator = found.estimator
         if evidence is not None:
             estimator = self._learn(estimator, basis, match, usage, evidence)
-        check_token_counts(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
+        is_doubtful = may_be_doubtful(usage, match.rule)
         estimate = estimator.estimate(usage)
+        if is_doubtful:
+            estimate = widen_by_doubts(estimate, usage, estimator.model, match.rule)
         joules = estimate.prefill_energy_joules + estimate.decode_energy_joules
         if not -MOST_JOULES <= joules + estimate.total_energy_high_joules <= MOST_JOULES:
             self._boundaries.report("estimate", _build_not_finite_error(estimate, usage))
             return Outcome(reason="the estimate is not a finite number")
         avoided = None
         if usage.cached_input_tokens:
-            avoided = estimator.compute_avoided_energy(usage)
+            # A cache holds the beginning of the prompt: what it saves is that prompt's price.
+            avoided = estimator.price_prompt(usage.cached_input_tokens)
         calibrated = None
         if basis.calibrated is not None:
             # Whatever goes wrong here must not cost the call its own estimate.
@@ -335,20 +350,15 @@ class Estimation:
                 if evidence is not None:
                     beside = self._learn(beside, basis.calibrated, match, usage, evidence)
                 calibrated = beside.estimate(usage)
+                if is_doubtful:
+                    calibrated = widen_by_doubts(calibrated, usage, beside.model, match.rule)
                 joules = calibrated.prefill_energy_joules + calibrated.decode_energy_joules
                 if not -MOST_JOULES <= joules + calibrated.total_energy_high_joules <= MOST_JOULES:
                     raise _build_not_finite_error(calibrated, usage)
             except Exception as error:
                 calibrated = None
                 self._boundaries.report("estimate.calibrated", error)
-        values = {
-            "estimate": estimate,
-            "model_match": match.rule,
-            "reason": None,
-            "cache_avoided_energy_joules": avoided,
-            "calibrated": calibrated,
-        }
-        return fill_fields(Outcome, values)
+        return Outcome(estimate, match.rule, None, avoided, calibrated)
 
     def _learn(
         self,
@@ -383,7 +393,7 @@ class Estimation:
         if assumptions is basis.assumptions:
             return estimator
         # Not kept: the next call is another one.
-        return Estimator(profile, basis.gpu, basis.method, assumptions, match.rule)
+        return METHODS[basis.method](profile, basis.gpu, assumptions)
 
     def select_profile(self, basis: Basis, match: ModelMatch) -> ModelProfile:
         """The profile of a matched model that a method needs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,9 @@ from energy_tracking.estimator.doubts import (
     OUTPUT_TOKENS_FROM_TEXT,
     grade_match,
     list_doubts,
+    may_be_doubtful,
 )
+from energy_tracking.frozen import declared_defaults
 from small_profiles import DENSE, H100
 
 REPORTED = TokenUsage(input_tokens=1000, output_tokens=500)
@@ -84,6 +87,15 @@ def test_doubts_of_one_call_add_up(method: str) -> None:
 
 def test_generated_media_are_no_doubt_about_the_input() -> None:
     assert list_doubts(replace(REPORTED, output_audio_tokens=100), DENSE, "exact") == {}
+
+
+@pytest.mark.parametrize("name", [*declared_defaults(TokenUsage)])
+@pytest.mark.parametrize("rule", ["exact", "date", *GRADE_OF_RULE])
+def test_doubts_are_looked_for_wherever_there_are_any(name: str, rule: str) -> None:
+    was = getattr(REPORTED, name)
+    stated: dict[str, Any] = {name: ("output_tokens",) if isinstance(was, tuple) else was or 1}
+    for usage in (REPORTED, FROM_TEXT, replace(REPORTED, **stated)):
+        assert may_be_doubtful(usage, rule) == bool(list_doubts(usage, DENSE, rule))
 
 
 # Names.

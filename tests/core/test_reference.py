@@ -168,9 +168,13 @@ def test_work_is_counted_in_floats_from_the_first_line(kind: str) -> None:
 
     def count(number: Callable[[int], Any], mode: str) -> tuple[Any, ...]:
         priced = reference.price_model(catalogue.model("gpt-4o"), catalogue.gpu("H100"), mode)
-        made = priced.estimate(
-            number(most), number(most // 3), number(most // 3), number(most // 4), 1.0
-        )
+        counts = {
+            "input_tokens": number(most),
+            "output_tokens": number(most // 3),
+            "cached_input_tokens": number(most // 3),
+            "reasoning_tokens": number(most // 4),
+        }
+        made = priced.estimate(TokenUsage(**counts), 1.0)
         return (
             made.prefill_energy_joules,
             made.decode_energy_joules,

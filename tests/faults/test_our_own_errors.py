@@ -60,7 +60,7 @@ def broken(*args: object, **kwargs: object) -> Any:
 SEAMS: list[tuple[object | str, str]] = [
     (Tracker, "start"),
     (Tracker, "over_budget"),
-    (Estimation, "estimate"),
+    (Estimation, "_estimate"),
     (Telemetry, "start"),
     (Telemetry, "_end"),
     (Session, "credit"),

@@ -22,7 +22,8 @@ from energy_tracking import (
     process_session,
     register_model_profile,
 )
-from energy_tracking.estimator import EnergyEstimate, Estimator
+from energy_tracking.estimator import EnergyEstimate
+from energy_tracking.estimator.reference import PricedModel
 from energy_tracking.lifecycle import defer, run_deferred
 from energy_tracking.profiles.files import get_catalogue
 from energy_tracking.usage.token_usage import TokenUsage
@@ -75,12 +76,12 @@ def test_an_infinite_estimate_is_no_estimate() -> None:
 def test_an_estimate_that_is_not_finite_is_logged_once(
     joules: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    estimate = Estimator.estimate
+    estimate = PricedModel.estimate
 
-    def broken(estimator: Estimator, usage: TokenUsage) -> EnergyEstimate:
-        return replace(estimate(estimator, usage), decode_energy_joules=joules)
+    def broken(priced: PricedModel, usage: TokenUsage) -> EnergyEstimate:
+        return replace(estimate(priced, usage), decode_energy_joules=joules)
 
-    monkeypatch.setattr(Estimator, "estimate", broken)
+    monkeypatch.setattr(PricedModel, "estimate", broken)
     tracker = Tracker()
     with Session() as session:
         reasons = {tracker.record(model="gpt-4o", usage=USAGE).reason for _ in range(3)}

@@ -245,15 +245,47 @@ class CallRecord:
         return None if joules is None else wh_from_joules(joules)
 
 
-@frozen()
 class Outcome:
-    """An estimate and how its model was matched, or the reason there is none."""
+    """An estimate and how its model was matched, or the reason there is none.
 
-    estimate: EnergyEstimate | None = None
-    model_match: str | None = None
-    reason: str | None = None
-    cache_avoided_energy_joules: float | None = None
-    calibrated: EnergyEstimate | None = None
+    Attributes:
+        estimate: The estimate.
+        model_match: How the model's name led to a profile.
+        reason: Why there is no estimate.
+        cache_avoided_energy_joules: As in ``CallRecord``.
+        calibrated: Likewise.
+    """
+
+    __slots__ = (
+        "cache_avoided_energy_joules",
+        "calibrated",
+        "estimate",
+        "model_match",
+        "reason",
+    )
+
+    def __init__(
+        self,
+        estimate: EnergyEstimate | None = None,
+        model_match: str | None = None,
+        reason: str | None = None,
+        cache_avoided_energy_joules: float | None = None,
+        calibrated: EnergyEstimate | None = None,
+    ) -> None:
+        self.estimate = estimate
+        self.model_match = model_match
+        self.reason = reason
+        self.cache_avoided_energy_joules = cache_avoided_energy_joules
+        self.calibrated = calibrated
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all of it is the same."""
+        names = self.__slots__
+        return isinstance(other, Outcome) and all(
+            getattr(self, name) == getattr(other, name) for name in names
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @frozen(kw_only=True)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         apply_evidence,
         estimate_usage,
         prepare_estimator,
+        widen_by_doubts,
     )
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "check_memory_bandwidth",
     "estimate_usage",
     "prepare_estimator",
+    "widen_by_doubts",
 ]
 
 

@@ -1,6 +1,7 @@
 """What makes one call less certain than its model and GPU: its tokens and its model's name.
 
-Each doubt is a part of the range, by name. A new one is a row in ``list_doubts``.
+Each doubt is a part of the range, by name. A new one is a row in ``list_doubts``, and a condition
+of ``may_be_doubtful``.
 """
 
 from __future__ import annotations
@@ -45,6 +46,21 @@ Source: ML.ENERGY leaderboard v3, image chat against text chat of the same model
 GRADE_OF_RULE = {"mapping": "C", "default": "E"}
 """Grade of a match that rests on what the user said, at best: that a name stands for a model, or
 that every unknown name does."""
+
+
+def may_be_doubtful(usage: TokenUsage, rule: str) -> bool:
+    """Whether ``list_doubts`` may name any, of whichever model; of nearly no call it does.
+
+    Args:
+        usage: Its tokens.
+        rule: How its model's name led to a profile, as in ``ModelMatch.rule``.
+    """
+    return bool(
+        usage.estimated
+        or usage.input_image_tokens
+        or usage.input_audio_tokens
+        or rule in GRADE_OF_RULE
+    )
 
 
 def list_doubts(usage: TokenUsage, model: ModelProfile, rule: str) -> dict[str, Part]:

@@ -1,8 +1,8 @@
 """The methods by name: from the tokens of one call and its profiles to an ``EnergyEstimate``.
 
 ``estimate_usage`` asks the method that is named, then widens the range by what is doubtful
-about this call. A new method is a row in ``METHODS``: what makes a ``Priced`` of a model, a GPU
-and ``Assumptions``, where all is computed that does not depend on the tokens.
+about this call. A new method is a row in ``METHODS``: what makes an ``Estimator`` of a model, a
+GPU and ``Assumptions``, where all is computed that does not depend on the tokens.
 """
 
 from __future__ import annotations
@@ -10,32 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from energy_tracking.estimator import reference
 from energy_tracking.estimator.doubts import grade_match, list_doubts
 from energy_tracking.estimator.estimate import (
     CALIBRATED_METHOD,
-    REST,
     EnergyEstimate,
-    Spread,
     check_token_counts,
-    start_values,
     widen_range,
 )
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
 from energy_tracking.estimator.roofline import request as roofline
-from energy_tracking.estimator.roofline.cases import build_cases
-from energy_tracking.estimator.roofline.constants import CALIBRATED
-from energy_tracking.estimator.roofline.ranges import CentralEnergy
-from energy_tracking.estimator.roofline.work import count_flops
 from energy_tracking.estimator.serving import SERVING, ServingProfile
 from energy_tracking.estimator.timing_evidence import (
     SLOW_NETWORK,
     find_reason_against,
     update_serving,
 )
-from energy_tracking.frozen import fill_fields, frozen
+from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -70,60 +63,32 @@ ASSUMED = Assumptions()
 """What is assumed where nobody says otherwise."""
 
 
-class Priced(Protocol):
-    """A model on a GPU, with all that a method computes of them before it knows a call's tokens."""
+class Estimator(Protocol):
+    """Estimates the energy of calls whose model, GPU and assumptions are the same.
+
+    All is computed beforehand that does not depend on a call's tokens.
+    """
+
+    @property
+    def model(self) -> ModelProfile:
+        """The model."""
 
     def estimate(self, usage: TokenUsage) -> EnergyEstimate:
-        """The energy of a call with these tokens."""
+        """The energy of a call with these tokens, which ``check_token_counts`` has seen.
+
+        What is doubtful about the call itself is not in it: see ``widen_by_doubts``.
+        """
 
     def price_prompt(self, input_tokens: int) -> float:
-        """Energy of a prompt of which nothing is cached [J]."""
+        """Energy of a prompt of which nothing is cached [J].
 
-
-class Estimator:
-    """Estimates the energy of calls whose model, GPU and assumptions are the same."""
-
-    __slots__ = ("_grade", "_model", "_priced", "_rule")
-
-    def __init__(
-        self, model: ModelProfile, gpu: GpuProfile, method: str, assumptions: Assumptions, rule: str
-    ) -> None:
-        """Compute what does not depend on a call's tokens.
-
-        Args:
-            model: Model profile.
-            gpu: GPU profile.
-            method: Name of the method.
-            assumptions: What is assumed beside them.
-            rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
+        A cache holds the beginning of a prompt: this is what it saves.
         """
-        self._model, self._rule = model, rule
-        self._grade = grade_match(model, rule)
-        self._priced = METHODS[method](model, gpu, assumptions)
-
-    def estimate(self, usage: TokenUsage) -> EnergyEstimate:
-        """Estimate the energy of one call from the tokens its server reported.
-
-        Args:
-            usage: The tokens; ``check_token_counts`` has seen them.
-        """
-        estimate = self._priced.estimate(usage)
-        doubts = list_doubts(usage, self._model, self._rule)
-        return widen_range(estimate, doubts, self._grade) if doubts else estimate
-
-    def compute_avoided_energy(self, usage: TokenUsage) -> float:
-        """What an estimate would be more by, had no token been read from a cache [J].
-
-        Args:
-            usage: Its tokens.
-        """
-        # A cache holds the beginning of the prompt: what it saves is that prompt's price.
-        return self._priced.price_prompt(usage.cached_input_tokens)
 
 
 @lru_cache(maxsize=512)
 def prepare_estimator(
-    model: ModelProfile, gpu: GpuProfile, method: str, assumptions: Assumptions, rule: str
+    model: ModelProfile, gpu: GpuProfile, method: str, assumptions: Assumptions
 ) -> Estimator:
     """The estimator of calls that have all of this in common.
 
@@ -132,9 +97,23 @@ def prepare_estimator(
         gpu: GPU profile.
         method: Name of the method.
         assumptions: What is assumed beside them.
+    """
+    return METHODS[method](model, gpu, assumptions)
+
+
+def widen_by_doubts(
+    estimate: EnergyEstimate, usage: TokenUsage, model: ModelProfile, rule: str
+) -> EnergyEstimate:
+    """An estimate with what is doubtful about the call itself in its range and grade.
+
+    Args:
+        estimate: By the tokens alone.
+        usage: The tokens.
+        model: The model that was estimated.
         rule: How the model's name led to the profile, as in ``ModelMatch.rule``.
     """
-    return Estimator(model, gpu, method, assumptions, rule)
+    doubts = list_doubts(usage, model, rule)
+    return widen_range(estimate, doubts, grade_match(model, rule)) if doubts else estimate
 
 
 def estimate_usage(
@@ -160,7 +139,8 @@ def estimate_usage(
         TokenCountError: A count is negative or not finite, or more is cached than given.
     """
     check_token_counts(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
-    return prepare_estimator(model, gpu, method, assumptions, rule).estimate(usage)
+    estimate = prepare_estimator(model, gpu, method, assumptions).estimate(usage)
+    return widen_by_doubts(estimate, usage, model, rule)
 
 
 def apply_evidence(
@@ -236,124 +216,24 @@ def _take_load(assumptions: Assumptions, load: ServerLoad) -> Assumptions:
     )
 
 
-class _ByReference:
-    """A model on a GPU, priced by the seed formula."""
-
-    __slots__ = ("_model", "_priced")
-
-    def __init__(self, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions) -> None:
-        self._model = model
-        self._priced = reference.price_model(model, gpu, assumptions.attention_mode)
-
-    def estimate(self, usage: TokenUsage) -> EnergyEstimate:
-        factor, reasoning_tokens = 1.0, usage.reasoning_tokens
-        if reasoning_tokens is None and self._model.reasoning_factor > 1:
-            # As the seed has it: only a usage that says nothing of reasoning may leave it out.
-            factor = self._model.reasoning_factor
-        return self._priced.estimate(
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cached_input_tokens,
-            reasoning_tokens,
-            factor,
-        )
-
-    def price_prompt(self, input_tokens: int) -> float:
-        joules, _ = self._priced.formula.price_prompt(1.0 * input_tokens)
-        return joules
+def _price_by_reference(
+    model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
+) -> reference.PricedModel:
+    return reference.price_model(model, gpu, assumptions.attention_mode)
 
 
-class _ByRoofline:
-    """A model on its GPUs, priced by the calibrated estimator."""
-
-    __slots__ = ("_assumed", "_model", "_priced", "_values")
-
-    def __init__(self, model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions) -> None:
-        cases = build_cases(model, gpu, assumptions.serving, CALIBRATED)
-        self._model = model
-        self._priced = roofline.PricedModel(cases, assumptions.scope)
-        self._assumed = dict(cases.assumed)
-        if assumptions.timing_evidence:
-            self._assumed["timing_evidence"] = assumptions.timing_evidence
-        if assumptions.concurrency_source:
-            self._assumed["concurrency_source"] = assumptions.concurrency_source
-        self._values = start_values(
-            model_profile=model.name,
-            gpu=gpu.name,
-            method=CALIBRATED_METHOD,
-            method_version=roofline.VERSION,
-            scope=assumptions.scope,
-            grade=model.grade,
-            attention_mode="quadratic",
-        )
-
-    def estimate(self, usage: TokenUsage) -> EnergyEstimate:
-        factor, reasoning_tokens = 1.0, usage.reasoning_tokens
-        output_tokens: float = usage.output_tokens
-        if reasoning_tokens is None and "output_tokens" in usage.estimated:
-            # What a server reports holds its reasoning; only text that was merely seen does not.
-            factor = self._model.reasoning_factor
-            output_tokens = usage.output_tokens * factor
-            if factor != 1:
-                reasoning_tokens = round(output_tokens - usage.output_tokens)
-        prefill, decode, low, high, spreads, energy = self._priced.price(
-            usage.input_tokens, output_tokens, usage.cached_input_tokens
-        )
-        values = self._values.copy()
-        if factor != 1.0:
-            values["reasoning_factor"] = factor
-        values["prefill_energy_joules"] = prefill
-        values["decode_energy_joules"] = decode
-        values["total_energy_low_joules"] = low
-        values["total_energy_high_joules"] = high
-        values[REST] = self, energy, spreads, usage.input_tokens, reasoning_tokens
-        return fill_fields(EnergyEstimate, values)
-
-    # What few readers of an estimate want: each of what ``estimate`` leaves for it.
-
-    def compute_reasoning(
-        self,
-        energy: CentralEnergy,
-        spreads: list[Spread],
-        input_tokens: int,
-        reasoning_tokens: int | None,
-    ) -> float | None:
-        """Energy spent on reasoning [J]; None where its tokens are not known.
-
-        Args:
-            energy: The request by the central case.
-            spreads: The parts of the range that each request has its own of [J].
-            input_tokens: Prompt tokens, cached ones included [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
-        """
-        if reasoning_tokens is None:
-            return None
-        return self._priced.price_reasoning(energy, input_tokens, reasoning_tokens)
-
-    def count_flops(self, energy: CentralEnergy, *_: Any) -> float:
-        """Floating-point operations of the request [FLOP]."""
-        return count_flops(self._priced.cases.central.site, energy)
-
-    def name_parts(
-        self, energy: CentralEnergy, spreads: list[Spread], *_: Any
-    ) -> dict[str, tuple[float, float]]:
-        """The parts of the range by name [1].
-
-        Args:
-            energy: The request by the central case.
-            spreads: The parts that each request has its own of [J].
-        """
-        return self._priced.name_parts(energy, spreads)
-
-    def list_assumed(self, energy: CentralEnergy, *_: Any) -> dict[str, Any]:
-        """What is assumed of how the model is served."""
-        return {"sequences": self._priced.count_sequences(energy), **self._assumed}
-
-    def price_prompt(self, input_tokens: int) -> float:
-        return self._priced.price_prompt(1.0 * input_tokens)
+def _price_by_roofline(
+    model: ModelProfile, gpu: GpuProfile, assumptions: Assumptions
+) -> roofline.PricedModel:
+    stated = {
+        "timing_evidence": assumptions.timing_evidence,
+        "concurrency_source": assumptions.concurrency_source,
+    }
+    remarks = {name: remark for name, remark in stated.items() if remark}
+    return roofline.PricedModel(model, gpu, assumptions.serving, assumptions.scope, remarks)
 
 
-METHODS: dict[str, Callable[[ModelProfile, GpuProfile, Assumptions], Priced]] = {
-    reference.METHOD: _ByReference,
-    CALIBRATED_METHOD: _ByRoofline,
+METHODS: dict[str, Callable[[ModelProfile, GpuProfile, Assumptions], Estimator]] = {
+    reference.METHOD: _price_by_reference,
+    CALIBRATED_METHOD: _price_by_roofline,
 }

@@ -40,6 +40,7 @@ from energy_tracking.estimator.estimate import (
 )
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+from energy_tracking.usage.token_usage import TokenUsage
 
 METHOD = "reference"
 VERSION = "1"
@@ -196,9 +197,10 @@ class PricedModel:
 
     Attributes:
         formula: The formula with their numbers.
+        model: The model.
     """
 
-    __slots__ = ("_excesses", "_parameters", "_values", "formula")
+    __slots__ = ("_excesses", "_parameters", "_reasoning_factor", "_values", "formula", "model")
 
     def __init__(self, model: ModelProfile, gpu: GpuProfile, attention_mode: str) -> None:
         """Compute it.
@@ -208,7 +210,9 @@ class PricedModel:
             gpu: GPU profile.
             attention_mode: ``"quadratic"`` or ``"linear"``.
         """
+        self.model = model
         self.formula = Formula(get_terms(model), gpu, attention_mode)
+        self._reasoning_factor = max(model.reasoning_factor, 1.0)
         spread = GRADE_FACTORS[model.grade]
         self._parameters = 1 / spread, spread
         self._excesses = sum_excesses((self._parameters,))
@@ -222,30 +226,25 @@ class PricedModel:
             attention_mode=attention_mode,
         )
 
-    def estimate(
-        self,
-        input_tokens: float,
-        output_tokens: float,
-        cached_input_tokens: float,
-        reasoning_tokens: float | None,
-        reasoning_factor: float,
-    ) -> EnergyEstimate:
+    def estimate(self, usage: TokenUsage, reasoning_factor: float | None = None) -> EnergyEstimate:
         """Estimate one request, or an array of them, whose counts have been checked.
 
         Args:
-            input_tokens: Prompt tokens, cached ones included [tokens].
-            output_tokens: Generated tokens before ``reasoning_factor`` [tokens].
-            cached_input_tokens: Part of the prompt read from a cache [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
-            reasoning_factor: Decode tokens per output token [1].
+            usage: Its tokens; each count may be an array.
+            reasoning_factor: Decode tokens per output token [1]; None: as the seed has it, the
+                model's, where the usage says nothing of reasoning and so may leave it out.
         """
         formula = self.formula
-        prompt, decode_tokens = 1.0 * input_tokens, 1.0 * output_tokens * reasoning_factor
-        if reasoning_tokens is not None:
-            reasoning_tokens = 1.0 * reasoning_tokens
-        elif reasoning_factor != 1:
-            reasoning_tokens = decode_tokens - output_tokens
-        prefill_joules, prefill_flops = formula.price_prompt(prompt, 1.0 * cached_input_tokens)
+        reasoning_tokens: float | None = usage.reasoning_tokens
+        if reasoning_factor is None:
+            reasoning_factor = self._reasoning_factor if reasoning_tokens is None else 1.0
+        prompt, decode_tokens = 1.0 * usage.input_tokens, 1.0 * usage.output_tokens
+        if reasoning_factor != 1.0:
+            decode_tokens = decode_tokens * reasoning_factor
+            if reasoning_tokens is None:
+                reasoning_tokens = decode_tokens - usage.output_tokens
+        cached = 1.0 * usage.cached_input_tokens
+        prefill_joules, prefill_flops = formula.price_prompt(prompt, cached)
         decode_joules, decode_flops = formula.price_answer(prompt, decode_tokens)
         spread = formula.find_spread(prefill_joules, decode_joules)
         total_joules = prefill_joules + decode_joules
@@ -258,12 +257,23 @@ class PricedModel:
         values["decode_energy_joules"] = decode_joules
         values["total_energy_low_joules"] = low
         values["total_energy_high_joules"] = high
-        values["reasoning_energy_joules"] = None
-        if reasoning_tokens is not None:
+        if reasoning_tokens is None:
+            values["reasoning_energy_joules"] = None
+        else:
             # Reasoning comes before the visible answer, so it sees the shorter contexts.
-            values["reasoning_energy_joules"], _ = formula.price_answer(prompt, reasoning_tokens)
+            reasoning_joules, _ = formula.price_answer(prompt, 1.0 * reasoning_tokens)
+            values["reasoning_energy_joules"] = reasoning_joules
         values[REST] = self, flops, total_joules, spread
         return fill_fields(EnergyEstimate, values)
+
+    def price_prompt(self, input_tokens: float) -> float:
+        """Energy of a prompt of which nothing is cached [J].
+
+        Args:
+            input_tokens: Prompt tokens [tokens].
+        """
+        joules, _ = self.formula.price_prompt(1.0 * input_tokens)
+        return joules
 
     # What few readers of an estimate want: each of what ``estimate`` leaves for it.
 
@@ -329,6 +339,11 @@ def estimate_request(
     """
     check_attention_mode(attention_mode)
     check_token_counts(input_tokens, cached_input_tokens, output_tokens)
-    return price_model(model, gpu, attention_mode).estimate(
-        input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, reasoning_factor
-    )
+    counts: dict[str, Any] = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "cached_input_tokens": cached_input_tokens,
+        "reasoning_tokens": reasoning_tokens,
+    }
+    priced = price_model(model, gpu, attention_mode)
+    return priced.estimate(TokenUsage(**counts), reasoning_factor)

@@ -1,6 +1,6 @@
 """The estimate of one request, or of an array of them, and the range it lies in.
 
-The order of ``PricedModel.price``: ``compute_central_energy`` prices the request by the central
+The order of ``PricedModel.estimate``: ``compute_central_energy`` prices the request by the central
 case; ``ranges`` compares both ends of what is not known with it. What depends on the deployment
 alone is in ``cases``, computed once; what few readers want, such as the share of reasoning, is
 computed by the methods after it.
@@ -9,15 +9,21 @@ computed by the methods after it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.estimator.deployment import Deployment
 from energy_tracking.estimator.estimate import (
+    CALIBRATED_METHOD,
+    REST,
     SCOPES,
+    EnergyEstimate,
     Spread,
     check_token_counts,
     combine_spreads,
     find_factors,
+    start_values,
     sum_excesses,
 )
 from energy_tracking.estimator.roofline.cases import Cases, build_cases
@@ -35,10 +41,13 @@ from energy_tracking.estimator.roofline.work import (
     take_smaller,
 )
 from energy_tracking.estimator.serving import SERVING, ServingProfile
-from energy_tracking.frozen import frozen
+from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
+from energy_tracking.usage.token_usage import TokenUsage
 
 VERSION = "2"
+
+_NO_REMARKS: Mapping[str, str] = MappingProxyType({})
 
 
 @frozen(kw_only=True)
@@ -114,20 +123,24 @@ def estimate_request(
         ProfileError: The GPU profile has no memory bandwidth.
     """
     check_token_counts(input_tokens, cached_input_tokens, output_tokens)
-    priced = PricedModel(build_cases(model, gpu, serving, constants), scope)
-    prefill, decode, low, high, spreads, energy = priced.price(
-        input_tokens, output_tokens, cached_input_tokens
-    )
+    counts: dict[str, Any] = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "cached_input_tokens": cached_input_tokens,
+        "reasoning_tokens": reasoning_tokens,
+    }
+    priced = PricedModel(model, gpu, serving, scope, constants=constants)
+    estimate: Any = priced.estimate(TokenUsage(**counts))
     return RooflineEstimate(
-        prefill_energy_joules=prefill,
-        decode_energy_joules=decode,
-        reasoning_energy_joules=priced.price_reasoning(energy, input_tokens, reasoning_tokens),
-        total_energy_low_joules=low,
-        total_energy_high_joules=high,
-        total_flops=count_flops(priced.cases.central.site, energy),
-        range_parts=priced.name_parts(energy, spreads),
+        prefill_energy_joules=estimate.prefill_energy_joules,
+        decode_energy_joules=estimate.decode_energy_joules,
+        reasoning_energy_joules=estimate.reasoning_energy_joules,
+        total_energy_low_joules=estimate.total_energy_low_joules,
+        total_energy_high_joules=estimate.total_energy_high_joules,
+        total_flops=estimate.total_flops,
+        range_parts=estimate.range_parts,
         deployment=priced.cases.central.site,
-        sequences=priced.count_sequences(energy),
+        sequences=estimate.assumed["sequences"],
         scope=scope,
     )
 
@@ -137,76 +150,123 @@ class PricedModel:
 
     Attributes:
         cases: The central case and both ends of what is not known.
-        scope: ``"gpu"`` or ``"facility"``.
+        model: The model.
     """
 
-    __slots__ = ("_excesses", "_overhead", "_scope_parts", "cases", "scope")
+    __slots__ = ("_assumed", "_excesses", "_overhead", "_scope_parts", "_values", "cases", "model")
 
-    def __init__(self, cases: Cases, scope: str) -> None:
+    def __init__(
+        self,
+        model: ModelProfile,
+        gpu: GpuProfile,
+        serving: ServingProfile,
+        scope: str,
+        remarks: Mapping[str, str] = _NO_REMARKS,
+        constants: RooflineConstants = CALIBRATED,
+    ) -> None:
         """Compute it.
 
         Args:
-            cases: The central case and both ends of what is not known.
+            model: Model profile.
+            gpu: GPU profile; needs a memory bandwidth.
+            serving: How the model is assumed to be served.
             scope: ``"gpu"`` or ``"facility"``.
+            remarks: What is to be said of these assumptions, by name.
+            constants: Fitted factors.
 
         Raises:
             ConfigurationError: The scope is unknown.
+            ProfileError: The GPU profile has no memory bandwidth.
         """
         if scope not in SCOPES:
             raise ConfigurationError(not_one_of("scope", scope, SCOPES))
-        self.cases = cases
-        self.scope = scope
+        self.model = model
+        self.cases = cases = build_cases(model, gpu, serving, constants)
+        self._assumed = {**cases.assumed, **remarks}
         self._overhead = FACILITY.factor if scope == "facility" else 1.0
         self._scope_parts = list_scope_parts(scope)
         self._excesses = sum_excesses((*cases.factors.values(), *self._scope_parts.values()))
+        self._values = start_values(
+            model_profile=model.name,
+            gpu=gpu.name,
+            method=CALIBRATED_METHOD,
+            method_version=VERSION,
+            scope=scope,
+            grade=model.grade,
+            attention_mode="quadratic",
+        )
 
-    def price(
-        self, input_tokens: float, output_tokens: float, cached_input_tokens: float
-    ) -> tuple[float, float, float, float, list[Spread], CentralEnergy]:
-        """Price one request, or an array of them, whose counts have been checked.
+    def estimate(self, usage: TokenUsage) -> EnergyEstimate:
+        """Estimate one request, or an array of them, whose counts have been checked.
 
         Args:
-            input_tokens: Prompt tokens, cached ones included [tokens].
-            output_tokens: All generated tokens, reasoning included [tokens].
-            cached_input_tokens: Part of the prompt read from a cache [tokens].
-
-        Returns:
-            Energy of the prompt and of the answer [J]; low and high end of both together [J]; and
-            what the methods below take: the request's own parts of that range [J] by the GPU
-            boards alone, and the request by the central case.
+            usage: Its tokens; each count may be an array.
         """
+        factor, reasoning_tokens = 1.0, usage.reasoning_tokens
+        output_tokens: float = usage.output_tokens
+        if reasoning_tokens is None and "output_tokens" in usage.estimated:
+            # What a server reports holds its reasoning; only text that was merely seen does not.
+            factor = self.model.reasoning_factor
+            output_tokens = usage.output_tokens * factor
+            if factor != 1:
+                reasoning_tokens = round(output_tokens - usage.output_tokens)
         # Floats from here on: small integer types would overflow.
         energy = compute_central_energy(
-            self.cases, 1.0 * input_tokens, 1.0 * cached_input_tokens, 1.0 * output_tokens
+            self.cases,
+            1.0 * usage.input_tokens,
+            1.0 * usage.cached_input_tokens,
+            1.0 * output_tokens,
         )
         spreads = list_spreads(self.cases, energy)
         prefill, decode, overhead = energy.prefill, energy.decode, self._overhead
         low, high = combine_spreads(prefill + decode, spreads, self._excesses)
-        return (
-            overhead * prefill,
-            overhead * decode,
-            overhead * low,
-            overhead * high,
-            spreads,
-            energy,
-        )
+        values = self._values.copy()
+        if factor != 1.0:
+            values["reasoning_factor"] = factor
+        values["prefill_energy_joules"] = overhead * prefill
+        values["decode_energy_joules"] = overhead * decode
+        values["total_energy_low_joules"] = overhead * low
+        values["total_energy_high_joules"] = overhead * high
+        values[REST] = self, energy, spreads, usage.input_tokens, reasoning_tokens
+        return fill_fields(EnergyEstimate, values)
 
-    def price_reasoning(
-        self, energy: CentralEnergy, input_tokens: float, reasoning_tokens: float
-    ) -> float:
-        """The part of a request's energy that was spent on reasoning [J].
+    def price_prompt(self, input_tokens: float) -> float:
+        """Energy of a prompt of which nothing is cached [J].
+
+        Args:
+            input_tokens: Prompt tokens; a number or an array [tokens].
+        """
+        return self._overhead * compute_prompt_energy(self.cases, 1.0 * input_tokens)
+
+    # What few readers of an estimate want: each of what ``estimate`` leaves for it.
+
+    def compute_reasoning(
+        self,
+        energy: CentralEnergy,
+        spreads: list[Spread],
+        input_tokens: float,
+        reasoning_tokens: float | None,
+    ) -> float | None:
+        """Energy spent on reasoning [J]; None where its tokens are not known.
 
         Args:
             energy: The request by the central case.
+            spreads: The parts of the range that each request has its own of [J].
             input_tokens: Prompt tokens, cached ones included [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens].
+            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
         """
+        if reasoning_tokens is None:
+            return None
         return self._overhead * compute_reasoning_energy(
             self.cases, energy, 1.0 * input_tokens, 1.0 * reasoning_tokens
         )
 
+    def count_flops(self, energy: CentralEnergy, *_: Any) -> float:
+        """Floating-point operations of the request [FLOP]."""
+        return count_flops(self.cases.central.site, energy)
+
     def name_parts(
-        self, energy: CentralEnergy, spreads: list[Spread]
+        self, energy: CentralEnergy, spreads: list[Spread], *_: Any
     ) -> dict[str, tuple[float, float]]:
         """All parts of a range by name [1], those included that are the same for every request.
 
@@ -223,18 +283,11 @@ class PricedModel:
             own["parameters"] = take_smaller(low, 1.0 / factor), take_larger(high, factor)
         return {**cases.factors, **own, **self._scope_parts}
 
-    def count_sequences(self, energy: CentralEnergy) -> float:
-        """Sequences decoded together by all GPUs of the instance [1]."""
+    def list_assumed(self, energy: CentralEnergy, *_: Any) -> dict[str, Any]:
+        """What is assumed of how the model is served."""
         # Of the shape of the counts, also where it is one number for all.
-        return energy.sharing.sequences * self.cases.central.site.stages + 0.0 * energy.context
-
-    def price_prompt(self, input_tokens: float) -> float:
-        """Energy of a prompt of which nothing is cached [J].
-
-        Args:
-            input_tokens: Prompt tokens; a float or an array of floats [tokens].
-        """
-        return self._overhead * compute_prompt_energy(self.cases, input_tokens)
+        sequences = energy.sharing.sequences * self.cases.central.site.stages + 0.0 * energy.context
+        return {"sequences": sequences, **self._assumed}
 
 
 def compute_central_energy(
