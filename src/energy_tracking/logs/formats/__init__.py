@@ -13,9 +13,11 @@ from typing import Any
 from energy_tracking.logs.formats.agents import AGENTS
 from energy_tracking.logs.formats.aider import AIDER
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
+from energy_tracking.logs.formats.claude_code import CLAUDE_CODE
 from energy_tracking.logs.formats.codex import CODEX
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
+from energy_tracking.logs.formats.gemini_cli import GEMINI_CLI
 from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
 from energy_tracking.logs.formats.libraries import LIBRARIES
@@ -29,7 +31,6 @@ from energy_tracking.logs.formats.streams import STREAMS
 from energy_tracking.logs.formats.sums import SUMS
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS
 from energy_tracking.logs.formats.traces import TRACES
-from energy_tracking.logs.formats.transcripts import TRANSCRIPTS
 
 FORMATS: tuple[LogFormat, ...] = (
     GIVEN_COLUMNS,
@@ -45,7 +46,8 @@ FORMATS: tuple[LogFormat, ...] = (
     *BATCHES,
     *STREAMS,
     *CODEX,
-    *TRANSCRIPTS,
+    *CLAUDE_CODE,
+    *GEMINI_CLI,
     *AGENTS,
     *OPENCODE,
     *LIBRARIES,

@@ -1,29 +1,18 @@
-"""Transcripts of Claude Code and Gemini CLI; ``codex`` and ``opencode`` have modules of their own.
+"""Claude Code's transcripts, and what ``claude -p`` prints.
 
 A transcript repeats a message while it grows, copies the history of a session that is resumed
 into a new file, and has lines for much that is no call. So every call here has the identity of
-its message, and the copy with most tokens stands; lines of other types are passed over.
+its message, and the copy that has ended or has most tokens stands; lines of other types are
+passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from energy_tracking.logs.formats.base import (
-    Document,
-    LogFile,
-    LogFormat,
-    at,
-    keys,
-    mappings,
-    text,
-)
-from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, whole
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, text
+from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.iterations import calls_beside
-from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
-
-# Claude Code.
 
 CLAUDE_LINES = frozenset(
     {"assistant", "user", "system", "summary", "progress", "attachment", "result", "stream_event"}
@@ -149,115 +138,7 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
     ]
 
 
-# Gemini CLI.
-
-
-def _read_gemini_session(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    session = text(document.get("sessionId"))
-    calls = [
-        _gemini_call(message, session)
-        for message in mappings(document.get("messages"))
-        if message.get("type") == "gemini"
-    ]
-    found = [call for call in calls if call is not None]
-    if found:
-        file.note_call_of("gemini cli", session)
-    return found
-
-
-def _read_gemini_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A line of a session that is kept in lines, or printed by ``--output-format stream-json``."""
-    memory = file.memory.setdefault("gemini cli", {})
-    if "projectHash" in document or document.keys() >= _GEMINI_INIT:
-        memory["session"] = text(document.get("sessionId") or document.get("session_id"))
-        return []
-    if not memory or "stats" in document:
-        return None
-    if document.get("type") != "gemini":
-        return []
-    call = _gemini_call(document, memory.get("session"))
-    if call is None:
-        return []
-    file.note_call_of("gemini cli", call.session)
-    return [call]
-
-
-_GEMINI_INIT = keys("type", "timestamp", "session_id", "model")
-
-
-def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
-    tokens = message.get("tokens")
-    if not isinstance(tokens, dict):
-        return None
-    usage = counts_in(
-        {
-            "promptTokenCount": tokens.get("input"),
-            "candidatesTokenCount": tokens.get("output"),
-            "cachedContentTokenCount": tokens.get("cached"),
-            "thoughtsTokenCount": tokens.get("thoughts"),
-            "toolUsePromptTokenCount": tokens.get("tool"),
-            "totalTokenCount": tokens.get("total"),
-        }
-    )
-    call = LoggedCall(
-        provider="gcp.gemini",
-        operation="generate_content",
-        model=text(message.get("model")),
-        response_id=None,
-        counts=usage,
-        time=time_of(message.get("timestamp")),
-        session=session,
-        grows=True,
-    )
-    message_id = text(message.get("id"))
-    call.identity = None if message_id is None else ("gemini cli", message_id)
-    return call
-
-
-def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """What ``gemini --output-format json`` prints, or ``stream-json`` last: sums by model."""
-    stats = document.get("stats")
-    models = at(stats, "models")
-    if not isinstance(models, dict):
-        if whole(at(stats, "input_tokens")) is None:
-            return None
-        models = {None: stats}
-    session = text(document.get("session_id")) or file.memory.get("gemini cli", {}).get("session")
-    return [
-        LoggedCall(
-            provider="gcp.gemini",
-            operation="generate_content",
-            model=model,
-            sum_of=None if session is None else ("gemini cli", session),
-            counts=counts,
-            time=time_of(document.get("timestamp")),
-            session=session,
-            requests=whole(at(of_model, "api", "totalRequests")),
-        )
-        for model, of_model in models.items()
-        for counts in _gemini_sums(of_model)
-    ]
-
-
-def _gemini_sums(of_model: object) -> Iterator[Counts]:
-    """The tokens of one model, in either form."""
-    tokens = at(of_model, "tokens")
-    if isinstance(tokens, dict):
-        prompt, tool, answer, thoughts = (
-            whole(tokens.get(name)) or 0 for name in ("prompt", "tool", "candidates", "thoughts")
-        )
-        yield sum_of_tokens(prompt + tool, answer + thoughts, tokens.get("cached"), thoughts)
-        return
-    inputs, outputs, total = (
-        whole(at(of_model, f"{name}_tokens")) for name in ("input", "output", "total")
-    )
-    if inputs is not None:
-        # Thoughts are in the total alone.
-        generated = max(outputs or 0, (total or 0) - inputs)
-        yield sum_of_tokens(inputs, generated, at(of_model, "cached"))
-
-
-TRANSCRIPTS: tuple[LogFormat, ...] = (
+CLAUDE_CODE: tuple[LogFormat, ...] = (
     # Source: https://github.com/ryoppippi/ccusage/issues/888 (one message id, growing counts)
     LogFormat(name="claude-code", keys=keys("message"), read=_read_claude_message),
     # Source: https://docs.claude.com/en/docs/claude-code/sdk/sdk-headless
@@ -265,15 +146,4 @@ TRANSCRIPTS: tuple[LogFormat, ...] = (
         name="claude-code-line", keys=keys("type"), any_of=_CLAUDE_KEYS, read=_read_claude_line,
         is_said=False,
     ),
-    # Source: https://github.com/google-gemini/gemini-cli/blob/main/packages/core/src/services/chatRecordingTypes.ts
-    LogFormat(
-        name="gemini-cli", keys=keys("sessionId", "messages", "projectHash"),
-        read=_read_gemini_session,
-    ),
-    LogFormat(
-        name="gemini-cli-line", any_of=keys("projectHash", "$set", "$rewindTo", "type"),
-        read=_read_gemini_line, is_said=False,
-    ),
-    # Source: https://github.com/google-gemini/gemini-cli/blob/main/docs/cli/headless.md
-    LogFormat(name="gemini-cli-result", keys=keys("stats"), read=_read_gemini_result),
 )  # fmt: skip
