@@ -217,3 +217,113 @@ def test_what_a_response_took_beside_its_counts_is_counted(
         assert counted(calls) == right, kind
     everything = [tmp_path / f"{kind}.jsonl" for kind in files]
     assert counted(read(*everything)[0]) == right
+
+
+# Messages of which a log has the beginning.
+
+UNFINISHED = "of messages that had not ended, counted with the output so far"
+SHARED_OUT = "of messages that had not ended, counted with a share of what their session took"
+
+
+def spoken(name: str, counts: tuple[int, int], stop: str | None = None, **more: Any) -> Line:
+    """A line of a transcript."""
+    sent = message(counts, id=f"msg_{name * 24}", stop_reason=stop)
+    return {"type": "assistant", "sessionId": "s", "message": sent} | more
+
+
+def printed(name: str, counts: tuple[int, int], **more: Any) -> Line:
+    """A line of ``claude -p --output-format stream-json``."""
+    line = spoken(name, counts, **more) | {"session_id": "s", "uuid": name}
+    del line["sessionId"]
+    return line
+
+
+def result(usage: tuple[int, int], **by_model: tuple[int, int]) -> Line:
+    models = {
+        {"sonnet": f"{SONNET}[1m]", "haiku": "claude-haiku-4-5"}[name]: {
+            "inputTokens": counts[0] - 200, "outputTokens": counts[1],
+            "cacheReadInputTokens": 150, "cacheCreationInputTokens": 50}
+        for name, counts in by_model.items()
+    }  # fmt: skip
+    known = {"modelUsage": models} if models else {}
+    return {"type": "result", "session_id": "s", "uuid": f"r{usage}",
+            "usage": pass_of("", usage)} | known  # fmt: skip
+
+
+def assumed(report: ReadReport) -> dict[str, int]:
+    return {reason: entries.count for reason, entries in report.assumed.items()}
+
+
+def test_a_message_that_had_not_ended_is_reported(tmp_path: Path) -> None:
+    log = write(
+        tmp_path / "a.jsonl",
+        *(spoken("a", (300, output)) for output in (1, 1, 8)),
+        *(spoken("b", (300, output), stop) for output, stop in ((9, None), (70, "end_turn"))),
+    )
+    calls, report = read(log)
+    assert counted(calls) == [(SONNET, 300, 8), (SONNET, 300, 70)]
+    assert assumed(report) == {UNFINISHED: 1}
+    (remark, *_) = report.remarks()
+    assert remark == f"{log}: 1 entry {UNFINISHED} (first: line 3)"
+    # A copy that has ended stands, whichever file has it.
+    ended = write(tmp_path / "b.jsonl", spoken("a", (300, 4), "end_turn"))
+    for files in ((log, ended), (ended, log)):
+        calls, report = read(*files)
+        assert sorted(counted(calls)) == [(SONNET, 300, 4), (SONNET, 300, 70)]
+        assert not report.assumed
+
+
+def test_what_a_result_has_more_is_shared_out_among_messages_that_had_not_ended(
+    tmp_path: Path,
+) -> None:
+    lines = [
+        {"type": "system", "subtype": "init", "session_id": "s", "model": SONNET},
+        *(printed("a", (300, output)) for output in (1, 8)),
+        printed("b", (500, 8)),
+        printed("c", (400, 30), stop="end_turn"),
+    ]
+    for number, last in enumerate(
+        (result((1200, 431)), result((1200, 431), sonnet=(1200, 431), haiku=(300, 25)))
+    ):
+        log = write(tmp_path / f"{number}.jsonl", *lines, last)
+        entries, report = read(log)
+        calls = [entry for entry in entries if entry.is_call]
+        assert counted(calls) == [(SONNET, 300, 200), (SONNET, 500, 201), (SONNET, 400, 30)]
+        assert assumed(report) == {SHARED_OUT: 2}
+    # The model of requests beside the conversation is in the result alone.
+    assert [counted([entry]) for entry in entries if not entry.is_call] == [
+        [("claude-haiku-4-5", 300, 25)]
+    ]
+    # The transcript knows better.
+    known = write(tmp_path / "t.jsonl", spoken("a", (300, 170), "tool_use"),
+                  spoken("b", (500, 231), "end_turn"))  # fmt: skip
+    calls = [entry for entry in read(log, known)[0] if entry.is_call]
+    assert sorted(counted(calls)) == [(SONNET, 300, 170), (SONNET, 400, 30), (SONNET, 500, 231)]
+
+
+def test_messages_printed_without_counts_share_those_of_the_result(tmp_path: Path) -> None:
+    lines = [printed("a", (0, 0)), printed("b", (0, 0)), result((900, 80), sonnet=(900, 80))]
+    calls, report = read(write(tmp_path / "a.jsonl", *lines))
+    assert counted(calls) == [(SONNET, 450, 40)] * 2
+    assert assumed(report) == {SHARED_OUT: 2}
+
+
+def test_a_result_over_more_than_was_printed_is_not_shared_out(tmp_path: Path) -> None:
+    lines = [printed("a", (300, 8)), result((900, 80), sonnet=(900, 80))]
+    calls, report = read(write(tmp_path / "a.jsonl", *lines))
+    assert counted(calls) == [(SONNET, 300, 8)]
+    assert assumed(report) == {UNFINISHED: 1}
+
+
+def test_each_run_of_a_session_that_is_resumed_has_a_result(tmp_path: Path) -> None:
+    sums, _ = read(write(tmp_path / "a.jsonl", result((900, 80)), result((700, 20))))
+    assert counted(sums) == [(None, 900, 80), (None, 700, 20)]
+
+
+def test_a_stream_of_anthropics_that_breaks_off_is_reported(tmp_path: Path) -> None:
+    start = {"type": "message_start", "message": message((300, 1), stop_reason=None)}
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    for last, failed in (({"type": "ping"}, None), (error, "overloaded_error")):
+        (call,), report = read(write(tmp_path / "a.jsonl", start, last))
+        assert (counted([call]), call.error_type) == ([(SONNET, 300, 1)], failed)
+        assert assumed(report) == {UNFINISHED: 1}

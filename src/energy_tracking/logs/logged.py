@@ -82,6 +82,8 @@ class LoggedCall:
         identity: What every other copy of this call says too; None where the log has nothing
             that would distinguish one call from the next.
         grows: Copies may be of an unfinished call: the one with most tokens stands.
+        assumed: What is taken for granted about it, which is said where no copy knows better: the
+            end of a sentence, the same words for each of the same kind.
         sum_of: What the calls that this one repeats or sums up have in common; where one of
             them is found, this one is left out.
         log_key: What a ledger has the call's copy in another log known by.
@@ -106,6 +108,7 @@ class LoggedCall:
     requests: int | None = 1
     identity: tuple[object, ...] | None = None
     grows: bool = False
+    assumed: str | None = None
     sum_of: tuple[object, ...] | None = None
     log_key: str | None = None
     replaces: bool = False

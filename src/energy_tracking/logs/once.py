@@ -113,7 +113,10 @@ class Seen:
 
 
 class Once:
-    """Lets each call through once, of several copies the one with most tokens."""
+    """Lets each call through once, of several copies the one with most tokens.
+
+    A copy about which something is taken for granted gives way to any that knows.
+    """
 
     def __init__(self, report: ReadReport) -> None:
         """Start with no call seen.
@@ -140,7 +143,7 @@ class Once:
         if identity in self._held:
             held = self._held[identity]
             self._report.repeated += 1
-            if tokens > held.tokens:
+            if (call.assumed is None, tokens) > (held.assumed is None, held.tokens):
                 # In its place: the order is that of the first copies.
                 self._held[identity] = _keeping_what_is_known(call, held)
             return None

@@ -259,6 +259,8 @@ class LogReading:
     def _count_reason(self, call: LoggedCall) -> LoggedCall | None:
         """Count a settled call; None where the ledger has it already."""
         report = self._report
+        if call.assumed is not None:
+            report.assume(call.assumed, call.file, call.line)
         if self._known and call.key in self._known:
             find_tokens = getattr(self._known, "find_tokens", None)
             has_grown = (

@@ -24,6 +24,10 @@ LONGEST_EXAMPLE = 60
 """How much of a value is shown where it cannot be read [1]."""
 
 
+UNFINISHED = "of messages that had not ended, counted with the output so far"
+"""What is said of a call whose log ends, or was written, before its output did."""
+
+
 class UnreadableEntryError(Exception):
     """A document is of the format, and cannot be read: why, and the value that is to blame."""
 

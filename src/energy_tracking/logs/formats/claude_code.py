@@ -4,15 +4,28 @@ A transcript repeats a message while it grows, copies the history of a session t
 into a new file, and has lines for much that is no call. So every call here has the identity of
 its message, and the copy that has ended or has most tokens stands; lines of other types are
 passed over.
+
+A line may be written before its message has ended, and have a few tokens of the output alone, as
+all that are printed have. The result that is printed last has the sums by model: what they have
+more is shared out among such messages. Requests beside the conversation are in these sums alone.
 """
 
 from __future__ import annotations
 
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, text
-from energy_tracking.logs.formats.counts import counts_in
+from energy_tracking.logs.formats.base import (
+    UNFINISHED,
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    keys,
+    text,
+)
+from energy_tracking.logs.formats.counts import counts_in, sum_in, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
+from energy_tracking.usage.token_usage import TokenUsage
 
 CLAUDE_LINES = frozenset(
     {"assistant", "user", "system", "summary", "progress", "attachment", "result", "stream_event"}
@@ -21,6 +34,9 @@ CLAUDE_LINES = frozenset(
     | {"mode", "agent-setting", "agent-color", "ai-title", "pr-link", "tag", "worktree-state"}
 )
 """The types of lines so far. Newer ones are known by the lines before them in the file."""
+SHARED_OUT = "of messages that had not ended, counted with a share of what their session took"
+MOST_PRINTED = 10_000
+"""How many messages of a session may share what its result has more."""
 NO_MODEL = "<synthetic>"
 """What Claude Code calls itself where it answers in the place of a model."""
 
@@ -54,9 +70,39 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
     call.session = session
     call.grows = True
     call.identity = _message_identity(call, document.get("requestId"))
-    file.note_call_of("claude", session or file.path)
+    if message.get("stop_reason", "") is None or not call.tokens:
+        call.assumed = UNFINISHED
+    if "session_id" in document:
+        _remember_printed(call, file)
+    calls = [call, *calls_beside(call, raw)] if "iterations" in raw else [call]
     file.memory["claude code"] = True
-    return [call, *calls_beside(call, raw)] if "iterations" in raw else [call]
+    for each in calls:
+        _note_call_of(session or file.path, each.model, file)
+    return calls
+
+
+def _note_call_of(session: str, model: str | None, file: LogFile) -> None:
+    """Remember that there are calls of a session, and of a model in it."""
+    if file.memory.get("claude noted") != (session, model):
+        file.memory["claude noted"] = (session, model)
+        file.note_call_of("claude", session)
+        file.note_call_of("claude", session, _plain_name(model))
+
+
+def _plain_name(model: str | None) -> str | None:
+    """A model's name without the size of its context: ``claude-opus-4-6[1m]``."""
+    return model and model.partition("[")[0]
+
+
+def _remember_printed(call: LoggedCall, file: LogFile) -> None:
+    """Remember a message that was printed: of several copies the one that stands."""
+    printed: dict[object, LoggedCall] = file.memory.setdefault("claude printed", {})
+    known = printed.get(call.identity)
+    if known is None:
+        if call.identity is not None and len(printed) < MOST_PRINTED:
+            printed[call.identity] = call
+    elif (call.assumed is None, call.tokens) > (known.assumed is None, known.tokens):
+        printed[call.identity] = call
 
 
 def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | None:
@@ -97,6 +143,7 @@ def _read_claude_event(document: Document, file: LogFile) -> list[LoggedCall]:
         return []
     known = {name: count for name, count in counts.items() if count}
     message["usage"] = {**(message.get("usage") or {}), **known}
+    message["stop_reason"] = "said in this event"
     return _read_claude_message({**document, "message": message}, file) or []
 
 
@@ -108,19 +155,24 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
     session = text(document.get("session_id"))
     time = time_of(document.get("timestamp"))
     by_model = document.get("modelUsage")
-    sums = []
-    for model, counts in by_model.items() if isinstance(by_model, dict) else ():
-        usage = counts_in(
-            {
-                "inputTokens": at(counts, "inputTokens"),
-                "outputTokens": at(counts, "outputTokens"),
-                "cacheReadInputTokens": at(counts, "cacheReadInputTokens"),
-                "cacheWriteInputTokens": at(counts, "cacheCreationInputTokens"),
-            }
-        )
-        sums.append((model, usage))
-    if not sums:
-        sums.append((None, counts_in(document.get("usage"))))
+    sums: list[tuple[str | None, TokenUsage | None]] = [
+        (model, _sum_of_model(counts))
+        for model, counts in (by_model.items() if isinstance(by_model, dict) else ())
+    ]
+    sums = sums or [(None, sum_in(document.get("usage")))]
+    printed: dict[object, LoggedCall] = file.memory.get("claude printed", {})
+    for model, usage in sums:
+        calls = [
+            call
+            for call in printed.values()
+            if call.session == session and _plain_name(model) in (None, call.model)
+        ]
+        if usage is not None:
+            _share_out(usage, calls)
+        if model is None:
+            # It is of one turn, and the sums by model of all so far.
+            printed.clear()
+    of, run = session or file.path, text(document.get("uuid")) or session
     # Turns are counted, requests are not.
     return [
         LoggedCall(
@@ -130,12 +182,55 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
             time=time,
             session=session,
             requests=None,
-            identity=("claude result", session, model),
-            sum_of=("claude", session or file.path),
+            # A session that is resumed has a result for each run.
+            identity=("claude result", run, model),
+            sum_of=("claude", of) if model is None else ("claude", of, _plain_name(model)),
         )
         for model, usage in sums
         if usage is not None
     ]
+
+
+def _sum_of_model(counts: object) -> TokenUsage:
+    cached, written = (
+        whole(at(counts, f"cache{name}InputTokens")) or 0 for name in ("Read", "Creation")
+    )
+    inputs = (whole(at(counts, "inputTokens")) or 0) + cached + written
+    return sum_of_tokens(inputs, at(counts, "outputTokens"), cached)
+
+
+def _share_out(total: TokenUsage, calls: list[LoggedCall]) -> None:
+    """Give each message that had not ended an equal share of what their sum has more.
+
+    Args:
+        total: The sum.
+        calls: All that it is over, as far as they were printed.
+    """
+    known = [call.usage for call in calls if call.usage is not None]
+    rest = total.input_tokens - sum(usage.input_tokens for usage in known)
+    rest_cached = total.cached_input_tokens - sum(usage.cached_input_tokens for usage in known)
+    rest_output = total.output_tokens - sum(usage.output_tokens for usage in known)
+    unfinished = [call for call in calls if call.assumed is not None]
+    has_none = not any(call.tokens for call in calls)
+    if not unfinished or rest_output <= 0 or (rest and not has_none):
+        # Where the input is another one, there are requests that were not printed.
+        return
+    for number, call in enumerate(unfinished):
+        own = call.usage
+        if own is not None:
+            inputs, cached, outputs = (
+                whole_rest * (number + 1) // len(unfinished)
+                - whole_rest * number // len(unfinished)
+                for whole_rest in (rest, rest_cached if has_none else 0, rest_output)
+            )
+            call.counts = usage_of(
+                own.input_tokens + inputs,
+                own.output_tokens + outputs,
+                cached=own.cached_input_tokens + cached,
+                written=own.cache_write_input_tokens,
+                reasoning=own.reasoning_tokens,
+            )
+            call.assumed = SHARED_OUT
 
 
 CLAUDE_CODE: tuple[LogFormat, ...] = (

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from energy_tracking.logs.formats.base import (
+    UNFINISHED,
     Document,
     LogFile,
     LogFormat,
@@ -113,7 +114,6 @@ def _read_anthropic_event(document: Document, file: LogFile) -> list[LoggedCall]
         if isinstance(message, dict):
             raw = message.get("usage")
             memory["anthropic"] = (message, dict(raw) if isinstance(raw, dict) else {})
-            memory["anthropic line"] = file.line
         return ended
     if kind == "message_delta" and "anthropic" in memory:
         raw = document.get("usage")
@@ -121,13 +121,20 @@ def _read_anthropic_event(document: Document, file: LogFile) -> list[LoggedCall]
             # Cumulative; a delta may repeat the input or leave it out.
             known: dict[str, Any] = {name: count for name, count in raw.items() if count}
             memory["anthropic"][1].update(known)
+            memory["anthropic ended"] = True
         return []
+    if kind == "error":
+        failed = _take_anthropic(file)
+        for call in failed:
+            call.error_type = error_name(document.get("error"))
+        return failed
     return _take_anthropic(file) if kind == "message_stop" else []
 
 
 def _take_anthropic(file: LogFile) -> list[LoggedCall]:
     """The call of the stream that was open."""
     message, raw = file.memory.pop("anthropic", (None, None))
+    has_ended = file.memory.pop("anthropic ended", False)
     if message is None:
         return []
     call = call_in_body(message, "anthropic")
@@ -135,6 +142,8 @@ def _take_anthropic(file: LogFile) -> list[LoggedCall]:
     if call.counts is None:
         file.leave_out("a stream without token counts")
         return []
+    if not has_ended:
+        call.assumed = UNFINISHED
     identify(call)
     return [call, *calls_beside(call, raw)]
 
