@@ -33,9 +33,29 @@ def alone(own: str, parent: str | None, **attributes: Any) -> dict[str, Any]:
     return exported(span("any", own, parent, **attributes))
 
 
+def transaction(number: int, kind: str, amount: int, **more: Any) -> dict[str, Any]:
+    """A transaction of LibreChat's, as ``mongoexport`` writes it."""
+    return {"_id": {"$oid": f"{number:024}"}, "user": {"$oid": "b" * 24}, "conversationId": "c1",
+            "tokenType": kind, "model": "gpt-4o", "context": "message", "rawAmount": -amount,
+            "rate": 2.5, "tokenValue": -2.5 * amount,
+            "createdAt": {"$date": f"2025-05-01T10:00:{number:02}Z"}, **more}  # fmt: skip
+
+
 COUNTED = genai(100, 20, **{"gen_ai.response.model": MODEL})
 AGENT = genai(300, 50, **{"gen_ai.operation.name": "invoke_agent"})
 AS_TEXT = {name: str(value) for name, value in COUNTED.items()}
+
+USED = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+KONG = {"meta": {"request_model": "gpt-4o", "response_model": MODEL, "provider_name": "openai"},
+        "usage": USED}  # fmt: skip
+AZURE_REQUEST = {"time": ENDED, "category": "RequestResponse", "resultSignature": "200",
+                 "operationName": "ChatCompletions_Create", "correlationId": "c1"}  # fmt: skip
+OBSERVED = {"id": "o1", "traceId": "t1", "type": "GENERATION", "model": MODEL, "endTime": ENDED,
+            "usageDetails": {"input": 36, "input_cached_tokens": 64, "output": 20}}  # fmt: skip
+SPENT = {"request_id": "r1", "call_type": "acompletion", "model": MODEL, "startTime": STARTED,
+         "endTime": ENDED, "prompt_tokens": 100, "completion_tokens": 20, "cache_hit": "",
+         "status": "success", "custom_llm_provider": "openai"}  # fmt: skip
+DAY = "2025-05-01T00:00:00+00:00"
 
 GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
     (
@@ -95,5 +115,70 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
              "gen_ai.system": "OpenAI", "gen_ai.usage.input_tokens": 100,
              "gen_ai.usage.output_tokens": 20})],
         right(1, (100, 20), MODEL, provider="openai"),
+    ),
+    (
+        "kong",
+        [{"ai": {"proxy": KONG}, "started_at": 1_718_000_000_000, "latencies": {"request": 2000},
+          "request": {"id": "k1"}, "response": {"status": 200}},
+         # An older version; an answer from its cache.
+         {"ai": {"ai-proxy": KONG}, "started_at": 1_718_000_000_000, "latencies": {},
+          "request": {"id": "k2"}, "response": {"status": 200}},
+         {"ai": {"proxy": KONG | {"cache": {"cache_status": "Hit"}}}, "latencies": {},
+          "request": {"id": "k3"}, "response": {"status": 200}}],
+        right(2, (200, 40), MODEL, hits=1, first=ENDED, provider="openai"),
+    ),
+    (
+        "azure-diagnostics",
+        [AZURE_REQUEST | {"properties": {"modelName": "gpt-4o", "backend_response_body": {
+            "id": "x", "model": MODEL, "choices": [], "usage": USED}}},
+         AZURE_REQUEST | {"correlationId": "c2", "resultSignature": "429", "properties": "{}"}],
+        right(2, (100, 20), MODEL, None, first=ENDED, provider="azure.ai.openai"),
+    ),
+    (
+        "azure-api-management",
+        # What its messages have beside the first has no tokens.
+        [{"TimeGenerated [UTC]": "6/10/2024, 6:13:22.000 AM", "CorrelationId": "c1",
+          "PromptTokens": 100, "CompletionTokens": 20, "ModelName": MODEL, "SequenceNumber": 0},
+         {"TimeGenerated [UTC]": "6/10/2024, 6:13:22.000 AM", "CorrelationId": "c1",
+          "PromptTokens": 0, "CompletionTokens": 0, "ModelName": "", "SequenceNumber": 1}],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "librechat",
+        # Two calls at a time, one with a cache; what a user was given is no call.
+        [transaction(1, "prompt", 100, context="title"),
+         transaction(2, "prompt", 2110, inputTokens=-100, writeTokens=-10, readTokens=-2000),
+         transaction(3, "completion", 20),
+         transaction(4, "completion", 5, context="title"),
+         transaction(5, "credits", 1000)],
+        right(2, (2210, 25), "gpt-4o", cached=2000, first="2025-05-01T10:00:03+00:00"),
+    ),
+    (
+        "langfuse",
+        # Generations inside of another; one of them comes before it.
+        [OBSERVED | {"id": "o2", "parentObservationId": "o1"}, OBSERVED,
+         OBSERVED | {"id": "o3", "type": "AGENT"},
+         OBSERVED | {"id": "o4", "parent_observation_id": "o3"}],
+        right(2, (200, 40), MODEL, cached=128, first=ENDED),
+    ),
+    (
+        "litellm",
+        # A check of health has no tokens.
+        [SPENT, SPENT | {"request_id": "r2", "call_type": "/health", "prompt_tokens": 0,
+                         "completion_tokens": 0}],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "table",
+        # LiteLLM's table of days, whose prompts have what was read from a cache; OpenAI's export,
+        # which has the start and the end of a day; Langfuse's of traces.
+        [{"date": "2025-05-01", "model": MODEL, "prompt_tokens": 1000, "completion_tokens": 200,
+          "cache_read_input_tokens": 100, "cache_creation_input_tokens": 0, "api_requests": 10,
+          "created_at": "2025-05-02T01:00:00Z"},
+         {"start_time": 1_746_057_600, "end_time": 1_746_144_000, "num_model_requests": 5,
+          "model": MODEL, "input_tokens": 500, "output_tokens": 50},
+         {"id": "t1", "timestamp": DAY, "observationCount": 4, "inputTokens": 300,
+          "outputTokens": 50}],
+        right(0, sums=((10, 1000, 200), (5, 500, 50), (None, 300, 50))),
     ),
 ]  # fmt: skip

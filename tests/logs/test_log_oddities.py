@@ -237,6 +237,7 @@ BEGINNINGS = {
     "the line that Excel writes": "sep=,\n" + NAMES,
     "comments": f"# exported 2026-01-02, by x\n#\n{NAMES}",
     "comments behind a mark": f"\ufeff# exported\n\n{NAMES}",
+    "a unit in brackets": NAMES + ",duration [ms]",
     "names that are a comment": f"# exported\n#{NAMES}",
 }
 
@@ -374,6 +375,11 @@ ODD_TIMES = {
     "2025-01-02T10:00:00.5+01:00[Europe/Paris]": "2025-01-02T10:00:00.500000+01:00",
     "2025-01-02 10:00:00 America/New_York": "2025-01-02T10:00:00-05:00",
     "Thu, 02 Jan 2025 10:00:00 GMT": "2025-01-02T10:00:00+00:00",
+    "Thu Jan  2 10:00:00 2025": "2025-01-02T10:00:00+00:00",
+    "Thu Jan 02 2025 10:00:00 GMT+0100 (Central European Standard Time)": (
+        "2025-01-02T10:00:00+01:00"
+    ),
+    "1/2/2025, 1:00:00.123 PM": "2025-01-02T13:00:00.123000+00:00",
 }
 
 

@@ -11,6 +11,7 @@ import ast
 import codecs
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -63,15 +64,21 @@ def decode_printed(text: bytes | str) -> Any:
         return NOT_JSON
 
 
+SERVER_LINE = "server log"
+"""The only key of a document that is a line of a server's log of text."""
+_THROUGHPUT = re.compile(rb"Avg prompt throughput: |gen throughput \(token/s\): |#new-token: \d")
+
+
 def decode_line(line: bytes) -> list[Any]:
-    """Decode a line that is no single document: several side by side, or one behind some text.
+    """Decode a line that is no single document: several, one behind some text, or a server's text.
 
     Args:
         line: The line.
     """
     start = line.find(b"{")
     if start < 0:
-        return [NOT_JSON]
+        is_known = _THROUGHPUT.search(line) is not None
+        return [{SERVER_LINE: line.decode("utf-8", "replace")}] if is_known else [NOT_JSON]
     printed = decode_printed(line[start:])
     if printed is not NOT_JSON:
         return [printed]

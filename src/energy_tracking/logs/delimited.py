@@ -16,7 +16,8 @@ from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO
 
-_NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}""")
+_NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}(?: \[[^{}\[\]"<>=]{1,20}\])?""")
+"""In brackets may follow a unit or a zone, as in ``TimeGenerated [UTC]``."""
 
 
 class UnreadableFileError(Exception):

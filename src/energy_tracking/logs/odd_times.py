@@ -21,13 +21,23 @@ _HEADER_TIME = re.compile(
 )
 """As in the header of a response."""
 
+_PRINTED_TIME = re.compile(
+    r"[A-Z][a-z]{2} (?P<month>[A-Z][a-z]{2})  ?(?P<day>\d{1,2}) "
+    r"(?:(?P<time>\d\d:\d\d:\d\d) (?P<year>\d{4})"
+    r"|(?P<its_year>\d{4}) (?P<its_time>\d\d:\d\d:\d\d) GMT(?P<zone>[+-]\d{4})(?: \(.*\))?)"
+)
+"""As C and JavaScript print it."""
+
+_PORTAL_TIME = re.compile(r"\d{1,2}/\d{1,2}/\d{4}, \d{1,2}:\d\d:\d\d(?:\.\d{1,6})? [AP]M")
+"""As Azure's portal writes it: the month comes first."""
+
 
 def parse_odd_time(text: str) -> datetime | None:
     """A point in time that ``datetime.fromisoformat`` does not take; None where it is none."""
     try:
         found = _TIME.fullmatch(text)
         if found is None:
-            return parsedate_to_datetime(text) if _HEADER_TIME.fullmatch(text) else None
+            return _parse_printed_time(text)
         numbers = (found[name] for name in ("year", "month", "day", "hour", "minute", "second"))
         year, month, day, hour, minute, second = (int(number or 0) for number in numbers)
         fraction = float((found["fraction"] or "0").replace(",", "."))
@@ -38,6 +48,25 @@ def parse_odd_time(text: str) -> datetime | None:
         return day_starts + timedelta(hours=hour, minutes=minute, seconds=second + fraction)
     except (ValueError, OSError, OverflowError):  # no day, or no zone, of that name
         return None
+
+
+def _parse_printed_time(text: str) -> datetime | None:
+    """A point in time as programs print it; None where it is none.
+
+    Raises:
+        ValueError: There is no such day.
+    """
+    if _HEADER_TIME.fullmatch(text):
+        return parsedate_to_datetime(text)
+    if _PORTAL_TIME.fullmatch(text):
+        form = "%m/%d/%Y, %I:%M:%S.%f %p" if "." in text else "%m/%d/%Y, %I:%M:%S %p"
+        return datetime.strptime(text, form).replace(tzinfo=UTC)
+    found = _PRINTED_TIME.fullmatch(text)
+    if found is None:
+        return None
+    year, time = found["year"] or found["its_year"], found["time"] or found["its_time"]
+    zone = found["zone"] or "+0000"
+    return parsedate_to_datetime(f"{found['day']} {found['month']} {year} {time} {zone}")
 
 
 def _zone_of(name: str | None) -> tzinfo:

@@ -12,6 +12,7 @@ from typing import Any
 
 from energy_tracking.logs.formats.agents import AGENTS
 from energy_tracking.logs.formats.aider import AIDER
+from energy_tracking.logs.formats.azure import AZURE
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.claude_code import CLAUDE_CODE
 from energy_tracking.logs.formats.codex import CODEX
@@ -21,6 +22,7 @@ from energy_tracking.logs.formats.gemini_cli import GEMINI_CLI
 from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
 from energy_tracking.logs.formats.libraries import LIBRARIES
+from energy_tracking.logs.formats.librechat import LIBRECHAT
 from energy_tracking.logs.formats.log_records import LOG_RECORDS
 from energy_tracking.logs.formats.observability import OBSERVABILITY
 from energy_tracking.logs.formats.opencode import OPENCODE
@@ -41,6 +43,8 @@ FORMATS: tuple[LogFormat, ...] = (
     *SUMS,
     *GATEWAYS,
     *OBSERVABILITY,
+    *AZURE,
+    *LIBRECHAT,
     *SERVERS,
     *EVALUATIONS,
     *BATCHES,

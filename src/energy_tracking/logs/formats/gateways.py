@@ -80,8 +80,13 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
     is_failed = document.get("status") == "failure"
     errors = at(metadata, "error_information") or document.get("error_information")
     failed = text(at(errors, "error_class")) or error_name(at(errors, "error_code")) or "failure"
-    if usage is None and not is_failed:
-        return None
+    is_hit = str(document.get("cache_hit")).lower() == "true"
+    if usage is None and not is_failed and not is_hit:
+        if "prompt_tokens" not in document:
+            return None
+        # As of images, speech and checks of health.
+        file.leave_out("a request without token counts")
+        return []
     tags = unpacked(document.get("request_tags"))
     call = LoggedCall(
         provider=provider_named(document.get("custom_llm_provider")),
@@ -94,7 +99,7 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
         tags={"request_tags": ",".join(map(str, tags))} if isinstance(tags, list) and tags
         else NO_TAGS,
         error_type=failed if is_failed else None,
-        cache_hit=str(document.get("cache_hit")).lower() == "true",
+        cache_hit=is_hit,
     )  # fmt: skip
     return [identify(call)]
 
@@ -147,25 +152,36 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
     """An observation, of the blob export, the API or a table, or a trace with all of its."""
     inner = document.get("observations")
     if isinstance(inner, list):
+        if inner and not mappings(inner):
+            file.leave_out("a trace that has the ids of its observations alone")
         found = (_read_langfuse(observation, file) for observation in mappings(inner))
         return [call for calls in found for call in calls or ()]
     kind = document.get("type")
     if not isinstance(kind, str) or not kind.isupper():
         return None
-    if kind not in LANGFUSE_CALLS:
-        return []
     named = {plain: document[name] for plain, name in _plain_names(tuple(document))}
     get = named.get
+    nesting: Nesting | None = file.shared.get("langfuse")
+    if nesting is None:
+        nesting = file.shared["langfuse"] = Nesting()
+    observation, parent = text(get("id")), get("parentobservationid")
+    parent = None if parent is None else text(parent)
+    if kind not in LANGFUSE_CALLS:
+        nesting.admit(observation, parent, is_call=False)
+        return []
     failed = get("level") == "ERROR"
     is_in_tokens = _is_in_tokens(named)
     usage = _langfuse_usage(named, file) if is_in_tokens else None
+    # One that lies around another, as of a framework around its client, is the same call again.
+    is_call = nesting.admit(observation, parent, is_call=usage is not None)
+    if usage is not None and not is_call:
+        return []
     if usage is None and not failed:
         if not is_in_tokens:
             file.leave_out("a generation counted in another unit than tokens")
             return []
         file.leave_out("a generation without token counts")
         return []
-    observation = get("id")
     call = LoggedCall()
     call.operation = LANGFUSE_CALLS[kind]
     call.model = text(get("providedmodelname") or get("model")) or text(get("internalmodelid"))
@@ -175,7 +191,7 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
     call.error_type = "error" if failed and usage is None else None
     # An observation is exported again when it has changed.
     call.grows = True
-    call.identity = ("langfuse", observation) if isinstance(observation, str) else None
+    call.identity = None if observation is None else ("langfuse", observation)
     return [call]
 
 
@@ -191,7 +207,16 @@ def _plain_names(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 _LANGFUSE_COLUMNS = frozenset(
     {"id", "level", "providedmodelname", "model", "internalmodelid", "endtime", "starttime"}
-    | {"sessionid", "traceid", "usage", "unit", "usageunit", "usagedetails", "inputusage"}
+    | {
+        "parentobservationid",
+        "sessionid",
+        "traceid",
+        "usage",
+        "unit",
+        "usageunit",
+        "usagedetails",
+        "inputusage",
+    }
     | {"outputusage", "inputtokens", "outputtokens", "prompttokens", "completiontokens"}
 )
 

@@ -53,7 +53,7 @@ def documents_inside(document: Document) -> list[Document]:
     names, rows = document.get("columns"), document.get("data")
     if isinstance(names, list) and isinstance(rows, list):
         return [dict(zip(names, row, strict=False)) for row in rows if isinstance(row, list)]
-    plain = _drop_types(document)
+    plain = drop_types(document)
     if plain != document:
         return [plain]
     for name in LISTS:
@@ -99,7 +99,7 @@ TYPES = frozenset(
 )
 
 
-def _drop_types(value: Any, depth: int = DEEPEST_RESPONSE) -> Any:
+def drop_types(value: Any, depth: int = DEEPEST_RESPONSE) -> Any:
     """A value without what says the types of those in it."""
     if depth < 0:
         return value
@@ -107,9 +107,9 @@ def _drop_types(value: Any, depth: int = DEEPEST_RESPONSE) -> Any:
         if len(value) == 1:
             ((name, inner),) = value.items()
             if name in TYPES:
-                return _drop_types(inner, depth - 1)
-        return {name: _drop_types(inner, depth - 1) for name, inner in value.items()}
-    return [_drop_types(one, depth - 1) for one in value] if type(value) is list else value
+                return drop_types(inner, depth - 1)
+        return {name: drop_types(inner, depth - 1) for name, inner in value.items()}
+    return [drop_types(one, depth - 1) for one in value] if type(value) is list else value
 
 
 def _documents_recorded(content: Document) -> list[Document]:

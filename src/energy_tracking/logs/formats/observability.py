@@ -1,4 +1,4 @@
-"""Further gateways and observability tools: Cloudflare, Portkey, Datadog, Braintrust, Weave.
+"""Further gateways and observability tools: Cloudflare, Portkey, Kong, Datadog, Braintrust, Weave.
 
 ``gateways`` has LiteLLM, Helicone, Langfuse and LangSmith. A new format is a row of
 ``OBSERVABILITY``, with the source of what it says, and a sample in the tests.
@@ -28,7 +28,7 @@ ERRORS_FROM = 400
 """The first status of a response that is an error."""
 
 
-def _failed_with(status: object) -> str | None:
+def failed_with(status: object) -> str | None:
     """The status of a response where it is an error."""
     number = whole(status)
     return None if number is None or number < ERRORS_FROM else str(number)
@@ -39,7 +39,7 @@ def _read_cloudflare(document: Document, file: LogFile) -> list[LoggedCall] | No
     if not isinstance(document["cached"], bool):
         return None
     inputs, outputs = document["tokens_in"], document["tokens_out"]
-    failed = _failed_with(document.get("status_code"))
+    failed = failed_with(document.get("status_code"))
     call = LoggedCall(
         provider=provider_named(document.get("provider")),
         operation="embeddings" if "embedding" in str(document.get("path")) else "chat",
@@ -66,7 +66,7 @@ def _read_portkey(document: Document, file: LogFile) -> list[LoggedCall] | None:
         call.counts = usage_in_cells(
             file, input=document.get("req_units"), output=document.get("res_units")
         )
-    call.error_type = _failed_with(document.get("response_status_code"))
+    call.error_type = failed_with(document.get("response_status_code"))
     if call.counts is None and call.error_type is None:
         return None
     call.provider = provider_named(document.get("ai_org"))
@@ -75,6 +75,32 @@ def _read_portkey(document: Document, file: LogFile) -> list[LoggedCall] | None:
     call.session = text(document.get("trace_id"))
     call.cache_hit = "hit" in str(document.get("cache_status")).lower()
     return [identify(call, document.get("id"))]
+
+
+def _read_kong(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A request through Kong, by each of the plugins that asked a model."""
+    failed = failed_with(at(document, "response", "status"))
+    ended = whole(document.get("started_at"))
+    ended = None if ended is None else ended + (whole(at(document["latencies"], "request")) or 0)
+    found = []
+    plugins = document["ai"]
+    for name, plugin in plugins.items() if isinstance(plugins, dict) else ():
+        meta, usage = at(plugin, "meta"), at(plugin, "usage")
+        counts = usage_in_cells(
+            file, input=at(usage, "prompt_tokens"), output=at(usage, "completion_tokens")
+        )
+        if counts is None and failed is None:
+            continue
+        call = LoggedCall(
+            provider=provider_named(at(meta, "provider_name")),
+            model=text(at(meta, "response_model")) or text(at(meta, "request_model")),
+            counts=counts,
+            time=time_of(ended),
+            error_type=failed,
+            cache_hit=str(at(plugin, "cache", "cache_status")).lower() == "hit",
+        )
+        found.append(identify(call, name, at(document, "request", "id")))
+    return found or None
 
 
 DATADOG_CALLS = {"llm": "chat", "embedding": "embeddings"}
@@ -173,6 +199,8 @@ OBSERVABILITY: tuple[LogFormat, ...] = (
     # Source: https://portkey.ai/docs/product/observability/logs-export
     LogFormat(name="portkey", keys=keys("ai_model"),
               any_of=keys("req_units", "response_status_code"), read=_read_portkey),
+    # Source: https://developer.konghq.com/ai-gateway/ai-audit-log-reference
+    LogFormat(name="kong", keys=keys("ai", "latencies"), read=_read_kong),
     # Source: https://docs.datadoghq.com/llm_observability/instrumentation/api
     LogFormat(name="datadog", any_of=keys("metrics", "attributes"), read=_read_datadog,
               is_said=False),

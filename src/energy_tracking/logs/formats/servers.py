@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from energy_tracking.logs.decoding import SERVER_LINE
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
 from energy_tracking.logs.formats.bodies import error_name
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_in_cells, whole
@@ -78,6 +79,12 @@ def _read_replicate(document: Document, file: LogFile) -> list[LoggedCall] | Non
     return [identify(call)]
 
 
+def _read_throughput(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line that vLLM or SGLang writes every few seconds, of all requests that run then."""
+    file.leave_out("the throughput of a server over some seconds, which is no call")
+    return []
+
+
 _BENCHMARK_TIME = re.compile(r"\d{8}-\d{6}")
 
 
@@ -115,6 +122,9 @@ SERVERS: tuple[LogFormat, ...] = (
     LogFormat(name="tgi", keys=keys("details", "generated_text"), read=_read_tgi),
     # Source: https://docs.sglang.ai/basic_usage/native_api.html
     LogFormat(name="sglang", any_of=keys("meta_info", "out"), read=_read_sglang, is_said=False),
+    # Source: https://github.com/vllm-project/vllm/blob/main/vllm/v1/metrics/loggers.py
+    # Source: https://docs.sglang.ai/references/production_metrics.html
+    LogFormat(name="server-log", keys=keys(SERVER_LINE), read=_read_throughput, is_said=False),
     # Source: https://replicate.com/docs/reference/http#predictions.get
     LogFormat(name="replicate", keys=keys("metrics", "status"), any_of=keys("version", "urls"),
               read=_read_replicate),

@@ -57,6 +57,8 @@ def _read_usage_page(document: Document, file: LogFile) -> list[LoggedCall] | No
     return calls
 
 
+_OPERATIONS = {"embeddings": "embeddings", "moderations": "moderation"}
+"""What the kind of a result has in its name -> the operation."""
 _BUCKET_STARTS = keys("start_time", "starting_at")
 
 
@@ -79,7 +81,7 @@ def _usage_result(result: Document) -> LoggedCall | None:
     kind = str(result.get("object"))
     return LoggedCall(
         provider="openai",
-        operation="embeddings" if "embeddings" in kind else "chat",
+        operation=next((_OPERATIONS[name] for name in _OPERATIONS if name in kind), "chat"),
         model=text(result.get("model")),
         counts=sum_of_tokens(
             result["input_tokens"],

@@ -78,9 +78,10 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("aggregation_timestamp", "time_generated", "timegenerated", "datetime_utc"),
         *("created_on", "event_time", "event_timestamp", "request_time", "requested_at"),
         *("logged_at", "completed_at", "end_timestamp", "start_timestamp"),
+        *("timestamp_utc", "time_generated_utc", "time_utc", "time_gmt", "date_utc"),
     ),
-    # What a table of sums per day has, and one of calls has not.
-    "day": ("usage_date_utc", "usage_date", "starting_at", "day"),
+    # What a table of sums per day has, or one per trace, and one of calls has not.
+    "day": ("usage_date_utc", "usage_date", "starting_at", "day", "observation_count"),
     "id": ("response_id", "generation_id", "id", "request_id"),
     "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
     "provider": ("provider", "provider_name"),
@@ -88,8 +89,22 @@ NAMES: dict[str, tuple[str, ...]] = {
     "operation": ("operation", "operation_name"),
 }
 
+STARTS = (
+    "start_time",
+    "start_time_iso",
+    "starting_at",
+    "usage_date_utc",
+    "usage_date",
+    "date",
+    "day",
+)
+"""What says when the time began that a row sums up."""
+
 COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
 """What a caller can name columns for, beside ``provider``."""
+
+_WITH_CACHE = frozenset({"prompt_tokens", "prompttokens"})
+"""Names of an input that has the tokens read from a cache, which Anthropic's leaves out."""
 
 _COUNTED = (
     "input",
@@ -121,6 +136,12 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
         name = next((plain[name] for name in known if name in plain), None)
         if name is not None:
             found[what] = name
+    if found.keys() & {"requests", "day"}:
+        # Its end is the next day's start.
+        start = next((plain[name] for name in STARTS if name in plain), None)
+        found |= {} if start is None else {"time": start}
+    if _spell_plainly(found.get("input", "")) in _WITH_CACHE and "cache_read" in found:
+        found.setdefault("cached", found.pop("cache_read"))
     return found if found.keys() & {"input", "output"} else None
 
 

@@ -15,6 +15,7 @@ QWEN_BLOCK = 16
 LARGEST_BLOCK_ID = 1 << 31
 
 
+_MODELS = keys("model", "Model", "MODEL")
 AZURE_PROVIDER = "azure.ai.openai"
 AZURE_COLUMNS = {"input": "ContextTokens", "output": "GeneratedTokens", "time": "TIMESTAMP"}
 """What a column is -> its name."""
@@ -26,6 +27,8 @@ def _read_counts(inputs: object, outputs: object) -> Counts | None:
 
 
 def _read_azure(row: Document, file: LogFile) -> list[LoggedCall] | None:
+    if len(row) > len(AZURE_COLUMNS) and not _MODELS.isdisjoint(row):
+        return None  # somebody has added to the trace what it lacks
     usage = _read_counts(row["ContextTokens"], row["GeneratedTokens"])
     if usage is None:
         return None

@@ -1,0 +1,88 @@
+"""Logs of Azure: the diagnostic log of its OpenAI service, and those of API Management.
+
+Log Analytics exports the same by other names of columns: in capitals, with ``_s`` behind those
+that are text, with the zone behind those of time. A further table is a row of ``AZURE``.
+"""
+
+from __future__ import annotations
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    text,
+    unpacked,
+)
+from energy_tracking.logs.formats.bodies import call_in_body
+from energy_tracking.logs.formats.counts import usage_in_cells, whole
+from energy_tracking.logs.formats.observability import failed_with
+from energy_tracking.logs.logged import LoggedCall, time_of
+
+PROVIDER = "azure.ai.openai"
+BODIES = ("backend_response_body", "response", "responseBody")
+
+
+def _plain_names(document: Document) -> Document:
+    """A record by names in lower case, without what Log Analytics puts behind them."""
+    return {
+        str(name).lower().removesuffix(" [utc]").removesuffix("_s"): value
+        for name, value in document.items()
+    }
+
+
+def _read_diagnostics(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A request in the diagnostic log, which has tokens where it has the body."""
+    named = _plain_names(document)
+    kind = named.get("category")
+    if kind not in ("RequestResponse", "AzureOpenAIRequestUsage"):
+        return None
+    properties = unpacked(named.get("properties"))
+    bodies = (unpacked(at(properties, name)) for name in BODIES)
+    body = next((one for one in bodies if isinstance(one, dict)), None)
+    call = LoggedCall() if body is None else call_in_body(body)
+    call.error_type = failed_with(named.get("resultsignature"))
+    if call.counts is None and call.error_type is None:
+        file.leave_out("a request of Azure's diagnostic log, which has no token counts")
+        return []
+    call.provider = PROVIDER
+    call.model = call.model or text(at(properties, "modelName"))
+    call.time = call.time or time_of(named.get("time") or named.get("timegenerated"))
+    return [identify(call, named.get("correlationid"))]
+
+
+def _read_metric(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A metric, which sums up requests without their number or model."""
+    file.leave_out("a metric of Azure's, which is no call")
+    return []
+
+
+def _read_api_management(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A request through API Management; what its messages have beside the first has no tokens."""
+    named = _plain_names(document)
+    inputs, outputs = named["prompttokens"], named["completiontokens"]
+    if not whole(inputs) and not whole(outputs):
+        return []
+    call = LoggedCall(
+        provider=PROVIDER,
+        model=text(named.get("modelname")) or text(named.get("deploymentname")),
+        counts=usage_in_cells(file, input=inputs, output=outputs),
+        time=time_of(named.get("timegenerated")),
+    )
+    return [identify(call, named["correlationid"])]
+
+
+AZURE: tuple[LogFormat, ...] = (
+    # Source: https://learn.microsoft.com/azure/ai-foundry/openai/how-to/monitor-openai
+    # Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/azurediagnostics
+    LogFormat(name="azure-diagnostics", any_of=keys("category", "Category"),
+              read=_read_diagnostics, is_said=False),
+    # Source: https://learn.microsoft.com/azure/azure-monitor/platform/stream-monitoring-data-event-hubs
+    LogFormat(name="azure-metric", keys=keys("metricName", "timeGrain"), read=_read_metric),
+    # Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/apimanagementgatewayllmlog
+    LogFormat(name="azure-api-management",
+              keys=keys("CorrelationId", "PromptTokens", "CompletionTokens"),
+              read=_read_api_management),
+)  # fmt: skip

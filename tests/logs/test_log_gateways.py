@@ -1,0 +1,98 @@
+"""What gateways and observability tools export that is no call, or says less than it seems to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.reading import read_logs
+from gateway_log_samples import AZURE_REQUEST, DAY, OBSERVED, SPENT, transaction
+
+
+def read(path: Path) -> tuple[list[LoggedCall], ReadReport]:
+    report = ReadReport()
+    return list(read_logs([path], report=report)), report
+
+
+def write(path: Path, *documents: Any) -> Path:
+    path.write_text("".join(json.dumps(document) + "\n" for document in documents), "utf-8")
+    return path
+
+
+MESSAGE = {"messageId": "m1", "conversationId": "c1", "isCreatedByUser": False, "tokenCount": 20}
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (AZURE_REQUEST | {"properties": "{}"}, "diagnostic log, which has no token counts"),
+        ({"metricName": "x", "timeGrain": "PT1M", "time": DAY}, "a metric of Azure's"),
+        ({"id": "t1", "observations": ["o1", "o2"]}, "the ids of its observations alone"),
+        (SPENT | {"prompt_tokens": 0, "completion_tokens": 0}, "a request without token counts"),
+        (MESSAGE, "a message of LibreChat, which has no input"),
+    ],
+)
+def test_what_has_no_tokens_is_left_out_with_the_reason(
+    document: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    calls, report = read(write(tmp_path / "log.jsonl", document))
+    assert not calls
+    (said,) = report.omissions()
+    assert reason in said
+
+
+def test_the_throughput_of_a_server_is_no_call(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    path.write_text(
+        "INFO 03-19 07:08:57 [loggers.py:259] Engine 000: Avg prompt throughput: 2.3 tokens/s, "
+        "Avg generation throughput: 0.5 tokens/s, Running: 0 reqs, Waiting: 0 reqs\n"
+        'INFO:     172.18.0.1:37950 - "POST /v1/chat/completions HTTP/1.1" 200 OK\n'
+        "[2026-01-02 03:04:05] Decode batch. #running-req: 1, gen throughput (token/s): 71.6\n",
+        "utf-8",
+    )
+    calls, report = read(path)
+    assert not calls
+    throughput, others = report.omissions()
+    assert "2 entries left out: the throughput of a server" in throughput
+    assert "1 entry left out: not JSON" in others
+
+
+def test_a_transaction_without_the_other_of_its_call_is_reported(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "log.jsonl",
+        transaction(1, "completion", 20),
+        transaction(2, "prompt", 100, context="title"),
+    )
+    calls, report = read(path)
+    assert [
+        (call.counts.input_tokens, call.counts.output_tokens) for call in calls if call.counts
+    ] == [(0, 20), (100, 0)]
+    assert {reason: seen.count for reason, seen in report.assumed.items()} == {
+        "without a count of input, taken as 0 tokens": 1,
+        "without a count of output, taken as 0 tokens": 1,
+    }
+
+
+def test_a_sum_has_the_time_at_which_it_starts(tmp_path: Path) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(
+        "start_time,end_time,num_model_requests,input_tokens,output_tokens\n"
+        "1746057600,1746144000,10,1000,200\n",
+        "utf-8",
+    )
+    ((found,), _) = read(path)
+    assert found.time is not None
+    assert found.time.isoformat() == DAY
+
+
+def test_generations_of_a_trace_count_where_they_lie_around_no_other(tmp_path: Path) -> None:
+    outer = OBSERVED | {"id": "o1"}
+    inner = OBSERVED | {"id": "o2", "parentObservationId": "s1"}
+    between = {"id": "s1", "traceId": "t1", "type": "SPAN", "parentObservationId": "o1"}
+    for order in ((outer, between, inner), (inner, between, outer)):
+        calls, _ = read(write(tmp_path / "log.jsonl", *order))
+        assert len(calls) == 1
