@@ -72,6 +72,10 @@ ROWS: dict[str, Any] = {
                    "completion_tokens": {"$numberLong": "20"}}},
         {"_id": {"$oid": "66"}, "model": "gpt-4o", "createdAt": {"$date": "2026-01-02T03:04:05Z"},
          "usage": {"prompt_tokens": 1, "completion_tokens": 2}}],
+    "MongoDB's types of columns": [
+        {"_id": {"$oid": "65"}, "model": "gpt-4o", "input_tokens": {"$numberInt": str(inputs)},
+         "createdAt": {"$date": {"$numberLong": "1746093602000"}},
+         "output_tokens": {"$numberLong": str(2 * inputs)}} for inputs in (10, 1)],
     "DynamoDB's types": {"Items": [
         {"Item": {"model": {"S": "gpt-4o"}, "input_tokens": {"N": str(inputs)},
                   "output_tokens": {"N": str(2 * inputs)}}} for inputs in (10, 1)]},

@@ -100,7 +100,12 @@ TYPES = frozenset(
 
 
 def drop_types(value: Any, depth: int = DEEPEST_RESPONSE) -> Any:
-    """A value without what says the types of those in it."""
+    """A value without what says the types of those in it.
+
+    Args:
+        value: As an export of a database has it.
+        depth: How far below it types are looked for.
+    """
     if depth < 0:
         return value
     if type(value) is dict:

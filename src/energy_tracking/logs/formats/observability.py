@@ -1,7 +1,9 @@
 """Further gateways and observability tools: Cloudflare, Portkey, Kong, Datadog, Braintrust, Weave.
 
-``gateways`` has LiteLLM, Helicone, Langfuse and LangSmith. A new format is a row of
-``OBSERVABILITY``, with the source of what it says, and a sample in the tests.
+``gateways`` has LiteLLM, Helicone, Langfuse and LangSmith. Where a tool keeps the response, that is
+preferred to counts beside it; where it keeps the spans around its calls, too, those are no calls.
+
+A new format is a row of ``OBSERVABILITY``, with the source of what it says, and a sample in the tests.
 """
 
 from __future__ import annotations

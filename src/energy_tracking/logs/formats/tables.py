@@ -17,7 +17,7 @@ from typing import Any
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
 from energy_tracking.logs.formats.counts import check_wholes, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.gateways import provider_named
-from energy_tracking.logs.formats.inside import is_by_columns
+from energy_tracking.logs.formats.inside import drop_types, is_by_columns
 from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, LoggedCall, time_of
 
 # What a column is -> its names, in lower case with one underscore for all else, best first.
@@ -185,7 +185,10 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
     columns = shapes[names]
     if columns is None or is_by_columns(row):
         return None
-    return _calls_of({what: row[columns[what]] for what in columns}, file)
+    read = {what: row[columns[what]] for what in columns}
+    if type(read.get("input", read.get("output"))) is dict:
+        read = drop_types(read)
+    return _calls_of(read, file)
 
 
 def _calls_of(read: Mapping[str, Any], file: LogFile) -> list[LoggedCall] | None:
