@@ -151,6 +151,39 @@ def test_a_database_is_read_while_it_is_written_to_and_packed(tmp_path: Path) ->
     assert len(read(packed)[0]) == 2
 
 
+def test_the_second_database_of_opencode_has_a_call_for_each_request(tmp_path: Path) -> None:
+    path = opencode(tmp_path / "opencode.db", ASSISTANT, parts=[])
+    model = {"model": {"id": "claude-opus-5", "providerID": "anthropic"}}
+    second = [
+        ("msg_0", "ses_1", "assistant", ASSISTANT),  # of the first version, too
+        ("msg_7", "ses_2", "user", {"text": "…", "time": {"created": 1733011200000}}),
+        ("msg_8", "ses_2", "assistant", {"tokens": COUNTS, "time": ASSISTANT["time"]} | model),
+        ("msg_9", "ses_2", "compaction", {"status": "completed", "tokens": COUNTS}),
+    ]
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            "CREATE TABLE session_message (id TEXT PRIMARY KEY, session_id TEXT, type TEXT,"
+            " data TEXT);"
+            "CREATE TABLE session_v2 (id TEXT, tokens_input INTEGER, tokens_output INTEGER);"
+            "INSERT INTO session_v2 VALUES ('ses_2', 2600, 1100);"
+        )
+        for *row, message in second:
+            values = (*row, json.dumps(message))
+            database.execute("INSERT INTO session_message VALUES (?, ?, ?, ?)", values)
+        database.commit()
+        calls, report = read(path)
+        assert tokens(calls) == [(1300, 200, 550, 50)] * 3
+        assert [call.model for call in calls] == ["gpt-5", "claude-opus-5", "claude-opus-5"]
+        assert [call.session for call in calls] == ["ses_1", "ses_2", "ses_2"]
+        assert calls[1].provider == "anthropic"
+        assert not report.unread
+        # Without messages, the row of a session is a sum.
+        database.executescript("DROP TABLE message; DROP TABLE session_message")
+        database.commit()
+        (total,), _ = read(path)
+        assert (total.requests, tokens([total])) == (None, [(2600, 0, 1100, None)])
+
+
 def test_tables_of_other_databases_are_read_by_their_columns(tmp_path: Path) -> None:
     path = tmp_path / "logs.db"
     with closing(sqlite3.connect(path)) as database:

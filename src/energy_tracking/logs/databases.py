@@ -1,17 +1,20 @@
 """Databases of SQLite, as coding agents and command-line clients keep their calls.
 
 opencode keeps messages and their parts as JSON; each message becomes a document like the one that
-``opencode export`` writes. Zed keeps threads, packed. Of any other database the rows of those
-tables are documents that have a column about tokens, or a cell with the JSON of a usage; those of
-sessions are sums.
+``opencode export`` writes. Its second version has a message for each request, in a table of its
+own, where messages of the first may be, too. Zed keeps threads, packed. Of any other database the
+rows of those tables are documents that have a column about tokens, or a cell with the JSON of a
+usage; those of sessions are sums.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -19,10 +22,12 @@ from energy_tracking.logs.engine.queries import quote_name
 from energy_tracking.logs.packed import ZSTD
 
 SUMMED = frozenset({"session", "conversation", "thread"})
-"""Tables of what takes several requests, without the ``s`` at their end."""
+"""Tables of what takes several requests, without the ``s`` or the version at their end."""
+_VERSION = re.compile(r"_v\d+$|s$")
 
 _MESSAGES = "SELECT id, session_id, data FROM message ORDER BY id"
 _STEPS = "SELECT message_id, id, data FROM part WHERE data LIKE '%\"step-finish\"%' ORDER BY id"
+_SECOND = "SELECT id, session_id, type, data FROM session_message ORDER BY id"
 _THREADS = "SELECT id, data_type, data FROM threads ORDER BY id"
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
@@ -37,8 +42,16 @@ def read_database(path: str) -> Iterator[tuple[int, Any]]:
         with closing(_open(path)) as connection:
             tables = [name for (name,) in connection.execute(_TABLES)]
             columns = {table: _columns_of(connection, table) for table in tables}
-            if {"id", "session_id", "data"} <= columns.get("message", set()):
-                documents = _opencode_documents(connection, has_parts="part" in tables)
+            has_first = {"id", "session_id", "data"} <= columns.get("message", set())
+            has_second = {"id", "session_id", "type", "data"} <= columns.get(
+                "session_message", set()
+            )
+            if has_first or has_second:
+                first = _opencode_documents(connection, has_parts="part" in tables)
+                second = _second_opencode_documents(connection, has_first=has_first)
+                documents: Iterator[Any] = chain(
+                    first if has_first else (), second if has_second else ()
+                )
             elif {"id", "data_type", "data"} <= columns.get("threads", set()):
                 documents = _zed_documents(connection)
             else:
@@ -82,6 +95,32 @@ def _opencode_documents(connection: sqlite3.Connection, *, has_parts: bool) -> I
         yield {"info": {}, "messages": [{"info": info, "parts": parts}]}
 
 
+def _second_opencode_documents(connection: sqlite3.Connection, *, has_first: bool) -> Iterator[Any]:
+    """The messages of sessions that have none of the first version."""
+    known: set[object] = set()
+    if has_first:
+        known = {one for (one,) in connection.execute("SELECT DISTINCT session_id FROM message")}
+    models: dict[object, dict[str, Any]] = {}
+    for message_id, session_id, kind, data in connection.execute(_SECOND):
+        if session_id in known:
+            continue
+        message = _decode(data)
+        if not isinstance(message, dict):
+            yield message
+            continue
+        model = message.get("model")
+        if isinstance(model, dict):
+            models[session_id] = {
+                "modelID": model.get("id") or model.get("modelID"),
+                "providerID": model.get("providerID"),
+            }
+        # A compaction is a request, too, of the model before it.
+        role = "assistant" if "tokens" in message else kind
+        own = {"role": role, "id": message_id, "sessionID": session_id}
+        info = models.get(session_id, {}) | message | own
+        yield {"info": {}, "messages": [{"info": info, "parts": []}]}
+
+
 def _decode(data: object) -> Any:
     try:
         return json.loads(data)  # type: ignore[arg-type]
@@ -111,7 +150,7 @@ def _rows(connection: sqlite3.Connection, columns: dict[str, set[str]]) -> Itera
     for table in tables:
         rows = connection.execute(f"SELECT * FROM {quote_name(table)}")
         names = [column[0] for column in rows.description]
-        summed = {"requests": None} if table.lower().removesuffix("s") in SUMMED else {}
+        summed = {"requests": None} if _VERSION.sub("", table.lower()) in SUMMED else {}
         for row in rows:
             yield summed | dict(zip(names, row, strict=True))
 
