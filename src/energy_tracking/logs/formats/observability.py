@@ -3,7 +3,8 @@
 ``gateways`` has LiteLLM, Helicone, Langfuse and LangSmith. Where a tool keeps the response, that is
 preferred to counts beside it; where it keeps the spans around its calls, too, those are no calls.
 
-A new format is a row of ``OBSERVABILITY``, with the source of what it says, and a sample in the tests.
+A new format is a row of ``OBSERVABILITY``, with the source of what it says, and a sample in the
+tests.
 """
 
 from __future__ import annotations
