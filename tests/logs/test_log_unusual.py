@@ -212,6 +212,9 @@ UNREAD = {
     "PDF": b"%PDF-1.7\n1 0 obj\n",
     "pickle": b"\x80\x04\x95" + bytes(50),
     "Excel": workbook(),
+    "HTML": b"<!DOCTYPE html>\n<html><body></body></html>",
+    "XML": b'<?xml version="1.0"?>\n<testsuites/>',
+    "YAML": b"evalId: eval-1\nresults:\n  version: 3\n  results:\n    - id: a\n",
 }
 
 
@@ -223,6 +226,16 @@ def test_a_kind_of_file_that_is_not_read_is_named_with_the_remedy(
     (cut,) = report.cut_off.values()
     assert (calls, kind in cut.reason, "save it as" in cut.reason) == ([], True, True)
     assert report.found_nothing
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["INFO: started\nINFO: ended\n", "INFO: started\nDEBUG: ", "event: message\nid: 1\ndata: "],
+)
+def test_a_log_whose_lines_begin_with_a_name_is_read(start: str, tmp_path: Path) -> None:
+    call = '{"model": "gpt-4o", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}\n'
+    (only,), report = read(write(tmp_path / "app.log", start + call))
+    assert (only.tokens, report.cut_off) == (3, {})
 
 
 def test_a_row_of_totals_is_no_call(tmp_path: Path) -> None:

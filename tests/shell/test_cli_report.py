@@ -671,6 +671,10 @@ def test_a_file_without_a_call_is_reported(
     shown = capsys.readouterr()
     assert "0 calls, 0 Wh" in " ".join(shown.out.split())
     assert "no call was found in 1 file" in shown.err
+    path.write_text('{"type": "summary", "summary": "...", "leafUuid": "a"}\n', "utf-8")
+    assert main(["report", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert "no call was found in 1 file, read as claude-code-line; see" in shown.err
 
 
 @pytest.mark.parametrize("command", ["report", "backfill"])

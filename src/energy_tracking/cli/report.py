@@ -236,7 +236,10 @@ class _Run:
         read = report.read
         if read.calls + read.sums + read.cache_hits == 0:
             files = format_count(read.files, "file")
-            print_remark(f"no call was found in {files}; see the formats in examples/README.md")
+            read_as = f", read as {', '.join(sorted(read.formats))}" if read.formats else ""
+            print_remark(
+                f"no call was found in {files}{read_as}; see the formats in examples/README.md"
+            )
             return NOTHING_FOUND
         return DONE
 

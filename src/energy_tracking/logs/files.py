@@ -52,9 +52,9 @@ from energy_tracking.logs.inspected import read_inspected
 from energy_tracking.logs.packed import (
     PACKINGS,
     SAVE_AS,
-    UNREAD_KINDS,
     Packing,
     iterate_packed,
+    name_unread,
 )
 
 STANDARD_INPUT = "-"
@@ -176,9 +176,9 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
         if head.startswith(magic, place):
             yield from unpack(_rejoin_head(head, stream), path)
             return
-    for magic, name in UNREAD_KINDS:
-        if head.startswith(magic):
-            raise UnreadableFileError(f"{name} is not read: {SAVE_AS}")
+    unread = name_unread(head)
+    if unread is not None:
+        raise UnreadableFileError(f"{unread} is not read: {SAVE_AS}")
     encoding = next((name for bom, name in BOMS if head.startswith(bom)), None)
     encoding = encoding or _guess_encoding(head)
     if encoding == "utf-8":

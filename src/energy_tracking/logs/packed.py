@@ -6,6 +6,7 @@ further packing is a row there.
 
 from __future__ import annotations
 
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -165,7 +166,25 @@ UNREAD_KINDS = (
     (b"\x80\x04\x95", "a pickle"),
     (b"%PDF-", "a PDF"),
     (b"\xd0\xcf\x11\xe0", "a workbook or document of Office"),
+    *((start, "a page of HTML") for start in (b"<!DOCTYPE html", b"<!doctype html", b"<html")),
+    (b"<?xml", "XML"),
 )
+_YAML = re.compile(
+    rb"(?:---[^\n]*\n)?(?:#[^\n]*\n)*(?!(?:data|event|id|retry):)"
+    rb"(?P<first>[A-Za-z_][\w.-]*):(?: [^\n]*)?"
+    rb"\r?\n(?: +[\w\"'-][^\n]*:| *- |(?!(?P=first):)[A-Za-z_][\w.-]*:[ \r\n])"
+)
+"""A name with what it has, and below that another name, or one item of several."""
+_OBJECT = re.compile(rb"\{[\"']")
+
+
+def name_unread(head: bytes) -> str | None:
+    """What a file is that is not read, by its first bytes; None where it may be read."""
+    for mark, name in UNREAD_KINDS:
+        if head.startswith(mark):
+            return name
+    return "YAML" if _YAML.match(head) and not _OBJECT.search(head) else None
+
 
 GZIP_FILE = Packing(b"\x1f\x8b", lambda: partial(zlib.decompressobj, GZIP))
 ZSTD = Packing(b"\x28\xb5\x2f\xfd", _find_zstd, ZSTD_PIECE)

@@ -22,6 +22,8 @@ OPERATIONS = {
     "list": "embeddings",
     "results": "moderation",
     "data": "image_generation",
+    "embedding": "embeddings",
+    "embeddings": "embeddings",
 }
 _OPERATION_NAMES = frozenset(OPERATIONS)
 
@@ -86,7 +88,9 @@ def _llama_usage(body: Document) -> Counts | None:
 
 def _ollama_usage(body: Document) -> Counts | None:
     # Source: https://github.com/ollama/ollama/blob/main/docs/api.md
-    return usage_of(body.get("prompt_eval_count", 0), body.get("eval_count", 0))
+    # A prompt that it had in its cache is not counted, and an embedding has no output.
+    missing = None if "eval_count" in body else 0
+    return usage_of(body.get("prompt_eval_count", missing), body.get("eval_count", 0))
 
 
 def _bedrock_metrics(body: Document) -> Counts | None:
@@ -169,7 +173,9 @@ def operation_of(body: Document) -> str:
         return "chat"
     if isinstance(named, str):
         return OPERATIONS.get(named, "chat")
-    if _OPERATION_NAMES.isdisjoint(body):
+    if _OPERATION_NAMES.isdisjoint(body) or (
+        "results" in body and not _OTHER_NAMES.isdisjoint(body)
+    ):
         return "chat"
     return next(OPERATIONS[name] for name in body if name in OPERATIONS)
 

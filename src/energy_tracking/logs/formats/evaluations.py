@@ -37,7 +37,7 @@ def _read_inspect_log(document: Document, file: LogFile) -> list[LoggedCall] | N
         return None
     calls: list[LoggedCall] = []
     for sample in mappings(document.get("samples")):
-        calls += _calls_of_sample(sample)
+        calls += _calls_of_sample(sample, file)
     if calls or file.path.endswith(".eval"):
         return calls
     # A log without samples has their sums.
@@ -47,19 +47,22 @@ def _read_inspect_log(document: Document, file: LogFile) -> list[LoggedCall] | N
 
 
 def _read_inspect_sample(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    if "events" not in document and "model_usage" not in document:
+    if document.keys().isdisjoint(("events", "transcript", "model_usage")):
         return None
-    return _calls_of_sample(document)
+    return _calls_of_sample(document, file)
 
 
-def _calls_of_sample(sample: Document) -> list[LoggedCall]:
+def _calls_of_sample(sample: Document, file: LogFile) -> list[LoggedCall]:
     """One call per model event; the sample's own usage is their sum."""
     session = text(sample.get("uuid"))
-    calls = []
-    for event in _model_events(sample):
+    calls, without_counts = [], 0
+    # Its first versions had the events in a transcript.
+    events = sample.get("transcript") if "events" not in sample else sample
+    for event in _model_events(events if isinstance(events, dict) else {}):
         usage = _inspect_usage(at(event, "output", "usage"))
         failed = error_name(event.get("error"))
         if usage is None and failed is None:
+            without_counts += 1
             continue
         event_id = text(event.get("uuid"))
         model = text(event.get("model")) or text(at(event, "output", "model"))
@@ -75,7 +78,10 @@ def _calls_of_sample(sample: Document) -> list[LoggedCall]:
                 identity=None if event_id is None else ("inspect", event_id),
             )
         )
-    return calls or list(_sums_by_model(sample.get("model_usage"), session))
+    found = calls or list(_sums_by_model(sample.get("model_usage"), session))
+    for _ in range(without_counts if calls or not found else 0):
+        file.leave_out("an answer of a model without token counts")
+    return found
 
 
 def _model_events(around: Document, depth: int = 0) -> Iterator[Document]:
@@ -125,7 +131,7 @@ def _read_promptfoo(document: Document, file: LogFile) -> list[LoggedCall] | Non
     inner = results.get("results") if isinstance(results, dict) else results
     if not isinstance(inner, list):
         return None
-    calls = [call for result in mappings(inner) for call in _promptfoo_calls(result)]
+    calls = [call for result in mappings(inner) for call in _promptfoo_calls(result, file)]
     if not calls and "evalId" not in document:
         return None
     time = time_of(at(results, "timestamp") or document.get("createdAt"))
@@ -137,12 +143,12 @@ def _read_promptfoo(document: Document, file: LogFile) -> list[LoggedCall] | Non
 def _read_promptfoo_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if at(document, "response", "tokenUsage") is None and "promptIdx" not in document:
         return None
-    return _promptfoo_calls(document)
+    return _promptfoo_calls(document, file)
 
 
-def _promptfoo_calls(result: Document) -> list[LoggedCall]:
+def _promptfoo_calls(result: Document, file: LogFile) -> list[LoggedCall]:
     """The call under test, and the sum over those of the model that graded its answer."""
-    calls = [_promptfoo_call(result), _promptfoo_grading(result)]
+    calls = [_promptfoo_call(result, file), _promptfoo_grading(result)]
     return [call for call in calls if call is not None]
 
 
@@ -159,7 +165,7 @@ def _promptfoo_grading(result: Document) -> LoggedCall | None:
     )
 
 
-def _promptfoo_call(result: Document) -> LoggedCall | None:
+def _promptfoo_call(result: Document, file: LogFile) -> LoggedCall | None:
     counts = at(result, "response", "tokenUsage") or result.get("tokenUsage")
     failed = error_name(at(result, "response", "error"))
     if not isinstance(counts, dict):
@@ -172,6 +178,7 @@ def _promptfoo_call(result: Document) -> LoggedCall | None:
     if not is_cached and whole(counts.get("cached")) and not (inputs or outputs):
         is_cached = True
     if not is_cached and inputs is None and outputs is None and failed is None:
+        file.leave_out("a result without counts of its input and output")
         return None
     result_id = text(result.get("id"))
     vendor, model = _vendor_and_model(name or "")

@@ -25,6 +25,8 @@ def _read_gemini_session(document: Document, file: LogFile) -> list[LoggedCall] 
         if message.get("type") == "gemini"
     ]
     found = [call for call in calls if call is not None]
+    for _ in range(len(calls) - len(found)):
+        file.leave_out("an answer of a model without token counts")
     if found:
         file.note_call_of("gemini cli", session)
     return found

@@ -152,6 +152,20 @@ def _provider_by_body(body: Document) -> str:
     return "openai"
 
 
+_INPUTS = (
+    keys("custom_id", "method", "url", "body"), keys("custom_id", "params"),
+    keys("key", "request"), keys("recordId", "modelInput"),
+)  # fmt: skip
+"""What the lines of a batch's input have, of OpenAI, Anthropic, Gemini and Bedrock."""
+
+
+def _read_batch_input(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    if len(document) < 2 or not any(document.keys() <= names for names in _INPUTS):
+        return None
+    file.leave_out("a request in the input of a batch, whose output has the answer")
+    return []
+
+
 # A row with more keys stands before those with fewer.
 BATCHES: tuple[LogFormat, ...] = (
     # Source: https://platform.claude.com/docs/en/api/messages/batches/results
@@ -189,6 +203,12 @@ BATCHES: tuple[LogFormat, ...] = (
             provider="gcp.vertex_ai",
             operation="chat",
         ),
+    ),
+    LogFormat(
+        name="batch-input",
+        any_of=keys("body", "params", "request", "modelInput"),
+        read=_read_batch_input,
+        is_said=False,
     ),
     # Azure OpenAI, Mistral, Groq, Together and vLLM write the same. A refused request has its
     # error in the body, or only a status, which may be 0.

@@ -1,0 +1,82 @@
+"""Nothing is left out in silence: what has no counts is reported, whatever it lies in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.reading import read_logs
+
+COUNTS = {"input_tokens": 10, "output_tokens": 1, "total_tokens": 11}
+MODEL = {"event": "model", "model": "openai/gpt-4o", "output": {"usage": COUNTS}}
+NO_COUNTS = {"event": "model", "model": "mockllm/model", "output": {"choices": []}}
+NO_ANSWER = "an answer of a model without token counts"
+NO_RESULT = "a result without counts of its input and output"
+INPUT = "a request in the input of a batch, whose output has the answer"
+
+
+def read(path: Path, *documents: Any) -> tuple[list[LoggedCall], dict[str, int]]:
+    path.write_text("".join(json.dumps(each) + "\n" for each in documents), "utf-8")
+    report = ReadReport()
+    calls = list(read_logs([path], report=report))
+    return calls, {reason: unread.count for reason, unread in report.unread.items()}
+
+
+def inspected(**sample: Any) -> dict[str, Any]:
+    return {"eval": {"task": "t"}, "status": "success", "samples": [{"id": 1, "epoch": 1} | sample]}
+
+
+def gemini(**message: Any) -> dict[str, Any]:
+    return {"type": "gemini", "id": "m", "model": "gemini-2.5-pro"} | message
+
+
+@pytest.mark.parametrize(
+    ("document", "calls", "unread"),
+    [
+        (inspected(events=[MODEL, NO_COUNTS, NO_COUNTS]), 1, {NO_ANSWER: 2}),
+        (inspected(events=[NO_COUNTS]), 0, {NO_ANSWER: 1}),
+        # Their sum says it.
+        (inspected(events=[NO_COUNTS], model_usage={"m": COUNTS}), 1, {}),
+        # As inspect wrote it at first.
+        (inspected(transcript={"events": [MODEL], "content": {}}), 1, {}),
+        (
+            {"evalId": "e", "results": {"results": [
+                {"provider": "a", "response": {"tokenUsage": {"total": 5}}},
+                {"provider": "a", "response": {"output": "..."}},
+                {"provider": "a", "response": {"tokenUsage": {"prompt": 2, "completion": 1}}}]}},
+            *(1, {NO_RESULT: 2}),
+        ),
+        (
+            {"sessionId": "s", "projectHash": "h", "messages": [
+                gemini(tokens={"input": 10, "output": 1, "total": 11}), gemini(tokens=None)]},
+            *(1, {NO_ANSWER: 1}),
+        ),
+        ({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions",
+          "body": {"model": "gpt-4o", "messages": []}}, 0, {INPUT: 1}),
+        ({"custom_id": "a", "params": {"model": "claude-opus-4-5"}}, 0, {INPUT: 1}),
+        ({"key": "a", "request": {"contents": []}}, 0, {INPUT: 1}),
+        ({"recordId": "a", "modelInput": {"inputText": "..."}}, 0, {INPUT: 1}),
+    ],
+)  # fmt: skip
+def test_what_has_no_counts_is_reported(
+    document: Any, calls: int, unread: dict[str, int], tmp_path: Path
+) -> None:
+    found, reasons = read(tmp_path / "a.json", document)
+    assert (len(found), reasons) == (calls, unread)
+
+
+def test_a_prompt_that_ollama_did_not_count_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    answer = {"model": "llama3.2", "done": True, "message": {"content": "..."}, "eval_count": 298}
+    embedding = {"model": "all-minilm", "embeddings": [[0.1]], "prompt_eval_count": 8}
+    path.write_text(json.dumps(answer) + "\n" + json.dumps(embedding), "utf-8")
+    report = ReadReport()
+    calls = list(read_logs([path], report=report))
+    assert [(call.operation, call.tokens) for call in calls] == [("chat", 298), ("embeddings", 8)]
+    assert {why: each.count for why, each in report.assumed.items()} == {
+        "with a count that is missing or none, taken as 0 tokens": 1
+    }
