@@ -29,7 +29,7 @@ def delimiter_of(header: bytes) -> str | None:
     line = header.decode("utf-8", "replace").strip()
     delimiter = max(",;\t|", key=line.count)
     try:
-        names = next(csv.reader([line], delimiter=delimiter), [])
+        names = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
         return None
     are_names = all(name.strip() == "" or _NAME.fullmatch(name.strip()) for name in names)
@@ -72,7 +72,11 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
     try:
         header, taken, number = split_header(iter(text.readline, ""))
         delimiter = delimiter_of(header.encode("utf-8", "replace")) or ","
-        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        # As a client of a database prints tables, and Markdown has them.
+        is_padded = delimiter == "|"
+        skips_space = f'{delimiter} "' in header
+        split = partial(csv.reader, delimiter=delimiter, skipinitialspace=skips_space)
+        names = [name.strip() for name in next(split([header]), [])]
         parse = partial(_parse_cell, grouped=_GROUPED.get(delimiter, _GROUPED_BY_COMMAS))
         line = ""
 
@@ -81,8 +85,11 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
             for line in chain(taken, text):  # noqa: UP028 the last one is looked at
                 yield line
 
-        rows = csv.reader(remember_line(), delimiter=delimiter)
-        for row in rows:
+        rows = split(remember_line())
+        for cells in rows:
+            row = [cell.strip() for cell in cells] if is_padded else cells
+            if is_padded and _RULE.issuperset("".join(row)):
+                continue
             if len(row) < len(names) and row and not line.endswith(("\n", "\r")):
                 raise UnreadableFileError("its last row is cut off")
             if row:
@@ -93,11 +100,17 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
         text.detach()
 
 
+EMPTY_WORDS = ("", "NULL", "null", "None", "\\N")
+"""What programs write into a cell that has nothing."""
+_RULE = frozenset("-=:+ ")
+"""What the line below the names of a printed table has."""
 _GROUPED_BY_COMMAS = re.compile(
-    r"\d{1,3}(?:([,'\u2019\xa0\u202f ])\d{3}(?:\1\d{3})*|(?:\.\d{3}){2,})"
+    r"(?P<whole>\d{1,3}(?:([,'\u2019\xa0\u202f ])\d{3}(?:\2\d{3})*|(?:\.\d{3}){2,}))(?:\.0+)?"
 )
 """A whole number whose thousands are set apart; ``12.000`` may be twelve."""
-_GROUPED = {";": re.compile(r"\d{1,3}(?:([.'\u2019\xa0\u202f ])\d{3}(?:\1\d{3})*)")}
+_GROUPED = {
+    ";": re.compile(r"(?P<whole>\d{1,3}(?:([.'\u2019\xa0\u202f ])\d{3}(?:\2\d{3})*)?|\d+)(?:,0+)?")
+}
 """The same where a semicolon separates the cells, as where a comma sets decimals apart."""
 
 
@@ -110,6 +123,6 @@ def _parse_cell(text: str, grouped: re.Pattern[str]) -> str | int | None:
     """
     if text.isascii() and text.isdigit() and len(text) < 20:
         return int(text)
-    if text[:1].isdigit() and len(text) < 26 and grouped.fullmatch(text):
-        return int("".join(filter(str.isdigit, text)))
-    return text or None
+    if text[:1].isdigit() and len(text) < 26 and (found := grouped.fullmatch(text)):
+        return int("".join(filter(str.isdigit, found["whole"])))
+    return None if text in EMPTY_WORDS else text

@@ -201,7 +201,7 @@ def _guess_encoding(head: bytes) -> str | None:
 def kind_of(head: bytes) -> str:
     """Say what a file holds by its start: a key of ``KINDS``."""
     start = head.lstrip(b" \t\r\n\x1e")
-    first, newline, rest = start.partition(b"\n")
+    first, newline, rest = start.partition(b"\n" if b"\n" in start else b"\r")
     if b"\x1e" in head[: len(head) - len(start)]:
         return "json"
     if start.startswith(b"{"):

@@ -74,7 +74,8 @@ def read_header(path: str) -> tuple[str, ...] | None:
     delimiter = delimiter_of(header.encode()) if kind_of(text.encode()) == "table" else None
     if delimiter is None:
         return None
-    return tuple(name.strip() for name in next(csv.reader([header], delimiter=delimiter)))
+    names = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True))
+    return tuple(name.strip() for name in names)
 
 
 def _read_parquet_header(path: str) -> tuple[str, ...] | None:

@@ -16,6 +16,9 @@ _TIME = re.compile(
     r" ?(?P<zone>[Zz]|[+-]\d{2}:?\d{2}|[A-Z][A-Za-z_]+(?:/[A-Za-z_]+)*)?(?:\[[A-Za-z_/]+\])?"
 )
 
+_DAY_FIRST = re.compile(r"\A(\d{1,2})\.(\d{1,2})\.(\d{4})(?:,? |T|\Z)")
+"""A day as it is written with points, in which it comes before the month."""
+
 _HEADER_TIME = re.compile(
     r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d (?:GMT|[+-]\d{4})"
 )
@@ -34,6 +37,7 @@ _PORTAL_TIME = re.compile(r"\d{1,2}/\d{1,2}/\d{4}, \d{1,2}:\d\d:\d\d(?:\.\d{1,6}
 
 def parse_odd_time(text: str) -> datetime | None:
     """A point in time that ``datetime.fromisoformat`` does not take; None where it is none."""
+    text = _DAY_FIRST.sub(r"\3-\2-\1 ", text, count=1).strip()
     try:
         found = _TIME.fullmatch(text)
         if found is None:

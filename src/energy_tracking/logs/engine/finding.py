@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from csv import reader as read_csv
 from typing import Any
 
-from energy_tracking.logs.delimited import delimiter_of
+from energy_tracking.logs.delimited import EMPTY_WORDS, delimiter_of
 from energy_tracking.logs.engine.queries import READERS, Table, quote_text
 from energy_tracking.logs.files import HEAD, STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.formats import LogFile, Recogniser
@@ -168,9 +168,10 @@ def _describe_csv(
     if len(set(names)) < len(names) or "" in names:
         return None
     typed = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
+    empty = ", ".join(map(quote_text, EMPTY_WORDS))
     query = (
         f"read_csv({quote_text(path)}, header=true, auto_detect=false, null_padding=true, "
-        f"delim={quote_text(delimiter)}, quote='\"', escape='\"', "
+        f"delim={quote_text(delimiter)}, quote='\"', escape='\"', nullstr=[{empty}], "
         f"columns={{{typed}}}{packing})"
     )
     return query, dict.fromkeys(names, "VARCHAR"), True

@@ -82,11 +82,14 @@ def is_by_columns(document: Document) -> bool:
     if type(first) is dict and any(column.keys() != first.keys() for column in columns):
         return False
     # A cell holds a single value.
-    cells = (next(iter(c.values() if isinstance(c, dict) else c)) for c in columns)
+    cells = (cell for c in columns for cell in (c.values() if isinstance(c, dict) else c))
     return not any(isinstance(cell, dict | list) for cell in cells)
 
 
 def _rows_of_columns(document: Document) -> list[Document]:
+    first = next(iter(document.values()))
+    if isinstance(first, dict) and any("token" in str(name).lower() for name in first):
+        return list(document.values())  # row by row, each under its name
     cells = (v.values() if isinstance(v, dict) else v for v in document.values())
     return [dict(zip(document, row, strict=True)) for row in zip(*cells, strict=True)]
 

@@ -117,7 +117,10 @@ _COUNTED = (
     "requests",
 )
 _EMPTY = (None, "")
-TOTALS = frozenset({"total", "totals", "grand total", "sum", "subtotal"})
+TOTALS = frozenset(
+    {"total", "totals", "grand total", "sum", "subtotal", "summe", "gesamt", "gesamtsumme"}
+    | {"somme", "suma", "totale", "totaal", "итого", "合计", "総計", "合計"}
+)
 """What stands in the place of a name in a row of sums."""
 _OTHER = re.compile(r"[^a-z0-9]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -160,7 +163,7 @@ def _read_given(row: Document, file: LogFile) -> list[LoggedCall] | None:
     absent: set[str] = file.memory.setdefault("absent", set(file.columns.values()))
     if absent:
         absent -= {n for n in absent if n in row or _value_of(row, n) is not None}
-    return _calls_of(read, file)
+    return _calls_of(read, _first_of(row), file)
 
 
 def _say_absent(file: LogFile) -> Iterator[LoggedCall]:
@@ -188,13 +191,25 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
     read = {what: row[columns[what]] for what in columns}
     if type(read.get("input", read.get("output"))) is dict:
         read = drop_types(read)
-    return _calls_of(read, file)
+    return _calls_of(read, _first_of(row), file)
 
 
-def _calls_of(read: Mapping[str, Any], file: LogFile) -> list[LoggedCall] | None:
+def _first_of(row: Document) -> object:
+    return next((cell for cell in row.values() if cell is not None), None)
+
+
+def _calls_of(read: Mapping[str, Any], first: object, file: LogFile) -> list[LoggedCall] | None:
+    """The call or the sum that a row is; none where it has totals over the others.
+
+    Args:
+        read: What its columns are -> what they hold.
+        first: The first cell that holds something.
+        file: Where it is.
+    """
     if read.get("input") in _EMPTY and read.get("output") in _EMPTY:
         return None
-    if any(str(read.get(what)).strip().lower() in TOTALS for what in ("model", "time", "id")):
+    names = (first, *(read.get(what) for what in ("model", "time", "id")))
+    if any(isinstance(name, str) and name.strip(" :*").lower() in TOTALS for name in names):
         file.note_assumption("of totals over the rows above, left out")
         return []
     check_wholes({what: read[what] for what in _COUNTED if what in read})
