@@ -242,6 +242,19 @@ ODD_SAMPLES: list[tuple[str, Documents, Right]] = [
         right(1, (1000, 100), "gpt-5-codex"),
     ),
     (
+        "aider-benchmark",
+        [{"testdir": "/work", "testcase": "two-fer", "model": "gpt-4o", "cost": 0.1,
+          "tests_outcomes": [False, True], "prompt_tokens": 3000, "completion_tokens": 500}],
+        right(0, sums=((None, 3000, 500),)),
+    ),
+    (
+        "vertex-embeddings",
+        [{"instance": {"content": "…"}, "status": "", "predictions": [
+            {"embeddings": {"statistics": {"token_count": 8, "truncated": False},
+                            "values": [0.1]}}]}],
+        right(1, (8, 0), None, provider="gcp.vertex_ai"),
+    ),
+    (
         "opencode-export",
         # Messages as its server lists them.
         [

@@ -1,4 +1,4 @@
-"""aider's chat history, a text with token counts rounded for people, and its analytics log."""
+"""aider's chat history, a text with token counts rounded for people, and its other logs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from energy_tracking.logs.files import HISTORY_LINE
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, text
-from energy_tracking.logs.formats.counts import usage_of
+from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 _AIDER_TOKENS = re.compile(
@@ -59,9 +59,25 @@ def _read_aider_event(document: Document, file: LogFile) -> list[LoggedCall] | N
     return [LoggedCall(model=model, counts=usage, time=time_of(document.get("time")))]
 
 
+def _read_aider_benchmark(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The result of an exercise, over as many requests as it took."""
+    counts = sum_of_tokens(
+        document["prompt_tokens"],
+        document.get("completion_tokens"),
+        reasoning=document.get("thinking_tokens"),
+    )
+    return [LoggedCall(model=text(document.get("model")), counts=counts, requests=None)]
+
+
 AIDER: tuple[LogFormat, ...] = (
     # Source: https://github.com/Aider-AI/aider/blob/main/aider/coders/base_coder.py
     LogFormat(name="aider", keys=keys(HISTORY_LINE), read=_read_aider),
     # Source: https://aider.chat/docs/more/analytics.html
     LogFormat(name="aider-analytics", keys=keys("event", "properties"), read=_read_aider_event),
+    # Source: https://github.com/Aider-AI/aider/blob/main/benchmark/benchmark.py
+    LogFormat(
+        name="aider-benchmark",
+        keys=keys("testcase", "tests_outcomes", "prompt_tokens"),
+        read=_read_aider_benchmark,
+    ),
 )

@@ -20,10 +20,12 @@ from energy_tracking.logs.formats.base import (
     keys,
     mappings,
     text,
+    unpacked,
 )
 from energy_tracking.logs.formats.bodies import call_in_body, error_name, stated_time_in
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+from energy_tracking.usage.names import is_unique_id
 
 # inspect.
 
@@ -65,6 +67,10 @@ def _calls_of_sample(sample: Document, file: LogFile) -> list[LoggedCall]:
             without_counts += 1
             continue
         event_id = text(event.get("uuid"))
+        if event_id is None:
+            # Events had no id at first, and a log that another one goes on with is copied into it.
+            response_id = text(at(event, "call", "response", "id"))
+            event_id = response_id if is_unique_id(response_id) else None
         model = text(event.get("model")) or text(at(event, "output", "model"))
         calls.append(
             LoggedCall(
@@ -141,9 +147,17 @@ def _read_promptfoo(document: Document, file: LogFile) -> list[LoggedCall] | Non
 
 
 def _read_promptfoo_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    if isinstance(document["response"], str):
+        # A row of its database.
+        named = ("provider", "response", "gradingResult", "grading_result")
+        document = document | {name: unpacked(document.get(name)) for name in named}
+        document["gradingResult"] = document["gradingResult"] or document["grading_result"]
     if at(document, "response", "tokenUsage") is None and "promptIdx" not in document:
         return None
-    return _promptfoo_calls(document, file)
+    calls = _promptfoo_calls(document, file)
+    for call in calls:
+        call.time, call.session = time_of(document.get("created_at")), text(document.get("eval_id"))
+    return calls
 
 
 def _promptfoo_calls(result: Document, file: LogFile) -> list[LoggedCall]:

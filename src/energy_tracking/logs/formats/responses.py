@@ -20,11 +20,12 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    mappings,
     text,
     unpacked,
 )
 from energy_tracking.logs.formats.bodies import build_call, error_name, operation_of, stated_time_in
-from energy_tracking.logs.formats.counts import counts_in, whole
+from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
@@ -166,6 +167,21 @@ def _read_batch_input(document: Document, file: LogFile) -> list[LoggedCall] | N
     return []
 
 
+def _read_vertex_embeddings(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A text that Vertex AI embedded, in a batch."""
+    found = [at(each, "embeddings", "statistics") for each in mappings(document["predictions"])]
+    counts = [whole(at(each, "token_count")) for each in found]
+    if not counts or None in counts:
+        return None
+    return [
+        LoggedCall(
+            provider="gcp.vertex_ai",
+            operation="embeddings",
+            counts=usage_of(sum(filter(None, counts)), 0),
+        )
+    ]
+
+
 # A row with more keys stands before those with fewer.
 BATCHES: tuple[LogFormat, ...] = (
     # Source: https://platform.claude.com/docs/en/api/messages/batches/results
@@ -203,6 +219,10 @@ BATCHES: tuple[LogFormat, ...] = (
             provider="gcp.vertex_ai",
             operation="chat",
         ),
+    ),
+    # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/batch-prediction-genai-embeddings
+    LogFormat(
+        name="vertex-embeddings", keys=keys("instance", "predictions"), read=_read_vertex_embeddings
     ),
     LogFormat(
         name="batch-input",
