@@ -96,3 +96,12 @@ def test_generations_of_a_trace_count_where_they_lie_around_no_other(tmp_path: P
     for order in ((outer, between, inner), (inner, between, outer)):
         calls, _ = read(write(tmp_path / "log.jsonl", *order))
         assert len(calls) == 1
+
+
+def test_days_of_a_gateway_lose_nothing(tmp_path: Path) -> None:
+    metrics = {"prompt_tokens": 1000, "completion_tokens": 200, "api_requests": 10}
+    day = {"date": "2025-05-01", "metrics": metrics, "breakdown": {"models": {
+        "gpt-4o": {"metrics": metrics}}}}  # fmt: skip
+    ((found,), report) = read(write(tmp_path / "days.json", {"results": [day], "metadata": {}}))
+    assert (found.model, found.requests, found.tokens) == ("gpt-4o", 10, 1200)
+    assert not list(report.omissions())

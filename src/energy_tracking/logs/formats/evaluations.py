@@ -132,14 +132,18 @@ def _sums_by_model(by_model: object, session: object) -> Iterator[LoggedCall]:
 # promptfoo.
 
 
+_RESULT_KEYS = keys("response", "tokenUsage", "gradingResult")
+
+
 def _read_promptfoo(document: Document, file: LogFile) -> list[LoggedCall] | None:
     results = document.get("results")
     inner = results.get("results") if isinstance(results, dict) else results
     if not isinstance(inner, list):
         return None
-    calls = [call for result in mappings(inner) for call in _promptfoo_calls(result, file)]
-    if not calls and "evalId" not in document:
+    found = mappings(inner)
+    if "evalId" not in document and not any(_RESULT_KEYS & result.keys() for result in found):
         return None
+    calls = [call for result in found for call in _promptfoo_calls(result, file)]
     time = time_of(at(results, "timestamp") or document.get("createdAt"))
     for call in calls:
         call.time, call.session = call.time or time, text(document.get("evalId"))
