@@ -286,6 +286,21 @@ def test_wrong_columns_are_named(change: dict[str, Any], words: str) -> None:
         estimate_table(**right | change)
 
 
+@pytest.mark.parametrize("kept", [1, 2, 64])
+def test_a_table_has_the_energy_of_its_own_names_whichever_tables_came_before(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("energy_tracking.tables.models.KEPT_TABLES", kept)
+    estimator = TableEstimator(Estimation(Settings.load({})))
+    inputs, tables = np.array([1000, 2000]), [("gpt-4o",), ("o1", "gpt-4o"), ("gpt-4o", "o1")]
+    for names in tables * 2 + tables[::-1]:
+        codes = np.array([0, len(names) - 1])
+        found = estimator.estimate(inputs, 100, model=codes, models=names)
+        for row, code in enumerate(codes):
+            alone = estimate_table(inputs[row], 100, model=names[code])
+            assert found.total_energy_joules[row] == alone.total_energy_joules[0]
+
+
 def test_a_table_without_rows_has_none() -> None:
     models: tuple[Any, ...] = ("gpt-4o", [])
     for model in models:

@@ -10,7 +10,8 @@ import pytest
 
 from energy_tracking.cli.reports.collect import Collector, Report, Selection
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.batches import BatchNames, CallBatch, repeat
+from energy_tracking.logs.batch_energy import FEW, cut_by_model
+from energy_tracking.logs.batches import BatchNames, CallBatch, find_only, repeat
 from energy_tracking.logs.engine.queries import as_array
 from energy_tracking.logs.grouping import Grouping
 from energy_tracking.logs.logged import ReadReport
@@ -76,6 +77,27 @@ def test_large_batches_add_up_as_small_ones_do() -> None:
         assert one.keys() == other.keys()
         for key, sums in one.items():
             assert sums.as_dict() == pytest.approx(other[key].as_dict(), rel=1e-12)
+
+
+def test_each_row_of_a_batch_is_in_one_part_under_its_model() -> None:
+    def list_rows(batches: list[CallBatch]) -> list[tuple[float, ...]]:
+        columns = ("model", "time", "input_tokens", "cached_input_tokens", "output_tokens")
+        rows = (
+            zip(*(getattr(one, name).tolist() for name in columns), strict=True) for one in batches
+        )
+        return sorted(row for batch in rows for row in batch)
+
+    batch = build_batch(BatchNames(), 40_000, 4)
+    # One model has few rows, and some rows name none.
+    batch.model = np.where((batch.model == 2) & (batch.time % 10 > 1), -1, batch.model)
+    parts = list(cut_by_model(batch))
+    assert list_rows(parts) == list_rows([batch])
+    *alone, mixed = parts
+    assert [find_only(part.model) for part in alone] == [-1, 0, 1, 3, 4]
+    assert set(mixed.model.tolist()) == {2}
+    assert len(mixed) < FEW
+    alone[1].model = repeat(0, len(alone[1]), np.int32)
+    assert list_rows(list(cut_by_model(alone[1]))) == list_rows([alone[1]])
 
 
 def test_names_that_come_in_several_threads_at_a_time_are_looked_up_as_in_one() -> None:

@@ -7,7 +7,8 @@ several requests, is estimated alone. An energy that a server measured comes bef
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.logs.batches import CallBatch, Names, find_only, repeat, shorten
 from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.logs.sum_energy import estimate_sum
+from energy_tracking.tables.columns import cut_rows, list_runs
 from energy_tracking.tables.estimating import TableEstimator, fill_tables
 from energy_tracking.tables.table import ESTIMATED, STATUSES
 from energy_tracking.usage.token_usage import TokenUsage
@@ -25,6 +27,40 @@ Column = Any
 
 UNKNOWN_REQUESTS = "a sum over an unknown number of requests: tokens only"
 NO_TOKENS = "no token counts"
+
+
+PART = 32_768
+"""Rows of one model that are estimated and added up together [1]: they stay in the cache."""
+FEW = 4096
+"""Fewer rows of a model than these have no part of their own [1]."""
+
+
+def cut_by_model(batch: CallBatch) -> Iterator[CallBatch]:
+    """The rows of a batch in parts of one model each, and one of the models that have few.
+
+    Args:
+        batch: The batch; its rows come in another order.
+    """
+    if find_only(batch.model) is not None:
+        yield from map(batch.select, cut_rows(len(batch), PART))
+        return
+    # A small type is ordered in two passes.
+    numbers = (batch.model + 1).astype(np.min_scalar_type(int(batch.model.max()) + 1))
+    order = np.argsort(numbers, kind="stable")
+    # Of each part the model is known, and for all of them at once the others are quicker to take.
+    unnamed = replace(batch, model=repeat(-1, len(batch), np.int32)).select(order)
+    few = []
+    for run in list_runs(numbers.take(order, mode="wrap")):
+        if run.stop - run.start < FEW:
+            few.append(order[run])
+            continue
+        number = int(batch.model[order[run.start]])
+        for piece in cut_rows(run.stop - run.start, PART):
+            part = unnamed.select(slice(run.start + piece.start, run.start + piece.stop))
+            part.model = repeat(number, len(part), np.int32)
+            yield part
+    if few:
+        yield batch.select(np.concatenate(few))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,24 +167,29 @@ class BatchEstimator:
             columns["model"] = names[number] if number >= 0 else None
         else:
             columns |= {"model": models, "models": names}
-        made, *others = fill_tables(self._tables, **columns)
-        is_without = made.status != ESTIMATED
-        has_all = not is_without.any()
+        # Those of a table have been checked where it was read.
+        made, *others = fill_tables(self._tables, **columns, are_checked=batch.is_plain)
+        is_without = None if made.status is None else made.status != ESTIMATED
+        has_all = is_without is None or not is_without.any()
         beside = others[0] if others else made if self._is_calibrated else None
         rows = len(batch)
         unknown, nothing = (repeat(value, rows, np.float64) for value in (np.nan, 0.0))
+
+        def known(column: Any) -> Column:
+            return unknown if column is None else column
+
         energy = BatchEnergy(
-            total=made.total,
-            low=made.low,
-            high=made.high,
-            calibrated=unknown if beside is None else beside.total,
-            calibrated_low=unknown if beside is None else beside.low,
-            calibrated_high=unknown if beside is None else beside.high,
+            total=known(made.total),
+            low=known(made.low),
+            high=known(made.high),
+            calibrated=unknown if beside is None else known(beside.total),
+            calibrated_low=unknown if beside is None else known(beside.low),
+            calibrated_high=unknown if beside is None else known(beside.high),
             avoided=nothing if made.avoided is None else made.avoided,
-            reasoning=unknown if made.reasoning is None else made.reasoning,
+            reasoning=known(made.reasoning),
             reason=repeat(-1, rows, np.int32) if has_all else np.full(rows, -1, "i4"),
         )
-        if not has_all:
+        if is_without is not None and not has_all:
             if made.avoided is None:
                 energy.avoided = np.where(is_without, np.nan, 0.0)
             # One number for both: to order pairs takes as long as all else here.

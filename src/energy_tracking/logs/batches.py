@@ -37,7 +37,9 @@ def repeat(value: object, rows: int, type: Any) -> Column:
         rows: How many rows there are [1].
         type: The type of numpy.
     """
-    return np.broadcast_to(np.array(value, type), rows)
+    column = np.ndarray((rows,), type, np.array(value, type), strides=(0,))
+    column.flags.writeable = False
+    return column
 
 
 def find_only(column: Column) -> Any | None:
@@ -146,32 +148,27 @@ class CallBatch:
 
     @property
     def is_plain(self) -> bool:
-        """Whether each row is one call of which the columns say all, as rows of a table are."""
+        """Whether each row is one call of which the columns say all, as rows of a table are.
+
+        What reads a table has seen to it that its counts are right.
+        """
         return (
             find_only(self.has_usage) is True
             and find_only(self.requests) == 1
             and not self.odd_usages
         )
 
-    def order_by_model(self) -> CallBatch:
-        """The same rows, those of each model together."""
-        if find_only(self.model) is not None:
-            return self
-        # A small type is ordered in two passes.
-        numbers = (self.model + 1).astype(np.min_scalar_type(int(self.model.max()) + 1))
-        return self.select(np.argsort(numbers, kind="stable"))
-
-    def select(self, rows: Column) -> CallBatch:
+    def select(self, rows: Column | slice) -> CallBatch:
         """Some of the rows.
 
         Args:
-            rows: Their places.
+            rows: Their places, or a slice.
         """
         columns = {name: _take_rows(getattr(self, name), rows) for name in COLUMNS}
         odd = (
             {
                 new: self.odd_usages[old]
-                for new, old in enumerate(rows.tolist())
+                for new, old in enumerate(np.arange(len(self))[rows].tolist())
                 if old in self.odd_usages
             }
             if self.odd_usages
@@ -180,7 +177,9 @@ class CallBatch:
         return CallBatch(names=self.names, odd_usages=odd, **columns)
 
 
-def _take_rows(column: Column, rows: Column) -> Column:
+def _take_rows(column: Column, rows: Column | slice) -> Column:
+    if isinstance(rows, slice):
+        return column[rows]
     # Any view of repeated values is one. To take rows is quicker where none is looked for outside.
     return column[: len(rows)] if column.strides == (0,) else column.take(rows, mode="wrap")
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from energy_tracking.logs.batch_energy import BatchEnergy
-from energy_tracking.logs.batches import BatchNames, CallBatch, find_only, repeat
+from energy_tracking.logs.batches import BatchNames, CallBatch, find_only, repeat, shorten
 
 Column = Any
 
@@ -340,6 +340,8 @@ def _add_up(code: Column, sums: Mapping[str, Column | float]) -> tuple[Column, C
         code: The numbers, shape (rows,).
         sums: What the rows add.
     """
+    if find_only(code) is not None:
+        return code[:1], _add_all(len(code), sums)
     starts = np.concatenate([[0], np.flatnonzero(code[1:] != code[:-1]) + 1])
     has_runs = len(starts) * RUN <= len(code)
     rows: Column = 1
@@ -356,6 +358,22 @@ def _add_up(code: Column, sums: Mapping[str, Column | float]) -> tuple[Column, C
     return codes, added
 
 
+def _add_all(rows: int, sums: Mapping[str, Column | float]) -> Column:
+    """The sums over all rows, shape (1, sums).
+
+    Args:
+        rows: How many rows there are [1].
+        sums: What they add.
+    """
+    added = np.zeros((1, len(SUMS)))
+    for name, column in sums.items():
+        if isinstance(column, float):
+            added[0, _PLACES[name]] = column * rows
+        else:
+            added[0, _PLACES[name]] = column.sum(dtype=np.float64)
+    return added
+
+
 def _join_columns(columns: Sequence[Column]) -> tuple[Column, list[tuple[int, int]]]:
     """One number for the numbers of a row, and the least and the count of each of these.
 
@@ -364,14 +382,15 @@ def _join_columns(columns: Sequence[Column]) -> tuple[Column, list[tuple[int, in
     """
     code, spans = None, []
     for column in columns:
-        least, most = int(column.min()), int(column.max())
+        numbers = shorten(column)
+        least, most = int(numbers.min()), int(numbers.max())
         spans.append((least, most - least + 1))
         if most > least:
             if code is None:
                 code = column - least
             else:
                 code = code.astype(np.int64) * (most - least + 1) + (column - least)
-    return np.zeros(len(columns[0]), np.int64) if code is None else code, spans
+    return repeat(0, len(columns[0]), np.int64) if code is None else code, spans
 
 
 def _say_what_of(rows: int, sums: Mapping[str, Column | float]) -> Column:
@@ -455,8 +474,12 @@ def _leave_out_nothing(columns: Mapping[str, Column]) -> dict[str, Column | floa
         if (only := find_only(column)) is not None:
             if only > 0:
                 kept[name] = float(only)
-        elif name.endswith("_joules") and not np.isfinite(column.sum()):
-            kept[name] = np.where(np.isnan(column), 0.0, column)
+        elif name.endswith("_joules"):
+            # Energies are 0 or more, so that their sum says whether there is any.
+            if not np.isfinite(total := column.sum()):
+                kept[name] = np.where(np.isnan(column), 0.0, column)
+            elif total:
+                kept[name] = column
         elif column.any():
             kept[name] = column
     return kept

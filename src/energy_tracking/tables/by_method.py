@@ -38,58 +38,79 @@ BLOCK = 32_768
 
 
 class Result:
-    """The columns of a table while it is filled."""
+    """The columns of a table while it is filled; None as long as nothing is in them.
+
+    Attributes:
+        models: The models of the rows.
+        numbers: What the formulas take of each name that the rows are numbered by.
+        only_totals: Whether the energy alone is wanted.
+        with_parts: Whether parts of the energy are wanted beside its range.
+        total: Energy [J]; NaN where there is none, as in the next four.
+        low: Lower end of its range [J].
+        high: Upper end of it [J].
+        reasoning: Part of it spent on reasoning [J].
+        avoided: What caches avoid [J].
+        status: An index into ``STATUSES``; None where all rows have energy.
+    """
 
     def __init__(
         self,
         rows: int,
+        codes: Any | None,
         models: Models,
         numbers: Numbers,
         only_totals: bool,
-        is_cached: bool,
         with_parts: bool,
     ) -> None:
-        """Start with columns of no numbers.
+        """Start with no columns.
 
         Args:
             rows: How many rows there are [1].
+            codes: The number of each row's name; None: all have the first one.
             models: The models of the rows.
-            numbers: What the formulas take of each name that the rows are numbered by.
+            numbers: What the formulas take of each name.
             only_totals: Whether the energy alone is wanted.
-            is_cached: Whether cached tokens are given.
             with_parts: Whether parts of the energy are wanted beside its range.
         """
         self.models = models
         self.numbers = numbers
         self.only_totals = only_totals
         self.with_parts = with_parts and not only_totals
-        self.total = np.empty(rows)
-        self.low, self.high = (None if only_totals else np.empty(rows) for _ in range(2))
-        # None as long as no block has cached tokens, or known reasoning.
+        self.total: Any = None
+        self.low: Any = None
+        self.high: Any = None
         self.reasoning: Any = None
         self.avoided: Any = None
-        self._is_cached = is_cached
-        self.status = np.zeros(rows, np.uint8)
-        self.profile = np.empty(rows, np.int32)
+        self.status: Any = None
+        self._codes = codes
+        self._shape = (rows,)
 
-    def as_table(self) -> EnergyTable:
-        """The table, once all of it is filled."""
-        models = self.models
-        reasoning, avoided = self.reasoning, self.avoided
-        if reasoning is None and not self.only_totals:
-            reasoning = np.full(len(self.total), np.nan)
-        if avoided is None and self._is_cached and not self.only_totals:
-            avoided = self._avoid_nothing()
-        basis = models.basis
+    def as_table(self, is_cached: bool) -> EnergyTable:
+        """The table, once all of it is filled.
+
+        Args:
+            is_cached: Whether cached tokens are given.
+        """
+        models, basis = self.models, self.models.basis
         is_calibrated = basis.method == CALIBRATED_METHOD
+        profile = np.empty(self._shape, np.int32)
+        profile[:] = self.numbers.take(PROFILE, 0 if self._codes is None else self._codes)
+        columns = [self.total, self.low, self.high, self.reasoning]
+        for place in range(1 if self.only_totals else len(columns)):
+            if columns[place] is None:
+                columns[place] = np.full(self._shape, np.nan)
+        total, low, high, reasoning = columns
+        avoided = self.avoided
+        if avoided is None and is_cached and not self.only_totals:
+            avoided = self._avoid_nothing()
         return EnergyTable(
-            total_energy_joules=self.total,
-            total_energy_low_joules=self.low,
-            total_energy_high_joules=self.high,
+            total_energy_joules=total,
+            total_energy_low_joules=low,
+            total_energy_high_joules=high,
             reasoning_energy_joules=reasoning,
             cache_avoided_energy_joules=avoided,
-            status=self.status,
-            profile=self.profile,
+            status=np.zeros(self._shape, np.uint8) if self.status is None else self.status,
+            profile=profile,
             profiles=tuple(models.profiles),
             grades=tuple(models.grades),
             reasons=dict(models.reasons),
@@ -104,26 +125,30 @@ class Result:
 
         Args:
             rows: A slice, or an array of places.
-            energy: Their energy.
+            energy: Their energy; of all rows, its arrays become the columns.
         """
-        self.total[rows] = energy.total
-        if self.low is not None and self.high is not None:
-            self.low[rows], self.high[rows] = energy.low, energy.high
-        if energy.reasoning is not None:
-            if self.reasoning is None:
-                self.reasoning = np.full(len(self.total), np.nan)
-            self.reasoning[rows] = energy.reasoning
-        if energy.avoided is not None:
-            if self.avoided is None:
-                self.avoided = self._avoid_nothing()
-            self.avoided[rows] = energy.avoided
+        for name in ENERGIES:
+            values = getattr(energy, name)
+            if values is None:
+                continue
+            column = getattr(self, name)
+            if column is None:
+                if getattr(values, "shape", None) == self._shape:
+                    setattr(self, name, values)
+                    continue
+                unknown = name != "avoided"
+                column = np.full(self._shape, np.nan) if unknown else self._avoid_nothing()
+                setattr(self, name, column)
+            column[rows] = values
 
     def _avoid_nothing(self) -> Any:
         """No energy avoided, in rows that have any [J]."""
+        if self.status is None:
+            return np.zeros(self._shape)
         return np.where(self.status == ESTIMATED, 0.0, np.nan)
 
     def finish(self, part: slice, names: Any, wrong: Any | None) -> None:
-        """Fill in status and profile of a block, and take out what is no energy.
+        """Fill in the status of a block, and take out what is no energy.
 
         Args:
             part: The block.
@@ -131,18 +156,21 @@ class Result:
             wrong: Where their counts are none; None where all are right.
         """
         reasons = self.models.reasons
-        self.profile[part] = self.numbers.take(PROFILE, names)
+        if not reasons and wrong is None:
+            return
+        if self.status is None:
+            self.status = np.full(self._shape, ESTIMATED, np.uint8)
         status = self.status[part]
         if reasons:
             status[:] = self.numbers.take(STATUS, names)
         if wrong is not None:
             status[wrong & (status == ESTIMATED)] = NO_COUNT
-        if reasons or wrong is not None:
-            missing = status != ESTIMATED
-            if missing.any():
-                for column in (self.total, self.low, self.high, self.reasoning, self.avoided):
-                    if column is not None:
-                        column[part][missing] = np.nan
+        missing = status != ESTIMATED
+        if missing.any():
+            for name in ENERGIES:
+                column = getattr(self, name)
+                if column is not None:
+                    column[part][missing] = np.nan
 
 
 @dataclass(slots=True)
@@ -154,6 +182,10 @@ class Energy:
     high: Any = None
     reasoning: Any = None
     avoided: Any = None
+
+
+ENERGIES = tuple(Energy.__dataclass_fields__)
+"""Names of the energies."""
 
 
 def _estimate_by_reference(result: Result, part: slice, counts: Counts, names: Any) -> None:

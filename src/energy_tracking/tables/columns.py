@@ -183,10 +183,26 @@ def find_runs(codes: Any) -> list[slice] | None:
         codes: A whole number for each row.
     """
     is_start = codes[1:] != codes[:-1]
-    if np.count_nonzero(is_start) * RUN > len(codes):
-        return None
+    return None if np.count_nonzero(is_start) * RUN > len(codes) else _cut_before(is_start)
+
+
+def list_runs(codes: Any) -> list[slice]:
+    """Slices of rows that have one code each, however few rows of one stand together.
+
+    Args:
+        codes: A whole number for each row.
+    """
+    return _cut_before(codes[1:] != codes[:-1])
+
+
+def _cut_before(is_start: Any) -> list[slice]:
+    """Slices of rows, each of which begins with a row that is marked.
+
+    Args:
+        is_start: Whether each row but the first begins one.
+    """
     starts = np.flatnonzero(is_start) + 1
-    return [slice(*ends) for ends in pairwise((0, *starts.tolist(), len(codes)))]
+    return [slice(*ends) for ends in pairwise((0, *starts.tolist(), len(is_start) + 1))]
 
 
 @dataclass(slots=True)
@@ -222,7 +238,10 @@ class Counts:
         """Leave out the counts of which no row has any: a term is left out with them."""
         for name, least in LEAST.items():
             column = self.columns.get(name)
-            if column is not None and np.size(column) and np.max(column) < least:
+            if column is None:
+                continue
+            most = column if type(column) is float else column.max(initial=-np.inf)
+            if most < least:
                 del self.columns[name]
 
 

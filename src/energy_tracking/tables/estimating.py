@@ -166,7 +166,7 @@ class TableEstimator:
             reasoning_tokens=reasoning_tokens,
             only_totals=only_totals,
         )
-        return result.as_table()
+        return result.as_table(is_cached=cached_input_tokens is not None)
 
 
 def fill_tables(
@@ -180,6 +180,7 @@ def fill_tables(
     cache_write_input_tokens: Column | None = None,
     reasoning_tokens: Column | None = None,
     only_totals: bool = False,
+    are_checked: bool = False,
 ) -> list[Result]:
     """What tables of the same calls by several estimators are made of.
 
@@ -196,6 +197,7 @@ def fill_tables(
         cache_write_input_tokens: Part of the input [tokens].
         reasoning_tokens: Part of the output [tokens].
         only_totals: Compute the energy alone.
+        are_checked: Whether all counts are known to be right.
 
     Raises:
         ConfigurationError: The columns differ in length, or are not of numbers.
@@ -209,17 +211,16 @@ def fill_tables(
     )
     codes, names = read_models(model, models)
     rows = check_lengths(columns if codes is None else columns | {"model": codes})
-    is_cached = cached_input_tokens is not None
     results: list[Result] = []
     for estimator in estimators:
-        numbers = estimator.models.find_numbers(names)
-        with_parts = not results
-        results.append(Result(rows, estimator.models, numbers, only_totals, is_cached, with_parts))
+        of_estimator, with_parts = estimator.models, not results
+        numbers = of_estimator.find_numbers(names)
+        results.append(Result(rows, codes, of_estimator, numbers, only_totals, with_parts))
     with np.errstate(all="ignore"):
         for part in cut_rows(rows, ORDERED):
             for piece, some in _split_by_model(part, codes):
                 counts = take_floats(columns, piece)
-                wrong = counts.find_wrong()
+                wrong = None if are_checked else counts.find_wrong()
                 counts.leave_out_nothing()
                 for estimator, result in zip(estimators, results, strict=True):
                     TABLE_METHODS[estimator.method](result, piece, counts, some)

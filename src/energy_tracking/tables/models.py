@@ -22,6 +22,9 @@ from energy_tracking.usage.token_usage import TokenUsage
 
 STATUS, PROFILE, DENSE, ATTENTION, SAMPLES, REASONING, UNDER, OVER = range(8)
 
+KEPT_TABLES = 64
+"""Tables whose names are remembered together [1]."""
+
 
 class Numbers:
     """What the formulas take of each model that a table names, by the number of its name."""
@@ -83,7 +86,7 @@ class Models:
         self._looking_up = Lock()
         self._numbers: dict[tuple[Any, ...], int] = {}
         self._rows: dict[str | None, tuple[float, ...]] = {}
-        self._latest: tuple[tuple[str | None, ...], Numbers] | None = None
+        self._found: dict[tuple[str | None, ...], Numbers] = {}
 
     def find_numbers(self, names: tuple[str | None, ...]) -> Numbers:
         """Look names up; returns what the formulas take of each.
@@ -92,12 +95,14 @@ class Models:
             names: The names of a table, one or more.
         """
         # Tables of one log name the same models.
-        latest = self._latest
-        if latest is None or latest[0] != names:
+        found = self._found.get(names)
+        if found is None:
             with self._looking_up:
                 rows = [self._find_row(name) for name in names]
-            latest = self._latest = names, Numbers(rows)
-        return latest[1]
+            if len(self._found) >= KEPT_TABLES:
+                self._found.clear()
+            found = self._found[names] = Numbers(rows)
+        return found
 
     def _find_row(self, name: str | None) -> tuple[float, ...]:
         row = self._rows.get(name)

@@ -10,7 +10,7 @@ is a field of ``Report`` and a line in ``Collector``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -22,7 +22,7 @@ from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.report import CALIBRATED
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, EnergyKind, Totals
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.batch_energy import BatchEnergy, BatchEstimator
+from energy_tracking.logs.batch_energy import BatchEnergy, BatchEstimator, cut_by_model
 from energy_tracking.logs.batches import BatchNames, CallBatch, shorten
 from energy_tracking.logs.grouping import (
     DIMENSIONS,
@@ -206,17 +206,19 @@ class Collector:
         chosen = self._select(batch)
         if not len(chosen):
             return
+        parts: Iterable[CallBatch] = (chosen,)
         if self._rows is None and chosen.is_plain:
-            # What is only added up may come in any order: that of the models is quickest.
-            chosen = chosen.order_by_model()
-        energy = self._estimator.estimate(chosen)
-        sums = build_sums(chosen, energy)
-        hours = self._hours.of(chosen.time) if self._needs_hours else None
-        groupings = self._groupings.values()
+            # What is only added up may come in any order.
+            parts = cut_by_model(chosen)
+        made = []
+        for part in parts:
+            energy = self._estimator.estimate(part)
+            made.append((self._add_up(part, energy), self._find_reasons(part, energy)))
         # All are added up before any is changed: who interrupts this finds them alike.
-        for grouping, groups in [(one, one.add_up(chosen, hours, sums)) for one in groupings]:
-            grouping.add(groups)
-        self._count_reasons(chosen, energy)
+        for groups, reasons in made:
+            for grouping, added in zip(self._groupings.values(), groups, strict=True):
+                grouping.add(added)
+            self._count_reasons(reasons)
         time = shorten(chosen.time)
         first, last = time.min(), time.max()
         if not np.isfinite(first):
@@ -242,22 +244,36 @@ class Collector:
         report.outside += int((is_known & ~is_inside).sum())
         return batch.select(np.flatnonzero(is_inside))
 
-    def _count_reasons(self, batch: CallBatch, energy: BatchEnergy) -> None:
+    def _add_up(self, part: CallBatch, energy: BatchEnergy) -> list[Mapping[tuple[int, ...], Any]]:
+        """The sums over a part of a batch, by the groups of each grouping."""
+        sums = build_sums(part, energy)
+        hours = self._hours.of(part.time) if self._needs_hours else None
+        return [grouping.add_up(part, hours, sums) for grouping in self._groupings.values()]
+
+    def _find_reasons(
+        self, part: CallBatch, energy: BatchEnergy
+    ) -> list[tuple[tuple[str, str], int]]:
+        """Model and reason of the calls without energy, and how many they are."""
         if not (shorten(energy.reason) >= 0).any():
-            return
+            return []
         is_without = energy.reason >= 0
-        reasons, models = self._estimator.reasons.texts, batch.names.model.texts
-        pairs = batch.model[is_without].astype(np.int64) * len(reasons) + energy.reason[is_without]
+        reasons, models = self._estimator.reasons.texts, part.names.model.texts
+        pairs = part.model[is_without].astype(np.int64) * len(reasons) + energy.reason[is_without]
         unique, places = find_unique(pairs)
         # A sum over an unknown number of requests is at least one.
-        counts = np.bincount(places, np.maximum(batch.requests[is_without], 1)).astype(np.int64)
+        counts = np.bincount(places, np.maximum(part.requests[is_without], 1)).astype(np.int64)
+        found = []
         for pair, count in zip(unique.tolist(), counts.tolist(), strict=True):
             model, reason = divmod(pair, len(reasons))
             name = "a model not named" if model < 0 else models[model]
-            key = (name, reasons[reason])
-            if key not in self.report.reasons and len(self.report.reasons) >= MAX_GROUPS:
-                key = (OTHER, reasons[reason])
-            self.report.reasons[key] += count
+            found.append(((name, reasons[reason]), count))
+        return found
+
+    def _count_reasons(self, found: Iterable[tuple[tuple[str, str], int]]) -> None:
+        counted = self.report.reasons
+        for (name, reason), count in found:
+            is_full = (name, reason) not in counted and len(counted) >= MAX_GROUPS
+            counted[OTHER if is_full else name, reason] += count
 
 
 Row = tuple[tuple[str, ...], Of, GroupSums]
