@@ -177,11 +177,28 @@ GEMINI = (
         "api": {"totalRequests": 1}, "tokens": {"prompt": 9, "candidates": 210}}}}},
 )  # fmt: skip
 
+INSPECT = (
+    {"eval": {"run_id": "r"}, "status": "success", "samples": [{"id": 1, "epoch": 1, "events": [
+        {"event": "model", "model": "openai/gpt-4o", "uuid": "e",
+         "output": {"usage": {"input_tokens": 9, "output_tokens": 210}}}]}]},
+    {"eval": {"run_id": "r"}, "status": "success", "stats": {"model_usage": {
+        "openai/gpt-4o": {"input_tokens": 9, "output_tokens": 210}}}},
+)  # fmt: skip
+BATCH = (
+    {"id": "batch_req_1", "custom_id": "a", "error": None, "response": {
+        "status_code": 200, "body": {
+            "id": "chatcmpl-AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "object": "chat.completion",
+            "model": "gpt-4o", "usage": {"prompt_tokens": 9, "completion_tokens": 210}}}},
+    {"id": "batch_1", "object": "batch", "request_counts": {"total": 2, "completed": 1},
+     "usage": {"input_tokens": 9, "output_tokens": 210, "total_tokens": 219}},
+)  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("transcript", "printed"),
-    [(CLAUDE[:1], CLAUDE[1:]), (CODEX[:2], CODEX[2:]), (GEMINI[:1], GEMINI[1:])],
-    ids=["claude", "codex", "gemini"],
+    [(each[:-1], each[-1:]) for each in (CLAUDE, GEMINI, INSPECT, BATCH)]
+    + [(CODEX[:2], CODEX[2:])],
+    ids=["claude", "gemini", "inspect", "batch", "codex"],
 )
 @pytest.mark.parametrize("turn", [1, -1])
 def test_a_transcript_and_the_sum_that_its_command_printed_count_once(

@@ -80,3 +80,17 @@ def test_a_prompt_that_ollama_did_not_count_is_reported(tmp_path: Path) -> None:
     assert {why: each.count for why, each in report.assumed.items()} == {
         "with a count that is missing or none, taken as 0 tokens": 1
     }
+
+
+def test_events_of_a_realtime_session_beside_its_responses_are_known(tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = [
+        {"type": "session.created", "session": {"model": "gpt-realtime"}},
+        {"type": "conversation.item.created", "item": {}},
+        {"type": "rate_limits.updated", "rate_limits": []},
+        {"type": "response.done", "response": {"id": "resp_" + "a" * 20, "usage": COUNTS}},
+        {"type": "conversation.item.input_audio_transcription.completed", "usage": COUNTS},
+    ]
+    path = tmp_path / "a.jsonl"
+    calls, unread = read(path, *({"event_id": str(n)} | each for n, each in enumerate(events)))
+    assert {(call.model, call.tokens) for call in calls} == {("gpt-realtime", 11), (None, 11)}
+    assert not unread

@@ -40,12 +40,15 @@ def _read_inspect_log(document: Document, file: LogFile) -> list[LoggedCall] | N
     calls: list[LoggedCall] = []
     for sample in mappings(document.get("samples")):
         calls += _calls_of_sample(sample, file)
+    run = text(at(document, "eval", "run_id"))
     if calls or file.path.endswith(".eval"):
+        file.note_call_of("inspect", run)
         return calls
     # A log without samples has their sums.
-    return list(
-        _sums_by_model(at(document, "stats", "model_usage"), at(document, "eval", "run_id"))
-    )
+    sums = list(_sums_by_model(at(document, "stats", "model_usage"), run))
+    for one in sums:
+        one.sum_of = None if run is None else ("inspect", run)
+    return sums
 
 
 def _read_inspect_sample(document: Document, file: LogFile) -> list[LoggedCall] | None:

@@ -56,6 +56,7 @@ class ResponseAt:
         operation: ``gen_ai.operation.name``; None where the response itself says it.
         needs_usage: A document without token counts is something else.
         summed_as: What the ``sum_of`` of their sum says, which lies in the same folder.
+        is_added_up: Their sum is known by the totals of a file.
     """
 
     body: Path = ()
@@ -67,6 +68,7 @@ class ResponseAt:
     operation: str | None = None
     needs_usage: bool = False
     summed_as: str | None = None
+    is_added_up: bool = False
 
     def __call__(self, document: Document, file: LogFile) -> list[LoggedCall] | None:
         """Read one document."""
@@ -96,6 +98,10 @@ class ResponseAt:
         call.error_type = error_type
         if self.summed_as is not None:
             file.note_call_of(self.summed_as, file.folder)
+        if self.is_added_up and call.counts is not None:
+            totals = file.memory.setdefault("batch", [0, 0, 0])
+            for place, count in enumerate((1, call.counts.input_tokens, call.counts.output_tokens)):
+                totals[place] += count
         if self.provider == "openai":
             call.provider = _provider_by_body(body)
         if call.time is None and self.times:
@@ -165,6 +171,14 @@ def _read_batch_input(document: Document, file: LogFile) -> list[LoggedCall] | N
         return None
     file.leave_out("a request in the input of a batch, whose output has the answer")
     return []
+
+
+def _finish_batch(file: LogFile) -> Iterable[LoggedCall]:
+    """Remember the totals of an output file: the batch object has the same."""
+    totals = file.memory.pop("batch", None)
+    if totals is not None:
+        file.note_call_of("batch", *totals)
+    return ()
 
 
 def _read_vertex_embeddings(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -243,7 +257,9 @@ BATCHES: tuple[LogFormat, ...] = (
             ids=(("id",), ("custom_id",)),
             errors=(("error",), ("response", "body", "error"), ("response", "status_code")),
             provider="openai",
+            is_added_up=True,
         ),
+        finish=_finish_batch,
     ),
     # Source: https://ai.google.dev/gemini-api/docs/batch-api
     LogFormat(

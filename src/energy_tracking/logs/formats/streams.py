@@ -70,10 +70,27 @@ def _close(file: LogFile, stream: tuple[int, bool]) -> None:
         file.leave_out("a stream without token counts")
 
 
+REALTIME = (
+    "session.",
+    "conversation.",
+    "input_audio_buffer.",
+    "output_audio_buffer.",
+    "rate_limits.",
+)
+"""What events of a realtime session begin with, beside those of responses."""
+
+
 def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """An event of OpenAI's Responses API; the last ones have the usage."""
+    """An event of OpenAI's Responses or Realtime API; the last ones have the usage."""
     kind = document.get("type")
-    if not isinstance(kind, str) or not kind.startswith("response."):
+    if not isinstance(kind, str):
+        return None
+    if kind.startswith(REALTIME) and "event_id" in document:
+        named = text(at(document, "session", "model"))
+        file.memory["realtime model"] = named or file.memory.get("realtime model")
+        # What somebody said may be a call of a model of its own.
+        return None if "usage" in document else []
+    if not kind.startswith("response."):
         return None
     body = document.get("response")
     if not isinstance(body, dict):
@@ -93,6 +110,7 @@ def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] 
     if call.counts is None and failed is None:
         return []
     call.error_type = failed
+    call.model = call.model or file.memory.get("realtime model")
     return [identify(call, created=body.get("created_at"))]
 
 

@@ -25,15 +25,18 @@ def _read_batch(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if usage is None:
         return []
     batch = document.get("id")
+    completed = whole(at(document, "request_counts", "completed"))
     return [
         LoggedCall(
             provider="openai",
             model=text(document.get("model")),
             counts=usage,
             time=time_of(document.get("completed_at") or document.get("created_at")),
-            requests=whole(at(document, "request_counts", "completed")),
+            requests=completed,
             grows=True,
             identity=("batch", batch) if isinstance(batch, str) else None,
+            # Nothing in an output file names its batch.
+            sum_of=("batch", completed, usage.input_tokens, usage.output_tokens),
         )
     ]
 
