@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from energy_tracking.logs.logged import LARGEST_INPUT, ReadReport
 from energy_tracking.logs.reading import read_logs
+from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
 np = pytest.importorskip("numpy", reason="batches are arrays of numpy")
 duckdb = pytest.importorskip("duckdb", reason="the engine is DuckDB")
@@ -277,6 +278,27 @@ def test_each_odd_row_of_parquet_is_read_as_the_line_reader_reads_it(
         reasoning_tokens=pyarrow.array([5, reasoning, None], pyarrow.int8()),
     )
     check_same(path)
+
+
+def test_tables_with_ids_are_read_together_though_only_one_has_cached_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once: list[bool] = []
+    read_once = reading.read_once
+
+    def noted(*arguments: Any) -> Any:
+        batches = read_once(*arguments)
+        once.append(batches is not None)
+        return batches
+
+    monkeypatch.setattr(batch_reading, "read_once", noted)
+    counts: dict[str, Any] = {"input_tokens": [10, 20], "output_tokens": [1, 2]}
+    ids = [[f"{file}{row}{'0' * UNIQUE_ID_LENGTH}" for row in range(2)] for file in "ab"]
+    first = write_parquet(tmp_path / "a.parquet", id=ids[0], cached_tokens=[5, None], **counts)
+    second = write_parquet(tmp_path / "b.parquet", id=ids[1], **counts)
+    found, _ = check_same(first, second)
+    assert sorted(row[5] for row in found) == [0, 0, 0, 5]
+    assert once == [True]
 
 
 def test_anthropics_counts_are_added_to_the_cached_ones(

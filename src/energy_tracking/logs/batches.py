@@ -110,8 +110,8 @@ class CallBatch:
         tag: All tags of the call in one text, int32.
         file: The file, int32.
         time: When it ended [s since 1970], NaN where nobody says, float64.
-        input_tokens: Prompt tokens, cached ones included [tokens], int64; of a table this and
-            the output may be int32.
+        input_tokens: Prompt tokens, cached ones included [tokens], int64; of a table int32, as the
+            cached ones and the output.
         cached_input_tokens: Part of them read from a prompt cache [tokens], int64.
         output_tokens: Generated tokens, reasoning included [tokens], int64.
         reasoning_tokens: Part of them that is reasoning [tokens], -1 where unknown, int64.

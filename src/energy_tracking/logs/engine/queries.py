@@ -168,7 +168,10 @@ def build_query(
         values["input"] = f"({values['input']}) + {added}"
         selected["cached"] = f"coalesce({read}, {values.get('cached', 'NULL')})"
     # Half the width is read in half the time; what does not fit is none, and so it is odd.
-    selected |= {name: f"TRY_CAST({values[name]} AS INTEGER)" for name in ("input", "output")}
+    whole = {name: values[name] for name in ("input", "output")}
+    if "cached" in selected:
+        whole["cached"] = f"coalesce({selected['cached']}, 0)"
+    selected |= {name: f"TRY_CAST({value} AS INTEGER)" for name, value in whole.items()}
     optional = ("model", "time", "session", "provider", "id", "cache_hit")
     for name in optional:
         if name in values and (name in wanted or name == "cache_hit"):
@@ -191,7 +194,10 @@ def find_odd(columns: Mapping[str, Any]) -> Any | None:
     """
     inputs, outputs = (fill_missing(columns[name], -1) for name in ("input_", "output_"))
     found = [_find_outside(inputs, LARGEST_USUAL_INPUT), _find_outside(outputs, LARGEST_OUTPUT)]
-    parts = [fill_missing(columns[name], 0) for name in ("cached_", "written_") if name in columns]
+    missing = {"cached_": -1, "written_": 0}
+    parts = [
+        fill_missing(columns[name], value) for name, value in missing.items() if name in columns
+    ]
     if parts:
         found += [_find_outside(part) for part in parts]
         found.append(sum(parts[1:], parts[0]) > inputs)

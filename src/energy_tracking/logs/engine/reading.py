@@ -193,8 +193,12 @@ def read_once(
     listed = [query for query in queries if query is not None]
     if len(listed) < len(queries):
         return None
+    # A table without cached tokens has none of them, where another has some.
+    is_cached = [bool({"cached", "cache_read"} & table.columns.keys()) for table in tables]
+    nothing = ["" if one else ", 0 AS cached_" for one in is_cached]
     union = " UNION ALL BY NAME ".join(
-        f"SELECT *, {number} AS table_ FROM ({query})" for number, query in enumerate(listed)
+        f"SELECT *, {number} AS table_{nothing[number]} FROM ({query})"
+        for number, query in enumerate(listed)
     )
     try:
         connection.execute(f"CREATE OR REPLACE TEMP VIEW calls AS {union}")
