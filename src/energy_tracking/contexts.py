@@ -7,21 +7,18 @@ come before there is a token. So nothing here depends on one:
 
 - an ``Activity`` is current until it is ``over``. Where it is left behind in a context that
   nobody can reach, it counts for nothing there;
-- a ``Placed`` value is exchanged for the earlier one wherever it is found;
+- a ``PlacedContext`` is exchanged for the earlier one wherever it is found;
 - ``restore`` takes a token back, and says whether it could;
 - what is ``Carried`` goes wherever OpenTelemetry's context is brought, into threads too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from opentelemetry import context as otel_context
-
-T = TypeVar("T")
 
 
 class Activity:
@@ -70,57 +67,33 @@ class Activities(Generic[A]):
             self._innermost.set(activity.around)
 
 
-class Placed(Generic[T]):
-    """A ``with`` block in which a context holds a value.
+_CARRIED = otel_context.create_key("energy_tracking")
+
+
+class PlacedContext:
+    """A ``with`` block in which this is OpenTelemetry's current context.
 
     Leaving it without having entered it, or twice, changes nothing.
     """
 
-    __slots__ = ("_before", "_get", "_put", "_value")
+    __slots__ = ("_before", "_context")
 
-    def __init__(self, value: T, get: Callable[[], T], put: Callable[[T], object]) -> None:
-        """Remember what is there now.
+    def __init__(self, context: otel_context.Context) -> None:
+        """Remember the context that is current now.
 
         Args:
-            value: An object that is nowhere else.
-            get: Reads the context.
-            put: Writes to the context.
+            context: A context that is nowhere else.
         """
-        self._value = value
-        self._before = get()
-        self._get = get
-        self._put = put
+        self._context = context
+        self._before = otel_context.get_current()
 
     def __enter__(self) -> None:
-        """Put the value there."""
+        """Put the context there."""
         try:
-            self._put(self._value)
+            otel_context.attach(self._context)
         except BaseException:
             self.__exit__(None, None, None)
             raise
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Put the earlier value back, where this one is still there."""
-        if self._get() is self._value:
-            self._put(self._before)
-
-
-_CARRIED = otel_context.create_key("energy_tracking")
-
-
-class PlacedContext(Placed[otel_context.Context]):
-    """A ``with`` block in which this is OpenTelemetry's current context."""
-
-    __slots__ = ()
-
-    def __init__(self, context: otel_context.Context) -> None:
-        """Remember the context that is current now."""
-        super().__init__(context, otel_context.get_current, otel_context.attach)
 
     def __exit__(
         self,
@@ -132,8 +105,9 @@ class PlacedContext(Placed[otel_context.Context]):
 
         A session that a generator holds open changes that, and stays when the generator waits.
         """
-        if _differ_in_carried_alone(self._get(), self._value):
-            self._put(self._before)
+        current = otel_context.get_current()
+        if current is self._context or _differ_in_carried_alone(current, self._context):
+            otel_context.attach(self._before)
 
 
 class Carried(PlacedContext):
@@ -157,8 +131,8 @@ class Carried(PlacedContext):
 
     def leave_out(self, one: object) -> None:
         """End the block, and carry this object no more in a context that was put over ours."""
-        if self._get() is self._value:
-            self._put(self._before)
+        if otel_context.get_current() is self._context:
+            otel_context.attach(self._before)
         elif one in (carried := self.objects()):
             _carry(tuple(other for other in carried if other is not one))
 
@@ -175,8 +149,6 @@ def _carry(objects: tuple[Any, ...]) -> None:
 
 
 def _differ_in_carried_alone(one: otel_context.Context, other: otel_context.Context) -> bool:
-    if one is other:
-        return True
     names = (one.keys() | other.keys()) - {_CARRIED}
     return all(name in one and name in other and one[name] is other[name] for name in names)
 
