@@ -9,17 +9,17 @@ The energy, both ends of its range and the calibrated number are added up here a
 are collected: a call of one instrument costs a call to an API more than all of these together.
 
 A new metric is a row of ``METRICS`` and a line in ``CallMetrics.record``, or one of ``SUMMED`` and
-a number of ``add_to_sums``. A new attribute is a row of ``_NAMES`` and a value of ``_key_of``; one
-whose values others choose needs its word there.
+a number of ``add_to_sums``. A new attribute is a row of ``_NAMES`` and a value of ``labels_of``;
+one whose values others choose needs its word there.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from math import isfinite
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -146,31 +146,6 @@ _OF_DURATION = ("error.type",)
 """That of the time has alone."""
 
 
-def _key_of(record: CallRecord, tags: tuple[str, ...]) -> _Key:
-    """Everything that any metric says of a call.
-
-    Args:
-        record: The call.
-        tags: Tags of sessions that metrics carry.
-    """
-    request, estimate = record.request, record.estimate
-    gpu = method = None
-    if estimate is not None:
-        gpu, method = estimate.gpu, estimate.method
-    values = (
-        request.operation,
-        request.provider,
-        record.status,
-        request.model,
-        record.response_model,
-        gpu,
-        method,
-        record.error_type,
-    )
-    given = record.tags
-    return values, tuple([(name, given[name]) for name in tags if name in given]) if tags else ()
-
-
 def _join_names(key: _Key) -> _Key:
     """The key that stands for this one where there are too many: with none of others' names."""
     values, tags = key
@@ -223,15 +198,13 @@ def _without(attributes: Attributes, names: tuple[str, ...]) -> Attributes:
 
 
 class _Instruments:
-    """The instruments of one provider, and the sets of attributes that they have recorded.
-
-    Attributes:
-        by_name: The instruments.
-    """
+    """The instruments of one provider, and the sets of attributes that they have recorded."""
 
     def __init__(self, meter: Meter) -> None:
         """Make them all."""
-        self.by_name = {metric.name: metric.create(meter) for metric in METRICS}
+        self.energy, self.carbon, self.unestimated, self.tokens, self.duration = (
+            metric.create(meter) for metric in METRICS
+        )
         self._known: dict[_Key, _Labels] = {}
         self.make_lock()
         for place, (name, description) in enumerate(SUMMED):
@@ -250,14 +223,17 @@ class _Instruments:
             labels: Its attributes.
             joules: Its energy [J].
         """
-        estimate, calibrated = record.estimate, calibrated_estimate(record)
-        scope = "unknown" if estimate is None else estimate.scope
-        low = high = joules
-        if estimate is not None and record.measured_energy_joules is None:
-            low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
+        estimate, calibrated = record.estimate, record.calibrated or calibrated_estimate(record)
+        scope, low, high = "unknown", joules, joules
+        if estimate is not None:
+            scope = estimate.scope
+            if record.measured_energy_joules is None:
+                low, high = estimate.total_energy_low_joules, estimate.total_energy_high_joules
         also = None if calibrated is None else calibrated.total_energy_joules
         with self._lock:
-            sums = labels.sums.setdefault(scope, [0.0, 0.0, 0.0, None])
+            sums = labels.sums.get(scope)
+            if sums is None:
+                sums = labels.sums[scope] = [0.0, 0.0, 0.0, None]
             sums[0] += joules
             sums[1] += low
             sums[2] += high
@@ -277,15 +253,36 @@ class _Instruments:
                         found[key] = found.get(key, 0.0) + joules
         return [Observation(joules, dict(key)) for key, joules in found.items()]
 
-    def labels_of(self, own: _Key) -> _Labels:
-        """The attributes of each metric, or shared ones where there are too many sets.
+    def labels_of(self, record: CallRecord, tags: tuple[str, ...]) -> _Labels:
+        """The attributes of a call as each metric has them.
+
+        Args:
+            record: The call.
+            tags: Tags of sessions that metrics carry.
+        """
+        request, estimate, given = record.request, record.estimate, record.tags
+        gpu = method = None
+        if estimate is not None:
+            gpu, method = estimate.gpu, estimate.method
+        values = (
+            request.operation,
+            request.provider,
+            record.status,
+            request.model,
+            record.response_model,
+            gpu,
+            method,
+            record.error_type,
+        )
+        own = values, tuple([(name, given[name]) for name in tags if name in given]) if tags else ()
+        return self._known.get(own) or self._make_labels(own)
+
+    def _make_labels(self, own: _Key) -> _Labels:
+        """Those of a set that is new, or shared ones where there are too many sets.
 
         Args:
             own: Everything that any metric says of a call.
         """
-        labels = self._known.get(own)
-        if labels is not None:
-            return labels
         values, tags = shared = _join_names(own)
         key = bounded_key(self._known, own, shared, ((*_JOINED_ALL, *values[2:]), tags))
         if key is not own:
@@ -357,33 +354,21 @@ class CallMetrics:
         instruments = self._instruments
         # Private to the API, whose stand-ins have no public name for what they stand for: nothing
         # until a provider is set.
-        first = instruments.by_name[ENERGY_PER_CALL_METRIC]
-        if getattr(first, "_real_instrument", first) is None:
+        if getattr(instruments.energy, "_real_instrument", instruments) is None:
             return
-        labels = instruments.labels_of(_key_of(record, self._tags))
-        self._record_energy(record, context, labels)
-        if tokens_and_duration:
-            self._record_tokens_and_duration(record, context, labels)
-
-    def _record_energy(self, record: CallRecord, context: Context, labels: _Labels) -> None:
-        """Add the energy of a call, or the call where that is not known.
-
-        Args:
-            record: The call.
-            context: Its context.
-            labels: Its attributes.
-        """
+        labels = instruments.labels_of(record, self._tags)
         joules = record.total_energy_joules
-        by_name = self._instruments.by_name
-        if joules is not None and math.isfinite(joules):
-            by_name[ENERGY_PER_CALL_METRIC].record(joules, labels.of_energy, context)
-            self._instruments.add_to_sums(record, labels, joules)
+        if joules is not None and isfinite(joules):
+            instruments.energy.record(joules, labels.of_energy, context)
+            instruments.add_to_sums(record, labels, joules)
             if record.intensity is not None:
                 grams = record.intensity.grams_of(joules)
-                by_name[CARBON_METRIC].add(grams, labels.of_energy, context)
+                instruments.carbon.add(grams, labels.of_energy, context)
         elif record.usage is not None or record.error_type is None:
             # A call that raised and used nothing known is in the duration's `error.type`.
-            by_name[UNESTIMATED_METRIC].add(1, labels.common, context)
+            instruments.unestimated.add(1, labels.common, context)
+        if tokens_and_duration:
+            self._record_tokens_and_duration(record, context, labels)
 
     def _record_tokens_and_duration(
         self, record: CallRecord, context: Context, labels: _Labels
@@ -395,13 +380,11 @@ class CallMetrics:
             context: Its context.
             labels: Its attributes.
         """
-        by_name = self._instruments.by_name
+        instruments, usage = self._instruments, record.usage
         if record.duration_seconds:
-            by_name[DURATION_METRIC].record(record.duration_seconds, labels.of_duration, context)
-        usage = record.usage
+            instruments.duration.record(record.duration_seconds, labels.of_duration, context)
         if usage is not None:
-            tokens = by_name[TOKEN_METRIC]
             if "input_tokens" not in usage.estimated:
-                tokens.record(usage.input_tokens, labels.of_input, context)
+                instruments.tokens.record(usage.input_tokens, labels.of_input, context)
             if "output_tokens" not in usage.estimated:
-                tokens.record(usage.output_tokens, labels.of_output, context)
+                instruments.tokens.record(usage.output_tokens, labels.of_output, context)
