@@ -270,9 +270,8 @@ class Tracker:
                 self.report("servers.begin", error)
         if is_on:
             try:
-                # Span processors have locks, too.
                 call.span = (
-                    hold_deferred(self.telemetry.start, request, reported.here)
+                    self.telemetry.start(request, reported.here)
                     if span is None
                     else self.telemetry.onto(span)
                 )
@@ -428,8 +427,7 @@ class Tracker:
 
     def _end_span(self, call: Call, record: CallRecord) -> None:
         if call.span is not None:
-            session = call.session
-            call.span.end(record, None if session is None else session.running_total_energy_joules)
+            call.span.end(record, call.session)
 
     def _call_sink(self, call: Call, record: CallRecord) -> None:
         if self._on_record is not None:

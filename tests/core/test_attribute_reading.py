@@ -23,6 +23,7 @@ from energy_tracking.calls.record import (
     Measurement,
     status_of,
 )
+from energy_tracking.calls.session import Session
 from energy_tracking.estimation import Estimation
 from energy_tracking.estimator.evidence import ServerLoad
 from energy_tracking.settings import SettingArguments, Settings
@@ -307,12 +308,15 @@ def test_a_span_says_from_its_start_what_was_asked_for(detail: str) -> None:
 def test_what_is_no_number_is_left_out() -> None:
     record = ESTIMATIONS[0].record(PastCall(model="gpt-4o", usage={"prompt_tokens": 5}))
     assert record.estimate is not None
+    session = Session("a")
+    session.credit(record, None)
     broken = replace(record.estimate, decode_energy_joules=nan, total_energy_high_joules=inf)
-    found = call_attributes(DETAILS["full"].own, replace(record, estimate=broken), 1.0)
+    found = call_attributes(DETAILS["full"].own, replace(record, estimate=broken), session)
     left_out = {f"total_energy_{end}" for end in ("joules", "wh", "high_joules")}
     assert "energy_tracking.decode_energy_joules" not in found
     assert not {f"energy_tracking.{name}" for name in left_out} & found.keys()
-    assert found["energy_tracking.session.total_energy_wh"] == pytest.approx(1 / 3600)
+    wh = found["energy_tracking.session.total_energy_wh"]
+    assert wh == pytest.approx(session.total_energy_wh)
 
 
 class BareMapping(Mapping[str, int]):

@@ -49,10 +49,10 @@ class CallSpan(Protocol):
     def part(self, request: CallRequest) -> CallSpan:
         """Open one below it, for what another model did for the call."""
 
-    def end(self, record: CallRecord, running_total_energy_joules: float | None = None) -> None:
+    def end(self, record: CallRecord, session: CreditedSession | None = None) -> None:
         """Deliver the record to it.
 
         Args:
             record: The call.
-            running_total_energy_joules: Energy of its session, this call included [J].
+            session: Its session, which has been credited; None where there is none.
         """

@@ -27,13 +27,17 @@ LIMIT_VARIABLE = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
 
 def room_on(span: Any) -> int | None:
     """How many attributes still fit on a span; None where it is not known to have a limit."""
-    limit = _limit_of(span)
-    # Not its public ``attributes``, of which the SDK makes a view for each that asks.
-    return None if limit is None else max(0, limit - len(span._attributes))
+    # Private to the SDK, whose spans have no public name for a limit, and make a view of their
+    # public ``attributes`` for each that asks.
+    held = getattr(span, "_attributes", None)
+    limit = getattr(held, "maxlen", None)
+    if held is None or not isinstance(limit, int):
+        return None
+    room = limit - len(held)
+    return room if room > 0 else 0
 
 
 def _limit_of(span: Any) -> int | None:
-    # Private to the SDK, whose spans have no public name for it.
     limit = getattr(getattr(span, "_attributes", None), "maxlen", None)
     return limit if isinstance(limit, int) else None
 

@@ -10,10 +10,10 @@ How many of them a span gets is the setting ``detail``: each of its choices is a
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.record import CallRecord, CallRequest, Intensity
 from energy_tracking.calls.totals import Totals
 from energy_tracking.estimator import EnergyEstimate
@@ -110,7 +110,7 @@ def _add_energy(record: CallRecord, found: Attributes) -> Attributes:
     assuming = calibrated or estimate
     if assuming is not None:
         for name, value in assuming.assumed.items():
-            found[_name_assumed(name)] = value
+            found[_ASSUMED[name]] = value
     if record.intensity is not None:
         _add_grams(record.intensity, found)
     if usage is not None:
@@ -128,10 +128,23 @@ def _add_energy(record: CallRecord, found: Attributes) -> Attributes:
     return found
 
 
-@lru_cache(maxsize=64)
-def _name_assumed(name: str) -> str:
-    """The attribute of an assumption; there are few, but a record may come from anywhere."""
-    return ASSUMED_PREFIX + name
+class _Assumed(dict[str, str]):
+    """The attributes of assumptions by their names.
+
+    There are few, but a record may come from anywhere, with any.
+    """
+
+    def __missing__(self, name: str) -> str:
+        named = ASSUMED_PREFIX + name
+        if len(self) < MAX_ASSUMED:
+            self[name] = named
+        return named
+
+
+MAX_ASSUMED = 64
+"""How many names of assumptions are kept [1]."""
+
+_ASSUMED = _Assumed()
 
 
 def _add_total(record: CallRecord, found: Attributes) -> float | None:
@@ -154,23 +167,23 @@ def _add_total(record: CallRecord, found: Attributes) -> float | None:
 
 
 def _add_estimate(estimate: EnergyEstimate, found: Attributes) -> None:
-    # All of them are wanted here: to compute what is left at once is quicker than one by one.
-    values = complete_values(estimate)
-    found["energy_tracking.prefill_energy_joules"] = values["prefill_energy_joules"]
-    found["energy_tracking.decode_energy_joules"] = values["decode_energy_joules"]
-    reasoning = values["reasoning_energy_joules"]
+    # All that is computed later is wanted here: at once is quicker than one by one.
+    later = complete_values(estimate)
+    found["energy_tracking.prefill_energy_joules"] = estimate.prefill_energy_joules
+    found["energy_tracking.decode_energy_joules"] = estimate.decode_energy_joules
+    reasoning = later["reasoning_energy_joules"]
     if reasoning is not None:
         found["energy_tracking.reasoning_energy_joules"] = reasoning
-    found["energy_tracking.range_from"] = ",".join(widest_first(values["range_parts"]))
-    found["energy_tracking.total_flops"] = values["total_flops"]
-    found["energy_tracking.reasoning_factor"] = values["reasoning_factor"]
-    found["energy_tracking.attention_mode"] = values["attention_mode"]
-    found["energy_tracking.gpu"] = values["gpu"]
-    found["energy_tracking.scope"] = values["scope"]
-    found["energy_tracking.model_profile"] = values["model_profile"]
-    found["energy_tracking.grade"] = values["grade"]
-    found["energy_tracking.method"] = values["method"]
-    found["energy_tracking.method_version"] = values["method_version"]
+    found["energy_tracking.range_from"] = ",".join(widest_first(later["range_parts"]))
+    found["energy_tracking.total_flops"] = later["total_flops"]
+    found["energy_tracking.reasoning_factor"] = estimate.reasoning_factor
+    found["energy_tracking.attention_mode"] = estimate.attention_mode
+    found["energy_tracking.gpu"] = estimate.gpu
+    found["energy_tracking.scope"] = estimate.scope
+    found["energy_tracking.model_profile"] = estimate.model_profile
+    found["energy_tracking.grade"] = estimate.grade
+    found["energy_tracking.method"] = estimate.method
+    found["energy_tracking.method_version"] = estimate.method_version
 
 
 def _add_measurement(record: CallRecord, found: Attributes) -> None:
@@ -289,22 +302,22 @@ DETAILS = {
 def call_attributes(
     read: Callable[[CallRecord], Attributes],
     record: CallRecord,
-    running_total_energy_joules: float | None,
+    session: CreditedSession | None,
 ) -> Attributes:
     """The attributes of a call's span.
 
     Args:
         read: Reads those of the record.
         record: The call.
-        running_total_energy_joules: Energy of its session, this call included [J]; None where
-            there is none.
+        session: Its session, which has been credited; None where there is none.
     """
     found = read(record)
-    if running_total_energy_joules is not None:
-        wh = wh_from_joules(running_total_energy_joules)
+    if session is not None:
+        wh = wh_from_joules(session.running_total_energy_joules)
         found["energy_tracking.session.total_energy_wh"] = wh
-    for name, value in record.tags.items():
-        found[TAG_PREFIX + name] = value
+    if record.tags:
+        for name, value in record.tags.items():
+            found[TAG_PREFIX + name] = value
     total = found.get("energy_tracking.total_energy_joules", 0.0)
     calibrated = found.get("energy_tracking.calibrated_energy_joules", 0.0)
     # Span attributes would take NaN without a word.

@@ -30,9 +30,11 @@ from opentelemetry.trace import (
     get_tracer,
 )
 
+from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.contexts import PlacedContext
+from energy_tracking.lifecycle import hold_deferred
 from energy_tracking.telemetry.metrics import CallMetrics
 from energy_tracking.telemetry.names import SCHEMA_URL, SCOPE
 from energy_tracking.telemetry.pipelines import Pipeline
@@ -148,15 +150,14 @@ class CallSpan:
         """Open one below it, for what another model did for the call."""
         return self._telemetry._start_part(self, request)
 
-    def end(self, record: CallRecord, running_total_energy_joules: float | None = None) -> None:
+    def end(self, record: CallRecord, session: CreditedSession | None = None) -> None:
         """Put the record on the span and into the metrics.
 
         Args:
             record: The call.
-            running_total_energy_joules: Energy of its session, this call included [J]; None
-                where there is none.
+            session: Its session, which has been credited; None where there is none.
         """
-        self._telemetry._end(self, record, running_total_energy_joules)
+        self._telemetry._end(self, record, session)
 
 
 class FunctionSpan:
@@ -231,6 +232,7 @@ class Telemetry:
             detail: ``"full"`` or ``"essential"``, see the settings.
         """
         self._spans = spans
+        self._opens_spans = spans in ("auto", "own")
         self._readers = DETAILS[detail]
         self._boundary = nullcontext() if boundary is None else boundary
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
@@ -255,7 +257,7 @@ class Telemetry:
             # An instrumentation that suppresses others wants the only span, not one without energy.
             if _is_suppressed(context):
                 return None
-        span = self._open_if_wanted(request)
+        span = self._open_if_wanted(request, context)
         is_reported = reported_here or request.reported_elsewhere
         return CallSpan(self, span, context, True, not reported_here, is_reported)
 
@@ -278,15 +280,15 @@ class Telemetry:
             or not self.pipeline.is_live
         )
         if self._spans not in ("auto", "annotate"):
-            return CallSpan(
-                self, self._open_if_wanted(request), context, True, not reported_here, True
-            )
+            span = self._open_if_wanted(request, context)
+            return CallSpan(self, span, context, True, not reported_here, True)
         # Another call's energy may be on theirs, or will be. Added up there, neither could be
         # separated again; on a span of its own, a sum over spans is still right.
         is_claimed = _claim_span(theirs)
         if is_claimed and (reported_here or self._spans == "annotate"):
             return CallSpan(self, theirs, context, False, False, True)
-        call_span = CallSpan(self, self._open(request), context, True, not reported_here, True)
+        span = self._open(request, context)
+        call_span = CallSpan(self, span, context, True, not reported_here, True)
         call_span.beside = theirs if is_claimed else None
         return call_span
 
@@ -296,32 +298,27 @@ class Telemetry:
         # The other instrumentation's span describes the whole call, not this part.
         return CallSpan(self, span, context, True, whole.alone, not whole.alone)
 
-    def _open_if_wanted(
-        self, request: CallRequest, parent: otel_context.Context | None = None
-    ) -> Span:
-        if self._spans in ("annotate", "off") or self.pipeline.leads_nowhere:
-            return INVALID_SPAN
-        return self._open(request, parent)
+    def _open_if_wanted(self, request: CallRequest, context: otel_context.Context) -> Span:
+        if self._opens_spans and not self.pipeline.leads_nowhere:
+            return self._open(request, context)
+        return INVALID_SPAN
 
     def _open(
-        self,
-        request: CallRequest,
-        parent: otel_context.Context | None = None,
-        links: Sequence[Link] = (),
+        self, request: CallRequest, context: otel_context.Context, links: Sequence[Link] = ()
     ) -> Span:
         """Open a span of ours.
 
         Args:
             request: The call.
-            parent: The context with the span above it; None: the current one.
+            context: A context, the current one for instance, with the span above it. The SDK looks
+                up the current one several times where it is given none.
             links: Other spans that belong to it.
         """
-        return self._tracer.start_span(
-            f"{request.operation} {request.model}" if request.model else request.operation,
-            context=parent,
-            kind=SpanKind.CLIENT,
-            attributes=self._readers.request(request),
-            links=links,
+        name = f"{request.operation} {request.model}" if request.model else request.operation
+        attributes = self._readers.request(request)
+        # Span processors have locks, too.
+        return hold_deferred(
+            self._tracer.start_span, name, context, SpanKind.CLIENT, attributes, links
         )
 
     def onto(self, span: Any) -> CallSpan:
@@ -337,30 +334,30 @@ class Telemetry:
 
     def start_function(self, name: str) -> FunctionSpan:
         """Open the span of a decorated function."""
-        own = self._spans in ("auto", "own") and not _is_suppressed(otel_context.get_current())
+        own = self._opens_spans and not _is_suppressed(otel_context.get_current())
         span = self._tracer.start_span(name) if own else INVALID_SPAN
         return FunctionSpan(span)
 
     def _end(
-        self, call_span: CallSpan, record: CallRecord, running_total_energy_joules: float | None
+        self, call_span: CallSpan, record: CallRecord, session: CreditedSession | None
     ) -> None:
         span, readers = call_span.span, self._readers
         if not call_span.own:
             if self._spans != "off":
-                attributes = call_attributes(readers.others, record, running_total_energy_joules)
+                attributes = call_attributes(readers.others, record, session)
                 self._put_onto_theirs(span, record, attributes)
         elif span is not INVALID_SPAN:
             attributes = {}
             if span.is_recording():
                 # Tokens that somebody else reports too would be doubled in every backend.
                 reader = readers.own if call_span.alone else readers.beside
-                attributes = call_attributes(reader, record, running_total_energy_joules)
+                attributes = call_attributes(reader, record, session)
             # A stream dropped unread is settled later than it ended.
             late = perf_counter() - call_span.started_at - record.duration_seconds
             ended_at = time_ns() - int(late * 1e9) if late > 1e-3 else None
             self._end_own(span, record, attributes, ended_at)
         if call_span.beside is not None:
-            attributes = call_attributes(readers.others, record, running_total_energy_joules)
+            attributes = call_attributes(readers.others, record, session)
             self._put_onto_theirs(call_span.beside, record, attributes, only_there=True)
         if self._metrics is not None:
             self._metrics.record(record, call_span.context, call_span.alone)
