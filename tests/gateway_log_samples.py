@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from log_samples import Documents, exported, genai, right, span
@@ -55,6 +56,9 @@ OBSERVED = {"id": "o1", "traceId": "t1", "type": "GENERATION", "model": MODEL, "
 SPENT = {"request_id": "r1", "call_type": "acompletion", "model": MODEL, "startTime": STARTED,
          "endTime": ENDED, "prompt_tokens": 100, "completion_tokens": 20, "cache_hit": "",
          "status": "success", "custom_llm_provider": "openai"}  # fmt: skip
+OPIK = {"id": "s1", "trace_id": "t1", "type": "llm", "start_time": STARTED, "end_time": ENDED,
+        "model": MODEL, "provider": "openai",
+        "usage": USED | {"original_usage.prompt_tokens_details.cached_tokens": 64}}  # fmt: skip
 DAY = "2025-05-01T00:00:00+00:00"
 
 GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
@@ -180,5 +184,59 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
          {"id": "t1", "timestamp": DAY, "observationCount": 4, "inputTokens": 300,
           "outputTokens": 50}],
         right(0, sums=((10, 1000, 200), (5, 500, 50), (None, 300, 50))),
+    ),
+    (
+        "span-table",
+        # Honeycomb's, and New Relic's.
+        [COUNTED | {"Timestamp": STARTED, "trace.trace_id": "0a", "trace.span_id": "b7",
+                    "trace.parent_id": "aa"},
+         AGENT | {"Timestamp": STARTED, "trace.trace_id": "0a", "trace.span_id": "aa",
+                  "gen_ai.operation.name": None},
+         COUNTED | {"timestamp": 1_718_000_000_000, "trace.id": "0b", "id": "b8"}],
+        right(2, (200, 40), MODEL, first=STARTED),
+    ),
+    (
+        "span-record",
+        # Elasticsearch's answer; CloudWatch's.
+        [{"hits": {"total": {"value": 1}, "hits": [{"_index": "traces", "_source": {
+            "@timestamp": ENDED, "trace": {"id": "0a"}, "span": {"id": "b7"},
+            "attributes": COUNTED}}]}}],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "otlp-span",
+        [{"results": [[{"field": "@message", "value": json.dumps({
+            "traceId": "0a", "spanId": "b7", "attributes": COUNTED,
+            "endTimeUnixNano": 1_718_000_002_000_000_000})}, {"field": "@ptr", "value": "x"}]]}],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "opik",
+        [OPIK, OPIK | {"id": "s2", "type": "general", "usage": None},
+         {"id": "t1", "start_time": STARTED, "usage": USED, "llm_span_count": 1}],
+        right(1, (100, 20), MODEL, cached=64, first=ENDED, provider="openai"),
+    ),
+    (
+        "opik-trace",
+        [{"id": "t1", "start_time": STARTED, "usage": USED, "spans": [OPIK]},
+         {"id": "t2", "start_time": STARTED, "usage": USED, "llm_span_count": 3}],
+        right(1, (100, 20), MODEL, cached=64, first=ENDED, sums=((3, 100, 20),)),
+    ),
+    (
+        "posthog",
+        [{"event": "$ai_generation", "timestamp": ENDED, "uuid": "u1", "properties": {
+            "$ai_model": MODEL, "$ai_provider": "anthropic", "$ai_input_tokens": 36,
+            "$ai_cache_read_input_tokens": 64, "$ai_output_tokens": 20, "$ai_trace_id": "t"}},
+         {"event": "$ai_trace", "timestamp": ENDED, "properties": {"$ai_trace_id": "t"}}],
+        right(1, (100, 20), MODEL, cached=64, first=ENDED, provider="anthropic"),
+    ),
+    (
+        "openai-agents",
+        [{"object": "trace", "id": "t1", "workflow_name": "any"},
+         {"object": "trace.span", "id": "s1", "trace_id": "t1", "parent_id": "s0",
+          "ended_at": ENDED, "span_data": {"type": "generation", "model": MODEL, "usage": USED}},
+         {"object": "trace.span", "id": "s0", "trace_id": "t1", "ended_at": ENDED,
+          "span_data": {"type": "agent", "name": "any", "usage": USED}}],
+        right(1, (100, 20), MODEL, first=ENDED, provider="openai"),
     ),
 ]  # fmt: skip

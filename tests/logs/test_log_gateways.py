@@ -105,3 +105,18 @@ def test_days_of_a_gateway_lose_nothing(tmp_path: Path) -> None:
     ((found,), report) = read(write(tmp_path / "days.json", {"results": [day], "metadata": {}}))
     assert (found.model, found.requests, found.tokens) == ("gpt-4o", 10, 1200)
     assert not list(report.omissions())
+
+
+def test_what_is_not_recognised_is_named_by_its_entry_and_not_by_what_is_inside(
+    tmp_path: Path,
+) -> None:
+    entry = {"name": "any", "tokens": {"prompt": 100}, "output": {}, "status": "success"}
+    _, report = read(write(tmp_path / "log.jsonl", entry))
+    (missing,) = report.unrecognised.values()
+    assert "its first entry has 'name', 'tokens', 'output', 'status'" in missing
+
+
+def test_an_event_of_an_analysis_that_is_no_call_is_reported(tmp_path: Path) -> None:
+    event = {"event": "clicked", "properties": {"button": "send"}, "timestamp": DAY}
+    calls, report = read(write(tmp_path / "log.jsonl", event))
+    assert (calls, len(report.unrecognised)) == ([], 1)

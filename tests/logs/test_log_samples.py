@@ -91,7 +91,13 @@ def test_every_row_of_the_table_has_a_sample(tmp_path: Path) -> None:
     # Read by tests of their own: a table whose columns the caller names, an aider history, logs,
     # what is no JSON.
     apart = {"columns", "aider", "otlp-logs", "log-record", "printed-span-js"}
-    apart |= {"goose-message", "azure-metric", "librechat-message", "server-log"}
+    apart |= {
+        "openai-agents-trace",
+        "goose-message",
+        "azure-metric",
+        "librechat-message",
+        "server-log",
+    }
     assert {row.name for row in FORMATS} - formats <= BATCH_ROWS | apart
 
 

@@ -339,6 +339,7 @@ class _Entries:
         self._recogniser = recogniser
         self.recognised = False
         self.first_unknown: Any = NOT_JSON
+        self._around: Mapping[str, Any] = {}
 
     def calls_in(self, document: Any, depth: int = 0) -> Iterable[LoggedCall]:
         """Read a document, or those in it."""
@@ -367,9 +368,13 @@ class _Entries:
                 return found
         inner = documents_inside(document) if depth < DEEPEST else ()
         if inner:
+            if not depth:
+                self._around = document
             return _date_calls(self._calls_in_all(inner, depth), document)
         if self.first_unknown is NOT_JSON:
-            self.first_unknown = document
+            # Of what is inside of an entry, as its empty answer, less can be said than of that.
+            is_less = depth and len(document) < len(self._around)
+            self.first_unknown = self._around if is_less else document
         self._file.leave_out("no token counts")
         return ()
 

@@ -32,6 +32,7 @@ from energy_tracking.logs.formats.spans import SPANS
 from energy_tracking.logs.formats.streams import STREAMS
 from energy_tracking.logs.formats.sums import SUMS
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS
+from energy_tracking.logs.formats.tracers import TRACERS
 from energy_tracking.logs.formats.traces import TRACES
 
 FORMATS: tuple[LogFormat, ...] = (
@@ -43,6 +44,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *SUMS,
     *GATEWAYS,
     *OBSERVABILITY,
+    *TRACERS,
     *AZURE,
     *LIBRECHAT,
     *SERVERS,

@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
-from energy_tracking.logs.formats.base import Document, at, unpacked
+from energy_tracking.logs.formats.base import Document, at, mappings, unpacked
 
 DEEPEST_RESPONSE = 8
 """How far below a document a response is looked for."""
@@ -24,8 +24,18 @@ LISTS = (
 )
 WRAPPERS = (
     *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
-    *("output", "raw_response", "raw", "payload", "data", "event", "_source", "jsonPayload"),
-    *("message", "trace", "log", "textPayload", "properties", "Item", "fields"),
+    *(
+        "@message",
+        "output",
+        "raw_response",
+        "raw",
+        "payload",
+        "data",
+        "event",
+        "_source",
+        "jsonPayload",
+    ),
+    *("message", "trace", "log", "textPayload", "properties", "Item", "fields", "hits"),
 )
 EVENT_DATA = "data:"
 """What a line of server-sent events begins with that has a document."""
@@ -33,6 +43,7 @@ EVENT_DATA = "data:"
 OUTER_TIMES = (
     *("timestamp", "@timestamp", "time", "ts", "datetime", "created_at", "createdAt"),
     *("timeGenerated", "TimeGenerated", "startedDateTime", "date", "created"),
+    *("ended_at", "endedAt", "end_time", "endTime", "started_at", "startedAt", "start_time"),
 )
 """When what a document holds was written, where that does not say it."""
 
@@ -60,6 +71,9 @@ def documents_inside(document: Document) -> list[Document]:
         inner = unpacked(document.get(name))
         if isinstance(inner, list):
             found = [entry for entry in inner if isinstance(entry, dict)]
+            # What CloudWatch answers, a list of names and values for each row.
+            rows = (mappings(entry) for entry in inner if isinstance(entry, list))
+            found += [{str(cell.get("field")): cell.get("value") for cell in row} for row in rows]
             if found:
                 return found
     for name in WRAPPERS:

@@ -263,6 +263,18 @@ def _jaeger_span(span: Document) -> _Span:
     )
 
 
+# Names of a span, its trace and the span around it, as Phoenix, Honeycomb and New Relic have them.
+_ROW_IDS = (
+    ("context.span_id", "span_id", "trace.span_id", "id"),
+    ("context.trace_id", "trace_id", "trace.trace_id", "trace.id"),
+    ("parent_id", "parent_span_id", "trace.parent_id", "parent.id"),
+)
+_ROW_TIMES = (
+    ("end_time", "end_timestamp"),
+    ("start_time", "start_timestamp", "Timestamp", "timestamp"),
+)
+
+
 def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of a table of spans, whose columns are attributes."""
     attributes = {
@@ -273,19 +285,18 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     }
     if document.get("span_kind") is not None:
         attributes.setdefault("openinference.span.kind", document["span_kind"])
-    span = _build_span(
-        text(attributes.get("context.span_id") or attributes.get("span_id")),
-        text(attributes.get("context.trace_id") or attributes.get("trace_id")),
-        text(attributes.get("parent_id") or attributes.get("parent_span_id")),
-        attributes.get("end_time"),
-        attributes.get("start_time"),
-        attributes,
-    )
+    own, trace, parent = (text(_first_of(attributes, names)) for names in _ROW_IDS)
+    ended, started = (_first_of(attributes, names) for names in _ROW_TIMES)
+    span = _build_span(own, trace, parent, ended, started, attributes)
     return _calls_of([span], file)
 
 
+def _first_of(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((attributes[name] for name in names if attributes.get(name) is not None), None)
+
+
 # What a column of a table of spans is -> its names, in Application Insights (its tables' and those
-# of its workspace), ClickHouse, Logfire, Zipkin, MLflow and Google's traces.
+# of its workspace), ClickHouse, Elastic, Logfire, Zipkin, MLflow and Google's traces.
 _COLUMNS = {
     "attributes": (
         "attributes",
@@ -295,15 +306,15 @@ _COLUMNS = {
         "tags",
         "labels",
     ),
-    "span_id": ("span_id", "SpanId", "spanId", "id", "Id"),
-    "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id", "OperationId"),
+    "span_id": ("span_id", "SpanId", "spanId", "span", "id", "Id"),
+    "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id", "OperationId", "trace"),
     "parent_id": (
         *("parent_span_id", "ParentSpanId", "parentSpanId", "parentId", "parent_id"),
-        *("operation_ParentId", "ParentId"),
+        *("operation_ParentId", "ParentId", "parent"),
     ),
     "ended": (
         *("end_timestamp", "end_time", "endTime", "end_time_unix_nano", "Timestamp", "timestamp"),
-        *("time", "TimeGenerated", "timestamp [UTC]", "TimeGenerated [UTC]"),
+        *("time", "@timestamp", "TimeGenerated", "timestamp [UTC]", "TimeGenerated [UTC]"),
     ),
 }
 
@@ -318,14 +329,19 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if not has_tokens(attributes):
         return None
     span = _build_span(
-        span_id=text(found["span_id"]),
-        trace_id=text(found["trace_id"]),
-        parent_id=text(found["parent_id"]),
+        span_id=_id_in(found["span_id"]),
+        trace_id=_id_in(found["trace_id"]),
+        parent_id=_id_in(found["parent_id"]),
         ended=found["ended"],
         started=None,
         attributes=attributes,
     )
     return _calls_of([span], file)
+
+
+def _id_in(value: object) -> str | None:
+    """An id, which Elastic has in an object."""
+    return text(value.get("id") if isinstance(value, dict) else value)
 
 
 def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:

@@ -78,6 +78,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("aggregation_timestamp", "time_generated", "timegenerated", "datetime_utc"),
         *("created_on", "event_time", "event_timestamp", "request_time", "requested_at"),
         *("logged_at", "completed_at", "end_timestamp", "start_timestamp"),
+        *("ended_at", "finished_at", "started_at", "request_end_time", "request_start_time"),
         *("timestamp_utc", "time_generated_utc", "time_utc", "time_gmt", "date_utc"),
     ),
     # What a table of sums per day has, or one per trace, and one of calls has not.

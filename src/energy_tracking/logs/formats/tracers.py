@@ -1,0 +1,157 @@
+"""Tools that trace applications around their calls: Opik, PostHog, the OpenAI Agents SDK.
+
+What they keep of an agent or a whole trace is a sum of the calls inside. A new format is a row of
+``TRACERS``, with the source of what it says, and a sample in the tests.
+"""
+
+from __future__ import annotations
+
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    mappings,
+    text,
+    unpacked,
+)
+from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
+from energy_tracking.logs.formats.gateways import provider_named
+from energy_tracking.logs.formats.observability import failed_with
+from energy_tracking.logs.logged import LoggedCall, time_of
+
+OPIK_TYPES = frozenset({"general", "tool", "llm", "guardrail"})
+
+
+def _read_opik_span(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    kind = document["type"]
+    if kind not in OPIK_TYPES:
+        return None
+    if kind != "llm":
+        return []
+    usage = unpacked(document.get("usage"))
+    counts = usage_of(
+        at(usage, "prompt_tokens"),
+        at(usage, "completion_tokens"),
+        # The server's own names and counts are kept beside those of all.
+        cached=at(usage, "original_usage.prompt_tokens_details.cached_tokens")
+        or at(usage, "original_usage.cache_read_input_tokens"),
+        reasoning=at(usage, "original_usage.completion_tokens_details.reasoning_tokens"),
+    )
+    has_failed = document.get("error_info") is not None
+    if counts is None and not has_failed:
+        file.leave_out("a span without token counts")
+        return []
+    trace = text(document["trace_id"])
+    file.note_call_of("opik", trace)
+    call = LoggedCall(
+        provider=provider_named(document.get("provider")),
+        model=text(document.get("model")),
+        counts=counts,
+        time=time_of(document.get("end_time") or document["start_time"]),
+        session=text(document.get("thread_id")) or trace,
+        error_type="error" if counts is None else None,
+    )
+    return [identify(call, trace, document["id"])]
+
+
+def _read_opik_trace(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A trace, whose usage is the sum over its spans."""
+    spans = mappings(document.get("spans"))
+    if spans:
+        found = [_read_opik_span(span, file) or [] for span in spans if "type" in span]
+        return [call for calls in found for call in calls]
+    own, counts = text(document["id"]), sum_in(unpacked(document["usage"]))
+    if counts is None:
+        return None
+    call = LoggedCall(
+        counts=counts,
+        time=time_of(document.get("end_time") or document["start_time"]),
+        session=text(document.get("thread_id")) or own,
+        requests=whole(document.get("llm_span_count")) or None,
+        sum_of=("opik", own),
+    )
+    return [identify(call, own)]
+
+
+POSTHOG_CALLS = {"$ai_generation": "chat", "$ai_embedding": "embeddings"}
+"""Events of PostHog's that are calls -> the operation."""
+
+
+def _read_posthog(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    event, facts = document["event"], unpacked(document["properties"])
+    if not str(event).startswith("$ai_") or not isinstance(facts, dict):
+        return None
+    if event not in POSTHOG_CALLS:
+        return []
+    provider = provider_named(facts.get("$ai_provider"))
+    read, written = (facts.get(f"$ai_cache_{name}_input_tokens") for name in ("read", "creation"))
+    inputs = whole(facts.get("$ai_input_tokens"))
+    if provider == "anthropic" and inputs is not None:
+        # Anthropic's count leaves the cache out, and is kept as it is.
+        inputs += (whole(read) or 0) + (whole(written) or 0)
+    counts = usage_of(
+        inputs,
+        facts.get("$ai_output_tokens"),
+        cached=read,
+        written=written,
+        reasoning=facts.get("$ai_reasoning_tokens"),
+    )
+    failed = failed_with(facts.get("$ai_http_status"))
+    if failed is None and str(facts.get("$ai_is_error")).lower() == "true":
+        failed = "error"
+    if counts is None and failed is None:
+        file.leave_out("a generation without token counts")
+        return []
+    call = LoggedCall(
+        provider=provider,
+        operation=POSTHOG_CALLS[event],
+        model=text(facts.get("$ai_model")),
+        counts=counts,
+        time=time_of(document.get("timestamp") or facts.get("timestamp")),
+        session=text(facts.get("$ai_session_id")) or text(facts.get("$ai_trace_id")),
+        error_type=failed,
+    )
+    return [identify(call, document.get("uuid"))]
+
+
+def _read_agents_sdk(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A span of the OpenAI Agents SDK's; those of agents have no counts of their own."""
+    facts = document["span_data"]
+    if at(facts, "type") not in ("generation", "response"):
+        return []
+    counts = counts_in(at(facts, "usage") or at(facts, "response", "usage"))
+    if counts is None and document.get("error") is None:
+        file.leave_out("a response without token counts")
+        return []
+    call = LoggedCall(
+        provider="openai",
+        model=text(at(facts, "model")) or text(at(facts, "response", "model")),
+        response_id=text(at(facts, "response_id")) or text(at(facts, "response", "id")),
+        counts=counts,
+        time=time_of(document.get("ended_at") or document.get("started_at")),
+        session=text(document.get("trace_id")),
+        error_type="error" if counts is None else None,
+    )
+    return [identify(call, document.get("trace_id"), document.get("id"), document.get("span_id"))]
+
+
+def _read_agents_trace(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    return [] if document["object"] == "trace" else None
+
+
+TRACERS: tuple[LogFormat, ...] = (
+    # Source: https://www.comet.com/docs/opik/reference/rest-api (spans, traces)
+    LogFormat(name="opik", keys=keys("id", "trace_id", "type", "start_time"),
+              read=_read_opik_span),
+    LogFormat(name="opik-trace", keys=keys("id", "usage", "start_time"),
+              any_of=keys("llm_span_count", "project_id", "spans"), read=_read_opik_trace),
+    # Source: https://posthog.com/docs/llm-analytics/manual-capture
+    LogFormat(name="posthog", keys=keys("event", "properties"), read=_read_posthog),
+    # Source: https://openai.github.io/openai-agents-python/ref/tracing/span_data/
+    LogFormat(name="openai-agents", keys=keys("span_data"), read=_read_agents_sdk),
+    LogFormat(name="openai-agents-trace", keys=keys("object", "workflow_name"),
+              read=_read_agents_trace, is_said=False),
+)  # fmt: skip
