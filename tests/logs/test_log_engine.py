@@ -144,6 +144,16 @@ def test_a_table_of_text_is_read_alike(
     assert len(found) >= len(ROWS)
 
 
+@pytest.mark.parametrize("column", ["session", "date", "metrics", "results", "type"])
+def test_a_table_with_a_mark_of_another_format_is_read_by_the_engine(
+    column: str, tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    rows = [(*row, f"2025-01-0{number + 1}") for number, row in enumerate(ROWS)]
+    path = write_csv(tmp_path / "calls.csv", rows, (*HEADER[:-1], "timestamp", column))
+    check_same(path)
+    assert read_by_engine == [str(path)]
+
+
 @pytest.mark.parametrize("place", range(len(ODD_ROWS)))
 def test_each_odd_row_is_read_as_the_line_reader_reads_it(place: int, tmp_path: Path) -> None:
     check_same(write_csv(tmp_path / "calls.csv", [*ROWS, ODD_ROWS[place], *ROWS]))

@@ -28,8 +28,12 @@ MEMORY = "512MB"
 
 
 @contextmanager
-def open_engine() -> Iterator[Any]:
-    """A connection to DuckDB; None where it, or pyarrow beside it, is not installed."""
+def open_engine(threads: int | None = None) -> Iterator[Any]:
+    """A connection to DuckDB; None where it, or pyarrow beside it, is not installed.
+
+    Args:
+        threads: How many it may run [1]; None: one for each processor.
+    """
     try:
         import duckdb
         import pyarrow  # noqa: F401  what DuckDB gives columns as
@@ -49,6 +53,7 @@ def open_engine() -> Iterator[Any]:
             "TimeZone = 'UTC'",
             # It would draw a bar of its own, in a pipe too.
             "enable_progress_bar = false",
+            *([] if threads is None else [f"threads = {threads}"]),
         ):
             try:
                 connection.execute(f"SET {setting}")
@@ -118,14 +123,16 @@ def _recognise(
     """Format, columns and provider of a table, by its first row; None where it is no table."""
     file = LogFile(path, ReadReport(), columns=given)
     for row in Recogniser(has_columns=bool(given)).rows_for(dict(document)):
-        if row not in (GIVEN_COLUMNS, KNOWN_COLUMNS, AZURE_TRACE):
-            return None
         try:
-            if row.read(dict(document), file):
-                break
+            found = row.read(dict(document), file)
         except UnreadableEntryError:
+            found = []
+        # Of other formats a table may have the marks, such as a column "session", and no more.
+        if found is not None:
             break
     else:
+        return None
+    if row not in (GIVEN_COLUMNS, KNOWN_COLUMNS, AZURE_TRACE):
         return None
     if row is GIVEN_COLUMNS:
         if not set(given.values()) <= document.keys():
