@@ -1,7 +1,8 @@
 """Signals that end a long read, so that what was summed up until then is printed.
 
-Ctrl-C raises ``KeyboardInterrupt`` by itself. ``SIGTERM`` (a container that is stopped) and
-``SIGHUP`` (a terminal that is closed) would end the process on the spot.
+``SIGTERM`` (a container that is stopped) and ``SIGHUP`` (a terminal that is closed) would end the
+process on the spot. Ctrl-C raises ``KeyboardInterrupt`` by itself, of which an engine may make an
+error of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_NAMES = ("SIGTERM", "SIGHUP")
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stopped(KeyboardInterrupt):
@@ -30,22 +31,29 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raise ``Stopped`` in the block where one of the signals comes.
+    """Raise ``Stopped`` in the block where one of the signals comes, and nothing else after it.
 
     A signal that the process ignores, as under ``nohup``, stays ignored.
     """
     numbers = [number for name in _NAMES if (number := getattr(signal, name, None)) is not None]
     if threading.current_thread() is not threading.main_thread():
         numbers = []
-    caught = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    for number in caught:
-        signal.signal(number, _raise_stopped)
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: found for number in numbers if (found := signal.getsignal(number)) in usual}
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise Stopped(number)
+
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
+    except Exception as error:
+        if came:  # what was raised then is what somebody else has made of it
+            raise Stopped(came[0]) from error
+        raise
     finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def _raise_stopped(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)

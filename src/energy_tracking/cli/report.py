@@ -213,11 +213,11 @@ class _Run:
     def run(self) -> int:
         """Read, add up and write; returns the exit status."""
         failure: OSError | UnreadableLogError | KeyboardInterrupt | None = None
-        with stopped_by_signals(), collected_rarely():
-            try:
+        try:
+            with stopped_by_signals(), collected_rarely():
                 self._read()
-            except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
-                failure = error
+        except (OSError, UnreadableLogError, KeyboardInterrupt) as error:
+            failure = error
         report = self._report
         report.is_whole = failure is None
         if report.models.groups or failure is None:
@@ -230,7 +230,9 @@ class _Run:
         for remark in remarks:
             print_remark(remark)
         if isinstance(failure, OSError):
-            raise ConfigurationError(f"{failure.filename or report.title}: {failure.strerror}")
+            raise ConfigurationError(
+                f"{failure.filename or report.title}: {failure.strerror or failure}"
+            )
         if failure is not None:
             raise failure
         read = report.read
