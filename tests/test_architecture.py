@@ -182,6 +182,8 @@ PROCESS_STATE: dict[str, set[str]] = {
     # Profiles, which an application may add to.
     "profiles/catalogue.py": {"_registering"},
     "profiles/files.py": {"_catalogue", "_catalogue_lock"},
+    # In a process that reads parts of tables, and does nothing else.
+    "cli/reports/parts.py": {"_worker"},
 }
 """Names of modules that change while the process runs. Each is in the room that owns it, and
 registers with ``lifecycle`` what is to be done at a fork or at the end."""

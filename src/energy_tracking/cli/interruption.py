@@ -34,6 +34,9 @@ def stopped_by_signals() -> Iterator[None]:
     """Raise ``Stopped`` in the block where one of the signals comes, and nothing else after it.
 
     A signal that the process ignores, as under ``nohup``, stays ignored.
+
+    Raises:
+        Stopped: One has come.
     """
     numbers = [number for name in _NAMES if (number := getattr(signal, name, None)) is not None]
     if threading.current_thread() is not threading.main_thread():

@@ -190,7 +190,7 @@ class _Run:
             table=Grouping(by),
         )
         self._columns = read_columns(options.columns)
-        is_full = options.html is not None or options.plot is not None
+        self._is_full = is_full = options.html is not None or options.plot is not None
         self._collector = Collector(
             self._report, estimation, is_full=is_full, rows=self._open_parquet()
         )
@@ -246,10 +246,23 @@ class _Run:
         return DONE
 
     def _read(self) -> None:
+        from energy_tracking.cli.reports.parts import Job, PartReader
         from energy_tracking.logs.batch_reading import read_batches
         from energy_tracking.logs.batches import finish
 
         read = self._report.read
+        # Every call is written by one process.
+        parts = None
+        if self._parquet is None:
+            parts = PartReader(
+                self._report,
+                Job(
+                    settings=self._settings,
+                    selection=self._report.selection,
+                    is_full=self._is_full,
+                    wanted=self._wanted,
+                ),
+            )
         with shown_progress(read, len(self._files)), warnings.catch_warnings():
             warnings.simplefilter("always")
             batches = read_batches(
@@ -259,6 +272,7 @@ class _Run:
                 strict=self._options.strict,
                 report=read,
                 wanted=self._wanted,
+                read_tables=None if parts is None else parts.read,
             )
             try:
                 for batch in batches:

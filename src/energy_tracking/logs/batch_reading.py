@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
+from typing import Any
 
 from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls
 from energy_tracking.logs.engine.finding import (
@@ -25,11 +26,20 @@ from energy_tracking.logs.engine.finding import (
     recognise_table,
 )
 from energy_tracking.logs.engine.queries import Table
-from energy_tracking.logs.engine.reading import Reading, read_once, read_table
+from energy_tracking.logs.engine.reading import (
+    Reading,
+    read_once,
+    read_span,
+    read_table,
+    states_span,
+)
 from energy_tracking.logs.files import HEAD, find_files
 from energy_tracking.logs.headers import check_headers, find_ledgers
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.reading import LogReading
+
+ReadTables = Callable[[Sequence[Table], Any], Mapping[str, Reading]]
+"""Tables and the engine -> how each of those was read that were, by its path."""
 
 
 def read_batches(
@@ -41,6 +51,7 @@ def read_batches(
     report: ReadReport | None = None,
     known: Container[str] = (),
     wanted: Sequence[str] = ("model", "time", "session", "provider"),
+    read_tables: ReadTables | None = None,
 ) -> Generator[CallBatch]:
     """Read the calls in files as batches of columns, each once, and the sums over several.
 
@@ -55,6 +66,7 @@ def read_batches(
             of large tables the others are not read, of lines no names of the last two are kept.
             In place of ``time``, ``span`` is the first and the last time alone: those of the
             batches, or in the report.
+        read_tables: Reads large tables in the caller's own way, as many of them as it likes.
 
     Raises:
         OSError: A file cannot be read, or a path leads to none.
@@ -90,13 +102,20 @@ def read_batches(
 
         others = [path for path in files if path not in tables]
         yield from batch_calls(lines.calls_of_files(others), names, wanted)
+        readings = read_tables(list(tables.values()), connection) if read_tables else {}
         for path, table in tables.items():
             report.files += 1
-            reading = Reading()
-            yield from read_table(table, names, report, reading, connection, wanted)
+            reading = readings.get(path)
+            if reading is None:
+                reading = Reading()
+                yield from read_table(table, names, report, reading, connection, wanted)
+            if "span" in wanted and states_span(table):
+                read_span(table, report, reading, connection)
             if reading.has_rest:
                 rest = lines.calls_of_file(path, reading.is_left())
                 yield from batch_calls(rest, names, wanted)
+                if (cut := report.cut_off.get(path)) is not None:
+                    cut.line = reading.find_end(cut.line)
         yield from batch_calls(lines.finish(), names, wanted)
 
 

@@ -97,6 +97,13 @@ class BatchNames:
     tag: Names = field(default_factory=Names)
     file: Names = field(default_factory=Names)
 
+    def take_in(self, others: BatchNames) -> dict[str, list[int]]:
+        """Number the names of another reading; returns the new number of each, by what it names."""
+        return {
+            name: [getattr(self, name).number(text) for text in getattr(others, name).texts]
+            for name in BatchNames.__dataclass_fields__
+        }
+
 
 @dataclass(slots=True, kw_only=True)
 class CallBatch:

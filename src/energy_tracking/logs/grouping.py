@@ -298,6 +298,21 @@ class Grouping:
             bounded = (*[OTHER] * len(self.by), key[-1]) if is_full else key
             self.groups.setdefault(bounded, GroupSums()).values += values
 
+    def take_in(self, other: Grouping, numbers: Mapping[str, Sequence[int]]) -> None:
+        """Add the groups of another reading.
+
+        Args:
+            other: They.
+            numbers: The new number of each of its names, as ``BatchNames.take_in`` gives them.
+        """
+        for (*key, of), sums in other.groups.items():
+            # Hours stand for themselves, as do numbers below 0, which name nothing.
+            new = (
+                numbers[what][number] if what in numbers and number >= 0 else number
+                for what, number in zip(self.by, key, strict=True)
+            )
+            self.add({(*new, of): sums.values})
+
     @property
     def needs_hours(self) -> bool:
         """Whether calls are grouped by their time."""

@@ -252,6 +252,14 @@ class ReadReport:
     first: float = field(default=math.inf, compare=False)
     last: float = field(default=-math.inf, compare=False)
 
+    def add(self, other: ReadReport) -> None:
+        """Add what the engine found in a part of a file, all of which it could read."""
+        self.calls += other.calls
+        self.cache_hits += other.cache_hits
+        for format, count in other.formats.items():
+            self.formats[format] += count
+        self.add_span(other.first, other.last)
+
     def add_span(self, first: float, last: float) -> None:
         """Add the times of some calls.
 

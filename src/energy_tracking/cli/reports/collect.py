@@ -2,9 +2,9 @@
 
 Order of events: calls are read in batches (``logs.batches``), those outside of the time asked for
 are left out, the rest is estimated (``logs.batch_energy``) and added up for every grouping that the
-output needs (``logs.grouping``). All of it is done by one thread: numpy lets others run between any
-two of its steps, and to hand over so often takes longer than several would save. A further grouping
-is a field of ``Report`` and a line in ``Collector``.
+output needs (``logs.grouping``). Parts of large tables may each be read into a report of their own,
+which the whole takes in (``parts``). A further grouping is a field of ``Report`` and a line in
+``Collector``.
 """
 
 from __future__ import annotations
@@ -106,6 +106,33 @@ class Report:
         """Add up once what is asked for twice."""
         if self.table.by == self.models.by:
             self.models = self.table
+
+    @property
+    def groupings(self) -> tuple[Grouping, ...]:
+        """All that is added up, each once."""
+        listed = (self.table, self.models, self.hours, self.sessions)
+        return tuple({id(one): one for one in listed}.values())
+
+    def take_in(self, part: Report) -> None:
+        """Add the calls of a part, which was read for itself with the same selection."""
+        numbers = self.names.take_in(part.names)
+        for own, other in zip(self.groupings, part.groupings, strict=True):
+            own.take_in(other, numbers)
+        self.add_reasons(part.reasons.items())
+        self.without_time += part.without_time
+        self.outside += part.outside
+        self.read.add(part.read)
+
+    def add_reasons(self, found: Iterable[tuple[tuple[str, str], int]]) -> None:
+        """Count calls without energy by (model, reason)."""
+        for (model, reason), count in found:
+            is_full = (model, reason) not in self.reasons and len(self.reasons) >= MAX_GROUPS
+            self.reasons[OTHER if is_full else model, reason] += count
+
+    @property
+    def ranked_reasons(self) -> list[tuple[tuple[str, str], int]]:
+        """The reasons with their counts, from the most frequent on."""
+        return sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
 
     @property
     def first(self) -> float:
@@ -218,7 +245,7 @@ class Collector:
         for groups, reasons in made:
             for grouping, added in zip(self._groupings.values(), groups, strict=True):
                 grouping.add(added)
-            self._count_reasons(reasons)
+            self.report.add_reasons(reasons)
         time = shorten(chosen.time)
         first, last = time.min(), time.max()
         if not np.isfinite(first):
@@ -268,12 +295,6 @@ class Collector:
             name = "a model not named" if model < 0 else models[model]
             found.append(((name, reasons[reason]), count))
         return found
-
-    def _count_reasons(self, found: Iterable[tuple[tuple[str, str], int]]) -> None:
-        counted = self.report.reasons
-        for (name, reason), count in found:
-            is_full = (name, reason) not in counted and len(counted) >= MAX_GROUPS
-            counted[OTHER if is_full else name, reason] += count
 
 
 Row = tuple[tuple[str, ...], Of, GroupSums]

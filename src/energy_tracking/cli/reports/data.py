@@ -53,7 +53,7 @@ def report_json(report: Report, top: int | None) -> str:
         "groups": [_group(report, row) for row in rows_of(report.table, report.names, top)],
         "reasons": [
             {"model": model, "reason": reason, "calls": calls}
-            for (model, reason), calls in report.reasons.most_common()
+            for (model, reason), calls in report.ranked_reasons
         ],
         "left_out": {
             "outside_of_time": report.outside,

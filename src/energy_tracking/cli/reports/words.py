@@ -121,7 +121,7 @@ def _sentences_on_calls(report: Report) -> Iterator[str]:
             f"left out by --since and --until: {format_count(report.outside, 'call')} outside, "
             f"{report.without_time:,} without a time"
         )
-    ranked = report.reasons.most_common()
+    ranked = report.ranked_reasons
     for (model, reason), calls in ranked[:MOST_REASONS]:
         if "unknown number of requests" not in reason:
             yield f"{format_count(calls, 'call')} to {model}: {reason}"

@@ -1,4 +1,9 @@
-"""Which files DuckDB reads, and how: large tables of calls whose columns are known."""
+"""Which files DuckDB reads, and how: large tables of calls whose columns are known.
+
+Order of events: a file is recognised by its first row, as the line reader would
+(``recognise_table``), which needs no engine; the engine is opened (``open_engine``) and asked for
+the types of its columns (``find_table``). A further kind of file is a row in ``SOURCES``.
+"""
 
 from __future__ import annotations
 

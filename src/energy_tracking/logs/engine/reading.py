@@ -54,6 +54,15 @@ class Reading:
         """Whether there is anything for the line reader."""
         return self.is_cut or bool(self.odd)
 
+    def find_end(self, line: int) -> int:
+        """The first row that nobody has read, where the line reader could not read on [1].
+
+        Args:
+            line: How many rows that one has read [1].
+        """
+        left = min((row for rows in self.odd for row in rows.tolist() if row >= line), default=None)
+        return max(line, self.rows) if left is None else left
+
     def is_left(self) -> Callable[[int], bool]:
         """Which documents of the file, by their number, are left for the line reader."""
         odd = np.concatenate(self.odd) if self.odd else np.zeros(0, np.int64)
@@ -87,13 +96,12 @@ def read_table(
         report: Counts what is found.
         reading: Says how far reading came.
         connection: The engine.
-        wanted: Which of ``model``, ``time``, ``session`` and ``provider`` to read; ``span``: of
-            the times the first and the last alone, which ``report`` gets.
+        wanted: Which of ``model``, ``time``, ``session`` and ``provider`` to read; ``span``: the
+            time, unless ``read_span`` finds the first and the last.
     """
     import duckdb
 
-    states_span = "span" in wanted and _states_span(table)
-    if "span" in wanted and not states_span:
+    if "span" in wanted and not states_span(table):
         wanted = (*wanted, "time")
     try:
         listed = _list_texts(table, wanted, connection)
@@ -110,13 +118,11 @@ def read_table(
                 even = _as_mask(~odd)
                 columns = {name: column.filter(even) for name, column in columns.items()}
             yield from _finish_batch(columns, table, names, report, listed)
-        if states_span:
-            _read_span(table, report, reading, connection)
-    except duckdb.Error:
+    except (duckdb.Error, OSError):  # the latter is how Arrow says the same
         reading.is_cut = True
 
 
-def _states_span(table: Table) -> bool:
+def states_span(table: Table) -> bool:
     """Whether a file states its first and last time beside its rows, as Parquet does."""
     _, type = table.columns.get("time", ("", ""))
     is_time = type.startswith(("TIMESTAMP", "DATE"))
@@ -124,15 +130,17 @@ def _states_span(table: Table) -> bool:
     return table.is_parquet and is_time and "cache_hit" not in table.columns
 
 
-def _read_span(table: Table, report: ReadReport, reading: Reading, connection: Any) -> None:
+def read_span(table: Table, report: ReadReport, reading: Reading, connection: Any) -> None:
     """Read the first and the last time of a table's rows, but for the odd ones.
 
     Args:
-        table: The table.
+        table: The table, which states them.
         report: Gets them.
         reading: Says which rows are odd.
         connection: The engine.
     """
+    import duckdb
+
     name = quote_name(table.columns["time"][0])
     query = f"SELECT epoch(min({name})), epoch(max({name})) FROM "
     if reading.odd:
@@ -141,7 +149,11 @@ def _read_span(table: Table, report: ReadReport, reading: Reading, connection: A
         query += f"{source} WHERE file_row_number NOT IN (SELECT row FROM odd)"
     else:
         query += table.source
-    first, last = connection.execute(query).fetchone()
+    try:
+        ((first, last),) = connection.execute(query).fetchall()
+    except duckdb.Error:
+        reading.is_cut = True
+        return
     if first is not None:
         report.add_span(first, last)
 
@@ -210,7 +222,7 @@ def read_once(
         for batch in connection.sql(query).to_arrow_reader(ROWS):
             if find_odd(dict(zip(batch.schema.names, batch.columns, strict=True))) is not None:
                 return None
-    except duckdb.Error:
+    except (duckdb.Error, OSError):
         return None
     return _read_ids(tables, names, report, connection, wanted, present)
 
