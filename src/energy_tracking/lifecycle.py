@@ -167,6 +167,14 @@ def close_open_calls() -> None:
         call.close()
 
 
+def prepare_for_call() -> None:
+    """Do what was deferred before a call starts, which is not to be lost when the process ends."""
+    if not _has_ending or run_deferred not in _at_exit:
+        close_open_calls_at_exit()
+    if _deferred:
+        run_deferred()
+
+
 def close_open_calls_at_exit() -> None:
     """See to it that nothing open is lost when the process ends."""
     call_at_exit(run_deferred)

@@ -25,6 +25,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from energy_tracking.calls.accounts import open_accounts
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.past import PastCall
@@ -36,11 +37,10 @@ from energy_tracking.error_boundary import ErrorBoundaries, ErrorBoundary, Error
 from energy_tracking.errors import ConfigurationError, EnergyBudgetExceeded, must_be, not_one_of
 from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import (
-    close_open_calls_at_exit,
     held_calls,
     hold_deferred,
     open_calls,
-    run_deferred,
+    prepare_for_call,
 )
 from energy_tracking.notices import log, log_once
 from energy_tracking.settings import SettingArguments, Settings, document_settings
@@ -237,8 +237,7 @@ class Tracker:
             session: Credited in place of the current one.
             span: Another instrumentation's span of the call, which the energy is put on.
         """
-        close_open_calls_at_exit()
-        run_deferred()
+        prepare_for_call()
         is_on = not self.settings.disabled
         reported = UNREPORTED
         if is_on and wrappers:
@@ -257,7 +256,7 @@ class Tracker:
         )
         if session is None:
             session = current_session()
-            if is_on:
+            if is_on and open_accounts:
                 try:
                     warn_outside_of_sessions()
                 except Exception as error:
@@ -363,7 +362,9 @@ class Tracker:
 
     def _deliver_call(self, call: Call) -> CallRecord:
         """Deliver the record of a call that has ended, to everybody although an interrupt comes."""
-        deliveries = iter(self._deliveries)
+        rows = self._deliveries
+        # None where nothing is delivered.
+        deliveries = iter((*rows, _TOOLS) if rows and call.tools else rows)
         interrupt: BaseException | None = None
         try:
             self._record_once(call)
@@ -446,9 +447,8 @@ class Tracker:
                 raise
 
     def _deliver_tools(self, call: Call, record: CallRecord) -> None:
-        if call.tools:
-            parts = bounded_parts(call.tools)
-            run_every([partial(self._deliver_tool_usage, call, part) for part in parts])
+        parts = bounded_parts(call.tools)
+        run_every([partial(self._deliver_tool_usage, call, part) for part in parts])
 
     def _deliver_tool_usage(self, call: Call, tool: ToolUsage) -> None:
         """Count what another model did for a call, whose usage says nothing of it."""
@@ -489,5 +489,6 @@ _DELIVERIES: tuple[tuple[str, Callable[[Tracker, Call, CallRecord], None]], ...]
     ("telemetry.end", Tracker._end_span),
     ("ledger", Tracker._write_line),
     ("on_record", Tracker._call_sink),
-    ("tools", Tracker._deliver_tools),
 )
+# After those, of the few calls that have any.
+_TOOLS = "tools", Tracker._deliver_tools

@@ -215,10 +215,12 @@ class Call:
         return True
 
     def _observe_in_full(self, data: Mapping[str, Any]) -> None:
-        data = unwrap_event(data)
+        if "data" in data:
+            data = unwrap_event(data)
         usage = usage_in(data)
         if usage is not None:
-            self._observe_usage(usage)
+            earlier = self.raw_usage
+            self.raw_usage = usage if earlier is None else _choose_usage(usage, earlier)
         if has_extras(data, usage):
             self._observe_extras(data, usage)
         if data.get("object") == "response":
@@ -261,19 +263,6 @@ class Call:
         if may_hold_energy(data, usage):
             self.observe_energy(data)
         self.server_timing = read_timing(data, usage) or self.server_timing
-
-    def _observe_usage(self, usage: object) -> None:
-        """Take in a usage.
-
-        The last one stands: servers that report continuously report sums so far. Some end with
-        zeros, or with a part of what they have reported.
-        """
-        earlier = self.raw_usage
-        if earlier is not None:
-            usage = merge_halves(usage, earlier)
-            if not reports_tokens(usage) or is_lower(usage, earlier):
-                return
-        self.raw_usage = usage
 
     def observe_energy(self, data: Mapping[str, Any]) -> None:
         """Take in the energy that the server has measured, if this states one."""
@@ -432,3 +421,16 @@ class Call:
         if self.server_load is not None:
             values["server_load"] = self.server_load
         return fill_fields(CallRecord, values)
+
+
+def _choose_usage(usage: object, earlier: object) -> object:
+    """What stands of two usages of a call: the last one, since servers report sums so far.
+
+    Some end with zeros, or with a part of what they have reported.
+
+    Args:
+        usage: The later one.
+        earlier: What stood before it.
+    """
+    usage = merge_halves(usage, earlier)
+    return usage if reports_tokens(usage) and not is_lower(usage, earlier) else earlier

@@ -25,34 +25,33 @@ WITHOUT_OUTPUT = frozenset({"embeddings", "moderation"})
 def read_tokens(call: Call) -> tuple[TokenUsage | None, str | None]:
     """The tokens, and why less is known of them than could be."""
     try:
-        return _count_tokens(call)
+        usage = None if call.raw_usage is None else read_usage(call.raw_usage)
+        text_tokens = whole_tokens(call.text_tokens) if call.text_tokens else 0
+        if usage is None and not text_tokens:
+            return _count_prompt_alone(call)
+        if usage is None:
+            usage, reason = TokenUsage(dialect=TEXT), _explain_no_usage(call)
+        elif text_tokens and not usage.output_tokens:
+            nothing = "output" if usage.input_tokens else "tokens"
+            reason = f"usage reports no {nothing} although text was generated"
+        else:
+            generates = call.request.operation not in WITHOUT_OUTPUT
+            reason = output_fault(usage) if generates else usage.fault
+            if usage.input_tokens or not usage.output_tokens:
+                return usage, reason
+        return _add_text_tokens(call, usage, text_tokens, reason)
     except Exception as error:
         # A call is counted, whatever it was made of.
         return None, f"the tokens cannot be read: {type(error).__name__}"
 
 
-def _count_tokens(call: Call) -> tuple[TokenUsage | None, str | None]:
-    usage = None if call.raw_usage is None else read_usage(call.raw_usage)
-    text_tokens = whole_tokens(call.text_tokens)
-    if usage is None and not text_tokens:
-        return _count_prompt_alone(call)
-    if usage is None:
-        usage = TokenUsage(dialect=TEXT)
-        if call.raw_usage is not None:
-            reason: str | None = explain_no_counts(call.raw_usage)
-        else:
-            reason = f"no usage in the {'stream' if call.request.stream else 'response'}"
-        if call.usage_remedy is not None:
-            reason = f"{reason}: {call.usage_remedy}"
-    elif text_tokens and not usage.output_tokens:
-        nothing = "output" if usage.input_tokens else "tokens"
-        reason = f"usage reports no {nothing} although text was generated"
+def _explain_no_usage(call: Call) -> str | None:
+    """Why there is a text, and no usage that can be read."""
+    if call.raw_usage is not None:
+        reason = explain_no_counts(call.raw_usage)
     else:
-        generates = call.request.operation not in WITHOUT_OUTPUT
-        reason = output_fault(usage) if generates else usage.fault
-        if usage.input_tokens or not usage.output_tokens:
-            return usage, reason
-    return _add_text_tokens(call, usage, text_tokens, reason)
+        reason = f"no usage in the {'stream' if call.request.stream else 'response'}"
+    return reason if call.usage_remedy is None else f"{reason}: {call.usage_remedy}"
 
 
 def _count_prompt_alone(call: Call) -> tuple[TokenUsage | None, str | None]:

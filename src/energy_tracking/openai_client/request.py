@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from energy_tracking.calls.accounts import accounts_with_budget
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.record import OBSERVATION_EXTENSION
 from energy_tracking.contexts import Activities, Activity
-from energy_tracking.lifecycle import open_calls
+from energy_tracking.lifecycle import held_calls, open_calls
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.background import find_held_call, hold
 from energy_tracking.openai_client.bodies import read_in_memory
@@ -43,11 +44,10 @@ from energy_tracking.tracker import Tracker
 from energy_tracking.usage.endpoints import Endpoint
 from energy_tracking.usage.measured_energy import (
     has_implausible_energy_header,
-    may_measure,
     measured_energy_in_headers,
 )
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS, mapping_of
+from energy_tracking.usage.payloads import DELETED, TERMINAL_EVENTS, UNFINISHED, mapping_of
 from energy_tracking.usage.server_timing import timing_in_headers
 
 GONE = (404, 410)
@@ -74,6 +74,7 @@ class RequestInFlight(Activity):
         "_is_ended",
         "_is_fetch",
         "_is_streamed",
+        "_measures",
         "_observation",
         "_span",
         "call",
@@ -108,6 +109,7 @@ class RequestInFlight(Activity):
         self._in_memory: Any = None
         self._is_fetch = False
         self._is_streamed = False
+        self._measures = False
         self._is_ended = False
 
     def start(self) -> None:
@@ -119,12 +121,14 @@ class RequestInFlight(Activity):
         exceeded = None
         try:
             route = route_of(self.client, self.options)
+            self._measures = route.measures
             if route.endpoint is None:
                 target = route.target
                 self.call = find_held_call(target.path, (text_of(target.host), target.port))
                 self._is_fetch = self.call is not None
             else:
-                exceeded = self.tracker.over_budget()
+                if accounts_with_budget:
+                    exceeded = self.tracker.over_budget()
                 if exceeded is None:
                     self._start_call(route.target, route.endpoint, route.provider)
         except Exception as error:
@@ -205,7 +209,7 @@ class RequestInFlight(Activity):
         headers = response.headers.raw
         # What is generated yet has not been timed: these are times until then.
         call.server_timing = timing_in_headers(headers, of_stream=call.request.stream or is_open)
-        measures = may_measure(call.request.server_address or "")
+        measures = self._measures
         if is_open:
             boundary = self.tracker.boundary("stream.close")
             follow(response, call, observation, close_or_hold, boundary, measures=measures)
@@ -228,7 +232,9 @@ class RequestInFlight(Activity):
             endpoint: What it asks for there.
             provider: ``gen_ai.provider.name``.
         """
-        body = _body_of(self.options)
+        body = self.options.json_data
+        if type(body) is not dict or self.options.extra_json:
+            body = _body_of(self.options)
         model = body.get("model")
         self.call = call = self.tracker.start(
             operation=endpoint.operation,
@@ -388,7 +394,8 @@ def close_or_hold(call: Call, error: BaseException | None = None) -> None:
         # The event raises before it is data; after it, nothing more is generated.
         call.status = TERMINAL_EVENTS["error"]
     try:
-        held, too_much = hold(call)
+        if held_calls or call.status in UNFINISHED:
+            held, too_much = hold(call)
     finally:
         if not held:
             if call.usage_remedy is UNKNOWN_HOST and call.text_tokens:

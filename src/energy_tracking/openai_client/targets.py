@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from energy_tracking.frozen import frozen
 from energy_tracking.openai_client import sdk
 from energy_tracking.usage.endpoints import Endpoint, endpoint_of
+from energy_tracking.usage.measured_energy import may_measure
 
 
 @frozen()
@@ -40,19 +41,22 @@ class Route:
         target: Where it goes.
         endpoint: What it asks for there; None where it runs no model.
         provider: ``gen_ai.provider.name``; empty where it runs no model.
+        measures: Whether the server may report measured energy outside of a response's body.
     """
 
     target: Target
     endpoint: Endpoint | None
     provider: str
+    measures: bool
 
 
 MAX_KNOWN = 256
 """Pairs of a client's URL and a request's that are remembered [1]."""
 
-# With the URL itself, which keeps its id from being another one's. Its client is not kept: another
-# one that was given the same URL is of another kind, perhaps.
-_known: dict[tuple[int, str, str], tuple[Any, weakref.ref[Any], Route]] = {}
+# With the URL itself, which keeps its id from being another one's, and what the client's class
+# shows it by. The client is not kept: another one that was given the same URL is of another kind,
+# perhaps.
+_known: dict[tuple[int, str, str], tuple[Any, object, weakref.ref[Any], Route]] = {}
 
 
 def route_of(client: Any, options: Any) -> Route:
@@ -63,21 +67,24 @@ def route_of(client: Any, options: Any) -> Route:
         options: The SDK's options of the request.
     """
     # An immutable object: another URL is another object.
-    kept, url = sdk.kept_url(client), str(options.url)
+    kept, url = client.__dict__.get(sdk.BASE_URL.name), str(options.url)
     key = id(kept), options.method, url
+    shown_by: object = type(client).base_url
     known = _known.get(key)
-    if known is not None and known[1]() is client:
-        return known[2]
+    if known is not None and known[1] is shown_by and known[2]() is client:
+        return known[3]
     base_url = client.base_url
     target = target_of(base_url, url)
     endpoint = endpoint_of(options.method, target.path)
+    measures = may_measure(target.host)
     if endpoint is None:
-        return Route(target, None, "")  # requests that fetch have a path each
-    route = Route(target, endpoint, sdk.provider_of_client(client, target.host, target.path))
-    if kept is base_url:
+        return Route(target, None, "", measures)  # requests that fetch have a path each
+    provider = sdk.provider_of_client(client, target.host, target.path)
+    route = Route(target, endpoint, provider, measures)
+    if sdk.kept_url(client) is base_url:
         if len(_known) >= MAX_KNOWN:
             _known.clear()
-        _known[key] = base_url, weakref.ref(client), route
+        _known[key] = base_url, shown_by, weakref.ref(client), route
     return route
 
 

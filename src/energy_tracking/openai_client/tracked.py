@@ -60,7 +60,10 @@ def set_tracker_of_all(tracker: Tracker | None) -> None:
 
 def tracker_of(client: object) -> Tracker | None:
     """The tracker that receives this client's calls now; None where none does."""
-    mark = mark_of(client)
+    try:
+        mark: Mark | None = client.__dict__.get(MARK_ATTRIBUTE)
+    except AttributeError:
+        mark = None
     tracker = _tracker_of_all if mark is None else mark.tracker
     return None if tracker is None or tracker.settings.disabled else tracker
 

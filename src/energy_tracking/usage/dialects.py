@@ -256,7 +256,7 @@ _INPUT_ONLY = frozenset(dialect.name for dialect in DIALECTS if dialect.is_input
 
 def output_fault(usage: TokenUsage) -> str | None:
     """Why the output of a call that generates may be wrong, where its usage has no output count."""
-    if usage.fault is not None:
+    if usage.repairs and usage.fault is not None:
         return usage.fault
     if usage.dialect not in _INPUT_ONLY:
         return None
