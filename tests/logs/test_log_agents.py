@@ -327,3 +327,31 @@ def test_a_stream_of_anthropics_that_breaks_off_is_reported(tmp_path: Path) -> N
         (call,), report = read(write(tmp_path / "a.jsonl", start, last))
         assert (counted([call]), call.error_type) == ([(SONNET, 300, 1)], failed)
         assert assumed(report) == {UNFINISHED: 1}
+
+
+def test_a_side_question_repeats_no_message_of_its_session(tmp_path: Path) -> None:
+    sent = message((300, 20), id="msg_1")
+    asked = message((310, 7), id="msg_2")
+    own = write(
+        tmp_path / "s.jsonl",
+        {"type": "assistant", "sessionId": "s", "requestId": "req_1", "message": sent},
+    )
+    side = write(tmp_path / "agent-aside.jsonl",
+                 *({"type": "assistant", "sessionId": "s", "isSidechain": True,
+                    "requestId": f"req_{number}", "message": each}
+                   for number, each in enumerate((sent, asked), start=2)))  # fmt: skip
+    calls, report = read(own, side)
+    assert counted(calls) == [(SONNET, 300, 20), (SONNET, 310, 7)]
+    assert report.repeated == 1
+
+
+# Copilot.
+
+
+def test_copilot_counts_the_thoughts_of_gemini_beside_its_output(tmp_path: Path) -> None:
+    counts = {"inputTokens": 100, "outputTokens": 40, "reasoningTokens": 30}
+    models = {name: {"requests": {"count": 2}, "usage": counts}
+              for name in ("gemini-2.5-pro", "gpt-5")}  # fmt: skip
+    end = {"type": "session.shutdown", "data": {"modelMetrics": models}}
+    calls, _ = read(write(tmp_path / "a.jsonl", end))
+    assert counted(calls) == [("gemini-2.5-pro", 100, 70), ("gpt-5", 100, 40)]

@@ -1,9 +1,9 @@
 """Transcripts of further coding agents: Amp, Cline and its kin, Copilot, Kimi, pi, OpenHands.
 
 Most of them count what was read from a prompt cache, and written to it, beside the input;
-``CountNames`` says by what names. Some keep no calls but a running total of the session, which is
-a sum over an unknown number of requests. A new agent is a row of ``AGENTS``, with the source of
-what it says, and a sample in the tests.
+``agent_counts.CountNames`` says by what names. Some keep no calls but a running total of the
+session, which is a sum over an unknown number of requests. A new agent is a row of ``AGENTS``, with
+the source of what it says, and a sample in the tests.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
 
+from energy_tracking.logs.formats.agent_counts import (
+    CountNames,
+    Parts,
+    build_agent_call,
+    build_agent_sum,
+    read_parts,
+)
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -23,73 +29,9 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
+from energy_tracking.logs.formats.counts import whole
 from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
-
-
-class CountNames(NamedTuple):
-    """By what names an agent counts tokens.
-
-    Attributes:
-        input: Input, caches left out.
-        output: Output.
-        cached: What was read from a prompt cache.
-        written: What was written to one.
-        reasoning: Part of the output.
-    """
-
-    input: str
-    output: str
-    cached: str
-    written: str
-    reasoning: str = ""
-
-
-class _Parts(NamedTuple):
-    """Tokens of a call or a sum: the input has both caches, the output its reasoning."""
-
-    input: int
-    output: int
-    cached: int
-    written: int
-    reasoning: int | None
-
-
-def _read_parts(counted: object, names: CountNames, *, is_beside: bool = True) -> _Parts | None:
-    """The tokens of an object; None where it counts none.
-
-    Args:
-        counted: The object.
-        names: By what names it counts.
-        is_beside: Whether the caches are counted beside the input.
-    """
-    if not isinstance(counted, dict):
-        return None
-    inputs, outputs, cached, written = (whole(counted.get(name)) or 0 for name in names[:4])
-    # No part is larger than the whole.
-    if is_beside or cached + written > inputs:
-        inputs += cached + written
-    if not inputs + outputs:
-        return None
-    return _Parts(inputs, outputs, cached, written, whole(counted.get(names.reasoning)))
-
-
-def _build_call(parts: _Parts, **facts: object) -> LoggedCall:
-    counts = usage_of(
-        parts.input,
-        parts.output,
-        cached=parts.cached,
-        written=parts.written,
-        reasoning=parts.reasoning,
-    )
-    return LoggedCall(counts=counts, **facts)  # type: ignore[arg-type]
-
-
-def _build_sum(parts: _Parts, requests: int | None = None, **facts: object) -> LoggedCall:
-    counts = sum_of_tokens(parts.input, parts.output, parts.cached, parts.reasoning)
-    return LoggedCall(counts=counts, requests=requests, **facts)  # type: ignore[arg-type]
-
 
 # Amp.
 
@@ -104,7 +46,7 @@ def _read_amp(document: Document, file: LogFile) -> list[LoggedCall] | None:
     calls = []
     for message in mappings(document["messages"]):
         usage, number = message.get("usage"), message.get("messageId")
-        parts = _read_parts(usage, AMP)
+        parts = read_parts(usage, AMP)
         if parts is None:
             continue
         event = next((event for event in events if _is_of(event, number, parts)), {})
@@ -114,25 +56,25 @@ def _read_amp(document: Document, file: LogFile) -> list[LoggedCall] | None:
         calls.append(_amp_call(parts, at(usage, "model"), time, thread, number))
     for event in events:
         # Of messages that are gone.
-        parts, time = _read_parts(event.get("tokens"), AMP_LEDGER), event.get("timestamp")
+        parts, time = read_parts(event.get("tokens"), AMP_LEDGER), event.get("timestamp")
         if parts is not None:
             calls.append(_amp_call(parts, event.get("model"), time_of(time), thread, time))
     return calls or None
 
 
-def _is_of(event: Document, number: object, parts: _Parts) -> bool:
+def _is_of(event: Document, number: object, parts: Parts) -> bool:
     """Whether an entry of the ledger is of a message."""
     of = event.get("toMessageId")
     if of is not None:
         return bool(of == number)
-    found = _read_parts(event.get("tokens"), AMP_LEDGER)
+    found = read_parts(event.get("tokens"), AMP_LEDGER)
     return found is not None and found[:2] == parts[:2]
 
 
 def _amp_call(
-    parts: _Parts, model: object, time: datetime | None, thread: str | None, number: object
+    parts: Parts, model: object, time: datetime | None, thread: str | None, number: object
 ) -> LoggedCall:
-    return _build_call(
+    return build_agent_call(
         parts,
         model=text(model),
         time=time,
@@ -162,19 +104,19 @@ def _read_cline(document: Document, file: LogFile) -> list[LoggedCall] | None:
     time = time_of(document["ts"])
     task = os.path.basename(os.path.dirname(file.path))
     if said == "deleted_api_reqs":
-        parts = _read_parts(counted, CLINE)
-        return [] if parts is None else [_build_sum(parts, time=time, session=task)]
+        parts = read_parts(counted, CLINE)
+        return [] if parts is None else [build_agent_sum(parts, time=time, session=task)]
     protocol = at(counted, "apiProtocol")
     is_whole = protocol == "openai" or (
         protocol is not None and time is not None and time >= WHOLE_INPUT_FROM
     )
-    parts = _read_parts(counted, CLINE, is_beside=not is_whole)
+    parts = read_parts(counted, CLINE, is_beside=not is_whole)
     if said != "api_req_started" or parts is None:
         return []
     file.note_call_of("cline", task)
     named = _MODEL_IN_REQUEST.search(str(at(counted, "request")))
     return [
-        _build_call(
+        build_agent_call(
             parts,
             provider=provider_named(at(document, "modelInfo", "providerId") or protocol),
             model=text(at(document, "modelInfo", "modelId")) or (named and named[1].strip()),
@@ -188,12 +130,12 @@ def _read_cline(document: Document, file: LogFile) -> list[LoggedCall] | None:
 
 def _read_cline_task(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A task in the list of all, with the sum of its requests."""
-    parts = _read_parts(document, CLINE)
+    parts = read_parts(document, CLINE)
     if parts is None:
         return []
     task = document.get("id")
     return [
-        _build_sum(
+        build_agent_sum(
             parts,
             model=text(document.get("modelId")),
             time=time_of(document.get("ts")),
@@ -229,17 +171,17 @@ def _read_copilot(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return []
     session = memory.get("copilot")
     if kind == "assistant.usage":
-        parts = _read_parts(data, COPILOT, is_beside=False)
+        model = text(data.get("model"))
+        parts = _read_copilot_parts(data, model)
         if parts is None:
             return None
         file.note_call_of("copilot", session)
         event = text(document.get("id")) or text(data.get("apiCallId"))
         identity = None if event is None else ("copilot", event)
-        model = text(data.get("model"))
-        return [_build_call(parts, model=model, time=time, session=session, identity=identity)]
+        return [build_agent_call(parts, model=model, time=time, session=session, identity=identity)]
     if kind == "session.shutdown" and isinstance(data.get("modelMetrics"), dict):
         return [
-            _build_sum(
+            build_agent_sum(
                 parts,
                 whole(at(metrics, "requests", "count")),
                 model=model,
@@ -249,10 +191,16 @@ def _read_copilot(document: Document, file: LogFile) -> list[LoggedCall] | None:
                 sum_of=None if session is None else ("copilot", session),
             )
             for model, metrics in data["modelMetrics"].items()
-            if (parts := _read_parts(at(metrics, "usage"), COPILOT, is_beside=False)) is not None
+            if (parts := _read_copilot_parts(at(metrics, "usage"), model)) is not None
         ]
     is_known = "copilot" in memory and kind.partition(".")[0] in COPILOT_EVENTS
     return [] if is_known else None
+
+
+def _read_copilot_parts(counted: object, model: str | None) -> Parts | None:
+    # Source: https://github.com/ccusage/ccusage (adapter/copilot/README.md)
+    is_gemini = model is not None and model.startswith("gemini")
+    return read_parts(counted, COPILOT, is_beside=False, is_reasoning_beside=is_gemini)
 
 
 # Kimi's two.
@@ -267,12 +215,12 @@ def _read_kimi(document: Document, file: LogFile) -> list[LoggedCall] | None:
     payload = at(message, "payload")
     if not isinstance(payload, dict) or "type" not in message:
         return None
-    parts = _read_parts(payload.get("token_usage"), KIMI)
+    parts = read_parts(payload.get("token_usage"), KIMI)
     if parts is None:
         return []
     message_id = text(payload.get("message_id"))
     return [
-        _build_call(
+        build_agent_call(
             parts,
             provider="moonshot_ai",
             time=time_of(document["timestamp"]),
@@ -291,7 +239,7 @@ def _read_kimi_code(document: Document, file: LogFile) -> list[LoggedCall] | Non
     if kind != "usage.record":
         is_known = "kimi code" in memory and (kind == "step.end" or "usage" not in document)
         return [] if is_known else None
-    parts = _read_parts(document.get("usage"), KIMI_CODE)
+    parts = read_parts(document.get("usage"), KIMI_CODE)
     if parts is None:
         return None
     if document.get("usageScope") != "turn":
@@ -302,7 +250,7 @@ def _read_kimi_code(document: Document, file: LogFile) -> list[LoggedCall] | Non
         # A name of the settings.
         model = memory.get("kimi code")
     return [
-        _build_call(
+        build_agent_call(
             parts,
             provider="moonshot_ai",
             model=model and model.removeprefix("kimi-code/"),
@@ -327,12 +275,12 @@ def _read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return None
     if not isinstance(message, dict):
         return []
-    parts = _read_parts(message.get("usage"), PI)
+    parts = read_parts(message.get("usage"), PI)
     if parts is None:
         return []
     entry, time = text(document.get("id")), document.get("timestamp")
     return [
-        _build_call(
+        build_agent_call(
             parts,
             provider=provider_named(message.get("provider")),
             model=text(message.get("responseModel")) or text(message.get("model")),
@@ -357,7 +305,7 @@ def _read_open_hands(document: Document, file: LogFile) -> list[LoggedCall] | No
         return None
     total, time = metrics["accumulated_token_usage"], time_of(document.get("timestamp"))
     calls = [
-        _build_call(
+        build_agent_call(
             parts,
             model=text(usage.get("model")),
             time=time,
@@ -365,26 +313,26 @@ def _read_open_hands(document: Document, file: LogFile) -> list[LoggedCall] | No
             identity=("open hands", response) if isinstance(response, str) and response else None,
         )
         for usage in mappings(metrics.get("token_usages"))
-        if (parts := _read_parts(usage, OPEN_HANDS, is_beside=False)) is not None
+        if (parts := read_parts(usage, OPEN_HANDS, is_beside=False)) is not None
         for response in (usage.get("response_id"),)
     ]
-    parts = _read_parts(total, OPEN_HANDS, is_beside=False)
+    parts = read_parts(total, OPEN_HANDS, is_beside=False)
     if calls or parts is None:
         return calls
     if "source" not in document:
-        return [_build_sum(parts, model=text(at(total, "model")), time=time)]
-    before: _Parts = file.memory.get("open hands", _Parts(0, 0, 0, 0, None))
+        return [build_agent_sum(parts, model=text(at(total, "model")), time=time)]
+    before: Parts = file.memory.get("open hands", Parts(0, 0, 0, 0, None))
     if parts[:4] == before[:4]:
         return []
     file.memory["open hands"] = parts
     if any(now < then for now, then in zip(parts[:4], before[:4], strict=True)):
         # A total that has shrunk began anew.
-        before = _Parts(0, 0, 0, 0, None)
+        before = Parts(0, 0, 0, 0, None)
     inputs, outputs, cached, written = (
         now - then for now, then in zip(parts[:4], before[:4], strict=True)
     )
-    own = _Parts(inputs, outputs, cached, written, None)
-    return [_build_call(own, model=text(at(total, "model")), time=time)]
+    own = Parts(inputs, outputs, cached, written, None)
+    return [build_agent_call(own, model=text(at(total, "model")), time=time)]
 
 
 # Agents that keep sums alone.
@@ -401,13 +349,13 @@ DROID = CountNames(
 def _read_goose(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A session of Goose's: the head of its file, or a row of its database."""
     file.memory["goose"] = True
-    parts = _read_parts(document, GOOSE)
+    parts = read_parts(document, GOOSE)
     config = unpacked(document.get("model_config_json") or document.get("model_config"))
     session = text(document.get("id"))
     if parts is None:
         return []
     return [
-        _build_sum(
+        build_agent_sum(
             parts,
             provider=provider_named(document.get("provider_name")),
             model=text(at(config, "model_name")),
@@ -426,12 +374,12 @@ def _read_goose_message(document: Document, file: LogFile) -> list[LoggedCall] |
 
 def _read_zed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A thread of Zed's; what it keeps of each request is that of the last in its turn."""
-    parts = _read_parts(document["cumulative_token_usage"], ZED)
+    parts = read_parts(document["cumulative_token_usage"], ZED)
     if parts is None:
         return []
     thread = text(document.get("id"))
     return [
-        _build_sum(
+        build_agent_sum(
             parts,
             provider=provider_named(at(document, "model", "provider")),
             model=text(at(document, "model", "model")),
@@ -448,12 +396,12 @@ def _read_droid(document: Document, file: LogFile) -> list[LoggedCall] | None:
     usage = document["tokenUsage"]
     if not isinstance(usage, dict) or not usage.keys() & {"thinkingTokens", "cacheCreationTokens"}:
         return None
-    parts = _read_parts(usage, DROID)
+    parts = read_parts(usage, DROID)
     if parts is None:
         return []
     name = os.path.basename(file.path).partition(".")[0]
     return [
-        _build_sum(
+        build_agent_sum(
             parts,
             provider=provider_named(document.get("providerLock")),
             model=text(document.get("model")),

@@ -110,7 +110,8 @@ def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | No
     message_id, usage = call.response_id, call.counts
     if is_unique_id(message_id):
         return (message_id,)
-    named = [one for one in (message_id, *ids) if isinstance(one, str)]
+    # A side question repeats messages of its session, each with the id of its own request.
+    named = [one for one in (message_id, *ids) if isinstance(one, str)][:1]
     if not named or usage is None:
         return None
     return (*named, call.model, usage.input_tokens)
