@@ -355,3 +355,22 @@ def test_copilot_counts_the_thoughts_of_gemini_beside_its_output(tmp_path: Path)
     end = {"type": "session.shutdown", "data": {"modelMetrics": models}}
     calls, _ = read(write(tmp_path / "a.jsonl", end))
     assert counted(calls) == [("gemini-2.5-pro", 100, 70), ("gpt-5", 100, 40)]
+
+
+# Gemini CLI.
+
+
+def test_a_line_of_gemini_cli_may_set_all_messages(tmp_path: Path) -> None:
+    def answer(name: str, output: int) -> Line:
+        tokens = {"input": 100, "output": output, "thoughts": 3, "total": 103 + output}
+        return {"id": name, "type": "gemini", "model": "gemini-2.5-pro", "tokens": tokens}
+
+    lines = [
+        {"sessionId": "s", "projectHash": "h", "kind": "main"},
+        answer("a", 10),
+        {"$set": {"messages": [{"id": "u", "type": "user"}, answer("a", 10), answer("b", 20)]}},
+        {"$set": {"lastUpdated": "2026-01-01T00:00:00Z"}},
+    ]
+    calls, report = read(write(tmp_path / "a.jsonl", *lines))
+    assert counted(calls) == [("gemini-2.5-pro", 100, 13), ("gemini-2.5-pro", 100, 23)]
+    assert report.repeated == 1

@@ -40,13 +40,14 @@ def _read_gemini_line(document: Document, file: LogFile) -> list[LoggedCall] | N
         return []
     if not memory or "stats" in document:
         return None
-    if document.get("type") != "gemini":
-        return []
-    call = _gemini_call(document, memory.get("session"))
-    if call is None:
-        return []
-    file.note_call_of("gemini cli", call.session)
-    return [call]
+    session, calls = memory.get("session"), []
+    # A line may set all messages, or add one.
+    for message in (document, *mappings(at(document, "$set", "messages"))):
+        call = _gemini_call(message, session) if message.get("type") == "gemini" else None
+        if call is not None:
+            file.note_call_of("gemini cli", session)
+            calls.append(call)
+    return calls
 
 
 _GEMINI_INIT = keys("type", "timestamp", "session_id", "model")
