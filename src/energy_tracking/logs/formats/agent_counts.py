@@ -66,7 +66,12 @@ def read_parts(
 
 
 def build_agent_call(parts: Parts, **facts: object) -> LoggedCall:
-    """A call with these tokens; ``facts`` are the other fields of ``LoggedCall``."""
+    """A call out of what an agent says of it.
+
+    Args:
+        parts: Its tokens.
+        **facts: The other fields of ``LoggedCall``.
+    """
     counts = usage_of(
         parts.input,
         parts.output,
@@ -78,6 +83,12 @@ def build_agent_call(parts: Parts, **facts: object) -> LoggedCall:
 
 
 def build_agent_sum(parts: Parts, requests: int | None = None, **facts: object) -> LoggedCall:
-    """A sum with these tokens, over so many requests; ``facts`` as of a call."""
+    """A sum out of what an agent says of it.
+
+    Args:
+        parts: Its tokens.
+        requests: How many requests it is over; None: nobody counted them.
+        **facts: The other fields of ``LoggedCall``.
+    """
     counts = sum_of_tokens(parts.input, parts.output, parts.cached, parts.reasoning)
     return LoggedCall(counts=counts, requests=requests, **facts)  # type: ignore[arg-type]
