@@ -117,15 +117,15 @@ class EnergyEstimate:
 class _Later:
     """A field of an estimate that is computed when it is first read: few readers want it.
 
-    What computes such fields stands in place of them: an object with a method for each, and the
-    arguments of these. An estimate that is compared, copied or pickled has them all.
+    What computes such fields stands in place of them: a tuple of an object that ``complete``s an
+    estimate, and of whatever that needs of it. An estimate that is compared, copied or pickled has
+    them all.
     """
 
-    __slots__ = ("_compute", "_name")
+    __slots__ = ("_name",)
 
-    def __init__(self, name: str, compute: str) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._compute = compute
 
     def __get__(self, estimate: EnergyEstimate | None, kind: type[EnergyEstimate]) -> Any:
         if estimate is None:
@@ -134,20 +134,14 @@ class _Later:
         rest = values.get(REST)
         # Another thread may be as far: it has the same values.
         if rest is not None and self._name not in values:
-            priced, *arguments = rest
-            values[self._name] = getattr(priced, self._compute)(*arguments)
+            rest[0].complete(values, rest, (self._name,))
             if len(values) > FIELDS:
                 values.pop(REST, None)
         return values[self._name]
 
 
-LATER = {
-    "reasoning_energy_joules": "compute_reasoning",
-    "total_flops": "count_flops",
-    "range_parts": "name_parts",
-    "assumed": "list_assumed",
-}
-"""The fields that may be computed later, and the methods that do."""
+LATER = ("reasoning_energy_joules", "total_flops", "range_parts", "assumed")
+"""The fields that may be computed later."""
 
 REST = "_rest"
 """Where an estimate keeps what computes them, until it has them all."""
@@ -155,8 +149,8 @@ REST = "_rest"
 FIELDS = len(declared_defaults(EnergyEstimate))
 """How many values an estimate has [1]; one more where not all of them are computed."""
 
-for _name, _compute in LATER.items():
-    setattr(EnergyEstimate, _name, _Later(_name, _compute))
+for _name in LATER:
+    setattr(EnergyEstimate, _name, _Later(_name))
 
 
 def complete_values(estimate: EnergyEstimate) -> dict[str, Any]:
@@ -164,10 +158,7 @@ def complete_values(estimate: EnergyEstimate) -> dict[str, Any]:
     values = vars(estimate)
     rest = values.get(REST)
     if rest is not None:
-        priced, *arguments = rest
-        for name, compute in LATER.items():
-            if name not in values:
-                values[name] = getattr(priced, compute)(*arguments)
+        rest[0].complete(values, rest, LATER)
         values.pop(REST, None)
     return values
 

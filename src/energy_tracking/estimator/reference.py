@@ -275,27 +275,27 @@ class PricedModel:
         joules, _ = self.formula.price_prompt(1.0 * input_tokens)
         return joules
 
-    # What few readers of an estimate want: each of what ``estimate`` leaves for it.
-
-    def count_flops(self, flops: float, *_: Any) -> float:
-        """Floating-point operations of the request [FLOP]."""
-        return flops
-
-    def name_parts(
-        self, flops: float, total_joules: float, spread: Spread, *_: Any
-    ) -> dict[str, tuple[float, float]]:
-        """The parts of the range by name [1].
+    def complete(self, values: dict[str, Any], rest: _Rest, names: tuple[str, ...]) -> None:
+        """Put in place all that ``estimate`` has left for its few readers: one costs as much.
 
         Args:
-            flops: Work of the request [FLOP].
-            total_joules: Its energy [J].
-            spread: How far it may lie off by what the formula leaves out [J].
+            values: Those of the estimate.
+            rest: What is needed for it.
+            names: What is wanted.
         """
-        return {"formula": find_factors(total_joules, spread), "parameters": self._parameters}
+        _, flops, total_joules, spread = rest
+        values["total_flops"] = flops
+        values["range_parts"] = {
+            "formula": find_factors(total_joules, spread),
+            "parameters": self._parameters,
+        }
+        # Nothing, of how the model is served.
+        values["assumed"] = {}
 
-    def list_assumed(self, *_: Any) -> dict[str, Any]:
-        """Nothing is assumed of how the model is served."""
-        return {}
+
+_Rest = tuple[PricedModel, float, float, Spread]
+"""A priced model, the work of a request [FLOP], its energy, and how far that may lie off by what the
+formula leaves out [J]."""
 
 
 @lru_cache(maxsize=512)

@@ -8,7 +8,7 @@ computed by the methods after it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -238,42 +238,34 @@ class PricedModel:
         """
         return self._overhead * compute_prompt_energy(self.cases, 1.0 * input_tokens)
 
-    # What few readers of an estimate want: each of what ``estimate`` leaves for it.
-
-    def compute_reasoning(
-        self,
-        energy: CentralEnergy,
-        spreads: list[Spread],
-        input_tokens: float,
-        reasoning_tokens: float | None,
-    ) -> float | None:
-        """Energy spent on reasoning [J]; None where its tokens are not known.
+    def complete(self, values: dict[str, Any], rest: _Rest, names: tuple[str, ...]) -> None:
+        """Put in place what ``estimate`` has left for its few readers, as far as it is missing.
 
         Args:
-            energy: The request by the central case.
-            spreads: The parts of the range that each request has its own of [J].
-            input_tokens: Prompt tokens, cached ones included [tokens].
-            reasoning_tokens: Part of the output that is reasoning [tokens]; None: not known.
+            values: Those of the estimate.
+            rest: What is needed for it.
+            names: What is wanted.
         """
+        for name in names:
+            if name not in values:
+                values[name] = _LATER[name](self, rest)
+
+    def _compute_reasoning(self, rest: _Rest) -> float | None:
+        """Energy spent on reasoning [J]; None where its tokens are not known."""
+        _, energy, _, input_tokens, reasoning_tokens = rest
         if reasoning_tokens is None:
             return None
         return self._overhead * compute_reasoning_energy(
             self.cases, energy, 1.0 * input_tokens, 1.0 * reasoning_tokens
         )
 
-    def count_flops(self, energy: CentralEnergy, *_: Any) -> float:
+    def _count_flops(self, rest: _Rest) -> float:
         """Floating-point operations of the request [FLOP]."""
-        return count_flops(self.cases.central.site, energy)
+        return count_flops(self.cases.central.site, rest[1])
 
-    def name_parts(
-        self, energy: CentralEnergy, spreads: list[Spread], *_: Any
-    ) -> dict[str, tuple[float, float]]:
-        """All parts of a range by name [1], those included that are the same for every request.
-
-        Args:
-            energy: The request by the central case.
-            spreads: The parts that it has its own of [J].
-        """
+    def _name_parts(self, rest: _Rest) -> dict[str, tuple[float, float]]:
+        """All parts of a range by name [1], those included that are the same for every request."""
+        _, energy, spreads, _, _ = rest
         cases, total = self.cases, energy.prefill + energy.decode
         ends = (find_factors(total, spread) for spread in spreads)
         own = dict(zip(cases.request_parts, ends, strict=True))
@@ -283,11 +275,26 @@ class PricedModel:
             own["parameters"] = take_smaller(low, 1.0 / factor), take_larger(high, factor)
         return {**cases.factors, **own, **self._scope_parts}
 
-    def list_assumed(self, energy: CentralEnergy, *_: Any) -> dict[str, Any]:
+    def _list_assumed(self, rest: _Rest) -> dict[str, Any]:
         """What is assumed of how the model is served."""
+        energy = rest[1]
         # Of the shape of the counts, also where it is one number for all.
         sequences = energy.sharing.sequences * self.cases.central.site.stages + 0.0 * energy.context
         return {"sequences": sequences, **self._assumed}
+
+
+_Rest = tuple[PricedModel, CentralEnergy, list[Spread], float, float | None]
+"""A priced model, a request by the central case, the parts of its range that each request has its
+own of [J], its prompt tokens, cached ones included, and its reasoning tokens, if their number is
+known [tokens]."""
+
+_LATER: dict[str, Callable[[PricedModel, _Rest], Any]] = {
+    "reasoning_energy_joules": PricedModel._compute_reasoning,
+    "total_flops": PricedModel._count_flops,
+    "range_parts": PricedModel._name_parts,
+    "assumed": PricedModel._list_assumed,
+}
+"""What computes each field that an estimate may leave for later."""
 
 
 def compute_central_energy(
