@@ -294,8 +294,8 @@ class PricedModel:
 
 
 _Rest = tuple[PricedModel, float, float, Spread]
-"""A priced model, the work of a request [FLOP], its energy, and how far that may lie off by what the
-formula leaves out [J]."""
+"""A priced model; of a request its work [FLOP], its energy [J], and how far that may lie off by
+what the formula leaves out [J]."""
 
 
 @lru_cache(maxsize=512)
