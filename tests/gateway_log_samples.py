@@ -239,4 +239,28 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
           "span_data": {"type": "agent", "name": "any", "usage": USED}}],
         right(1, (100, 20), MODEL, first=ENDED, provider="openai"),
     ),
+    (
+        "vertex-requests",
+        # Of a stream it has all chunks.
+        [{"logging_time": ENDED, "request_id": 1, "model": "any", "full_request": "{}",
+          "full_response": [
+              {"modelVersion": "gemini-2.0-flash-001", "usageMetadata": {
+                  "promptTokenCount": 100, "candidatesTokenCount": outputs}}
+              for outputs in (5, 20)]}],
+        right(1, (100, 20), "gemini-2.0-flash-001", first=ENDED, provider="gcp.vertex_ai"),
+    ),
+    (
+        "table",
+        # Sums that are named so; one with an id is a request.
+        [{"model": MODEL, "total_input_tokens": 1000, "total_output_tokens": 200},
+         {"model": MODEL, "SUM(input_tokens)": 500, "SUM(output_tokens)": 50, "COUNT(*)": 4},
+         {"request_id": "r1", "model": MODEL, "total_input_tokens": 10, "total_output_tokens": 2}],
+        right(1, (10, 2), MODEL, sums=((None, 1000, 200), (4, 500, 50))),
+    ),
+    (
+        "litellm",
+        # Among Datadog's logs.
+        [{"data": [{"id": "1", "type": "log", "attributes": {"message": json.dumps(SPENT)}}]}],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
 ]  # fmt: skip

@@ -368,7 +368,7 @@ class _Entries:
                 return found
         inner = documents_inside(document) if depth < DEEPEST else ()
         if inner:
-            if not depth:
+            if not depth or len(document) > len(self._around):
                 self._around = document
             return _date_calls(self._calls_in_all(inner, depth), document)
         if self.first_unknown is NOT_JSON:

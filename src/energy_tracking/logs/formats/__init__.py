@@ -12,9 +12,9 @@ from typing import Any
 
 from energy_tracking.logs.formats.agents import AGENTS
 from energy_tracking.logs.formats.aider import AIDER
-from energy_tracking.logs.formats.azure import AZURE
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.claude_code import CLAUDE_CODE
+from energy_tracking.logs.formats.clouds import CLOUDS
 from energy_tracking.logs.formats.codex import CODEX
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
@@ -45,7 +45,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *GATEWAYS,
     *OBSERVABILITY,
     *TRACERS,
-    *AZURE,
+    *CLOUDS,
     *LIBRECHAT,
     *SERVERS,
     *EVALUATIONS,

@@ -36,6 +36,7 @@ WRAPPERS = (
         "jsonPayload",
     ),
     *("message", "trace", "log", "textPayload", "properties", "Item", "fields", "hits"),
+    "attributes",
 )
 EVENT_DATA = "data:"
 """What a line of server-sent events begins with that has a document."""

@@ -90,6 +90,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "operation": ("operation", "operation_name"),
 }
 
+_SUMMED = ("sum_", "total_")
+"""What the name of a count begins with where it is one over several calls."""
 STARTS = (
     "start_time",
     "start_time_iso",
@@ -135,11 +137,21 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     """
     plain = {_spell_plainly(name): name for name in reversed(names)}
     plain |= {_spell_plainly(_HUMP.sub("_", str(name))): name for name in reversed(names)} | plain
+    # As a query names its sums, where it gives them no names.
+    sums = {
+        name.removeprefix("sum_"): given for name, given in plain.items() if name.startswith("sum_")
+    }
+    plain = sums | plain
     found = {}
     for what, known in NAMES.items():
         name = next((plain[name] for name in known if name in plain), None)
         if name is not None:
             found[what] = name
+    counts = (_spell_plainly(found[what]) for what in ("input", "output") if what in found)
+    if "id" not in found and any(name.startswith(_SUMMED) for name in counts):
+        found.setdefault("day", names[0])
+        if "count" in plain:
+            found.setdefault("requests", plain["count"])
     if found.keys() & {"requests", "day"}:
         # Its end is the next day's start.
         start = next((plain[name] for name in STARTS if name in plain), None)

@@ -1,7 +1,7 @@
-"""Logs of Azure: the diagnostic log of its OpenAI service, and those of API Management.
+"""Logs of clouds: Azure's diagnostic log and its API Management's, Vertex AI's of requests.
 
-Log Analytics exports the same by other names of columns: in capitals, with ``_s`` behind those
-that are text, with the zone behind those of time. A further table is a row of ``AZURE``.
+Azure's Log Analytics exports the same by other names of columns: in capitals, with ``_s`` behind
+those that are text, with the zone behind those of time. A further table is a row of ``CLOUDS``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    mappings,
     text,
     unpacked,
 )
@@ -74,7 +75,22 @@ def _read_api_management(document: Document, file: LogFile) -> list[LoggedCall] 
     return [identify(call, named["correlationid"])]
 
 
-AZURE: tuple[LogFormat, ...] = (
+def _read_vertex(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A request in BigQuery; of a stream it has all chunks, whose counts grow."""
+    responses = unpacked(document["full_response"])
+    bodies = mappings(responses) or [responses if isinstance(responses, dict) else {}]
+    calls = [call for call in map(call_in_body, bodies) if call.counts is not None]
+    if not calls:
+        file.leave_out("a request without token counts")
+        return []
+    call = calls[-1]
+    call.provider = "gcp.vertex_ai"
+    call.model = call.model or text(document.get("model"))
+    call.time = time_of(document["logging_time"])
+    return [identify(call, document.get("request_id"))]
+
+
+CLOUDS: tuple[LogFormat, ...] = (
     # Source: https://learn.microsoft.com/azure/ai-foundry/openai/how-to/monitor-openai
     # Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/azurediagnostics
     LogFormat(name="azure-diagnostics", any_of=keys("category", "Category"),
@@ -85,4 +101,7 @@ AZURE: tuple[LogFormat, ...] = (
     LogFormat(name="azure-api-management",
               keys=keys("CorrelationId", "PromptTokens", "CompletionTokens"),
               read=_read_api_management),
+    # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-response-logging
+    LogFormat(name="vertex-requests", keys=keys("full_response", "logging_time"),
+              read=_read_vertex),
 )  # fmt: skip
