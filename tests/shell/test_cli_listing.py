@@ -44,6 +44,15 @@ def test_a_list_is_searched_by_words(
     assert all(name in text for name in names)
 
 
+def test_models_that_are_named_so_come_before_those_whose_source_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = as_json(capsys, "models", "gpt")
+    named = ["gpt" in " ".join((one["name"], *one["aliases"])).casefold() for one in found]
+    assert named == sorted(named, reverse=True)
+    assert not all(named)
+
+
 @pytest.mark.parametrize(("command", "word"), [("models", "o3-mini"), ("gpus", "H100-SXM")])
 def test_a_profile_has_its_grade_and_source_spelt_out(
     command: str, word: str, capsys: pytest.CaptureFixture[str]

@@ -57,6 +57,8 @@ def models(output: Output, words: tuple[str, ...], is_json: bool) -> int:
         for model in catalogue.models
         if _has_words(words, model.name, *model.aliases, model.source)
     ]
+    # Behind those that are named so, those whose source is, such as LitGPT's for gpt.
+    found.sort(key=lambda model: not _has_words(words, model.name, *model.aliases))
     if not found and len(words) == 1 and (match := catalogue.match(words[0])) is not None:
         found = [match.profile]
     if not found:
