@@ -301,6 +301,13 @@ def test_what_a_result_has_more_is_shared_out_among_messages_that_had_not_ended(
     assert sorted(counted(calls)) == [(SONNET, 300, 170), (SONNET, 400, 30), (SONNET, 500, 231)]
 
 
+def test_a_result_may_count_a_little_more_input_than_its_messages(tmp_path: Path) -> None:
+    lines = [printed("a", (30_000, 8)), result((30_200, 80), sonnet=(30_200, 80))]
+    calls, report = read(write(tmp_path / "a.jsonl", *lines))
+    assert counted(calls) == [(SONNET, 30_000, 80)]
+    assert assumed(report) == {SHARED_OUT: 1}
+
+
 def test_messages_printed_without_counts_share_those_of_the_result(tmp_path: Path) -> None:
     lines = [printed("a", (0, 0)), printed("b", (0, 0)), result((900, 80), sonnet=(900, 80))]
     calls, report = read(write(tmp_path / "a.jsonl", *lines))

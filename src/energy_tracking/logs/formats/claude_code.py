@@ -213,16 +213,19 @@ def _share_out(total: TokenUsage, calls: list[LoggedCall]) -> None:
     rest_output = total.output_tokens - sum(usage.output_tokens for usage in known)
     unfinished = [call for call in calls if call.assumed is not None]
     has_none = not any(call.tokens for call in calls)
-    if not unfinished or rest_output <= 0 or (rest and not has_none):
+    is_whole = abs(rest) * 100 <= total.input_tokens
+    if not unfinished or rest_output <= 0 or not (is_whole or has_none):
         # Where the input is another one, there are requests that were not printed.
         return
+    if not has_none:
+        rest = rest_cached = 0
     for number, call in enumerate(unfinished):
         own = call.usage
         if own is not None:
             inputs, cached, outputs = (
                 whole_rest * (number + 1) // len(unfinished)
                 - whole_rest * number // len(unfinished)
-                for whole_rest in (rest, rest_cached if has_none else 0, rest_output)
+                for whole_rest in (rest, rest_cached, rest_output)
             )
             call.counts = usage_of(
                 own.input_tokens + inputs,

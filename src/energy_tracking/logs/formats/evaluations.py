@@ -1,4 +1,4 @@
-"""Results of evaluations and of agents under evaluation: inspect, promptfoo, SWE-agent.
+"""Results of evaluations and of agents under evaluation: inspect, promptfoo, SWE-agent, Harbor.
 
 A log of an evaluation holds many calls in one document, and often the sum of them beside the
 calls: the calls count, the sum does not. A new format is a row of ``EVALUATIONS``, with the source
@@ -277,6 +277,47 @@ def _model_of_trajectory(document: Document) -> str | None:
     )
 
 
+# Harbor's trajectories, which terminal-bench has, too.
+
+
+def _read_harbor(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A trajectory: one call per step of the agent, else the sum that it ends with."""
+    steps, session = mappings(document["steps"]), text(document.get("session_id"))
+    named = text(at(document, "agent", "model_name"))
+    calls = []
+    for step in steps:
+        metrics = step.get("metrics")
+        # What was copied from another trajectory is counted there.
+        if not isinstance(metrics, dict) or step.get("is_copied_context") is True:
+            continue
+        call = _harbor_call(metrics, "", whole(step.get("llm_call_count")) or 1)
+        if call is not None:
+            call.model = text(step.get("model_name")) or named
+            call.time, call.session = time_of(step.get("timestamp")), session
+            if session is not None:
+                call.identity = ("harbor", session, step.get("step_id"))
+            calls.append(call)
+    if not calls:
+        call = _harbor_call(document.get("final_metrics"), "total_", None)
+        if call is None:
+            file.leave_out("an agent's trajectory without token counts")
+            return []
+        call.model, call.session = named, session
+        calls.append(call)
+    return calls
+
+
+def _harbor_call(metrics: object, prefix: str, requests: int | None) -> LoggedCall | None:
+    inputs, outputs, cached = (
+        whole(at(metrics, f"{prefix}{name}_tokens")) for name in ("prompt", "completion", "cached")
+    )
+    if inputs is None and outputs is None:
+        return None
+    if requests == 1:
+        return LoggedCall(counts=usage_of(inputs, outputs, cached=cached))
+    return LoggedCall(counts=sum_of_tokens(inputs, outputs, cached), requests=requests)
+
+
 EVALUATIONS: tuple[LogFormat, ...] = (
     # Source: https://inspect.aisi.org.uk/eval-logs.html
     LogFormat(name="inspect", keys=keys("eval", "status"), read=_read_inspect_log),
@@ -288,4 +329,6 @@ EVALUATIONS: tuple[LogFormat, ...] = (
     # Source: https://mini-swe-agent.com/latest/usage/output_files/
     LogFormat(name="swe-agent", keys=keys("info"), any_of=keys("trajectory", "messages"),
               read=_read_trajectory),
+    # Source: https://harborframework.com/docs/agents/trajectory-format (ATIF)
+    LogFormat(name="harbor", keys=keys("schema_version", "agent", "steps"), read=_read_harbor),
 )  # fmt: skip
