@@ -26,8 +26,9 @@ import pyarrow  # noqa: E402
 import pyarrow.parquet  # noqa: E402
 
 from energy_tracking.cli.reports import parts as parts_of_reports  # noqa: E402
-from energy_tracking.logs.engine import finding  # noqa: E402
+from energy_tracking.logs.engine import finding, reading  # noqa: E402
 from energy_tracking.logs.engine import parts as parts_of_tables  # noqa: E402
+from energy_tracking.logs.engine.queries import Table  # noqa: E402
 
 ROWS = 20_000
 MODELS = ("gpt-4o", "o3-mini", "nobody-knows-it", None, "deepseek-ai/DeepSeek-V3")
@@ -125,6 +126,24 @@ def test_the_number_of_processes_changes_no_digit(
         read_by(monkeypatch, processes)
         printed.add(report(capsys, path, "--json"))
     assert len(printed) == 1
+
+
+def test_the_texts_of_a_table_are_listed_once_for_all_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed: list[str] = []
+    list_texts = reading.list_texts
+
+    def noted(table: Table, *rest: Any) -> Any:
+        listed.append(table.path)
+        return list_texts(table, *rest)
+
+    for module in (reading, parts_of_reports):
+        monkeypatch.setattr(module, "list_texts", noted)
+    path = write_calls(tmp_path / "calls.parquet")
+    read_by(monkeypatch, 2)
+    report(capsys, path, "--json")
+    assert listed == [str(path)]
 
 
 def test_the_page_has_hours_and_sessions_of_all_parts(

@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.util import Finalize
@@ -28,7 +28,7 @@ from energy_tracking.estimation import Estimation
 from energy_tracking.logs.engine.finding import open_engine
 from energy_tracking.logs.engine.parts import Part, cut_table
 from energy_tracking.logs.engine.queries import Table
-from energy_tracking.logs.engine.reading import Reading, read_table
+from energy_tracking.logs.engine.reading import Reading, list_texts, read_table
 from energy_tracking.logs.grouping import Grouping
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.notices import without_log_lines
@@ -128,6 +128,7 @@ class PartReader:
             )
         except (ImportError, NotImplementedError, OSError):
             return {}  # the system lacks what processes share
+        _list_texts(parts, tables, self._job.wanted, connection)
         readings = {part.table.path: Reading() for part in parts}
         try:
             for part, (report, reading) in _read_parts(parts, self._job, others, processes - 1):
@@ -141,6 +142,28 @@ class PartReader:
         finally:
             others.shutdown(cancel_futures=True)
         return readings
+
+
+def _list_texts(
+    parts: Sequence[Part], tables: Sequence[Table], wanted: Sequence[str], connection: Any
+) -> None:
+    """List the texts of tables once, which to find in each of their parts takes longer.
+
+    Args:
+        parts: Parts of these tables, which get the texts.
+        tables: The tables.
+        wanted: Which columns are read.
+        connection: The engine.
+    """
+    import duckdb
+
+    for table in tables:
+        # Of a damaged table, each part shows what can be read.
+        with suppress(duckdb.Error, OSError):
+            table.texts = list_texts(table, wanted, connection)
+    texts = {table.path: table.texts for table in tables}
+    for part in parts:
+        part.table.texts = texts[part.table.path]
 
 
 def _count_processors() -> int:

@@ -30,6 +30,7 @@ class Table:
         provider: Provider of all calls, where no column has it.
         is_text: Whether cells are text, as in CSV.
         is_parquet: Whether the file is Parquet, of which columns can be read alone.
+        texts: What ``list_texts`` found in its columns; None: nobody has looked.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Table:
     provider: str | None = None
     is_text: bool = False
     is_parquet: bool = False
+    texts: Mapping[str, Sequence[str]] | None = None
 
 
 def quote_text(text: str) -> str:

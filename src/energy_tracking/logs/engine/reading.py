@@ -104,7 +104,7 @@ def read_table(
     if "span" in wanted and not states_span(table):
         wanted = (*wanted, "time")
     try:
-        listed = _list_texts(table, wanted, connection)
+        listed = list_texts(table, wanted, connection) if table.texts is None else table.texts
         query = build_query(table, wanted, listed)
         if query is None:
             reading.is_cut = True
@@ -158,7 +158,7 @@ def read_span(table: Table, report: ReadReport, reading: Reading, connection: An
         report.add_span(first, last)
 
 
-def _list_texts(table: Table, wanted: Sequence[str], connection: Any) -> dict[str, list[str]]:
+def list_texts(table: Table, wanted: Sequence[str], connection: Any) -> dict[str, list[str]]:
     """The texts of columns that have few, where to list them is quick.
 
     Args:
