@@ -110,6 +110,21 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
     ),
     (
         "otlp",
+        # Early Semantic Kernel and Langtrace; Sentry.
+        [alone("s1", None, **{
+            "gen_ai.operation.name": "chat.completions", "gen_ai.request.model": MODEL,
+            "gen_ai.response.prompt_tokens": 100, "gen_ai.response.completion_tokens": 20}),
+         alone("s2", None, **{
+             "langtrace.service.type": "llm", "llm.model": MODEL,
+             "llm.token.counts": '{"input_tokens": 100, "output_tokens": 20}'}),
+         alone("s3", None, **{
+             "gen_ai.operation.name": "chat", "gen_ai.response.model": MODEL,
+             "gen_ai.usage.input_tokens": 100, "gen_ai.usage.input_tokens.cached": 64,
+             "gen_ai.usage.output_tokens": 20, "gen_ai.usage.output_tokens.reasoning": 5})],
+        right(3, (300, 60), MODEL, cached=64, reasoning=5),
+    ),
+    (
+        "otlp",
         # LangSmith's kinds, where a chain comes before its call; a provider in capitals.
         [alone("s1", None, **{
             "langsmith.span.kind": "chain", "gen_ai.usage.input_tokens": 100,

@@ -30,6 +30,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "input_tokens": (
         "gen_ai.usage.input_tokens",
         "gen_ai.usage.prompt_tokens",
+        "gen_ai.response.prompt_tokens",  # early Semantic Kernel
         "llm.token_count.prompt",  # OpenInference
         "llm.usage.prompt_tokens",  # early OpenLLMetry
         "ai.usage.inputTokens",  # Vercel's AI SDK
@@ -39,6 +40,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "output_tokens": (
         "gen_ai.usage.output_tokens",
         "gen_ai.usage.completion_tokens",
+        "gen_ai.response.completion_tokens",
         "llm.token_count.completion",
         "llm.usage.completion_tokens",
         "ai.usage.outputTokens",
@@ -53,6 +55,8 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.cache_read.input_tokens",
         "gen_ai.usage.cache_read_input_tokens",
         "gen_ai.usage.details.cache_read_tokens",  # Pydantic AI
+        "gen_ai.usage.input_tokens.cached",  # Sentry
+        "gen_ai.usage.cached_tokens",  # Langtrace
         "llm.token_count.prompt_details.cache_read",
         "ai.usage.cachedInputTokens",
         "ai.usage.inputTokenDetails.cacheReadTokens",
@@ -62,6 +66,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.cache_creation.input_tokens",
         "gen_ai.usage.cache_creation_input_tokens",
         "gen_ai.usage.details.cache_write_tokens",
+        "gen_ai.usage.input_tokens.cache_write",
         "llm.token_count.prompt_details.cache_write",
         "ai.usage.inputTokenDetails.cacheWriteTokens",
     ),
@@ -69,6 +74,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.reasoning.output_tokens",
         "gen_ai.usage.reasoning_tokens",  # OpenLLMetry
         "gen_ai.usage.details.reasoning_tokens",
+        "gen_ai.usage.output_tokens.reasoning",
         "llm.token_count.completion_details.reasoning",
         "ai.usage.reasoningTokens",
         "ai.usage.outputTokenDetails.reasoningTokens",
@@ -80,6 +86,7 @@ JSON_USAGES: dict[str, Callable[[Any], Any]] = {
     "gen_ai.usage.raw": lambda usage: usage,
     "langfuse.observation.usage_details": flatten_details,
     "mlflow.chat.tokenUsage": lambda usage: usage,
+    "llm.token.counts": lambda usage: usage,  # early Langtrace
 }
 COUNTS = (*USAGE_ATTRIBUTES["input_tokens"], *USAGE_ATTRIBUTES["output_tokens"], *JSON_USAGES)
 
@@ -88,6 +95,7 @@ FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "response_model": (
         *("gen_ai.response.model", "llm.model_name", "embedding.model_name", "ai.response.model"),
         *("langfuse.observation.model.name", "mlflow.llm.model", "llm.response.model"),
+        "llm.model",
     ),
     "response_id": ("gen_ai.response.id", "ai.response.id"),
     "provider": (

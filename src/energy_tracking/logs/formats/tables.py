@@ -208,7 +208,17 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
 
 
 def _first_of(row: Document) -> object:
-    return next((cell for cell in row.values() if cell is not None), None)
+    for cell in row.values():
+        if cell is not None:
+            return cell
+    return None
+
+
+def _is_totals(name: object) -> bool:
+    """Whether a cell says that its row has totals."""
+    if type(name) is not str or name[:1].isdigit():
+        return False  # nearly always a time or an id
+    return name in TOTALS or name.strip(" :*").lower() in TOTALS
 
 
 def _calls_of(read: Mapping[str, Any], first: object, file: LogFile) -> list[LoggedCall] | None:
@@ -221,8 +231,7 @@ def _calls_of(read: Mapping[str, Any], first: object, file: LogFile) -> list[Log
     """
     if read.get("input") in _EMPTY and read.get("output") in _EMPTY:
         return None
-    names = (first, *(read.get(what) for what in ("model", "time", "id")))
-    if any(isinstance(name, str) and name.strip(" :*").lower() in TOTALS for name in names):
+    if any(map(_is_totals, (first, read.get("model"), read.get("time"), read.get("id")))):
         file.note_assumption("of totals over the rows above, left out")
         return []
     check_wholes({what: read[what] for what in _COUNTED if what in read})
