@@ -452,6 +452,15 @@ def test_files_without_a_large_table_load_no_engine(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["1", "set()"]
 
 
+def test_a_file_that_has_changed_since_it_was_read_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "calls.parquet"
+    with finding.open_engine() as connection:
+        for rows in (10, 20, 5, 3000, 20):
+            write_parquet(path, input_tokens=list(range(rows)))
+            query = f"SELECT count(*), sum(input_tokens) FROM read_parquet('{path}')"
+            assert connection.execute(query).fetchone() == (rows, sum(range(rows)))
+
+
 def test_duckdb_draws_no_bar_of_its_own() -> None:
     with finding.open_engine() as connection:
         found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()

@@ -56,6 +56,8 @@ def open_engine(threads: int | None = None) -> Iterator[Any]:
             "preserve_insertion_order = true",
             "autoinstall_known_extensions = false",
             "TimeZone = 'UTC'",
+            # What stands at the end of a file is wanted again for each of its parts.
+            "parquet_metadata_cache = true",
             # It would draw a bar of its own, in a pipe too.
             "enable_progress_bar = false",
             *([] if threads is None else [f"threads = {threads}"]),
