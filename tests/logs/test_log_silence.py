@@ -94,3 +94,18 @@ def test_events_of_a_realtime_session_beside_its_responses_are_known(tmp_path: P
     calls, unread = read(path, *({"event_id": str(n)} | each for n, each in enumerate(events)))
     assert {(call.model, call.tokens) for call in calls} == {("gpt-realtime", 11), (None, 11)}
     assert not unread
+
+
+def test_a_list_in_the_place_of_a_name_costs_no_call(tmp_path: Path) -> None:
+    passes = [{"type": [], "input_tokens": 1, "output_tokens": 1}]
+    message = {"id": "msg_" + "a" * 24, "model": "claude-opus-4-5",
+               "usage": {"input_tokens": 10, "output_tokens": 1}}  # fmt: skip
+    lines = [
+        {"type": "message_start", "message": message},
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 9, "iterations": passes}},
+    ]
+    (call,), _ = read(tmp_path / "a.jsonl", *lines)
+    assert call.tokens == 19
+    task = {"id": [], "ts": 1754000000000, "task": "...", "tokensIn": 10, "tokensOut": 1}
+    (total,), _ = read(tmp_path / "b.jsonl", task)
+    assert total.tokens == 11

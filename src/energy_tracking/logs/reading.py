@@ -211,10 +211,11 @@ class LogReading:
         """Take in a call that was read; returns one that is settled, or None."""
         call.file, call.line = file.path, file.line
         try:
-            hash(call.identity)
-        except TypeError:
             # A damaged log may have lists in the place of ids.
-            call.identity = None
+            hash(call.identity)
+            hash(call.sum_of)
+        except TypeError:
+            call.identity = call.sum_of = None
         if call.cache_hit:
             is_new = self._is_new_hit(call, numbering)
             self._report.cache_hits += is_new

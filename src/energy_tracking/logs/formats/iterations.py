@@ -33,7 +33,7 @@ def calls_beside(call: LoggedCall, usage: Document) -> list[LoggedCall]:
     iterations = mappings(usage.get("iterations"))
     if not iterations or call.counts is None:
         return []
-    own = [one for one in iterations if one.get("type") not in BESIDE]
+    own = [one for one in iterations if text(one.get("type")) not in BESIDE]
     declined: list[Document] = []
     types = [one.get("type") for one in own]
     if FALLBACK in types and _tokens_of(own) != _tokens(call.counts):
@@ -52,7 +52,7 @@ def calls_beside(call: LoggedCall, usage: Document) -> list[LoggedCall]:
             identity=None if call.identity is None else (*call.identity, "iteration", number),
         )
         for number, one in enumerate(iterations)
-        if (one.get("type") in BESIDE or any(one is each for each in declined))
+        if (text(one.get("type")) in BESIDE or any(one is each for each in declined))
         and (counts := counts_in(one)) is not None
         and any(_tokens(counts))
     ]
