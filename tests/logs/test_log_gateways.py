@@ -120,3 +120,19 @@ def test_an_event_of_an_analysis_that_is_no_call_is_reported(tmp_path: Path) -> 
     event = {"event": "clicked", "properties": {"button": "send"}, "timestamp": DAY}
     calls, report = read(write(tmp_path / "log.jsonl", event))
     assert (calls, len(report.unrecognised)) == ([], 1)
+
+
+def test_a_bucket_of_two_usage_pages_counts_once(tmp_path: Path) -> None:
+    def bucket(start: int, inputs: int) -> dict[str, Any]:
+        result = {"object": "organization.usage.completions.result", "model": "gpt-4o",
+                  "input_tokens": inputs, "output_tokens": 20, "num_model_requests": 2}  # fmt: skip
+        return {"start_time": start, "end_time": start + 86_400, "results": [result]}
+
+    first, second, third = (bucket(1_746_057_600 + 86_400 * day, 100 + day) for day in range(3))
+    for name, buckets in {"a": [second, third], "b": [first, second]}.items():
+        page = {"object": "page", "data": buckets, "has_more": False}
+        write(tmp_path / f"{name}.json", page)
+    report = ReadReport()
+    sums = list(read_logs([tmp_path], report=report))
+    assert sorted(one.counts.input_tokens for one in sums if one.counts) == [100, 101, 102]
+    assert report.repeated == 1

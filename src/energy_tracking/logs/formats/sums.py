@@ -56,6 +56,9 @@ def _read_usage_page(document: Document, file: LogFile) -> list[LoggedCall] | No
                 file.leave_out("usage or costs without token counts")
             else:
                 found.time = time_of(start)
+                # Pages may overlap; those of another organisation have other counts.
+                end = bucket.get("end_time") or bucket.get("ending_at")
+                found.identity = ("usage", str(start), str(end), repr(sorted(result.items())))
                 calls.append(found)
     return calls
 
