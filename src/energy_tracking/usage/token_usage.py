@@ -63,16 +63,15 @@ class TokenUsage:
     @property
     def holds_together(self) -> bool:
         """Whether every count is a whole number >= 0 inside its whole, as all that are read are."""
-        inputs, outputs = _INPUTS(self), _OUTPUTS(self)
         reasoning = 0 if self.reasoning_tokens is None else self.reasoning_tokens
         total = 0 if self.total_tokens is None else self.total_tokens
-        counts = (*inputs, *outputs, reasoning, total)
-        return (
-            set(map(type, counts)) == _WHOLE_NUMBERS
-            and min(counts) >= 0
-            and inputs[0] == max(inputs)
-            and outputs[0] == max(*outputs, reasoning)
-        )
+        for whole, *parts in (_INPUTS(self), (*_OUTPUTS(self), reasoning), (total,)):
+            if type(whole) is not int or whole < 0:
+                return False
+            for part in parts:
+                if type(part) is not int or not 0 <= part <= whole:
+                    return False
+        return True
 
     @property
     def fault(self) -> str | None:
@@ -105,4 +104,3 @@ def _read_whole_and_parts(whole: str) -> Callable[[TokenUsage], tuple[int, ...]]
 
 _INPUTS = _read_whole_and_parts("input_tokens")
 _OUTPUTS = _read_whole_and_parts("output_tokens")
-_WHOLE_NUMBERS = {int}
