@@ -110,7 +110,7 @@ def _add_energy(record: CallRecord, found: Attributes) -> Attributes:
     assuming = calibrated or estimate
     if assuming is not None:
         for name, value in assuming.assumed.items():
-            found[_ASSUMED[name]] = value
+            found[_ASSUMED.get(name) or _name_assumed(name)] = value
     if record.intensity is not None:
         _add_grams(record.intensity, found)
     if usage is not None:
@@ -128,23 +128,18 @@ def _add_energy(record: CallRecord, found: Attributes) -> Attributes:
     return found
 
 
-class _Assumed(dict[str, str]):
-    """The attributes of assumptions by their names.
-
-    There are few, but a record may come from anywhere, with any.
-    """
-
-    def __missing__(self, name: str) -> str:
-        named = ASSUMED_PREFIX + name
-        if len(self) < MAX_ASSUMED:
-            self[name] = named
-        return named
-
-
 MAX_ASSUMED = 64
-"""How many names of assumptions are kept [1]."""
+"""How many names of assumptions are kept: there are few, but a record may come from anywhere."""
 
-_ASSUMED = _Assumed()
+_ASSUMED: dict[str, str] = {}
+
+
+def _name_assumed(name: str) -> str:
+    """The attribute of an assumption that is new."""
+    named = ASSUMED_PREFIX + name
+    if len(_ASSUMED) < MAX_ASSUMED:
+        _ASSUMED[name] = named
+    return named
 
 
 def _add_total(record: CallRecord, found: Attributes) -> float | None:
