@@ -131,7 +131,7 @@ class Tracker:
             VERSION,
             self.settings.metric_tags,
             self.settings.metrics,
-            self._boundaries("telemetry.end"),
+            self._boundaries.report,
             self.settings.detail,
         )
         self._servers: Servers | None = None

@@ -103,9 +103,11 @@ class Pipeline:
         Args:
             other: A tracer or span.
         """
-        processor = getattr(_unwrap_proxy(self._tracer), "span_processor", None)
-        if hasattr(processor, "on_end") and processor is getattr(other, "_span_processor", None):
-            return True  # of one provider of the SDK's
+        processor = getattr(other, "_span_processor", None)
+        if processor is not None:
+            tracer = getattr(self._tracer, "_tracer", self._tracer)
+            if processor is getattr(tracer, "span_processor", None):
+                return True  # of one provider of the SDK's
         ours, theirs = _parts_of(self._tracer), _parts_of(other)
         if ours or theirs:
             return not ours.keys().isdisjoint(theirs)

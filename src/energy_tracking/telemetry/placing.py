@@ -101,11 +101,12 @@ class BeforeEnd:
 
 def can_wait_for_end(span: Any) -> bool:
     """Whether a span may fill up until its end, which lies ahead and can be waited for."""
+    held = getattr(span, "__dict__", None)
     return (
-        _limit_of(span) is not None
+        held is not None
+        and _ENDING not in held
+        and _limit_of(span) is not None
         and span.is_recording()
-        and hasattr(span, "__dict__")
-        and _ENDING not in vars(span)
     )
 
 

@@ -216,7 +216,7 @@ class Telemetry:
         version: str | None = None,
         metric_tags: Iterable[str] = (),
         metrics: str = "on",
-        boundary: AbstractContextManager[Any] | None = None,
+        report: Callable[[str, Exception], object] | None = None,
         detail: str = "full",
     ) -> None:
         """Make the instruments.
@@ -228,13 +228,14 @@ class Telemetry:
             version: Version of this library, for the instrumentation scope.
             metric_tags: Tags of sessions that the metrics carry too.
             metrics: ``"on"`` or ``"off"``, see the settings.
-            boundary: Catches our own errors in what runs when another span ends.
+            report: Receives our own errors in what runs when another span ends, and where they
+                were raised; None: they are not caught.
             detail: ``"full"`` or ``"essential"``, see the settings.
         """
         self._spans = spans
         self._opens_spans = spans in ("auto", "own")
         self._readers = DETAILS[detail]
-        self._boundary = nullcontext() if boundary is None else boundary
+        self._report = report
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
         self.pipeline = Pipeline(self._tracer)
         self._metrics: CallMetrics | None = None
@@ -401,12 +402,16 @@ class Telemetry:
         """
 
         def put() -> None:
-            with self._boundary:
+            try:
                 room = room_on(span)
                 if span.is_recording() and (room is None or room >= ESSENTIAL):
                     put_attributes(span, attributes, room)
                 elif not only_there:
                     self._add_linked_span(span, record, attributes)
+            except Exception as error:
+                if self._report is None:
+                    raise
+                self._report("telemetry.end", error)
 
         if not can_wait_for_end(span):
             put()
