@@ -133,6 +133,22 @@ def test_counts_of_codex_before_there_was_a_total_are_calls(tmp_path: Path) -> N
     assert not report.repeated
 
 
+def test_a_turn_of_codex_exec_is_what_its_thread_took_more(tmp_path: Path) -> None:
+    def run(name: str, *totals: tuple[int, int]) -> Path:
+        turns = [{"type": "turn.completed", "usage": usage(*total)} for total in totals]
+        return write(tmp_path / name, {"type": "thread.started", "thread_id": "t"}, *turns)
+
+    first = run("a.jsonl", (1000, 10), (2500, 30))
+    sums, _ = read(first)
+    assert counted(sums) == [(None, 1000, 10), (None, 1500, 20)]
+    # The thread goes on in another run.
+    resumed = run("b.jsonl", (2600, 90))
+    copy = run("c.jsonl", (1000, 10), (2500, 30))
+    sums, report = read(first, resumed, copy)
+    assert counted(sums) == [(None, 1000, 10), (None, 1500, 20), (None, 100, 60)]
+    assert report.repeated == 2
+
+
 # Anthropic's responses that took more than their counts say.
 
 SONNET, OPUS = "claude-sonnet-5", "claude-opus-4-8"

@@ -27,6 +27,9 @@ Vector = tuple[int, ...]
 COPYING = timedelta(seconds=1)
 """What is written no later than this after a session began is no answer to it, but copied."""
 
+REMEMBERED = 10_000
+"""How many threads of ``codex exec`` are remembered, from one file for the next, too."""
+
 LINES = frozenset(
     {"response_item", "event_msg", "compacted", "turn_context", "session_meta", "world_state"}
 )
@@ -216,29 +219,45 @@ def _read_codex_event(document: Document, file: LogFile) -> list[LoggedCall] | N
 
 
 def _read_codex_exec(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """An event of ``codex exec --json``; a turn is a sum over its requests."""
+    """An event of ``codex exec --json``; a turn is a sum over its requests.
+
+    What it says is the running total of the thread, over the turns of a run that was resumed, too.
+    """
     kind = document.get("type")
     if not isinstance(kind, str) or kind.partition(".")[0] not in ("thread", "turn", "item"):
         return None
     memory = file.memory.setdefault("codex exec", {"turns": 0})
     if kind == "thread.started":
         memory["thread"] = text(document.get("thread_id"))
-    counts = _vector_in(document.get("usage"))
-    if kind != "turn.completed" or counts is None:
+    total = _vector_in(document.get("usage"))
+    if kind != "turn.completed" or total is None:
         return []
-    inputs, cached, outputs, reasoning = counts
     memory["turns"] += 1
     thread = memory.get("thread")
+    inputs, cached, outputs, reasoning = _new_in_thread(total, thread or file.path, file)
     return [
         LoggedCall(
             provider="openai",
             counts=sum_of_tokens(inputs, outputs, cached, reasoning or None),
             session=thread,
             requests=None,
-            identity=None if thread is None else ("codex exec", thread, memory["turns"]),
+            identity=None if thread is None else ("codex exec", thread, memory["turns"], total),
             sum_of=None if thread is None else ("codex", thread),
         )
     ]
+
+
+def _new_in_thread(total: Vector, thread: str, file: LogFile) -> Vector:
+    """What a running total has more than the one before it in its thread."""
+    totals: dict[str, Vector] = file.shared.setdefault("codex exec", {})
+    before = totals.pop(thread, None)
+    totals[thread] = total
+    if len(totals) > REMEMBERED:
+        del totals[next(iter(totals))]
+    if before is None or total[0] <= before[0] or not all(map(int.__ge__, total, before)):
+        # No turn is without input: another total has begun.
+        return total
+    return tuple(map(int.__sub__, total, before))
 
 
 CODEX: tuple[LogFormat, ...] = (
@@ -249,5 +268,6 @@ CODEX: tuple[LogFormat, ...] = (
         name="codex-event", any_of=keys("msg", "workdir"), read=_read_codex_event, is_said=False
     ),
     # Source: https://github.com/openai/codex/blob/main/docs/exec.md
+    # Source: https://github.com/openai/codex/issues/17539 (totals of the thread)
     LogFormat(name="codex-exec", keys=keys("type"), read=_read_codex_exec, is_said=False),
 )
