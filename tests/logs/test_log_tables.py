@@ -22,6 +22,8 @@ TABLES = {
     "lines that end as on an old Mac": PLAIN.replace("\n", "\r"),
     "a space before quotes": '"model", "input_tokens", "output_tokens"\n'
                              '"gpt-4o", "1,234", "20"\n"o1", "5", "6"\n',
+    "spaces around cells": "model , input_tokens , output_tokens\ngpt-4o , \"1234\" , 20\n"
+                           " o1,5 , 6\n",
     "decimals without a fraction": "model;input_tokens;output_tokens\ngpt-4o;1.234,0;20,00\n"
                                    "o1;5;6\n",
     "what psql prints": " model  | input_tokens | output_tokens\n--------+--------------+-----\n"

@@ -74,8 +74,7 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
         delimiter = delimiter_of(header.encode("utf-8", "replace")) or ","
         # As a client of a database prints tables, and Markdown has them.
         is_padded = delimiter == "|"
-        skips_space = f'{delimiter} "' in header
-        split = partial(csv.reader, delimiter=delimiter, skipinitialspace=skips_space)
+        split = partial(csv.reader, delimiter=delimiter, skipinitialspace=True)
         names = [name.strip() for name in next(split([header]), [])]
         parse = partial(_parse_cell, grouped=_GROUPED.get(delimiter, _GROUPED_BY_COMMAS))
         line = ""

@@ -247,7 +247,7 @@ def _calls_of(read: Mapping[str, Any], first: object, file: LogFile) -> list[Log
     call = LoggedCall(
         operation="embeddings" if is_embedding else "chat",
         provider=provider_named(read.get("provider")),
-        model=text(read.get("model")),
+        model=text(model.strip()) if isinstance(model := read.get("model"), str) else None,
         response_id=text(read.get("id")),
         counts=_read_usage(read, inputs or 0, outputs or 0, is_sum=requests != 1),
         time=time_of(read.get("time")),
