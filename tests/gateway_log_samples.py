@@ -278,4 +278,32 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
         [{"data": [{"id": "1", "type": "log", "attributes": {"message": json.dumps(SPENT)}}]}],
         right(1, (100, 20), MODEL, first=ENDED),
     ),
+    (
+        "otlp-logs",
+        # A line of an application's log, as a collector has read it.
+        [{"resourceLogs": [{"scopeLogs": [{"logRecords": [
+            {"timeUnixNano": "1718000002000000000", "body": {"stringValue": json.dumps(
+                {"model": MODEL, "usage": USED})}},
+            {"timeUnixNano": "1718000002000000000", "body": {"stringValue": "ready"}}]}]}]}],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "langfuse",
+        [{"id": "o1", "traceId": "t1", "type": "GENERATION", "model": MODEL, "endTime": ENDED,
+          "usage": {"promptTokens": 100, "completionTokens": 20, "totalTokens": 120}}],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "helicone",
+        [{"request_id": "q1", "response_created_at": ENDED, "response_status": "200",
+          "model": MODEL, "prompt_tokens": 100, "completion_tokens": 20}],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "cloudflare",
+        # As its databases and tables of text have it.
+        [{"id": str(number), "created_at": ENDED, "model": MODEL, "tokens_in": 100,
+          "tokens_out": 20, "cached": cached} for number, cached in enumerate((0, 1, "true"))],
+        right(1, (100, 20), MODEL, hits=2, first=ENDED),
+    ),
 ]  # fmt: skip

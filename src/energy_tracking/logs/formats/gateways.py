@@ -132,7 +132,10 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
         return None
     call.provider = provider_named(document.get("provider"))
     call.model = (
-        call.model or text(document.get("response_model")) or text(document.get("request_model"))
+        call.model
+        or text(document.get("response_model"))
+        or text(document.get("request_model"))
+        or text(document.get("model"))
     )
     created = document.get("response_created_at") or document.get("request_created_at")
     call.time = call.time or time_of(created)
@@ -240,6 +243,10 @@ def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
         details = unpacked(named.get("usage"))
     if isinstance(details, dict):
         usage = counts_in(flatten_details(details))
+        if usage is None:
+            # Older exports have these names.
+            counts = (details.get("promptTokens"), details.get("completionTokens"))
+            usage = usage_in_cells(file, input=counts[0], output=counts[1])
         if usage is not None:
             return usage
     for inputs, outputs in (

@@ -39,7 +39,8 @@ def failed_with(status: object) -> str | None:
 
 def _read_cloudflare(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A request through Cloudflare's AI Gateway."""
-    if not isinstance(document["cached"], bool):
+    cached = str(document["cached"]).lower()
+    if cached not in ("true", "false", "0", "1"):
         return None
     inputs, outputs = document["tokens_in"], document["tokens_out"]
     failed = failed_with(document.get("status_code"))
@@ -53,7 +54,7 @@ def _read_cloudflare(document: Document, file: LogFile) -> list[LoggedCall] | No
         else None,
         time=time_of(document.get("created_at")),
         error_type=failed,
-        cache_hit=document["cached"],
+        cache_hit=cached in ("true", "1"),
     )
     if call.counts is None and failed is None and not call.cache_hit:
         file.leave_out("a request without token counts")
