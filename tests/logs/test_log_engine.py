@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import gzip
 import json
 import subprocess
@@ -153,6 +154,29 @@ def test_a_table_with_a_mark_of_another_format_is_read_by_the_engine(
     path = write_csv(tmp_path / "calls.csv", rows, (*HEADER[:-1], "timestamp", column))
     check_same(path)
     assert read_by_engine == [str(path)]
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a?", "a*", "it's {x}"])
+def test_a_name_with_signs_of_a_pattern_is_that_of_one_file(
+    name: str, tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    write_csv(tmp_path / "a1.csv", ROWS * 2)
+    path = write_csv(tmp_path / f"{name}.csv", ROWS)
+    escaped = Path(glob.escape(str(path)))
+    found = rows_of(read_batches([str(escaped)], BatchNames()))
+    assert (len(found), read_by_engine) == (len(ROWS), [str(path)])
+
+
+def test_a_table_of_parquet_is_found_under_a_name_with_signs_of_a_pattern(
+    tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    for name, rows in (("a1", 3), ("a[1]", 5)):
+        write_parquet(
+            tmp_path / f"{name}.parquet", input_tokens=[10] * rows, output_tokens=[1] * rows
+        )
+    path = tmp_path / "a[1].parquet"
+    found = rows_of(read_batches([glob.escape(str(path))], BatchNames()))
+    assert (len(found), read_by_engine) == (5, [str(path)])
 
 
 @pytest.mark.parametrize("place", range(len(ODD_ROWS)))

@@ -15,7 +15,7 @@ from csv import reader as read_csv
 from typing import Any
 
 from energy_tracking.logs.delimited import EMPTY_WORDS, delimiter_of
-from energy_tracking.logs.engine.queries import READERS, Table, quote_text
+from energy_tracking.logs.engine.queries import READERS, Table, quote_path, quote_text
 from energy_tracking.logs.files import HEAD, STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.formats import LogFile, Recogniser
 from energy_tracking.logs.formats.base import UnreadableEntryError
@@ -159,7 +159,7 @@ def _find_source(
 ) -> Source | None:
     """How DuckDB reads a file: in SQL, the type of each column, and whether cells are text."""
     if head.startswith(PARQUET):
-        query = f"read_parquet({quote_text(path)})"
+        query = f"read_parquet({quote_path(path)})"
         described = connection.execute(f"DESCRIBE SELECT * FROM {query}").fetchall()
         return query, {name: type for name, type, *_ in described}, False
     packing = ""
@@ -184,7 +184,7 @@ def _describe_csv(
     typed = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
     empty = ", ".join(map(quote_text, EMPTY_WORDS))
     query = (
-        f"read_csv({quote_text(path)}, header=true, auto_detect=false, null_padding=true, "
+        f"read_csv({quote_path(path)}, header=true, auto_detect=false, null_padding=true, "
         f"delim={quote_text(delimiter)}, quote='\"', escape='\"', nullstr=[{empty}], "
         f"columns={{{typed}}}{packing})"
     )
@@ -199,7 +199,7 @@ def _describe_json_lines(
     names = dict.fromkeys(columns.values(), "VARCHAR")
     typed = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
     query = (
-        f"read_json({quote_text(path)}, format='newline_delimited', ignore_errors=true, "
+        f"read_json({quote_path(path)}, format='newline_delimited', ignore_errors=true, "
         f"columns={{{typed}}}{packing})"
     )
     return query, names, False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from energy_tracking.logs.engine.queries import Table, quote_text
+from energy_tracking.logs.engine.queries import Table, quote_path
 
 PART_ROWS = 4_000_000
 """Rows of a part [1], which take a processor about a quarter of a second."""
@@ -36,7 +36,7 @@ def cut_table(table: Table, connection: Any) -> Iterator[Part]:
 
     if not table.is_parquet:
         return
-    path = quote_text(table.path)
+    path = quote_path(table.path)
     try:
         query = f"SELECT num_rows FROM parquet_file_metadata({path})"
         ((count,),) = connection.execute(query).fetchall()

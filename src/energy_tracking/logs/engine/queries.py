@@ -7,6 +7,7 @@ reader's own functions say (``counts.whole``, ``time_of``), which the tests hold
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,11 @@ class Table:
 
 def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def quote_path(path: str) -> str:
+    """The name of one file, of which no sign stands for others."""
+    return quote_text(glob.escape(path))
 
 
 def quote_name(name: str) -> str:
