@@ -128,6 +128,21 @@ def test_the_number_of_processes_changes_no_digit(
     assert len(printed) == 1
 
 
+def test_a_table_of_many_rows_has_larger_parts_and_not_ever_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_of_tables, "PART_ROWS", 10)
+    path = str(write_calls(tmp_path / "calls.parquet"))
+    with finding.open_engine() as connection:
+        recognised = finding.recognise_table(path, {})
+        assert recognised is not None
+        table = finding.find_table(path, recognised, connection)
+        assert table is not None
+        parts = list(parts_of_tables.cut_table(table, connection))
+    assert len(parts) == parts_of_tables.MOST_PARTS
+    assert [row for part in parts for row in part.rows] == list(range(ROWS))
+
+
 def test_the_texts_of_a_table_are_listed_once_for_all_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

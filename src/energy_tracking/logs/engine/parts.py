@@ -9,7 +9,9 @@ from typing import Any
 from energy_tracking.logs.engine.queries import Table, quote_path
 
 PART_ROWS = 4_000_000
-"""Rows of a part [1], which take a processor about a quarter of a second."""
+"""Rows of a part at least [1], which take a processor about a quarter of a second."""
+MOST_PARTS = 32
+"""Parts of a table at most [1]: before each, the engine looks at all groups of rows in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ def cut_table(table: Table, connection: Any) -> Iterator[Part]:
         ((count,),) = connection.execute(query).fetchall()
     except duckdb.Error:
         return
-    for start in range(0, count, PART_ROWS):
-        rows = range(start, min(start + PART_ROWS, count))
+    each = max(PART_ROWS, -(-count // MOST_PARTS))
+    for start in range(0, count, each):
+        rows = range(start, min(start + each, count))
         # Groups of rows that have none of these are not read.
         source = (
             f"(FROM read_parquet({path}, file_row_number = true)"
