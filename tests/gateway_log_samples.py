@@ -42,6 +42,19 @@ def transaction(number: int, kind: str, amount: int, **more: Any) -> dict[str, A
             "createdAt": {"$date": f"2025-05-01T10:00:{number:02}Z"}, **more}  # fmt: skip
 
 
+def datadog(own: str, parent: str, kind: str) -> dict[str, Any]:
+    return {"span_id": own, "parent_id": parent, "trace_id": "t", "start_ns": 1_718 * 10**15,
+            "duration": 2 * 10**9, "meta": {"kind": kind, "model_name": MODEL},
+            "metrics": {"input_tokens": 100, "output_tokens": 20}}  # fmt: skip
+
+
+def braintrust(own: str, parent: str | None, kind: str) -> dict[str, Any]:
+    return {"id": own, "span_id": own, "root_span_id": "r", "span_attributes": {"type": kind},
+            "span_parents": parent and [parent], "metadata": {"model": MODEL},
+            "metrics": {"end": 1_718_000_002.0, "prompt_tokens": 100,
+                        "completion_tokens": 20}}  # fmt: skip
+
+
 COUNTED = genai(100, 20, **{"gen_ai.response.model": MODEL})
 AGENT = genai(300, 50, **{"gen_ai.operation.name": "invoke_agent"})
 AS_TEXT = {name: str(value) for name, value in COUNTED.items()}
@@ -305,5 +318,26 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
         [{"id": str(number), "created_at": ENDED, "model": MODEL, "tokens_in": 100,
           "tokens_out": 20, "cached": cached} for number, cached in enumerate((0, 1, "true"))],
         right(1, (100, 20), MODEL, hits=2, first=ENDED),
+    ),
+    (
+        "litellm",
+        # A batch that was fetched.
+        [SPENT | {"call_type": "aretrieve_batch", "prompt_tokens": 816_040,
+                  "completion_tokens": 33_045}],
+        right(0, sums=((None, 816_040, 33_045),)),
+    ),
+    (
+        "datadog",
+        # A span of a framework around that of its client, in one request and in two.
+        [{"data": {"type": "span", "attributes": {"spans": [
+            datadog("a", "undefined", "agent"), datadog("b", "a", "llm"),
+            datadog("c", "b", "llm")]}}},
+         datadog("e", "d", "llm"), datadog("d", "undefined", "llm")],
+        right(2, (200, 40), MODEL, first=ENDED),
+    ),
+    (
+        "braintrust",
+        [braintrust("a", None, "task"), braintrust("b", "a", "llm"), braintrust("c", "b", "llm")],
+        right(1, (100, 20), MODEL, first=ENDED),
     ),
 ]  # fmt: skip

@@ -99,6 +99,8 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
         tags={"request_tags": ",".join(map(str, tags))} if isinstance(tags, list) and tags
         else NO_TAGS,
         error_type=failed if is_failed else None,
+        # A batch that was fetched has the sum over its requests.
+        requests=None if str(document.get("call_type")).endswith("retrieve_batch") else 1,
         cache_hit=is_hit,
     )  # fmt: skip
     return [identify(call)]

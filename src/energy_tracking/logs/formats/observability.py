@@ -123,7 +123,11 @@ def _read_datadog(document: Document, file: LogFile) -> list[LoggedCall] | None:
     kind = document.get("span_kind") or at(meta, "kind") or at(meta, "span.kind")
     if not isinstance(kind, str) or "span_id" not in document:
         return None
+    trace = document.get("trace_id")
+    place = (trace, document["span_id"]), (trace, document.get("parent_id"))
+    nesting: Nesting = file.shared.setdefault("datadog", Nesting())
     if kind not in DATADOG_CALLS:
+        nesting.admit(*place, is_call=False)
         return []
     counts = usage_of(
         at(metrics, "input_tokens"),
@@ -132,6 +136,8 @@ def _read_datadog(document: Document, file: LogFile) -> list[LoggedCall] | None:
         written=at(metrics, "cache_write_input_tokens"),
         reasoning=at(metrics, "reasoning_output_tokens"),
     )
+    if not nesting.admit(*place, is_call=counts is not None) and counts is not None:
+        return []  # it lies around another, and is the same call again
     has_failed = document.get("status") == "error"
     if counts is None and not has_failed:
         file.leave_out("a span without token counts")
@@ -156,7 +162,11 @@ def _read_braintrust(document: Document, file: LogFile) -> list[LoggedCall] | No
     span, metrics = unpacked(document["span_attributes"]), unpacked(document["metrics"])
     if not isinstance(span, dict) or "root_span_id" not in document:
         return None
+    parents = unpacked(document.get("span_parents"))
+    place = text(document.get("span_id")), text(at(parents, 0))
+    nesting: Nesting = file.shared.setdefault("braintrust", Nesting())
     if span.get("type") != "llm":
+        nesting.admit(*place, is_call=False)
         return []
     counts = usage_of(
         at(metrics, "prompt_tokens"),
@@ -165,6 +175,8 @@ def _read_braintrust(document: Document, file: LogFile) -> list[LoggedCall] | No
         written=at(metrics, "prompt_cache_creation_tokens"),
         reasoning=at(metrics, "completion_reasoning_tokens"),
     )
+    if not nesting.admit(*place, is_call=counts is not None) and counts is not None:
+        return []
     if counts is None:
         file.leave_out("a span without token counts")
         return []
