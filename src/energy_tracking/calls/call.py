@@ -150,7 +150,7 @@ class Call:
         self.server_load: ServerLoad | None = None
         self.read_load: Callable[[], ServerLoad | None] | None = None
         self.text_tokens = 0.0
-        self._named_tool_calls: set[object] = set()
+        self._named_tool_calls: set[object] | None = None
         self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
         self.created: float | None = None
@@ -223,18 +223,17 @@ class Call:
             self.raw_usage = usage if earlier is None else _choose_usage(usage, earlier)
         if has_extras(data, usage):
             self._observe_extras(data, usage)
+        is_stream = self.request.stream
         if data.get("object") == "response":
             # A whole body, which polling shows again with more text in it.
             self.text_tokens = max(self.text_tokens, generated_tokens(data))
-        elif self.request.stream or not reports_output(usage):
+        elif is_stream or not reports_output(usage):
+            if self._named_tool_calls is None:
+                self._named_tool_calls = set()
             self.text_tokens += generated_tokens(data, self._named_tool_calls)
-        if (
-            self.request.stream
-            and not self.text_tokens
-            and (generates := is_generating(data)) is not None
-        ):
+        if is_stream and not self.text_tokens and (generates := is_generating(data)) is not None:
             self.is_at_work = generates
-        is_error = data.get("type") == "error"
+        is_error = "type" in data and data["type"] == "error"
         if is_error:
             self.error_type = error_code_in(data)
         # Only the first and the last events of a response carry it.

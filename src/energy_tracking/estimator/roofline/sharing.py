@@ -54,6 +54,9 @@ class Case:
     """
 
     __slots__ = (
+        "_cache_bytes",
+        "_kept_bytes",
+        "_room_bytes",
         "gpus",
         "input_pair",
         "input_token",
@@ -79,19 +82,38 @@ class Case:
         self.prices = prices
         self.sequences = sequences
         self.token_joules = compute_token_energy(prices, sequences)
-        self.roomy_context = math.inf if is_known else _find_roomy_context(site, sequences)
         self.input_token, self.input_pair = prices.input_token, prices.input_pair
         self.output_pair = prices.output_pair
         self.gpus, self.samples = site.gpus, site.samples
+        self._room_bytes, self._cache_bytes = site.room_bytes, site.cache_bytes
+        # Where nothing is kept, any number fits.
+        self._kept_bytes = site.state_bytes + LEAST_BYTES
+        self.roomy_context = math.inf if is_known else self._find_roomy_context()
 
     def price_crowd(self, context: float) -> tuple[float, float]:
-        """Sequences that fit with this context [1], and a token's energy with so many [J].
+        """Sequences of this context whose caches fit beside the weights, at least one [1].
+
+        And a token's energy with so many [J]. Layers that look back on a window are taken to keep
+        everything, as sparse attention does, and as engines that treat all layers alike do.
 
         Args:
             context: Tokens that each of them attends to; a float or an array [tokens].
         """
-        fit = count_sequences_that_fit(self.site, context)
+        fit = self._room_bytes / (self._cache_bytes * context + self._kept_bytes)
+        if type(fit) is not float:
+            fit = take_larger(fit, 1.0)
+        elif fit < 1.0:  # the same of a float, with nothing asked again
+            fit = 1.0
         return fit, compute_token_energy(self.prices, fit)
+
+    def _find_roomy_context(self) -> float:
+        """A context with which all sequences fit, and so with any shorter one [tokens]."""
+        if self.sequences <= 1:
+            return math.inf  # at least one is taken to fit
+        kept = self._room_bytes / self.sequences - self.site.state_bytes
+        # A little less, for what rounding may add.
+        context = 0.999999 * kept / take_larger(self._cache_bytes, TINY_CACHE_BYTES)
+        return context if self.price_crowd(context)[0] >= self.sequences else -1.0
 
 
 class Sharing:
@@ -150,38 +172,6 @@ class Sharing:
             joules = [take_larger(case.token_joules, case.price_crowd(context)[1]) for case in ends]
         self.parameters = (joules[0], joules[1]) if joules else None
         self.prefill = _find_prefill_shares(self.sequences / central.gpus)
-
-
-def count_sequences_that_fit(site: Deployment, context: float) -> float:
-    """Sequences of this context whose caches fit beside the weights, at least one [1].
-
-    Layers that look back on a window are taken to keep everything, as sparse attention does,
-    and as engines that treat all layers alike do.
-
-    Args:
-        site: The deployment.
-        context: Tokens that each sequence attends to [tokens].
-    """
-    # Where nothing is kept, any number fits.
-    fit = site.room_bytes / (site.cache_bytes * context + (site.state_bytes + LEAST_BYTES))
-    if type(fit) is float:  # nearly always: the same, with nothing asked again
-        return 1.0 if fit < 1.0 else fit
-    return take_larger(fit, 1.0)
-
-
-def _find_roomy_context(site: Deployment, sequences: float) -> float:
-    """A context with which this many sequences fit, and so with any shorter one [tokens].
-
-    Args:
-        site: The deployment.
-        sequences: How many [1].
-    """
-    if sequences <= 1:
-        return math.inf  # at least one is taken to fit
-    kept = site.room_bytes / sequences - site.state_bytes
-    # A little less, for what rounding may add.
-    context = 0.999999 * kept / take_larger(site.cache_bytes, TINY_CACHE_BYTES)
-    return context if count_sequences_that_fit(site, context) >= sequences else -1.0
 
 
 def _find_prefill_shares(load: float) -> tuple[float, float]:
