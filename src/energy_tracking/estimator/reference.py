@@ -108,6 +108,7 @@ class Formula:
         "_dense",
         "_falls",
         "_is_quadratic",
+        "_is_sampled",
         "_prefill_joules",
         "_prefill_power",
         "_prefill_use",
@@ -125,7 +126,8 @@ class Formula:
             attention_mode: ``"quadratic"`` or ``"linear"``.
         """
         self._dense, self._attention = model.dense_flops, model.attention_flops
-        self._samples = model.samples
+        self._samples = samples = model.samples
+        self._is_sampled = type(samples) is not float or samples != 1.0
         self._is_quadratic = attention_mode == "quadratic"
         self._watts_per_flops = gpu.power_rating / gpu.peak_flops
         self._prefill_power, self._prefill_use = gpu.power_prefill_util, gpu.gpu_prefill_util
@@ -172,7 +174,7 @@ class Formula:
         flops *= t
         flops = flops * self._attention
         flops += t * self._dense
-        if type(self._samples) is not float or self._samples != 1.0:
+        if self._is_sampled:
             flops = flops * self._samples
         if type(flops) is float:
             return flops * self._decode_power * self._watts_per_flops / self._decode_use, flops
