@@ -14,7 +14,7 @@ one of 10 they are higher by up to a sixth, and those of the last row by a quart
              OpenAI's chunks
 2.5 to 2.7   printed spans, OTLP's logs and spans (whose attributes are a list of objects each),
              Claude's stream, and the sample of Bedrock
-2.7 to 2.8   the samples of Langfuse and LangSmith, whose lines of 200 bytes ``json.loads`` reads in
+2.7 to 3.2   the samples of LangSmith and Langfuse, whose lines of 200 bytes ``json.loads`` reads in
              2.3 us
 
 Of many lines each takes longer: of 50 MB OTLP is at 3.3 (117,000 spans, of which the last 20,000

@@ -169,13 +169,17 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
     nesting: Nesting | None = file.shared.get("langfuse")
     if nesting is None:
         nesting = file.shared["langfuse"] = Nesting()
-    observation, parent = text(get("id")), get("parentobservationid")
-    parent = None if parent is None else text(parent)
+    observation, parent = get("id"), get("parentobservationid")
+    if type(observation) is not str or not observation:
+        observation = None
+    if parent is not None:
+        parent = text(parent)
     if kind not in LANGFUSE_CALLS:
         nesting.admit(observation, parent, is_call=False)
         return []
     failed = get("level") == "ERROR"
-    is_in_tokens = _is_in_tokens(named)
+    # Most say no unit.
+    is_in_tokens = _UNITS.isdisjoint(named) or _is_in_tokens(named)
     usage = _langfuse_usage(named, file) if is_in_tokens else None
     # One that lies around another, as of a framework around its client, is the same call again.
     is_call = nesting.admit(observation, parent, is_call=usage is not None)
@@ -224,6 +228,9 @@ _LANGFUSE_COLUMNS = frozenset(
     }
     | {"outputusage", "inputtokens", "outputtokens", "prompttokens", "completiontokens"}
 )
+
+
+_UNITS = frozenset({"usage", "unit", "usageunit"})
 
 
 def _is_in_tokens(named: Document) -> bool:

@@ -69,14 +69,18 @@ class Nesting:
             parent: The one around it.
             is_call: Whether it has the tokens of a call.
         """
-        self.place(own, parent)
+        if parent is not None:
+            self.place(own, parent)
         if own in self._around:
             self._mark_around(parent)
             return False
         if not is_call or (parent is not None and self.is_inside(own, parent)):
             return False
         if own is not None:
-            _remember(self._counted, own, None)
+            # As `_remember` does it, as above.
+            self._counted[own] = None
+            if len(self._counted) > REMEMBERED:
+                self._counted.popitem(last=False)
         if parent is not None:
             self._mark_around(parent)
         return True
