@@ -265,6 +265,18 @@ ODD_SAMPLES: list[tuple[str, Documents, Right]] = [
         right(0, sums=((None, 1120, 124),)),
     ),
     (
+        "codebuddy",
+        [
+            {"id": "chatcmpl-AAAAAAAAAAAAAAAAAAAAAAAA", "type": "function_call", "sessionId": "s",
+             "timestamp": 1779947694866, "providerData": {
+                 "model": "MaaS_Cl_Opus", "requestModelId": "claude-opus-4.7-1m", "rawUsage": {
+                     "prompt_tokens": 74_408, "completion_tokens": 281, "total_tokens": 74_689,
+                     "cache_creation_input_tokens": 74_402, "cache_read_input_tokens": 0}}},
+            {"id": "e", "type": "message", "sessionId": "s", "providerData": {"agent": "cli"}},
+        ],
+        right(1, (74_408, 281), "claude-opus-4.7-1m", first="2026-05-28T05:54:54.866000+00:00"),
+    ),
+    (
         "aider-benchmark",
         [{"testdir": "/work", "testcase": "two-fer", "model": "gpt-4o", "cost": 0.1,
           "tests_outcomes": [False, True], "prompt_tokens": 3000, "completion_tokens": 500}],

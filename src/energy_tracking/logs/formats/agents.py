@@ -1,4 +1,4 @@
-"""Transcripts of further coding agents: Amp, Cline and its kin, Copilot, Kimi, pi, OpenHands.
+"""Transcripts of further coding agents: Amp, Cline and its kin, Copilot, Kimi, pi, and others.
 
 Most of them count what was read from a prompt cache, and written to it, beside the input;
 ``agent_counts.CountNames`` says by what names. Some keep no calls but a running total of the
@@ -24,12 +24,13 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    identify,
     keys,
     mappings,
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.counts import whole
+from energy_tracking.logs.formats.counts import counts_in, whole
 from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 
@@ -291,6 +292,25 @@ def _read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
     ]
 
 
+# CodeBuddy.
+
+
+def _read_code_buddy(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of a session; those of an answer have what it took."""
+    data = document["providerData"]
+    counts = counts_in(at(data, "rawUsage"))
+    if counts is None:
+        return [] if "sessionId" in document else None
+    call = LoggedCall(
+        model=text(at(data, "requestModelId")) or text(at(data, "model")),
+        response_id=text(document.get("id")),
+        counts=counts,
+        time=time_of(document.get("timestamp")),
+        session=text(document.get("sessionId")),
+    )
+    return [identify(call, created=document.get("timestamp"))]
+
+
 # OpenHands.
 
 OPEN_HANDS = CountNames(
@@ -430,6 +450,8 @@ AGENTS: tuple[LogFormat, ...] = (
     LogFormat(name="kimi-code", keys=keys("type"), read=_read_kimi_code, is_said=False),
     # Source: https://github.com/badlogic/pi-mono/tree/main/packages/coding-agent (session format)
     LogFormat(name="pi", keys=keys("type", "timestamp"), read=_read_pi, is_said=False),
+    # Source: https://github.com/ccusage/ccusage (adapter/codebuddy)
+    LogFormat(name="codebuddy", keys=keys("type", "providerData"), read=_read_code_buddy),
     # Source: https://github.com/OpenHands/software-agent-sdk (Metrics)
     LogFormat(name="open-hands", any_of=keys("llm_metrics", "metrics"), read=_read_open_hands,
               is_said=False),
