@@ -340,4 +340,11 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
         [braintrust("a", None, "task"), braintrust("b", "a", "llm"), braintrust("c", "b", "llm")],
         right(1, (100, 20), MODEL, first=ENDED),
     ),
+    (
+        "usage-day",
+        # Langfuse's.
+        [{"date": "2025-05-01", "countTraces": 5, "countObservations": 10, "usage": [
+            {"model": MODEL, "inputUsage": 1000, "outputUsage": 200, "countObservations": 7}]}],
+        right(0, sums=((7, 1000, 200),)),
+    ),
 ]  # fmt: skip

@@ -117,6 +117,7 @@ def _read_day(document: Document, file: LogFile) -> list[LoggedCall] | None:
         for entry in mappings(document.get("model_breakdown"))
         if isinstance(tokens := entry.get("tokens"), dict)
     ]
+    found += [(entry.get("model"), entry) for entry in mappings(document.get("usage"))]
     by_model = at(document, "breakdown", "models")
     if isinstance(by_model, dict):
         found += [(model, at(entry, "metrics")) for model, entry in by_model.items()]
@@ -127,7 +128,7 @@ def _read_day(document: Document, file: LogFile) -> list[LoggedCall] | None:
             model=text(model),
             counts=counts,
             time=time_of(document["date"]),
-            requests=whole(counted.get("api_requests")),
+            requests=whole(counted.get("api_requests", counted.get("countObservations"))),
         )
         for model, counted in found
         if (counts := _counts_of_day(counted)) is not None
@@ -140,6 +141,8 @@ def _counts_of_day(counted: Document) -> TokenUsage | None:
         parts = ("input", "cache_read", "cache_creation")
         inputs = sum(whole(counted.get(name)) or 0 for name in parts)
         return sum_of_tokens(inputs, counted.get("output"), counted.get("cache_read"))
+    if "inputUsage" in counted:
+        return sum_of_tokens(counted["inputUsage"], counted.get("outputUsage"))
     if whole(counted.get("prompt_tokens")) is None:
         return None
     cached = counted.get("cache_read_input_tokens")
@@ -222,8 +225,9 @@ SUMS: tuple[LogFormat, ...] = (
               read=_read_manifest),
     # Source: https://docs.claude.com/en/api/claude-code-analytics-api
     # Source: https://docs.litellm.ai/docs/proxy/cost_tracking (daily activity)
-    LogFormat(name="usage-day", keys=keys("date"), any_of=keys("model_breakdown", "metrics"),
-              read=_read_day),
+    # Source: https://langfuse.com/docs/metrics/features/metrics-api (daily)
+    LogFormat(name="usage-day", keys=keys("date"),
+              any_of=keys("model_breakdown", "metrics", "countObservations"), read=_read_day),
     # Source: https://platform.openai.com/docs/api-reference/batch/object
     LogFormat(name="batch-object", keys=keys("id", "request_counts"), read=_read_batch),
     # Source: https://cookbook.openai.com/examples/completions_usage_api
