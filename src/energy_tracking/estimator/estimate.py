@@ -111,7 +111,7 @@ class EnergyEstimate:
     @property
     def range_from(self) -> tuple[str, ...]:
         """What made the range, widest first; parts that add nothing are left out."""
-        return widest_first(self.range_parts)
+        return tuple(widest_first(self.range_parts))
 
 
 class _Later:
@@ -174,14 +174,14 @@ def start_values(**known: str) -> dict[str, Any]:
     return dict.fromkeys((*names, REST)) | known | {"reasoning_factor": 1.0}
 
 
-def widest_first(parts: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
+def widest_first(parts: Mapping[str, tuple[float, float]]) -> list[str]:
     """The parts of a range that add to it, the widest first."""
     # Not a comprehension: for so few it takes longer to enter than to run.
     narrowness = {}
     for name, (low, high) in parts.items():
         if high > low:
             narrowness[name] = low / high
-    return tuple(sorted(narrowness, key=narrowness.__getitem__))
+    return sorted(narrowness, key=narrowness.__getitem__)
 
 
 def widen_range(
