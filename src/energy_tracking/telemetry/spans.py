@@ -90,7 +90,6 @@ class CallSpan:
     """
 
     __slots__ = (
-        "_is_valid",
         "_telemetry",
         "alone",
         "beside",
@@ -127,8 +126,7 @@ class CallSpan:
         self.alone = alone
         self.is_reported = is_reported
         self.beside: Span | None = None
-        self._is_valid = span is not INVALID_SPAN and span.get_span_context().is_valid
-        is_ours = own and self._is_valid
+        is_ours = own and span is not INVALID_SPAN
         self.context = trace.set_span_in_context(span, context) if is_ours else context
         self.started_at = perf_counter()
 
@@ -137,14 +135,15 @@ class CallSpan:
         """The instrumentation whose span has the energy; None if no other reports the call."""
         if self.own:
             return SCOPE if self.is_reported else None
-        if not self._is_valid:
+        if self.span is INVALID_SPAN:
             return None
         # One that has ended before the call has: its tokens come on a later one.
         return scope_of(self.span) if self.span.is_recording() else SCOPE
 
     def current(self) -> AbstractContextManager[None] | None:
         """Makes our own span current, so that HTTP spans become its children; None without one."""
-        return PlacedContext(self.context) if self.own and self._is_valid else None
+        is_ours = self.own and self.span is not INVALID_SPAN
+        return PlacedContext(self.context) if is_ours else None
 
     def part(self, request: CallRequest) -> CallSpan:
         """Open one below it, for what another model did for the call."""
