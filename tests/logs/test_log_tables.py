@@ -30,6 +30,8 @@ TABLES = {
                         " gpt-4o |         1234 |            20\n o1     |            5 |    6\n",
     "Markdown": "| model | input_tokens | output_tokens |\n|:---|---:|---:|\n"
                 "| gpt-4o | 1,234 | 20 |\n| o1 | 5 | 6 |\n",
+    "two columns of one name": "model,input_tokens,output_tokens,input_tokens\n"
+                               "gpt-4o,1234,20,7\no1,5,6,7\n",
     "rows under their names": json.dumps({
         "0": {"model": "gpt-4o", "input_tokens": 1234, "output_tokens": 20},
         "1": {"model": "o1", "input_tokens": 5, "output_tokens": 6}}),

@@ -75,7 +75,7 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
         # As a client of a database prints tables, and Markdown has them.
         is_padded = delimiter == "|"
         split = partial(csv.reader, delimiter=delimiter, skipinitialspace=True)
-        names = [name.strip() for name in next(split([header]), [])]
+        names = _tell_apart([name.strip() for name in next(split([header]), [])])
         parse = partial(_parse_cell, grouped=_GROUPED.get(delimiter, _GROUPED_BY_COMMAS))
         line = ""
 
@@ -97,6 +97,14 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
         csv.field_size_limit(limit)
         # Or it would close the stream, which is not its own.
         text.detach()
+
+
+def _tell_apart(names: list[str]) -> list[str]:
+    """Names of columns, of which a later one of the same name has its place behind it."""
+    first = {name: place for place, name in reversed(list(enumerate(names)))}
+    return [
+        name if first[name] == place else f"{name}.{place + 1}" for place, name in enumerate(names)
+    ]
 
 
 EMPTY_WORDS = ("", "NULL", "null", "None", "\\N")
