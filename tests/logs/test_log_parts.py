@@ -202,7 +202,8 @@ def test_what_a_killed_process_was_to_read_is_read_here(
 ) -> None:
     path = write_calls(tmp_path / "calls.parquet")
     read_by(monkeypatch, 2)
-    expected = report(capsys, path, "--json")
+    expected, remarks = report(capsys, path, "--json")
+    assert "another process" not in remarks
     killed = threading.Event()
 
     def kill_first() -> None:
@@ -213,10 +214,11 @@ def test_what_a_killed_process_was_to_read_is_read_here(
 
     thread = threading.Thread(target=kill_first, daemon=True)
     thread.start()
-    found = report(capsys, path, "--json")
+    found, remarks = report(capsys, path, "--json")
     assert killed.is_set()
     thread.join()
     assert found == expected
+    assert "were read by this one" in " ".join(remarks.split())
 
 
 def test_a_system_without_shared_semaphores_reads_in_one_process(

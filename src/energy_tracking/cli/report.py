@@ -251,18 +251,13 @@ class _Run:
         from energy_tracking.logs.batches import finish
 
         read = self._report.read
-        # Every call is written by one process.
-        parts = None
-        if self._parquet is None:
-            parts = PartReader(
-                self._report,
-                Job(
-                    settings=self._settings,
-                    selection=self._report.selection,
-                    is_full=self._is_full,
-                    wanted=self._wanted,
-                ),
-            )
+        job = Job(
+            settings=self._settings,
+            selection=self._report.selection,
+            is_full=self._is_full,
+            wanted=self._wanted,
+        )
+        parts = PartReader(self._report, job)
         with shown_progress(read, len(self._files)), warnings.catch_warnings():
             warnings.simplefilter("always")
             batches = read_batches(
@@ -272,7 +267,8 @@ class _Run:
                 strict=self._options.strict,
                 report=read,
                 wanted=self._wanted,
-                read_tables=None if parts is None else parts.read,
+                # Every call is written by one process.
+                read_tables=parts.read if self._parquet is None else None,
             )
             try:
                 for batch in batches:
@@ -281,6 +277,11 @@ class _Run:
                 for batch in finish(batches, error):
                     self._collector.add(batch)
                 raise
+        if parts.failure is not None:
+            print_remark(
+                f"parts of tables that another process was to read were read by this one, which "
+                f"takes longer: {type(parts.failure).__name__}: {parts.failure}"
+            )
 
     def _write(self) -> None:
         options, report, output = self._options, self._report, self._output

@@ -226,10 +226,10 @@ class GroupSums:
 
     def __getattr__(self, name: str) -> float:
         """A sum by its name."""
-        try:
-            return float(self.values[_PLACES[name]])
-        except KeyError:
-            raise AttributeError(name) from None
+        # An instance that is being unpickled has no values yet, and is asked for other names.
+        if name not in _PLACES:
+            raise AttributeError(name)
+        return float(self.values[_PLACES[name]])
 
     def add(self, other: GroupSums) -> None:
         """Add another group's sums."""

@@ -3,7 +3,8 @@
 Order of events: tables are cut into parts (``logs.engine.parts``); other processes read some of
 them and this one reads others meanwhile; the report takes their sums in, in the order of the rows,
 so that the number of processes changes no digit. A part that another process could not read is read
-here. Where other processes are not worth their start, the tables are left to the caller.
+here, which is said. Where other processes are not worth their start, the tables are left to the
+caller.
 
 They are processes, not threads: numpy lets other threads run between any two of its steps, and to
 hand over so often takes longer than several threads would save.
@@ -96,7 +97,11 @@ class Worker:
 
 
 class PartReader:
-    """Reads tables into a report."""
+    """Reads tables into a report.
+
+    Attributes:
+        failure: What befell another process; None: nothing.
+    """
 
     def __init__(self, report: Report, job: Job) -> None:
         """Take where the sums go.
@@ -105,6 +110,7 @@ class PartReader:
             report: Gets them.
             job: What it asks for.
         """
+        self.failure: Exception | None = None
         self._report = report
         self._job = job
 
@@ -118,6 +124,12 @@ class PartReader:
         Returns:
             How each that was read was, by its path.
         """
+        import duckdb
+
+        for table in tables:
+            # Of a damaged table, each part shows what can be read.
+            with suppress(duckdb.Error, OSError):
+                table.texts = list_texts(table, self._job.wanted, connection)
         parts = [part for table in tables for part in cut_table(table, connection)]
         processes = min(_count_processors(), MOST_PROCESSES, len(parts) // PARTS_EACH)
         if processes < 2:
@@ -128,10 +140,9 @@ class PartReader:
             )
         except (ImportError, NotImplementedError, OSError):
             return {}  # the system lacks what processes share
-        _list_texts(parts, tables, self._job.wanted, connection)
         readings = {part.table.path: Reading() for part in parts}
         try:
-            for part, (report, reading) in _read_parts(parts, self._job, others, processes - 1):
+            for part, (report, reading) in self._read_parts(parts, others, processes - 1):
                 whole = readings[part.table.path]
                 if whole.is_cut:
                     continue  # the line reader reads on from there
@@ -143,27 +154,35 @@ class PartReader:
             others.shutdown(cancel_futures=True)
         return readings
 
+    def _read_parts(
+        self, parts: Sequence[Part], others: Executor, count: int
+    ) -> Iterator[tuple[Part, Added]]:
+        """Parts and what each comes to, in their order.
 
-def _list_texts(
-    parts: Sequence[Part], tables: Sequence[Table], wanted: Sequence[str], connection: Any
-) -> None:
-    """List the texts of tables once, which to find in each of their parts takes longer.
+        Args:
+            parts: The parts.
+            others: Other processes.
+            count: How many they are [1].
+        """
+        with open_engine(threads=1) as connection:
+            own = Worker(self._job, connection)
+            begun: deque[tuple[Part, Future[Added]]] = deque()
+            for part in parts:
+                given = sum(not future.done() for _, future in begun)
+                is_own = self.failure is not None or given >= AHEAD * count
+                begun.append((part, _read(part, own) if is_own else _give(part, others)))
+                while begun and begun[0][1].done():
+                    yield begun[0][0], self._finish(*begun.popleft(), own)
+            for part, future in begun:
+                yield part, self._finish(part, future, own)
 
-    Args:
-        parts: Parts of these tables, which get the texts.
-        tables: The tables.
-        wanted: Which columns are read.
-        connection: The engine.
-    """
-    import duckdb
-
-    for table in tables:
-        # Of a damaged table, each part shows what can be read.
-        with suppress(duckdb.Error, OSError):
-            table.texts = list_texts(table, wanted, connection)
-    texts = {table.path: table.texts for table in tables}
-    for part in parts:
-        part.table.texts = texts[part.table.path]
+    def _finish(self, part: Part, future: Future[Added], own: Worker) -> Added:
+        """What a part comes to; read here where whoever was to read it has failed."""
+        try:
+            return future.result()
+        except Exception as error:
+            self.failure = self.failure or error
+            return own.read(part)
 
 
 def _count_processors() -> int:
@@ -171,29 +190,6 @@ def _count_processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _read_parts(
-    parts: Sequence[Part], job: Job, others: Executor, count: int
-) -> Iterator[tuple[Part, Added]]:
-    """Parts and what each comes to, in their order.
-
-    Args:
-        parts: The parts.
-        job: What is asked for.
-        others: Other processes.
-        count: How many they are [1].
-    """
-    with open_engine(threads=1) as connection:
-        own = Worker(job, connection)
-        begun: deque[tuple[Part, Future[Added]]] = deque()
-        for part in parts:
-            given = sum(not future.done() for _, future in begun)
-            begun.append((part, _give(part, others) if given < AHEAD * count else _read(part, own)))
-            while begun and begun[0][1].done():
-                yield begun[0][0], _finish(*begun.popleft(), own)
-        for part, future in begun:
-            yield part, _finish(part, future, own)
 
 
 def _give(part: Part, others: Executor) -> Future[Added]:
@@ -212,14 +208,6 @@ def _read(part: Part, own: Worker) -> Future[Added]:
     future: Future[Added] = Future()
     future.set_result(own.read(part))
     return future
-
-
-def _finish(part: Part, future: Future[Added], own: Worker) -> Added:
-    """What a part comes to; read here where whoever was to read it has failed."""
-    try:
-        return future.result()
-    except Exception:
-        return own.read(part)
 
 
 @contextmanager
