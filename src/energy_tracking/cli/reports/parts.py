@@ -16,13 +16,13 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.util import Finalize
-from typing import Any
+from typing import Any, TypeVar
 
 from energy_tracking.cli.reports.collect import Collector, Report, Selection
 from energy_tracking.estimation import Estimation
@@ -59,6 +59,8 @@ class Job:
     is_full: bool
     wanted: tuple[str, ...]
 
+
+T = TypeVar("T")
 
 Added = tuple[Report, Reading]
 """The sums of a part, and how it was read."""
@@ -124,12 +126,6 @@ class PartReader:
         Returns:
             How each that was read was, by its path.
         """
-        import duckdb
-
-        for table in tables:
-            # Of a damaged table, each part shows what can be read.
-            with suppress(duckdb.Error, OSError):
-                table.texts = list_texts(table, self._job.wanted, connection)
         parts = [part for table in tables for part in cut_table(table, connection)]
         processes = min(_count_processors(), MOST_PROCESSES, len(parts) // PARTS_EACH)
         if processes < 2:
@@ -142,6 +138,9 @@ class PartReader:
             return {}  # the system lacks what processes share
         readings = {part.table.path: Reading() for part in parts}
         try:
+            for _ in range(processes - 1):
+                _submit(others, int)  # it starts meanwhile
+            self._list_texts(tables, parts, connection)
             for part, (report, reading) in self._read_parts(parts, others, processes - 1):
                 whole = readings[part.table.path]
                 if whole.is_cut:
@@ -153,6 +152,24 @@ class PartReader:
         finally:
             others.shutdown(cancel_futures=True)
         return readings
+
+    def _list_texts(self, tables: Sequence[Table], parts: Sequence[Part], connection: Any) -> None:
+        """List the texts of tables once, which to find in each of their parts takes longer.
+
+        Args:
+            tables: The tables.
+            parts: Their parts, which get the texts.
+            connection: The engine.
+        """
+        import duckdb
+
+        texts: dict[str, dict[str, list[str]]] = {}
+        for table in tables:
+            # Of a damaged table, each part shows what can be read.
+            with suppress(duckdb.Error, OSError):
+                texts[table.path] = list_texts(table, self._job.wanted, connection)
+        for part in parts:
+            part.table.texts = texts.get(part.table.path)
 
     def _read_parts(
         self, parts: Sequence[Part], others: Executor, count: int
@@ -170,7 +187,9 @@ class PartReader:
             for part in parts:
                 given = sum(not future.done() for _, future in begun)
                 is_own = self.failure is not None or given >= AHEAD * count
-                begun.append((part, _read(part, own) if is_own else _give(part, others)))
+                begun.append(
+                    (part, _read(part, own) if is_own else _submit(others, _read_in_worker, part))
+                )
                 while begun and begun[0][1].done():
                     yield begun[0][0], self._finish(*begun.popleft(), own)
             for part, future in begun:
@@ -192,13 +211,19 @@ def _count_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _give(part: Part, others: Executor) -> Future[Added]:
-    """Have another process read a part."""
+def _submit(others: Executor, function: Callable[..., T], *arguments: Any) -> Future[T]:
+    """Have another process do something.
+
+    Args:
+        others: Other processes.
+        function: What.
+        arguments: With what.
+    """
     try:
         with _interrupts_waiting():
-            return others.submit(_read_in_worker, part)
+            return others.submit(function, *arguments)
     except Exception as error:  # they have come to an end, or none could be started
-        future: Future[Added] = Future()
+        future: Future[T] = Future()
         future.set_exception(error)
         return future
 
