@@ -62,11 +62,11 @@ class TokenUsage:
 
     @property
     def holds_together(self) -> bool:
-        """Whether every count is a whole number >= 0 inside its whole, as all that are read are."""
+        """Whether each count is a whole number inside its whole, as all that are read are."""
         reasoning = 0 if self.reasoning_tokens is None else self.reasoning_tokens
         total = 0 if self.total_tokens is None else self.total_tokens
         for whole, *parts in (_INPUTS(self), (*_OUTPUTS(self), reasoning), (total,)):
-            if type(whole) is not int or whole < 0:
+            if type(whole) is not int or not 0 <= whole <= MAX_TOKENS:
                 return False
             for part in parts:
                 if type(part) is not int or not 0 <= part <= whole:
