@@ -45,7 +45,7 @@ def pytest_configure() -> None:
             signal.signal(number, handler)
 
 
-MOST_CASES = 100
+MOST_CASES = 200
 """Of a test that coverage is measured of [1]; of one with more, the first and the last."""
 
 _with_coverage: set[pytest.Item] = set()
