@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,46 @@ def test_what_a_result_has_more_is_shared_out_among_messages_that_had_not_ended(
                   spoken("b", (500, 231), "end_turn"))  # fmt: skip
     calls = [entry for entry in read(log, known)[0] if entry.is_call]
     assert sorted(counted(calls)) == [(SONNET, 300, 170), (SONNET, 400, 30), (SONNET, 500, 231)]
+
+
+def test_a_later_result_of_a_session_has_nothing_more_for_earlier_messages(tmp_path: Path) -> None:
+    lines = [
+        printed("a", (300, 8)),
+        result((300, 100), sonnet=(300, 100)),
+        printed("b", (400, 8)),
+        result((400, 150), sonnet=(700, 250)),
+    ]
+    calls, report = read(write(tmp_path / "a.jsonl", *lines))
+    assert counted([call for call in calls if call.is_call]) == [
+        (SONNET, 300, 100),
+        (SONNET, 400, 150),
+    ]
+    assert assumed(report) == {SHARED_OUT: 2}
+
+
+def test_a_result_takes_no_longer_after_many_messages(tmp_path: Path) -> None:
+    def count_steps(turns: int) -> int:
+        lines: list[dict[str, Any]] = []
+        for turn in range(1, turns + 1):
+            lines += [
+                printed(f"m{turn}", (300, 8)),
+                result((300, 8), sonnet=(300 * turn, 8 * turn)),
+            ]
+        log, steps = write(tmp_path / f"{turns}.jsonl", *lines), 0
+
+        def note(*_: object) -> None:
+            nonlocal steps
+            steps += 1
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            read(log)
+        finally:
+            sys.setprofile(before)
+        return steps
+
+    assert count_steps(400) < 6 * count_steps(100)
 
 
 def test_a_result_may_count_a_little_more_input_than_its_messages(tmp_path: Path) -> None:

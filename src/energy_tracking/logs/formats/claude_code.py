@@ -12,6 +12,8 @@ more is shared out among such messages. Requests beside the conversation are in 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from energy_tracking.logs.formats.base import (
     UNFINISHED,
     Document,
@@ -94,15 +96,80 @@ def _plain_name(model: str | None) -> str | None:
     return model and model.partition("[")[0]
 
 
+@dataclass(slots=True)
+class _Printed:
+    """The messages of one model that a session has printed, added up: results are many.
+
+    Attributes:
+        inputs: Their input [tokens].
+        cached: Part of it read from a cache [tokens].
+        outputs: Their output [tokens].
+        unfinished: Those that had not ended, by what identifies them.
+    """
+
+    inputs: int = 0
+    cached: int = 0
+    outputs: int = 0
+    unfinished: dict[object, LoggedCall] = field(default_factory=dict)
+
+    def add(self, call: LoggedCall) -> None:
+        """Add a message."""
+        self._count(call, 1)
+        if call.assumed is not None:
+            self.unfinished[call.identity] = call
+
+    def take_out(self, call: LoggedCall) -> None:
+        """Take a message out, of which a better copy stands."""
+        self._count(call, -1)
+        self.unfinished.pop(call.identity, None)
+
+    def give(self, call: LoggedCall, inputs: int, cached: int, outputs: int) -> None:
+        """Give a message that had not ended more tokens.
+
+        Args:
+            call: The message.
+            inputs: More input [tokens].
+            cached: Part of that read from a cache [tokens].
+            outputs: More output [tokens].
+        """
+        own = call.usage
+        if own is not None:
+            self._count(call, -1)
+            call.counts = usage_of(
+                own.input_tokens + inputs,
+                own.output_tokens + outputs,
+                cached=own.cached_input_tokens + cached,
+                written=own.cache_write_input_tokens,
+                reasoning=own.reasoning_tokens,
+            )
+            call.assumed = SHARED_OUT
+            self._count(call, 1)
+
+    def _count(self, call: LoggedCall, times: int) -> None:
+        if call.counts is not None:
+            self.inputs += times * call.counts.input_tokens
+            self.cached += times * call.counts.cached_input_tokens
+            self.outputs += times * call.counts.output_tokens
+
+
+_Sessions = dict[str | None, dict[str | None, _Printed]]
+"""Sessions -> models -> the messages."""
+
+
 def _remember_printed(call: LoggedCall, file: LogFile) -> None:
     """Remember a message that was printed: of several copies the one that stands."""
     printed: dict[object, LoggedCall] = file.memory.setdefault("claude printed", {})
+    sums: _Sessions = file.memory.setdefault("claude sums", {})
     known = printed.get(call.identity)
     if known is None:
-        if call.identity is not None and len(printed) < MOST_PRINTED:
-            printed[call.identity] = call
+        if call.identity is None or len(printed) >= MOST_PRINTED:
+            return
     elif (call.assumed is None, call.tokens) > (known.assumed is None, known.tokens):
-        printed[call.identity] = call
+        sums[known.session][known.model].take_out(known)
+    else:
+        return
+    printed[call.identity] = call
+    sums.setdefault(call.session, {}).setdefault(call.model, _Printed()).add(call)
 
 
 def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | None:
@@ -161,18 +228,19 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
         for model, counts in (by_model.items() if isinstance(by_model, dict) else ())
     ]
     sums = sums or [(None, sum_in(document.get("usage")))]
-    printed: dict[object, LoggedCall] = file.memory.get("claude printed", {})
+    printed: _Sessions = file.memory.get("claude sums", {})
     for model, usage in sums:
-        calls = [
-            call
-            for call in printed.values()
-            if call.session == session and _plain_name(model) in (None, call.model)
+        own = [
+            messages
+            for of_model, messages in printed.get(session, {}).items()
+            if _plain_name(model) in (None, of_model)
         ]
         if usage is not None:
-            _share_out(usage, calls)
+            _share_out(usage, own)
         if model is None:
             # It is of one turn, and the sums by model of all so far.
             printed.clear()
+            file.memory.pop("claude printed", None)
     of, run = session or file.path, text(document.get("uuid")) or session
     # Turns are counted, requests are not.
     return [
@@ -200,41 +268,29 @@ def _sum_of_model(counts: object) -> TokenUsage:
     return sum_of_tokens(inputs, at(counts, "outputTokens"), cached)
 
 
-def _share_out(total: TokenUsage, calls: list[LoggedCall]) -> None:
+def _share_out(total: TokenUsage, printed: list[_Printed]) -> None:
     """Give each message that had not ended an equal share of what their sum has more.
 
     Args:
         total: The sum.
-        calls: All that it is over, as far as they were printed.
+        printed: All that it is over, as far as they were printed.
     """
-    known = [call.usage for call in calls if call.usage is not None]
-    rest = total.input_tokens - sum(usage.input_tokens for usage in known)
-    rest_cached = total.cached_input_tokens - sum(usage.cached_input_tokens for usage in known)
-    rest_output = total.output_tokens - sum(usage.output_tokens for usage in known)
-    unfinished = [call for call in calls if call.assumed is not None]
-    has_none = not any(call.tokens for call in calls)
+    unfinished = [(one, call) for one in printed for call in one.unfinished.values()]
+    inputs, outputs = sum(one.inputs for one in printed), sum(one.outputs for one in printed)
+    rest, rest_output = total.input_tokens - inputs, total.output_tokens - outputs
+    has_none = not inputs + outputs
     is_whole = abs(rest) * 100 <= total.input_tokens
     if not unfinished or rest_output <= 0 or not (is_whole or has_none):
         # Where the input is another one, there are requests that were not printed.
         return
-    if not has_none:
-        rest = rest_cached = 0
-    for number, call in enumerate(unfinished):
-        own = call.usage
-        if own is not None:
-            inputs, cached, outputs = (
-                whole_rest * (number + 1) // len(unfinished)
-                - whole_rest * number // len(unfinished)
-                for whole_rest in (rest, rest_cached, rest_output)
-            )
-            call.counts = usage_of(
-                own.input_tokens + inputs,
-                own.output_tokens + outputs,
-                cached=own.cached_input_tokens + cached,
-                written=own.cache_write_input_tokens,
-                reasoning=own.reasoning_tokens,
-            )
-            call.assumed = SHARED_OUT
+    rests = (rest, total.cached_input_tokens, rest_output) if has_none else (0, 0, rest_output)
+    many = len(unfinished)
+    for number, (messages, call) in enumerate(unfinished):
+        shares = [each * (number + 1) // many - each * number // many for each in rests]
+        messages.give(call, *shares)
+    for messages in printed:
+        # A later sum over more of them has nothing more for these.
+        messages.unfinished.clear()
 
 
 CLAUDE_CODE: tuple[LogFormat, ...] = (
