@@ -176,7 +176,8 @@ def list_texts(table: Table, wanted: Sequence[str], connection: Any) -> dict[str
                 f"LIMIT {LISTED + 1}"
             ).fetchall()
             if 0 < len(found) <= LISTED and not any("\0" in text for (text,) in found):
-                listed[what] = [text for (text,) in found]
+                # In the same order each time: in that of their numbers groups are added up.
+                listed[what] = sorted(text for (text,) in found)
     return listed
 
 
