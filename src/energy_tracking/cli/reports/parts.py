@@ -186,7 +186,8 @@ class PartReader:
             begun: deque[tuple[Part, Future[Added]]] = deque()
             for part in parts:
                 given = sum(not future.done() for _, future in begun)
-                is_own = self.failure is not None or given >= AHEAD * count
+                # The last one, too: others are about to be done with theirs.
+                is_own = self.failure is not None or given >= AHEAD * count or part is parts[-1]
                 begun.append(
                     (part, _read(part, own) if is_own else _submit(others, _read_in_worker, part))
                 )
