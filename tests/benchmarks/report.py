@@ -12,21 +12,23 @@ Run: python tests/benchmarks/report.py ../shared/traces --rows 1000000 10000000
      python tests/benchmarks/report.py ../shared/traces --rows --tables
 The second measures ``estimate_table`` alone, in CPU time of one core.
 
-Found on two idle cores (AMD EPYC, 1 MiB of L2 each), of two runs; memory does not grow with the
-rows:
+Found on two idle cores (AMD EPYC, 1 MiB of L2 each), in two to four runs; of 20 million rows and
+more, one other process reads with this one, of 145 to 180 MiB beside the memory given here:
 
-100 M rows   reference 7.0 and 7.5 s of CPU time (193 MiB), roofline 5.3 and 5.9 s (188 MiB); the
-             bare aggregate 0.87 and 0.83 s (140 MiB): 8.1 and 9.0, 6.1 and 7.1 times it
-10 M rows    reference 1.0 s of CPU time (186 MiB), roofline 0.83 s (184 MiB), the aggregate 0.16 s:
-             6.2 and 5.1 times it
-tables       reference 290 M rows/s for the totals of one model, 149 M of five; all columns 60 M,
-             39 M
-             roofline 75 M rows/s for the totals of one model, 54 M of five; all columns 29 M, 24 M
+1,000 M rows  reference 32.3 s and 63.2 s of CPU time (223 MiB), roofline 28.2 and 53.2 (222 MiB),
+              the bare aggregate 4.1 to 4.3 and 8.1 to 8.5 (467 MiB): in all 7.5 to 7.8 and 6.5 to
+              6.8 times as long, in CPU time 7.4 to 7.8 and 6.3 to 6.5
+100 M rows    reference 3.8 to 3.9 s and 7.3 to 7.5 (157 MiB), roofline 3.2 to 3.7 and 6.1 to 6.8
+              (155 MiB), the aggregate 0.45 to 0.49 and 0.89 to 0.96: 8.0 to 8.6 and 6.5 to 7.6
+              times, in CPU time 7.8 to 8.3 and 6.4 to 7.2
+10 M rows     reference 0.67 s and 0.87 (178 MiB), roofline 0.59 and 0.82 (177 MiB), the aggregate
+              0.09 and 0.17: 7.6 and 6.6 times, in CPU time 5.1 and 4.7
+tables        reference 242 M rows/s for the totals of one model, 131 M of five; all columns 53 M,
+              36 M
+              roofline 70 M rows/s for the totals of one model, 49 M of five; all columns 26 M, 24 M
 
-The aggregate takes both cores, a report little more than one: in all, reference took 9 to 10 times
-and roofline 7 to 8 times as long with 10 M rows, 13 to 15 and 10 to 11 times with 100 M.
-1,000 M rows, a file of 10 GB, took ``energy-tracking report --by model`` 70 s of CPU time, 66 s in
-all and 228 MiB, while the other core was busy.
+``energy-tracking report --by model`` took 35 s and 65 s of CPU time for 1,000 M rows, a file of
+10 GB, with 225 MiB and 178 MiB of its other process.
 """
 
 from __future__ import annotations
