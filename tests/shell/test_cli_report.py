@@ -550,7 +550,7 @@ def test_where_nothing_is_recognised_the_nearest_formats_are_named(
         (["--columns", "input"], "--columns must be pairs such as"),
         (["--columns", "inputs=a"], "did you mean 'input'"),
         (["--top", "0"], "--top must be a whole number from 1 to 1e+09, got 0"),
-        (["--csv", "--json"], "one of them"),
+        (["--csv", "--json"], "one of --json, --csv, --markdown"),
         (["--htm", "x.html"], "did you mean '--html'"),
         (["--html", "log.jsonl"], "--html must be a file whose name ends in .html"),
         (["--parquet", "x.csv"], "--parquet must be a file whose name ends in .parquet"),

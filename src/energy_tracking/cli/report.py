@@ -129,8 +129,10 @@ def report(output: Output, /, **given: Any) -> int:
     options = _Options(**given)
     shown = [name for name in ("is_json", "is_csv", "is_markdown") if getattr(options, name)]
     if len(shown) + (options.html == "-") > 1:
-        names = ", ".join(f"--{name.removeprefix('is_')}" for name in shown)
-        raise ConfigurationError(must_be("the printed form", "one of them", names))
+        given_forms = [f"--{name.removeprefix('is_')}" for name in shown]
+        given_forms += ["--html -"] if options.html == "-" else []
+        forms = "one of --json, --csv, --markdown and --html -"
+        raise ConfigurationError(must_be("what is printed", forms, ", ".join(given_forms)))
     try:
         from energy_tracking.cli.reports.collect import Report  # noqa: F401
     except ModuleNotFoundError as error:
