@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from energy_tracking.bounds import read_whole
 from energy_tracking.usage.token_usage import MAX_TOKENS
@@ -20,6 +21,25 @@ def flatten_details(details: object) -> Mapping[str, object]:
         return {}
     if "input" not in details and "output" not in details:
         return details
+    inputs, outputs, cached, written, reasoning = add_details(details)
+    return {
+        "input_tokens": inputs,
+        "output_tokens": outputs,
+        "cached_input_tokens": cached,
+        "cache_write_input_tokens": written,
+        "reasoning_tokens": reasoning,
+    }
+
+
+def add_details(details: Mapping[str, Any]) -> tuple[int, int, int, int, int | None]:
+    """Counts that share a beginning, added up.
+
+    Args:
+        details: Counts by name, those of ``input`` and ``output`` among them.
+
+    Returns:
+        Input, output, cached and written input, and reasoning, None where none is stated [tokens].
+    """
     inputs = outputs = cached = written = reasoning = 0
     counts = {}
     for given, value in details.items():
@@ -50,10 +70,4 @@ def flatten_details(details: object) -> Mapping[str, object]:
     if counts.get("total") == sum(alone) != inputs + outputs:
         # The others are parts of these.
         inputs, outputs = alone
-    return {
-        "input_tokens": inputs,
-        "output_tokens": outputs,
-        "cached_input_tokens": cached,
-        "cache_write_input_tokens": written,
-        "reasoning_tokens": reasoning or None,
-    }
+    return inputs, outputs, cached, written, reasoning or None

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, at, mappings, text, unpacked
-from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of
+from energy_tracking.logs.formats.counts import counts_in, counts_in_details, sum_in, usage_of
 from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
-from energy_tracking.usage.details import flatten_details
 from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
 from energy_tracking.usage.usage_paths import USAGE_HOLDERS, usage_in
@@ -51,7 +50,7 @@ def usage_in_body(body: Document) -> Counts | None:
         return counts
     if counts is None and type(raw) is dict and "output" in raw:
         # Langfuse's names, in a table of its own.
-        counts = counts_in(flatten_details(raw))
+        counts = counts_in_details(raw)
     if counts is None and type(raw) is dict and not _OTHER_NAMES.isdisjoint(raw):
         # Open WebUI keeps Ollama's.
         counts = _read_other_usage(raw)

@@ -14,6 +14,7 @@ from typing import Any
 from energy_tracking.bounds import read_whole
 from energy_tracking.logs.formats.base import LogFile, UnreadableEntryError
 from energy_tracking.logs.logged import Counts, PlainCounts
+from energy_tracking.usage.details import add_details, flatten_details
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
 
@@ -50,6 +51,21 @@ def counts_in(raw: object) -> Counts | None:
         if plain is not None:
             return plain
     return read_usage(raw)
+
+
+def counts_in_details(details: object) -> Counts | None:
+    """Read counts that share a beginning, or a usage object; None where it has no counts.
+
+    Args:
+        details: What Langfuse has, as ``flatten_details`` takes it.
+    """
+    if type(details) is dict and ("input" in details or "output" in details):
+        inputs, outputs, cached, written, reasoning = add_details(details)
+        if not cached == written != 0:
+            plain = _check_counts(inputs, outputs, cached, written, reasoning, None, "flat")
+            if plain is not None:
+                return plain
+    return counts_in(flatten_details(details))
 
 
 def plain_counts(raw: dict[str, Any]) -> PlainCounts | None:

@@ -24,12 +24,12 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.bodies import call_in_body, error_name
 from energy_tracking.logs.formats.counts import (
     counts_in,
+    counts_in_details,
     usage_in_cells,
     whole,
 )
 from energy_tracking.logs.formats.nesting import Nesting, remember_sum
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
-from energy_tracking.usage.details import flatten_details
 
 # A gateway's name of a provider -> ``gen_ai.provider.name``, where they differ.
 PROVIDER_NAMES = {
@@ -251,7 +251,7 @@ def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
     if not isinstance(details, dict) or not details:
         details = unpacked(named.get("usage"))
     if isinstance(details, dict):
-        usage = counts_in(flatten_details(details))
+        usage = counts_in_details(details)
         if usage is None:
             # Older exports have these names.
             counts = (details.get("promptTokens"), details.get("completionTokens"))
