@@ -28,7 +28,7 @@ from energy_tracking.logs.formats.counts import (
     usage_in_cells,
     whole,
 )
-from energy_tracking.logs.formats.nesting import Nesting, remember_sum
+from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
 
 # A gateway's name of a provider -> ``gen_ai.provider.name``, where they differ.
@@ -166,9 +166,7 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
         return None
     named = {plain: document[name] for plain, name in _plain_names(tuple(document))}
     get = named.get
-    nesting: Nesting | None = file.shared.get("langfuse")
-    if nesting is None:
-        nesting = file.shared["langfuse"] = Nesting()
+    nesting = nesting_in(file, "langfuse")
     observation, parent = get("id"), get("parentobservationid")
     if type(observation) is not str or not observation:
         observation = None
@@ -273,9 +271,7 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
     kind = document.get("run_type")
     if not isinstance(kind, str):
         return None
-    nesting: Nesting | None = file.shared.get("langsmith")
-    if nesting is None:
-        nesting = file.shared["langsmith"] = Nesting()
+    nesting = nesting_in(file, "langsmith")
     calls: list[LoggedCall] = []
     if children := document.get("child_runs"):
         for child in mappings(unpacked(children)):

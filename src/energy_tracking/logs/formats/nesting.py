@@ -107,6 +107,19 @@ class Nesting:
             entry = self._parents.get(entry)
 
 
+def nesting_in(file: LogFile, name: str) -> Nesting:
+    """What says of the entries of one kind in all files which are calls that count.
+
+    Args:
+        file: Where one is.
+        name: What the entries are called.
+    """
+    nesting: Nesting | None = file.shared.get(name)
+    if nesting is None:
+        nesting = file.shared[name] = Nesting()
+    return nesting
+
+
 def remember_sum(file: LogFile, own: Key, nesting: Nesting) -> None:
     """Remember an entry with the tokens of calls that ought to lie inside of it.
 

@@ -23,7 +23,7 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.bodies import call_in_body, usage_in_body
 from energy_tracking.logs.formats.counts import usage_in_cells, usage_of, whole
 from energy_tracking.logs.formats.gateways import provider_named
-from energy_tracking.logs.formats.nesting import Nesting, remember_sum
+from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
 from energy_tracking.logs.formats.spans import parse_nanoseconds
 from energy_tracking.logs.logged import LoggedCall, time_of
 
@@ -125,7 +125,7 @@ def _read_datadog(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return None
     trace = document.get("trace_id")
     place = (trace, document["span_id"]), (trace, document.get("parent_id"))
-    nesting: Nesting = file.shared.setdefault("datadog", Nesting())
+    nesting = nesting_in(file, "datadog")
     if kind not in DATADOG_CALLS:
         nesting.admit(*place, is_call=False)
         return []
@@ -164,7 +164,7 @@ def _read_braintrust(document: Document, file: LogFile) -> list[LoggedCall] | No
         return None
     parents = unpacked(document.get("span_parents"))
     place = text(document.get("span_id")), text(at(parents, 0))
-    nesting: Nesting = file.shared.setdefault("braintrust", Nesting())
+    nesting = nesting_in(file, "braintrust")
     if span.get("type") != "llm":
         nesting.admit(*place, is_call=False)
         return []
@@ -192,7 +192,7 @@ def _read_braintrust(document: Document, file: LogFile) -> list[LoggedCall] | No
 
 def _read_weave(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A call of Weave's: one whose output has the usage is a request, those around it its sum."""
-    nesting: Nesting = file.shared.setdefault("weave", Nesting())
+    nesting = nesting_in(file, "weave")
     own, parent = text(document.get("id")), text(document.get("parent_id"))
     output = unpacked(document.get("output"))
     counts = usage_in_body(output) if isinstance(output, dict) else None

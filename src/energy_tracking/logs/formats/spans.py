@@ -24,7 +24,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.gateways import provider_named
-from energy_tracking.logs.formats.nesting import Nesting, remember_sum
+from energy_tracking.logs.formats.nesting import Nesting, nesting_in, remember_sum
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.span_dialects import (
     CALL_ATTRIBUTES,
@@ -345,9 +345,7 @@ def _id_in(value: object) -> str | None:
 
 
 def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
-    nesting: Nesting | None = file.shared.get("spans")
-    if nesting is None:
-        nesting = file.shared["spans"] = Nesting()
+    nesting = nesting_in(file, "spans")
     if len(spans) == 1:
         call = _take_span(spans[0], nesting, file)
         return [] if call is None else [call]
