@@ -107,16 +107,19 @@ class Report:
         if self.table.by == self.models.by:
             self.models = self.table
 
-    @property
-    def groupings(self) -> tuple[Grouping, ...]:
-        """All that is added up, each once."""
-        listed = (self.table, self.models, self.hours, self.sessions)
-        return tuple({id(one): one for one in listed}.values())
+    def list_groupings(self, *, is_full: bool = True) -> list[Grouping]:
+        """What is added up, each once.
+
+        Args:
+            is_full: Hours and sessions too, for a page.
+        """
+        listed = [self.table, self.models, *([self.hours, self.sessions] if is_full else [])]
+        return list({id(one): one for one in listed}.values())
 
     def take_in(self, part: Report) -> None:
         """Add the calls of a part, which was read for itself with the same selection."""
         numbers = self.names.take_in(part.names)
-        for own, other in zip(self.groupings, part.groupings, strict=True):
+        for own, other in zip(self.list_groupings(), part.list_groupings(), strict=True):
             own.take_in(other, numbers)
         self.add_reasons(part.reasons.items())
         self.without_time += part.without_time
@@ -210,10 +213,8 @@ class Collector:
         self.report = report
         self._estimator = BatchEstimator(estimation)
         self._hours = LocalHours(report.selection.zone)
-        self._groupings = {id(one): one for one in (report.table, report.models)}
-        if is_full:
-            self._groupings |= {id(one): one for one in (report.hours, report.sessions)}
-        self._needs_hours = any(one.needs_hours for one in self._groupings.values())
+        self._groupings = report.list_groupings(is_full=is_full)
+        self._needs_hours = any(one.needs_hours for one in self._groupings)
         self._rows = rows
         selection = report.selection
         self.needs_times = (
@@ -243,7 +244,7 @@ class Collector:
             made.append((self._add_up(part, energy), self._find_reasons(part, energy)))
         # All are added up before any is changed: who interrupts this finds them alike.
         for groups, reasons in made:
-            for grouping, added in zip(self._groupings.values(), groups, strict=True):
+            for grouping, added in zip(self._groupings, groups, strict=True):
                 grouping.add(added)
             self.report.add_reasons(reasons)
         time = shorten(chosen.time)
@@ -275,7 +276,7 @@ class Collector:
         """The sums over a part of a batch, by the groups of each grouping."""
         sums = build_sums(part, energy)
         hours = self._hours.of(part.time) if self._needs_hours else None
-        return [grouping.add_up(part, hours, sums) for grouping in self._groupings.values()]
+        return [grouping.add_up(part, hours, sums) for grouping in self._groupings]
 
     def _find_reasons(
         self, part: CallBatch, energy: BatchEnergy
