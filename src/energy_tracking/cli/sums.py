@@ -256,7 +256,7 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
         if remedy is not None:
             print_remark(remedy)
     if isinstance(failure, OSError):
-        raise ConfigurationError(f"{failure.filename or name}: {failure.strerror}")
+        raise ConfigurationError(f"{failure.filename or name}: {failure.strerror or failure}")
     if failure is not None:
         raise failure
     return DONE
