@@ -278,7 +278,13 @@ def wait_for(what: Any, seconds: float = 60) -> Any:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def scratch(tmp_path: Path) -> Path:
+    """Where a running report puts its temporary files."""
+    return tmp_path / "scratch"
+
+
+@pytest.fixture
+def running(tmp_path: Path, scratch: Path) -> Iterator[subprocess.Popen[str]]:
     """A report that takes some seconds, in a session of its own as on a terminal."""
     if not Path("/proc/self/status").exists():
         pytest.skip("processes are listed by /proc")
@@ -290,8 +296,10 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     pyarrow.parquet.write_table(pyarrow.table(table | noise), path, row_group_size=10_000)
     script = tmp_path / "run.py"
     script.write_text(COMMAND, "utf-8")
+    scratch.mkdir()
     process = subprocess.Popen(
         [sys.executable, str(script), str(path), "--by", "day"],
+        env=os.environ | {"TMPDIR": str(scratch)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -304,19 +312,24 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_ends_all_processes_without_noise(
-    running: subprocess.Popen[str], number: int, status: int
+def test_an_interruption_ends_all_processes_without_noise_or_files(
+    running: subprocess.Popen[str], number: int, status: int, scratch: Path
 ) -> None:
     others = wait_for(lambda: children_of(running.pid))
+    # Two engines of the report, what the others put aside, and their engines.
+    wait_for(lambda: len([*scratch.rglob("energy_tracking-*")]) == 5)
     # Ctrl-C reaches all processes of a terminal.
     os.killpg(running.pid, number)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (status, "")
     assert "Traceback" not in out
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others))
+    assert [*scratch.iterdir()] == []
 
 
-def test_other_processes_end_where_theirs_was_killed(running: subprocess.Popen[str]) -> None:
+def test_other_processes_end_where_theirs_was_killed(
+    running: subprocess.Popen[str], scratch: Path
+) -> None:
     others = wait_for(lambda: children_of(running.pid))
     running.kill()
     running.wait()

@@ -13,7 +13,9 @@ hand over so often takes longer than several threads would save.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +28,7 @@ from typing import Any, TypeVar
 
 from energy_tracking.cli.reports.collect import Collector, Report, Selection
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.engine.finding import open_engine
+from energy_tracking.logs.engine.finding import engine_folder, open_engine
 from energy_tracking.logs.engine.parts import Part, cut_table
 from energy_tracking.logs.engine.queries import Table
 from energy_tracking.logs.engine.reading import Reading, list_texts, read_table
@@ -130,27 +132,41 @@ class PartReader:
         processes = min(_count_processors(), MOST_PROCESSES, len(parts) // PARTS_EACH)
         if processes < 2:
             return {}
-        try:
-            others = ProcessPoolExecutor(
-                processes - 1, get_context("spawn"), _begin_worker, (self._job,)
-            )
-        except (ImportError, NotImplementedError, OSError):
-            return {}  # the system lacks what processes share
+        with engine_folder() as folder:
+            try:
+                others = ProcessPoolExecutor(
+                    processes - 1, get_context("spawn"), _begin_worker, (self._job, folder)
+                )
+            except (ImportError, NotImplementedError, OSError):
+                return {}  # the system lacks what processes share
+            try:
+                for _ in range(processes - 1):
+                    _submit(others, int)  # it starts meanwhile
+                self._list_texts(tables, parts, connection)
+                return self._add_parts(parts, others, processes - 1)
+            finally:
+                others.shutdown(cancel_futures=True)
+
+    def _add_parts(self, parts: Sequence[Part], others: Executor, count: int) -> dict[str, Reading]:
+        """Have parts read, and take their sums in.
+
+        Args:
+            parts: The parts.
+            others: Other processes.
+            count: How many they are [1].
+
+        Returns:
+            How each table was read, by its path.
+        """
         readings = {part.table.path: Reading() for part in parts}
-        try:
-            for _ in range(processes - 1):
-                _submit(others, int)  # it starts meanwhile
-            self._list_texts(tables, parts, connection)
-            for part, (report, reading) in self._read_parts(parts, others, processes - 1):
-                whole = readings[part.table.path]
-                if whole.is_cut:
-                    continue  # the line reader reads on from there
-                whole.odd += [rows + part.rows.start for rows in reading.odd]
-                whole.rows += reading.rows
-                whole.is_cut = reading.is_cut
-                self._report.take_in(report)
-        finally:
-            others.shutdown(cancel_futures=True)
+        for part, (report, reading) in self._read_parts(parts, others, count):
+            whole = readings[part.table.path]
+            if whole.is_cut:
+                continue  # the line reader reads on from there
+            whole.odd += [rows + part.rows.start for rows in reading.odd]
+            whole.rows += reading.rows
+            whole.is_cut = reading.is_cut
+            self._report.take_in(report)
         return readings
 
     def _list_texts(self, tables: Sequence[Table], parts: Sequence[Part], connection: Any) -> None:
@@ -257,11 +273,18 @@ def _interrupts_waiting() -> Iterator[None]:
 _worker: Worker | None = None
 
 
-def _begin_worker(job: Job) -> None:
-    """Prepare for parts."""
+def _begin_worker(job: Job, folder: str) -> None:
+    """Prepare for parts.
+
+    Args:
+        job: What is asked for.
+        folder: Where files of this process go, which the parent removes: a signal that reaches all
+            processes ends this one before it can.
+    """
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tempfile.tempdir = folder
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     held = ExitStack()
     held.enter_context(without_log_lines())
     _worker = Worker(job, held.enter_context(open_engine(threads=1)))
@@ -269,11 +292,12 @@ def _begin_worker(job: Job) -> None:
     Finalize(None, held.close, exitpriority=0)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: str) -> None:
     """End where the process that gives out parts was killed, which leaves nobody to end this."""
     parent = parent_process()
     if parent is not None:
         parent.join()
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
 

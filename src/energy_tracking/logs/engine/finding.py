@@ -32,6 +32,11 @@ MEMORY = "512MB"
 """What DuckDB holds before it uses a temporary file."""
 
 
+def engine_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for what engines put aside, removed after use."""
+    return tempfile.TemporaryDirectory(prefix="energy_tracking-")
+
+
 @contextmanager
 def open_engine(threads: int | None = None) -> Iterator[Any]:
     """A connection to DuckDB; None where it, or pyarrow beside it, is not installed.
@@ -46,7 +51,7 @@ def open_engine(threads: int | None = None) -> Iterator[Any]:
         yield None
         return
     with (
-        tempfile.TemporaryDirectory(prefix="energy_tracking-") as folder,
+        engine_folder() as folder,
         duckdb.connect() as connection,
     ):
         for setting in (
