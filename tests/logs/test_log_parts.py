@@ -28,7 +28,6 @@ import pyarrow.parquet  # noqa: E402
 from energy_tracking.cli.reports import parts as parts_of_reports  # noqa: E402
 from energy_tracking.logs.engine import finding, reading  # noqa: E402
 from energy_tracking.logs.engine import parts as parts_of_tables  # noqa: E402
-from energy_tracking.logs.engine.queries import Table  # noqa: E402
 
 ROWS = 20_000
 MODELS = ("gpt-4o", "o3-mini", "nobody-knows-it", None, "deepseek-ai/DeepSeek-V3")
@@ -143,22 +142,54 @@ def test_a_table_of_many_rows_has_larger_parts_and_not_ever_more(
     assert [row for part in parts for row in part.rows] == list(range(ROWS))
 
 
-def test_the_texts_of_a_table_are_listed_once_for_all_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    listed: list[str] = []
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[str]]]:
+    """What texts were found by this process, each time that it looked for them."""
+    found: list[dict[str, list[str]]] = []
     list_texts = reading.list_texts
 
-    def noted(table: Table, *rest: Any) -> Any:
-        listed.append(table.path)
-        return list_texts(table, *rest)
+    def noted(*arguments: Any) -> Any:
+        found.append(list_texts(*arguments))
+        return found[-1]
 
     for module in (reading, parts_of_reports):
         monkeypatch.setattr(module, "list_texts", noted)
+    return found
+
+
+def test_the_texts_of_a_table_are_listed_once_for_all_parts(
+    listed: list[dict[str, list[str]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     path = write_calls(tmp_path / "calls.parquet")
     read_by(monkeypatch, 2)
     report(capsys, path, "--json")
-    assert listed == [str(path)]
+    assert listed == [{"model": sorted(filter(None, MODELS))}]
+
+
+@pytest.mark.parametrize("others", [1, 250, 400], ids="{} others".format)
+def test_a_text_that_the_first_part_is_without_is_counted_too(
+    others: int,
+    listed: list[dict[str, list[str]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [None if row % 9 == 0 else "gpt-4o" for row in range(ROWS)]
+    for number in range(5_000, 15_000):
+        names[number] = f"gpt-4o-mini-{number % others}"
+    path = write_calls(tmp_path / "calls.parquet", model=pyarrow.array(names))
+    outputs = []
+    for processes in (1, 2):
+        read_by(monkeypatch, processes)
+        listed.clear()
+        out, _ = report(capsys, path, "--json")
+        outputs.append(json.loads(out))
+    assert listed[0] == {"model": ["gpt-4o"]}
+    check_alike(outputs[1], outputs[0])
+    assert outputs[1]["totals"]["calls"] + 10 == ROWS
 
 
 def test_the_page_has_hours_and_sessions_of_all_parts(

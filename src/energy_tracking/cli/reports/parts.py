@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.util import Finalize
 from typing import Any, TypeVar
@@ -31,7 +31,12 @@ from energy_tracking.estimation import Estimation
 from energy_tracking.logs.engine.finding import engine_folder, open_engine
 from energy_tracking.logs.engine.parts import Part, cut_table
 from energy_tracking.logs.engine.queries import Table
-from energy_tracking.logs.engine.reading import Reading, list_texts, read_table
+from energy_tracking.logs.engine.reading import (
+    Reading,
+    UnlistedTextError,
+    list_texts,
+    read_table,
+)
 from energy_tracking.logs.grouping import Grouping
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.notices import without_log_lines
@@ -84,6 +89,12 @@ class Worker:
 
     def read(self, part: Part) -> Added:
         """Read the calls of a part and add them up."""
+        try:
+            return self._read(part.table)
+        except UnlistedTextError:
+            return self._read(replace(part.table, texts=None))
+
+    def _read(self, table: Table) -> Added:
         job, reading = self._job, Reading()
         report = Report(
             title="",
@@ -94,7 +105,7 @@ class Worker:
         )
         collector = Collector(report, self._estimation, is_full=job.is_full)
         for batch in read_table(
-            part.table, report.names, report.read, reading, self._engine, job.wanted
+            table, report.names, report.read, reading, self._engine, job.wanted
         ):
             collector.add(batch)
         return report, reading
@@ -142,7 +153,7 @@ class PartReader:
             try:
                 for _ in range(processes - 1):
                     _submit(others, int)  # it starts meanwhile
-                self._list_texts(tables, parts, connection)
+                self._list_texts(parts, connection)
                 return self._add_parts(parts, others, processes - 1)
             finally:
                 others.shutdown(cancel_futures=True)
@@ -169,23 +180,24 @@ class PartReader:
             self._report.take_in(report)
         return readings
 
-    def _list_texts(self, tables: Sequence[Table], parts: Sequence[Part], connection: Any) -> None:
-        """List the texts of tables once, which to find in each of their parts takes longer.
+    def _list_texts(self, parts: Sequence[Part], connection: Any) -> None:
+        """List the texts of tables as the first part has them, so that others need not look.
 
         Args:
-            tables: The tables.
-            parts: Their parts, which get the texts.
+            parts: Parts of tables, which get the texts.
             connection: The engine.
         """
         import duckdb
 
-        texts: dict[str, dict[str, list[str]]] = {}
-        for table in tables:
-            # Of a damaged table, each part shows what can be read.
-            with suppress(duckdb.Error, OSError):
-                texts[table.path] = list_texts(table, self._job.wanted, connection)
+        texts: dict[str, dict[str, list[str]] | None] = {}
         for part in parts:
-            part.table.texts = texts.get(part.table.path)
+            table = part.table
+            if table.path not in texts:
+                texts[table.path] = None
+                # Of a damaged table, each part shows what can be read.
+                with suppress(duckdb.Error, OSError):
+                    texts[table.path] = list_texts(table, self._job.wanted, connection)
+            table.texts = texts[table.path]
 
     def _read_parts(
         self, parts: Sequence[Part], others: Executor, count: int

@@ -31,7 +31,7 @@ class Table:
         provider: Provider of all calls, where no column has it.
         is_text: Whether cells are text, as in CSV.
         is_parquet: Whether the file is Parquet, of which columns can be read alone.
-        texts: What ``list_texts`` found in its columns; None: nobody has looked.
+        texts: What ``list_texts`` found in a part of its rows; None: nobody has looked.
     """
 
     path: str
@@ -153,7 +153,8 @@ def build_query(
     Args:
         table: The table.
         wanted: Which of ``model``, ``time``, ``session``, ``provider`` and ``id`` to read.
-        listed: Columns of text -> all texts in them: of these the place is read, from 1 on.
+        listed: Columns of text -> texts in them: of these the place is read, 1 where there is
+            none, from 2 on, and missing for a text that is not listed.
     """
     expressions: dict[str, Expression] = {}
     for what, (name, type) in table.columns.items():
@@ -185,7 +186,7 @@ def build_query(
         if name in values and (name in wanted or name == "cache_hit"):
             selected[name] = values[name]
     for name, texts in (listed or {}).items():
-        places = ", ".join(map(quote_text, texts))
+        places = ", ".join(["NULL", *map(quote_text, texts)])
         selected[name] = f"list_position([{places}]::VARCHAR[], {values[name]})::UTINYINT"
     conditions = [one for one in odd if one != "false"]
     if conditions:

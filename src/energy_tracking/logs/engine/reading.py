@@ -30,9 +30,13 @@ from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
 ROWS = 1 << 17
 """Rows of a batch [1]."""
-LISTED = 255
+LISTED = 254
 """Texts of a column of Parquet that are listed before it is read, so that of each row the place
 alone is read [1]: a file has each of few texts once, and says of each row which it is."""
+
+
+class UnlistedTextError(Exception):
+    """A table has a text that those that were found in a part of its rows are without."""
 
 
 @dataclass(slots=True)
@@ -98,6 +102,10 @@ def read_table(
         connection: The engine.
         wanted: Which of ``model``, ``time``, ``session`` and ``provider`` to read; ``span``: the
             time, unless ``read_span`` finds the first and the last.
+
+    Raises:
+        UnlistedTextError: The texts that the table states are not all. What was given until then
+            does not count.
     """
     import duckdb
 
@@ -364,17 +372,22 @@ def _number_names(
     """The numbers of names in a column of Arrow, each name looked at once for a batch.
 
     Args:
-        column: The names; with texts, the place of each among them, from 1 on.
+        column: The names; with texts, their places as ``build_query`` asks for them.
         texts: The texts.
         names: Takes the names.
         read: What a text says.
         missing: The number where there is none.
+
+    Raises:
+        UnlistedTextError: A name is not among the texts.
     """
     if texts is None:
         encoded = column.dictionary_encode()
         texts, places = encoded.dictionary.to_pylist(), fill_missing(encoded.indices, -1)
         known = [*(names.number(read(text)) for text in texts), missing]
     else:
-        places = fill_missing(column, 0)
-        known = [missing, *(names.number(read(text)) for text in texts)]
+        if column.null_count:
+            raise UnlistedTextError
+        places = as_array(column)
+        known = [missing, missing, *(names.number(read(text)) for text in texts)]
     return np.array(known, np.int32).take(places, mode="wrap")
