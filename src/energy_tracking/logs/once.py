@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 HELD = 10_000
 """How many calls wait for a later copy with more tokens."""
-IN_MEMORY = 200_000
-"""How many identities are held in memory, in 20 MB; older ones go to a temporary file, which takes
+IN_MEMORY = 1_000_000
+"""How many identities are held in memory, in 100 MB; older ones go to a temporary file, which takes
 a quarter of what reading a short line takes."""
 MOST_TOKENS = 1 << 62
 """The largest number that is kept on disk [tokens]."""
