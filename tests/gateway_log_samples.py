@@ -292,8 +292,8 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
         right(1, (100, 20), MODEL, first=ENDED),
     ),
     (
-        "otlp-logs",
-        # A line of an application's log, as a collector has read it.
+        "response",
+        # In a line of an application's log, as a collector has read it.
         [{"resourceLogs": [{"scopeLogs": [{"logRecords": [
             {"timeUnixNano": "1718000002000000000", "body": {"stringValue": json.dumps(
                 {"model": MODEL, "usage": USED})}},

@@ -9,44 +9,8 @@ import pytest
 
 from energy_tracking.logs.formats import FORMATS
 from energy_tracking.logs.formats.responses import BATCHES
-from energy_tracking.logs.logged import LoggedCall, ReadReport
-from energy_tracking.logs.reading import read_logs
-from further_log_samples import FURTHER_SAMPLES
-from gateway_log_samples import GATEWAY_SAMPLES
-from log_samples import DATA, FILES, SAMPLES, SHARED, SHARED_FILES, Documents, Right
-from odd_log_samples import ODD_SAMPLES
-
-
-def read(*paths: Path | str) -> tuple[list[LoggedCall], ReadReport]:
-    report = ReadReport()
-    return list(read_logs(paths, report=report)), report
-
-
-def shown(entries: list[LoggedCall], report: ReadReport, like: Right) -> Right:
-    """What was read, in the words of what is right."""
-    calls = [entry for entry in entries if entry.is_call]
-    sums = [entry for entry in entries if not entry.is_call]
-    usages = [call.usage for call in calls if call.usage is not None]
-    first = next((call.time for call in calls), None)
-    return Right(
-        calls=len(calls),
-        tokens=(
-            sum(usage.input_tokens for usage in usages),
-            sum(usage.output_tokens for usage in usages),
-        ),
-        cached=sum(usage.cached_input_tokens for usage in usages),
-        models=frozenset(call.model for call in calls),
-        sums=tuple(
-            (entry.requests, entry.usage.input_tokens, entry.usage.output_tokens)
-            for entry in sums
-            if entry.usage is not None
-        ),
-        hits=report.cache_hits,
-        reasoning=sum(usage.reasoning_tokens or 0 for usage in usages),
-        # Not every sample says these.
-        first=first.isoformat() if first and like.first else like.first and "none",
-        provider=calls[0].provider if calls and like.provider else like.provider,
-    )
+from log_samples import DATA, FILES, SHARED, SHARED_FILES, Documents, Right
+from sample_reading import ALL_SAMPLES, read, shown
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -64,9 +28,6 @@ def test_a_file_beside_the_checkout_has_its_calls_tokens_and_models(name: str) -
     entries, report = read(path)
     assert shown(entries, report, SHARED_FILES[name]) == SHARED_FILES[name]
     assert not report.unrecognised
-
-
-ALL_SAMPLES = [*SAMPLES, *ODD_SAMPLES, *FURTHER_SAMPLES, *GATEWAY_SAMPLES]
 
 
 @pytest.mark.parametrize(

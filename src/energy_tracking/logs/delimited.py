@@ -36,6 +36,32 @@ def delimiter_of(header: bytes) -> str | None:
     return delimiter if len(names) > 1 and are_names else None
 
 
+_OBJECT_IN_LINE = re.compile(rb'^(?P<before>[^\n"{]*)\{"[^\n]*\}(?P<after>[^\n}]*)$', re.MULTILINE)
+
+
+def is_header(first: bytes, rest: bytes) -> bool:
+    """Whether a line is that with the names of a table, and not of a log.
+
+    Args:
+        first: The line.
+        rest: What follows, as far as it was read.
+    """
+    delimiter = delimiter_of(first)
+    found = _OBJECT_IN_LINE.search(rest)
+    if delimiter is None or found is None:
+        return delimiter is not None
+    # Lines of a log have objects, too: in a row they stand in a cell of their own.
+    mark = delimiter.encode()
+    before, after = found["before"].rstrip(b" "), found["after"].strip()
+    begins_alike = first.partition(mark)[0] == before.partition(mark)[0]
+    return (
+        (not before or before.endswith(mark))
+        and (not after or after.startswith(mark))
+        and before.count(mark) + after.count(mark) == first.count(mark)
+        and not begins_alike
+    )
+
+
 def split_header(lines: Iterator[str]) -> tuple[str, list[str], int]:
     """Find the line with the names of a table.
 

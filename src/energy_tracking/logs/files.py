@@ -34,6 +34,7 @@ from energy_tracking.bounds import read_path
 from energy_tracking.ledger.lines import number_lines
 from energy_tracking.logs.decoding import (
     NOT_JSON,
+    begins_with_brackets,
     decode,
     decode_line,
     decode_printed,
@@ -42,7 +43,7 @@ from energy_tracking.logs.decoding import (
 )
 from energy_tracking.logs.delimited import (
     UnreadableFileError,
-    delimiter_of,
+    is_header,
     read_table,
     split_header,
 )
@@ -212,7 +213,7 @@ def kind_of(head: bytes) -> str:
             return "javascript objects"
         return "json lines" if whole else "json"
     if start.startswith(b"["):
-        return "json"
+        return "json lines" if begins_with_brackets(first) else "json"
     if _EVENT.match(start):
         return "server-sent events"
     if _HISTORY.search(start):
@@ -223,7 +224,7 @@ def kind_of(head: bytes) -> str:
     has_objects = re.search(rb"^\s*\{", rest, re.MULTILINE) is not None
     if has_objects and INSPECTED_START.search(rest):
         return "javascript objects"
-    return "table" if not has_objects and delimiter_of(first) else "json lines"
+    return "table" if not has_objects and is_header(first, rest) else "json lines"
 
 
 _EVENT_FIELDS = frozenset({b"", b"event", b"id", b"retry"})

@@ -34,6 +34,9 @@ _PRINTED_TIME = re.compile(
 _PORTAL_TIME = re.compile(r"\d{1,2}/\d{1,2}/\d{4}, \d{1,2}:\d\d:\d\d(?:\.\d{1,6})? [AP]M")
 """As Azure's portal writes it: the month comes first."""
 
+_SERVER_TIME = re.compile(r"\d{1,2}/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}")
+"""As Apache and nginx write it into their logs of requests."""
+
 
 def parse_odd_time(text: str) -> datetime | None:
     """A point in time that ``datetime.fromisoformat`` does not take; None where it is none."""
@@ -62,6 +65,9 @@ def _parse_printed_time(text: str) -> datetime | None:
     """
     if _HEADER_TIME.fullmatch(text):
         return parsedate_to_datetime(text)
+    if _SERVER_TIME.fullmatch(text):
+        day, _, clock = text.partition(":")
+        return parsedate_to_datetime(f"{day.replace('/', ' ')} {clock}")
     if _PORTAL_TIME.fullmatch(text):
         form = "%m/%d/%Y, %I:%M:%S.%f %p" if "." in text else "%m/%d/%Y, %I:%M:%S %p"
         return datetime.strptime(text, form).replace(tzinfo=UTC)

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from struct import Struct
 from typing import Any
 
@@ -28,6 +30,7 @@ from energy_tracking.logs.formats import (
     documents_inside,
 )
 from energy_tracking.logs.formats.base import UnreadableEntryError
+from energy_tracking.logs.formats.collected import leave_out_parts
 from energy_tracking.logs.formats.inside import OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.nesting import leave_out_sums
@@ -37,7 +40,7 @@ from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, 
 from energy_tracking.logs.once import Once, Seen
 from energy_tracking.usage.token_usage import TokenUsage
 
-DEEPEST = 4
+DEEPEST = 8
 """How far documents may lie inside of one another."""
 
 SUMS_HELD = 10_000
@@ -192,10 +195,12 @@ class LogReading:
         except UnreadableFileError as error:
             file.leave_out_rest(str(error))
         numbering.document = None
+        leave_out_parts(file)
         for row in FORMATS:
             if row.finish is not None:
                 for call in row.finish(file):
                     call.format = row.name
+                    call.time = call.time or entries.last_time
                     report.formats[row.name] += 1
                     admitted = self._admit_call(call, file, numbering)
                     if admitted is not None:
@@ -340,6 +345,8 @@ class _Entries:
         self._recogniser = recogniser
         self.recognised = False
         self.first_unknown: Any = NOT_JSON
+        # When what is around the last call was written.
+        self.last_time: datetime | None = None
         self._around: Mapping[str, Any] = {}
 
     def calls_in(self, document: Any, depth: int = 0) -> Iterable[LoggedCall]:
@@ -362,16 +369,23 @@ class _Entries:
                 self._file.leave_out(error.reason, error.example)
                 return ()
             if found is not None:
-                self.recognised = True
                 self._file.report.formats[row.name] += len(found)
                 for call in found:
                     call.format = row.name
+                if inside := self._file.inside:
+                    self._file.inside = []
+                    self.recognised = self.recognised or bool(found)
+                    within = self._calls_in_all(inside, depth) if depth < DEEPEST else ()
+                    return chain(found, self._date_calls(within, document))
+                self.recognised = True
                 return found
-        inner = documents_inside(document) if depth < DEEPEST else ()
+        inner = documents_inside(document, self._file) if depth < DEEPEST else ()
+        if inner is None:
+            return ()  # what it is a part of is read with its end
         if inner:
             if not depth or len(document) > len(self._around):
                 self._around = document
-            return _date_calls(self._calls_in_all(inner, depth), document)
+            return self._date_calls(self._calls_in_all(inner, depth), document)
         if self.first_unknown is NOT_JSON:
             # Of what is inside of an entry, as its empty answer, less can be said than of that.
             is_less = depth and len(document) < len(self._around)
@@ -383,16 +397,18 @@ class _Entries:
         for document in documents:
             yield from self.calls_in(document, depth + 1)
 
+    def _date_calls(
+        self, calls: Iterable[LoggedCall], document: Mapping[str, Any]
+    ) -> Iterator[LoggedCall]:
+        """Give calls that do not say when they ran the time of the document around them.
 
-def _date_calls(calls: Iterable[LoggedCall], document: Mapping[str, Any]) -> Iterator[LoggedCall]:
-    """Give calls that do not say when they ran the time of the document around them.
-
-    Args:
-        calls: What lies in the document.
-        document: What is around them.
-    """
-    moments = (time_of(document[name]) for name in OUTER_TIMES if name in document)
-    time = next(filter(None, moments), None)
-    for call in calls:
-        call.time = call.time or time
-        yield call
+        Args:
+            calls: What lies in the document.
+            document: What is around them.
+        """
+        moments = (time_of(document[name]) for name in OUTER_TIMES if name in document)
+        time = next(filter(None, moments), None)
+        self.last_time = time or self.last_time
+        for call in calls:
+            call.time = call.time or time
+            yield call

@@ -56,6 +56,7 @@ class LogFile:
         memory: What a format remembers from one document of the file for the next.
         shared: What it remembers from one file for the next; its size must have a bound.
         noted: The session of which calls were noted last.
+        inside: Documents in the one that is read, which are read after it.
         folder: Where the file lies.
     """
 
@@ -67,6 +68,7 @@ class LogFile:
     memory: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     noted: tuple[object, ...] = ()
+    inside: list[Document] = field(default_factory=list)
     folder: str = field(init=False)
 
     def __post_init__(self) -> None:

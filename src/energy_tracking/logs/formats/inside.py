@@ -11,7 +11,9 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
-from energy_tracking.logs.formats.base import Document, at, mappings, unpacked
+from energy_tracking.logs.decoding import LINE, LINE_TIME
+from energy_tracking.logs.formats.base import Document, LogFile, at, mappings, unpacked
+from energy_tracking.logs.formats.collected import lines_in
 
 DEEPEST_RESPONSE = 8
 """How far below a document a response is looked for."""
@@ -20,7 +22,7 @@ DEEPEST_RESPONSE = 8
 LISTS = (
     *("data", "items", "results", "runs", "traces", "observations", "logs", "requests"),
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
-    *("hits", "spans", "value", "batches", "result", "Items"),
+    *("hits", "spans", "value", "batches", "result", "Items", "logEvents", "Records"),
 )
 WRAPPERS = (
     *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
@@ -36,7 +38,7 @@ WRAPPERS = (
         "jsonPayload",
     ),
     *("message", "trace", "log", "textPayload", "properties", "Item", "fields", "hits"),
-    "attributes",
+    *("attributes", LINE, "Body"),
 )
 EVENT_DATA = "data:"
 """What a line of server-sent events begins with that has a document."""
@@ -45,6 +47,9 @@ OUTER_TIMES = (
     *("timestamp", "@timestamp", "time", "ts", "datetime", "created_at", "createdAt"),
     *("timeGenerated", "TimeGenerated", "startedDateTime", "date", "created"),
     *("ended_at", "endedAt", "end_time", "endTime", "started_at", "startedAt", "start_time"),
+    # Behind which a line was; systemd, Splunk, Serilog, queues, tables of Azure and Grafana.
+    *(LINE_TIME, "__REALTIME_TIMESTAMP", "_time", "@t", "publishTime", "SentTimestamp"),
+    *("TimeGenerated [UTC]", "timestamp [UTC]", "Time"),
 )
 """When what a document holds was written, where that does not say it."""
 
@@ -56,8 +61,19 @@ BESIDE_USAGE = frozenset(
 """What a response has beside its usage, one of them at least."""
 
 
-def documents_inside(document: Document) -> list[Document]:
-    """The documents that a document of no format holds; none where it holds none."""
+def documents_inside(document: Document, file: LogFile) -> list[Document] | None:
+    """The documents that a document of no format holds.
+
+    Args:
+        document: The document.
+        file: Where it is.
+
+    Returns:
+        The documents; none where it holds none; None where it is a part of one.
+    """
+    lines = lines_in(document, file)
+    if lines is None or lines:
+        return lines
     recorded = at(document, "response", "content")
     found = _documents_recorded(recorded) if isinstance(at(recorded, "text"), str) else []
     if found or is_by_columns(document):

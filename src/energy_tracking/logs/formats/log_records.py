@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from energy_tracking.logs.decoding import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -18,9 +19,7 @@ from energy_tracking.logs.formats.base import (
     keys,
     mappings,
     text,
-    unpacked,
 )
-from energy_tracking.logs.formats.bodies import call_in_body
 from energy_tracking.logs.formats.counts import usage_of, whole
 from energy_tracking.logs.formats.spans import (
     attributes_of,
@@ -105,20 +104,21 @@ def _read_otlp_logs(document: Document, file: LogFile) -> list[LoggedCall] | Non
         service = attributes_of(_get(resource.get("resource"), "attributes")).get("service.name")
         for scope in mappings(_first_of(resource, _SCOPES)):
             for record in mappings(_first_of(scope, _RECORDS)):
-                calls += list(_calls_of(record, service)) or _calls_in_text(record)
+                found = list(_calls_of(record, service))
+                calls += found
+                if not found:
+                    file.inside += _line_of(record)
     return calls
 
 
-def _calls_in_text(record: Document) -> list[LoggedCall]:
-    """The call in the line of an application's log that a collector has read."""
+def _line_of(record: Document) -> list[Document]:
+    """The line of an application's log that a collector has read, with its time."""
     body = record.get("body")
-    line = _get(body, "stringValue") or _get(body, "string_value")
-    said = unpacked(line) if isinstance(line, str) else None
-    call = call_in_body(said) if isinstance(said, dict) else None
-    if call is None or call.counts is None:
+    line = _get(body, "stringValue") or _get(body, "string_value") or body
+    if not isinstance(line, str) or "{" not in line:
         return []
-    call.time = call.time or next(filter(None, map(time_of, _times_of(record))), None)
-    return [identify(call)]
+    time = next(filter(None, map(time_of, _times_of(record))), None)
+    return [{LINE_TIME: time, LINE: line}]
 
 
 def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:

@@ -114,6 +114,9 @@ DATADOG_CALLS = {"llm": "chat", "embedding": "embeddings"}
 def _read_datadog(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A span of LLM Observability, as it is sent or searched for, or a request with several."""
     inner = document.get("attributes")
+    if document.get("type") == "log" and isinstance(inner, dict):
+        file.inside.append(inner)
+        return []
     if document.get("type") == "span" and isinstance(inner, dict):
         spans = mappings(inner.get("spans"))
         found = [_read_datadog(span, file) for span in (spans or [inner])]
