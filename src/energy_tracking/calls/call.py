@@ -75,7 +75,8 @@ class Call:
     """A call that is still going on. ``observe`` and ``close`` may come from any thread.
 
     Its ``response_id`` and ``response_model`` are texts as ``text_of`` makes them: whoever sets
-    them has them cleaned.
+    them has them cleaned. Its ``usage`` is for whoever has read the tokens already; else they are
+    read from its ``raw_usage`` once the call has ended.
     """
 
     __slots__ = (
@@ -115,6 +116,7 @@ class Call:
         "text_tokens",
         "tools",
         "unreadable",
+        "usage",
         "usage_remedy",
     )
 
@@ -143,6 +145,7 @@ class Call:
         self.span: CallSpan | None = None
         self.span_place: SpanPlace | None = None
         self.raw_usage: object = None
+        self.usage: TokenUsage | None = None
         self.measured_energy_joules: float | None = None
         self.meter: Any = None
         self.implausible_energy: str | None = None

@@ -25,7 +25,7 @@ WITHOUT_OUTPUT = frozenset({"embeddings", "moderation"})
 def read_tokens(call: Call) -> tuple[TokenUsage | None, str | None]:
     """The tokens, and why less is known of them than could be."""
     try:
-        usage = None if call.raw_usage is None else read_usage(call.raw_usage)
+        usage = call.usage or (None if call.raw_usage is None else read_usage(call.raw_usage))
         text_tokens = whole_tokens(call.text_tokens) if call.text_tokens else 0
         if usage is None and not text_tokens:
             return _count_prompt_alone(call)
