@@ -12,7 +12,6 @@ The SDK's spans drop their oldest attribute for each one beyond the limit (128 b
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,7 +62,7 @@ class BeforeEnd:
     ``end`` of this one span is replaced by this object until it is called.
     """
 
-    __slots__ = ("_action", "_before", "_is_run", "_original", "_span")
+    __slots__ = ("_actions", "_before", "_original", "_span")
 
     def __init__(self, span: Any, action: Callable[[], object]) -> None:
         """Wait for the end of a span.
@@ -73,10 +72,9 @@ class BeforeEnd:
             action: Must not raise.
         """
         self._span = span
-        self._action = action
+        self._actions = [action]
         self._original = span.end
         self._before = vars(span).get("end")
-        self._is_run = threading.Lock()
         span.end = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,7 +85,9 @@ class BeforeEnd:
     def run(self) -> None:
         """Run it now, unless it has run."""
         span = self._span
-        if not self._is_run.acquire(blocking=False):
+        try:
+            action = self._actions.pop()  # one step, which one thread alone succeeds in
+        except IndexError:
             return
         # Without this the span would be in a reference cycle.
         if vars(span).get("end") is self:
@@ -96,7 +96,7 @@ class BeforeEnd:
             else:
                 span.end = self._before
         setattr(span, _ENDING, True)
-        self._action()
+        action()
 
 
 def can_wait_for_end(span: Any) -> bool:
