@@ -129,7 +129,7 @@ class CountedResponses:
     def _add(self, record: CallRecord, traits: _CallTraits) -> CountedResponse:
         created, reporter, place, at = traits
         request = record.request
-        models = (each for each in (record.response_model, request.model) if each is not None)
+        models = {record.response_model or "", request.model or ""} - {""}
         counted = CountedResponse(
             record.response_id,
             frozenset(models),
@@ -365,8 +365,9 @@ class CountedResponses:
                 if is_repeat and counted.may_be(models, tokens):
                     counted.reporters |= {reporter}
                     return True
-            # A copy: a signal handler may make a call in between.
-            for one in tuple(self._latest):
+            # By their places: a signal handler may make a call in between.
+            for index in range(len(self._latest)):
+                one = self._latest[index]
                 if now - one.at >= REPORT_SECONDS:
                     break  # those after it were counted earlier still
                 if (
