@@ -184,6 +184,8 @@ class _Labels:
         named = zip(_NAMES, values, strict=True)
         every: Attributes = {name: value for name, value in named if value is not None}
         every |= {TAG_PREFIX + name: value for name, value in tags}
+        # The SDK sorts the names of each record, which takes less where they are.
+        every = dict(sorted(every.items()))
         self.of_energy = _without(every, _OF_DURATION)
         self.of_duration = _without(every, _OF_ENERGY)
         self.common = _without(every, (*_OF_ENERGY, *_OF_DURATION))
