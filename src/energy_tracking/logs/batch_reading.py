@@ -33,9 +33,10 @@ from energy_tracking.logs.engine.reading import (
     read_table,
     states_span,
 )
-from energy_tracking.logs.files import HEAD, find_files
+from energy_tracking.logs.files import find_files
 from energy_tracking.logs.headers import check_headers, find_ledgers
 from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.pieces import HEAD
 from energy_tracking.logs.reading import LogReading
 
 ReadTables = Callable[[Sequence[Table], Any], Mapping[str, Reading]]

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import ast
 import codecs
-import io
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -62,71 +60,6 @@ def decode_printed(text: bytes | str) -> Any:
         return ast.literal_eval(line)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return NOT_JSON
-
-
-SERVER_LINE = "server log"
-"""The only key of a document that is a line of a server's log of text."""
-_THROUGHPUT = re.compile(rb"Avg prompt throughput: |gen throughput \(token/s\): |#new-token: \d")
-
-LINE, LINE_TIME = "logged line", "logged at"
-"""The keys of a document that was read from behind a time: what it is, and that time."""
-_CONTAINER_LINE = re.compile(rb"(\d{4}-\d\d-\d\dT\S{8,30}) (stdout|stderr) ([FP]) ")
-"""As Kubernetes keeps a line of a container, or a part of it that another follows.
-
-Source: https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
-"""
-_TIME_BEFORE = re.compile(
-    rb"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d)\b)?"
-    rb"|\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}|(?<=\[)\d{10}\.\d{3,9}(?=[,\]])"
-)
-"""The time of a line, as loggers, web servers and Fluent Bit write it."""
-_OBJECT = re.compile(rb"\{(?=\s*[\"'}])")
-"""Where an object begins; labels, as those of Loki, may stand before it in braces of their own."""
-
-
-def decode_line(line: bytes) -> list[Any]:
-    """Decode a line that is no single document: several, one behind some text, or a server's text.
-
-    One behind a time comes with that, as ``LINE`` and ``LINE_TIME``.
-
-    Args:
-        line: The line.
-    """
-    kept = _CONTAINER_LINE.match(line)
-    if kept is not None:
-        time, stream, tag = (part.decode("ascii", "replace") for part in kept.groups())
-        text = line[kept.end() :].rstrip(b"\r\n").decode("utf-8", "replace")
-        # By the names that collectors have for them.
-        return [{"time": time, "stream": stream, "logtag": tag, "log": text}]
-    begun = _OBJECT.search(line)
-    start = line.find(b"{") if begun is None else begun.start()
-    if start < 0:
-        is_known = _THROUGHPUT.search(line) is not None
-        return [{SERVER_LINE: line.decode("utf-8", "replace")}] if is_known else [NOT_JSON]
-    found: list[Any] = [decode_printed(line[start:])]
-    if found[0] is NOT_JSON:
-        found = [document for _, document in iterate_documents(io.BytesIO(line[start:]))]
-    if not line[:start].strip():
-        return found
-    # What stands around an object is none.
-    found = [one for one in found if one and one is not NOT_JSON] or [NOT_JSON]
-    moment = _TIME_BEFORE.search(line, 0, start)
-    if moment is None:
-        return found
-    time = moment[0].decode("ascii", "replace")
-    return [{LINE_TIME: time, LINE: one} if isinstance(one, dict) else one for one in found]
-
-
-_BRACKETED = re.compile(rb"""\[[^][{}"',\n]*(?:,\d+)?\][^][,\w\n]{0,3}[A-Za-z\d{"]""")
-
-
-def begins_with_brackets(line: bytes) -> bool:
-    """Whether a line of a log has its time or source in brackets before the rest.
-
-    Args:
-        line: The line, which may be an array instead.
-    """
-    return _BRACKETED.match(line) is not None and decode(line) is NOT_JSON
 
 
 def iterate_documents(stream: BinaryIO) -> Iterator[tuple[int, Any]]:

@@ -31,16 +31,7 @@ from copy import copy
 from typing import Any, BinaryIO
 
 from energy_tracking.bounds import read_path
-from energy_tracking.ledger.lines import number_lines
-from energy_tracking.logs.decoding import (
-    NOT_JSON,
-    begins_with_brackets,
-    decode,
-    decode_line,
-    decode_printed,
-    fast_loads,
-    iterate_documents,
-)
+from energy_tracking.logs.decoding import NOT_JSON, decode, decode_printed, iterate_documents
 from energy_tracking.logs.delimited import (
     UnreadableFileError,
     is_header,
@@ -50,6 +41,7 @@ from energy_tracking.logs.delimited import (
 from energy_tracking.logs.engine.queries import quote_name
 from energy_tracking.logs.inspected import START as INSPECTED_START
 from energy_tracking.logs.inspected import read_inspected
+from energy_tracking.logs.lines import read_history, read_json_lines, read_server_sent_events
 from energy_tracking.logs.packed import (
     PACKINGS,
     SAVE_AS,
@@ -57,16 +49,19 @@ from energy_tracking.logs.packed import (
     iterate_packed,
     name_unread,
 )
+from energy_tracking.logs.pieces import (
+    HEAD,
+    buffer_pieces,
+    iterate_chunks,
+    recode_pieces,
+    rejoin_head,
+)
+from energy_tracking.logs.text_lines import begins_with_brackets, is_printed
 
 STANDARD_INPUT = "-"
-HEAD = 1 << 16
-"""How much of a file is looked at to say what it holds [byte]."""
 PARQUET_ROWS = 4096
 ZIP_ZSTD = 93
 """The method of a zip's member, which ``zipfile`` reads from Python 3.14 on."""
-
-HISTORY_LINE = "aider history"
-"""The only key of a document that is a line of an aider chat history."""
 
 # What a folder is searched for. A file that is named is read whatever its name is.
 SUFFIXES = frozenset(
@@ -175,7 +170,7 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
     head = stream.read(HEAD)
     for magic, unpack, place in _PACKED:
         if head.startswith(magic, place):
-            yield from unpack(_rejoin_head(head, stream), path)
+            yield from unpack(rejoin_head(head, stream), path)
             return
     unread = name_unread(head)
     if unread is not None:
@@ -185,9 +180,9 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
     if encoding == "utf-8":
         head = head[len(codecs.BOM_UTF8) :]
     elif encoding is not None:
-        stream = _buffer_pieces(_recode_pieces(_iterate_chunks(head, stream), encoding))
+        stream = buffer_pieces(recode_pieces(iterate_chunks(head, stream), encoding))
         head = stream.read(HEAD)
-    yield from KINDS[kind_of(head)](_rejoin_head(head, stream))
+    yield from KINDS[kind_of(head)](rejoin_head(head, stream))
 
 
 def _guess_encoding(head: bytes) -> str | None:
@@ -221,13 +216,14 @@ def kind_of(head: bytes) -> str:
     if start.startswith((b"#", b"sep=")):
         header, *_ = split_header(iter(start.decode("utf-8", "replace").splitlines()))
         first = header.encode()
+    if is_printed(start):
+        return "json lines"
     has_objects = re.search(rb"^\s*\{", rest, re.MULTILINE) is not None
     if has_objects and INSPECTED_START.search(rest):
         return "javascript objects"
     return "table" if not has_objects and is_header(first, rest) else "json lines"
 
 
-_EVENT_FIELDS = frozenset({b"", b"event", b"id", b"retry"})
 _EVENT = re.compile(rb"(?:data|event|id|retry)?:[ \t]?")
 _HISTORY = re.compile(rb"^(?:# aider chat started at|> Tokens: \S+ sent)", re.MULTILINE)
 
@@ -235,61 +231,11 @@ _HISTORY = re.compile(rb"^(?:# aider chat started at|> Tokens: \S+ sent)", re.MU
 # The kinds.
 
 
-def _read_json_lines(stream: BinaryIO) -> Documents:
-    opened: tuple[int, bytes] | None = None
-    for number, line in number_lines(stream):
-        if line is None:
-            yield number, NOT_JSON
-        elif not line.isspace():
-            try:
-                # As `decode` does it, without a call for each line.
-                document = fast_loads(line)
-            except (ValueError, RecursionError):
-                document = decode(line)
-            if opened is not None:
-                if document is NOT_JSON:
-                    # Indented from there on.
-                    first, start = opened
-                    rest = _buffer_pieces(_iterate_chunks(start + line, stream))
-                    yield from ((first - 1 + each, one) for each, one in iterate_documents(rest))
-                    return
-                yield opened[0], NOT_JSON
-                opened = None
-            if document is not NOT_JSON:
-                yield number, document
-            elif line.strip() in (b"{", b"["):
-                opened = number, line
-            else:
-                yield from ((number, one) for one in decode_line(line))
-    if opened is not None:
-        yield opened[0], NOT_JSON
-
-
-def _read_server_sent_events(stream: BinaryIO) -> Documents:
-    for number, line in number_lines(stream):
-        if line is None:
-            yield number, NOT_JSON
-            continue
-        name, separator, data = line.partition(b":")
-        data = data.strip()
-        if name == b"data":
-            if data and data != b"[DONE]":
-                yield number, decode(data)
-        elif not (separator and name in _EVENT_FIELDS) and not line.isspace():
-            yield number, decode(line)
-
-
-def _read_history(stream: BinaryIO) -> Documents:
-    for number, line in number_lines(stream):
-        if line is not None and line.startswith((b"> ", b"# ")):
-            yield number, {HISTORY_LINE: line.decode("utf-8", "replace").strip()}
-
-
 KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
-    "json lines": _read_json_lines,
+    "json lines": read_json_lines,
     "json": iterate_documents,
-    "server-sent events": _read_server_sent_events,
-    "history": _read_history,
+    "server-sent events": read_server_sent_events,
+    "history": read_history,
     "table": read_table,
     "javascript objects": read_inspected,
 }
@@ -313,7 +259,7 @@ def _unpacks(packing: Packing) -> Callable[[BinaryIO, str], Documents]:
 
 
 def _read_unpacked(pieces: Iterator[bytes], damage: list[str], path: str) -> Documents:
-    yield from _documents_of(_buffer_pieces(pieces), path)
+    yield from _documents_of(buffer_pieces(pieces), path)
     if damage:
         raise UnreadableFileError(f"the file is damaged: {damage[0]}")
 
@@ -448,53 +394,3 @@ _PACKED: tuple[tuple[bytes, Callable[[BinaryIO, str], Documents], int], ...] = (
     (_SQLITE, _read_sqlite, 0),
     (b"ustar", _unpack_tar, 257),
 )
-
-
-# Streams out of what was read and what is left.
-
-
-class _Chunks(io.RawIOBase):
-    """A stream of bytes out of pieces of any size."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        piece = self._rest or next(filter(None, self._pieces), b"")
-        count = min(len(piece), len(target))
-        target[:count] = piece[:count]
-        self._rest = piece[count:]
-        return count
-
-
-def _buffer_pieces(pieces: Iterator[bytes]) -> BinaryIO:
-    return io.BufferedReader(_Chunks(pieces), HEAD)
-
-
-def _iterate_chunks(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
-    yield head
-    while piece := stream.read(HEAD):
-        yield piece
-
-
-def _rejoin_head(head: bytes, stream: BinaryIO) -> BinaryIO:
-    """A stream from its start again, after its head was read."""
-    if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
-        try:
-            stream.seek(-len(head), os.SEEK_CUR)
-        except OSError:  # a pipe
-            pass
-        else:
-            return stream
-    return _buffer_pieces(_iterate_chunks(head, stream))
-
-
-def _recode_pieces(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(encoding)("replace")
-    for piece in pieces:
-        yield decoder.decode(piece).encode("utf-8", "replace")
-    yield decoder.decode(b"", final=True).encode("utf-8", "replace")

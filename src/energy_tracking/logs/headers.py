@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from energy_tracking.errors import ConfigurationError, not_one_of
 from energy_tracking.logs.delimited import delimiter_of, split_header
-from energy_tracking.logs.files import BOMS, HEAD, STANDARD_INPUT, kind_of
+from energy_tracking.logs.files import BOMS, STANDARD_INPUT, kind_of
 from energy_tracking.logs.packed import unpack_head
+from energy_tracking.logs.pieces import HEAD
 
 
 def check_headers(files: Sequence[str], columns: Mapping[str, str]) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
+from energy_tracking.logs.text_lines import is_printed
+
 PIECE = 1 << 16
 """How much is read at a time [byte]."""
 ZSTD_PIECE = 1 << 12
@@ -171,10 +173,14 @@ UNREAD_KINDS = (
 )
 _YAML = re.compile(
     rb"(?:---[^\n]*\n)?(?:#[^\n]*\n)*(?!(?:data|event|id|retry):)"
+    rb"(?!(?i:trce|trace|dbug|debug|info|warn|warning|fail|error|crit):)"
     rb"(?P<first>[A-Za-z_][\w.-]*):(?: [^\n]*)?"
     rb"\r?\n(?: +[\w\"'-][^\n]*:| *- |(?!(?P=first):)[A-Za-z_][\w.-]*:[ \r\n])"
 )
-"""A name with what it has, and below that another name, or one item of several."""
+"""A name with what it has, and below that another name, or one item of several.
+
+A log of .NET's begins with a level in the place of a name.
+"""
 _OBJECT = re.compile(rb"\{[\"']")
 
 
@@ -183,7 +189,8 @@ def name_unread(head: bytes) -> str | None:
     for mark, name in UNREAD_KINDS:
         if head.startswith(mark):
             return name
-    return "YAML" if _YAML.match(head) and not _OBJECT.search(head) else None
+    is_yaml = _YAML.match(head) and not _OBJECT.search(head) and not is_printed(head)
+    return "YAML" if is_yaml else None
 
 
 GZIP_FILE = Packing(b"\x1f\x8b", lambda: partial(zlib.decompressobj, GZIP))

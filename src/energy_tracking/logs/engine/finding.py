@@ -16,13 +16,14 @@ from typing import Any
 
 from energy_tracking.logs.delimited import EMPTY_WORDS, delimiter_of
 from energy_tracking.logs.engine.queries import READERS, Table, quote_path, quote_text
-from energy_tracking.logs.files import HEAD, STANDARD_INPUT, kind_of, read_documents
+from energy_tracking.logs.files import STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.formats import LogFile, Recogniser
 from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS, columns_of
 from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, AZURE_TRACE
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.packed import is_gzip, unpack_head
+from energy_tracking.logs.pieces import HEAD
 
 ENGINE_BYTES = 4 << 20
 """From this size on a table is read by DuckDB [byte]: below, lines take at most some seconds."""

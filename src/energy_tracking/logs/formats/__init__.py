@@ -26,6 +26,7 @@ from energy_tracking.logs.formats.librechat import LIBRECHAT
 from energy_tracking.logs.formats.log_records import LOG_RECORDS
 from energy_tracking.logs.formats.observability import OBSERVABILITY
 from energy_tracking.logs.formats.opencode import OPENCODE
+from energy_tracking.logs.formats.printed import PRINTED
 from energy_tracking.logs.formats.responses import BATCHES, RESPONSE, RESPONSES
 from energy_tracking.logs.formats.servers import SERVERS
 from energy_tracking.logs.formats.spans import SPANS
@@ -47,6 +48,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *TRACERS,
     *CLOUDS,
     *LIBRECHAT,
+    *PRINTED,
     *SERVERS,
     *EVALUATIONS,
     *BATCHES,

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from energy_tracking.logs.decoding import LINE, LINE_TIME, NOT_JSON, decode_line
+from energy_tracking.logs.decoding import NOT_JSON
 from energy_tracking.logs.formats.base import Document, LogFile, at, unpacked
+from energy_tracking.logs.text_lines import LINE, LINE_TIME, decode_line, opens_object
 
 LINE_NAMES = (
     # Docker and Fluent Bit; systemd; Logstash, Datadog and Vector; CloudWatch; Splunk.
@@ -98,37 +99,60 @@ def _documents_in(line: str) -> list[Document]:
     if "{" in text and not text.endswith("}"):
         # Prose, which may quote an object.
         return []
-    decoded = decode_line(text.encode("utf-8", "replace"))
+    decoded = decode_line(line.rstrip().encode("utf-8", "replace"))
     return [one for one in decoded if one is not NOT_JSON and isinstance(one, dict)]
 
 
 def _join_parts(line: str, document: Document, file: LogFile) -> str | None:
     """A line with the parts before it; None where another follows."""
-    held: dict[Any, list[str]] = file.memory.setdefault("parts of lines", {})
+    held: dict[Any, _Parts] = file.memory.setdefault("parts of lines", {})
     is_part = _is_part(line, document)
-    is_opened = not is_part and line.strip() == "{"
+    is_opened = not is_part and line.rstrip().endswith("{") and _opens_object(line)
     if not (held or is_part or is_opened):
         return line  # nearly always
     pod = at(document, "kubernetes", "pod_name")
     program = (*(str(document.get(name)) for name in _PROGRAM), str(pod))
     parts = held.get(program)
-    if parts is not None and parts[0].strip() == "{":
-        # An object over several lines: it goes on until a brace stands where it began.
-        if line[:1].isspace() or not line.strip():
-            is_part = True
-        elif not line.startswith("}"):
+    if parts is not None and parts.is_object:
+        # It goes on until a brace stands where its line began.
+        is_part = line[:1].isspace() or not line.strip()
+        if not is_part and not line.startswith("}"):
             del held[program]
             file.leave_out(CUT_OFF)
             parts = None
     if is_part or is_opened:
-        parts = held.setdefault(program, [])
-        parts.append(line)
-        if sum(map(len, parts[:: len(parts)])) * len(parts) < LONGEST_JOINED:
+        parts = parts or held.setdefault(program, _Parts(is_opened))
+        if parts.add(line) < LONGEST_JOINED:
             return None
     if parts is None:
         return line
     del held[program]
-    return "".join(parts if is_part or is_opened else [*parts, line])
+    return "".join(parts.texts if is_part or is_opened else [*parts.texts, line])
+
+
+class _Parts:
+    """The parts of a line so far, or the lines of an object.
+
+    Attributes:
+        is_object: Whether they are those of an object.
+        texts: What they say.
+    """
+
+    def __init__(self, is_object: bool) -> None:
+        """Start with none; the argument is the attribute."""
+        self.is_object = is_object
+        self.texts: list[str] = []
+        self._size = 0
+
+    def add(self, text: str) -> int:
+        """Add a part; returns the size of all [characters]."""
+        self.texts.append(text)
+        self._size += len(text)
+        return self._size
+
+
+def _opens_object(line: str) -> bool:
+    return line.strip() == "{" or opens_object(line.encode("utf-8", "replace"))
 
 
 def _is_part(line: str, document: Document) -> bool:

@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 from energy_tracking.ledger import Replaced
 from energy_tracking.ledger.lines import MAX_LINE_BYTES
 from energy_tracking.ledger.replaced import find_replacing_lines
-from energy_tracking.logs.decoding import decode_line
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.logs.packed import is_gzip
+from energy_tracking.logs.text_lines import decode_line
 from energy_tracking.usage.measured_energy import joules_from
 from energy_tracking.usage.token_usage import TokenUsage
 

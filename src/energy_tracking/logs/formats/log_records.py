@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from energy_tracking.logs.decoding import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -28,6 +27,7 @@ from energy_tracking.logs.formats.spans import (
     session_in,
 )
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+from energy_tracking.logs.text_lines import LINE, LINE_TIME
 
 Attributes = Mapping[str, Any]
 

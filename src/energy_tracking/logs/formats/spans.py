@@ -230,8 +230,13 @@ def _read_in_microseconds(document: Document, file: LogFile) -> list[LoggedCall]
     return _calls_of([span], file)
 
 
-def _read_single(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A span of OTLP's by itself."""
+def read_otlp_span(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A span of OTLP's by itself.
+
+    Args:
+        document: The span.
+        file: Where it is.
+    """
     return _calls_of([_otlp_span(document)], file)
 
 
@@ -415,7 +420,7 @@ SPANS: tuple[LogFormat, ...] = (
         any_of=keys("resourceSpans", "resource_spans", *_SCOPES),
         read=_read_otlp,
     ),
-    LogFormat(name="otlp-span", keys=keys("spanId", "traceId", "attributes"), read=_read_single),
+    LogFormat(name="otlp-span", keys=keys("spanId", "traceId", "attributes"), read=read_otlp_span),
     # Source: https://github.com/open-telemetry/opentelemetry-python (ReadableSpan.to_json)
     # Source: https://arize.com/docs/phoenix (spans)
     LogFormat(name="printed-span", keys=keys("name", "context", "attributes"), read=_read_printed),

@@ -1,0 +1,120 @@
+"""Texts that a program prints over several lines: spans of .NET, timings of llama.cpp.
+
+Each line comes as a document of its own, and its format remembers those before it. A further one
+is a row of ``PRINTED``, and its lines a pattern of ``text_lines``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from typing import Any
+
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys
+from energy_tracking.logs.formats.counts import usage_of
+from energy_tracking.logs.formats.spans import read_otlp_span
+from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.text_lines import SERVER_LINE
+
+# .NET.
+
+_ACTIVITY = re.compile(r"Activity\.(\w+): *(.*)")
+_TAG = re.compile(r"    ([a-z_]+\.[\w.]+): (.*)")
+_DURATION = re.compile(r"(?:(\d+)\.)?(\d\d):(\d\d):(\d\d(?:\.\d+)?)")
+_AFTER = "Resource associated with Activity"
+_IDS = {"TraceId": "traceId", "SpanId": "spanId", "ParentSpanId": "parentSpanId"}
+
+
+def _read_activity(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of a span as .NET's console exporter prints it; what follows it ends it."""
+    line = document[SERVER_LINE].rstrip()
+    found, tag = _ACTIVITY.match(line), _TAG.match(line)
+    activity: dict[str, Any] | None = file.memory.get("activity")
+    if found is not None:
+        name, value = found[1], found[2].strip()
+        ended: list[LoggedCall] = []
+        if name == "TraceId":
+            ended = _finish_activity(file)
+            activity = file.memory["activity"] = {"attributes": {}}
+        if activity is not None:
+            activity[_IDS.get(name, name)] = value
+        return ended
+    if line.startswith(_AFTER):
+        return _finish_activity(file)
+    if tag is None or activity is None:
+        return None
+    activity["attributes"].setdefault(tag[1], tag[2])
+    return []
+
+
+def _finish_activity(file: LogFile) -> list[LoggedCall]:
+    """The call of a span that has ended, which is read as one of OTLP's."""
+    activity = file.memory.pop("activity", None)
+    if activity is None:
+        return []
+    ended = time_of(activity.get("StartTime"))
+    lasted = _DURATION.fullmatch(str(activity.get("Duration")))
+    if ended is not None and lasted is not None:
+        days, hours, minutes, seconds = (float(part or 0) for part in lasted.groups())
+        ended += timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if ended is not None:
+        activity["endTimeUnixNano"] = int(ended.timestamp() * 1e6) * 1000
+    return read_otlp_span(activity, file) or []
+
+
+# llama.cpp.
+
+_TASK = re.compile(r"\btask +(\d+)\b")
+_PROMPT = re.compile(r"(?:n_prompt_tokens|task\.n_tokens) = (\d+)")
+_TIMING = re.compile(r"(prompt |generation )?eval time += .* / +(\d+) (?:tokens|runs)")
+_MODEL = re.compile(r"loading model '([^']+)'")
+_OF_LLAMA = re.compile(r"print_timing|\btotal time +=")
+TASKS_HELD = 1000
+"""The prompts of how many tasks are remembered in one file."""
+
+
+def _read_llama(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of llama.cpp's server: that of a prompt, or after it that of the output.
+
+    The prompt is counted without what was in the cache; other lines have the whole.
+    """
+    line = document[SERVER_LINE]
+    memory: dict[str, Any] = file.memory.setdefault("llama.cpp", {"prompts": {}})
+    prompts: dict[str, int] = memory["prompts"]
+    timing, task = _TIMING.search(line), _TASK.search(line)
+    if timing is not None:
+        count = int(timing[2])
+        if timing[1] == "prompt ":
+            memory["evaluated"] = count
+            memory["of"] = task[1] if task is not None else memory.get("task")
+            return []
+        evaluated = memory.pop("evaluated", None)
+        if evaluated is None:
+            file.leave_out("an output of llama.cpp's without its prompt")
+            return []
+        whole = max(prompts.pop(str(memory.get("of")), evaluated), evaluated)
+        counts = usage_of(whole, count, cached=whole - evaluated)
+        return [LoggedCall(model=memory.get("model"), counts=counts)]
+    if (named := _MODEL.search(line)) is not None:
+        memory["model"] = os.path.basename(named[1].replace("\\", "/")).removesuffix(".gguf")
+        return []
+    prompt = _PROMPT.search(line)
+    if prompt is not None and task is not None:
+        prompts[task[1]] = int(prompt[1])
+        if len(prompts) > TASKS_HELD:
+            del prompts[next(iter(prompts))]
+        return []
+    if _OF_LLAMA.search(line) is None:
+        return None
+    memory["task"] = task[1] if task is not None else memory.get("task")
+    return []
+
+
+PRINTED: tuple[LogFormat, ...] = (
+    # Source: https://github.com/open-telemetry/opentelemetry-dotnet (ConsoleActivityExporter)
+    LogFormat(name="printed-span-dotnet", keys=keys(SERVER_LINE), read=_read_activity,
+              finish=_finish_activity, is_said=False),
+    # Source: https://github.com/ggml-org/llama.cpp/tree/master/tools/server
+    LogFormat(name="llama-cpp-log", keys=keys(SERVER_LINE), read=_read_llama, is_said=False),
+)  # fmt: skip
