@@ -1,7 +1,8 @@
 """What a packed file holds, a damaged one too: all that comes before the damage.
 
-``PACKINGS`` has a row for each: how a file begins, and what makes a decompressor like zlib's. A
-further packing is a row there.
+``PACKINGS`` has a row for each: how a file begins, and what makes a decompressor like zlib's.
+A further packing is a row there; a kind of file that is not read, and what it is called, one of
+``UNREAD_KINDS``.
 """
 
 from __future__ import annotations

@@ -31,17 +31,29 @@ class _Chunks(io.RawIOBase):
 
 
 def buffer_pieces(pieces: Iterator[bytes]) -> BinaryIO:
+    """A stream out of pieces."""
     return io.BufferedReader(_Chunks(pieces), HEAD)
 
 
 def iterate_chunks(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    """Pieces of a stream of which the first one was read.
+
+    Args:
+        head: What was read.
+        stream: What is left.
+    """
     yield head
     while piece := stream.read(HEAD):
         yield piece
 
 
 def rejoin_head(head: bytes, stream: BinaryIO) -> BinaryIO:
-    """A stream from its start again, after its head was read."""
+    """A stream from its start again, after its head was read.
+
+    Args:
+        head: What was read.
+        stream: What is left.
+    """
     if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
         try:
             stream.seek(-len(head), os.SEEK_CUR)
@@ -53,6 +65,12 @@ def rejoin_head(head: bytes, stream: BinaryIO) -> BinaryIO:
 
 
 def recode_pieces(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Pieces of a text in UTF-8.
+
+    Args:
+        pieces: Those of the text.
+        encoding: How they are encoded.
+    """
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     for piece in pieces:
         yield decoder.decode(piece).encode("utf-8", "replace")
