@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.formats.tables import columns_of
+from energy_tracking.logs.columns import columns_of
 from energy_tracking.settings import SettingArguments, Settings
 from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS, refuse_settings
 

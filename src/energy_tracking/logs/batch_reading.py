@@ -113,7 +113,7 @@ def read_batches(
             if "span" in wanted and states_span(table):
                 read_span(table, report, reading, connection)
             if reading.has_rest:
-                rest = lines.calls_of_file(path, reading.is_left())
+                rest = lines.calls_of_file(path, reading.is_left(), reading.sums)
                 yield from batch_calls(rest, names, wanted)
                 if (cut := report.cut_off.get(path)) is not None:
                     cut.line = reading.find_end(cut.line)

@@ -1,8 +1,8 @@
 """Tables of text: rows of cells, their names in the first line.
 
 Comma, semicolon, tab or bar separate them, whichever the line of names has most of. Before it may
-stand what Excel writes, and comments; of names that are a comment themselves, the last line is
-taken where the next one is no line of names.
+stand what Excel writes, comments, and titles, where a line of names that count tokens follows; of
+names that are a comment themselves, the last line is taken where the next one is no line of names.
 """
 
 from __future__ import annotations
@@ -16,39 +16,72 @@ from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO
 
+from energy_tracking.logs.columns import columns_of, is_number
+
 _NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}(?: \[[^{}\[\]"<>=]{1,20}\])?""")
 """In brackets may follow a unit or a zone, as in ``TimeGenerated [UTC]``."""
+
+
+DELIMITERS = ",;\t|\u2502"
+"""What may separate cells; the last is what DuckDB and SQLite draw between them."""
+PADDED = ("|", "\u2502")
+"""Those around cells as clients of databases print them, and Markdown has them."""
 
 
 class UnreadableFileError(Exception):
     """A file ends too early, cannot be unpacked, or needs a package that is missing."""
 
 
+TITLE_LINES = 20
+"""Lines of titles before the names at most [1]."""
+
+
 def delimiter_of(header: bytes) -> str | None:
     """What separates the names in the first line of a table; None where it is no such line."""
     line = header.decode("utf-8", "replace").strip()
-    delimiter = max(",;\t|", key=line.count)
+    delimiter, names = _split_names(line)
+    are_names = all(name == "" or _NAME.fullmatch(name) for name in names)
+    return delimiter if len(names) > 1 and (are_names or count_tokens(line)) else None
+
+
+def count_tokens(line: str) -> bool:
+    """Whether a line has names of columns, of which one counts tokens."""
+    lower = line.lower()
+    if not any(part in lower for part in ("tok", "put", "prompt")):
+        return False  # nearly always
+    _, names = _split_names(line)
+    return (
+        len(names) > 1 and columns_of(tuple(names)) is not None and not any(map(is_number, names))
+    )
+
+
+def _split_names(line: str) -> tuple[str, list[str]]:
+    """What separates the names in a line, and the names; none where they cannot be split."""
+    delimiter = max(DELIMITERS, key=line.count)
     try:
         names = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
-        return None
-    are_names = all(name.strip() == "" or _NAME.fullmatch(name.strip()) for name in names)
-    return delimiter if len(names) > 1 and are_names else None
+        names = []
+    return delimiter, [name.strip() for name in names]
 
 
+_OBJECT = re.compile(rb"^\s*\{", re.MULTILINE)
 _OBJECT_IN_LINE = re.compile(rb'^(?P<before>[^\n"{]*)\{"[^\n]*\}(?P<after>[^\n}]*)$', re.MULTILINE)
 
 
-def is_header(first: bytes, rest: bytes) -> bool:
+def is_header(line: str, rest: bytes) -> bool:
     """Whether a line is that with the names of a table, and not of a log.
 
     Args:
-        first: The line.
+        line: The line.
         rest: What follows, as far as it was read.
     """
-    delimiter = delimiter_of(first)
-    found = _OBJECT_IN_LINE.search(rest)
-    if delimiter is None or found is None:
+    found = _OBJECT.search(rest)
+    if found is not None and rest.count(b'"', 0, found.start()) % 2 == 0:
+        return False  # a line of its own, and not one in a cell
+    first = line.encode()
+    delimiter, found = delimiter_of(first), _OBJECT_IN_LINE.search(rest)
+    if delimiter is None or found is None or count_tokens(line):
         return delimiter is not None
     # Lines of a log have objects, too: in a row they stand in a cell of their own.
     mark = delimiter.encode()
@@ -71,14 +104,24 @@ def split_header(lines: Iterator[str]) -> tuple[str, list[str], int]:
     Returns:
         That line, those behind it that were taken, and the number of all before them [1].
     """
+    taken: list[str] = []
+    titles = 0
+    for line in lines:
+        taken.append(line)
+        is_plain = not line.startswith(("#", "sep=")) and not line.isspace()
+        if is_plain and count_tokens(line):
+            return line, [], len(taken)
+        titles += is_plain
+        if titles > TITLE_LINES:
+            break
     comment, number = "", 0
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(taken, start=1):
         if line.startswith("#"):
             comment = line.lstrip("#").strip()
         elif line.strip() and not line.startswith("sep="):
             if comment and _has_names(comment) and not _has_names(line):
-                return comment, [line], number - 1
-            return line, [], number
+                return comment, taken[number - 1 :], number - 1
+            return line, taken[number:], number
     return comment, [], number
 
 
@@ -98,8 +141,7 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
     try:
         header, taken, number = split_header(iter(text.readline, ""))
         delimiter = delimiter_of(header.encode("utf-8", "replace")) or ","
-        # As a client of a database prints tables, and Markdown has them.
-        is_padded = delimiter == "|"
+        is_padded = delimiter in PADDED
         split = partial(csv.reader, delimiter=delimiter, skipinitialspace=True)
         names = _tell_apart([name.strip() for name in next(split([header]), [])])
         parse = partial(_parse_cell, grouped=_GROUPED.get(delimiter, _GROUPED_BY_COMMAS))
@@ -113,8 +155,8 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
         rows = split(remember_line())
         for cells in rows:
             row = [cell.strip() for cell in cells] if is_padded else cells
-            if is_padded and _RULE.issuperset("".join(row)):
-                continue
+            if is_padded and (len(row) == 1 or _RULE.issuperset("".join(row))):
+                continue  # how many rows there are, or a line that is drawn
             if len(row) < len(names) and row and not line.endswith(("\n", "\r")):
                 raise UnreadableFileError("its last row is cut off")
             if row:
@@ -135,7 +177,7 @@ def _tell_apart(names: list[str]) -> list[str]:
 
 EMPTY_WORDS = ("", "NULL", "null", "None", "\\N")
 """What programs write into a cell that has nothing."""
-_RULE = frozenset("-=:+ ")
+_RULE = frozenset("-=:+ \u2500\u253c\u251c\u2524")
 """What the line below the names of a printed table has."""
 _GROUPED_BY_COMMAS = re.compile(
     r"(?P<whole>\d{1,3}(?:([,'\u2019\xa0\u202f ])\d{3}(?:\2\d{3})*|(?:\.\d{3}){2,}))(?:\.0+)?"

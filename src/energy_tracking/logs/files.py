@@ -213,15 +213,12 @@ def kind_of(head: bytes) -> str:
         return "server-sent events"
     if _HISTORY.search(start):
         return "history"
-    if start.startswith((b"#", b"sep=")):
-        header, *_ = split_header(iter(start.decode("utf-8", "replace").splitlines()))
-        first = header.encode()
     if is_printed(start):
         return "json lines"
-    has_objects = re.search(rb"^\s*\{", rest, re.MULTILINE) is not None
-    if has_objects and INSPECTED_START.search(rest):
-        return "javascript objects"
-    return "table" if not has_objects and is_header(first, rest) else "json lines"
+    header, *_ = split_header(iter(start.decode("utf-8", "replace").splitlines()))
+    if is_header(header, rest):
+        return "table"
+    return "javascript objects" if INSPECTED_START.search(rest) else "json lines"
 
 
 _EVENT = re.compile(rb"(?:data|event|id|retry)?:[ \t]?")

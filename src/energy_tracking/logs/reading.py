@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
@@ -38,6 +39,7 @@ from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.headers import check_headers, find_ledgers
 from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, time_of
 from energy_tracking.logs.once import Once, Seen
+from energy_tracking.logs.totals import RowSums
 from energy_tracking.usage.token_usage import TokenUsage
 
 DEEPEST = 8
@@ -162,7 +164,10 @@ class LogReading:
         leave_out_sums(LogFile("", self._report, self._strict, shared=self._shared))
 
     def calls_of_file(
-        self, path: str, is_left: Callable[[int], bool] | None = None
+        self,
+        path: str,
+        is_left: Callable[[int], bool] | None = None,
+        sums: RowSums | None = None,
     ) -> Generator[LoggedCall]:
         """Read one file; calls that may still grow come later.
 
@@ -170,6 +175,7 @@ class LogReading:
             path: The file.
             is_left: Whether a document is to be read, by its number in the file; None: every
                 one is. The others were read, and recognised, by another reader.
+            sums: What those others add up to.
         """
         report = self._report
         report.files += is_left is None
@@ -177,6 +183,7 @@ class LogReading:
         if is_left is not None:
             # The other reader saw the columns.
             file.memory["absent"] = set()
+            file.memory["sums"] = RowSums() if sums is None else replace(sums, nameless=0)
         entries = _Entries(file, self._recogniser)
         # What is left of a file says too little to know a copy of it by.
         numbering = _Numbering("" if is_left is None else path)

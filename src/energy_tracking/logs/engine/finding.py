@@ -12,14 +12,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from csv import reader as read_csv
+from itertools import takewhile
 from typing import Any
 
-from energy_tracking.logs.delimited import EMPTY_WORDS, delimiter_of
+from energy_tracking.logs.columns import columns_of
+from energy_tracking.logs.delimited import EMPTY_WORDS, PADDED, delimiter_of, split_header
 from energy_tracking.logs.engine.queries import READERS, Table, quote_path, quote_text
 from energy_tracking.logs.files import STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.formats import LogFile, Recogniser
 from energy_tracking.logs.formats.base import UnreadableEntryError
-from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS, columns_of
+from energy_tracking.logs.formats.tables import COUNTED, GIVEN_COLUMNS, KNOWN_COLUMNS
 from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, AZURE_TRACE
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.packed import is_gzip, unpack_head
@@ -127,7 +129,23 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
     if typed.keys() != columns.keys():
         return None
     is_parquet = head.startswith(PARQUET)
-    return Table(path, query, typed, format, provider, is_text, is_parquet)
+    first = _list_first(types, typed, is_text)
+    return Table(path, query, typed, format, provider, is_text, is_parquet, first=first)
+
+
+def _list_first(
+    types: Mapping[str, str], typed: Mapping[str, tuple[str, str]], is_text: bool
+) -> list[str]:
+    """The columns of text before all counts, of those that are read: in text all are.
+
+    Args:
+        types: The type of each column, in their order.
+        typed: What a column is -> its name and type.
+        is_text: Whether cells are text.
+    """
+    names = {name: what for what, (name, _) in typed.items()}
+    before = takewhile(lambda name: names.get(name) not in COUNTED, types)
+    return [name for name in before if types[name] == "VARCHAR" and (is_text or name in names)]
 
 
 def _recognise(
@@ -180,17 +198,20 @@ def _find_source(
 def _describe_csv(
     path: str, head: bytes, packing: str, columns: Mapping[str, str]
 ) -> Source | None:
-    header, newline, _ = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
-    delimiter = delimiter_of(header)
-    if not newline or not header.strip() or delimiter is None:
+    lines = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").split("\n")
+    header, _, number = split_header(iter(lines[:-1]))
+    delimiter = delimiter_of(header.encode())
+    # What is printed has lines that are no rows, and a comment no names that DuckDB would find.
+    if delimiter is None or delimiter in PADDED or lines[number - 1] != header:
         return None
-    names = [name.strip() for name in next(read_csv([header.decode()], delimiter=delimiter))]
+    names = [name.strip() for name in next(read_csv([header], delimiter=delimiter))]
     if len(set(names)) < len(names) or "" in names:
         return None
     typed = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
     empty = ", ".join(map(quote_text, EMPTY_WORDS))
     query = (
         f"read_csv({quote_path(path)}, header=true, auto_detect=false, null_padding=true, "
+        f"skip={number - 1}, "
         f"delim={quote_text(delimiter)}, quote='\"', escape='\"', nullstr=[{empty}], "
         f"columns={{{typed}}}{packing})"
     )

@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from energy_tracking.logs.logged import EARLIEST, LARGEST_OUTPUT, LARGEST_USUAL_INPUT
+from energy_tracking.logs.totals import TOTALS_PATTERN
 
 _LARGEST_COUNT = 10**18
+NAME_PATTERN = "(?i)tok|put|prompt|completion|call|request|cost|spend|credit|count|usage"
+"""What stands in the place of an input where the names of another table do."""
 
 
 @dataclass(slots=True)
@@ -32,6 +35,8 @@ class Table:
         is_text: Whether cells are text, as in CSV.
         is_parquet: Whether the file is Parquet, of which columns can be read alone.
         texts: What ``list_texts`` found in a part of its rows; None: nobody has looked.
+        first: Names of the columns of text that come before all counts, as far as they are read
+            anyway: where a row of totals says that it is one.
     """
 
     path: str
@@ -42,6 +47,7 @@ class Table:
     is_text: bool = False
     is_parquet: bool = False
     texts: Mapping[str, Sequence[str]] | None = None
+    first: Sequence[str] = ()
 
 
 def quote_text(text: str) -> str:
@@ -188,11 +194,60 @@ def build_query(
     for name, texts in (listed or {}).items():
         places = ", ".join(["NULL", *map(quote_text, texts)])
         selected[name] = f"list_position([{places}]::VARCHAR[], {values[name]})::UTINYINT"
+    if table.first:
+        odd.append(_find_totals(table))
+    if table.is_text:
+        selected |= _find_nameless(table) | _find_names(table, values["input"])
     conditions = [one for one in odd if one != "false"]
     if conditions:
         selected["odd"] = f"coalesce({' OR '.join(conditions)}, true)"
     columns = ", ".join(f"{value} AS {name}_" for name, value in selected.items())
     return f"SELECT {columns} FROM {table.source}"
+
+
+def _find_totals(table: Table) -> str:
+    """Where a row says that it adds up others, by its first cell, in SQL.
+
+    Rows with a model and a time, which are nearly all, do not; a batch has few models, which
+    ``find_totals`` looks at.
+    """
+    names = [
+        quote_name(table.columns[what][0]) for what in ("model", "time") if what in table.columns
+    ]
+    first = f"coalesce({', '.join(map(quote_name, table.first))})"
+    says = f"coalesce(regexp_full_match({first}, {quote_text(TOTALS_PATTERN)}), false)"
+    if len(names) < 2:
+        return says
+    return (
+        f"CASE WHEN {' OR '.join(f'{name} IS NULL' for name in names)} THEN {says} ELSE false END"
+    )
+
+
+def _find_nameless(table: Table) -> dict[str, str]:
+    """Where a row has no name, under the name that ``read_table`` has for it; none: nobody asks."""
+    named = [
+        table.columns[what][0]
+        for what in ("model", "time", "id", "session")
+        if what in table.columns
+    ]
+    names = dict.fromkeys((*named, *table.first))
+    nameless = " AND ".join(f"{quote_name(name)} IS NULL" for name in names)
+    return {"nameless": nameless} if names else {}
+
+
+def _find_names(table: Table, value: str) -> dict[str, str]:
+    """Where another table may begin, under the name that ``read_table`` has for it.
+
+    Args:
+        table: The table.
+        value: Its input in SQL.
+    """
+    cell = quote_name(table.columns["input"][0])
+    own = " AND ".join(
+        f"{quote_name(name)} = {quote_text(name)}" for name, _ in table.columns.values()
+    )
+    is_name = f"regexp_matches({cell}, {quote_text(NAME_PATTERN)}) AND NOT coalesce({own}, false)"
+    return {"names": f"CASE WHEN ({value}) IS NULL THEN coalesce({is_name}, false) ELSE false END"}
 
 
 def find_odd(columns: Mapping[str, Any]) -> Any | None:

@@ -26,6 +26,7 @@ from energy_tracking.logs.engine.queries import (
 from energy_tracking.logs.formats.base import text
 from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.totals import NAMELESS, RowSums, say_totals
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
 ROWS = 1 << 17
@@ -47,11 +48,13 @@ class Reading:
         rows: Rows that DuckDB has given.
         odd: Numbers of those that the line reader must see, arrays of them.
         is_cut: Whether DuckDB could not read on.
+        sums: What the rows of a table of text add up to, those that the line reader must see apart.
     """
 
     rows: int = 0
     odd: list[Any] = field(default_factory=list)
     is_cut: bool = False
+    sums: RowSums = field(default_factory=RowSums)
 
     @property
     def has_rest(self) -> bool:
@@ -119,15 +122,68 @@ def read_table(
             return
         for batch in connection.sql(query).to_arrow_reader(ROWS):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            odd, first = find_odd(columns), reading.rows
-            reading.rows += batch.num_rows
+            if table.is_text and (begins := as_array(columns["names_"])).any():
+                # Another table begins, of which the line reader knows what to say.
+                reading.is_cut = True
+                columns = {name: column[: begins.argmax()] for name, column in columns.items()}
+            odd = _join(find_odd(columns), find_totals(columns, listed.get("model")))
+            if table.is_text:
+                odd = _join(odd, _find_nameless(columns, reading.sums))
+            first = reading.rows
+            reading.rows += len(columns["input_"])
             if odd is not None:
                 reading.odd.append(np.flatnonzero(odd) + first)
                 even = _as_mask(~odd)
                 columns = {name: column.filter(even) for name, column in columns.items()}
+            if table.is_text:
+                inputs, outputs = as_array(columns["input_"]), as_array(columns["output_"])
+                reading.sums.add(
+                    int(inputs.sum(dtype=np.int64)), int(outputs.sum(dtype=np.int64)), len(inputs)
+                )
             yield from _finish_batch(columns, table, names, report, listed)
+            if reading.is_cut:
+                return
     except (duckdb.Error, OSError):  # the latter is how Arrow says the same
         reading.is_cut = True
+
+
+def _join(odd: Any | None, others: Any | None) -> Any | None:
+    """Which rows the line reader must see for the one reason or the other."""
+    if odd is None or others is None:
+        return others if odd is None else odd
+    return odd | others
+
+
+def find_totals(columns: dict[str, Any], listed: Sequence[str] | None) -> Any | None:
+    """Which rows have a model that says that they add up others; None where none has.
+
+    Args:
+        columns: Columns of Arrow, as ``build_query`` asks for them; texts become places of texts.
+        listed: The texts of models where their column has places of these.
+    """
+    if "model_" not in columns:
+        return None
+    if listed is None:
+        encoded = columns["model_"] = columns["model_"].dictionary_encode()
+        texts, places, start = encoded.dictionary.to_pylist(), encoded.indices, 0
+    else:
+        texts, places, start = listed, columns["model_"], 2
+    found = [place for place, text in enumerate(texts, start) if say_totals(text) is not None]
+    return np.isin(fill_missing(places, 1 if start else -1), found) if found else None
+
+
+def _find_nameless(columns: Mapping[str, Any], sums: RowSums) -> Any | None:
+    """Which rows have no name, as that of totals may have none; None where many have none.
+
+    Args:
+        columns: Columns of Arrow, as ``build_query`` asks for them.
+        sums: Counts them.
+    """
+    nameless = as_array(columns["nameless_"]) if "nameless_" in columns else None
+    if nameless is None or not nameless.any():
+        return None
+    sums.nameless += int(nameless.sum())
+    return nameless if sums.nameless <= NAMELESS else None
 
 
 def states_span(table: Table) -> bool:
@@ -307,7 +363,8 @@ def _finish_batch(
         report: Counts what is found.
         listed: The texts of those columns that are places of texts.
     """
-    report.formats[table.format] += len(columns["input_"])
+    if len(columns["input_"]):
+        report.formats[table.format] += len(columns["input_"])
     if "cache_hit_" in columns:
         hits = as_array(columns["cache_hit_"])
         report.cache_hits += int(hits.sum())

@@ -1,0 +1,143 @@
+"""What the columns of a table are, by their names.
+
+``NAMES`` lists by what names they are known; a further name goes there.
+"""
+
+from __future__ import annotations
+
+import re
+
+# What a column is -> its names, in lower case with one underscore for all else, best first.
+NAMES: dict[str, tuple[str, ...]] = {
+    "input": (
+        # OpenRouter's native counts are the model's own, those beside them another tokenizer's.
+        *("input_tokens", "prompt_tokens", "tokens_in", "native_tokens_prompt", "tokens_prompt"),
+        *("input_token_count", "prompt_token_count", "inputtokens", "prompttokens", "in_tokens"),
+        *("context_tokens", "contexttokens", "n_context_tokens_total", "num_prompt_tokens"),
+        *("n_prompt_tokens", "request_tokens", "input_length", "prompt_length", "tokens_input"),
+        *("total_input_tokens", "total_prompt_tokens", "usage_input_tokens", "tokens_sent"),
+        *("uncached_input_tokens", "usage_input_tokens_no_cache", "num_input_tokens"),
+        *("input_w_o_cache_write", "prompt_len", "input_len", "num_prefill_tokens"),
+    ),
+    "output": (
+        *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
+        *("tokens_completion", "output_token_count", "completion_token_count"),
+        *("outputtokens", "completiontokens", "out_tokens", "generated_tokens", "generatedtokens"),
+        *("n_generated_tokens_total", "num_completion_tokens", "n_completion_tokens"),
+        *("response_tokens", "output_length", "tokens_output", "total_output_tokens"),
+        *("total_completion_tokens", "usage_output_tokens", "tokens_received"),
+        *("num_output_tokens", "candidates_token_count", "num_generation_tokens"),
+        *("output_len", "num_decode_tokens"),
+    ),
+    "cached": (
+        *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
+        *("native_tokens_cached", "prompt_cache_hit_tokens", "tokens_cached", "cachedtokens"),
+        *("cached_prompt_tokens", "cached_content_token_count", "prompt_cache_read_tokens"),
+        "n_cached_context_tokens_total",
+    ),
+    "cache_read": (
+        *("cache_read_input_tokens", "usage_input_tokens_cache_read"),
+        "cache_read",  # Cursor's, as are the others with and without a cache's write
+    ),
+    "cache_write": (
+        *("cache_creation_input_tokens", "cache_write_input_tokens", "cache_creation_tokens"),
+        *("usage_input_tokens_cache_write_5m", "cache_write_tokens", "input_w_cache_write"),
+    ),
+    # What an hour's cache takes, beside what one of five minutes does.
+    "cache_write_1h": ("usage_input_tokens_cache_write_1h",),
+    "reasoning": (
+        *("reasoning_tokens", "native_tokens_reasoning", "tokens_reasoning"),
+        *("output_reasoning_tokens", "thoughts_token_count", "thinking_tokens"),
+    ),
+    "requests": (
+        *("num_model_requests", "n_requests", "num_requests", "request_count", "requests"),
+        *("total_requests", "api_requests", "api_calls", "call_count", "calls", "num_calls"),
+        *("invocation_count", "requests_count", "number_of_requests", "n_calls", "total_calls"),
+    ),
+    "model": (
+        *("model", "response_model", "model_name", "modelname", "model_id", "modelid"),
+        *("model_permaslug", "model_version", "deployment", "engine", "request_model"),
+        *("snapshot_id", "provided_model_name"),
+    ),
+    "time": (
+        *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
+        *("endtime", "starttime", "date", "start_time_iso", "usage_date_utc", "starting_at", "day"),
+        *("aggregation_timestamp", "time_generated", "timegenerated", "datetime_utc"),
+        *("created_on", "event_time", "event_timestamp", "request_time", "requested_at"),
+        *("logged_at", "completed_at", "end_timestamp", "start_timestamp"),
+        *("ended_at", "finished_at", "started_at", "request_end_time", "request_start_time"),
+        *("timestamp_utc", "time_generated_utc", "time_utc", "time_gmt", "date_utc"),
+    ),
+    # What a table of sums per day has, or one per trace, and one of calls has not.
+    "day": ("usage_date_utc", "usage_date", "starting_at", "day", "observation_count"),
+    "id": ("response_id", "generation_id", "id", "request_id"),
+    "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
+    "provider": ("provider", "provider_name"),
+    "cache_hit": ("cache_hit", "cachehit", "is_cache_hit", "from_cache", "is_cached"),
+    "operation": ("operation", "operation_name"),
+}
+
+_SUMMED = ("sum_", "total_")
+"""What the name of a count begins with where it is one over several calls."""
+STARTS = (
+    "start_time",
+    "start_time_iso",
+    "starting_at",
+    "usage_date_utc",
+    "usage_date",
+    "date",
+    "day",
+)
+"""What says when the time began that a row sums up."""
+
+_WITH_CACHE = frozenset({"prompt_tokens", "prompttokens"})
+"""Names of an input that has the tokens read from a cache, which Anthropic's leaves out."""
+
+_OTHER = re.compile(r"[^a-z0-9]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
+    """Find out what the columns of a table are; None where none is a count of tokens.
+
+    Args:
+        names: The columns' names.
+    """
+    plain = {_spell_plainly(name): name for name in reversed(names)}
+    plain |= {_spell_plainly(_HUMP.sub("_", str(name))): name for name in reversed(names)} | plain
+    # As a query names its sums, where it gives them no names.
+    sums = {
+        name.removeprefix("sum_"): given for name, given in plain.items() if name.startswith("sum_")
+    }
+    plain = sums | plain
+    found = {}
+    for what, known in NAMES.items():
+        name = next((plain[name] for name in known if name in plain), None)
+        if name is not None:
+            found[what] = name
+    counts = (_spell_plainly(found[what]) for what in ("input", "output") if what in found)
+    if "id" not in found and any(name.startswith(_SUMMED) for name in counts):
+        found.setdefault("day", names[0])
+        if "count" in plain:
+            found.setdefault("requests", plain["count"])
+    if found.keys() & {"requests", "day"}:
+        # Its end is the next day's start.
+        start = next((plain[name] for name in STARTS if name in plain), None)
+        found |= {} if start is None else {"time": start}
+    if _spell_plainly(found.get("input", "")) in _WITH_CACHE and "cache_read" in found:
+        found.setdefault("cached", found.pop("cache_read"))
+    return found if found.keys() & {"input", "output"} else None
+
+
+def _spell_plainly(name: str) -> str:
+    """A name in lower case, with one underscore for all that is no letter or digit."""
+    return _OTHER.sub("_", str(name).lower()).strip("_")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number, as the times of a trace that count from its start."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
