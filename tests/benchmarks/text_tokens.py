@@ -9,9 +9,10 @@ and output tokens alone. Hidden reasoning and what hosted tools find are in the 
 text, hence the slices. "Visible" leaves out every exchange in which the server reports hidden
 reasoning, stores a part of the prompt, runs tools of its own, or is sent media.
 
-The constants of ``energy_tracking.usage.text`` are OpenAI's own, published apart from these
-exchanges, but for one, ``TOKENS_PER_TOOL_CALL``. The second table leaves out the exchanges of one
-repository after the other, fits that one to the others, and shows what it is worth on the one.
+The constants of ``usage.text`` and ``usage.prompt_text`` are OpenAI's own, published apart from
+these exchanges, but for one, ``TOKENS_PER_TOOL_CALL``. The second table leaves out the exchanges
+of one repository after the other, fits that one to the others, and shows what it is worth on the
+one.
 
 The ranges in ``energy_tracking.estimator.doubts`` are read off the first table.
 """
@@ -43,6 +44,7 @@ from energy_tracking.estimator.doubts import hides_reasoning
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.usage import text
 from energy_tracking.usage.dialects import read_usage
+from energy_tracking.usage.prompt_text import count_prompt
 
 Array = npt.NDArray[np.float64]
 
@@ -116,7 +118,7 @@ def compare(exchange: Exchange, repository: str) -> Comparison | None:
     usage = read_usage(call.raw_usage)
     if usage is None or not call.text_tokens:
         return None
-    prompt = text.count_prompt(_with_cut_text(exchange.request))
+    prompt = count_prompt(_with_cut_text(exchange.request))
     return Comparison(
         reported=TokenUsage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
         from_text=TokenUsage(

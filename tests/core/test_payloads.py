@@ -21,7 +21,8 @@ from energy_tracking.usage.measured_energy import (
     read_energy,
 )
 from energy_tracking.usage.payloads import identity_in, response_facts, tool_usage_in
-from energy_tracking.usage.text import count_prompt, generated_tokens
+from energy_tracking.usage.prompt_text import count_prompt
+from energy_tracking.usage.text import generated_tokens
 from energy_tracking.usage.usage_paths import EVERY, USAGE_PATHS, unwrap_event, usage_in
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2}

@@ -12,12 +12,8 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.usage.text import (
-    TOKENS_PER_TOOL_CALL,
-    count_prompt,
-    generated_tokens,
-    whole_tokens,
-)
+from energy_tracking.usage.prompt_text import count_prompt
+from energy_tracking.usage.text import TOKENS_PER_TOOL_CALL, generated_tokens, whole_tokens
 
 TEN = "x" * 43
 """A text of ten tokens."""

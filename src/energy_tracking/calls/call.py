@@ -53,16 +53,13 @@ from energy_tracking.usage.payloads import (
 )
 from energy_tracking.usage.plain_text import plain_text_tokens
 from energy_tracking.usage.server_timing import ServerTiming, read_timing
-from energy_tracking.usage.text import (
-    PromptTokens,
-    count_prompt,
-    generated_tokens,
-)
+from energy_tracking.usage.text import generated_tokens
 from energy_tracking.usage.token_usage import TokenUsage
 from energy_tracking.usage.usage_paths import unwrap_event, usage_in
 
 if TYPE_CHECKING:
     from energy_tracking.calls.receivers import CallSpan, CreditedSession
+    from energy_tracking.usage.prompt_text import PromptTokens
 
 _DEFAULTS = declared_defaults(CallRecord)
 _NO_OUTCOME = Outcome()
@@ -324,6 +321,8 @@ class Call:
         if self.prompt is not None:
             # Nobody knows yet whether they are needed; what goes wrong is theirs to say.
             with suppress(Exception):
+                from energy_tracking.usage.prompt_text import count_prompt  # of few calls alone
+
                 self.prompt_tokens = count_prompt(self.prompt)
             self.prompt = None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from energy_tracking.usage.dialects import explain_no_counts, output_fault, read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import DELETED, UNFINISHED
-from energy_tracking.usage.text import TEXT, count_prompt, whole_tokens
+from energy_tracking.usage.text import TEXT, whole_tokens
 from energy_tracking.usage.token_usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def _add_text_tokens(
     """
     counts: dict[str, Any] = {}
     if not usage.input_tokens:
+        from energy_tracking.usage.prompt_text import count_prompt  # most servers count it
+
         prompt = call.prompt_tokens or count_prompt(call.prompt)
         tokens = whole_tokens(prompt.text_tokens) + prompt.image_tokens
         if tokens or usage.dialect == TEXT:
