@@ -366,15 +366,16 @@ class CountedResponses:
                     counted.reporters |= {reporter}
                     return True
             # By their places: a signal handler may make a call in between.
-            for index in range(len(self._latest)):
-                one = self._latest[index]
+            latest = self._latest
+            for index in range(len(latest)):
+                one = latest[index]
                 if now - one.at >= REPORT_SECONDS:
                     break  # those after it were counted earlier still
                 if (
-                    (one.reporters or one.is_of_a_client)
+                    one.tokens == tokens
                     and reporter not in one.reporters
+                    and (one.reporters or one.is_of_a_client)
                     and None in (one.response_id, response_id)
-                    and one.tokens == tokens
                     and not one.models.isdisjoint(models)
                     and one.may_be_reported_from(place, has_its_id=False)
                 ):
