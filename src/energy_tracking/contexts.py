@@ -78,14 +78,17 @@ class PlacedContext:
 
     __slots__ = ("_before", "_context")
 
-    def __init__(self, context: otel_context.Context) -> None:
+    def __init__(
+        self, context: otel_context.Context, before: otel_context.Context | None = None
+    ) -> None:
         """Remember the context that is current now.
 
         Args:
             context: A context that is nowhere else.
+            before: The current one, for whoever has just asked for it.
         """
         self._context = context
-        self._before = otel_context.get_current()
+        self._before = otel_context.get_current() if before is None else before
 
     def __enter__(self) -> None:
         """Put the context there."""

@@ -90,6 +90,7 @@ class CallSpan:
     """
 
     __slots__ = (
+        "_around",
         "_telemetry",
         "alone",
         "beside",
@@ -126,6 +127,7 @@ class CallSpan:
         self.alone = alone
         self.is_reported = is_reported
         self.beside: Span | None = None
+        self._around = context
         is_ours = own and span is not INVALID_SPAN
         self.context = trace.set_span_in_context(span, context) if is_ours else context
         self.started_at = perf_counter()
@@ -143,7 +145,7 @@ class CallSpan:
     def current(self) -> AbstractContextManager[None] | None:
         """Makes our own span current, so that HTTP spans become its children; None without one."""
         is_ours = self.own and self.span is not INVALID_SPAN
-        return PlacedContext(self.context) if is_ours else None
+        return PlacedContext(self.context, self._around) if is_ours else None
 
     def part(self, request: CallRequest) -> CallSpan:
         """Open one below it, for what another model did for the call."""
@@ -156,7 +158,27 @@ class CallSpan:
             record: The call.
             session: Its session, which has been credited; None where there is none.
         """
-        self._telemetry._end(self, record, session)
+        telemetry, span = self._telemetry, self.span
+        readers = telemetry._readers
+        if not self.own:
+            if telemetry._spans != "off":
+                attributes = call_attributes(readers.others, record, session)
+                telemetry._put_onto_theirs(span, record, attributes)
+        elif span is not INVALID_SPAN:
+            attributes = {}
+            if span.is_recording():
+                # Tokens that somebody else reports too would be doubled in every backend.
+                reader = readers.own if self.alone else readers.beside
+                attributes = call_attributes(reader, record, session)
+            # A stream dropped unread is settled later than it ended.
+            late = perf_counter() - self.started_at - record.duration_seconds
+            ended_at = time_ns() - int(late * 1e9) if late > 1e-3 else None
+            telemetry._end_own(span, record, attributes, ended_at)
+        if self.beside is not None:
+            attributes = call_attributes(readers.others, record, session)
+            telemetry._put_onto_theirs(self.beside, record, attributes, only_there=True)
+        if telemetry._metrics is not None:
+            telemetry._metrics.record(record, self.context, self.alone)
 
 
 class FunctionSpan:
@@ -337,30 +359,6 @@ class Telemetry:
         own = self._opens_spans and not _is_suppressed(otel_context.get_current())
         span = self._tracer.start_span(name) if own else INVALID_SPAN
         return FunctionSpan(span)
-
-    def _end(
-        self, call_span: CallSpan, record: CallRecord, session: CreditedSession | None
-    ) -> None:
-        span, readers = call_span.span, self._readers
-        if not call_span.own:
-            if self._spans != "off":
-                attributes = call_attributes(readers.others, record, session)
-                self._put_onto_theirs(span, record, attributes)
-        elif span is not INVALID_SPAN:
-            attributes = {}
-            if span.is_recording():
-                # Tokens that somebody else reports too would be doubled in every backend.
-                reader = readers.own if call_span.alone else readers.beside
-                attributes = call_attributes(reader, record, session)
-            # A stream dropped unread is settled later than it ended.
-            late = perf_counter() - call_span.started_at - record.duration_seconds
-            ended_at = time_ns() - int(late * 1e9) if late > 1e-3 else None
-            self._end_own(span, record, attributes, ended_at)
-        if call_span.beside is not None:
-            attributes = call_attributes(readers.others, record, session)
-            self._put_onto_theirs(call_span.beside, record, attributes, only_there=True)
-        if self._metrics is not None:
-            self._metrics.record(record, call_span.context, call_span.alone)
 
     def _end_own(
         self,
