@@ -28,11 +28,9 @@ from energy_tracking.contexts import Activities, Activity
 from energy_tracking.lifecycle import held_calls, open_calls
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.background import find_held_call, hold
-from energy_tracking.openai_client.bodies import read_in_memory
 from energy_tracking.openai_client.decoded import Observation
 from energy_tracking.openai_client.hooked_function import Original
 from energy_tracking.openai_client.other_instrumentations import wrappers_around
-from energy_tracking.openai_client.responses import follow
 from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
 from energy_tracking.openai_client.targets import Target, route_of
 from energy_tracking.openai_client.usage_hosts import (
@@ -150,6 +148,8 @@ class RequestInFlight(Activity):
             observation, response = self._observation, self._in_memory
             if observation is not None and response is not None and not observation.is_decoded:
                 # A raw response, or a stream of a transport that keeps its own in memory.
+                from energy_tracking.openai_client.bodies import read_in_memory
+
                 read_in_memory(response, call, observation)
         except Exception as error:
             self.tracker.report("openai.result", error)
@@ -211,6 +211,8 @@ class RequestInFlight(Activity):
         call.server_timing = timing_in_headers(headers, of_stream=call.request.stream or is_open)
         measures = self._measures
         if is_open:
+            from energy_tracking.openai_client.responses import follow  # of streams, nearly always
+
             boundary = self.tracker.boundary("stream.close")
             follow(response, call, observation, close_or_hold, boundary, measures=measures)
             self._is_streamed = True
