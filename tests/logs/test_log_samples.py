@@ -60,6 +60,7 @@ def test_every_row_of_the_table_has_a_sample(tmp_path: Path) -> None:
         "server-log",
         "printed-span-dotnet",
         "llama-cpp-log",
+        "crush",
     }
     assert {row.name for row in FORMATS} - formats <= BATCH_ROWS | apart
 

@@ -60,6 +60,11 @@ def gemini(**message: Any) -> dict[str, Any]:
         ({"custom_id": "a", "params": {"model": "claude-opus-4-5"}}, 0, {INPUT: 1}),
         ({"key": "a", "request": {"contents": []}}, 0, {INPUT: 1}),
         ({"recordId": "a", "modelInput": {"inputText": "..."}}, 0, {INPUT: 1}),
+        ({"id": "s", "parent_session_id": None, "message_count": 7, "prompt_tokens": 100,
+          "completion_tokens": 2, "cost": 0.5}, 0,
+         {"a session of Crush, which keeps the tokens of its last request alone": 1}),
+        ({"id": "e", "type": "generation-create", "timestamp": "2026-03-04T05:06:07Z",
+          "body": {"id": "g", "model": "gpt-4o"}}, 0, {"a generation without token counts": 1}),
     ],
 )  # fmt: skip
 def test_what_has_no_counts_is_reported(

@@ -64,3 +64,39 @@ def test_a_row_of_totals_is_known_by_its_first_cell(row: str, tmp_path: Path) ->
     calls, report = read(tmp_path / "calls.csv", text)
     assert [call.tokens for call in calls] == [3, 7]
     assert list(report.assumed) == ["of totals over the rows above, left out"]
+
+
+# Source: https://www.postgresql.org/docs/current/app-pgdump.html
+DUMP = r"""--
+-- PostgreSQL database dump
+--
+
+SET statement_timeout = 0;
+CREATE TABLE public."LiteLLM_SpendLogs" (request_id text NOT NULL);
+
+COPY public."LiteLLM_SpendLogs" (request_id, call_type, prompt_tokens, completion_tokens, "startTime", "endTime", model, metadata, cache_hit, session_id) FROM stdin;
+chatcmpl-AAAAAAAAAAAAAAAAAAAAAAAA	acompletion	10	20	2026-03-04 05:06:07	2026-03-04 05:06:09	gpt-4o	{"usage_object": {"prompt_tokens": 10, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 4}}, "note": "a\\tb\\n\\\\"}	False	\N
+\.
+
+COPY public.other (id, name) FROM stdin;
+1	x
+\.
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("start", ["--\n-- PostgreSQL", "COPY"])
+def test_the_tables_in_a_dump_of_postgresql_are_read(start: str, tmp_path: Path) -> None:
+    calls, report = read(tmp_path / "dump.sql", DUMP[DUMP.index(start) :])
+    assert [(call.model, call.tokens, call.session) for call in calls] == [("gpt-4o", 30, None)]
+    usage = calls[0].usage
+    assert usage is not None
+    assert usage.cached_input_tokens == 4
+    assert calls[0].time is not None
+    assert report.unread["no token counts"].count == 1
+
+
+def test_rows_that_a_dump_inserts_one_by_one_are_reported(tmp_path: Path) -> None:
+    dump = "--\n-- PostgreSQL database dump\n--\n\nINSERT INTO public.calls VALUES (1, 10, 20);\n"
+    calls, report = read(tmp_path / "dump.sql", dump)
+    assert calls == []
+    assert report.unread["not JSON"].count == 1

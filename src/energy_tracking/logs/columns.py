@@ -18,6 +18,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("total_input_tokens", "total_prompt_tokens", "usage_input_tokens", "tokens_sent"),
         *("uncached_input_tokens", "usage_input_tokens_no_cache", "num_input_tokens"),
         *("input_w_o_cache_write", "prompt_len", "input_len", "num_prefill_tokens"),
+        # Higress, APISIX, Dify.
+        *("input_token", "prompt_token", "llm_prompt_tokens", "message_tokens"),
     ),
     "output": (
         *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
@@ -27,13 +29,14 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("response_tokens", "output_length", "tokens_output", "total_output_tokens"),
         *("total_completion_tokens", "usage_output_tokens", "tokens_received"),
         *("num_output_tokens", "candidates_token_count", "num_generation_tokens"),
-        *("output_len", "num_decode_tokens"),
+        *("output_len", "num_decode_tokens", "tokens_generated"),
+        *("output_token", "completion_token", "llm_completion_tokens", "answer_tokens"),
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
         *("native_tokens_cached", "prompt_cache_hit_tokens", "tokens_cached", "cachedtokens"),
         *("cached_prompt_tokens", "cached_content_token_count", "prompt_cache_read_tokens"),
-        "n_cached_context_tokens_total",
+        *("n_cached_context_tokens_total", "cached_input_token_count", "cached_token_count"),
     ),
     "cache_read": (
         *("cache_read_input_tokens", "usage_input_tokens_cache_read"),
@@ -48,6 +51,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "reasoning": (
         *("reasoning_tokens", "native_tokens_reasoning", "tokens_reasoning"),
         *("output_reasoning_tokens", "thoughts_token_count", "thinking_tokens"),
+        "reasoning_token_count",
     ),
     "requests": (
         *("num_model_requests", "n_requests", "num_requests", "request_count", "requests"),
@@ -57,7 +61,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "model": (
         *("model", "response_model", "model_name", "modelname", "model_id", "modelid"),
         *("model_permaslug", "model_version", "deployment", "engine", "request_model"),
-        *("snapshot_id", "provided_model_name"),
+        *("snapshot_id", "provided_model_name", "llm_model", "resolved_model"),
     ),
     "time": (
         *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
@@ -67,6 +71,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("logged_at", "completed_at", "end_timestamp", "start_timestamp"),
         *("ended_at", "finished_at", "started_at", "request_end_time", "request_start_time"),
         *("timestamp_utc", "time_generated_utc", "time_utc", "time_gmt", "date_utc"),
+        "time_iso8601",
     ),
     # What a table of sums per day has, or one per trace, and one of calls has not.
     "day": ("usage_date_utc", "usage_date", "starting_at", "day", "observation_count"),

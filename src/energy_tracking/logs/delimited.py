@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from energy_tracking.logs.columns import columns_of, is_number
+from energy_tracking.logs.decoding import NOT_JSON
 
 _NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}(?: \[[^{}\[\]"<>=]{1,20}\])?""")
 """In brackets may follow a unit or a zone, as in ``TimeGenerated [UTC]``."""
@@ -165,6 +166,40 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
         csv.field_size_limit(limit)
         # Or it would close the stream, which is not its own.
         text.detach()
+
+
+_COPY = re.compile(rb"^COPY \S+ \((?P<names>.*)\) FROM stdin;\s*$")
+_ESCAPED = re.compile(r"\\(.)")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
+DUMP = re.compile(rb"^(?:--\s+-- PostgreSQL database |COPY \S+ \(.*\) FROM stdin;$)", re.MULTILINE)
+"""How a dump begins that ``pg_dump`` writes."""
+
+
+def read_dump(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
+    """Read the rows of all tables in a dump of PostgreSQL, each with its line.
+
+    Source: https://www.postgresql.org/docs/current/sql-copy.html (text format)
+    """
+    names: list[str] = []
+    for number, line in enumerate(stream, start=1):
+        begun = _COPY.match(line)
+        if begun is not None:
+            listed = begun["names"].decode("utf-8", "replace").split(", ")
+            names = [name.strip('"') for name in listed]
+        elif line.startswith(b"\\."):
+            names = []
+        elif names:
+            cells = line.rstrip(b"\r\n").decode("utf-8", "replace").split("\t")
+            row = zip(names, map(_unescape, cells), strict=False)
+            yield number, {name: _parse_cell(cell, _GROUPED_BY_COMMAS) for name, cell in row}
+        elif line.startswith(b"INSERT INTO "):
+            yield number, NOT_JSON
+
+
+def _unescape(cell: str) -> str:
+    if "\\" not in cell or cell == "\\N":
+        return cell
+    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), cell)
 
 
 def _tell_apart(names: list[str]) -> list[str]:

@@ -33,8 +33,10 @@ from typing import Any, BinaryIO
 from energy_tracking.bounds import read_path
 from energy_tracking.logs.decoding import NOT_JSON, decode, decode_printed, iterate_documents
 from energy_tracking.logs.delimited import (
+    DUMP,
     UnreadableFileError,
     is_header,
+    read_dump,
     read_table,
     split_header,
 )
@@ -213,6 +215,8 @@ def kind_of(head: bytes) -> str:
         return "server-sent events"
     if _HISTORY.search(start):
         return "history"
+    if DUMP.search(start):
+        return "dump"
     if is_printed(start):
         return "json lines"
     header, *_ = split_header(iter(start.decode("utf-8", "replace").splitlines()))
@@ -234,6 +238,7 @@ KINDS: dict[str, Callable[[BinaryIO], Documents]] = {
     "server-sent events": read_server_sent_events,
     "history": read_history,
     "table": read_table,
+    "dump": read_dump,
     "javascript objects": read_inspected,
 }
 

@@ -37,6 +37,9 @@ _PORTAL_TIME = re.compile(r"\d{1,2}/\d{1,2}/\d{4}, \d{1,2}:\d\d:\d\d(?:\.\d{1,6}
 _SERVER_TIME = re.compile(r"\d{1,2}/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}")
 """As Apache and nginx write it into their logs of requests."""
 
+_KIBANA_TIME = re.compile(r"([A-Z][a-z]{2}) (\d{1,2}), (\d{4}) @ (\d\d:\d\d:\d\d)(?:\.(\d{3}))?")
+"""As Kibana writes it into its tables."""
+
 
 def parse_odd_time(text: str) -> datetime | None:
     """A point in time that ``datetime.fromisoformat`` does not take; None where it is none."""
@@ -65,6 +68,10 @@ def _parse_printed_time(text: str) -> datetime | None:
     """
     if _HEADER_TIME.fullmatch(text):
         return parsedate_to_datetime(text)
+    if (of_kibana := _KIBANA_TIME.fullmatch(text)) is not None:
+        month, day, year, clock, fraction = of_kibana.groups()
+        time_of_day = parsedate_to_datetime(f"{day} {month} {year} {clock} +0000")
+        return time_of_day + timedelta(milliseconds=int(fraction or 0))
     if _SERVER_TIME.fullmatch(text):
         day, _, clock = text.partition(":")
         return parsedate_to_datetime(f"{day.replace('/', ' ')} {clock}")

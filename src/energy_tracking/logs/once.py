@@ -146,6 +146,8 @@ class Once:
             if (call.assumed is None, tokens) > (held.assumed is None, held.tokens):
                 # In its place: the order is that of the first copies.
                 self._held[identity] = _keeping_what_is_known(call, held)
+            elif held.model is None or held.time is None:
+                _keeping_what_is_known(held, call)
             return None
         if not call.grows:
             if self._seen.add(identity, tokens):
@@ -174,7 +176,12 @@ class Once:
 
 
 def _keeping_what_is_known(call: LoggedCall, earlier: LoggedCall) -> LoggedCall:
-    """A later copy, with the model and session of an earlier one where it has none."""
+    """The copy that stands, with what another one knows where it does not.
+
+    Args:
+        call: That copy.
+        earlier: The other one.
+    """
     call.model = call.model or earlier.model
     call.session = call.session or earlier.session
     call.time = call.time or earlier.time

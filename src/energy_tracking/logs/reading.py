@@ -36,9 +36,11 @@ from energy_tracking.logs.formats.inside import OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.nesting import leave_out_sums
 from energy_tracking.logs.formats.tables import COLUMNS
+from energy_tracking.logs.formats.waiting import leave_out_waiting
 from energy_tracking.logs.headers import check_headers, find_ledgers
 from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, time_of
 from energy_tracking.logs.once import Once, Seen
+from energy_tracking.logs.text_lines import LINE
 from energy_tracking.logs.totals import RowSums
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -161,7 +163,9 @@ class LogReading:
             yield from self.finish()
             raise
         yield from self.finish()
-        leave_out_sums(LogFile("", self._report, self._strict, shared=self._shared))
+        last = LogFile("", self._report, self._strict, shared=self._shared)
+        leave_out_sums(last)
+        leave_out_waiting(last)
 
     def calls_of_file(
         self,
@@ -390,7 +394,7 @@ class _Entries:
         if inner is None:
             return ()  # what it is a part of is read with its end
         if inner:
-            if not depth or len(document) > len(self._around):
+            if (not depth or len(document) > len(self._around)) and LINE not in document:
                 self._around = document
             return self._date_calls(self._calls_in_all(inner, depth), document)
         if self.first_unknown is NOT_JSON:

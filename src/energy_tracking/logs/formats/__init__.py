@@ -19,6 +19,7 @@ from energy_tracking.logs.formats.codex import CODEX
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.gateways import GATEWAYS
 from energy_tracking.logs.formats.gemini_cli import GEMINI_CLI
+from energy_tracking.logs.formats.ingestion import INGESTION
 from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
 from energy_tracking.logs.formats.libraries import LIBRARIES
@@ -35,6 +36,7 @@ from energy_tracking.logs.formats.sums import SUMS
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS
 from energy_tracking.logs.formats.tracers import TRACERS
 from energy_tracking.logs.formats.traces import TRACES
+from energy_tracking.logs.formats.workflows import WORKFLOWS
 
 FORMATS: tuple[LogFormat, ...] = (
     GIVEN_COLUMNS,
@@ -43,9 +45,11 @@ FORMATS: tuple[LogFormat, ...] = (
     *LOG_RECORDS,
     *TRACES,
     *SUMS,
+    *INGESTION,
     *GATEWAYS,
     *OBSERVABILITY,
     *TRACERS,
+    *WORKFLOWS,
     *CLOUDS,
     *LIBRECHAT,
     *PRINTED,

@@ -433,6 +433,11 @@ def _read_droid(document: Document, file: LogFile) -> list[LoggedCall] | None:
     ]
 
 
+def _read_crush(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    file.leave_out("a session of Crush, which keeps the tokens of its last request alone")
+    return []
+
+
 AGENTS: tuple[LogFormat, ...] = (
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/amp.rs
     LogFormat(name="amp", keys=keys("id", "messages"), any_of=keys("usageLedger", "created"),
@@ -461,6 +466,10 @@ AGENTS: tuple[LogFormat, ...] = (
     LogFormat(name="goose-message", keys=keys("role"), any_of=keys("content", "content_json"),
               read=_read_goose_message, is_said=False),
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
+    # Source: https://github.com/charmbracelet/crush (internal/agent, sessions)
+    LogFormat(name="crush",
+              keys=keys("parent_session_id", "message_count", "prompt_tokens", "completion_tokens"),
+              read=_read_crush),
     LogFormat(name="zed", keys=keys("cumulative_token_usage"), read=_read_zed),
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/droid.rs
     LogFormat(name="droid", keys=keys("tokenUsage"), read=_read_droid),

@@ -1,6 +1,9 @@
 """What the body of a response says of its call, of whichever server.
 
-A further place of counts is a row of ``_OTHER_USAGES``.
+Order of events: the usage is looked for by its usual name, then in the places where servers have
+counts without one (``_OTHER_USAGES``, where a further place is a row), then by the names that
+libraries give to it and to its counts (``OTHER_USAGES`` and those of columns). So what is usual
+costs one look.
 """
 
 from __future__ import annotations
@@ -8,8 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from energy_tracking.logs.columns import columns_of
 from energy_tracking.logs.formats.base import Document, at, mappings, text, unpacked
-from energy_tracking.logs.formats.counts import counts_in, counts_in_details, sum_in, usage_of
+from energy_tracking.logs.formats.counts import (
+    counts_in,
+    counts_in_details,
+    sum_in,
+    usage_of,
+    whole,
+)
 from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
 from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
@@ -25,6 +35,14 @@ OPERATIONS = {
     "embeddings": "embeddings",
 }
 _OPERATION_NAMES = frozenset(OPERATIONS)
+
+# By what names libraries keep a usage, and the object beside its answer that may hold it.
+OTHER_USAGES = ("Usage", "tokenUsage", "token_usage", "models_usage")
+OTHER_HOLDERS = ("metadata", "Metadata")
+_OTHERS = frozenset({*OTHER_USAGES, *OTHER_HOLDERS})
+_OTHER_MODELS = ("modelId", "ModelId", "modelName", "model")
+_OTHER_IDS = ("responseId", "ResponseId", "id", "Id")
+_OTHER_TIMES = ("createdAt", "CreatedAt")
 
 # Where an error says what it is, the most exact first.
 ERROR_NAMES = ("error", "status", "code", "errorCode", "type")
@@ -54,8 +72,44 @@ def usage_in_body(body: Document) -> Counts | None:
     if counts is None and type(raw) is dict and not _OTHER_NAMES.isdisjoint(raw):
         # Open WebUI keeps Ollama's.
         counts = _read_other_usage(raw)
+    if counts is None:
+        counts = _usage_by_other_names(body, raw)
     is_odd = counts is None or (isinstance(counts, TokenUsage) and bool(counts.repairs))
     return sum_in(raw) if is_odd and _has_huge_count(raw) else counts
+
+
+def _usage_by_other_names(body: Document, raw: object) -> Counts | None:
+    """The counts of a usage whose names or whose own name are those of a library."""
+    if isinstance(raw, dict):
+        counts = _counts_by_names(raw)
+        if counts is not None:
+            return counts
+    if _OTHERS.isdisjoint(body):
+        return None
+    for holder in (body, *(body.get(name) for name in OTHER_HOLDERS)):
+        for name in OTHER_USAGES if holder is body else ("usage", *OTHER_USAGES):
+            usage = at(holder, name)
+            if isinstance(usage, dict):
+                counts = counts_in(usage) or _counts_by_names(usage)
+                if counts is not None:
+                    return counts
+    return None
+
+
+def _counts_by_names(usage: Document) -> Counts | None:
+    """The counts of a usage by the names that columns of tables have, parts of them one below."""
+    named = {
+        name: count
+        for inner in usage.values()
+        if isinstance(inner, dict)
+        for name, count in inner.items()
+    } | {name: count for name, count in usage.items() if not isinstance(count, dict)}
+    columns = columns_of(tuple(named)) or {}
+    inputs, outputs = (whole(named.get(columns.get(what, ""))) for what in ("input", "output"))
+    if inputs is None and outputs is None:
+        return None
+    cached, reasoning = (named.get(columns.get(what, "")) for what in ("cached", "reasoning"))
+    return usage_of(inputs or 0, outputs or 0, cached=whole(cached), reasoning=whole(reasoning))
 
 
 def _read_other_usage(body: Document) -> Counts | None:
@@ -146,6 +200,8 @@ def build_call(body: Document, provider: str, operation: str, created: object) -
     if response_id is not None:
         call.response_id = text(response_id)
     call.counts = usage_in_body(body)
+    if call.model is None:
+        _fill_by_other_names(call, body)
     if not ENERGY_NAMES.isdisjoint(body) or (
         type(raw) is dict and not ENERGY_NAMES.isdisjoint(raw)
     ):
@@ -153,6 +209,18 @@ def build_call(body: Document, provider: str, operation: str, created: object) -
     if created is not None:
         call.time = time_of(created)
     return call
+
+
+def _fill_by_other_names(call: LoggedCall, body: Document) -> None:
+    """Take a model, an id and a time from where libraries keep them."""
+    for holder in (body, *(body.get(name) for name in OTHER_HOLDERS)):
+        if isinstance(holder, dict):
+            get = holder.get
+            call.model = call.model or next(filter(None, map(text, map(get, _OTHER_MODELS))), None)
+            call.response_id = call.response_id or next(
+                filter(None, map(text, map(get, _OTHER_IDS))), None
+            )
+            call.time = call.time or next(filter(None, map(time_of, map(get, _OTHER_TIMES))), None)
 
 
 def stated_time_in(body: Document) -> Any:

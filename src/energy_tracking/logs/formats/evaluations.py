@@ -23,7 +23,7 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.bodies import call_in_body, error_name, stated_time_in
-from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
+from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
 
@@ -318,6 +318,47 @@ def _harbor_call(metrics: object, prefix: str, requests: int | None) -> LoggedCa
     return LoggedCall(counts=sum_of_tokens(inputs, outputs, cached), requests=requests)
 
 
+# tau2-bench and terminal-bench.
+
+
+def _read_tau(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """Simulations, in which one model is the agent and another one the user."""
+    info = document["info"]
+    models = {
+        role: text(at(info, name, "llm"))
+        for role, name in (("assistant", "agent_info"), ("user", "user_info"))
+    }
+    if not any(models.values()):
+        return None
+    return [
+        LoggedCall(
+            model=models.get(str(message.get("role"))),
+            counts=counts,
+            time=time_of(message.get("timestamp") or simulation.get("end_time")),
+            session=text(simulation.get("id")),
+        )
+        for simulation in mappings(document["simulations"])
+        for message in mappings(simulation.get("messages"))
+        if (counts := counts_in(message.get("usage"))) is not None
+    ]
+
+
+def _read_terminal_bench(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The result of a trial, with the sum of what its agent took."""
+    inputs, outputs = document["total_input_tokens"], document["total_output_tokens"]
+    if not (whole(inputs) or whole(outputs)):
+        file.leave_out("a trial without token counts")
+        return []
+    return [
+        LoggedCall(
+            counts=sum_of_tokens(inputs, outputs),
+            time=time_of(document.get("trial_ended_at") or document.get("trial_started_at")),
+            session=text(document["trial_name"]),
+            requests=None,
+        )
+    ]
+
+
 EVALUATIONS: tuple[LogFormat, ...] = (
     # Source: https://inspect.aisi.org.uk/eval-logs.html
     LogFormat(name="inspect", keys=keys("eval", "status"), read=_read_inspect_log),
@@ -331,4 +372,10 @@ EVALUATIONS: tuple[LogFormat, ...] = (
               read=_read_trajectory),
     # Source: https://harborframework.com/docs/agents/trajectory-format (ATIF)
     LogFormat(name="harbor", keys=keys("schema_version", "agent", "steps"), read=_read_harbor),
+    # Source: https://github.com/sierra-research/tau2-bench (data_model/simulation.py)
+    LogFormat(name="tau2-bench", keys=keys("info", "simulations"), read=_read_tau),
+    # Source: https://www.tbench.ai/docs (results.json)
+    LogFormat(name="terminal-bench",
+              keys=keys("trial_name", "total_input_tokens", "total_output_tokens"),
+              read=_read_terminal_bench),
 )  # fmt: skip

@@ -153,13 +153,18 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
 LANGFUSE_CALLS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
 
 
-def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """An observation, of the blob export, the API or a table, or a trace with all of its."""
+def read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An observation, of the blob export, the API or a table, or a trace with all of its.
+
+    Args:
+        document: The observation or trace.
+        file: Where it is.
+    """
     inner = document.get("observations")
     if isinstance(inner, list):
         if inner and not mappings(inner):
             file.leave_out("a trace that has the ids of its observations alone")
-        found = (_read_langfuse(observation, file) for observation in mappings(inner))
+        found = (read_langfuse(observation, file) for observation in mappings(inner))
         return [call for calls in found for call in calls or ()]
     kind = document.get("type")
     if not isinstance(kind, str) or not kind.isupper():
@@ -364,9 +369,9 @@ GATEWAYS: tuple[LogFormat, ...] = (
     # Source: https://api.reference.langfuse.com (Observation)
     LogFormat(
         name="langfuse", keys=keys("id", "type"),
-        any_of=keys("traceId", "trace_id", "usageDetails", "usage_details"), read=_read_langfuse,
+        any_of=keys("traceId", "trace_id", "usageDetails", "usage_details"), read=read_langfuse,
     ),
-    LogFormat(name="langfuse-trace", keys=keys("id", "observations"), read=_read_langfuse),
+    LogFormat(name="langfuse-trace", keys=keys("id", "observations"), read=read_langfuse),
     # Source: https://docs.langchain.com/langsmith/run-data-format
     LogFormat(name="langsmith", keys=keys("run_type"), read=_read_langsmith),
 )  # fmt: skip

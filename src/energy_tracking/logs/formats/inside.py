@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, LogFile, at, mappings, unpacked
+from energy_tracking.logs.formats.bodies import OTHER_USAGES
 from energy_tracking.logs.formats.collected import lines_in
 from energy_tracking.logs.text_lines import LINE, LINE_TIME
 
@@ -38,7 +39,7 @@ WRAPPERS = (
         "jsonPayload",
     ),
     *("message", "trace", "log", "textPayload", "properties", "Item", "fields", "hits"),
-    *("attributes", LINE, "Body"),
+    *("attributes", LINE, "Body", "ai_log"),
 )
 EVENT_DATA = "data:"
 """What a line of server-sent events begins with that has a document."""
@@ -53,10 +54,10 @@ OUTER_TIMES = (
 )
 """When what a document holds was written, where that does not say it."""
 
-USAGES = ("usage", "usageMetadata", "usage_metadata")
+USAGES = ("usage", "usageMetadata", "usage_metadata", *OTHER_USAGES)
 BESIDE_USAGE = frozenset(
     {"candidates", "choices", "content", "id", "model", "modelVersion", "object", "output"}
-    | {"response_metadata", "responseId", "stop_reason"}
+    | {"response_metadata", "responseId", "stop_reason", "ModelId", "modelId", "modelName"}
 )
 """What a response has beside its usage, one of them at least."""
 

@@ -1,4 +1,4 @@
-"""What client libraries and frameworks keep of a response: AI SDK, Pydantic AI, LangChain, CrewAI.
+"""What client libraries and frameworks keep of a response: AI SDK, LangChain, CrewAI and others.
 
 A new format is a row of ``LIBRARIES``, with the source of what it says, and a sample in the tests.
 """
@@ -101,6 +101,31 @@ def _read_crew_ai(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return [LoggedCall(counts=counts, requests=whole(at(usage, "successful_requests")))]
 
 
+def _read_smol_agent(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The result of a run, whose steps have what each took, and whose own counts are their sum."""
+    steps = mappings(document["steps"])
+    calls = [call for step in steps for call in _read_smol_step(step, file) or []]
+    if calls:
+        return calls
+    counts = document["token_usage"]
+    if not isinstance(counts, dict) or "timing" not in document:
+        return None
+    total = sum_of_tokens(counts.get("input_tokens"), counts.get("output_tokens"))
+    time = time_of(at(document, "timing", "end_time"))
+    return [LoggedCall(counts=total, time=time, requests=None)]
+
+
+def _read_smol_step(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A step of an agent's memory."""
+    counts = counts_in(document.get("token_usage"))
+    if counts is None:
+        return None
+    timing = document.get("timing")
+    time = time_of(at(timing, "end_time") or at(timing, "start_time"))
+    model = text(at(document, "model_output_message", "raw", "model"))
+    return [LoggedCall(model=model, counts=counts, time=time)]
+
+
 LIBRARIES: tuple[LogFormat, ...] = (
     # Source: https://ai-sdk.dev/docs/reference/ai-sdk-core/generate-text
     LogFormat(name="ai-sdk", keys=keys("finishReason", "usage"), read=_read_ai_sdk),
@@ -108,6 +133,9 @@ LIBRARIES: tuple[LogFormat, ...] = (
     LogFormat(name="pydantic-ai", keys=keys("kind", "parts", "usage"), read=_read_pydantic_ai),
     # Source: https://python.langchain.com/api_reference/core/outputs (LLMResult)
     LogFormat(name="langchain", keys=keys("generations", "llm_output"), read=_read_langchain),
+    # Source: https://huggingface.co/docs/smolagents/reference/agents (RunResult, ActionStep)
+    LogFormat(name="smolagents", keys=keys("steps", "token_usage"), read=_read_smol_agent),
+    LogFormat(name="smolagents-step", keys=keys("timing", "token_usage"), read=_read_smol_step),
     # Source: https://docs.crewai.com/concepts/crews (usage metrics)
     LogFormat(name="crew-ai", keys=keys("token_usage"), read=_read_crew_ai),
 )

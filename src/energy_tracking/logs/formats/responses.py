@@ -24,7 +24,14 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.bodies import build_call, error_name, operation_of, stated_time_in
+from energy_tracking.logs.formats.bodies import (
+    OTHER_HOLDERS,
+    OTHER_USAGES,
+    build_call,
+    error_name,
+    operation_of,
+    stated_time_in,
+)
 from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
@@ -401,6 +408,7 @@ RESPONSE = LogFormat(
         *("usage", "usageMetadata", "usage_metadata", "x_groq", "choices", "response", "data"),
         *("meta", "inputTextTokenCount", "generation_token_count", "eval_count"),
         *("prompt_eval_count", "amazon-bedrock-invocationMetrics", "done", "timings"),
+        *(*OTHER_USAGES, *OTHER_HOLDERS),
     ),
     read=_read_response_or_sum,
     finish=_finish_ollama,

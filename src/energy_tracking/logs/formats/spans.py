@@ -270,20 +270,20 @@ def _jaeger_span(span: Document) -> _Span:
 
 # Names of a span, its trace and the span around it, as Phoenix, Honeycomb and New Relic have them.
 _ROW_IDS = (
-    ("context.span_id", "span_id", "trace.span_id", "id"),
+    ("context.span_id", "span_id", "trace.span_id", "span.id", "id"),
     ("context.trace_id", "trace_id", "trace.trace_id", "trace.id"),
     ("parent_id", "parent_span_id", "trace.parent_id", "parent.id"),
 )
 _ROW_TIMES = (
     ("end_time", "end_timestamp"),
-    ("start_time", "start_timestamp", "Timestamp", "timestamp"),
+    ("start_time", "start_timestamp", "Timestamp", "timestamp", "@timestamp"),
 )
 
 
 def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of a table of spans, whose columns are attributes."""
     attributes = {
-        name.removeprefix(TABLE_PREFIX): value
+        _plain_name(str(name)): value
         for name, value in document.items()
         # pandas writes NaN where there is nothing.
         if value == value
@@ -294,6 +294,17 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     ended, started = (_first_of(attributes, names) for names in _ROW_TIMES)
     span = _build_span(own, trace, parent, ended, started, attributes)
     return _calls_of([span], file)
+
+
+def _plain_name(name: str) -> str:
+    """The attribute that a column has."""
+    if name.startswith(_LABELS):
+        label = name.partition(".")[2]
+        return _BY_LABEL.get(label, label)
+    return name.removeprefix(TABLE_PREFIX)
+
+
+_LABELS = ("labels.", "numeric_labels.")
 
 
 def _first_of(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
@@ -310,16 +321,18 @@ _COLUMNS = {
         "Properties",
         "tags",
         "labels",
+        "numeric_labels",
+        "gen_ai",
     ),
-    "span_id": ("span_id", "SpanId", "spanId", "span", "id", "Id"),
+    "span_id": ("span_id", "SpanId", "spanId", "span", "transaction", "id", "Id"),
     "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id", "OperationId", "trace"),
     "parent_id": (
         *("parent_span_id", "ParentSpanId", "parentSpanId", "parentId", "parent_id"),
         *("operation_ParentId", "ParentId", "parent"),
     ),
     "ended": (
-        *("end_timestamp", "end_time", "endTime", "end_time_unix_nano", "Timestamp", "timestamp"),
-        *("time", "@timestamp", "TimeGenerated", "timestamp [UTC]", "TimeGenerated [UTC]"),
+        *("end_timestamp", "end_time", "endTime", "end_time_unix_nano", "@timestamp", "Timestamp"),
+        *("timestamp", "time", "TimeGenerated", "timestamp [UTC]", "TimeGenerated [UTC]"),
     ),
 }
 
@@ -331,6 +344,8 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
         for what, names in _COLUMNS.items()
     }
     attributes = attributes_of(unpacked(found["attributes"]))
+    if not _OF_ELASTIC.isdisjoint(document):
+        attributes = _attributes_of_elastic(document)
     if not has_tokens(attributes):
         return None
     span = _build_span(
@@ -342,6 +357,20 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
         attributes=attributes,
     )
     return _calls_of([span], file)
+
+
+_OF_ELASTIC = frozenset({"numeric_labels", "gen_ai"})
+_BY_LABEL: dict[str, str] = {name.replace(".", "_"): name for name in _ATTRIBUTES}
+
+
+def _attributes_of_elastic(document: Document) -> dict[str, Any]:
+    """Attributes that Elastic keeps as fields, or as labels, whose names have no dots."""
+    found = dict(attributes_of({"gen_ai": document.get("gen_ai")}))
+    for holder in ("labels", "numeric_labels"):
+        labels = document.get(holder)
+        if isinstance(labels, dict):
+            found |= {_BY_LABEL.get(name) or name: value for name, value in labels.items()}
+    return found
 
 
 def _id_in(value: object) -> str | None:
@@ -454,10 +483,13 @@ SPANS: tuple[LogFormat, ...] = (
                 prefix + name
                 for prefix in ("", TABLE_PREFIX)
                 for name in ("gen_ai.usage.input_tokens", "llm.token_count.prompt")
-            )
+            ),
+            "numeric_labels.gen_ai_usage_input_tokens",
         ),
         read=_read_row,
     ),
+    # Source: https://www.elastic.co/docs/solutions/observability/apm/attributes (labels)
+    # Source: https://www.elastic.co/docs/reference/ecs/ecs-gen_ai
     # Source: https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete
     # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/clickhouseexporter
     LogFormat(

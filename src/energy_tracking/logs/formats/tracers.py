@@ -1,4 +1,4 @@
-"""Tools that trace applications around their calls: Opik, PostHog, the OpenAI Agents SDK.
+"""Tools that trace applications around their calls: Opik, PostHog, Lunary, OpenAI's Agents SDK.
 
 What they keep of an agent or a whole trace is a sum of the calls inside. A new format is a row of
 ``TRACERS``, with the source of what it says, and a sample in the tests.
@@ -142,12 +142,52 @@ def _read_agents_trace(document: Document, file: LogFile) -> list[LoggedCall] | 
     return [] if document["object"] == "trace" else None
 
 
+LUNARY_TYPES = frozenset(
+    {"agent", "chain", "chat", "convo", "embed", "llm", "retriever", "thread", "tool"}
+    | {"custom-event"}
+)
+LUNARY_CALLS = {"llm": "chat", "embed": "embeddings"}
+"""Types of Lunary's runs that are calls -> the operation."""
+
+
+def _read_lunary(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A run of Lunary's; one of an agent has the sum of those inside."""
+    kind, tokens = document["type"], document.get("tokens")
+    if kind not in LUNARY_TYPES:
+        return None
+    if kind not in LUNARY_CALLS:
+        return []
+    inputs, outputs, cached = (
+        at(tokens, name) if isinstance(tokens, dict) else document.get(f"{name}Tokens")
+        for name in ("prompt", "completion", "cachedPrompt")
+    )
+    if not isinstance(tokens, dict):
+        cached = document.get("cachedPromptTokens")
+    counts = usage_of(inputs, outputs, cached=cached)
+    has_failed = document.get("status") == "error" or document.get("error") is not None
+    if counts is None and not has_failed:
+        file.leave_out("a run without token counts")
+        return []
+    call = LoggedCall(
+        operation=LUNARY_CALLS[kind],
+        model=text(document.get("name")),
+        counts=counts,
+        time=time_of(document.get("endedAt") or document["createdAt"]),
+        session=text(document.get("parentRunId")),
+        error_type="error" if counts is None else None,
+    )
+    return [identify(call, document["id"])]
+
+
 TRACERS: tuple[LogFormat, ...] = (
     # Source: https://www.comet.com/docs/opik/reference/rest-api (spans, traces)
     LogFormat(name="opik", keys=keys("id", "trace_id", "type", "start_time"),
               read=_read_opik_span),
     LogFormat(name="opik-trace", keys=keys("id", "usage", "start_time"),
               any_of=keys("llm_span_count", "project_id", "spans"), read=_read_opik_trace),
+    # Source: https://docs.lunary.ai/docs/api/runs
+    LogFormat(name="lunary", keys=keys("id", "type", "createdAt"),
+              any_of=keys("tokens", "promptTokens", "completionTokens"), read=_read_lunary),
     # Source: https://posthog.com/docs/llm-analytics/manual-capture
     LogFormat(name="posthog", keys=keys("event", "properties"), read=_read_posthog),
     # Source: https://openai.github.io/openai-agents-python/ref/tracing/span_data/
