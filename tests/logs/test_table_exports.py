@@ -15,7 +15,7 @@ pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
 from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls  # noqa: E402
 from energy_tracking.logs.engine import finding  # noqa: E402
-from energy_tracking.logs.logged import ReadReport  # noqa: E402
+from energy_tracking.logs.logged import ReadReport, time_of  # noqa: E402
 from energy_tracking.logs.reading import read_logs  # noqa: E402
 
 Row = tuple[Any, ...]
@@ -274,3 +274,162 @@ def test_calls_below_which_another_table_begins_are_read_alike(read: Any) -> Non
 def test_files_of_the_same_names_may_be_joined(read: Any) -> None:
     found = read(CALLS + CALLS.replace("o1", "o3"))
     assert (len(found.calls), found.said) == (4, [])
+
+
+# Exports of services and tools, and the right answer for each.
+
+BUCKETS = "start_time,end_time,start_time_iso,end_time_iso"
+MINUTE = "1761523800,1761523860,2025-10-27T00:10:00+00:00,2025-10-27T00:11:00+00:00"
+ANTHROPIC = "usage_date_utc,model_version,usage_input_tokens_no_cache"
+CLAUDE = "claude-opus-4-6"
+EXPORTS: dict[str, tuple[str, list[Row], list[Row]]] = {
+    # Source: https://platform.openai.com/usage (export of completions); most minutes are empty.
+    "OpenAI's usage": (
+        f"{BUCKETS},num_model_requests,model,input_tokens,output_tokens,input_cached_tokens\n"
+        f"{MINUTE},,,,,\n{MINUTE},3.0,gpt-4o,4212,1673,0\n{MINUTE},1.0,gpt-4o,7162,1419,1280\n",
+        [("gpt-4o", 7162, 1419, 1280)],
+        [("gpt-4o", 3, 4212, 1673)],
+    ),
+    "OpenAI's usage without requests": (
+        f"{BUCKETS},model,input_tokens,output_tokens\n{MINUTE},gpt-4o,3608,564\n",
+        [],
+        [("gpt-4o", None, 3608, 564)],
+    ),
+    # Source: https://platform.claude.com/usage (export), of 2026 and of the first months of 2025.
+    "Anthropic's usage": (
+        f"{ANTHROPIC},usage_input_tokens_cache_write_5m,usage_input_tokens_cache_write_1h,"
+        "usage_input_tokens_cache_read,usage_output_tokens,web_search_count\n"
+        "2026-08-05,claude-opus-5,1000,20,500,8000,10,0\n",
+        [],
+        [("claude-opus-5", None, 9520, 10)],
+    ),
+    "Anthropic's usage with one kind of cache": (
+        f"{ANTHROPIC},usage_input_tokens_cache_write,usage_input_tokens_cache_read,"
+        "usage_output_tokens\n2025-06-05,claude-sonnet-4,100,50,30,20\n",
+        [],
+        [("claude-sonnet-4", None, 180, 20)],
+    ),
+    # Source: https://docs.claude.com/en/api/admin-api/usage-cost (as a warehouse keeps it)
+    "Anthropic's usage report as a table": (
+        "uncached_input_tokens,cache_creation_ephemeral_1h_input_tokens,"
+        "cache_creation_ephemeral_5m_input_tokens,cache_read_input_tokens,output_tokens,model,"
+        "starting_at,ending_at\n"
+        "100,5,10,200,50,claude-opus-5,2026-08-04T00:00:00Z,2026-08-05T00:00:00Z\n",
+        [],
+        [("claude-opus-5", None, 315, 50)],
+    ),
+    # Source: https://openrouter.ai/activity (export by day)
+    "OpenRouter's activity": (
+        "Date,Slug,Usage,BYOK Usage,Requests,Prompt Tokens,Completion Tokens,Reasoning Tokens\n"
+        '"2026-05-12 00:00:00","anthropic/claude-opus-4.7","430.07","0","41","70965","3009","0"\n',
+        [],
+        [("anthropic/claude-opus-4.7", 41, 70965, 3009)],
+    ),
+    # Source: https://cursor.com/dashboard (usage events); input with thousands set apart.
+    "Cursor's events": (
+        "Date,Kind,Model,Max Mode,Input (w/ Cache Write),Input (w/o Cache Write),Cache Read,"
+        "Output Tokens,Total Tokens,Cost\n"
+        '"2026-08-05T06:44:42.863Z","Included","gpt-5.6","No","1,000","2000","500","100","3600","-"\n',
+        [("gpt-5.6", 3500, 100, 500)],
+        [],
+    ),
+    # Source: https://ccusage.com (CSV of ``daily``); a line is of all models of a day.
+    "ccusage's days": (
+        "Date,Models,InputTokens,OutputTokens,CacheCreationTokens,CacheReadTokens,TotalCost\n"
+        "2024-01-15,claude-sonnet-4,100,50,10,5,0.01\n",
+        [],
+        [("claude-sonnet-4", None, 115, 50)],
+    ),
+    "ccusage's days as they are printed": (
+        "date,models,input,output,cache_creation,cache_read,total_tokens,cost_usd\n"
+        "2024-01-15,claude-sonnet-4,100,50,10,5,165,0.01\n",
+        [],
+        [("claude-sonnet-4", None, 115, 50)],
+    ),
+    # Source: https://github.com/getagentseal/codeburn (daily.csv)
+    "codeburn's days": (
+        "Date,Cost,API Calls,Input Tokens,Output Tokens,Cache Read Tokens,Cache Write Tokens\n"
+        "2026-07-01,0.42,10,100,50,2000,30\n2026-07-02,0.42,10,3000,50,2000,30\n",
+        [],
+        [(None, 10, 2130, 50), (None, 10, 5030, 50)],
+    ),
+    "costs of an agent": (
+        "Model,Input Tokens,Output Tokens,Cache Read,Cache Write,Cost (USD)\n"
+        f"{CLAUDE},45,11,900,26,1\n",
+        [(CLAUDE, 971, 11, 900)],
+        [],
+    ),
+    "days of an agent, by the life of a cache": (
+        "Day,Model,Input Tokens,Output Tokens,Cache Read,Cache Write 5m,Cache Write 1h,Cost\n"
+        f"2025-07-14,{CLAUDE},10,20,300,40,5,0.1\n",
+        [],
+        [(CLAUDE, None, 355, 20)],
+    ),
+    # Source: https://github.com/geekan/MetaGPT and others (token_usage_log)
+    "steps beside running totals": (
+        "step_name,prompt_tokens_in_step,completion_tokens_in_step,total_tokens_in_step,"
+        "total_prompt_tokens,total_completion_tokens,total_tokens\n"
+        "a,10,5,15,10,5,15\nb,20,6,26,30,11,41\n",
+        [(None, 10, 5, 0), (None, 20, 6, 0)],
+        [],
+    ),
+    # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-response-logging
+    "an object as columns of BigQuery": (
+        "logging_time,model,usage_metadata_prompt_token_count,"
+        "usage_metadata_candidates_token_count,usage_metadata_thoughts_token_count\n"
+        "2026-01-01 10:00:00 UTC,gemini-2.5-flash,100,20,15\n",
+        [("gemini-2.5-flash", 100, 35, 0)],
+        [],
+    ),
+    "a total says that reasoning lies beside": (
+        "model,input_tokens,output_tokens,reasoning_tokens,total_tokens\n"
+        "a,100,50,30,150\nb,100,20,15,135\n",
+        [("a", 100, 50, 0), ("b", 100, 35, 0)],
+        [],
+    ),
+    "a total says that what was cached lies beside": (
+        "model,input_tokens,output_tokens,cached_tokens,total_tokens\n"
+        "a,100,20,60,120\nb,100,20,60,180\nc,100,20,60,\n",
+        [("a", 100, 20, 60), ("b", 160, 20, 60), ("c", 100, 20, 60)],
+        [],
+    ),
+    "months": (
+        "month,model,input_tokens,output_tokens\n2026-01,gpt-4o,1000,200\n",
+        [],
+        [("gpt-4o", None, 1000, 200)],
+    ),
+    "cells without a number": (
+        "model,input_tokens,output_tokens,cached_tokens\n"
+        "gpt-4o,10,20,nan\ngpt-4o,10,20,NaN\nN/A,10,20,#N/A\n<NA>,10,20,-\n",
+        [("gpt-4o", 10, 20, 0)] * 2 + [(None, 10, 20, 0)] * 2,
+        [],
+    ),
+    "thousands as in India": (
+        'model,input_tokens,output_tokens\ngpt-4o,"12,34,567",20\n',
+        [("gpt-4o", 1_234_567, 20, 0)],
+        [],
+    ),
+    "words for an answer from a cache": (
+        "model,input_tokens,output_tokens,cache_hit\no1,10,20,no\no1,10,20,Yes\no1,10,20,HIT\n",
+        [("o1", 10, 20, 0)],
+        [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_is_read_rightly(name: str, read: Any) -> None:
+    text, calls, sums = EXPORTS[name]
+    assert read(text) == Found(calls, sums, [])
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [("5/13/2026 10:00", "2026-05-13"), ("13/5/2026", "2026-05-13"), ("5/5/2026", "2026-05-05"),
+     ("5/6/2026", None)],
+)  # fmt: skip
+def test_a_day_is_read_where_only_one_of_its_numbers_may_be_of_a_month(
+    written: str, right: str | None
+) -> None:
+    time = time_of(written)
+    assert (time and time.date().isoformat()) == right

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 # What a column is -> its names, in lower case with one underscore for all else, best first.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -15,11 +16,12 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("input_token_count", "prompt_token_count", "inputtokens", "prompttokens", "in_tokens"),
         *("context_tokens", "contexttokens", "n_context_tokens_total", "num_prompt_tokens"),
         *("n_prompt_tokens", "request_tokens", "input_length", "prompt_length", "tokens_input"),
-        *("total_input_tokens", "total_prompt_tokens", "usage_input_tokens", "tokens_sent"),
+        *("total_input_tokens", "usage_input_tokens", "tokens_sent"),
         *("uncached_input_tokens", "usage_input_tokens_no_cache", "num_input_tokens"),
         *("input_w_o_cache_write", "prompt_len", "input_len", "num_prefill_tokens"),
         # Higress, APISIX, Dify.
         *("input_token", "prompt_token", "llm_prompt_tokens", "message_tokens"),
+        *("prompt_tokens_in_step", "total_prompt_tokens"),
     ),
     "output": (
         *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
@@ -27,16 +29,18 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("outputtokens", "completiontokens", "out_tokens", "generated_tokens", "generatedtokens"),
         *("n_generated_tokens_total", "num_completion_tokens", "n_completion_tokens"),
         *("response_tokens", "output_length", "tokens_output", "total_output_tokens"),
-        *("total_completion_tokens", "usage_output_tokens", "tokens_received"),
+        *("usage_output_tokens", "tokens_received"),
         *("num_output_tokens", "candidates_token_count", "num_generation_tokens"),
         *("output_len", "num_decode_tokens", "tokens_generated"),
         *("output_token", "completion_token", "llm_completion_tokens", "answer_tokens"),
+        *("completion_tokens_in_step", "total_completion_tokens"),
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
         *("native_tokens_cached", "prompt_cache_hit_tokens", "tokens_cached", "cachedtokens"),
         *("cached_prompt_tokens", "cached_content_token_count", "prompt_cache_read_tokens"),
         *("n_cached_context_tokens_total", "cached_input_token_count", "cached_token_count"),
+        *("prompt_cached_tokens", "input_tokens_cached", "prompt_tokens_cached"),
     ),
     "cache_read": (
         *("cache_read_input_tokens", "usage_input_tokens_cache_read"),
@@ -45,23 +49,36 @@ NAMES: dict[str, tuple[str, ...]] = {
     "cache_write": (
         *("cache_creation_input_tokens", "cache_write_input_tokens", "cache_creation_tokens"),
         *("usage_input_tokens_cache_write_5m", "cache_write_tokens", "input_w_cache_write"),
+        *("usage_input_tokens_cache_write", "cache_creation_ephemeral_5m_input_tokens"),
+        *("ephemeral_5m_input_tokens", "cache_write_5m_tokens", "cache_write_5m", "cache_write"),
+        *("cache_creation", "cache_create", "prompt_cache_write_tokens"),
     ),
     # What an hour's cache takes, beside what one of five minutes does.
-    "cache_write_1h": ("usage_input_tokens_cache_write_1h",),
+    "cache_write_1h": (
+        *("usage_input_tokens_cache_write_1h", "cache_creation_ephemeral_1h_input_tokens"),
+        *("ephemeral_1h_input_tokens", "cache_write_1h_tokens", "cache_write_1h"),
+    ),
     "reasoning": (
         *("reasoning_tokens", "native_tokens_reasoning", "tokens_reasoning"),
         *("output_reasoning_tokens", "thoughts_token_count", "thinking_tokens"),
         "reasoning_token_count",
+        *("completion_reasoning_tokens", "output_tokens_reasoning", "thoughts_tokens"),
+        "tokens_thoughts",
     ),
+    # Input and output, which says whether parts of them lie inside.
+    "total": ("total_tokens", "total_token_count", "totaltokens", "tokens_total"),
     "requests": (
         *("num_model_requests", "n_requests", "num_requests", "request_count", "requests"),
         *("total_requests", "api_requests", "api_calls", "call_count", "calls", "num_calls"),
         *("invocation_count", "requests_count", "number_of_requests", "n_calls", "total_calls"),
+        *("llm_calls", "total_api_calls", "model_requests", "number_of_calls"),
     ),
     "model": (
         *("model", "response_model", "model_name", "modelname", "model_id", "modelid"),
         *("model_permaslug", "model_version", "deployment", "engine", "request_model"),
         *("snapshot_id", "provided_model_name", "llm_model", "resolved_model"),
+        *("snapshot_id", "provided_model_name", "model_slug", "model_used", "llm_model"),
+        *("models", "slug"),
     ),
     "time": (
         *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
@@ -72,9 +89,14 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("ended_at", "finished_at", "started_at", "request_end_time", "request_start_time"),
         *("timestamp_utc", "time_generated_utc", "time_utc", "time_gmt", "date_utc"),
         "time_iso8601",
+        *("date_time", "logging_time", "utc_date", "usage_date"),
+        *("hour", "week", "month", "period", "bucket", "time_bucket"),
     ),
     # What a table of sums per day has, or one per trace, and one of calls has not.
-    "day": ("usage_date_utc", "usage_date", "starting_at", "day", "observation_count"),
+    "day": (
+        *("usage_date_utc", "usage_date", "starting_at", "day", "observation_count"),
+        *("models", "num_turns", "total_turns", "session_count", "num_sessions", "sessions"),
+    ),
     "id": ("response_id", "generation_id", "id", "request_id"),
     "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
     "provider": ("provider", "provider_name"),
@@ -82,6 +104,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "operation": ("operation", "operation_name"),
 }
 
+HIT_WORDS = ("true", "1", "yes", "y", "t", "hit")
+"""What a cell has where the answer came from a cache, in lower case."""
 _SUMMED = ("sum_", "total_")
 """What the name of a count begins with where it is one over several calls."""
 STARTS = (
@@ -95,9 +119,21 @@ STARTS = (
 )
 """What says when the time began that a row sums up."""
 
+_PARTS = ("cached", "cache_read", "cache_write", "reasoning")
+_GOOGLES = ("thoughts_token_count", "candidates_token_count")
+"""Reasoning that is no part of the output beside it."""
+_PERIODS = frozenset({"hour", "week", "month", "period", "bucket", "time_bucket"})
+"""Names of a time that are those of a sum, where there is no other."""
+_BESIDE = frozenset({"cache_read_tokens"})
+"""Names of what was read from a cache, which lies beside the input where there is a count of what
+was written to one, too, as Anthropic has it."""
 _WITH_CACHE = frozenset({"prompt_tokens", "prompttokens"})
 """Names of an input that has the tokens read from a cache, which Anthropic's leaves out."""
 
+_PLAIN_NAMES = frozenset({"cache_read", "cache_create", "cache_creation"})
+"""Beside one of these, ``input`` and ``output`` are counts, and no texts."""
+_WRAPPED = re.compile(r"^(?:response_)?(?:usage_metadata|token_usage|usage)_")
+"""What a database puts before the names in an object that it keeps as columns."""
 _OTHER = re.compile(r"[^a-z0-9]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -114,24 +150,49 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     sums = {
         name.removeprefix("sum_"): given for name, given in plain.items() if name.startswith("sum_")
     }
-    plain = sums | plain
-    found = {}
+    plain = {_WRAPPED.sub("", name): given for name, given in plain.items()} | sums | plain
+    if not _PLAIN_NAMES.isdisjoint(plain):
+        plain = {
+            f"{name}_tokens": plain[name] for name in ("input", "output") if name in plain
+        } | plain
+    found, spelt = {}, {}
     for what, known in NAMES.items():
-        name = next((plain[name] for name in known if name in plain), None)
+        name = next((name for name in known if name in plain), None)
         if name is not None:
-            found[what] = name
+            found[what], spelt[what] = plain[name], name
     counts = (_spell_plainly(found[what]) for what in ("input", "output") if what in found)
     if "id" not in found and any(name.startswith(_SUMMED) for name in counts):
         found.setdefault("day", names[0])
         if "count" in plain:
             found.setdefault("requests", plain["count"])
+    if spelt.get("time") in _PERIODS or {"start_time_iso", "end_time_iso"} <= plain.keys():
+        found.setdefault("day", found["time"])
     if found.keys() & {"requests", "day"}:
         # Its end is the next day's start.
         start = next((plain[name] for name in STARTS if name in plain), None)
         found |= {} if start is None else {"time": start}
-    if _spell_plainly(found.get("input", "")) in _WITH_CACHE and "cache_read" in found:
-        found.setdefault("cached", found.pop("cache_read"))
+    _settle_parts(found, spelt)
     return found if found.keys() & {"input", "output"} else None
+
+
+def _settle_parts(found: dict[str, str], spelt: Mapping[str, str]) -> None:
+    """Settle by their names which counts are parts of others.
+
+    Args:
+        found: What columns are -> their names.
+        spelt: What they are known by.
+    """
+    if spelt.get("input") in _WITH_CACHE:
+        if "cache_read" in found:
+            found.setdefault("cached", found.pop("cache_read"))
+    elif spelt.get("cached") in _BESIDE and "cache_write" in found:
+        found.setdefault("cache_read", found.pop("cached"))
+    if "cache_write" in found and "5m" not in spelt["cache_write"]:
+        found.pop("cache_write_1h", None)  # it is a part of it
+    if (spelt.get("reasoning"), spelt.get("output")) == _GOOGLES:
+        found["reasoning_beside"] = found.pop("reasoning")
+    if found.keys().isdisjoint(_PARTS):
+        found.pop("total", None)
 
 
 def _spell_plainly(name: str) -> str:

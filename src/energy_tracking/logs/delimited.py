@@ -210,12 +210,16 @@ def _tell_apart(names: list[str]) -> list[str]:
     ]
 
 
-EMPTY_WORDS = ("", "NULL", "null", "None", "\\N")
+EMPTY_WORDS = (
+    *("", "NULL", "null", "None", "\\N", "N/A", "n/a", "#N/A", "NA", "<NA>"),
+    *("-", "--", "\u2013", "\u2014"),
+)
 """What programs write into a cell that has nothing."""
 _RULE = frozenset("-=:+ \u2500\u253c\u251c\u2524")
 """What the line below the names of a printed table has."""
 _GROUPED_BY_COMMAS = re.compile(
-    r"(?P<whole>\d{1,3}(?:([,'\u2019\xa0\u202f ])\d{3}(?:\2\d{3})*|(?:\.\d{3}){2,}))(?:\.0+)?"
+    r"(?P<whole>\d{1,3}(?:([,'\u2019\xa0\u202f ])\d{3}(?:\2\d{3})*|(?:\.\d{3}){2,})"
+    r"|\d{1,2}(?:,\d\d)+,\d{3})(?:\.0+)?"
 )
 """A whole number whose thousands are set apart; ``12.000`` may be twelve."""
 _GROUPED = {

@@ -19,6 +19,9 @@ _TIME = re.compile(
 _DAY_FIRST = re.compile(r"\A(\d{1,2})\.(\d{1,2})\.(\d{4})(?:,? |T|\Z)")
 """A day as it is written with points, in which it comes before the month."""
 
+_SLASHED_DAY = re.compile(r"\A(\d{1,2})/(\d{1,2})/(\d{4})(?: |\Z)")
+"""A day as spreadsheets write it, in which the month or the day comes first."""
+
 _HEADER_TIME = re.compile(
     r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d (?:GMT|[+-]\d{4})"
 )
@@ -44,6 +47,7 @@ _KIBANA_TIME = re.compile(r"([A-Z][a-z]{2}) (\d{1,2}), (\d{4}) @ (\d\d:\d\d:\d\d
 def parse_odd_time(text: str) -> datetime | None:
     """A point in time that ``datetime.fromisoformat`` does not take; None where it is none."""
     text = _DAY_FIRST.sub(r"\3-\2-\1 ", text, count=1).strip()
+    text = _SLASHED_DAY.sub(_order_day, text, count=1).strip()
     try:
         found = _TIME.fullmatch(text)
         if found is None:
@@ -58,6 +62,14 @@ def parse_odd_time(text: str) -> datetime | None:
         return day_starts + timedelta(hours=hour, minutes=minute, seconds=second + fraction)
     except (ValueError, OSError, OverflowError):  # no day, or no zone, of that name
         return None
+
+
+def _order_day(found: re.Match[str]) -> str:
+    """A day with the year first; as it was where either number may be that of the month."""
+    first, second, year = found.groups()
+    if int(first) > 12 or int(first) == int(second):
+        return f"{year}-{second}-{first} "
+    return f"{year}-{first}-{second} " if int(second) > 12 else found[0]
 
 
 def _parse_printed_time(text: str) -> datetime | None:

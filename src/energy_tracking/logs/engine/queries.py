@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from energy_tracking.logs.columns import HIT_WORDS
 from energy_tracking.logs.logged import EARLIEST, LARGEST_OUTPUT, LARGEST_USUAL_INPUT
 from energy_tracking.logs.totals import TOTALS_PATTERN
 
@@ -100,6 +101,21 @@ def _read_count(name: str, type: str) -> Expression | None:
     return Expression(value, odd, is_plain=type in _PLAIN_TYPES)
 
 
+def _read_part(name: str, type: str) -> Expression | None:
+    """A count that may be missing, as pandas writes it, too."""
+    count = _read_count(name, type)
+    if count is None or type.startswith(_WHOLE_TYPES):
+        return count
+    odd = f"{name} IS NOT NULL AND NOT coalesce(isnan(TRY_CAST({name} AS DOUBLE)), false)"
+    return Expression(count.value, f"CASE WHEN ({count.value}) >= 0 THEN false ELSE {odd} END")
+
+
+def _read_total(name: str, type: str) -> Expression | None:
+    """A count that says how others fit together, if it is one."""
+    count = _read_count(name, type)
+    return Expression("NULL::BIGINT" if count is None else count.value)
+
+
 def _read_time(name: str, type: str) -> Expression | None:
     if type.startswith(("TIMESTAMP", "DATE")):
         return Expression(f"epoch({name})")
@@ -130,17 +146,19 @@ def _read_any(name: str, type: str) -> Expression | None:
 
 
 def _read_hit(name: str, type: str) -> Expression | None:
-    return Expression(f"coalesce(lower({name}::VARCHAR) IN ('true', '1'), false)")
+    words = ", ".join(map(quote_text, HIT_WORDS))
+    return Expression(f"coalesce(lower({name}::VARCHAR) IN ({words}), false)")
 
 
 # What a column is -> its expression; None for a type that only the line reader knows.
 READERS: Mapping[str, Callable[[str, str], Expression | None]] = {
     "input": _read_count,
     "output": _read_count,
-    "cached": _read_count,
-    "cache_read": _read_count,
-    "cache_write": _read_count,
-    "reasoning": _read_count,
+    "cached": _read_part,
+    "cache_read": _read_part,
+    "cache_write": _read_part,
+    "reasoning": _read_part,
+    "total": _read_total,
     "time": _read_time,
     "model": _read_text,
     "id": _read_text,
@@ -169,6 +187,7 @@ def build_query(
             return None
         expressions[what] = expression
     values = {what: expression.value for what, expression in expressions.items()}
+    _fit_parts(values)
     is_beside = not expressions.keys().isdisjoint(("cache_read", "cache_write"))
     # Sums of counts do not show which of them was odd.
     odd = [one.odd for one in expressions.values() if is_beside or not one.is_plain]
@@ -203,6 +222,26 @@ def build_query(
         selected["odd"] = f"coalesce({' OR '.join(conditions)}, true)"
     columns = ", ".join(f"{value} AS {name}_" for name, value in selected.items())
     return f"SELECT {columns} FROM {table.source}"
+
+
+def _fit_parts(values: dict[str, str]) -> None:
+    """Add parts that lie beside input and output to these, where the total says that they do.
+
+    Args:
+        values: What a column is -> its value in SQL.
+    """
+    if "total" not in values:
+        return
+    inputs, outputs = (f"({values[name]})" for name in ("input", "output"))
+    parts = [f"coalesce({values[name]}, 0)" for name in ("cached", "cache_write") if name in values]
+    inside = " + ".join(parts) or "0"
+    rest = f"({values['total']}) - {inputs} - {outputs}"
+    if parts:
+        values["input"] = f"CASE WHEN {rest} = {inside} THEN {inputs} + {inside} ELSE {inputs} END"
+    if "reasoning" in values:
+        part = f"({values['reasoning']})"
+        is_part = f"{rest} = {part} AND {rest} <> {inside}"
+        values["output"] = f"CASE WHEN {is_part} THEN {outputs} + {part} ELSE {outputs} END"
 
 
 def _find_totals(table: Table) -> str:

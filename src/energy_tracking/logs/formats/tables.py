@@ -10,9 +10,10 @@ that count are checked; what is a part of what is settled; a row of several requ
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-from energy_tracking.logs.columns import columns_of, is_number
+from energy_tracking.logs.columns import HIT_WORDS, columns_of, is_number
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
 from energy_tracking.logs.formats.counts import check_wholes, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.gateways import provider_named
@@ -31,6 +32,7 @@ COUNTED = (
     "cache_write",
     "cache_write_1h",
     "reasoning",
+    "reasoning_beside",
     "requests",
 )
 """What a column may count."""
@@ -144,7 +146,7 @@ def _calls_of(
     inputs, outputs = whole(read.get("input")), whole(read.get("output"))
     if inputs is None and outputs is None:
         if read.get("input") in _EMPTY and read.get("output") in _EMPTY:
-            return None
+            return [] if _is_empty_period(read) else None
         if _begins_table(read, row, columns):
             if all(read[what] == name for what, name in columns.items() if what in read):
                 return []  # a file with the same names was added to this one
@@ -156,15 +158,17 @@ def _calls_of(
     if said is not None:
         file.note_assumption(said)
         return []
-    check_wholes({what: read[what] for what in COUNTED if what in read})
-    requests = whole(read.get("requests")) if "requests" in read else 1
+    counted = {what: _drop_nan(what, read[what]) for what in COUNTED if what in read}
+    check_wholes(counted)
+    counted["total"] = read.get("total")
+    requests = whole(counted.get("requests")) if "requests" in read else 1
     if "requests" not in read and "day" in read:
         requests = None
     if requests == 0:
         if not inputs and not outputs:
             return []
         requests = None
-    counts = _read_usage(read, inputs or 0, outputs or 0, is_sum=requests != 1)
+    counts = _read_usage(counted, inputs or 0, outputs or 0, is_sum=requests != 1)
     if counts is not None:
         sums: RowSums = file.memory.setdefault("sums", RowSums())
         stated = (counts.input_tokens, counts.output_tokens)
@@ -179,7 +183,7 @@ def _calls_of(
         model=text(model.strip()) if isinstance(model := read.get("model"), str) else None,
         response_id=text(read.get("id")),
         counts=counts,
-        time=time_of(read.get("time")),
+        time=_time_of(read),
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
     )
@@ -191,8 +195,30 @@ def _calls_of(
                 assume(f"without a count of {what}, taken as 0 tokens")
     if call.time is None and isinstance(read.get("time"), str) and not is_number(read["time"]):
         file.assume("whose time cannot be read, counted without one")
-    call.cache_hit = str(read.get("cache_hit")).lower() in ("true", "1")
+    call.cache_hit = str(read.get("cache_hit")).lower() in HIT_WORDS
     return [identify(call, created=read.get("time"))]
+
+
+def _drop_nan(what: str, cell: object) -> object:
+    """A cell, or None where it has no number that it may be without, as pandas writes it."""
+    if type(cell) is int or cell is None or what in ("input", "output"):
+        return cell
+    is_nan = cell != cell or (isinstance(cell, str) and cell.lower() == "nan")
+    return None if is_nan else cell
+
+
+def _is_empty_period(read: Mapping[str, Any]) -> bool:
+    """Whether a row without counts is of a day or minute in which there was no request."""
+    is_sum = "requests" in read or "day" in read
+    return is_sum and not read.get("requests") and read.get("model") is None
+
+
+def _time_of(read: Mapping[str, Any]) -> datetime | None:
+    """The time of a row, or the start of the month that it sums up."""
+    time = time_of(read.get("time"))
+    if time is None and "day" in read and isinstance(read.get("time"), str):
+        return time_of(f"{read['time']}-01")
+    return time
 
 
 def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> Counts | None:
@@ -200,12 +226,23 @@ def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool
     longer = whole(read.get("cache_write_1h"))
     if longer is not None:
         written = (written or 0) + longer
+    reasoning, total = whole(read.get("reasoning")), whole(read.get("total"))
+    inside = (cached or 0) + (written or 0)
+    if total is not None and total == inputs + outputs + inside:
+        inputs += inside
+    elif total is not None and reasoning is not None and total == inputs + outputs + reasoning:
+        outputs += reasoning
+    beside = whole(read.get("reasoning_beside"))
+    if beside is not None:
+        reasoning = beside
+        outputs += beside
     beside = whole(read.get("cache_read"))
     if beside is not None:
         # Anthropic's names: its input count leaves the cache out.
         cached = beside
         inputs += beside + (written or 0)
-    reasoning = whole(read.get("reasoning"))
+    elif is_sum and inside > inputs:
+        inputs += inside
     if is_sum or inputs > LARGEST_INPUT or outputs > LARGEST_OUTPUT:
         return sum_of_tokens(inputs, outputs, cached, reasoning)
     return usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning)
