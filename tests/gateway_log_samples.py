@@ -214,6 +214,14 @@ GATEWAY_SAMPLES: list[tuple[str, Documents, Any]] = [
         right(0, sums=((10, 1000, 200), (5, 500, 50), (None, 300, 50))),
     ),
     (
+        "deepseek-amount",
+        # Source: https://platform.deepseek.com/usage (export, amount-*.csv)
+        [{"utc_date": "2026-06-03", "model": MODEL, "type": kind, "price": "", "amount": amount}
+         for kind, amount in (("request_count", 5), ("output_tokens", 70),
+                              ("input_cache_hit_tokens", 400), ("input_cache_miss_tokens", 100))],
+        right(0, sums=((5, 500, 70),)),
+    ),
+    (
         "span-table",
         # Honeycomb's, and New Relic's.
         [COUNTED | {"Timestamp": STARTED, "trace.trace_id": "0a", "trace.span_id": "b7",

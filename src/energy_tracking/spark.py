@@ -98,6 +98,10 @@ def _find_columns(frame: DataFrame, given: Mapping[str, str] | None) -> dict[str
             remedy = "leave the column out where each row is one call"
             kind = "without a column of sums over many requests"
             raise ConfigurationError(must_be("frame", kind, found[what], remedy))
+    if "reasoning_beside" in found:
+        remedy = "add it to the output, and name the columns"
+        kind = "without reasoning beside the output"
+        raise ConfigurationError(must_be("frame", kind, found["reasoning_beside"], remedy))
     found = {what: name for what, name in found.items() if what in COLUMNS}
     if not {"input", "output"} <= found.keys():
         remedy = "name them: columns={'input': ..., 'output': ...}"

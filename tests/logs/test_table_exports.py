@@ -393,6 +393,26 @@ EXPORTS: dict[str, tuple[str, list[Row], list[Row]]] = {
         [("a", 100, 20, 60), ("b", 160, 20, 60), ("c", 100, 20, 60)],
         [],
     ),
+    # Source: https://platform.deepseek.com/usage (export, amount-2026-6.csv)
+    "DeepSeek's amounts": (
+        "user_id,utc_date,model,api_key_name,api_key,type,price,amount\n"
+        "u,2026-06-03,deepseek-v4-pro,k,sk-x,output_tokens,0.00000087,23547\n"
+        "u,2026-06-03,deepseek-v4-pro,k,sk-x,request_count,,5\n"
+        "u,2026-06-03,deepseek-v4-pro,k,sk-x,input_cache_hit_tokens,0.000000003625,54400\n"
+        "u,2026-06-03,deepseek-v4-pro,k,sk-x,input_cache_miss_tokens,0.000000435,1000\n"
+        "u,20260604,deepseek-v4-pro,k,sk-x,output_tokens,0.00000087,7\n",
+        [],
+        [("deepseek-v4-pro", 5, 55400, 23547), ("deepseek-v4-pro", None, 0, 7)],
+    ),
+    # Source: https://pandas.pydata.org/docs/reference/api/pandas.json_normalize.html
+    "responses that pandas has made flat": (
+        ",id,object,created,model,usage.prompt_tokens,usage.completion_tokens,"
+        "usage.prompt_tokens_details.cached_tokens\n"
+        "0,chatcmpl-AAAAAAAAAAAAAAAAAAAAAAAAAAAAA,chat.completion,1767261600,gpt-4o,10,20,4\n"
+        "1,chatcmpl-BBBBBBBBBBBBBBBBBBBBBBBBBBBBB,chat.completion,1767261600,gpt-4o,1,2,\n",
+        [("gpt-4o", 10, 20, 4), ("gpt-4o", 1, 2, 0)],
+        [],
+    ),
     "months": (
         "month,model,input_tokens,output_tokens\n2026-01,gpt-4o,1000,200\n",
         [],
@@ -421,6 +441,47 @@ EXPORTS: dict[str, tuple[str, list[Row], list[Row]]] = {
 def test_an_export_is_read_rightly(name: str, read: Any) -> None:
     text, calls, sums = EXPORTS[name]
     assert read(text) == Found(calls, sums, [])
+
+
+COSTS = {
+    # Source: https://platform.openai.com/usage (export of costs)
+    "OpenAI": f"{BUCKETS},amount_value,amount_currency,line_item\n"
+              f'{MINUTE},0.895,usd,"gpt-5-mini-2025-08-07, input"\n',
+    # Source: https://platform.claude.com/usage (export of costs)
+    "Anthropic": "usage_date_utc,model,workspace,usage_type,cost_usd,cost_type\n"
+                 "2026-08-04,Claude Haiku 4.5,Default,message,0.05,token\n",
+    # Source: https://learn.microsoft.com/azure/cost-management-billing (export of actual costs)
+    "Azure": "Date,MeterCategory,MeterName,UnitOfMeasure,Quantity,CostInBillingCurrency\n"
+             "04/01/2026,Foundry Models,gpt 4o 1120 Inp glbl Tokens,1K,1234.5,3.08\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("service", COSTS)
+def test_costs_are_said_to_have_no_counts(service: str, read: Any) -> None:
+    assert read(COSTS[service]).said[-1] == (
+        "FILE: nothing recognised; it has costs and no token counts: export the usage, "
+        "which has them"
+    )
+
+
+OF_PROMPTFOO = ",Reasoning,Status,Score,Named Scores,Grader Reason,Comment"
+PROMPTFOO = {
+    # Source: https://www.promptfoo.dev/docs/configuration/outputs/ (CSV), newer and older
+    "with variables": f"question,[openai:gpt-4o] Answer: {{{{question}}}}{OF_PROMPTFOO}\n"
+                      "2+2?,4,,PASS,1.00,,ok,\n",
+    "without variables": f"[echo] Answer{OF_PROMPTFOO}\n4,,PASS,1.00,,ok,\n",
+    "of several lines": f'q,"[openai:chat:gpt-4o] Be short.\n[Now]: {{{{q}}}}"{OF_PROMPTFOO}\n'
+                        "2+2?,4,,PASS,1.00,,ok,\n",
+    "in one cell": "question,[openai:gpt-4o] Answer\n2+2?,[PASS] 4\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", PROMPTFOO)
+def test_a_table_of_promptfoos_has_no_counts_and_its_json_has(form: str, read: Any) -> None:
+    assert read(PROMPTFOO[form]).said == [
+        "FILE: all of it left out: promptfoo's table has no token counts: save its results as "
+        "JSON, as by -o x.json"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("model", "response_model", "model_name", "modelname", "model_id", "modelid"),
         *("model_permaslug", "model_version", "deployment", "engine", "request_model"),
         *("snapshot_id", "provided_model_name", "llm_model", "resolved_model"),
-        *("snapshot_id", "provided_model_name", "model_slug", "model_used", "llm_model"),
-        *("models", "slug"),
+        *("model_slug", "model_used", "models", "slug"),
     ),
     "time": (
         *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
@@ -150,7 +149,11 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     sums = {
         name.removeprefix("sum_"): given for name, given in plain.items() if name.startswith("sum_")
     }
-    plain = {_WRAPPED.sub("", name): given for name, given in plain.items()} | sums | plain
+    # Names with dots are paths, of which more formats than this one know what lies at their end.
+    wrapped = {
+        _WRAPPED.sub("", name): given for name, given in plain.items() if "." not in str(given)
+    }
+    plain = wrapped | sums | plain
     if not _PLAIN_NAMES.isdisjoint(plain):
         plain = {
             f"{name}_tokens": plain[name] for name in ("input", "output") if name in plain

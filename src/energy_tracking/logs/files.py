@@ -49,7 +49,7 @@ from energy_tracking.logs.packed import (
     SAVE_AS,
     Packing,
     iterate_packed,
-    name_unread,
+    say_unread,
 )
 from energy_tracking.logs.pieces import (
     HEAD,
@@ -174,9 +174,9 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
         if head.startswith(magic, place):
             yield from unpack(rejoin_head(head, stream), path)
             return
-    unread = name_unread(head)
+    unread = say_unread(head)
     if unread is not None:
-        raise UnreadableFileError(f"{unread} is not read: {SAVE_AS}")
+        raise UnreadableFileError(unread)
     encoding = next((name for bom, name in BOMS if head.startswith(bom)), None)
     encoding = encoding or _guess_encoding(head)
     if encoding == "utf-8":

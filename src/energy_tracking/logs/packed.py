@@ -183,15 +183,22 @@ _YAML = re.compile(
 A log of .NET's begins with a level in the place of a name.
 """
 _OBJECT = re.compile(rb"\{[\"']")
+_PROMPTFOO = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:[^\[{]{0,2000},)?\"?\[(?:[\w.-]+\] [^\0]*?,Status,Score,"
+    rb"|[\w.-]+:[^\]\n]{1,200}\] [^\0]*?(?:,Status,Score,|,\"?\[(?:PASS|FAIL)\]))"
+)
+"""A column of a model's answers in the table that promptfoo writes, and whether they were right."""
 
 
-def name_unread(head: bytes) -> str | None:
-    """What a file is that is not read, by its first bytes; None where it may be read."""
+def say_unread(head: bytes) -> str | None:
+    """Why a file is not read, by its first bytes; None where it may be read."""
     for mark, name in UNREAD_KINDS:
         if head.startswith(mark):
-            return name
+            return f"{name} is not read: {SAVE_AS}"
+    if _PROMPTFOO.match(head):
+        return "promptfoo's table has no token counts: save its results as JSON, as by -o x.json"
     is_yaml = _YAML.match(head) and not _OBJECT.search(head) and not is_printed(head)
-    return "YAML" if is_yaml else None
+    return f"YAML is not read: {SAVE_AS}" if is_yaml else None
 
 
 GZIP_FILE = Packing(b"\x1f\x8b", lambda: partial(zlib.decompressobj, GZIP))

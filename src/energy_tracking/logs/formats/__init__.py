@@ -8,10 +8,12 @@ source of what it says, and a sample in the tests.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from energy_tracking.logs.formats.agents import AGENTS
 from energy_tracking.logs.formats.aider import AIDER
+from energy_tracking.logs.formats.amounts import AMOUNTS
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.claude_code import CLAUDE_CODE
 from energy_tracking.logs.formats.clouds import CLOUDS
@@ -45,6 +47,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *LOG_RECORDS,
     *TRACES,
     *SUMS,
+    *AMOUNTS,
     *INGESTION,
     *GATEWAYS,
     *OBSERVABILITY,
@@ -71,6 +74,8 @@ FORMATS: tuple[LogFormat, ...] = (
 
 REMEMBERED_SHAPES = 10_000
 NAMED_NEAREST = 2
+_MONEY = re.compile(r"(?i)cost|spend|price|amount_value|currency|billing")
+"""What the name of a column has that is of money."""
 NAMED_KEYS = 8
 
 
@@ -120,6 +125,10 @@ def describe_missing(document: Any) -> str:
         else f"{row.name!r} (no token counts)"
         for row in near
     )
+    if any(_MONEY.search(name) for name in map(str, document)) and not any(
+        "tok" in name.lower() for name in map(str, document)
+    ):
+        return "it has costs and no token counts: export the usage, which has them"
     names = [str(name)[:40] for name in document]
     more = f" and {len(names) - NAMED_KEYS} more" if len(names) > NAMED_KEYS else ""
     return (

@@ -85,6 +85,9 @@ def documents_inside(document: Document, file: LogFile) -> list[Document] | None
     plain = drop_types(document)
     if plain != document:
         return [plain]
+    nested = _nest_names(document)
+    if nested is not document:
+        return [nested]
     for name in LISTS:
         inner = unpacked(document.get(name))
         if isinstance(inner, list):
@@ -124,6 +127,26 @@ def _rows_of_columns(document: Document) -> list[Document]:
         return list(document.values())  # row by row, each under its name
     cells = (v.values() if isinstance(v, dict) else v for v in document.values())
     return [dict(zip(document, row, strict=True)) for row in zip(*cells, strict=True)]
+
+
+def _nest_names(document: Document) -> Document:
+    """A document whose names with dots are paths again, as before it was made a row of a table.
+
+    Args:
+        document: The document; it is given back where no name has a dot.
+    """
+    if not any("." in name for name in document if isinstance(name, str)):
+        return document
+    nested: Document = {name: cell for name, cell in document.items() if "." not in str(name)}
+    for name, cell in document.items():
+        *path, last = str(name).split(".")
+        place = nested
+        for part in path:
+            inner = place.setdefault(part, {})
+            place = inner if isinstance(inner, dict) else {}
+        if path and cell is not None:
+            place.setdefault(last, cell)
+    return nested
 
 
 # What MongoDB's, DynamoDB's and Firestore's exports wrap values in, to say their types.
