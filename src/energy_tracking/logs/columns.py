@@ -1,6 +1,8 @@
 """What the columns of a table are, by their names.
 
-``NAMES`` lists by what names they are known; a further name goes there.
+Order of events: names lose their style, and what stands before all of an object's; those of
+``NAMES`` are looked up, the best first; what makes a row a sum is found; which counts are parts of
+others is settled (``_settle_parts``). A further name goes into ``NAMES``.
 """
 
 from __future__ import annotations
