@@ -62,7 +62,7 @@ class BeforeEnd:
     ``end`` of this one span is replaced by this object until it is called.
     """
 
-    __slots__ = ("_actions", "_before", "_original", "_span")
+    __slots__ = ("_actions", "_before", "_held", "_original")
 
     def __init__(self, span: Any, action: Callable[[], object]) -> None:
         """Wait for the end of a span.
@@ -71,11 +71,11 @@ class BeforeEnd:
             span: A span that has not ended.
             action: Must not raise.
         """
-        self._span = span
         self._actions = [action]
         self._original = span.end
-        self._before = vars(span).get("end")
-        span.end = self
+        self._held = held = vars(span)
+        self._before = held.get("end")
+        held["end"] = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """End the span."""
@@ -84,30 +84,25 @@ class BeforeEnd:
 
     def run(self) -> None:
         """Run it now, unless it has run."""
-        span = self._span
+        held = self._held
         try:
             action = self._actions.pop()  # one step, which one thread alone succeeds in
         except IndexError:
             return
         # Without this the span would be in a reference cycle.
-        if vars(span).get("end") is self:
+        if held.get("end") is self:
             if self._before is None:
-                del span.end
+                del held["end"]
             else:
-                span.end = self._before
-        setattr(span, _ENDING, True)
+                held["end"] = self._before
+        held[_ENDING] = True
         action()
 
 
 def can_wait_for_end(span: Any) -> bool:
-    """Whether a span may fill up until its end, which lies ahead and can be waited for."""
+    """Whether a span may fill up until its end, and that can be waited for, unless it has come."""
     held = getattr(span, "__dict__", None)
-    return (
-        held is not None
-        and _ENDING not in held
-        and _limit_of(span) is not None
-        and span.is_recording()
-    )
+    return held is not None and _ENDING not in held and _limit_of(span) is not None
 
 
 def put_attributes(

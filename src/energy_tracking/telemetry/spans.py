@@ -414,7 +414,7 @@ class Telemetry:
             put()
             return
         waiting = BeforeEnd(span, put)
-        if not span.is_recording():  # it has ended in between
+        if not span.is_recording():  # it has ended, perhaps in between
             waiting.run()
 
     def _add_linked_span(
