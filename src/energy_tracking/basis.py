@@ -14,7 +14,8 @@ from energy_tracking.estimator import (
     ServingProfile,
     check_memory_bandwidth,
 )
-from energy_tracking.estimator.serving import SERVING, check_one_batch
+from energy_tracking.estimator.serving import SERVING
+from energy_tracking.estimator.serving_bounds import check_one_batch
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.catalogue import Catalogue
 from energy_tracking.profiles.profile import GpuProfile

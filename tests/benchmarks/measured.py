@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from energy_tracking.errors import EnergyTrackingError
 from energy_tracking.estimator.deployment import Deployment, deploy
-from energy_tracking.estimator.serving import (
+from energy_tracking.estimator.serving import ServingProfile
+from energy_tracking.estimator.serving_bounds import (
     CURRENT_ENGINE_YEAR,
     EARLY_ENGINE_YEAR,
     UNBALANCED_ENGINE_YEAR,
-    ServingProfile,
 )
 from energy_tracking.profiles.files import load_catalogue
 from energy_tracking.profiles.model_names import WEIGHT_SUFFIXES

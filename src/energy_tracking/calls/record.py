@@ -19,7 +19,7 @@ from energy_tracking.bounds import Bound, checked, is_choice
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimator import CALIBRATED_METHOD, METHOD_NAMES, SCOPES, EnergyEstimate
 from energy_tracking.estimator.evidence import ServerLoad, ServingEvidence
-from energy_tracking.estimator.serving import SERVING_BOUNDS, check_one_batch
+from energy_tracking.estimator.serving_bounds import SERVING_BOUNDS, check_one_batch
 from energy_tracking.frozen import declared_defaults, frozen
 from energy_tracking.terminal import with_known_signs
 from energy_tracking.units import kwh_from_joules, wh_from_joules

@@ -3,6 +3,7 @@
 methods          the table of methods, and what is assumed beside model and GPU
 reference        the seed formula
 roofline/        the calibrated estimator
+serving_bounds   what may be said of how a model is served
 serving          how a model is assumed to be served
 deployment       the same as plain numbers, every gap filled
 evidence         what was seen of the server while it served one call
@@ -25,7 +26,6 @@ from energy_tracking.estimator.estimate import (
     SCOPES,
     EnergyEstimate,
 )
-from energy_tracking.estimator.serving import ServingProfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         prepare_estimator,
         widen_by_doubts,
     )
+    from energy_tracking.estimator.serving import ServingProfile
 
 __all__ = [
     "ATTENTION_MODES",
@@ -60,9 +61,12 @@ __all__ = [
 ]
 
 
+_HOMES = {"check_memory_bandwidth": "deployment", "ServingProfile": "serving"}
+
+
 def __getattr__(name: str) -> Any:
     """Load what computes when it is wanted."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "deployment" if name == "check_memory_bandwidth" else "methods"
+    home = _HOMES.get(name, "methods")
     return getattr(import_module(f"{__name__}.{home}"), name)

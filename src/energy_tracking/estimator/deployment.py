@@ -18,11 +18,8 @@ from __future__ import annotations
 import math
 
 from energy_tracking.errors import ProfileError
-from energy_tracking.estimator.serving import (
-    EARLY_ENGINE_YEAR,
-    UNBALANCED_ENGINE_YEAR,
-    ServingProfile,
-)
+from energy_tracking.estimator.serving import ServingProfile
+from energy_tracking.estimator.serving_bounds import EARLY_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS

@@ -12,7 +12,7 @@ from typing import Any
 
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import CALIBRATED_METHOD
-from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
+from energy_tracking.estimator.serving_bounds import CURRENT_ENGINE_YEAR, UNBALANCED_ENGINE_YEAR
 from energy_tracking.settings.names import named
 
 STREAM_SETTINGS = (

@@ -26,7 +26,7 @@ from energy_tracking.bounds import is_choice
 from energy_tracking.calls.record import INTENSITY
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be, not_one_of
 from energy_tracking.estimator import ATTENTION_MODES, METHOD_NAMES, SCOPES
-from energy_tracking.estimator.serving import SERVING_BOUNDS
+from energy_tracking.estimator.serving_bounds import SERVING_BOUNDS
 from energy_tracking.frozen import declared_defaults, declared_fields, frozen
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS

@@ -24,7 +24,8 @@ from energy_tracking.estimator.roofline.constants import RooflineConstants
 from energy_tracking.estimator.roofline.fitted import GPUS
 from energy_tracking.estimator.roofline.prices import compute_prices
 from energy_tracking.estimator.roofline.sharing import Case, Sharing
-from energy_tracking.estimator.serving import CURRENT_ENGINE_YEAR, ServingProfile
+from energy_tracking.estimator.serving import ServingProfile
+from energy_tracking.estimator.serving_bounds import CURRENT_ENGINE_YEAR
 from energy_tracking.frozen import frozen
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 
