@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -51,6 +52,10 @@ def journal(line: Any, **more: str) -> dict[str, Any]:
     return {"__CURSOR": "s=1;i=2", "__REALTIME_TIMESTAMP": "1772600767123456", "_PID": "7",
             "_SYSTEMD_UNIT": "app.service", "PRIORITY": "6", "SYSLOG_IDENTIFIER": "python",
             "_HOSTNAME": "h", "_TRANSPORT": "stdout", "MESSAGE": line, **more}  # fmt: skip
+
+
+def in_base64(line: str) -> str:
+    return b64encode(line.encode()).decode()
 
 
 def cloud_watch(line: str) -> dict[str, Any]:
@@ -130,6 +135,14 @@ WRAPPINGS: Mapping[str, Wrapping] = {
     "Azure's container apps": lambda lines: as_table(
         ["TimeGenerated [UTC]", "ContainerAppName_s", "Log_s"],
         [["3/4/2026, 5:06:07.123 AM", "app", line] for line in lines]),
+    # Source: https://cloud.google.com/pubsub/docs/reference/rest/v1/PubsubMessage
+    "Pub/Sub": each(lambda line: {
+        "ackId": "a", "message": {"data": in_base64(line), "messageId": "1", "publishTime": TIME}}),
+    # Source: https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html
+    "Kinesis": lambda lines: json.dumps({"Records": [
+        {"eventSource": "aws:kinesis", "kinesis": {
+            "data": in_base64(line), "approximateArrivalTimestamp": MILLISECONDS / 1000}}
+        for line in lines]}),
     # Source: https://docs.python.org/3/library/logging.html (Formatter)
     "Python's logging": behind("2026-03-04 05:06:07,123 - app - INFO - "),
     "a time in brackets": behind("[2026-03-04 05:06:07,123] INFO: "),

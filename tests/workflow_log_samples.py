@@ -110,6 +110,50 @@ WORKFLOW_SAMPLES: list[tuple[str, Documents, Right]] = [
         right(1, (10, 20), "gpt-4o", first=TIME),
     ),
     (
+        "span-record",
+        # Source: https://signoz.io/docs/userguide/writing-clickhouse-traces-query
+        [{"timestamp": AT, "trace_id": "t", "span_id": "s", "parent_span_id": "p", "name": "chat",
+          "attributes_string": {"gen_ai.response.model": "gpt-4o"},
+          "attributes_number": {"gen_ai.usage.input_tokens": 10,
+                                "gen_ai.usage.output_tokens": 20}}],
+        right(1, (10, 20), "gpt-4o", first=TIME),
+    ),
+    (
+        "span-table",
+        # Source: https://openobserve.ai/docs (columns without dots, as in BigQuery)
+        [{"_timestamp": 1_772_600_767_123_456, "trace_id": "t", "span_id": "s",
+          "end_time": 1_772_600_769_123_000_000, "gen_ai_operation_name": "chat",
+          "gen_ai_response_model": "gpt-4o", "gen_ai_usage_input_tokens": 10,
+          "gen_ai_usage_output_tokens": 20}],
+        right(1, (10, 20), "gpt-4o", first=LATER_TIME),
+    ),
+    (
+        "table",
+        # Source: https://docs.newrelic.com/docs/ai-monitoring (LlmChatCompletionSummary)
+        [{"results": [{"events": [
+            {"timestamp": MILLISECONDS, "id": "u", "request.model": "gpt-4o",
+             "response.model": "gpt-4o-2024-08-06", "response.usage.prompt_tokens": 10,
+             "response.usage.completion_tokens": 20, "vendor": "openai"}]}]}],
+        right(1, (10, 20), "gpt-4o-2024-08-06", first=TIME),
+    ),
+    (
+        "logged-response",
+        # Source: https://docs.anythingllm.com (workspace_chats)
+        [{"id": 1, "workspaceId": 1, "prompt": "x", "createdAt": AT, "response": json.dumps(
+            {"text": "x", "type": "chat", "metrics": {
+                "prompt_tokens": 10, "completion_tokens": 20, "outputTps": 50.1, "duration": 1.2,
+                "model": "gpt-4o"}})}],
+        right(1, (10, 20), "gpt-4o", first=TIME),
+    ),
+    (
+        "response",
+        # Source: https://docs.chainlit.io/data-layers (steps)
+        [{"id": "s1", "threadId": "t", "type": "llm", "createdAt": AT, "output": "x",
+          "generation": {"type": "CHAT", "provider": "openai", "model": "gpt-4o",
+                         "inputTokenCount": 10, "outputTokenCount": 20}}],
+        right(1, (10, 20), "gpt-4o", first=TIME),
+    ),
+    (
         "langfuse-batch",
         [
             {"batch": [event("trace-create", id="t1", name="x"),

@@ -59,6 +59,7 @@ def test_every_row_of_the_table_has_a_sample(tmp_path: Path) -> None:
         "librechat-message",
         "server-log",
         "printed-span-dotnet",
+        "printed-span-collector",
         "llama-cpp-log",
         "crush",
     }

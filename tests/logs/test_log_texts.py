@@ -113,12 +113,59 @@ PAIRS = (
     "prompt_tokens=10 completion_tokens=20 id=r1"
 )
 
+# Source: https://github.com/open-telemetry/opentelemetry-collector (debugexporter, detailed)
+COLLECTOR = f"""\
+2026-03-04T05:06:09.000Z\tinfo\tTraces\t{{"otelcol.component.id": "debug", "spans": 2}}
+2026-03-04T05:06:09.000Z\tinfo\tResourceSpans #0
+Resource attributes:
+     -> service.name: Str(app)
+ScopeSpans #0
+InstrumentationScope opentelemetry.instrumentation.openai_v2
+Span #0
+    Trace ID       : {TRACE}
+    Parent ID      : 0011223344556677
+    ID             : {SPAN}
+    Name           : chat gpt-4o
+    Start time     : 2026-03-04 05:06:07.123 +0000 UTC
+    End time       : 2026-03-04 05:06:08.623456789 +0000 UTC
+    Status code    : Unset
+Attributes:
+     -> gen_ai.operation.name: Str(chat)
+     -> gen_ai.response.model: Str(gpt-4o)
+     -> gen_ai.usage.input_tokens: Int(10)
+     -> gen_ai.usage.output_tokens: Int(20)
+Span #1
+    Trace ID       : {TRACE}
+    Parent ID      :
+    ID             : 0011223344556677
+    End time       : 2026-03-04 05:06:08.623456789 +0000 UTC
+Attributes:
+     -> gen_ai.operation.name: Str(invoke_agent)
+     -> gen_ai.usage.input_tokens: Int(10)
+     -> gen_ai.usage.output_tokens: Int(20)
+"""
+
+# Source: https://github.com/ollama/ollama/blob/main/docs/faq.md (ollama run --verbose)
+OLLAMA = """\
+>>> hi
+Hello!
+
+total duration:       4.9s
+prompt eval count:    26 token(s)
+prompt eval rate:     216.67 tokens/s
+eval count:           298 token(s)
+eval rate:            119.20 tokens/s
+"""
+
 AT = "2026-03-04T05:06:07"
 TEXTS: dict[str, tuple[str, Right]] = {
     "Java's spans": (JAVA, right(1, (10, 20), "gpt-4o", first=f"{AT}.123000+00:00")),
     ".NET's spans": (
         DOTNET, right(2, (110, 220), "gpt-4o", first="2026-03-04T05:06:08.623456+00:00")),
     "llama.cpp": (LLAMA_CPP, right(2, (116, 220), "Qwen3-8B-Q4_K_M", cached=6)),
+    "the Collector's spans": (
+        COLLECTOR, right(1, (10, 20), "gpt-4o", first="2026-03-04T05:06:08.623456+00:00")),
+    "Ollama": (OLLAMA, right(1, (26, 298), None)),
     "LM Studio": (
         LM_STUDIO, right(1, (10, 20), "gpt-oss-20b", first="2026-03-04T05:06:09+00:00")),
     "agentgateway": (AGENT_GATEWAY, right(1, (10, 20), "gpt-4o", first=f"{AT}.123456+00:00")),
@@ -165,6 +212,14 @@ def test_an_output_of_llama_cpp_without_its_prompt_is_reported(tmp_path: Path) -
     report = ReadReport()
     assert len(list(read_logs([path], report=report))) == 1
     assert report.unread["an output of llama.cpp's without its prompt"].count == 1
+
+
+def test_a_usage_that_a_line_without_a_model_mentions_is_no_call(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("INFO CompletionUsage(completion_tokens=20, prompt_tokens=10, total_tokens=30)")
+    report = ReadReport()
+    assert not list(read_logs([path], report=report))
+    assert list(report.unread) == ["not JSON"]
 
 
 def test_an_object_behind_text_that_does_not_end_costs_its_own_lines(tmp_path: Path) -> None:

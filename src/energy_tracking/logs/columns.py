@@ -24,6 +24,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         # Higress, APISIX, Dify.
         *("input_token", "prompt_token", "llm_prompt_tokens", "message_tokens"),
         *("prompt_tokens_in_step", "total_prompt_tokens"),
+        "response_usage_prompt_tokens",  # New Relic
     ),
     "output": (
         *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
@@ -36,6 +37,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("output_len", "num_decode_tokens", "tokens_generated"),
         *("output_token", "completion_token", "llm_completion_tokens", "answer_tokens"),
         *("completion_tokens_in_step", "total_completion_tokens"),
+        "response_usage_completion_tokens",
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
@@ -89,9 +91,9 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("logged_at", "completed_at", "end_timestamp", "start_timestamp"),
         *("ended_at", "finished_at", "started_at", "request_end_time", "request_start_time"),
         *("timestamp_utc", "time_generated_utc", "time_utc", "time_gmt", "date_utc"),
-        "time_iso8601",
         *("date_time", "logging_time", "utc_date", "usage_date"),
         *("hour", "week", "month", "period", "bucket", "time_bucket"),
+        *("time_iso8601", "time_local"),
     ),
     # What a table of sums per day has, or one per trace, and one of calls has not.
     "day": (

@@ -146,7 +146,7 @@ class Once:
             if (call.assumed is None, tokens) > (held.assumed is None, held.tokens):
                 # In its place: the order is that of the first copies.
                 self._held[identity] = _keeping_what_is_known(call, held)
-            elif held.model is None or held.time is None:
+            elif held.model is None or (held.time is None and call.time is not None):
                 _keeping_what_is_known(held, call)
             return None
         if not call.grows:

@@ -368,29 +368,27 @@ class _Entries:
             reason = "not JSON" if document is NOT_JSON else "no object of JSON"
             self._file.leave_out(reason)
             return ()
+        file = self._file
         for row in self._recogniser.rows_for(document):
             try:
-                found = row.read(document, self._file)
+                found = row.read(document, file)
             except UnreadableLogError:
                 raise
             except _WRONG_VALUES:
                 found = None
             except UnreadableEntryError as error:
                 self.recognised = True
-                self._file.leave_out(error.reason, error.example)
+                file.leave_out(error.reason, error.example)
                 return ()
             if found is not None:
-                self._file.report.formats[row.name] += len(found)
+                file.report.formats[row.name] += len(found)
                 for call in found:
                     call.format = row.name
-                if inside := self._file.inside:
-                    self._file.inside = []
-                    self.recognised = self.recognised or bool(found)
-                    within = self._calls_in_all(inside, depth) if depth < DEEPEST else ()
-                    return chain(found, self._date_calls(within, document))
+                if file.inside:
+                    return self._calls_around(found, document, depth)
                 self.recognised = True
                 return found
-        inner = documents_inside(document, self._file) if depth < DEEPEST else ()
+        inner = documents_inside(document, file) if depth < DEEPEST else ()
         if inner is None:
             return ()  # what it is a part of is read with its end
         if inner:
@@ -403,6 +401,21 @@ class _Entries:
             self.first_unknown = self._around if is_less else document
         self._file.leave_out("no token counts")
         return ()
+
+    def _calls_around(
+        self, calls: list[LoggedCall], document: Mapping[str, Any], depth: int
+    ) -> Iterable[LoggedCall]:
+        """The calls of a document, and those in what lies in it.
+
+        Args:
+            calls: Its own.
+            document: The document.
+            depth: How far it lies in others itself.
+        """
+        inside, self._file.inside = self._file.inside, []
+        self.recognised = self.recognised or bool(calls)
+        within = self._calls_in_all(inside, depth) if depth < DEEPEST else ()
+        return chain(calls, self._date_calls(within, document))
 
     def _calls_in_all(self, documents: Iterable[Any], depth: int) -> Iterator[LoggedCall]:
         for document in documents:

@@ -94,35 +94,38 @@ def _build_line(line: str, found: re.Match[bytes]) -> dict[str, Any]:
     return {SERVER_LINE: line}
 
 
-_ATTRIBUTE = re.compile(r"([A-Za-z][\w.]*)=(.*?)(?=, [A-Za-z][\w.]*=|\}, capacity=|\}\s*$)")
-
-
 def _build_span_of_java(line: str, found: re.Match[bytes]) -> dict[str, Any]:
     trace, span = (part.decode("ascii", "replace") for part in found.groups())
-    attributes = dict(_ATTRIBUTE.findall(line.partition("data={")[2]))
+    pairs = (part.partition("=") for part in line.partition("data={")[2].split(", "))
+    attributes = {name: value.rstrip("}\r\n") for name, equals, value in pairs if equals}
     return {"traceId": trace, "spanId": span, "attributes": attributes}
 
 
-_PAIR = re.compile(r'([A-Za-z_][\w.\-]*)=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
+_PAIR = re.compile(r'([A-Za-z_][\w.\-]*)=(?:"((?:[^"\\]|\\.)*)"|([^\s,;)\]}]*))')
 
 
-def _build_pairs(line: str, found: re.Match[bytes]) -> dict[str, Any]:
-    return {name: quoted or plain for name, quoted, plain in _PAIR.findall(line)}
+def _build_pairs(line: str, found: re.Match[bytes]) -> Any:
+    """Names with their values; a line without a model may say what another one has said."""
+    pairs = {name: quoted or plain for name, quoted, plain in _PAIR.findall(line)}
+    return pairs if any("model" in name.lower() for name in pairs) else NOT_JSON
 
 
-TEXTS: tuple[tuple[re.Pattern[bytes], Callable[[str, re.Match[bytes]], dict[str, Any]]], ...] = (
+TEXTS: tuple[tuple[re.Pattern[bytes], Callable[[str, re.Match[bytes]], Any]], ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-java (LoggingSpanExporter)
     (
         re.compile(rb"' : ([0-9a-f]{32}) ([0-9a-f]{16}) [A-Z]+ \[tracer: [^\]]*\] .*data=\{"),
         _build_span_of_java,
     ),
-    # Of vLLM and SGLang, llama.cpp, and spans of .NET.
+    # Of vLLM and SGLang, llama.cpp and Ollama, and spans of .NET and the Collector.
     (
         re.compile(
             rb"Avg prompt throughput: |gen throughput \(token/s\): |#new-token: \d"
-            rb"|eval time +=|print_timing|(?:n_prompt_tokens|task\.n_tokens) = \d|loading model '"
-            rb"|^Activity\.\w+:|^    (?:gen_ai|llm|ai|error|session)\.[\w.]+: "
-            rb"|^Resource associated with Activity"
+            rb"|eval time +=|eval count: +\d|print_timing|(?:n_prompt_tokens|task\.n_tokens) = \d"
+            rb"|loading model '|^Activity\.\w+:|^    (?:gen_ai|llm|ai|error|session)\.[\w.]+: "
+            rb"|^Resource associated with Activity|^Span #\d"
+            rb"|^(?:\S+\s+\w+\s+)?(?:Scope|Resource)Spans #"
+            rb"|^    (?:Trace ID|Parent ID|ID|End time) +: "
+            rb"|^ +-> (?:gen_ai|llm|ai|error|session|openinference|traceloop)\.[\w.]+: "
         ),
         _build_line,
     ),
@@ -136,7 +139,7 @@ _OPENED = re.compile(rb"[^\s{][^{]*\{\s*\Z")
 
 
 _PRINTED = re.compile(
-    rb"^(?:\s*(?:prompt )?eval time +=|slot +\w+: |srv +\w+: |Activity\.\w+:)", re.MULTILINE
+    rb"^(?:[ \t]*(?:prompt )?eval time +=|slot +\w+: |srv +\w+: |Activity\.\w+:)", re.MULTILINE
 )
 
 

@@ -37,12 +37,13 @@ OPERATIONS = {
 _OPERATION_NAMES = frozenset(OPERATIONS)
 
 # By what names libraries keep a usage, and the object beside its answer that may hold it.
-OTHER_USAGES = ("Usage", "tokenUsage", "token_usage", "models_usage")
-OTHER_HOLDERS = ("metadata", "Metadata")
+OTHER_USAGES = ("Usage", "tokenUsage", "token_usage", "models_usage", "generation", "metrics")
+OTHER_HOLDERS = ("metadata", "Metadata", "generation", "metrics")
 _OTHERS = frozenset({*OTHER_USAGES, *OTHER_HOLDERS})
 _OTHER_MODELS = ("modelId", "ModelId", "modelName", "model")
 _OTHER_IDS = ("responseId", "ResponseId", "id", "Id")
 _OTHER_TIMES = ("createdAt", "CreatedAt")
+_WITH_OTHER_NAMES = frozenset({*OTHER_HOLDERS, *_OTHER_MODELS})
 
 # Where an error says what it is, the most exact first.
 ERROR_NAMES = ("error", "status", "code", "errorCode", "type")
@@ -72,7 +73,7 @@ def usage_in_body(body: Document) -> Counts | None:
     if counts is None and type(raw) is dict and not _OTHER_NAMES.isdisjoint(raw):
         # Open WebUI keeps Ollama's.
         counts = _read_other_usage(raw)
-    if counts is None:
+    if counts is None and (raw or not _OTHERS.isdisjoint(body)):
         counts = _usage_by_other_names(body, raw)
     is_odd = counts is None or (isinstance(counts, TokenUsage) and bool(counts.repairs))
     return sum_in(raw) if is_odd and _has_huge_count(raw) else counts
@@ -91,9 +92,16 @@ def _usage_by_other_names(body: Document, raw: object) -> Counts | None:
             usage = at(holder, name)
             if isinstance(usage, dict):
                 counts = counts_in(usage) or _counts_by_names(usage)
+                # Metrics are of much else.
+                counts = None if name == "metrics" and not has_both(counts) else counts
                 if counts is not None:
                     return counts
     return None
+
+
+def has_both(counts: Counts | None) -> bool:
+    """Whether there are counts of an input and of an output."""
+    return counts is not None and counts.input_tokens > 0 and counts.output_tokens > 0
 
 
 def _counts_by_names(usage: Document) -> Counts | None:
@@ -200,7 +208,7 @@ def build_call(body: Document, provider: str, operation: str, created: object) -
     if response_id is not None:
         call.response_id = text(response_id)
     call.counts = usage_in_body(body)
-    if call.model is None:
+    if model is None and not _WITH_OTHER_NAMES.isdisjoint(body):
         _fill_by_other_names(call, body)
     if not ENERGY_NAMES.isdisjoint(body) or (
         type(raw) is dict and not ENERGY_NAMES.isdisjoint(raw)

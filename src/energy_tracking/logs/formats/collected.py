@@ -8,6 +8,7 @@ mark of a part into ``_is_part``.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Any
 
 from energy_tracking.logs.decoding import NOT_JSON
@@ -19,8 +20,10 @@ LINE_NAMES = (
     *(LINE, "log", "MESSAGE", "message", "@message", "_raw"),
     # zap and pino; Loki; Google Cloud; Azure; queues.
     *("msg", "line", "Line", "textPayload", "LogMessage", "LogEntry", "LogEntry_s", "Log_s"),
-    *("body", "Body", "event", "Message"),
+    *("body", "Body", "event", "Message", "data"),
 )
+_IN_BASE64 = ("eyJ", "eyA", "W3s")
+"""How an object begins that a queue keeps so."""
 """What the text of a line is called, best first."""
 
 _PROGRAM = ("stream", "container_id", "container_name", "pod_name", "_SYSTEMD_UNIT", "_PID")
@@ -58,6 +61,8 @@ def lines_in(document: Document, file: LogFile) -> list[Document] | None:
             line = _line_of_journal(line, document, file)
         if not isinstance(line, str):
             continue
+        if name == "data" and line.startswith(_IN_BASE64):
+            line = _decode_base64(line)
         whole = _join_parts(line, document, file)
         if whole is None:
             return None
@@ -87,6 +92,13 @@ def _line_of_journal(line: object, document: Document, file: LogFile) -> object:
     if isinstance(line, list) and line and all(type(each) is int for each in line):
         return bytes(each & 0xFF for each in line).decode("utf-8", "replace")
     return line
+
+
+def _decode_base64(text: str) -> str:
+    try:
+        return b64decode(text).decode("utf-8", "replace")
+    except ValueError:
+        return text
 
 
 def _documents_in(line: str) -> list[Document]:

@@ -39,7 +39,7 @@ WRAPPERS = (
         "jsonPayload",
     ),
     *("message", "trace", "log", "textPayload", "properties", "Item", "fields", "hits"),
-    *("attributes", LINE, "Body", "ai_log"),
+    *("attributes", LINE, "Body", "ai_log", "kinesis"),
 )
 EVENT_DATA = "data:"
 """What a line of server-sent events begins with that has a document."""
@@ -50,7 +50,8 @@ OUTER_TIMES = (
     *("ended_at", "endedAt", "end_time", "endTime", "started_at", "startedAt", "start_time"),
     # Behind which a line was; systemd, Splunk, Serilog, queues, tables of Azure and Grafana.
     *(LINE_TIME, "__REALTIME_TIMESTAMP", "_time", "@t", "publishTime", "SentTimestamp"),
-    *("TimeGenerated [UTC]", "timestamp [UTC]", "Time"),
+    *("TimeGenerated [UTC]", "timestamp [UTC]", "Time", "timestampInMs"),
+    "approximateArrivalTimestamp",
 )
 """When what a document holds was written, where that does not say it."""
 

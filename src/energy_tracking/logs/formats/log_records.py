@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from energy_tracking.logs.formats.attributes import attributes_of
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -21,7 +22,6 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.counts import usage_of, whole
 from energy_tracking.logs.formats.spans import (
-    attributes_of,
     call_in_attributes,
     parse_nanoseconds,
     session_in,

@@ -1,4 +1,4 @@
-"""Texts that a program prints over several lines: spans of .NET, timings of llama.cpp.
+"""Texts that a program prints over several lines: spans, and timings of llama.cpp.
 
 Each line comes as a document of its own, and its format remembers those before it. A further one
 is a row of ``PRINTED``, and its lines a pattern of ``text_lines``.
@@ -63,11 +63,48 @@ def _finish_activity(file: LogFile) -> list[LoggedCall]:
     return read_otlp_span(activity, file) or []
 
 
-# llama.cpp.
+# The Collector.
+
+_FIELD = re.compile(r"    (Trace ID|Parent ID|ID|End time) +: ?(.*)")
+_ATTRIBUTE = re.compile(r" +-> ([a-z_]+\.[\w.]+): [A-Z][A-Za-z]+\((.*)\)")
+_FIELDS = {"Trace ID": "traceId", "Parent ID": "parentSpanId", "ID": "spanId"}
+_SPAN, _ABOVE = "Span #", ("ScopeSpans #", "ResourceSpans #")
+
+
+def _read_debugged(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of a span as the Collector's debug exporter prints it; the next one ends it."""
+    line = document[SERVER_LINE].rstrip()
+    if line.startswith(_SPAN):
+        ended = _finish_debugged(file)
+        file.memory["debugged"] = {"attributes": {}}
+        return ended
+    if any(name in line for name in _ABOVE):
+        return _finish_debugged(file)
+    span: dict[str, Any] | None = file.memory.get("debugged")
+    field, attribute = _FIELD.match(line), _ATTRIBUTE.match(line)
+    if span is None or (field is None and attribute is None):
+        return None
+    if attribute is not None:
+        span["attributes"].setdefault(attribute[1], attribute[2])
+    elif field is not None and field[1] in _FIELDS:
+        span[_FIELDS[field[1]]] = field[2].strip()
+    elif field is not None and (ended_at := time_of(field[2].strip())) is not None:
+        span["endTimeUnixNano"] = int(ended_at.timestamp() * 1e6) * 1000
+    return []
+
+
+def _finish_debugged(file: LogFile) -> list[LoggedCall]:
+    span = file.memory.pop("debugged", None)
+    return [] if span is None else read_otlp_span(span, file) or []
+
+
+# llama.cpp, and Ollama's command line.
 
 _TASK = re.compile(r"\btask +(\d+)\b")
 _PROMPT = re.compile(r"(?:n_prompt_tokens|task\.n_tokens) = (\d+)")
-_TIMING = re.compile(r"(prompt |generation )?eval time += .* / +(\d+) (?:tokens|runs)")
+_TIMING = re.compile(
+    r"(prompt |generation )?eval (?:time += .* / +(\d+) (?:tokens|runs)|count: +(\d+) token)"
+)
 _MODEL = re.compile(r"loading model '([^']+)'")
 _OF_LLAMA = re.compile(r"print_timing|\btotal time +=")
 TASKS_HELD = 1000
@@ -84,7 +121,7 @@ def _read_llama(document: Document, file: LogFile) -> list[LoggedCall] | None:
     prompts: dict[str, int] = memory["prompts"]
     timing, task = _TIMING.search(line), _TASK.search(line)
     if timing is not None:
-        count = int(timing[2])
+        count = int(timing[2] or timing[3])
         if timing[1] == "prompt ":
             memory["evaluated"] = count
             memory["of"] = task[1] if task is not None else memory.get("task")
@@ -115,6 +152,10 @@ PRINTED: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-dotnet (ConsoleActivityExporter)
     LogFormat(name="printed-span-dotnet", keys=keys(SERVER_LINE), read=_read_activity,
               finish=_finish_activity, is_said=False),
+    # Source: https://github.com/open-telemetry/opentelemetry-collector (debugexporter)
+    LogFormat(name="printed-span-collector", keys=keys(SERVER_LINE), read=_read_debugged,
+              finish=_finish_debugged, is_said=False),
+    # Source: https://github.com/ollama/ollama/blob/main/docs/faq.md (--verbose)
     # Source: https://github.com/ggml-org/llama.cpp/tree/master/tools/server
     LogFormat(name="llama-cpp-log", keys=keys(SERVER_LINE), read=_read_llama, is_said=False),
 )  # fmt: skip

@@ -333,7 +333,7 @@ RESPONSES: tuple[LogFormat, ...] = (
         read=ResponseAt(
             body=("response",),
             errors=(("response", "error"),),
-            times=(("timestamp",), ("time",), ("created_at",), ("ts",)),
+            times=(("timestamp",), ("time",), ("created_at",), ("ts",), ("createdAt",)),
             models=(("model",), ("request", "model")),
             needs_usage=True,
         ),

@@ -8,9 +8,18 @@ are taken in first, whatever their order. A further kind of trace is a ``LogForm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from energy_tracking.logs.formats.attributes import (
+    KEPT_APART,
+    SESSION_ATTRIBUTES,
+    TABLE_PREFIX,
+    attribute_of_column,
+    attributes_kept_apart,
+    attributes_of,
+    select_attributes,
+)
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -27,15 +36,9 @@ from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.formats.nesting import Nesting, nesting_in, remember_sum
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.span_dialects import (
-    CALL_ATTRIBUTES,
     has_tokens,
     read_span,
 )
-
-SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
-_ATTRIBUTES = frozenset({*CALL_ATTRIBUTES, *SESSION_ATTRIBUTES, "error.type"})
-"""Attributes that are looked at."""
-TABLE_PREFIX = "attributes."
 
 # In OTLP's own names, and as protobuf's Python package prints them.
 _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
@@ -108,7 +111,7 @@ def _otlp_span(span: Document) -> _Span:
         None if parent_id is None else text(parent_id),
         parse_nanoseconds(get("endTimeUnixNano") or get("end_time_unix_nano")),
         parse_nanoseconds(get("startTimeUnixNano") or get("start_time_unix_nano")),
-        _select_attributes(get("attributes")),
+        select_attributes(get("attributes")),
     )
 
 
@@ -122,69 +125,12 @@ def parse_nanoseconds(value: object) -> int:
         return 0
 
 
-def attributes_of(listed: object) -> Mapping[str, Any]:
-    """Attributes by name, out of OTLP's list or an object, nested or not."""
-    if isinstance(listed, dict):
-        return dict(_flatten(listed, ""))
-    found: dict[str, Any] = {}
-    for entry in mappings(listed):
-        name = entry.get("key")
-        found[name if type(name) is str else str(name)] = _value_of(entry.get("value"))
-    return found
-
-
-def _select_attributes(listed: object) -> dict[str, Any]:
-    """Those attributes that say something of a call; most spans have many more."""
-    found: dict[str, Any] = {}
-    if isinstance(listed, dict):
-        for name, value in listed.items():
-            if isinstance(value, dict):
-                inner = _flatten(value, f"{name}.", 1)
-                found |= {name: value for name, value in inner if name in _ATTRIBUTES}
-            elif name in _ATTRIBUTES:
-                found[name] = value
-        return found
-    for entry in listed if isinstance(listed, list) else ():
-        if type(entry) is dict and type(name := entry.get("key")) is str and name in _ATTRIBUTES:
-            held: Any = entry.get("value")
-            is_text = type(held) is dict and "stringValue" in held and len(held) == 1
-            found[name] = held["stringValue"] if is_text else _value_of(held)
-    return found
-
-
-def _flatten(
-    attributes: Mapping[str, Any], prefix: str, depth: int = 0
-) -> Iterator[tuple[str, Any]]:
-    for name, value in attributes.items():
-        if isinstance(value, dict) and depth < 8:
-            yield from _flatten(value, f"{prefix}{name}.", depth + 1)
-        else:
-            yield prefix + str(name), value
-
-
-def _value_of(value: object) -> Any:
-    if not isinstance(value, dict):
-        return value
-    for kind, plain in value.items():
-        if kind == "stringValue":
-            return plain  # nearly always
-        if kind == "intValue" or kind == "int_value":
-            # JSON has it as text.
-            try:
-                return int(plain)
-            except (TypeError, ValueError, OverflowError):
-                return plain
-        if kind.startswith(("string", "double", "bool")):
-            return plain
-    return None
-
-
 def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A span as the SDK's console exporter or Phoenix writes it."""
     context = document.get("context")
     if not isinstance(context, dict):
         return None
-    attributes = _select_attributes(document.get("attributes"))
+    attributes = select_attributes(document.get("attributes"))
     if isinstance(document.get("span_kind"), str):
         attributes.setdefault("openinference.span.kind", document["span_kind"])
     span = _build_span(
@@ -210,7 +156,7 @@ def _read_printed_by_go(document: Document, file: LogFile) -> list[LoggedCall] |
         text(at(document.get("Parent"), "SpanID")),
         document.get("EndTime"),
         document.get("StartTime"),
-        _select_attributes(attributes),
+        select_attributes(attributes),
     )
     return _calls_of([span], file)
 
@@ -283,7 +229,7 @@ _ROW_TIMES = (
 def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of a table of spans, whose columns are attributes."""
     attributes = {
-        _plain_name(str(name)): value
+        attribute_of_column(str(name)): value
         for name, value in document.items()
         # pandas writes NaN where there is nothing.
         if value == value
@@ -294,17 +240,6 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     ended, started = (_first_of(attributes, names) for names in _ROW_TIMES)
     span = _build_span(own, trace, parent, ended, started, attributes)
     return _calls_of([span], file)
-
-
-def _plain_name(name: str) -> str:
-    """The attribute that a column has."""
-    if name.startswith(_LABELS):
-        label = name.partition(".")[2]
-        return _BY_LABEL.get(label, label)
-    return name.removeprefix(TABLE_PREFIX)
-
-
-_LABELS = ("labels.", "numeric_labels.")
 
 
 def _first_of(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
@@ -323,6 +258,7 @@ _COLUMNS = {
         "labels",
         "numeric_labels",
         "gen_ai",
+        "attributes_number",
     ),
     "span_id": ("span_id", "SpanId", "spanId", "span", "transaction", "id", "Id"),
     "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id", "OperationId", "trace"),
@@ -344,8 +280,8 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
         for what, names in _COLUMNS.items()
     }
     attributes = attributes_of(unpacked(found["attributes"]))
-    if not _OF_ELASTIC.isdisjoint(document):
-        attributes = _attributes_of_elastic(document)
+    if not KEPT_APART.isdisjoint(document):
+        attributes = attributes_kept_apart(document)
     if not has_tokens(attributes):
         return None
     span = _build_span(
@@ -357,20 +293,6 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
         attributes=attributes,
     )
     return _calls_of([span], file)
-
-
-_OF_ELASTIC = frozenset({"numeric_labels", "gen_ai"})
-_BY_LABEL: dict[str, str] = {name.replace(".", "_"): name for name in _ATTRIBUTES}
-
-
-def _attributes_of_elastic(document: Document) -> dict[str, Any]:
-    """Attributes that Elastic keeps as fields, or as labels, whose names have no dots."""
-    found = dict(attributes_of({"gen_ai": document.get("gen_ai")}))
-    for holder in ("labels", "numeric_labels"):
-        labels = document.get(holder)
-        if isinstance(labels, dict):
-            found |= {_BY_LABEL.get(name) or name: value for name, value in labels.items()}
-    return found
 
 
 def _id_in(value: object) -> str | None:
@@ -485,6 +407,8 @@ SPANS: tuple[LogFormat, ...] = (
                 for name in ("gen_ai.usage.input_tokens", "llm.token_count.prompt")
             ),
             "numeric_labels.gen_ai_usage_input_tokens",
+            # Columns of OpenObserve and BigQuery.
+            "gen_ai_usage_input_tokens",
         ),
         read=_read_row,
     ),

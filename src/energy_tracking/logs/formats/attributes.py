@@ -1,0 +1,104 @@
+"""Attributes of spans by their names, out of whatever keeps them.
+
+OTLP lists them, SDKs print them as objects, nested or not; Elastic and SigNoz keep texts and
+numbers apart, and columns of some databases have no dots in their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from energy_tracking.logs.formats.base import Document, mappings
+from energy_tracking.usage.span_dialects import CALL_ATTRIBUTES
+
+SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
+_ATTRIBUTES = frozenset({*CALL_ATTRIBUTES, *SESSION_ATTRIBUTES, "error.type"})
+"""Attributes that are looked at."""
+TABLE_PREFIX = "attributes."
+
+
+def attributes_of(listed: object) -> Mapping[str, Any]:
+    """Attributes by name, out of OTLP's list or an object, nested or not."""
+    if isinstance(listed, dict):
+        return dict(_flatten(listed, ""))
+    found: dict[str, Any] = {}
+    for entry in mappings(listed):
+        name = entry.get("key")
+        found[name if type(name) is str else str(name)] = _value_of(entry.get("value"))
+    return found
+
+
+def select_attributes(listed: object) -> dict[str, Any]:
+    """Those attributes that say something of a call; most spans have many more."""
+    found: dict[str, Any] = {}
+    if isinstance(listed, dict):
+        for name, value in listed.items():
+            if isinstance(value, dict):
+                inner = _flatten(value, f"{name}.", 1)
+                found |= {name: value for name, value in inner if name in _ATTRIBUTES}
+            elif name in _ATTRIBUTES:
+                found[name] = value
+        return found
+    for entry in listed if isinstance(listed, list) else ():
+        if type(entry) is dict and type(name := entry.get("key")) is str and name in _ATTRIBUTES:
+            held: Any = entry.get("value")
+            is_text = type(held) is dict and "stringValue" in held and len(held) == 1
+            found[name] = held["stringValue"] if is_text else _value_of(held)
+    return found
+
+
+def _flatten(
+    attributes: Mapping[str, Any], prefix: str, depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    for name, value in attributes.items():
+        if isinstance(value, dict) and depth < 8:
+            yield from _flatten(value, f"{prefix}{name}.", depth + 1)
+        else:
+            yield prefix + str(name), value
+
+
+def _value_of(value: object) -> Any:
+    if not isinstance(value, dict):
+        return value
+    for kind, plain in value.items():
+        if kind == "stringValue":
+            return plain  # nearly always
+        if kind == "intValue" or kind == "int_value":
+            # JSON has it as text.
+            try:
+                return int(plain)
+            except (TypeError, ValueError, OverflowError):
+                return plain
+        if kind.startswith(("string", "double", "bool")):
+            return plain
+    return None
+
+
+KEPT_APART = frozenset({"numeric_labels", "gen_ai", "attributes_number"})
+"""What a document has at its top whose attributes lie in several places."""
+_BY_LABEL: dict[str, str] = {name.replace(".", "_"): name for name in _ATTRIBUTES}
+
+
+def attributes_kept_apart(document: Document) -> dict[str, Any]:
+    """Attributes that Elastic keeps as fields, or as labels, whose names have no dots.
+
+    SigNoz keeps texts and numbers apart, too.
+    """
+    found = dict(attributes_of({"gen_ai": document.get("gen_ai")}))
+    for holder in ("labels", "numeric_labels", "attributes_string", "attributes_number"):
+        labels = document.get(holder)
+        if isinstance(labels, dict):
+            found |= {_BY_LABEL.get(name) or name: value for name, value in labels.items()}
+    return found
+
+
+def attribute_of_column(name: str) -> str:
+    """The attribute that a column has."""
+    if name.startswith(_LABELS):
+        label = name.partition(".")[2]
+        return _BY_LABEL.get(label, label)
+    return _BY_LABEL.get(name, name).removeprefix(TABLE_PREFIX)
+
+
+_LABELS = ("labels.", "numeric_labels.")
