@@ -39,13 +39,14 @@ def rows_of(batches: Any) -> list[str]:
     rows: list[str] = []
     for batch in batches:
         assert isinstance(batch, CallBatch)
-        models = [
-            None if number < 0 else batch.names.model.texts[number]
-            for number in batch.model.tolist()
-        ]
+        named = [
+            [None if number < 0 else getattr(batch.names, name).texts[number]
+             for number in getattr(batch, name).tolist()]
+            for name in ("model", "provider", "session")
+        ]  # fmt: skip
         names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
         counts = [getattr(batch, name).tolist() for name in (*names, "requests")]
-        rows += map(repr, zip(models, *counts, batch.time.tolist(), strict=True))
+        rows += map(repr, zip(*named, *counts, batch.time.tolist(), strict=True))
     return sorted(rows)
 
 
@@ -132,6 +133,26 @@ def test_a_row_with_the_name_of_a_count_is_no_line_of_names(read: Any) -> None:
 def test_other_columns_may_have_any_name(name: str, read: Any) -> None:
     found = read(f"{NAMES},{name}\ngpt-4o,10,20,1\n")
     assert (found.calls, found.said) == ([("gpt-4o", 10, 20, 0)], [])
+
+
+def test_titles_may_end_otherwise_than_rows(read: Any) -> None:
+    found = read("Usage of May\n\n" + f"{NAMES}\n{ROWS}".replace("\n", "\r\n"))
+    assert len(found.calls) == 2
+
+
+def test_a_first_row_that_is_short_has_the_columns_of_the_others(read: Any) -> None:
+    found = read("output_tokens,prompt_tokens,model,input_tokens\n20,10\n2,9,o1,1\n")
+    assert found.calls == [(None, 0, 20, 0), ("o1", 1, 2, 0)]
+    assert len(found.said) == 1
+
+
+def test_answers_from_a_cache_are_counted_where_calls_have_ids(read: Any) -> None:
+    rows = "".join(f"{one * 30},o1,10,20,{hit}\n" for one, hit in (("a", "no"), ("b", "yes")))
+    assert len(read(f"id,model,input_tokens,output_tokens,cache_hit\n{rows}").calls) == 1
+
+
+def test_a_provider_that_is_a_number_is_none(read: Any) -> None:
+    assert len(read("provider,model,input_tokens,output_tokens\n1,o1,10,20\n").calls) == 1
 
 
 def test_a_cell_may_hold_json_in_lines(read: Any) -> None:
@@ -269,6 +290,14 @@ def test_calls_below_which_another_table_begins_are_read_alike(read: Any) -> Non
     assert found.calls == READ
     (said,) = found.said
     assert said.startswith("FILE: 2 entries left out: of another table below the first")
+
+
+@pytest.mark.parametrize("names", ["time,user,model,input_tokens,output_tokens",
+                                   "model,time,output_tokens,input_tokens"])  # fmt: skip
+def test_another_table_may_have_any_name_in_the_place_of_a_count(names: str, read: Any) -> None:
+    found = read(f"{CALLS}{names}\nx,y,5,6\n")
+    assert found.calls == READ
+    assert found.said[0].startswith("FILE: 2 entries left out: of another table")
 
 
 def test_files_of_the_same_names_may_be_joined(read: Any) -> None:

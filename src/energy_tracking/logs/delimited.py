@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any, BinaryIO
 
 from energy_tracking.logs.columns import columns_of, is_number
@@ -161,7 +161,8 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
             if len(row) < len(names) and row and not line.endswith(("\n", "\r")):
                 raise UnreadableFileError("its last row is cut off")
             if row:
-                yield rows.line_num + number, dict(zip(names, map(parse, row), strict=False))
+                document = dict(zip_longest(names, map(parse, row[: len(names)])))
+                yield rows.line_num + number, document
     finally:
         csv.field_size_limit(limit)
         # Or it would close the stream, which is not its own.

@@ -204,6 +204,8 @@ def _describe_csv(
     # What is printed has lines that are no rows, and a comment no names that DuckDB would find.
     if delimiter is None or delimiter in PADDED or lines[number - 1] != header:
         return None
+    if number > 1 and len({line.endswith("\r") for line in lines[:number]}) > 1:
+        return None  # in which DuckDB would find no row
     names = [name.strip() for name in next(read_csv([header], delimiter=delimiter))]
     if len(set(names)) < len(names) or "" in names:
         return None

@@ -19,8 +19,11 @@ from energy_tracking.logs.logged import EARLIEST, LARGEST_OUTPUT, LARGEST_USUAL_
 from energy_tracking.logs.totals import TOTALS_PATTERN
 
 _LARGEST_COUNT = 10**18
-NAME_PATTERN = "(?i)tok|put|prompt|completion|call|request|cost|spend|credit|count|usage"
-"""What stands in the place of an input where the names of another table do."""
+NAME_PATTERN = (
+    "(?i)tok|put|prompt|completion|call|request|cost|spend|credit|count|usage|total|cache"
+    "|model|provider|user|session|operation|date|time|duration|latency"
+)
+"""What stands in the place of a count where the names of another table do."""
 
 
 @dataclass(slots=True)
@@ -216,7 +219,7 @@ def build_query(
     if table.first:
         odd.append(_find_totals(table))
     if table.is_text:
-        selected |= _find_nameless(table) | _find_names(table, values["input"])
+        selected |= _find_nameless(table) | _find_names(table, values)
     conditions = [one for one in odd if one != "false"]
     if conditions:
         selected["odd"] = f"coalesce({' OR '.join(conditions)}, true)"
@@ -274,19 +277,22 @@ def _find_nameless(table: Table) -> dict[str, str]:
     return {"nameless": nameless} if names else {}
 
 
-def _find_names(table: Table, value: str) -> dict[str, str]:
+def _find_names(table: Table, values: Mapping[str, str]) -> dict[str, str]:
     """Where another table may begin, under the name that ``read_table`` has for it.
 
     Args:
         table: The table.
-        value: Its input in SQL.
+        values: What its columns are -> their values in SQL.
     """
-    cell = quote_name(table.columns["input"][0])
+    counts = ("input", "output")
+    cells = ", ".join(quote_name(table.columns[what][0]) for what in counts)
     own = " AND ".join(
         f"{quote_name(name)} = {quote_text(name)}" for name, _ in table.columns.values()
     )
-    is_name = f"regexp_matches({cell}, {quote_text(NAME_PATTERN)}) AND NOT coalesce({own}, false)"
-    return {"names": f"CASE WHEN ({value}) IS NULL THEN coalesce({is_name}, false) ELSE false END"}
+    is_name = f"regexp_matches(concat_ws(' ', {cells}), {quote_text(NAME_PATTERN)})"
+    is_odd = " OR ".join(f"({values[what]}) IS NULL" for what in counts)
+    is_other = f"{is_name} AND NOT coalesce({own}, false)"
+    return {"names": f"CASE WHEN {is_odd} THEN {is_other} ELSE false END"}
 
 
 def find_odd(columns: Mapping[str, Any]) -> Any | None:

@@ -22,11 +22,12 @@ from energy_tracking.logs.engine.queries import (
     fill_missing,
     find_odd,
     quote_name,
+    quote_text,
 )
 from energy_tracking.logs.formats.base import text
 from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.logged import ReadReport
-from energy_tracking.logs.totals import NAMELESS, RowSums, say_totals
+from energy_tracking.logs.totals import NAMELESS, TOTALS_PATTERN, RowSums, say_totals
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
 ROWS = 1 << 17
@@ -143,6 +144,8 @@ def read_table(
             yield from _finish_batch(columns, table, names, report, listed)
             if reading.is_cut:
                 return
+        # A row of it was read already, by which it was recognised.
+        reading.is_cut = not reading.rows
     except (duckdb.Error, OSError):  # the latter is how Arrow says the same
         reading.is_cut = True
 
@@ -282,7 +285,11 @@ def read_once(
         present = {row[0] for row in connection.execute("DESCRIBE calls").fetchall()}
         checked = ["input_", "output_"]
         checked += [one for one in ("cached_", "written_", "reasoning_") if one in present]
-        without = "id_ IS NULL OR coalesce(odd_, false)" if "odd_" in present else "id_ IS NULL"
+        is_totals = f"regexp_full_match(id_, {quote_text(TOTALS_PATTERN)})"
+        without = f"CASE WHEN id_ IS NULL THEN true WHEN length(id_) < {UNIQUE_ID_LENGTH}"
+        without += f" THEN {is_totals} ELSE false END"
+        if "odd_" in present:
+            without += " OR coalesce(odd_, false)"
         query = f"SELECT {', '.join(checked)}, {without} AS odd_ FROM calls"
         for batch in connection.sql(query).to_arrow_reader(ROWS):
             if find_odd(dict(zip(batch.schema.names, batch.columns, strict=True))) is not None:
@@ -320,9 +327,10 @@ def _read_ids(
     )
     hit = " WHERE NOT cache_hit_" if "cache_hit_" in present else ""
     if hit:
-        count = connection.execute("SELECT count(*) FROM calls WHERE cache_hit_").fetchone()
-        report.cache_hits += count[0]
-        report.formats[tables[0].format] += count[0]
+        hits = "SELECT count(*) FROM calls WHERE cache_hit_"
+        ((count,),) = connection.execute(hits).fetchall()
+        report.cache_hits += count
+        report.formats[tables[0].format] += count
     query = f"SELECT {chosen} FROM (SELECT * FROM calls{hit}) GROUP BY {key}"
     for batch in connection.sql(query).to_arrow_reader(ROWS):
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
@@ -388,7 +396,7 @@ def _finish_batch(
         texts = (listed or {}).get(name)
         return _number_names(column, texts, getattr(names, name), read, missing)
 
-    cell = _read_cell if table.is_text else text
+    cell: Callable[[str], object] = _read_cell if table.is_text else text
     provider = names.provider.number(table.provider or provider_named(None))
     if "time_" in columns:
         time = fill_missing(columns["time_"], np.nan).astype(np.float64, copy=False)
@@ -397,7 +405,7 @@ def _finish_batch(
     yield CallBatch(
         names=names,
         model=number("model", cell),
-        provider=number("provider", provider_named, provider),
+        provider=number("provider", lambda name: provider_named(cell(name)), provider),
         session=number("session", str),
         tag=repeat(-1, rows, np.int32),
         file=repeat(names.file.number(table.path), rows, np.int32),
