@@ -61,8 +61,9 @@ def _sum_energies(records: Collection[CallRecord]) -> tuple[int, ...]:
         generated = _round(estimate.decode_energy_joules * _NANO)
         prefill += read
         decode += generated
-        if estimate.reasoning_energy_joules:
-            reasoned += _round(estimate.reasoning_energy_joules * _NANO)
+        reasoning = estimate.reasoning_energy_joules
+        if reasoning:
+            reasoned += _round(reasoning * _NANO)
         if record.cache_avoided_energy_joules is not None:
             avoided += _round(record.cache_avoided_energy_joules * _NANO)
         if measured is None:
