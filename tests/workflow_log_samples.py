@@ -101,6 +101,17 @@ WORKFLOW_SAMPLES: list[tuple[str, Documents, Right]] = [
         right(1, (10, 20), "gpt-4o", first=TIME),
     ),
     (
+        "printed-span",
+        # A row of MLflow's database.
+        [{"trace_id": "tr-1", "experiment_id": 0, "span_id": "s1", "name": "Completions",
+          "type": "CHAT_MODEL", "content": json.dumps({
+              "name": "Completions", "context": {"span_id": "s1", "trace_id": "t"},
+              "end_time": AT, "attributes": {
+                  "mlflow.spanType": '"CHAT_MODEL"', "mlflow.llm.model": '"gpt-4o"',
+                  "mlflow.chat.tokenUsage": '{"input_tokens": 10, "output_tokens": 20}'}})}],
+        right(1, (10, 20), "gpt-4o", first=TIME),
+    ),
+    (
         "span-table",
         # As Kibana exports it.
         [{"@timestamp": "Mar 4, 2026 @ 05:06:07.123", "trace.id": "t1", "span.id": "s1",

@@ -62,6 +62,7 @@ def test_every_row_of_the_table_has_a_sample(tmp_path: Path) -> None:
         "printed-span-collector",
         "llama-cpp-log",
         "crush",
+        "mlflow-span",
     }
     assert {row.name for row in FORMATS} - formats <= BATCH_ROWS | apart
 

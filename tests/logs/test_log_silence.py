@@ -74,6 +74,16 @@ def test_what_has_no_counts_is_reported(
     assert (len(found), reasons) == (calls, unread)
 
 
+@pytest.mark.parametrize("name", ["rawAmount", "readTokens", "writeTokens"])
+def test_a_count_of_librechat_that_is_none_costs_its_transaction(name: str, tmp_path: Path) -> None:
+    prompt = {"_id": "a", "conversationId": "c", "model": "gpt-4o", "tokenType": "prompt",
+              "rawAmount": -10}  # fmt: skip
+    other = prompt | {"_id": "b", "model": "o1"}
+    calls, unread = read(tmp_path / "a.json", prompt | {name: [1]}, other)
+    assert [call.tokens for call in calls] == [10]
+    assert unread == {f"{name} must be a whole number": 1}
+
+
 def test_a_prompt_that_ollama_did_not_count_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     answer = {"model": "llama3.2", "done": True, "message": {"content": "..."}, "eval_count": 298}

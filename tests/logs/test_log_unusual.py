@@ -159,6 +159,20 @@ DATABASES: dict[str, tuple[str, tuple[object, ...], tuple[int | None, str | None
                                (1, "gpt-4o", 30)),
     "a blob with a response": ("logs (body BLOB)", (json.dumps(RESPONSE).encode(),),
                                (1, "gpt-4o", 30)),
+    "metrics of AnythingLLM's": (
+        "workspace_chats (id INT, response TEXT)",
+        (1, json.dumps({"text": "x", "metrics": {"prompt_tokens": 10, "completion_tokens": 20}})),
+        (1, None, 30)),
+    "a message of AutoGen's": (
+        "message (id INT, config TEXT)",
+        (1, json.dumps({"source": "a", "content": "x", "models_usage": {
+            "prompt_tokens": 10, "completion_tokens": 20}})), (1, None, 30)),
+    "a span of MLflow's": (
+        "spans (trace_id TEXT, experiment_id INT, span_id TEXT, content TEXT)",
+        ("t", 0, "s", json.dumps({"name": "x", "context": {"span_id": "s"}, "attributes": {
+            "mlflow.spanType": '"LLM"', "mlflow.llm.model": '"gpt-4o"',
+            "mlflow.chat.tokenUsage": '{"input_tokens": 10, "output_tokens": 20}'}})),
+        (1, "gpt-4o", 30)),
     "sums of sessions": (
         "sessions (id TEXT, message_count INT, prompt_tokens INT, completion_tokens INT)",
         ("s", 5, 10, 20), (None, None, 30)),
@@ -275,6 +289,15 @@ def test_links_and_pipes_in_a_folder_are_passed_over_and_reported(tmp_path: Path
     found = list(find_files([tmp_path], report.skipped))
     assert [Path(path).name for path in found] == ["link.json", "log.jsonl"]
     assert report.skipped == {"linked folders": 1, "links to nothing": 1, "no files": 1}
+
+
+def test_logs_that_were_rotated_are_found_in_a_folder(tmp_path: Path) -> None:
+    names = ["0.log.20260304-050607", "app.log", "app.log-20260304", "app.log.1", "app.log.2.gz",
+             "calls.jsonl.2026-03-04"]  # fmt: skip
+    for name in [*names, "libc.so.6", "notes.v2"]:
+        (tmp_path / name).write_bytes(b"")
+    found = sorted(Path(path).name for path in find_files([tmp_path]))
+    assert found == names
 
 
 # Calls without an id.

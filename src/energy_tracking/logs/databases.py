@@ -156,11 +156,11 @@ def _rows(connection: sqlite3.Connection, columns: dict[str, set[str]]) -> Itera
 
 
 def _has_usage(connection: sqlite3.Connection, table: str, columns: set[str]) -> bool:
-    """Whether a cell of a table has the JSON of a usage, of a response or of promptfoo's."""
+    """Whether a cell of a table has the JSON of a usage, whatever its name ends in."""
     cells = " OR ".join(
-        f"instr({quote_name(name)}, '\"{usage}\"')"
+        f"instr({quote_name(name)}, '{usage}\"')"
         for name in sorted(columns)
-        for usage in ("usage", "tokenUsage")
+        for usage in ("usage", "Usage", "prompt_tokens", "output_tokens")
     )
     query = f"SELECT 1 FROM {quote_name(table)} WHERE {cells} LIMIT 1"
     return connection.execute(query).fetchone() is not None

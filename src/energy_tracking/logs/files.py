@@ -72,6 +72,9 @@ SUFFIXES = frozenset(
     | {".zst"}
 )
 
+_ROTATED = re.compile(r"(?<=\.log|json|sonl)[.-]\d[\dt_.:-]*$")
+"""What stands behind the ending of a log that was rotated."""
+
 Documents = Iterator[tuple[int, Any]]
 
 BOMS = (
@@ -139,8 +142,11 @@ def _is_link(folder: str, name: str) -> bool:
 
 
 def _ending_of(name: str) -> str:
-    """The end of a file's name, which says what it may hold; Bedrock's end in ``.jsonl.out``."""
-    ending = os.path.splitext(name.lower().removesuffix(".out"))[1]
+    """The end of a file's name, which says what it may hold, without what may stand behind it.
+
+    Bedrock's end in ``.jsonl.out``, and logs that were rotated in a number or a time.
+    """
+    ending = os.path.splitext(_ROTATED.sub("", name.lower().removesuffix(".out")))[1]
     return ending if ending in SUFFIXES else os.path.splitext(name)[1].lower()
 
 

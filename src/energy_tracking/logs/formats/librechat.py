@@ -27,7 +27,9 @@ def _read_transaction(document: Document, file: LogFile) -> list[LoggedCall] | N
     said = tuple(str(document.get(name)) for name in _SAID_BY_BOTH)
     waiting: OrderedDict[Key, Document] = file.memory.setdefault("librechat", OrderedDict())
     if document["tokenType"] == "prompt":
-        _count_in(document, "rawAmount")
+        for name in ("rawAmount", "readTokens", "writeTokens"):
+            # Here, where one that is no count costs its own transaction.
+            _count_in(document, name)
         waiting[(*said, str(document.get("_id")))] = document
         if len(waiting) <= PROMPTS_HELD:
             return []

@@ -179,6 +179,15 @@ def _read_lunary(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return [identify(call, document["id"])]
 
 
+def _read_mlflow_span(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of MLflow's database, which has the span as a text."""
+    span = unpacked(document["content"])
+    if not isinstance(span, dict):
+        return None
+    file.inside.append(span)
+    return []
+
+
 TRACERS: tuple[LogFormat, ...] = (
     # Source: https://www.comet.com/docs/opik/reference/rest-api (spans, traces)
     LogFormat(name="opik", keys=keys("id", "trace_id", "type", "start_time"),
@@ -192,6 +201,9 @@ TRACERS: tuple[LogFormat, ...] = (
     LogFormat(name="posthog", keys=keys("event", "properties"), read=_read_posthog),
     # Source: https://openai.github.io/openai-agents-python/ref/tracing/span_data/
     LogFormat(name="openai-agents", keys=keys("span_data"), read=_read_agents_sdk),
+    # Source: https://github.com/mlflow/mlflow (store/tracking/dbmodels, spans)
+    LogFormat(name="mlflow-span", keys=keys("content", "span_id", "experiment_id"),
+              read=_read_mlflow_span, is_said=False),
     LogFormat(name="openai-agents-trace", keys=keys("object", "workflow_name"),
               read=_read_agents_trace, is_said=False),
 )  # fmt: skip
