@@ -56,9 +56,12 @@ def decode_line(line: bytes) -> list[Any]:
     if begun is None:
         return _documents_of_text(line)
     start = begun.start()
-    found: list[Any] = [decode_printed(line[start:])]
+    rest = line[start:]
+    found: list[Any] = [decode(rest)]  # nearly always
     if found[0] is NOT_JSON:
-        found = [document for _, document in iterate_documents(io.BytesIO(line[start:]))]
+        found = [decode_printed(rest)]
+    if found[0] is NOT_JSON:
+        found = [document for _, document in iterate_documents(io.BytesIO(rest))]
     if not line[:start].strip():
         return found
     # What stands around an object is none.

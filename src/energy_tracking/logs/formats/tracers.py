@@ -1,7 +1,9 @@
 """Tools that trace applications around their calls: Opik, PostHog, Lunary, OpenAI's Agents SDK.
 
-What they keep of an agent or a whole trace is a sum of the calls inside. A new format is a row of
-``TRACERS``, with the source of what it says, and a sample in the tests.
+What they keep of an agent or a whole trace is a sum of the calls inside: such entries are passed
+over, or are sums that count where none of their calls is found.
+
+A new format is a row of ``TRACERS``, with the source of what it says, and a sample in the tests.
 """
 
 from __future__ import annotations
