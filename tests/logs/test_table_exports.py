@@ -442,6 +442,30 @@ EXPORTS: dict[str, tuple[str, list[Row], list[Row]]] = {
         [("gpt-4o", 10, 20, 4), ("gpt-4o", 1, 2, 0)],
         [],
     ),
+    # Source: https://docs.fireworks.ai/accounts/exporting-billing-metrics
+    "Fireworks's requests": (
+        "email,start_time,end_time,usage_type,accelerator_type,accelerator_seconds,"
+        "base_model_name,model_bucket,parameter_count,prompt_tokens,completion_tokens,"
+        "cached_prompt_tokens,uncached_prompt_tokens\n"
+        "a@b.c,2025-10-20 17:16:48 UTC,2025-10-20 17:16:48 UTC,TEXT_COMPLETION_INFERENCE_USAGE,,,"
+        "accounts/fireworks/models/llama4,Llama 4,401583781376,803,109,200,603\n",
+        [("accounts/fireworks/models/llama4", 803, 109, 200)],
+        [],
+    ),
+    "hours with their start and end": (
+        "start_time,end_time,model,input_tokens,output_tokens\n"
+        "2026-05-01T00:00:00Z,2026-05-01T01:00:00Z,gpt-4o,1000,200\n"
+        "2026-05-01T01:00:00Z,2026-05-01T02:00:00Z,gpt-4o,10,20\n",
+        [],
+        [("gpt-4o", None, 1000, 200), ("gpt-4o", None, 10, 20)],
+    ),
+    "calls with their start and end": (
+        "start_time,end_time,model,input_tokens,output_tokens\n"
+        "2026-05-01T00:00:00Z,2026-05-01T00:00:07Z,gpt-4o,1000,200\n"
+        "2026-05-01T00:01:00Z,2026-05-01T00:02:00Z,gpt-4o,10,20\n",
+        [("gpt-4o", 1000, 200, 0), ("gpt-4o", 10, 20, 0)],
+        [],
+    ),
     "months": (
         "month,model,input_tokens,output_tokens\n2026-01,gpt-4o,1000,200\n",
         [],

@@ -76,12 +76,13 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("total_requests", "api_requests", "api_calls", "call_count", "calls", "num_calls"),
         *("invocation_count", "requests_count", "number_of_requests", "n_calls", "total_calls"),
         *("llm_calls", "total_api_calls", "model_requests", "number_of_calls"),
+        *("generation_count", "invocations"),
     ),
     "model": (
         *("model", "response_model", "model_name", "modelname", "model_id", "modelid"),
         *("model_permaslug", "model_version", "deployment", "engine", "request_model"),
         *("snapshot_id", "provided_model_name", "llm_model", "resolved_model"),
-        *("model_slug", "model_used", "models", "slug"),
+        *("model_slug", "model_used", "models", "slug", "base_model_name"),
     ),
     "time": (
         *("timestamp", "time", "created_at", "created", "datetime", "ts", "end_time", "start_time"),
@@ -130,6 +131,12 @@ _PERIODS = frozenset({"hour", "week", "month", "period", "bucket", "time_bucket"
 _BESIDE = frozenset({"cache_read_tokens"})
 """Names of what was read from a cache, which lies beside the input where there is a count of what
 was written to one, too, as Anthropic has it."""
+_ENDS = (
+    *(("start_time", "end_time"), ("start", "end"), ("starting_at", "ending_at"), ("from", "to")),
+    *(("window_start", "window_end"), ("bucket_start", "bucket_end"), ("start_date", "end_date")),
+    *(("period_start", "period_end"), ("start_timestamp", "end_timestamp")),
+)
+"""What says when a row begins and ends."""
 _WITH_CACHE = frozenset({"prompt_tokens", "prompttokens"})
 """Names of an input that has the tokens read from a cache, which Anthropic's leaves out."""
 
@@ -180,6 +187,19 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
         found |= {} if start is None else {"time": start}
     _settle_parts(found, spelt)
     return found if found.keys() & {"input", "output"} else None
+
+
+def period_of(names: tuple[str, ...]) -> tuple[str, str] | None:
+    """The columns with the start and the end of each row; None where there is one at most.
+
+    Args:
+        names: The columns' names.
+    """
+    plain = {_spell_plainly(_HUMP.sub("_", str(name))): name for name in names}
+    pairs = ((plain.get(start), plain.get(end)) for start, end in _ENDS)
+    return next(
+        ((start, end) for start, end in pairs if start is not None and end is not None), None
+    )
 
 
 def _settle_parts(found: dict[str, str], spelt: Mapping[str, str]) -> None:

@@ -15,7 +15,6 @@ from csv import reader as read_csv
 from itertools import takewhile
 from typing import Any
 
-from energy_tracking.logs.columns import columns_of
 from energy_tracking.logs.delimited import EMPTY_WORDS, PADDED, delimiter_of, split_header
 from energy_tracking.logs.engine.queries import READERS, Table, quote_path, quote_text
 from energy_tracking.logs.files import STANDARD_INPUT, kind_of, read_documents
@@ -172,7 +171,7 @@ def _recognise(
     if row is AZURE_TRACE:
         present = {what: name for what, name in AZURE_COLUMNS.items() if name in document}
         return row.name, present, AZURE_PROVIDER
-    return row.name, columns_of(tuple(document)) or {}, None
+    return row.name, file.memory["columns"][tuple(document)] or {}, None
 
 
 Source = tuple[str, dict[str, str], bool]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from energy_tracking.logs.columns import HIT_WORDS, columns_of, is_number
+from energy_tracking.logs.columns import HIT_WORDS, columns_of, is_number, period_of
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
 from energy_tracking.logs.formats.counts import check_wholes, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.gateways import provider_named
@@ -39,6 +39,8 @@ COUNTED = (
 _EMPTY = (None, "")
 _NAMED = frozenset({"model", "time", "id", "session"})
 """What names a row, beside its first column where that is no count."""
+_SINGLE = frozenset({"id", "session", "requests", "day"})
+"""Where a table has one of these, times do not say whether a row is of a call."""
 ANOTHER_TABLE = (
     "of another table below the first, which may add up the same calls: put it in a file of its own"
 )
@@ -75,7 +77,7 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
     if names not in shapes:
         if len(shapes) > 100:
             shapes.clear()
-        shapes[names] = columns_of(names)
+        shapes[names] = _find_columns(names, row)
     columns = shapes[names]
     if columns is None or is_by_columns(row):
         return None
@@ -83,6 +85,24 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
     if type(read.get("input", read.get("output"))) is dict:
         read = drop_types(read)
     return _calls_of(read, row, columns, file)
+
+
+def _find_columns(names: tuple[str, ...], row: Document) -> dict[str, str] | None:
+    """What the columns of a table are, of which each row may be the sum of a period.
+
+    Args:
+        names: The columns' names.
+        row: Its first row.
+    """
+    columns, period = columns_of(names), period_of(names)
+    if columns is None or period is None or not _SINGLE.isdisjoint(columns):
+        return columns
+    start, end = map(time_of, map(row.get, period))
+    if start is not None and end is not None:
+        seconds = (end - start).total_seconds()
+        if seconds >= 60 and seconds % 60 == start.timestamp() % min(seconds, 900) == 0:
+            columns |= {"day": period[0], "time": period[0]}
+    return columns
 
 
 def _say_added_up(read: Mapping[str, Any], row: Document) -> str | None:
