@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -494,6 +495,37 @@ EXPORTS: dict[str, tuple[str, list[Row], list[Row]]] = {
 def test_an_export_is_read_rightly(name: str, read: Any) -> None:
     text, calls, sums = EXPORTS[name]
     assert read(text) == Found(calls, sums, [])
+
+
+OF_DAYS = "FILE: each row was counted as a call; its time is a day, whose sum it may be"
+
+
+@pytest.mark.parametrize("day", ["2026-08-05", "05.08.2026", "2026/8/5"])
+def test_rows_whose_time_is_a_day_are_calls_which_is_said(day: str, read: Any) -> None:
+    found = read(f"Date,Model,Input Tokens,Output Tokens,Cost\n{day},o1,5100,620,4.8\n" * 2)
+    assert (len(found.calls), found.sums, found.said) == (2, [], [OF_DAYS])
+
+
+def test_the_first_row_says_whether_times_are_days(read: Any) -> None:
+    rows = "o1,1,2,2026-08-05T10:00:00Z\no1,1,2,2026-08-05\no1,1,2,2026-08-05 UTC\n"
+    found = read(f"model,input_tokens,output_tokens,time\n{rows}")
+    assert (len(found.calls), found.said) == (3, [])
+
+
+@pytest.mark.parametrize("column", ["id", "session_id"])
+def test_rows_with_an_id_are_calls_whatever_their_time(column: str, read: Any) -> None:
+    found = read(f"date,{column},model,input_tokens,output_tokens\n2026-08-05,a1,o1,5100,620\n")
+    assert (len(found.calls), found.said) == (1, [])
+
+
+def test_rows_of_parquet_may_have_days(read: Any, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    days = [date(2026, 8, 5)] * 2
+    columns = {"date": days, "input_tokens": [1, 2], "output_tokens": [3, 4]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "made")
+    found = read((tmp_path / "made").read_bytes(), "table.parquet")
+    assert (len(found.calls), found.said) == (2, [OF_DAYS])
 
 
 COSTS = {

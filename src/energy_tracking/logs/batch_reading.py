@@ -106,6 +106,8 @@ def read_batches(
         readings = read_tables(list(tables.values()), connection) if read_tables else {}
         for path, table in tables.items():
             report.files += 1
+            if recognised[path].is_by_day:
+                report.by_day.append(path)
             reading = readings.get(path)
             if reading is None:
                 reading = Reading()

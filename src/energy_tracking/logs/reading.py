@@ -186,7 +186,7 @@ class LogReading:
         file = LogFile(path, report, self._strict, self._columns, shared=self._shared)
         if is_left is not None:
             # The other reader saw the columns.
-            file.memory["absent"] = set()
+            file.memory |= {"absent": set(), "is_rest": True}
             file.memory["sums"] = RowSums() if sums is None else replace(sums, nameless=0)
         entries = _Entries(file, self._recogniser)
         # What is left of a file says too little to know a copy of it by.

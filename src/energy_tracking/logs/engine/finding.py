@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from csv import reader as read_csv
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from energy_tracking.logs.delimited import EMPTY_WORDS, PADDED, delimiter_of, split_header
 from energy_tracking.logs.engine.queries import READERS, Table, quote_path, quote_text
@@ -78,8 +78,20 @@ def open_engine(threads: int | None = None) -> Iterator[Any]:
         yield connection
 
 
-Recognised = tuple[str, dict[str, str], str | None]
-"""Format of a table, the names of its columns by what they are, and its provider."""
+class Recognised(NamedTuple):
+    """A table as its first row has it.
+
+    Attributes:
+        format: Name of the row of the table of formats.
+        columns: The names of its columns by what they are.
+        provider: Provider of all calls.
+        is_by_day: Whether its times are days.
+    """
+
+    format: str
+    columns: dict[str, str]
+    provider: str | None = None
+    is_by_day: bool = False
 
 
 def recognise_table(path: str, given: Mapping[str, str]) -> Recognised | None:
@@ -100,7 +112,7 @@ def recognise_table(path: str, given: Mapping[str, str]) -> Recognised | None:
         # Whatever is the matter with the file, the line reader says it.
         return None
     # The line reader must see what is left out here: a row with it may be no single call.
-    if found is None or not {"input", "output"} <= found[1].keys() <= READERS.keys():
+    if found is None or not {"input", "output"} <= found.columns.keys() <= READERS.keys():
         return None
     return found
 
@@ -113,7 +125,7 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
         found: What ``recognise_table`` made of it.
         connection: The engine.
     """
-    format, columns, provider = found
+    format, columns, provider, _ = found
     try:
         with open(path, "rb") as stream:
             head = stream.read(HEAD)
@@ -167,11 +179,12 @@ def _recognise(
     if row is GIVEN_COLUMNS:
         if not set(given.values()) <= document.keys():
             return None  # perhaps mistyped, which the line reader says
-        return row.name, dict(given), None
+        return Recognised(row.name, dict(given))
     if row is AZURE_TRACE:
         present = {what: name for what, name in AZURE_COLUMNS.items() if name in document}
-        return row.name, present, AZURE_PROVIDER
-    return row.name, file.memory["columns"][tuple(document)] or {}, None
+        return Recognised(row.name, present, AZURE_PROVIDER)
+    columns = file.memory["columns"][tuple(document)] or {}
+    return Recognised(row.name, columns, is_by_day=bool(file.report.by_day))
 
 
 Source = tuple[str, dict[str, str], bool]

@@ -10,7 +10,7 @@ that count are checked; what is a part of what is settled; a row of several requ
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from energy_tracking.logs.columns import HIT_WORDS, columns_of, is_number, period_of
@@ -77,7 +77,7 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
     if names not in shapes:
         if len(shapes) > 100:
             shapes.clear()
-        shapes[names] = _find_columns(names, row)
+        shapes[names] = _find_columns(names, row, file)
     columns = shapes[names]
     if columns is None or is_by_columns(row):
         return None
@@ -87,22 +87,38 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of(read, row, columns, file)
 
 
-def _find_columns(names: tuple[str, ...], row: Document) -> dict[str, str] | None:
+def _find_columns(names: tuple[str, ...], row: Document, file: LogFile) -> dict[str, str] | None:
     """What the columns of a table are, of which each row may be the sum of a period.
 
     Args:
         names: The columns' names.
-        row: Its first row.
+        row: Its first row, unless another reader has seen that.
+        file: Where it is.
     """
-    columns, period = columns_of(names), period_of(names)
-    if columns is None or period is None or not _SINGLE.isdisjoint(columns):
+    columns = columns_of(names)
+    if columns is None or "is_rest" in file.memory or not _SINGLE.isdisjoint(columns):
         return columns
-    start, end = map(time_of, map(row.get, period))
-    if start is not None and end is not None:
-        seconds = (end - start).total_seconds()
-        if seconds >= 60 and seconds % 60 == start.timestamp() % min(seconds, 900) == 0:
-            columns |= {"day": period[0], "time": period[0]}
+    period = period_of(names)
+    if period is not None and _is_period(*map(time_of, map(row.get, period))):
+        columns |= {"day": period[0], "time": period[0]}
+    elif _is_day(row.get(columns.get("time", ""))) and file.path not in file.report.by_day:
+        file.report.by_day.append(file.path)
     return columns
+
+
+def _is_period(start: datetime | None, end: datetime | None) -> bool:
+    """Whether times are those of a minute, hour or day as a clock has it, or of several."""
+    if start is None or end is None:
+        return False
+    seconds = (end - start).total_seconds()
+    return seconds >= 60 and seconds % 60 == start.timestamp() % min(seconds, 900) == 0
+
+
+def _is_day(value: object) -> bool:
+    """Whether a time is a day alone."""
+    if isinstance(value, str):
+        return ":" not in value and not is_number(value) and time_of(value) is not None
+    return isinstance(value, date) and not isinstance(value, datetime)
 
 
 def _say_added_up(read: Mapping[str, Any], row: Document) -> str | None:
