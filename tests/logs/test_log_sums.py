@@ -9,16 +9,25 @@ from typing import Any
 import pytest
 
 from energy_tracking import Tracker
+from energy_tracking.calls.aggregates import SPREAD, estimate_sum
+from energy_tracking.calls.record import Outcome
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.logs.reading import read_logs
-from energy_tracking.logs.sum_energy import SPREAD, estimate_sum
 from energy_tracking.settings import Settings
+from energy_tracking.usage.token_usage import TokenUsage
 from log_samples import DATA, SHARED
 
 
 def estimation(method: str = "reference") -> Estimation:
     return Estimation(Settings.load({"method": method}))
+
+
+def outcome_of(call: LoggedCall, estimation: Estimation) -> Outcome:
+    assert call.usage is not None
+    return estimate_sum(
+        call.usage, call.requests, lambda usage: estimation.estimate(call.model, None, usage)
+    )
 
 
 def one(path: Path) -> LoggedCall:
@@ -57,7 +66,7 @@ def test_more_tokens_than_any_model_takes_are_no_call(
     assert (call.is_call, call.requests) == (False, None)
     assert call.usage is not None
     assert [call.usage.input_tokens, call.usage.output_tokens] == list(usage.values())
-    assert estimate_sum(call, estimation()) is None
+    assert outcome_of(call, estimation()).estimate is None
 
 
 @pytest.mark.parametrize(
@@ -92,7 +101,7 @@ def test_the_largest_context_there_is_is_a_call(tmp_path: Path) -> None:
 
 def test_a_sum_has_the_energy_of_its_requests_at_their_mean() -> None:
     # 470 requests, 141,201 and 9,756 tokens: 300.43 and 20.76 each.
-    estimate = estimate_sum(one(DATA / "openai_usage_page.json"), estimation())
+    estimate = outcome_of(one(DATA / "openai_usage_page.json"), estimation()).estimate
     assert estimate is not None
     least = 470 * joules({"prompt_tokens": 300, "completion_tokens": 20})
     most = 470 * joules({"prompt_tokens": 301, "completion_tokens": 21})
@@ -102,15 +111,17 @@ def test_a_sum_has_the_energy_of_its_requests_at_their_mean() -> None:
 def test_a_sum_of_equal_requests_has_the_energy_of_each(tmp_path: Path) -> None:
     usage = {"prompt_tokens": 1000, "completion_tokens": 500}
     row = {"model": "gpt-4o-mini", "requests": 7} | {name: 7 * n for name, n in usage.items()}
-    estimate = estimate_sum(one(write(tmp_path / "log.json", row)), estimation())
+    estimate = outcome_of(one(write(tmp_path / "log.json", row)), estimation()).estimate
     assert estimate is not None
     assert estimate.total_energy_joules == pytest.approx(7 * joules(usage), rel=1e-12)
 
 
 def test_the_range_of_a_sum_has_room_for_the_spread_of_lengths() -> None:
-    estimate = estimate_sum(one(DATA / "openai_usage_page.json"), estimation())
+    estimate = outcome_of(one(DATA / "openai_usage_page.json"), estimation()).estimate
     assert estimate is not None
-    mean = estimate.mean
+    usage = TokenUsage(input_tokens=141_201 // 470, output_tokens=9756 // 470)
+    mean = estimation().estimate("gpt-4o-mini", None, usage).estimate
+    assert mean is not None
     low = estimate.total_energy_low_joules / estimate.total_energy_joules
     high = estimate.total_energy_high_joules / estimate.total_energy_joules
     own = mean.total_energy_joules
@@ -148,6 +159,6 @@ def test_real_requests_lie_in_the_spread_around_their_mean(trace: str, method: s
             output_tokens=sum(one.output_tokens for one in counts),
         ),
     )
-    estimate = estimate_sum(whole, estimator)
+    estimate = outcome_of(whole, estimator).estimate
     assert estimate is not None
     assert SPREAD[0] <= total(*calls) / estimate.total_energy_joules <= SPREAD[1]

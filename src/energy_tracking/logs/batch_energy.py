@@ -13,21 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from energy_tracking.calls.aggregates import NO_TOKENS, estimate_sum
 from energy_tracking.estimation import Estimation
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
 from energy_tracking.logs.batches import CallBatch, Names, find_only, repeat, shorten
-from energy_tracking.logs.logged import LoggedCall, PlainCounts
-from energy_tracking.logs.sum_energy import estimate_sum
 from energy_tracking.tables.columns import cut_rows, list_runs
 from energy_tracking.tables.estimating import TableEstimator, fill_tables
 from energy_tracking.tables.table import ESTIMATED, STATUSES
 from energy_tracking.usage.token_usage import TokenUsage
 
 Column = Any
-
-UNKNOWN_REQUESTS = "a sum over an unknown number of requests: tokens only"
-NO_TOKENS = "no token counts"
-
 
 PART = 32_768
 """Rows of one model that are estimated and added up together [1]: they stay in the cache."""
@@ -212,15 +207,11 @@ class BatchEstimator:
         if not batch.has_usage[row]:
             energy.reason[row] = self.reasons.number(NO_TOKENS)
             return
-        requests = int(batch.requests[row])
-        if requests == 0:
-            energy.reason[row] = self.reasons.number(UNKNOWN_REQUESTS)
-            return
-        usage = _usage_of(batch, row)
-        if requests > 1:
-            self._estimate_sum(model, requests, usage, row, energy)
-            return
-        outcome = self._estimation.estimate(model, None, usage)
+        outcome = estimate_sum(
+            _usage_of(batch, row),
+            int(batch.requests[row]) or None,
+            lambda usage: self._estimation.estimate(model, None, usage),
+        )
         own = outcome.estimate
         if own is None:
             energy.reason[row] = self.reasons.number(outcome.reason)
@@ -235,38 +226,6 @@ class BatchEstimator:
                 energy.calibrated_low[row],
                 energy.calibrated_high[row],
             ) = _energies(beside)
-
-    def _estimate_sum(
-        self, model: str | None, requests: int, usage: TokenUsage, row: int, energy: BatchEnergy
-    ) -> None:
-        """Estimate a sum over several requests at their mean, with the range that this costs."""
-        counts = PlainCounts(
-            usage.input_tokens,
-            usage.cached_input_tokens,
-            usage.cache_write_input_tokens,
-            usage.output_tokens,
-            usage.reasoning_tokens,
-            None,
-            "sum",
-        )
-        call = LoggedCall(model=model, counts=counts, requests=requests)
-        made = estimate_sum(call, self._estimation)
-        if made is None:
-            reason = self._estimation.estimate(model, None, TokenUsage(input_tokens=1)).reason
-            energy.reason[row] = self.reasons.number(reason)
-            return
-        energy.total[row] = made.total_energy_joules
-        energy.low[row] = made.total_energy_low_joules
-        energy.high[row] = made.total_energy_high_joules
-        beside = made.calibrated
-        if self._is_calibrated:
-            beside = (energy.total[row], energy.low[row], energy.high[row])
-        if beside is not None:
-            (
-                energy.calibrated[row],
-                energy.calibrated_low[row],
-                energy.calibrated_high[row],
-            ) = beside
 
 
 def _start_energy(rows: int) -> BatchEnergy:

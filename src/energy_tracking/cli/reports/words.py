@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from energy_tracking.calls.aggregates import SPREAD
 from energy_tracking.calls.amounts import energy_text, format_count
 from energy_tracking.calls.report import CALIBRATED, KINDS, kind_label, kind_sentences
 from energy_tracking.cli.options import find_remedy
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.logs.grouping import GroupSums, Of
-from energy_tracking.logs.sum_energy import SPREAD
 from energy_tracking.units import wh_from_joules
 
 MOST_REASONS = 20
