@@ -94,6 +94,20 @@ def test_a_row_that_counts_its_requests_is_a_sum(
     assert (call.counts.input_tokens, call.counts.output_tokens) == (3000, 200)
 
 
+def test_of_two_exports_of_a_day_the_later_one_counts(tmp_path: Path) -> None:
+    def export(name: str, requests: int) -> Path:
+        path = tmp_path / name
+        amounts = {"request_count": requests, "input_cache_miss_tokens": 300 * requests}
+        row = {"user_id": "u", "utc_date": "2026-06-03", "model": "gpt-4o", "price": ""}
+        rows = (row | {"type": kind, "amount": amount} for kind, amount in amounts.items())
+        path.write_text("".join(json.dumps(one) + "\n" for one in rows), "utf-8")
+        return path
+
+    exports = [export("noon.jsonl", 5), export("evening.jsonl", 8)]
+    (call,) = read_logs(exports)
+    assert (call.requests, call.tokens) == (8, 2400)
+
+
 def test_the_largest_context_there_is_is_a_call(tmp_path: Path) -> None:
     usage = {"prompt_tokens": 10_000_000, "completion_tokens": 128_000}
     assert one(write(tmp_path / "log.json", {"model": "llama-4-scout"} | usage)).is_call

@@ -43,13 +43,17 @@ def _read_amount(row: Document, file: LogFile) -> list[LoggedCall] | None:
     _, counts = opened.setdefault(key, (row, {}))
     for count in KINDS[kind]:
         counts[count] = counts.get(count, 0) + amount
-    return [_close(*opened.pop(next(iter(opened))))] if len(opened) > OPEN else []
+    if len(opened) <= OPEN:
+        return []
+    first = next(iter(opened))
+    return [_close(first, *opened.pop(first))]
 
 
-def _close(row: Document, counts: dict[str, int]) -> LoggedCall:
+def _close(key: Key, row: Document, counts: dict[str, int]) -> LoggedCall:
     """The sum of the rows that begin with one.
 
     Args:
+        key: What they have in common.
         row: The first of them.
         counts: What their amounts add up to.
     """
@@ -61,6 +65,9 @@ def _close(row: Document, counts: dict[str, int]) -> LoggedCall:
         ),
         time=time_of(_spell_day(row["utc_date"])),
         requests=counts.get("requests") or None,
+        # An export of a later hour has more of the same day.
+        identity=("amounts", key),
+        grows=True,
     )
 
 
@@ -73,8 +80,8 @@ def _spell_day(day: object) -> object:
 
 
 def _close_all(file: LogFile) -> Iterator[LoggedCall]:
-    for opened in file.memory.pop("amounts", {}).values():
-        yield _close(*opened)
+    for key, opened in file.memory.pop("amounts", {}).items():
+        yield _close(key, *opened)
 
 
 AMOUNTS: tuple[LogFormat, ...] = (
