@@ -5,8 +5,10 @@ A new assumption is a setting, a field of ``Assumptions`` and a line in ``build_
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from energy_tracking.calls.record import Alternative
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.estimator import (
     CALIBRATED_METHOD,
@@ -71,6 +73,26 @@ def build_basis(settings: Settings, catalogue: Catalogue) -> Basis:
     if corrected.memory_bandwidth is not None:
         calibrated = Basis(CALIBRATED_METHOD, corrected, assumptions)
     return Basis(method, gpu, assumptions, calibrated)
+
+
+def change_basis(settings: Settings, catalogue: Catalogue, other: Alternative) -> Basis:
+    """How calls are estimated by these settings with what is other in them.
+
+    Args:
+        settings: The settings.
+        catalogue: The profiles.
+        other: What is other; its model aside.
+
+    Raises:
+        UnknownGpuError: There is no such GPU.
+        ConfigurationError: The method knows no such scope or number of sequences.
+    """
+    changes = other.changes
+    changes.pop("model", None)
+    other.check_effect(other.method or settings.method)
+    if not changes.keys().isdisjoint(("concurrency_per_gpu", "sequences")):
+        settings = replace(settings, concurrency_per_gpu=None, sequences=None)
+    return build_basis(replace(settings, **changes), catalogue)  # type: ignore[arg-type]
 
 
 def check_effects(settings: Settings, basis: Basis) -> None:

@@ -24,8 +24,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from energy_tracking.basis import Basis, build_basis, check_effects
-from energy_tracking.calls.call import Call
+from energy_tracking.basis import Basis, build_basis, change_basis, check_effects
+from energy_tracking.calls.aggregates import estimate_sum
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.calls.session import current_session
 from energy_tracking.error_boundary import ErrorBoundaries
@@ -189,8 +189,7 @@ class Estimation:
 
     def record(self, past: PastCall) -> CallRecord:
         """The record of a call that ran somewhere else, which nobody receives."""
-        call = Call(past.request, lambda call: None, session=current_session())
-        past.state_in(call)
+        call = past.build_call(lambda call: None, current_session())
         return call.record(self.estimate_safely)
 
     def estimate_as(
@@ -213,7 +212,9 @@ class Estimation:
             UnknownGpuError: There is no such GPU.
             ConfigurationError: The method knows no such scope or number of sequences.
         """
-        basis = self._build_other_basis(other)
+        basis = self.current_basis()
+        if not other.changes.keys() <= {"model"}:
+            basis = change_basis(self.settings, self.catalogue, other)
         if other.model is not None:
             match: ModelMatch | None = self.find_model(other.model)
         else:
@@ -241,8 +242,10 @@ class Estimation:
         if usage is None:
             return record
         measured = record.measured_energy_joules if model is None else None
-        outcome = self.estimate_as(
-            record.request.model, record.response_model, usage, Alternative(model=model)
+        asked, answered = record.request.model, record.response_model
+        other = Alternative(model=model)
+        outcome = estimate_sum(
+            usage, record.requests, lambda one: self.estimate_as(asked, answered, one, other)
         )
         return replace(
             record,
@@ -433,20 +436,6 @@ class Estimation:
         # Taken first: if one is registered meanwhile, this is void.
         generation = self.catalogue.generation
         return Prepared(generation, build_basis(self.settings, self.catalogue), {})
-
-    def _build_other_basis(self, other: Alternative) -> Basis:
-        """The basis with what is other in it."""
-        changes = other.changes
-        changes.pop("model", None)
-        if not changes:
-            return self.current_basis()
-        batch = [name for name in ("concurrency_per_gpu", "sequences") if name in changes]
-        other.check_effect(other.method or self.settings.method)
-        settings = self.settings
-        if batch:
-            settings = replace(settings, concurrency_per_gpu=None, sequences=None)
-        changed = replace(settings, **changes)  # type: ignore[arg-type]
-        return build_basis(changed, self.catalogue)
 
 
 _shared: WeakValueDictionary[tuple[Any, ...], Estimation] = WeakValueDictionary()

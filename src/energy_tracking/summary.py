@@ -29,7 +29,8 @@ def print_summary(no_calls: str = NO_CALLS) -> None:
     """
     forget_at_exit(print_summary)
     session = process_session()
-    has_calls = session.totals.calls > 0
+    totals = session.totals
+    has_calls = totals.calls + totals.aggregates > 0
     # A program without a console has no stderr.
     if sys.stderr is None or (not has_calls and _is_worker_process()):
         return

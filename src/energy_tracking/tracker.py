@@ -330,8 +330,12 @@ class Tracker:
     def count(self, past: PastCall) -> CallRecord:
         """Count a call that ran somewhere else, as ``record`` does."""
         asked = past.request
-        call = self.start(operation=asked.operation, provider=asked.provider, model=asked.model)
-        past.state_in(call)
+        if past.requests == 1:
+            call = self.start(operation=asked.operation, provider=asked.provider, model=asked.model)
+            past.state_in(call)
+        else:
+            # It has no span, and is in no metric: histograms are of calls.
+            call = past.build_call(self._deliver_safely, current_session())
         return hold_deferred(self._deliver_call, call)
 
     def _deliver_safely(self, call: Call) -> None:
@@ -419,7 +423,7 @@ class Tracker:
         return fill_fields(CallRecord, vars(record) | {"intensity": self._intensity})
 
     def _remember_response(self, call: Call, record: CallRecord) -> None:
-        if call.meter is None:
+        if call.meter is None and record.requests == 1:
             counted_responses.remember(call, record)
 
     def _credit_session(self, call: Call, record: CallRecord) -> None:

@@ -350,7 +350,8 @@ GROUPS = {
 }
 REASONS = {('a,"b"\n<script>', "no <b>profile</b>"): 1}
 SUMS = [
-    *("calls", "measured_calls", "partial_calls", "unestimated_calls"),
+    *("calls", "aggregates", "aggregate_requests", "unknown_aggregates"),
+    *("measured_calls", "partial_calls", "unestimated_calls"),
     *("failed_calls", "input_tokens", "cached_input_tokens", "output_tokens"),
     *("reasoning_tokens", "prefill_energy_joules", "decode_energy_joules"),
     *("reasoning_energy_joules", "cache_avoided_energy_joules", "total_energy_joules"),

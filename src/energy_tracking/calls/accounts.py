@@ -78,7 +78,7 @@ class _Sums:
             rows.setdefault(row_of(record), []).append(record)
             if record.reason is not None:
                 reason = bounded_reason(reasons, (record.model, record.reason))
-                reasons[reason] = reasons.get(reason, 0) + 1
+                reasons[reason] = reasons.get(reason, 0) + (record.requests or 1)
         for row, calls in rows.items():
             key = bounded_group(groups, GroupKey(*row))
             groups[key] = tuple(map(add, groups.get(key, _ZEROS), sum_calls(calls)))
@@ -174,7 +174,13 @@ class Account:
             self.energy_nanojoules += energy_nanojoules
             self._waiting.append(record)
         usage = record.usage
-        if estimate_as is not None and usage is not None and record.estimate is not None:
+        # A sum is no request that another model could be sent.
+        if (
+            estimate_as is not None
+            and usage is not None
+            and record.estimate is not None
+            and record.requests == 1
+        ):
             asked, answered = record.request.model, record.response_model
             self._comparable.append((asked, answered, usage, estimate_as))
         if len(self._waiting) >= MOST_WAITING:

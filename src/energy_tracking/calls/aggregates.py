@@ -10,10 +10,12 @@ its tokens only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
-from energy_tracking.calls.record import Outcome
+from energy_tracking.calls.call import Call
+from energy_tracking.calls.record import CallRecord, Estimate, Outcome
 from energy_tracking.estimator import EnergyEstimate
 from energy_tracking.estimator.estimate import LATER, REST
 from energy_tracking.frozen import fill_fields
@@ -32,6 +34,40 @@ UNKNOWN_REQUESTS = "a sum over an unknown number of requests: tokens only"
 
 NO_TOKENS = "no token counts"
 """Why a log's entry without them has none."""
+
+
+class SumCall(Call):
+    """A sum over several calls that ran somewhere else, on its way to a record.
+
+    Attributes:
+        requests: Their number; None where nobody counted them.
+    """
+
+    __slots__ = ("requests",)
+
+    requests: int | None
+
+    def record(self, estimate: Estimate) -> CallRecord:
+        """The sum with its energy."""
+        usage, outcome = self.raw_usage, Outcome(reason=NO_TOKENS)
+        # Its counts are taken as they are: a sum may have more tokens than any one call.
+        if isinstance(usage, TokenUsage):
+            one = partial(_estimate_without_evidence, estimate, self.request.model)
+            outcome = estimate_sum(usage, self.requests, one)
+        else:
+            usage = None
+        return self._as_sum(self._build_record(usage, outcome, outcome.reason))
+
+    def record_without_tokens(self, error: Exception) -> CallRecord:
+        """As of a call."""
+        return self._as_sum(super().record_without_tokens(error))
+
+    def _as_sum(self, record: CallRecord) -> CallRecord:
+        return fill_fields(CallRecord, vars(record) | {"requests": self.requests})
+
+
+def _estimate_without_evidence(estimate: Estimate, model: str | None, usage: TokenUsage) -> Outcome:
+    return estimate(model, None, usage, None)
 
 
 def estimate_sum(

@@ -14,12 +14,20 @@ if TYPE_CHECKING:
 
 def describe_totals(totals: Totals) -> str:
     """Sums over calls in a line: calls, tokens, energy with its range."""
-    energy = _describe_energy(totals) if totals.calls else "0 Wh"
-    return f"{format_count(totals.calls, 'call')}, {_describe_tokens(totals)}, {energy}"
+    is_any = totals.calls or totals.aggregates
+    energy = _describe_energy(totals) if is_any else "0 Wh"
+    calls = format_count(totals.requests, "call")
+    if totals.aggregates:
+        inside = f"{totals.aggregate_requests:,} in {format_count(totals.aggregates, 'sum')}"
+        calls += f" ({inside})"
+    return f"{calls}, {_describe_tokens(totals)}, {energy}"
 
 
 def describe_record(record: CallRecord) -> str:
-    """A call in a line: its model, each energy with its range, its tokens, how it is known."""
+    """A call in a line: its model, each energy with its range, its tokens, how it is known.
+
+    Of a sum its number of requests is said, too.
+    """
     totals = sums_of_record(record)
     energies = [
         f"{_describe_energy(totals, calibrated=kind == CALIBRATED)} {kind_label(kind)}"
@@ -27,6 +35,10 @@ def describe_record(record: CallRecord) -> str:
     ]
     tokens = "tokens not known" if record.usage is None else _describe_tokens(totals)
     known = ", ".join(energies) or "energy not known"
+    if record.requests is None:
+        tokens += ", a sum over an unknown number of requests"
+    elif record.requests > 1:
+        tokens += f", a sum over {record.requests:,} requests"
     return f"{record.model}: {known}, {tokens} ({record.status})"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from energy_tracking.calls.aggregates import SumCall
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRequest, is_past
 from energy_tracking.errors import ConfigurationError, must_be
@@ -11,6 +14,9 @@ from energy_tracking.frozen import frozen
 from energy_tracking.usage.measured_energy import MEASURED
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.server_timing import read_timing
+
+if TYPE_CHECKING:
+    from energy_tracking.calls.receivers import CreditedSession
 
 
 @frozen(kw_only=True)
@@ -28,6 +34,7 @@ class PastCall:
         ended_at: When the call ended, with its zone. None: now.
         log_identity: What the call is known again by where its log is read again.
         replaces: Whether the ledger has the call with fewer tokens, in an earlier line.
+        requests: As in ``CallRecord``; the usage of a sum is a ``TokenUsage``.
     """
 
     model: str | None
@@ -40,6 +47,7 @@ class PastCall:
     ended_at: datetime | None = None
     log_identity: str | None = None
     replaces: bool = False
+    requests: int | None = 1
 
     def __post_init__(self) -> None:
         """Check what is stated.
@@ -64,6 +72,21 @@ class PastCall:
             provider=text_of(self.provider) or "unknown",
             model=text_of(self.model),
         )
+
+    def build_call(self, deliver: Callable[[Call], None], session: CreditedSession | None) -> Call:
+        """A call or a sum that is over, with everything stated.
+
+        Args:
+            deliver: As of a ``Call``.
+            session: Likewise.
+        """
+        if self.requests == 1:
+            call = Call(self.request, deliver, session=session)
+        else:
+            call = SumCall(self.request, deliver, session=session)
+            call.requests = self.requests
+        self.state_in(call)
+        return call
 
     def state_in(self, call: Call) -> None:
         """State everything in a call that was started for it, and is over."""

@@ -179,6 +179,9 @@ class CallRecord:
         server_timing: The time that it took by its server's clock, as far as that is stated.
         server_load: How busy its server was, by the metrics page that `server_metrics` names.
         measurement: How the user's own meter measured it; None where it did not.
+        requests: 1: a call. More: no call, but a sum over that many, as a usage page has them, with
+            their tokens and their energy at the mean of their lengths. None: a sum over an unknown
+            number, of which the tokens alone are known.
 
     Raises:
         ConfigurationError: A value is of another type than its field.
@@ -209,6 +212,7 @@ class CallRecord:
     server_timing: ServerTiming | None = None
     server_load: ServerLoad | None = None
     measurement: Measurement | None = None
+    requests: int | None = 1
 
     @property
     def model(self) -> str:

@@ -23,10 +23,16 @@ def sum_calls(records: Collection[CallRecord]) -> tuple[int, ...]:
 
 def _sum_counts(records: Collection[CallRecord]) -> tuple[int, ...]:
     """The sums of calls and tokens, up to ``reasoning_tokens``."""
+    sums = unknown = inside = 0
     measured = partial = unestimated = failed = 0
     inputs = cached = outputs = reasoning = 0
     for record in records:
-        usage = record.usage
+        usage, requests = record.usage, record.requests
+        if requests != 1:
+            sums += 1
+            unknown += requests is None
+            requests = requests or 0
+            inside += requests
         if usage is not None:
             inputs += usage.input_tokens
             cached += usage.cached_input_tokens
@@ -34,15 +40,16 @@ def _sum_counts(records: Collection[CallRecord]) -> tuple[int, ...]:
             reasoning += usage.reasoning_tokens or 0
         if record.estimate is not None or record.measured_energy_joules is not None:
             if record.status == "measured":
-                measured += 1
+                measured += requests
             elif record.status == "partial":
-                partial += 1
+                partial += requests
         elif usage is None and record.error_type is not None:
-            failed += 1
+            failed += requests
         else:
-            unestimated += 1
+            unestimated += requests
     return (
-        *(len(records), measured, partial, unestimated, failed),
+        *(len(records) - sums, sums, inside, unknown),
+        *(measured, partial, unestimated, failed),
         *(inputs, cached, outputs, reasoning),
     )
 
@@ -79,7 +86,7 @@ def _sum_calibrated(records: Collection[CallRecord]) -> tuple[int, ...]:
     for record in records:
         estimate = record.calibrated or calibrated_estimate(record)
         if estimate is not None:
-            calls += 1
+            calls += record.requests or 0
             energy += _round(estimate.prefill_energy_joules * _NANO)
             energy += _round(estimate.decode_energy_joules * _NANO)
             low += _round(estimate.total_energy_low_joules * _NANO)

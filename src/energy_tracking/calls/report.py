@@ -11,11 +11,12 @@ from __future__ import annotations
 import csv
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from types import MappingProxyType
 from typing import Any
 
+from energy_tracking.calls.aggregates import SPREAD, UNKNOWN_REQUESTS
 from energy_tracking.calls.amounts import (
     Range,
     choose_unit,
@@ -28,6 +29,7 @@ from energy_tracking.calls.amounts import (
 from energy_tracking.calls.carbon import GRAMS, Emissions, describe_emissions, sum_emissions
 from energy_tracking.calls.totals import (
     MEASURED,
+    TOKENS_ONLY,
     UNKNOWN,
     EnergyKind,
     GroupKey,
@@ -272,7 +274,7 @@ def format_head(name: str, total: Totals, blocks: Sequence[Block]) -> str:
         (total.failed_calls, "failed"),
     )
     named = ", ".join(f"{calls:,} {quality}" for calls, quality in qualities if calls)
-    calls = format_count(total.calls, "call") + (f" ({named})" if named else "")
+    calls = format_count(total.requests, "call") + (f" ({named})" if named else "")
     energies = [
         f"{energy_text(block.total.total_energy_wh)} {kind_label(block.kind)}"
         for block in blocks
@@ -283,7 +285,8 @@ def format_head(name: str, total: Totals, blocks: Sequence[Block]) -> str:
         over = f" ({format_count(total.calibrated_calls, 'call')})" if some else ""
         calibrated = f"{energy_text(total.calibrated_energy_wh)} {kind_label(CALIBRATED)}"
         energies.append(calibrated + over)
-    nothing = "energy not known" if total.calls else "0 Wh"
+    is_any = total.calls or total.aggregates
+    nothing = "energy not known" if is_any else "0 Wh"
     return f"{name}: {calls}, {', '.join(energies) or nothing}"
 
 
@@ -297,14 +300,15 @@ def build_rows(block: Block) -> list[list[str]]:
     named = []
     for key, totals in block.groups:
         on_gpu = f" on {key.gpu}" if several_gpus and key.gpu != UNKNOWN else ""
-        named.append((key.model + on_gpu, key.grade, totals))
+        marked = f" ({TOKENS_ONLY})" if key.scope == TOKENS_ONLY else on_gpu
+        named.append((key.model + marked, key.grade, totals))
     if len(named) > 1:
         named.append(("sum", "", block.total))
     energies = [_format_column(block, size, calibrated=kind == CALIBRATED) for kind in columns]
     rows = [["model", "grade", "calls", "in", "out", *labels]]
     for (name, grade, totals), *cells in zip(named, *energies, strict=True):
         counts = map(count_text, (totals.input_tokens, totals.output_tokens))
-        rows.append([name, grade, f"{totals.calls:,}", *counts, *cells])
+        rows.append([name, grade, f"{totals.requests:,}", *counts, *cells])
     return rows
 
 
@@ -344,7 +348,7 @@ def format_energy(totals: Totals, size: float, *, calibrated: bool = False) -> s
 
 
 def _count_calls_with_energy(totals: Totals) -> int:
-    return totals.calls - totals.unestimated_calls - totals.failed_calls
+    return totals.requests - totals.unestimated_calls - totals.failed_calls
 
 
 def _shorten_names(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
@@ -405,7 +409,18 @@ def collect_notes(
         )
         said = ", ".join(f"{energy_text(wh)} {what}" for wh, what in parts if wh)
         notes += [f"{label}: {said}"] * bool(said)
-    ranked = sorted(reasons.items(), key=lambda row: (-row[1], row[0]))
+    unknown = sum_of(
+        totals for block in blocks for key, totals in block.groups if key.scope == TOKENS_ONLY
+    )
+    notes += describe_sums(
+        tokens.aggregates - tokens.unknown_aggregates,
+        tokens.aggregate_requests,
+        tokens.unknown_aggregates,
+        unknown.input_tokens + unknown.output_tokens,
+        has_energy=bool(kinds),
+    )
+    said_reasons = ((row, calls) for row, calls in reasons.items() if row[1] != UNKNOWN_REQUESTS)
+    ranked = sorted(said_reasons, key=lambda row: (-row[1], row[0]))
     shown, others = ranked[:REASONS_SHOWN], ranked[REASONS_SHOWN:]
     notes += [
         f"{format_count(calls, 'call')} to {model}: {reason}"
@@ -419,3 +434,31 @@ def collect_notes(
             f"{format_count(lost_ledger_lines, 'call')} missing from the ledger: not written"
         )
     return notes
+
+
+def describe_sums(
+    known: int, requests: int, unknown: int, unknown_tokens: int, *, has_energy: bool
+) -> Iterator[str]:
+    """What sums are among calls that were added up, and how they are estimated, for people.
+
+    Args:
+        known: Sums over a known number of requests [1].
+        requests: Requests in these [1].
+        unknown: Sums over an unknown number [1].
+        unknown_tokens: Input and output of these [tokens].
+        has_energy: Whether the energy of any is known.
+    """
+    if known:
+        estimated = (
+            f", estimated at their mean length; their range has a factor of {SPREAD[0]:g} to "
+            f"{SPREAD[1]:g} more, for the spread of lengths"
+        )
+        yield (
+            f"{format_count(known, 'sum')} over several requests, as of usage pages, dashboards "
+            f"and batches: {requests:,} requests{estimated if has_energy else ''}"
+        )
+    if unknown:
+        yield (
+            f"{format_count(unknown, 'sum')} over an unknown number of requests, such as a whole "
+            f"day: {unknown_tokens:,} tokens, in rows marked so, and no energy"
+        )

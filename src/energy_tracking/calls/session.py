@@ -455,7 +455,7 @@ class Session:
         from energy_tracking.calls.amounts import energy_text, format_count
 
         totals = self.totals
-        calls, energy = format_count(totals.calls, "call"), energy_text(totals.total_energy_wh)
+        calls, energy = format_count(totals.requests, "call"), energy_text(totals.total_energy_wh)
         return with_known_signs(f"<Session {self.name!r}: {calls}, {energy}>")
 
     def __eq__(self, other: object) -> bool:

@@ -32,6 +32,9 @@ UNKNOWN = "-"
 MEASURED = "measured"
 """The method of an energy that the server measured itself."""
 
+TOKENS_ONLY = "tokens only"
+"""The scope of sums over an unknown number of requests, which have no energy."""
+
 MAX_GROUPS = 500
 """Groups, and reasons, that are kept apart by their model; what comes later joins `OTHER`."""
 
@@ -44,7 +47,11 @@ class Totals:
     """Sums over calls.
 
     Attributes:
-        calls: All calls, whatever became of them.
+        calls: All single calls, whatever became of them.
+        aggregates: Sums over several requests, as of a usage page, which are no calls.
+        aggregate_requests: Requests inside of those whose number is known; the four counts below,
+            and ``calibrated_calls``, have them too.
+        unknown_aggregates: Sums over an unknown number of requests: their tokens alone are known.
         measured_calls: Calls whose energy the server measured.
         partial_calls: Calls whose tokens were partly estimated from text.
         unestimated_calls: Calls that ran but whose energy is not known.
@@ -78,6 +85,9 @@ class Totals:
     """
 
     calls: int = 0
+    aggregates: int = 0
+    aggregate_requests: int = 0
+    unknown_aggregates: int = 0
     measured_calls: int = 0
     partial_calls: int = 0
     unestimated_calls: int = 0
@@ -160,6 +170,11 @@ class Totals:
             "total_energy_wh": self.total_energy_wh,
             "calibrated_energy_wh": self.calibrated_energy_wh,
         }
+
+    @property
+    def requests(self) -> int:
+        """Single calls, and those inside of sums [1]."""
+        return self.calls + self.aggregate_requests
 
     @property
     def prefill_energy_joules(self) -> float:
@@ -271,7 +286,8 @@ class EnergyKind(NamedTuple):
 
     Attributes:
         method: The estimator, `MEASURED`, or `UNKNOWN` where there is no energy.
-        scope: What is counted; `UNKNOWN` where the server measured, and did not say.
+        scope: What is counted; `UNKNOWN` where the server measured, and did not say;
+            `TOKENS_ONLY` of sums over an unknown number of requests.
     """
 
     method: str
@@ -314,7 +330,8 @@ def row_of(record: CallRecord) -> tuple[str, str, str, str, str]:
     if record.measured_energy_joules is not None:
         return model, gpu, MEASURED, UNKNOWN, UNKNOWN
     if estimate is None:
-        return model, gpu, UNKNOWN, UNKNOWN, UNKNOWN
+        scope = TOKENS_ONLY if record.requests is None else UNKNOWN
+        return model, gpu, UNKNOWN, scope, UNKNOWN
     return model, gpu, estimate.method, estimate.scope, estimate.grade
 
 
@@ -323,7 +340,7 @@ class Groups:
 
     Attributes:
         groups: Totals by what calls have in common.
-        reasons: Calls by (model, why less is known) [1].
+        reasons: Calls by (model, why less is known) [1]; a sum over an unknown number is one.
     """
 
     def __init__(self) -> None:
@@ -336,7 +353,8 @@ class Groups:
         key = bounded_group(self.groups, group_of(record))
         self.groups.setdefault(key, Totals()).add(record)
         if record.reason is not None:
-            self.reasons[bounded_reason(self.reasons, (record.model, record.reason))] += 1
+            reason = bounded_reason(self.reasons, (record.model, record.reason))
+            self.reasons[reason] += record.requests or 1
         return key
 
 

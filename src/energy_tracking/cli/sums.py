@@ -140,7 +140,7 @@ def ledger(
 
 @command("backfill")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--ledger", metavar="PATH", help="Append every call to this ledger.")
+@click.option("--ledger", metavar="PATH", help="Append every call and every sum to this ledger.")
 @with_options(COLUMNS_OPTION, STRICT_OPTION)
 @with_options(*_SUM_OPTIONS)
 @click.pass_obj
@@ -162,7 +162,7 @@ def backfill(
     """Sum up the calls in files, and append each to a ledger once.
 
     PATH is a file, a folder, a quoted pattern, or - for standard input: batches, transcripts,
-    traces, exports, tables.
+    traces, exports, tables, usage pages.
     """
     intensity = find_intensity(*read_power(region, grams_per_kwh))
     errors: list[Exception] = []

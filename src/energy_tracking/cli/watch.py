@@ -209,7 +209,7 @@ class Watched:
         budget_wh: A budget that the total is held against [Wh], if there is one.
         sums: Totals by what calls have in common.
         emissions: What they emit, if the electricity of any is known.
-        last: The last calls, the latest at the end.
+        last: The last calls, the latest at the end; sums over several are none.
         unread: Lines that are no calls [1].
         problem: Why the file cannot be read just now.
     """
@@ -258,6 +258,9 @@ class Watched:
         if intensity is not None:
             one = emissions_of(sums_of_record(entry.record), intensity)
             self.emissions = one if self.emissions is None else self.emissions.plus(one)
+        if entry.record.requests != 1:
+            # A sum is none of the last calls, and its energy was not used just now.
+            return
         self.last.append(entry)
         # Most of what is there at the beginning is of long ago.
         if _is_recent(entry, datetime.now(UTC)):
@@ -284,9 +287,10 @@ def _format_frame(watched: Watched, now: datetime) -> list[str]:
         now: The time.
     """
     total, recent = sum_of(watched.sums.groups.values()), watched.recent(now)
+    calls = format_count(total.requests, "call")
     seconds = POWER_WINDOW.total_seconds()
     lines = [
-        f"{_short(watched.name)}: {format_count(total.calls, 'call')}, {_format_energies(total)}",
+        f"{_short(watched.name)}: {calls}, {_format_energies(total)}",
         f"power now: {_power_text(recent.total_energy_joules / seconds)}"
         f" ({_power_text(recent.calibrated_energy_joules / seconds)} calibrated), mean of"
         f" {format_count(recent.calls, 'call')} in {seconds:g} s",
@@ -297,6 +301,9 @@ def _format_frame(watched: Watched, now: datetime) -> list[str]:
         lines.append(f"budget of {energy_text(watched.budget_wh)}: {state}")
     for note in carbon_notes(watched.emissions):
         lines += textwrap.wrap(one_line(note), WIDTH)
+    if total.aggregates:
+        inside = f"{total.aggregate_requests:,} of the calls"
+        lines.append(f"{format_count(total.aggregates, 'sum')} over several requests: {inside}")
     if watched.unread:
         lines.append(f"{format_count(watched.unread, 'line')} left out, which are no calls")
     if watched.problem is not None:
@@ -335,7 +342,7 @@ def _format_models(watched: Watched, total: Totals) -> list[str]:
         rows.append(
             (
                 _short(name),
-                f"{totals.calls:,}",
+                f"{totals.requests:,}",
                 count_text(totals.input_tokens),
                 count_text(totals.output_tokens),
                 _format_amount(totals, size),

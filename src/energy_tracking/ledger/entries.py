@@ -43,7 +43,14 @@ from energy_tracking.usage.server_timing import ServerTiming
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 FORMAT = 1
-"""What the lines look like; a reader leaves out those of a later format."""
+"""What the lines of calls look like; a reader leaves out those of a later format."""
+
+AGGREGATE_FORMAT = 2
+"""The same of lines of sums over several requests. Those who know calls alone read none."""
+
+AGGREGATE = "aggregate"
+"""Where such a line has what a call's line has beside its head: a reader that knows calls alone,
+and looks at no format, finds neither a request nor a usage."""
 
 MAX_LINE_BYTES = 2**20
 """No line of a ledger is longer [byte]."""
@@ -73,8 +80,8 @@ class LedgerEntry:
     """One line of a ledger.
 
     Attributes:
-        record: The call, as it was recorded.
-        recorded_at: When it had ended.
+        record: The call, as it was recorded; or a sum over several, whose ``requests`` says so.
+        recorded_at: When it had ended; of a sum, when its time began.
         pid: Process that made it.
     """
 
@@ -161,12 +168,19 @@ def _read_entry(line: dict[str, Any]) -> LedgerEntry:
         LineError: A field is missing or wrong, or the line is of a later format.
     """
     version = _read_field(line, "ledger", int)
-    if version > FORMAT:
-        raise LineError(f"ledger must be {FORMAT}: a later version wrote the line", str(version))
+    is_sum = AGGREGATE in line
+    known = AGGREGATE_FORMAT if is_sum else FORMAT
+    if version > known:
+        raise LineError(f"ledger must be {known}: a later version wrote the line", str(version))
     for name in ("session", "tags"):
         if name not in line:
             raise LineError(f"{name} must be given")
-    record = _build_record(CallRecord, line)
+    if is_sum and not isinstance(line[AGGREGATE], dict):
+        raise LineError(f"{AGGREGATE} must be an object", shown(line[AGGREGATE]))
+    record = _build_record(CallRecord, join_aggregate(line), f"{AGGREGATE}." if is_sum else "")
+    if is_sum is (record.requests == 1):
+        what = "another number than 1, or null" if is_sum else "1"
+        raise LineError(f"requests must be {what}", shown(record.requests))
     stated = line.get("total_energy_joules")
     if "total_energy_joules" in line and not _is_total(stated, record.total_energy_joules):
         what = "the measured energy, or the sum of the estimate's prefill and decode"
@@ -177,6 +191,12 @@ def _read_entry(line: dict[str, Any]) -> LedgerEntry:
     if record.ended_at not in (None, line["timestamp"]):
         raise LineError("ended_at must be the timestamp", shown(record.ended_at))
     return LedgerEntry(record, recorded_at, _read_field(line, "pid", int))
+
+
+def join_aggregate(line: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a line as those of a call's, where a sum's stand one level deeper."""
+    inner = line.get(AGGREGATE)
+    return line | inner if isinstance(inner, dict) else line
 
 
 def _is_total(stated: object, total: float | None) -> bool:
@@ -304,7 +324,7 @@ def _convert_value(value: Any, hint: Any, name: str, where: str) -> Any:
             }
         return _build_record(hint, value, where)
     if hint in (int, float):
-        return _convert_number(value, hint, name)
+        return _convert_number(value, hint, where)
     if type(value) is not hint:
         raise _WrongValue(_TYPE_NAMES[hint])
     if hint is not str:
@@ -328,9 +348,9 @@ def _convert_list(value: Any, kinds: tuple[Any, ...], name: str, where: str) -> 
     )
 
 
-def _convert_number(value: Any, kind: type, name: str) -> int | float:
-    bounds = _WHOLE_BOUNDS if kind is int else _BOUNDS
-    bound = next(bound for end, bound in bounds.items() if name.endswith(end))
+def _convert_number(value: Any, kind: type, where: str) -> int | float:
+    bounds = _ALL_BOUNDS[where.startswith(AGGREGATE), kind is int]
+    bound = next(bound for end, bound in bounds.items() if where.endswith(f"{end}."))
     if not bound.holds(value) or (kind is int and type(value) is not int):
         raise _WrongValue(bound.text)
     return value  # type: ignore[no-any-return]
@@ -447,10 +467,19 @@ _BOUNDS: dict[str, Bound] = {
     "server_port": Bound(0, 65_535),
     "pid": Bound(0, 2**32),
     "retries": Bound(0, 1e6),
+    "requests": Bound(1, 1e18),
     "ledger": Bound(1, 1e15),
     "": Bound(0, 1e15),
 }
 """What a number may be, by the end of its field's name; the first row that fits holds."""
 
-_WHOLE_BOUNDS = {end: replace(bound, is_whole=True) for end, bound in _BOUNDS.items()}
-"""The same of a field of whole numbers."""
+_SUM_BOUNDS = _BOUNDS | {"_joules": Bound(0, 1e21, "J"), "_tokens": Bound(0, 1e18)}
+"""The same in a line of a sum, with the most that a log is believed [tokens], and more energy than
+mankind uses in a year."""
+
+_ALL_BOUNDS = {
+    (is_sum, is_whole): {end: replace(bound, is_whole=is_whole) for end, bound in bounds.items()}
+    for is_sum, bounds in ((False, _BOUNDS), (True, _SUM_BOUNDS))
+    for is_whole in (False, True)
+}
+"""The bounds by whether the line is that of a sum, and the field one of whole numbers."""

@@ -33,7 +33,7 @@ from typing import Any
 
 from energy_tracking.calls.record import CallRecord
 from energy_tracking.errors import ConfigurationError, must_be
-from energy_tracking.ledger.entries import FORMAT, PARTS
+from energy_tracking.ledger.entries import AGGREGATE, AGGREGATE_FORMAT, FORMAT, PARTS
 from energy_tracking.lifecycle import call_after_fork, call_at_exit
 from energy_tracking.notices import log
 
@@ -244,8 +244,9 @@ def _ends_in_torn_line(file: int) -> bool:
 
 
 def _format_line(record: CallRecord) -> bytes:
+    is_sum = record.requests != 1
     line: dict[str, Any] = {
-        "ledger": FORMAT,
+        "ledger": AGGREGATE_FORMAT if is_sum else FORMAT,
         "timestamp": record.ended_at or datetime.now(UTC).isoformat(timespec="microseconds"),
         "pid": os.getpid(),
         "session": record.session,
@@ -253,13 +254,16 @@ def _format_line(record: CallRecord) -> bytes:
         # For readers without this library.
         "model": record.model,
         "total_energy_joules": record.total_energy_joules,
+    }
+    rest: dict[str, Any] = {
         "request": _fields_as_json(record.request),
-        **_fields_as_json(record, without=("request", "session", "tags", *PARTS)),
+        **_fields_as_json(record, without=("request", "requests", "session", "tags", *PARTS)),
     }
     for name in PARTS:
         part = getattr(record, name)
         if part is not None:
-            line[name] = _fields_as_json(part)
+            rest[name] = _fields_as_json(part)
+    line |= {"requests": record.requests, AGGREGATE: rest} if is_sum else rest
     return json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 

@@ -3,7 +3,8 @@
 The calls that ``reading`` finds go through a tracker, as if they had been tracked, each with the
 time at which it ran. A ledger that has a call already is not given it again, unless it has grown
 since, when it takes the place of what the ledger has: so a run that was interrupted, or is
-repeated, ends with the same totals. A further format is a row in ``formats``, and nothing here.
+repeated, ends with the same totals. Sums over several requests, as of a usage page, take the same
+way, and are counted as such. A further format is a row in ``formats``, and nothing here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord, is_past
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be
+from energy_tracking.ledger.entries import join_aggregate
 from energy_tracking.logs.decoding import decode
 from energy_tracking.logs.files import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport
@@ -44,13 +46,14 @@ def record_log(
     Gemini, Vertex AI, Bedrock, Mistral and Groq, OpenTelemetry's spans, exports of gateways and
     observability tools, transcripts of coding agents, results of evaluations, request traces,
     tables. A call that is there twice, in one file or in two, counts once. A request that
-    failed is a failed call. A sum over several requests is no call, and is left out.
+    failed is a failed call. A sum over several requests, as of a usage page, is no call: it is a
+    record with their number as its ``requests``, and counts as so many, at their mean length.
 
     The current session, the metrics, the ledger and ``on_record`` receive the calls as by
-    ``Tracker.record``, each call with the time at which it ran. No spans are made. A call that
-    the ledger has already is left out; where its log had fewer tokens of it then, it is counted
-    whole, and in the ledger it replaces what it was. A warning at the end says what could
-    not be read.
+    ``Tracker.record``, each call with the time at which it ran; the metrics no sums, as their
+    histograms are of calls. No spans are made. A call that the ledger has already is left out;
+    where its log had fewer tokens of it then, it is counted whole, and in the ledger it replaces
+    what it was. A warning at the end says what could not be read.
 
     Args:
         *paths: Files, folders with all below, patterns such as ``"logs/*.jsonl"``, or ``"-"``
@@ -79,7 +82,7 @@ def record_log(
     backfill = Backfill(tracker.count, ledger, provider, columns, strict)
     for _, record in backfill.records(paths):
         totals.add(record)
-    for remark in backfill.report.losses():
+    for remark in backfill.report.omissions():
         warnings.warn(remark, EnergyTrackingWarning, stacklevel=2)
     return totals
 
@@ -123,7 +126,7 @@ class Backfill:
             yield call, self.record(call)
 
     def calls(self, paths: Iterable[Path]) -> Iterator[LoggedCall]:
-        """Read the calls that are not in the ledger; sums are counted and left out."""
+        """Read the calls, and the sums over several, that are not in the ledger."""
         ledger = self.ledger
         known = KnownCalls(ledger)
         files = []
@@ -132,14 +135,12 @@ class Backfill:
                 self.report.leave_out("it is the ledger that is written to", file, 1)
             else:
                 files.append(file)
-        for call in read_logs(
+        yield from read_logs(
             files, columns=self.columns, strict=self.strict, report=self.report, known=known
-        ):
-            if call.is_call:
-                yield call
+        )
 
     def record(self, call: LoggedCall) -> CallRecord:
-        """Count one call, in the current session."""
+        """Count one call or sum, in the current session."""
         ended_at = call.time
         if ended_at is not None and not is_past(ended_at):
             if is_first("a logged call of a time to come"):
@@ -158,6 +159,7 @@ class Backfill:
             ended_at=ended_at,
             log_identity=None if key == call.response_id else key,
             replaces=call.replaces,
+            requests=call.requests or None,
         )
         return self.count(past)
 
@@ -188,6 +190,7 @@ class KnownCalls:
 
     def _add(self, line: object) -> None:
         if isinstance(line, dict):
+            line = join_aggregate(line)
             usage = line.get("usage")
             counts = usage if isinstance(usage, dict) else {}
             tokens = sum(

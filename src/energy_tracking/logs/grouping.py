@@ -31,7 +31,7 @@ SUMS = (
     *("cache_avoided_energy_joules", "reasoning_energy_joules"),
 )
 """What is added up. ``calls`` are single calls, ``aggregate_requests`` those inside of sums;
-``failed_calls`` to ``unestimated_calls`` are of both."""
+``failed_calls`` to ``calibrated_calls`` are of both."""
 _PLACES = {name: place for place, name in enumerate(SUMS)}
 _OF_EVERY_ROW = SUMS[13:19]
 """The energies that a row with both estimates has."""
@@ -478,7 +478,7 @@ def _count_kinds(batch: CallBatch, energy: BatchEnergy) -> dict[str, Column]:
         "unestimated_calls": batch.requests * (~has_energy & ~batch.has_failed),
         "measured_calls": ~np.isnan(batch.measured_energy_joules),
         "partial_calls": batch.is_partial & has_energy,
-        "calibrated_calls": ~np.isnan(energy.calibrated),
+        "calibrated_calls": batch.requests * ~np.isnan(energy.calibrated),
     }
 
 

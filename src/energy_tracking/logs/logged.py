@@ -213,9 +213,11 @@ class ReadReport:
         alike: Of those, calls without an id or a time, which may be others with the same counts.
         outgrown: Copies with more tokens than was counted, which came too late.
         recorded: Calls that the ledger had already.
+        recorded_sums: Sums that it had already.
         outgrown_in_ledger: Those that have more tokens than the ledger has, where it was tracked
             as it ran.
         replaced: Calls that have more tokens than when the ledger took them in.
+        replaced_sums: Such sums.
         formats: Calls, sums and cache hits by format.
         unread: What could not be read, by reason.
         cut_off: Files that could not be read to their end, or not at all, with the last line
@@ -240,8 +242,10 @@ class ReadReport:
     alike: int = 0
     outgrown: int = 0
     recorded: int = 0
+    recorded_sums: int = 0
     outgrown_in_ledger: int = 0
     replaced: int = 0
+    replaced_sums: int = 0
     # Adding to a Counter, which is done for each document, takes ten times as long.
     formats: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     unread: dict[str, Unread] = field(default_factory=dict)
@@ -340,25 +344,9 @@ class ReadReport:
             more = ", and others" if len(self.skipped) > NAMED_ENDINGS else ""
             yield f"skipped in folders, and read where they are named: {endings}{more}"
 
-    def losses(self) -> Iterator[str]:
-        """What is missing from the calls, a sentence each, for people."""
-        yield from self.omissions()
-        if self.sums:
-            known, unknown = self.sums - self.sums_of_unknown, self.sums_of_unknown
-            parts = []
-            if known:
-                parts.append(f"{known:,} over {_count(self.summed_requests, 'request')}")
-            if unknown:
-                parts.append(f"{unknown:,} over an unknown number of requests")
-            sums = _count(self.sums, "sum")
-            yield (
-                f"{sums} left out, as a sum is no call: {', '.join(parts)}; "
-                "energy-tracking report estimates them"
-            )
-
     def remarks(self) -> Iterator[str]:
-        """The losses, and what was counted apart, a sentence each, for people."""
-        yield from self.losses()
+        """What is missing, and what was counted apart, a sentence each, for people."""
+        yield from self.omissions()
         yield from self.counted_apart()
 
     def counted_apart(self) -> Iterator[str]:
@@ -373,11 +361,13 @@ class ReadReport:
                 f"{self.alike:,} of them only because another file begins with the same, without "
                 "an id or a time: if these are other calls, add a column that says which"
             )
-        if self.replaced:
-            calls = _count(self.replaced, "call")
-            yield f"{calls} with more tokens than the ledger had, which has those of now"
-        if self.recorded:
-            yield f"{_count(self.recorded, 'call')} left out that the ledger has already"
+        for what, replaced in (("call", self.replaced), ("sum", self.replaced_sums)):
+            if replaced:
+                grown = _count(replaced, what)
+                yield f"{grown} with more tokens than the ledger had, which has those of now"
+        for what, recorded in (("call", self.recorded), ("sum", self.recorded_sums)):
+            if recorded:
+                yield f"{_count(recorded, what)} left out that the ledger has already"
 
 
 def _count_entry(entries: dict[str, Unread], reason: str, first: Unread) -> None:

@@ -284,11 +284,13 @@ class LogReading:
                 call.grows and find_tokens is not None and call.tokens > find_tokens(call.key)
             )
             if not has_grown or self._known.was_tracked(call.key):  # type: ignore[attr-defined]
-                report.recorded += 1
+                report.recorded += call.is_call
+                report.recorded_sums += not call.is_call
                 report.outgrown_in_ledger += has_grown
                 return None
             call.replaces = True
-            report.replaced += 1
+            report.replaced += call.is_call
+            report.replaced_sums += not call.is_call
         if call.requests == 1:
             report.calls += 1
         else:

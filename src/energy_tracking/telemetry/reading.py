@@ -330,7 +330,7 @@ def _drop_non_finite(found: Attributes) -> Attributes:
 def read_rollup(totals: Totals) -> Attributes:
     """What the span of a decorated function says of the calls inside."""
     found = {
-        "energy_tracking.rollup.calls": totals.calls,
+        "energy_tracking.rollup.calls": totals.requests,
         "energy_tracking.rollup.partial_calls": totals.partial_calls,
         "energy_tracking.rollup.unestimated_calls": totals.unestimated_calls,
         "energy_tracking.rollup.failed_calls": totals.failed_calls,

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from energy_tracking.calls.aggregates import SPREAD
+from energy_tracking.calls.aggregates import UNKNOWN_REQUESTS
 from energy_tracking.calls.amounts import energy_text, format_count
-from energy_tracking.calls.report import CALIBRATED, KINDS, kind_label, kind_sentences
+from energy_tracking.calls.report import (
+    CALIBRATED,
+    KINDS,
+    describe_sums,
+    kind_label,
+    kind_sentences,
+)
 from energy_tracking.cli.options import find_remedy
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.logs.grouping import GroupSums, Of
@@ -97,24 +103,15 @@ def _sentences_on_calls(report: Report) -> Iterator[str]:
     total, default = report.total, report.settings.default_model
     if default is not None:
         yield f"models without a profile of their own are taken for {default}, as you said"
-    known = int(total.aggregates - total.unknown_aggregates)
-    if known:
-        estimated = (
-            f", estimated at their mean length; their range has a factor of {SPREAD[0]:g} to "
-            f"{SPREAD[1]:g} more, for the spread of lengths"
-        )
-        yield (
-            f"{format_count(known, 'sum')} over several requests, as of usage pages, dashboards "
-            f"and batches: {int(total.aggregate_requests):,} requests"
-            f"{estimated if total.has_energy else ''}"
-        )
-    if total.unknown_aggregates:
-        count, sums = int(total.unknown_aggregates), report.sums[Of.TOKENS]
-        tokens = sums.input_tokens + sums.output_tokens
-        yield (
-            f"{format_count(count, 'sum')} over an unknown number of requests, such as a whole "
-            f"day: {int(tokens):,} tokens, in rows marked so, and no energy"
-        )
+    unknown = int(total.unknown_aggregates)
+    only = report.sums.get(Of.TOKENS, GroupSums())
+    yield from describe_sums(
+        int(total.aggregates) - unknown,
+        int(total.aggregate_requests),
+        unknown,
+        int(only.input_tokens + only.output_tokens),
+        has_energy=total.has_energy,
+    )
     yield from report.read.counted_apart()
     if report.outside or report.without_time:
         yield (
@@ -123,7 +120,7 @@ def _sentences_on_calls(report: Report) -> Iterator[str]:
         )
     ranked = report.ranked_reasons
     for (model, reason), calls in ranked[:MOST_REASONS]:
-        if "unknown number of requests" not in reason:
+        if reason != UNKNOWN_REQUESTS:
             yield f"{format_count(calls, 'call')} to {model}: {reason}"
     remedy = find_remedy(reason for _, reason in report.reasons)
     if remedy is not None:

@@ -42,7 +42,7 @@ from energy_tracking.logs.formats.workflows import WORKFLOWS
 
 FORMATS: tuple[LogFormat, ...] = (
     GIVEN_COLUMNS,
-    LEDGER,
+    *LEDGER,
     *SPANS,
     *LOG_RECORDS,
     *TRACES,

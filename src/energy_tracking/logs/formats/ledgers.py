@@ -1,4 +1,4 @@
-"""Our own ledger: calls that were tracked, or read from another log before.
+"""Our own ledger: calls that were tracked, or read from another log before, and sums over several.
 
 Of a call with several lines the last stands. Which calls have some is looked up before the first
 line is read (``find_replaced_in``), where the ledger can be read twice.
@@ -14,9 +14,11 @@ from dataclasses import fields
 from typing import Any, BinaryIO
 
 from energy_tracking.ledger import Replaced
+from energy_tracking.ledger.entries import AGGREGATE, join_aggregate
 from energy_tracking.ledger.lines import MAX_LINE_BYTES
 from energy_tracking.ledger.replaced import find_replacing_lines
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
+from energy_tracking.logs.formats.counts import whole
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.logs.packed import is_gzip
 from energy_tracking.logs.text_lines import decode_line
@@ -38,8 +40,9 @@ def find_replaced_in(ledgers: Iterable[str]) -> Replaced:
         with suppress(OSError, EOFError, zlib.error), _open_unpacked(path) as stream:
             for line in find_replacing_lines(stream, MAX_LINE_BYTES):
                 for document in decode_line(line):
-                    if isinstance(document, dict) and document.get("replaces") is True:
-                        replaced.expect(*_ids_of(document))
+                    fields = join_aggregate(document) if isinstance(document, dict) else {}
+                    if fields.get("replaces") is True:
+                        replaced.expect(*_ids_of(fields))
     return replaced
 
 
@@ -88,6 +91,14 @@ def _read_ledger_line(document: Document, file: LogFile) -> list[LoggedCall] | N
     return [identify(call, at(document, "pid"), created=document.get("timestamp"))]
 
 
+def _read_ledger_sum(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    calls = _read_ledger_line(join_aggregate(document), file)
+    for call in calls or ():
+        requests = whole(document.get("requests"))
+        call.requests = None if requests == 1 else requests
+    return calls
+
+
 def _read_usage(named: dict[str, Any]) -> TokenUsage:
     counts = {name: named[name] for name in _COUNTS if type(named.get(name)) is int}
     return TokenUsage(
@@ -104,4 +115,7 @@ def _read_texts(listed: object) -> tuple[str, ...]:
 
 
 # Source: energy_tracking.ledger
-LEDGER = LogFormat(name="energy-tracking", keys=keys("ledger", "request"), read=_read_ledger_line)
+LEDGER = (
+    LogFormat(name="energy-tracking", keys=keys("ledger", "request"), read=_read_ledger_line),
+    LogFormat(name="energy-tracking", keys=keys("ledger", AGGREGATE), read=_read_ledger_sum),
+)
