@@ -142,6 +142,22 @@ def test_the_history_of_a_codex_fork_counts_once(tmp_path: Path) -> None:
     assert report.repeated == 2
 
 
+def test_the_history_of_a_codex_fork_of_a_fork_counts_once(tmp_path: Path) -> None:
+    """Its first line names the fork before it alone, whose own file says where that began."""
+    files = []
+    for session, parent, totals in (
+        ("a", None, (100, 250)),
+        ("b", "a", (100, 250, 600)),
+        ("c", "b", (100, 250, 600, 700)),
+    ):
+        start, *counts = codex(session, None, *totals)
+        start["payload"] |= {} if parent is None else {"forked_from_id": parent}
+        files.append(write(tmp_path / f"{session}.jsonl", start, *counts))
+    calls, report = read(*files)
+    assert [call.counts and call.counts.input_tokens for call in calls] == [100, 150, 350, 100]
+    assert report.repeated == 5
+
+
 @pytest.mark.parametrize("name", [name for name, like in FILES.items() if like.calls])
 def test_a_copy_of_a_file_adds_nothing(name: str, tmp_path: Path) -> None:
     whole = read(DATA / name)[0]

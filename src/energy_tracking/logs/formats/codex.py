@@ -108,7 +108,8 @@ def _read_start(document: Document, payload: Document, file: LogFile) -> list[Lo
         # Another session behind this one, in a file of several.
         ended = rollout.take_waiting()
         rollout = file.memory["codex"] = _Rollout()
-    rollout.root = text(payload.get("forked_from_id")) or own
+    rollout.root = _root_of(text(payload.get("forked_from_id")) or own, file)
+    _remember_root(own, rollout.root, file)
     if rollout.session is None:
         rollout.session, rollout.start = own, time_of(document.get("timestamp"))
         if rollout.root == own:
@@ -119,6 +120,20 @@ def _read_start(document: Document, payload: Document, file: LogFile) -> list[Lo
     elif own != rollout.session:
         rollout.parent = None
     return ended
+
+
+def _root_of(session: str | None, file: LogFile) -> str | None:
+    """The session in which the history of one begins, where its own file was read before."""
+    roots: dict[str | None, str | None] = file.shared.get("codex roots", {})
+    return roots.get(session, session)
+
+
+def _remember_root(session: str | None, root: str | None, file: LogFile) -> None:
+    if session != root:
+        roots = file.shared.setdefault("codex roots", {})
+        roots[session] = root
+        if len(roots) > REMEMBERED:
+            del roots[next(iter(roots))]
 
 
 def _read_count(document: Document, payload: Document, file: LogFile) -> list[LoggedCall]:
