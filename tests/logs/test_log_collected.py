@@ -141,6 +141,21 @@ def test_a_line_of_the_journal_with_colours_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        'INFO request={"model": "gpt-4o", "messages": []} response=RESPONSE',
+        'RESPONSE {"took": 1}',
+        'INFO {"model": "gpt-4o"} -> RESPONSE',
+        "INFO RESPONSE, RESPONSE",
+        'INFO {"broken": "x RESPONSE\nINFO RESPONSE',
+    ],
+)
+def test_each_object_in_a_line_of_text_is_read(line: str, tmp_path: Path) -> None:
+    content = line.replace("RESPONSE", json.dumps(COMPLETION))
+    assert tokens(read(write(tmp_path / "app.log", content))[0]) == [29]
+
+
+@pytest.mark.parametrize(
     "document",
     [
         {"message": f"Please explain {json.dumps(COMPLETION)} to me"},

@@ -37,7 +37,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("output_len", "num_decode_tokens", "tokens_generated"),
         *("output_token", "completion_token", "llm_completion_tokens", "answer_tokens"),
         *("completion_tokens_in_step", "total_completion_tokens"),
-        "response_usage_completion_tokens",
+        *("response_usage_completion_tokens", "num_generated_tokens"),
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),

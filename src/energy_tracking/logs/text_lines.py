@@ -7,16 +7,15 @@ that Java prints and lines of names with values do. A further kind of such a lin
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
+from json import JSONDecoder
 from typing import Any
 
 from energy_tracking.logs.decoding import (
     NOT_JSON,
     decode,
     decode_printed,
-    iterate_documents,
 )
 
 SERVER_LINE = "server log"
@@ -36,6 +35,8 @@ _TIME_BEFORE = re.compile(
 """The time of a line, as loggers, web servers and Fluent Bit write it."""
 _OBJECT = re.compile(rb"\{(?=\s*[\"'}])")
 """Where an object begins; labels, as those of Loki, may stand before it in braces of their own."""
+_OBJECT_IN_TEXT = re.compile(_OBJECT.pattern.decode())
+_decode_next = JSONDecoder().raw_decode
 
 
 def decode_line(line: bytes) -> list[Any]:
@@ -61,12 +62,28 @@ def decode_line(line: bytes) -> list[Any]:
     if found[0] is NOT_JSON:
         found = [decode_printed(rest)]
     if found[0] is NOT_JSON:
-        found = [document for _, document in iterate_documents(io.BytesIO(rest))]
+        found = _objects_in(rest.decode("utf-8", "replace"))
     if not line[:start].strip():
         return found
     # What stands around an object is none.
     found = [one for one in found if one and one is not NOT_JSON] or [NOT_JSON]
     return _behind_time(found, line, start)
+
+
+def _objects_in(text: str) -> list[Any]:
+    """The objects in a text, as a request and its response; a broken one costs its line."""
+    found: list[Any] = []
+    position = 0
+    while (begun := _OBJECT_IN_TEXT.search(text, position)) is not None:
+        try:
+            value, position = _decode_next(text, begun.start())
+            found.append(value)
+        except (ValueError, RecursionError):
+            found.append(NOT_JSON)
+            position = text.find("\n", begun.start())
+            if position < 0:
+                break
+    return found
 
 
 def _behind_time(found: list[Any], line: bytes, end: int) -> list[Any]:
