@@ -252,6 +252,24 @@ def test_totals_in_lines_of_json_are_no_call(read: Any) -> None:
     assert found.said == ["FILE: 1 entry " + OF_TOTALS.format(line=3)]
 
 
+def test_totals_with_an_id_are_no_call(read: Any) -> None:
+    rows = "a1,o1,1,2\nb2,o1,3,4\nc3,Total,4,6\nTotal,,4,6\n"
+    found = read(f"id,model,input_tokens,output_tokens\n{rows}")
+    assert (len(found.calls), len(found.said)) == (2, 1)
+
+
+def test_totals_in_lines_of_json_are_known_by_their_first_name(read: Any) -> None:
+    lines = [f'{{"session_id": "{one}", "input_tokens": 3, "output_tokens": 4}}' for one in "ab"]
+    total = '{"session_id": "Total", "input_tokens": 6, "output_tokens": 8}'
+    found = read("\n".join([*lines, total]) + "\n", "lines.jsonl")
+    assert (len(found.calls), len(found.said)) == (2, 1)
+
+
+def test_a_time_that_is_empty_is_not_said_to_be_unread(read: Any) -> None:
+    line = '{"time": "", "model": "o1", "input_tokens": 3, "output_tokens": 4}\n'
+    assert read(line * 2, "lines.jsonl").said == []
+
+
 @pytest.mark.parametrize("many", [False, True])
 def test_totals_in_parquet_are_no_call(many: bool, read: Any, tmp_path: Path) -> None:
     import pyarrow.parquet

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from csv import reader as read_csv
 from itertools import takewhile
@@ -86,12 +86,14 @@ class Recognised(NamedTuple):
         columns: The names of its columns by what they are.
         provider: Provider of all calls.
         is_by_day: Whether its times are days.
+        names: The names of all columns, in their order.
     """
 
     format: str
     columns: dict[str, str]
     provider: str | None = None
     is_by_day: bool = False
+    names: tuple[str, ...] = ()
 
 
 def recognise_table(path: str, given: Mapping[str, str]) -> Recognised | None:
@@ -114,7 +116,7 @@ def recognise_table(path: str, given: Mapping[str, str]) -> Recognised | None:
     # The line reader must see what is left out here: a row with it may be no single call.
     if found is None or not {"input", "output"} <= found.columns.keys() <= READERS.keys():
         return None
-    return found
+    return found._replace(names=tuple(first or ()))
 
 
 def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
@@ -125,7 +127,7 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
         found: What ``recognise_table`` made of it.
         connection: The engine.
     """
-    format, columns, provider, _ = found
+    format, columns, provider = found[:3]
     try:
         with open(path, "rb") as stream:
             head = stream.read(HEAD)
@@ -140,23 +142,25 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
     if typed.keys() != columns.keys():
         return None
     is_parquet = head.startswith(PARQUET)
-    first = _list_first(types, typed, is_text)
+    first = _list_first(found.names, types, columns, has_all=is_text)
     return Table(path, query, typed, format, provider, is_text, is_parquet, first=first)
 
 
 def _list_first(
-    types: Mapping[str, str], typed: Mapping[str, tuple[str, str]], is_text: bool
+    names: Sequence[str], types: Mapping[str, str], columns: Mapping[str, str], *, has_all: bool
 ) -> list[str]:
-    """The columns of text before all counts, of those that are read: in text all are.
+    """The columns of text before all counts, of those that are read.
 
     Args:
-        types: The type of each column, in their order.
-        typed: What a column is -> its name and type.
-        is_text: Whether cells are text.
+        names: All columns, in their order.
+        types: The types of those that can be read.
+        columns: What a column is -> its name.
+        has_all: Whether all are read, and not those alone.
     """
-    names = {name: what for what, (name, _) in typed.items()}
-    before = takewhile(lambda name: names.get(name) not in COUNTED, types)
-    return [name for name in before if types[name] == "VARCHAR" and (is_text or name in names)]
+    counts = {name for what, name in columns.items() if what in COUNTED}
+    before = takewhile(lambda name: name not in counts, names)
+    read = set(types if has_all else columns.values())
+    return [name for name in before if name in read and types.get(name) == "VARCHAR"]
 
 
 def _recognise(

@@ -285,7 +285,11 @@ def read_once(
         present = {row[0] for row in connection.execute("DESCRIBE calls").fetchall()}
         checked = ["input_", "output_"]
         checked += [one for one in ("cached_", "written_", "reasoning_") if one in present]
-        is_totals = f"regexp_full_match(id_, {quote_text(TOTALS_PATTERN)})"
+        named = [one for one in ("id_", "model_") if one in present]
+        is_totals = " OR ".join(
+            f"coalesce(regexp_full_match({one}, {quote_text(TOTALS_PATTERN)}), false)"
+            for one in named
+        )
         without = f"CASE WHEN id_ IS NULL THEN true WHEN length(id_) < {UNIQUE_ID_LENGTH}"
         without += f" THEN {is_totals} ELSE false END"
         if "odd_" in present:

@@ -229,7 +229,8 @@ def _calls_of(
                 # A table of embeddings has no such column, and is read under ``strict`` too.
                 assume = file.assume if what in read else file.note_assumption
                 assume(f"without a count of {what}, taken as 0 tokens")
-    if call.time is None and isinstance(read.get("time"), str) and not is_number(read["time"]):
+    time = read.get("time")
+    if call.time is None and isinstance(time, str) and time.strip() and not is_number(time):
         file.assume("whose time cannot be read, counted without one")
     call.cache_hit = str(read.get("cache_hit")).lower() in HIT_WORDS
     return [identify(call, created=read.get("time"))]
