@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from energy_tracking.logs.files import kind_of
 from energy_tracking.logs.logged import LoggedCall
 from log_samples import COMPLETION
 from log_wrappings import SHORT_TIME, TIME, WRAPPINGS, as_lines, docker, journal
@@ -176,3 +178,9 @@ def test_a_call_that_the_end_of_a_log_settles_has_the_time_of_its_line(tmp_path:
     (call,), _ = read(write(tmp_path / "a.json", as_lines([docker(line)])))
     assert call.time is not None
     assert call.time.replace(microsecond=0) == WRITTEN
+
+
+def test_blank_lines_cost_no_time_when_a_file_is_recognised() -> None:
+    start = time.process_time()
+    assert kind_of(b"ready\n" + b"\n" * 65_000) == "json lines"
+    assert time.process_time() - start < 1

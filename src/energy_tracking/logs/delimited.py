@@ -66,7 +66,7 @@ def _split_names(line: str) -> tuple[str, list[str]]:
     return delimiter, [name.strip() for name in names]
 
 
-_OBJECT = re.compile(rb"^\s*\{", re.MULTILINE)
+_OBJECT = re.compile(rb"^[ \t\r]*\{", re.MULTILINE)
 _OBJECT_IN_LINE = re.compile(rb'^(?P<before>[^\n"{]*)\{"[^\n]*\}(?P<after>[^\n}]*)$', re.MULTILINE)
 
 

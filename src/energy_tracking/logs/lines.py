@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from energy_tracking.ledger.lines import number_lines
+from energy_tracking.ledger.lines import MAX_LINE_BYTES, number_lines
 from energy_tracking.logs.decoding import NOT_JSON, decode, fast_loads, iterate_documents
 from energy_tracking.logs.pieces import buffer_pieces, iterate_chunks
 from energy_tracking.logs.text_lines import decode_line, opens_object
@@ -15,9 +15,6 @@ Documents = Iterator[tuple[int, Any]]
 HISTORY_LINE = "aider history"
 """The only key of a document that is a line of an aider chat history."""
 
-MOST_LINES = 100_000
-"""An object behind some text goes on over this many lines at most."""
-
 _EVENT_FIELDS = frozenset({b"", b"event", b"id", b"retry"})
 
 
@@ -25,9 +22,11 @@ def read_json_lines(stream: BinaryIO) -> Documents:
     """Read a document from each line, or one that goes on over several."""
     opened: tuple[int, bytes] | None = None
     begun: list[tuple[int, bytes]] = []
+    left = 0  # how much more it may have
     for number, line in number_lines(stream):
         if begun:
-            if line is not None and line[:1] in (b" ", b"\t", b"}") and len(begun) < MOST_LINES:
+            left -= 1 if line is None else len(line)
+            if line is not None and line[:1] in (b" ", b"\t", b"}") and left > 0:
                 begun.append((number, line))
                 if line[:1] == b"}":
                     found = decode_line(b"".join(each for _, each in begun))
@@ -58,7 +57,7 @@ def read_json_lines(stream: BinaryIO) -> Documents:
             elif line.strip() in (b"{", b"["):
                 opened = number, line
             elif opens_object(line):
-                begun = [(number, line)]
+                begun, left = [(number, line)], MAX_LINE_BYTES
             else:
                 yield from ((number, one) for one in decode_line(line))
     if opened is not None:
