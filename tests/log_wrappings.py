@@ -72,6 +72,8 @@ WRAPPINGS: Mapping[str, Wrapping] = {
     "Docker": each(docker),
     # Source: https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
     "Kubernetes": behind(f"{TIME} stdout F "),
+    # Source: https://docs.docker.com/reference/cli/docker/compose/logs (--timestamps)
+    "docker compose logs --timestamps": behind(f"web-1  | {TIME} "),
     "kubectl logs --timestamps": behind(f"{TIME} "),
     "kubectl logs --prefix --timestamps": behind(f"[pod/app-5d/main] {TIME} "),
     # Source: https://www.freedesktop.org/software/systemd/man/latest/journalctl.html (output)

@@ -14,7 +14,7 @@ import pytest
 from energy_tracking.logs.files import kind_of
 from energy_tracking.logs.logged import LoggedCall
 from log_samples import COMPLETION
-from log_wrappings import SHORT_TIME, TIME, WRAPPINGS, as_lines, docker, journal
+from log_wrappings import SHORT_TIME, TIME, WRAPPINGS, as_lines, behind, docker, journal
 from sample_reading import ALL_SAMPLES, read, shown
 
 LONG = json.dumps(COMPLETION | {"padding": "x" * 40_000, "created": None})
@@ -120,11 +120,16 @@ def test_parts_of_two_programs_are_kept_apart(tmp_path: Path) -> None:
     assert tokens(read(write(tmp_path / "app.log", as_lines(lines)))[0]) == [29, 29]
 
 
-@pytest.mark.parametrize("wrap", ["Docker", "Kubernetes", "journalctl -o json"])
+WRAPPINGS_OF_TEXT = {**WRAPPINGS, "docker compose logs": behind("web-1  | ")}
+
+
+@pytest.mark.parametrize(
+    "wrap", ["Docker", "Kubernetes", "journalctl -o json", "docker compose logs"]
+)
 def test_an_object_printed_over_several_lines_is_put_together(wrap: str, tmp_path: Path) -> None:
     lines = json.dumps(COMPLETION, indent=2).splitlines()
     other = json.dumps(COMPLETION | {"id": "x" * 30}, indent=2).splitlines()
-    content = WRAPPINGS[wrap](["ready", *lines, *lines, "{", "no object", *other, "done"])
+    content = WRAPPINGS_OF_TEXT[wrap](["ready", *lines, *lines, "{", "no object", *other, "done"])
     calls, report = read(write(tmp_path / "app.log", content))
     assert tokens(calls) == [29, 29]
     assert report.repeated == 1

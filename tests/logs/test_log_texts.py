@@ -184,6 +184,15 @@ def test_a_text_is_read_rightly(name: str, ending: str, tmp_path: Path) -> None:
     assert not report.unrecognised
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_behind_the_name_of_a_container_is_read_rightly(name: str, tmp_path: Path) -> None:
+    content, like = TEXTS[name]
+    path = tmp_path / "compose.log"
+    path.write_text("".join(f"app-1  | {line}\n" for line in content.splitlines()))
+    entries, report = read(path)
+    assert shown(entries, report, like) == like
+
+
 @pytest.mark.parametrize("around", ["Docker", "Kubernetes", "journalctl -o json", "Loki"])
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_text_in_the_lines_of_a_log_is_read_rightly(

@@ -28,6 +28,8 @@ _CONTAINER_LINE = re.compile(rb"(\d{4}-\d\d-\d\dT\S{8,30}) (stdout|stderr) ([FP]
 
 Source: https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
 """
+_COMPOSED_LINE = re.compile(rb"([\w.\-]+[-_]\d+) +\| ?")
+"""As Docker Compose prints a line, behind the name of its container."""
 _TIME_BEFORE = re.compile(
     rb"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,:]\d+)?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d)\b)?"
     rb"|\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}|(?<=\[)\d{10}\.\d{3,9}(?=[,\]])"
@@ -53,6 +55,10 @@ def decode_line(line: bytes) -> list[Any]:
         text = line[kept.end() :].rstrip(b"\r\n").decode("utf-8", "replace")
         # By the names that collectors have for them.
         return [{"time": time, "stream": stream, "logtag": tag, "log": text}]
+    composed = _COMPOSED_LINE.match(line)
+    if composed is not None:
+        text = line[composed.end() :].rstrip(b"\r\n").decode("utf-8", "replace")
+        return [{"container_name": composed[1].decode("ascii", "replace"), "log": text}]
     begun = _OBJECT.search(line)
     if begun is None:
         return _documents_of_text(line)
@@ -169,7 +175,7 @@ def is_printed(head: bytes) -> bool:
     Args:
         head: The start, which may look like a table.
     """
-    return _PRINTED.search(head) is not None
+    return _COMPOSED_LINE.match(head) is not None or _PRINTED.search(head) is not None
 
 
 def opens_object(line: bytes) -> bool:
@@ -178,7 +184,8 @@ def opens_object(line: bytes) -> bool:
     Args:
         line: The line.
     """
-    return _OPENED.match(line) is not None and _CONTAINER_LINE.match(line) is None
+    is_kept = _CONTAINER_LINE.match(line) or _COMPOSED_LINE.match(line)
+    return _OPENED.match(line) is not None and not is_kept
 
 
 _BRACKETED = re.compile(rb"""(?:\[[^][{}"',\n]*(?:,\d+)?\] ?)+[^][,\w\n]{0,3}[A-Za-z\d{"']""")
