@@ -17,7 +17,7 @@ pytest.importorskip("duckdb", reason="the engine is DuckDB")
 pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 
 from energy_tracking.cli.main import main  # noqa: E402
-from energy_tracking.logs import grouping  # noqa: E402
+from energy_tracking.logs.dimensions import find_unique  # noqa: E402
 
 MODELS = ("gpt-4o", "o3-mini", "deepseek-ai/DeepSeek-V3", "no-such-model", "")
 HEADER = ("model", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
@@ -130,6 +130,6 @@ def test_the_first_and_last_time_of_parquet_are_those_of_its_calls(
     ids=str,
 )
 def test_different_numbers_are_found_in_order_wherever_they_lie(numbers: list[int]) -> None:
-    unique, places = grouping.find_unique(np.array(numbers))
+    unique, places = find_unique(np.array(numbers))
     assert unique.tolist() == sorted(set(numbers))
     assert unique[places].tolist() == numbers

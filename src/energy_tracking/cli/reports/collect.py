@@ -24,16 +24,8 @@ from energy_tracking.calls.totals import MAX_GROUPS, OTHER, EnergyKind, Totals
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.batch_energy import BatchEnergy, BatchEstimator, cut_by_model
 from energy_tracking.logs.batches import BatchNames, CallBatch, shorten
-from energy_tracking.logs.grouping import (
-    DIMENSIONS,
-    Grouping,
-    GroupSums,
-    LocalHours,
-    Of,
-    build_sums,
-    find_unique,
-    sum_groups,
-)
+from energy_tracking.logs.dimensions import DIMENSIONS, LocalHours, find_unique
+from energy_tracking.logs.grouping import Grouping, GroupSums, Of, build_sums, sum_groups
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.settings import Settings
 from energy_tracking.units import nanojoules_from_joules
