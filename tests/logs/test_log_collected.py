@@ -128,7 +128,7 @@ WRAPPINGS_OF_TEXT = {**WRAPPINGS, "docker compose logs": behind("web-1  | ")}
 )
 def test_an_object_printed_over_several_lines_is_put_together(wrap: str, tmp_path: Path) -> None:
     lines = json.dumps(COMPLETION, indent=2).splitlines()
-    other = json.dumps(COMPLETION | {"id": "x" * 30}, indent=2).splitlines()
+    other = json.dumps([COMPLETION | {"id": "x" * 30}], indent=2).splitlines()
     content = WRAPPINGS_OF_TEXT[wrap](["ready", *lines, *lines, "{", "no object", *other, "done"])
     calls, report = read(write(tmp_path / "app.log", content))
     assert tokens(calls) == [29, 29]
@@ -167,6 +167,8 @@ def test_each_object_in_a_line_of_text_is_read(line: str, tmp_path: Path) -> Non
     [
         {"message": f"Please explain {json.dumps(COMPLETION)} to me"},
         {"log": json.dumps(COMPLETION)[:-1], "stream": "stdout", "time": TIME},
+        {"role": "assistant", "content": json.dumps(COMPLETION)},
+        {"turns": [{"role": "user", "content": json.dumps(COMPLETION)}]},
     ],
 )
 def test_what_a_line_quotes_or_has_begun_is_no_call(

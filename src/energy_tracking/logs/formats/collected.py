@@ -105,7 +105,7 @@ def _decode_base64(text: str) -> str:
 
 def _documents_in(line: str) -> list[Document]:
     text = line.strip()
-    if text.startswith(("{", "[{")):
+    if text.startswith(("{", "[")):
         found: Any = unpacked(text)
         if found is not None:
             found = found if isinstance(found, list) else [found]
@@ -121,7 +121,7 @@ def _join_parts(line: str, document: Document, file: LogFile) -> str | None:
     """A line with the parts before it; None where another follows."""
     held: dict[Any, _Parts] = file.memory.setdefault("parts of lines", {})
     is_part = _is_part(line, document)
-    is_opened = not is_part and line.rstrip().endswith("{") and _opens_object(line)
+    is_opened = not is_part and line.rstrip().endswith(("{", "[")) and _opens_object(line)
     if not (held or is_part or is_opened):
         return line  # nearly always
     pod = at(document, "kubernetes", "pod_name")
@@ -130,7 +130,7 @@ def _join_parts(line: str, document: Document, file: LogFile) -> str | None:
     if parts is not None and parts.is_object:
         # It goes on until a brace stands where its line began.
         is_part = line[:1].isspace() or not line.strip()
-        if not is_part and not line.startswith("}"):
+        if not is_part and not line.startswith(("}", "]")):
             del held[program]
             file.leave_out(CUT_OFF)
             parts = None
@@ -166,7 +166,7 @@ class _Parts:
 
 
 def _opens_object(line: str) -> bool:
-    return line.strip() == "{" or opens_object(line.encode("utf-8", "replace"))
+    return line.strip() in ("{", "[") or opens_object(line.encode("utf-8", "replace"))
 
 
 def _is_part(line: str, document: Document) -> bool:

@@ -55,7 +55,7 @@ OUTER_TIMES = (
 )
 """When what a document holds was written, where that does not say it."""
 
-USAGES = ("usage", "usageMetadata", "usage_metadata", *OTHER_USAGES)
+USAGES = ("usage", "usageMetadata", "usage_metadata")
 BESIDE_USAGE = frozenset(
     {"candidates", "choices", "content", "id", "model", "modelVersion", "object", "output"}
     | {"response_metadata", "responseId", "stop_reason", "ModelId", "modelId", "modelName"}
@@ -190,6 +190,14 @@ def _documents_recorded(content: Document) -> list[Document]:
     return [one for one in found if isinstance(one, dict)]
 
 
+def _has_usage(value: Document) -> bool:
+    """Whether an object has a usage; what may be of something else has to count tokens."""
+    return any(isinstance(value.get(name), dict) for name in USAGES) or any(
+        isinstance(usage := value.get(name), dict) and any("oken" in str(each) for each in usage)
+        for name in OTHER_USAGES
+    )
+
+
 def _responses_inside(
     value: Any, depth: int, *, is_listed: bool
 ) -> Iterator[tuple[Document, bool]]:
@@ -199,12 +207,12 @@ def _responses_inside(
     if isinstance(value, str):
         value = unpacked(value) if "usage" in value else None
     if isinstance(value, dict):
-        if any(isinstance(value.get(name), dict) for name in USAGES) and (
-            not BESIDE_USAGE.isdisjoint(value)
-        ):
+        if not BESIDE_USAGE.isdisjoint(value) and _has_usage(value):
             yield value, is_listed
             return
-        for inner in value.values():
+        for name, inner in value.items():
+            if name == "content" and "role" in value and isinstance(inner, str):
+                continue  # what somebody said, which may quote a response
             if isinstance(inner, dict | list | str):
                 yield from _responses_inside(inner, depth - 1, is_listed=is_listed)
     elif isinstance(value, list):
