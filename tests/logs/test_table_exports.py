@@ -485,6 +485,27 @@ EXPORTS: dict[str, tuple[str, list[Row], list[Row]]] = {
         [("gpt-4o", 1000, 200, 0), ("gpt-4o", 10, 20, 0)],
         [],
     ),
+    # Source: https://learn.microsoft.com/azure/azure-monitor/metrics (as a table of sums)
+    "metrics of Azure": (
+        "Timestamp,Processed Prompt Tokens (Sum),Generated Completion Tokens (Sum)\n"
+        "2026-01-01T10:00:00Z,1000,200\n",
+        [],
+        [(None, None, 1000, 200)],
+    ),
+    "names of people": (
+        "Model,Number of Input Tokens,No. of Output Tokens\no1,10,20\n",
+        [("o1", 10, 20, 0)],
+        [],
+    ),
+    "names that are short": ("ts,model,in_tok,out_tok\n,o1,10,20\n", [("o1", 10, 20, 0)], []),
+    "names with a line break": (
+        '"model","input\ntokens","output\ntokens"\no1,10,20\n', [("o1", 10, 20, 0)], [],
+    ),
+    "a flag for what was cached": (
+        "model,input_tokens,output_tokens,cached\no1,10,20,false\no1,10,20,true\n",
+        [("o1", 10, 20, 0)],
+        [],
+    ),
     "months": (
         "month,model,input_tokens,output_tokens\n2026-01,gpt-4o,1000,200\n",
         [],
@@ -513,6 +534,16 @@ EXPORTS: dict[str, tuple[str, list[Row], list[Row]]] = {
 def test_an_export_is_read_rightly(name: str, read: Any) -> None:
     text, calls, sums = EXPORTS[name]
     assert read(text) == Found(calls, sums, [])
+
+
+def test_a_list_of_models_has_no_calls(read: Any) -> None:
+    found = read("model,input_price,output_price,context_tokens\no1,2.5,10,128000\n")
+    assert (found.calls, found.sums) == ([], [])
+
+
+def test_a_day_with_a_short_year_is_not_one_of_the_first_years(read: Any) -> None:
+    found = read("time,model,input_tokens,output_tokens\n5/12/26 10:00,o1,10,20\n")
+    assert (len(found.calls), len(found.said)) == (1, 1)
 
 
 OF_DAYS = "FILE: each row was counted as a call; its time is a day, whose sum it may be"

@@ -23,7 +23,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("input_w_o_cache_write", "prompt_len", "input_len", "num_prefill_tokens"),
         # Higress, APISIX, Dify.
         *("input_token", "prompt_token", "llm_prompt_tokens", "message_tokens"),
-        *("prompt_tokens_in_step", "total_prompt_tokens"),
+        *("prompt_tokens_in_step", "total_prompt_tokens", "processed_prompt_tokens"),
+        *("input_tok", "prompt_tok", "in_tok"),
         "response_usage_prompt_tokens",  # New Relic
     ),
     "output": (
@@ -37,6 +38,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("output_len", "num_decode_tokens", "tokens_generated"),
         *("output_token", "completion_token", "llm_completion_tokens", "answer_tokens"),
         *("completion_tokens_in_step", "total_completion_tokens"),
+        *("generated_completion_tokens", "output_tok", "completion_tok", "out_tok"),
         *("response_usage_completion_tokens", "num_generated_tokens"),
     ),
     "cached": (
@@ -104,7 +106,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "id": ("response_id", "generation_id", "id", "request_id"),
     "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
     "provider": ("provider", "provider_name"),
-    "cache_hit": ("cache_hit", "cachehit", "is_cache_hit", "from_cache", "is_cached"),
+    "cache_hit": ("cache_hit", "cachehit", "is_cache_hit", "from_cache", "is_cached", "cached"),
     "operation": ("operation", "operation_name"),
 }
 
@@ -126,6 +128,8 @@ STARTS = (
 _PARTS = ("cached", "cache_read", "cache_write", "reasoning")
 _GOOGLES = ("thoughts_token_count", "candidates_token_count")
 """Reasoning that is no part of the output beside it."""
+_NOT_ALONE = frozenset({"context_tokens", "contexttokens", "input_tok", "prompt_tok", "in_tok"})
+"""Names that are of an input only where there is an output: a model's context has one, too."""
 _PERIODS = frozenset({"hour", "week", "month", "period", "bucket", "time_bucket"})
 """Names of a time that are those of a sum, where there is no other."""
 _BESIDE = frozenset({"cache_read_tokens"})
@@ -142,8 +146,9 @@ _WITH_CACHE = frozenset({"prompt_tokens", "prompttokens"})
 
 _PLAIN_NAMES = frozenset({"cache_read", "cache_create", "cache_creation"})
 """Beside one of these, ``input`` and ``output`` are counts, and no texts."""
-_WRAPPED = re.compile(r"^(?:response_)?(?:usage_metadata|token_usage|usage)_")
-"""What a database puts before the names in an object that it keeps as columns."""
+_WRAPPED = re.compile(r"^(?:(?:response_)?(?:usage_metadata|token_usage|usage)|number_of|no_of)_")
+"""What a database puts before the names in an object that it keeps as columns, and what people
+put before those of counts."""
 _OTHER = re.compile(r"[^a-z0-9]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -158,11 +163,15 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     plain |= {_spell_plainly(_HUMP.sub("_", str(name))): name for name in reversed(names)} | plain
     # As a query names its sums, where it gives them no names.
     sums = {
-        name.removeprefix("sum_"): given for name, given in plain.items() if name.startswith("sum_")
+        name.removeprefix("sum_").removesuffix("_sum"): given
+        for name, given in plain.items()
+        if name.startswith("sum_") or name.endswith("_sum")
     }
     # Names with dots are paths, of which more formats than this one know what lies at their end.
     wrapped = {
-        _WRAPPED.sub("", name): given for name, given in plain.items() if "." not in str(given)
+        _WRAPPED.sub("", name): given
+        for name, given in plain.items()
+        if "." not in str(given) or " " in str(given)
     }
     plain = wrapped | sums | plain
     if not _PLAIN_NAMES.isdisjoint(plain):
@@ -175,7 +184,9 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
         if name is not None:
             found[what], spelt[what] = plain[name], name
     counts = (_spell_plainly(found[what]) for what in ("input", "output") if what in found)
-    if "id" not in found and any(name.startswith(_SUMMED) for name in counts):
+    if "id" not in found and any(
+        name.startswith(_SUMMED) or name.endswith("_sum") for name in counts
+    ):
         found.setdefault("day", names[0])
         if "count" in plain:
             found.setdefault("requests", plain["count"])
@@ -186,6 +197,8 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
         start = next((plain[name] for name in STARTS if name in plain), None)
         found |= {} if start is None else {"time": start}
     _settle_parts(found, spelt)
+    if "output" not in found and spelt.get("input") in _NOT_ALONE:
+        return None
     return found if found.keys() & {"input", "output"} else None
 
 

@@ -11,9 +11,9 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any, BinaryIO
 
 from energy_tracking.logs.columns import columns_of, is_number
@@ -35,6 +35,10 @@ class UnreadableFileError(Exception):
 
 TITLE_LINES = 20
 """Lines of titles before the names at most [1]."""
+LOOKED_AT = 100
+"""Lines that are looked at for names, comments and empty ones among them [1]."""
+NAME_LINES = 10
+"""Lines that the names may go on over [1], where they have line breaks."""
 
 
 def delimiter_of(header: bytes) -> str | None:
@@ -105,25 +109,42 @@ def split_header(lines: Iterator[str]) -> tuple[str, list[str], int]:
     Returns:
         That line, those behind it that were taken, and the number of all before them [1].
     """
-    taken: list[str] = []
+    taken = list(islice(lines, LOOKED_AT))
     titles = 0
-    for line in lines:
-        taken.append(line)
-        is_plain = not line.startswith(("#", "sep=")) and not line.isspace()
-        if is_plain and count_tokens(line):
-            return line, [], len(taken)
-        titles += is_plain
+    for number, line in enumerate(taken, start=1):
+        if line.startswith(("#", "sep=")) or line.isspace() or not line:
+            continue
+        header, end = _join_quoted(taken, number)
+        if count_tokens(header):
+            return header, taken[end:], end
+        titles += 1
         if titles > TITLE_LINES:
             break
     comment, number = "", 0
-    for number, line in enumerate(taken, start=1):
+    for number, line in enumerate(chain(taken, lines), start=1):
         if line.startswith("#"):
             comment = line.lstrip("#").strip()
         elif line.strip() and not line.startswith("sep="):
+            rest = taken[number:]
             if comment and _has_names(comment) and not _has_names(line):
-                return comment, taken[number - 1 :], number - 1
-            return line, taken[number:], number
+                return comment, [line, *rest], number - 1
+            return line, rest, number
     return comment, [], number
+
+
+def _join_quoted(lines: Sequence[str], number: int) -> tuple[str, int]:
+    """A line with those that a quoted name in it goes on over, and the number of the last [1].
+
+    Args:
+        lines: All lines.
+        number: That of the first [1].
+    """
+    header, end = lines[number - 1], number
+    for line in lines[number : number + NAME_LINES]:
+        if header.count('"') % 2 == 0:
+            break
+        header, end = f"{header.rstrip()}\n{line}", end + 1
+    return header, end
 
 
 def _has_names(line: str) -> bool:

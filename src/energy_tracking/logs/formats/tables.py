@@ -117,7 +117,8 @@ def _is_period(start: datetime | None, end: datetime | None) -> bool:
 def _is_day(value: object) -> bool:
     """Whether a time is a day alone."""
     if isinstance(value, str):
-        return ":" not in value and not is_number(value) and time_of(value) is not None
+        time = None if ":" in value or is_number(value) else time_of(value)
+        return time is not None and not (time.hour or time.minute)
     return isinstance(value, date) and not isinstance(value, datetime)
 
 
