@@ -136,3 +136,59 @@ def test_a_bucket_of_two_usage_pages_counts_once(tmp_path: Path) -> None:
     sums = list(read_logs([tmp_path], report=report))
     assert sorted(one.counts.input_tokens for one in sums if one.counts) == [100, 101, 102]
     assert report.repeated == 1
+
+
+RESULT_OF_OPENAI = {"object": "organization.usage.completions.result", "model": "gpt-4o",
+                    "project_id": None, "api_key_id": None}  # fmt: skip
+RESULT_OF_ANTHROPIC = {"model": "claude-sonnet-4-5", "workspace_id": None, "api_key_id": None,
+                       "service_tier": "standard"}  # fmt: skip
+
+
+def write_bucket(path: Path, many: int, result: dict[str, Any]) -> Path:
+    """A page of one day that is so far into it."""
+    counts: dict[str, Any]
+    if "object" in result:
+        counts = {"input_tokens": 100 * many, "output_tokens": 20 * many,
+                  "num_model_requests": many}  # fmt: skip
+    else:
+        counts = {"uncached_input_tokens": 100 * many, "output_tokens": 20 * many,
+                  "cache_creation": {"ephemeral_1h_input_tokens": 0}}  # fmt: skip
+    start = {"starting_at": DAY, "ending_at": "2025-05-02T00:00:00Z"}
+    bucket = start | {"results": [result | counts]}
+    return write(path, {"data": [bucket], "has_more": False})
+
+
+@pytest.mark.parametrize("order", [(2, 3), (3, 2), (2, 3, 3)])
+@pytest.mark.parametrize("named", ["project_id", "api_key_id"])
+@pytest.mark.parametrize(
+    "result", [RESULT_OF_OPENAI, RESULT_OF_ANTHROPIC], ids=lambda it: it["model"]
+)
+def test_a_day_of_a_project_that_was_read_again_counts_once_as_it_was_last(
+    result: dict[str, Any], named: str, order: tuple[int, ...], tmp_path: Path
+) -> None:
+    result = result | {named: "given"}
+    files = [write_bucket(tmp_path / f"{n}.json", many, result) for n, many in enumerate(order)]
+    report = ReadReport()
+    (found,) = read_logs(files, report=report)
+    assert (found.tokens, report.repeated) == (360, len(order) - 1)
+    assert not list(report.omissions())
+
+
+def test_days_of_two_projects_are_both_counted(tmp_path: Path) -> None:
+    results = [RESULT_OF_OPENAI | {"project_id": name} for name in ("a", "b")]
+    files = [write_bucket(tmp_path / f"{n}.json", 2, each) for n, each in enumerate(results)]
+    assert [found.tokens for found in read_logs(files)] == [240, 240]
+
+
+@pytest.mark.parametrize(
+    "result", [RESULT_OF_OPENAI, RESULT_OF_ANTHROPIC], ids=lambda it: it["model"]
+)
+def test_a_day_of_nobody_knows_which_organisation_that_was_read_again_is_said(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    files = [write_bucket(tmp_path / f"{many}.json", many, result) for many in (2, 3, 2)]
+    report = ReadReport()
+    assert [found.tokens for found in read_logs(files, report=report)] == [240, 360]
+    (said,) = report.omissions()
+    assert "3.json: 1 entry of a period that was read with other counts too" in said
+    assert "leave the earlier page out" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -230,17 +231,33 @@ def test_a_sum_is_shown_as_another_model_and_on_another_gpu(
     assert_same(as_other, other)
 
 
+def _batch(completed: int) -> dict[str, Any]:
+    usage = {"input_tokens": 4000 * completed, "output_tokens": 100 * completed}
+    return {
+        "id": "batch_1", "object": "batch", "model": "gpt-4o", "usage": usage,
+        "request_counts": {"total": 300, "completed": completed, "failed": 0},
+        "created_at": 1_736_616_660,
+    }  # fmt: skip
+
+
+def _day_of_a_project(completed: int) -> dict[str, Any]:
+    page: dict[str, Any] = json.loads(PAGE.read_text())
+    page["data"][0]["results"][0] |= {
+        "project_id": "proj_1", "input_tokens": 4000 * completed,
+        "output_tokens": 100 * completed, "num_model_requests": completed,
+    }  # fmt: skip
+    return page
+
+
+@pytest.mark.parametrize("make", [_batch, _day_of_a_project])
 def test_a_sum_that_has_grown_replaces_what_the_ledger_has(
-    tmp_path: Path, ledger: Path, capsys: pytest.CaptureFixture[str]
+    make: Callable[[int], dict[str, Any]],
+    tmp_path: Path,
+    ledger: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def batch(completed: int) -> Path:
-        usage = {"input_tokens": 4000 * completed, "output_tokens": 100 * completed}
-        document = {
-            "id": "batch_1", "object": "batch", "model": "gpt-4o", "usage": usage,
-            "request_counts": {"total": 300, "completed": completed, "failed": 0},
-            "created_at": 1_736_616_660,
-        }  # fmt: skip
-        return write(tmp_path / "batch.jsonl", document)
+        return write(tmp_path / "batch.jsonl", make(completed))
 
     fill(ledger, batch(100))
     path = batch(200)

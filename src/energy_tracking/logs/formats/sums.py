@@ -56,11 +56,44 @@ def _read_usage_page(document: Document, file: LogFile) -> list[LoggedCall] | No
                 file.leave_out("usage or costs without token counts")
             else:
                 found.time = time_of(start)
-                # Pages may overlap; those of another organisation have other counts.
                 end = bucket.get("end_time") or bucket.get("ending_at")
-                found.identity = ("usage", str(start), str(end), repr(sorted(result.items())))
+                _identify_result(found, (str(start), str(end)), result, file)
                 calls.append(found)
     return calls
+
+
+PERIODS_REMEMBERED = 10_000
+"""How many periods of sums are remembered, from one file for the next."""
+READ_TWICE = (
+    "of a period that was read with other counts too, counted beside those: if they are of one "
+    "organisation, leave the earlier page out, or group pages by project"
+)
+
+
+def _identify_result(
+    found: LoggedCall, period: tuple[str, str], result: Document, file: LogFile
+) -> None:
+    """Say what the sum of a period is known by: pages overlap, and the last period grows.
+
+    Args:
+        found: The sum.
+        period: When it begins and ends.
+        result: Where it was read.
+        file: Remembers periods.
+    """
+    # All but the counts: projects, keys, the model.
+    named = {name: value for name, value in result.items() if value is None or type(value) is str}
+    key = ("usage", *period, repr(sorted(named.items())))
+    if any(value for name, value in named.items() if name.endswith("_id")):
+        found.identity, found.grows = key, True
+        return
+    # Another organisation's may be of the same name.
+    found.identity = (*key, repr(sorted(result.items())))
+    periods: dict[object, object] = file.shared.setdefault("periods", {})
+    if periods.setdefault(key, found.identity) != found.identity:
+        found.assumed = READ_TWICE
+    if len(periods) > PERIODS_REMEMBERED:
+        del periods[next(iter(periods))]
 
 
 _OPERATIONS = {"embeddings": "embeddings", "moderations": "moderation"}
