@@ -3,8 +3,8 @@
 Order of events, all by content and none by name: a path leads to files (folders, globs, ``-``);
 a file's first bytes say how it is packed (gzip, zstd, bz2, xz, zip, tar, Parquet, SQLite) and
 written (byte-order mark); what comes out says what it holds (JSON in lines, JSON otherwise,
-server-sent events, a table, an aider history). Each kind is a row of ``KINDS``, and yields
-documents with their line.
+server-sent events, a table, a dump of PostgreSQL, an aider history). Each kind is a row of
+``KINDS``, and yields documents with their line.
 
 Nothing is read whole but a single JSON document, the members of a zip, and Parquet by batches.
 """

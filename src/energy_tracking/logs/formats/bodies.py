@@ -208,7 +208,12 @@ def build_call(body: Document, provider: str, operation: str, created: object) -
     if response_id is not None:
         call.response_id = text(response_id)
     call.counts = usage_in_body(body)
-    if model is None and not _WITH_OTHER_NAMES.isdisjoint(body):
+    if (
+        # Llama's text has one of these names.
+        model is None
+        and not _WITH_OTHER_NAMES.isdisjoint(body)
+        and type(body.get("generation")) is not str
+    ):
         _fill_by_other_names(call, body)
     if not ENERGY_NAMES.isdisjoint(body) or (
         type(raw) is dict and not ENERGY_NAMES.isdisjoint(raw)
