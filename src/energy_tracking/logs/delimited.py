@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from energy_tracking.logs.columns import columns_of, is_number
@@ -182,7 +182,9 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
             if len(row) < len(names) and row and not line.endswith(("\n", "\r")):
                 raise UnreadableFileError("its last row is cut off")
             if row:
-                document = dict(zip_longest(names, map(parse, row[: len(names)])))
+                document = dict(zip(names, map(parse, row), strict=False))
+                if len(row) < len(names):
+                    document |= dict.fromkeys(names[len(row) :])
                 yield rows.line_num + number, document
     finally:
         csv.field_size_limit(limit)

@@ -152,7 +152,7 @@ def whole(value: object) -> int | None:
     """A count; None where it is none."""
     if type(value) is int:  # nearly always
         return value if 0 <= value <= LARGEST_COUNT else None
-    return read_whole(value, LARGEST_COUNT)
+    return None if value is None else read_whole(value, LARGEST_COUNT)
 
 
 def check_wholes(named: Mapping[str, object]) -> None:

@@ -146,7 +146,7 @@ def _is_nameless(read: Mapping[str, Any], row: Document, columns: Mapping[str, s
         row: The row.
         columns: What they are -> their names.
     """
-    if any(read.get(what) is not None for what in _NAMED):
+    if read.get("model") is not None or any(read.get(what) is not None for what in _NAMED):
         return False  # nearly always
     counts = {columns[what] for what in COUNTED if what in columns}
     first = next((name for name, cell in row.items() if cell is not None), None)
@@ -195,7 +195,11 @@ def _calls_of(
     if said is not None:
         file.note_assumption(said)
         return []
-    counted = {what: _drop_nan(what, read[what]) for what in COUNTED if what in read}
+    counted = {
+        what: cell if type(cell := read[what]) is int else _drop_nan(what, cell)
+        for what in COUNTED
+        if what in read
+    }
     check_wholes(counted)
     counted["total"] = read.get("total")
     requests = whole(counted.get("requests")) if "requests" in read else 1
@@ -207,7 +211,9 @@ def _calls_of(
         requests = None
     counts = _read_usage(counted, inputs or 0, outputs or 0, is_sum=requests != 1)
     if counts is not None:
-        sums: RowSums = file.memory.setdefault("sums", RowSums())
+        sums: RowSums | None = file.memory.get("sums")
+        if sums is None:
+            sums = file.memory["sums"] = RowSums()
         stated = (counts.input_tokens, counts.output_tokens)
         if _is_nameless(read, row, columns) and sums.are_stated(*stated):
             file.note_assumption(say_totals("total") or "")
@@ -239,7 +245,7 @@ def _calls_of(
 
 def _drop_nan(what: str, cell: object) -> object:
     """A cell, or None where it has no number that it may be without, as pandas writes it."""
-    if type(cell) is int or cell is None or what in ("input", "output"):
+    if cell is None or what in ("input", "output"):
         return cell
     is_nan = cell != cell or (isinstance(cell, str) and cell.lower() == "nan")
     return None if is_nan else cell
