@@ -170,6 +170,15 @@ WRAPPED: dict[str, Any] = {
     "a container's log": {"log": json.dumps(completion(1)) + "\n", "stream": "stdout"},
     "names of an application": {"ts": 1, "llm": {"req": {"model": "x"}, "resp": completion(1)}},
     "a text of JSON": {"custom": "x", "response_body": json.dumps(completion(1))},
+    "a request beside the response": {
+        "body": json.dumps({"model": "x", "messages": []}),
+        "message": json.dumps({"model": "x"}),
+        "response_body": json.dumps(completion(1)),
+    },
+    "a response beside a line": {
+        "msg": json.dumps({"event": "done"}),
+        "payload": {"deep": {"resp": completion(1)}},
+    },
     "metrics of something else": {
         "steps": [{"id": 1, "metrics": {"seconds": 5}, "made": {"resp": completion(1)}}]
     },

@@ -48,8 +48,6 @@ def lines_in(document: Document, file: LogFile) -> list[Document] | None:
     Returns:
         The documents; none where there is no line with any; None where the line goes on.
     """
-    if type(document.get(LINE)) is dict:
-        return [document[LINE]]
     values = document.get("values")
     if isinstance(values, list) and isinstance(document.get("stream"), dict):
         # Loki's: the lines of a stream, each with its time.

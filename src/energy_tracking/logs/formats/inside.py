@@ -25,12 +25,12 @@ LISTS = (
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
     *("hits", "spans", "value", "batches", "result", "Items", "logEvents", "Records"),
 )
+RESPONSES = ("standard_logging_object", "response_body", "responseBody", "raw_response")
 WRAPPERS = (
-    *("standard_logging_object", "response_body", "responseBody", "body", "completion", "result"),
+    *("body", "completion", "result"),
     *(
         "@message",
         "output",
-        "raw_response",
         "raw",
         "payload",
         "data",
@@ -73,8 +73,14 @@ def documents_inside(document: Document, file: LogFile) -> list[Document] | None
     Returns:
         The documents; none where it holds none; None where it is a part of one.
     """
+    if type(document.get(LINE)) is dict:
+        return [document[LINE]]
+    for name in RESPONSES:
+        # The body beside one, or the message, may be the request.
+        if name in document and isinstance(body := unpacked(document[name]), dict):
+            return [body]
     lines = lines_in(document, file)
-    if lines is None or lines:
+    if lines is None or (lines and not _has_response_beside(document)):
         return lines
     recorded = at(document, "response", "content")
     found = _documents_recorded(recorded) if isinstance(at(recorded, "text"), str) else []
@@ -105,6 +111,18 @@ def documents_inside(document: Document, file: LogFile) -> list[Document] | None
     responses = list(_responses_inside(document, DEEPEST_RESPONSE, is_listed=False))
     has_listed = any(is_listed for _, is_listed in responses)
     return [response for response, is_listed in responses if is_listed or not has_listed]
+
+
+def _has_response_beside(document: Document) -> bool:
+    """Whether a response lies beside a line that counts no tokens."""
+    if any(isinstance(value, str) and "oken" in value for value in document.values()):
+        return False  # nearly always
+    return any(
+        True
+        for value in document.values()
+        if isinstance(value, dict)
+        for _ in _responses_inside(value, DEEPEST_RESPONSE, is_listed=False)
+    )
 
 
 def is_by_columns(document: Document) -> bool:
