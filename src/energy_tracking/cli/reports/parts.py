@@ -300,8 +300,8 @@ def _begin_worker(job: Job, folder: str) -> None:
     held = ExitStack()
     held.enter_context(without_log_lines())
     _worker = Worker(job, held.enter_context(open_engine(threads=1)))
-    # Such a process ends without `atexit`.
-    Finalize(None, held.close, exitpriority=0)
+    # The parent waits for the end, and whatever Python would do before it is in vain.
+    Finalize(None, lambda held: os._exit(0), (held,), exitpriority=0)
 
 
 def _end_with_parent(folder: str) -> None:

@@ -10,8 +10,9 @@ from energy_tracking.logs.engine.queries import Table, quote_path
 
 PART_ROWS = 3_000_000
 """Rows of a part at least [1], which take a processor about a fifth of a second."""
-MOST_PARTS = 32
-"""Parts of a table at most [1]: before each, the engine looks at all groups of rows in the file."""
+MOST_PARTS = 16
+"""Parts of a table at most [1]: before each, the engine looks at all groups of rows in the file.
+Two, three or four processes have as many each, or nearly."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,8 +218,10 @@ def build_query(
     for name, texts in (listed or {}).items():
         places = ", ".join(["NULL", *map(quote_text, texts)])
         selected[name] = f"list_position([{places}]::VARCHAR[], {values[name]})::UTINYINT"
-    if table.first:
-        odd.append(_find_totals(table))
+    # What the models say is looked at once for a batch, by ``find_totals``.
+    model, _ = table.columns.get("model", ("", ""))
+    if first := [name for name in table.first if name != model]:
+        odd.append(_find_totals(table, first))
     if table.is_text:
         selected |= _find_nameless(table) | _find_names(table, values)
     conditions = [one for one in odd if one != "false"]
@@ -249,16 +251,19 @@ def _fit_parts(values: dict[str, str]) -> None:
         values["output"] = f"CASE WHEN {is_part} THEN {outputs} + {part} ELSE {outputs} END"
 
 
-def _find_totals(table: Table) -> str:
+def _find_totals(table: Table, cells: Sequence[str]) -> str:
     """Where a row says that it adds up others, by its first cell, in SQL.
 
-    Rows with a model and a time, which are nearly all, do not; a batch has few models, which
-    ``find_totals`` looks at.
+    Rows with a model and a time, which are nearly all, do not.
+
+    Args:
+        table: The table.
+        cells: The columns of which one has that cell, the first that has any.
     """
     names = [
         quote_name(table.columns[what][0]) for what in ("model", "time") if what in table.columns
     ]
-    first = f"coalesce({', '.join(map(quote_name, table.first))})"
+    first = f"coalesce({', '.join(map(quote_name, cells))})"
     says = f"coalesce(regexp_full_match({first}, {quote_text(TOTALS_PATTERN)}), false)"
     if len(names) < 2:
         return says
