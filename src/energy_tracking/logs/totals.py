@@ -33,6 +33,14 @@ NAMELESS = 10
 """Rows without a name of which the counts are compared with sums [1]: of more, none is one."""
 
 
+_TOTALS = re.compile(TOTALS_PATTERN)
+
+
+def may_say_totals(name: str | None) -> bool:
+    """Whether a name says that its row adds others up, or may say so where the row has no other."""
+    return name is not None and _TOTALS.fullmatch(name) is not None
+
+
 def say_totals(name: object) -> str | None:
     """What is said of a row with a name that says that it adds others up; None where it does not.
 

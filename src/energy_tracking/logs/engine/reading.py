@@ -27,7 +27,7 @@ from energy_tracking.logs.engine.queries import (
 from energy_tracking.logs.formats.base import text
 from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.logged import ReadReport
-from energy_tracking.logs.totals import NAMELESS, TOTALS_PATTERN, RowSums, say_totals
+from energy_tracking.logs.totals import NAMELESS, TOTALS_PATTERN, RowSums, may_say_totals
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
 ROWS = 1 << 17
@@ -158,7 +158,7 @@ def _join(odd: Any | None, others: Any | None) -> Any | None:
 
 
 def find_totals(columns: dict[str, Any], listed: Sequence[str] | None) -> Any | None:
-    """Which rows have a model that says that they add up others; None where none has.
+    """Which rows have a model that may say that they add up others; None where none has.
 
     Args:
         columns: Columns of Arrow, as ``build_query`` asks for them; texts become places of texts.
@@ -171,7 +171,7 @@ def find_totals(columns: dict[str, Any], listed: Sequence[str] | None) -> Any | 
         texts, places, start = encoded.dictionary.to_pylist(), encoded.indices, 0
     else:
         texts, places, start = listed, columns["model_"], 2
-    found = [place for place, text in enumerate(texts, start) if say_totals(text) is not None]
+    found = [place for place, text in enumerate(texts, start) if may_say_totals(text)]
     return np.isin(fill_missing(places, 1 if start else -1), found) if found else None
 
 
