@@ -270,14 +270,16 @@ def test_a_time_that_is_empty_is_not_said_to_be_unread(read: Any) -> None:
     assert read(line * 2, "lines.jsonl").said == []
 
 
+@pytest.mark.parametrize("named", ["model", "team"])
 @pytest.mark.parametrize("many", [False, True])
-def test_totals_in_parquet_are_no_call(many: bool, read: Any, tmp_path: Path) -> None:
+def test_totals_in_parquet_are_no_call(many: bool, named: str, read: Any, tmp_path: Path) -> None:
     import pyarrow.parquet
 
     models = [f"m{number}" for number in range(300 if many else 2)]
     counts = [3] * len(models)
     columns = {
-        "model": [*models, "Total"],
+        named: [*models, "Total"],
+        "model": [*models, "Total" if named == "model" else None],
         "input_tokens": [*counts, sum(counts)],
         "output_tokens": [*counts, sum(counts)],
     }

@@ -16,7 +16,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from energy_tracking.logs.delimited import EMPTY_WORDS, PADDED, delimiter_of, split_header
-from energy_tracking.logs.engine.queries import READERS, Table, quote_path, quote_text
+from energy_tracking.logs.engine.queries import READERS, Table, quote_name, quote_path, quote_text
 from energy_tracking.logs.files import STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.formats import LogFile, Recogniser
 from energy_tracking.logs.formats.base import UnreadableEntryError
@@ -25,6 +25,7 @@ from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, A
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.packed import is_gzip, unpack_head
 from energy_tracking.logs.pieces import HEAD
+from energy_tracking.logs.totals import may_say_totals
 
 ENGINE_BYTES = 4 << 20
 """From this size on a table is read by DuckDB [byte]: below, lines take at most some seconds."""
@@ -142,25 +143,49 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
     if typed.keys() != columns.keys():
         return None
     is_parquet = head.startswith(PARQUET)
-    first = _list_first(found.names, types, columns, has_all=is_text)
+    first = _list_first(found.names, types, columns)
+    if not is_text and not (is_parquet and _ends_in_totals(path, first, connection)):
+        # To read more columns would take longer.
+        first = [name for name in first if name in columns.values()]
     return Table(path, query, typed, format, provider, is_text, is_parquet, first=first)
 
 
 def _list_first(
-    names: Sequence[str], types: Mapping[str, str], columns: Mapping[str, str], *, has_all: bool
+    names: Sequence[str], types: Mapping[str, str], columns: Mapping[str, str]
 ) -> list[str]:
-    """The columns of text before all counts, of those that are read.
+    """The columns of text before all counts.
 
     Args:
         names: All columns, in their order.
         types: The types of those that can be read.
         columns: What a column is -> its name.
-        has_all: Whether all are read, and not those alone.
     """
     counts = {name for what, name in columns.items() if what in COUNTED}
     before = takewhile(lambda name: name not in counts, names)
-    read = set(types if has_all else columns.values())
-    return [name for name in before if name in read and types.get(name) == "VARCHAR"]
+    return [name for name in before if types.get(name) == "VARCHAR"]
+
+
+def _ends_in_totals(path: str, first: Sequence[str], connection: Any) -> bool:
+    """Whether the last row of a file of Parquet says that it adds up those above.
+
+    Args:
+        path: The file.
+        first: The columns that may say so.
+        connection: The engine.
+    """
+    import duckdb
+
+    if not first:
+        return False
+    file, cells = quote_path(path), ", ".join(map(quote_name, first))
+    try:
+        query = f"SELECT num_rows FROM parquet_file_metadata({file})"
+        ((count,),) = connection.execute(query).fetchall()
+        rows = f"read_parquet({file}, file_row_number = true) WHERE file_row_number = {count - 1}"
+        found = connection.execute(f"SELECT {cells} FROM {rows}").fetchall()
+    except duckdb.Error:
+        return False  # damaged, as it turns out where it is read
+    return any(may_say_totals(cell) for row in found for cell in row)
 
 
 def _recognise(

@@ -39,8 +39,8 @@ class Table:
         is_text: Whether cells are text, as in CSV.
         is_parquet: Whether the file is Parquet, of which columns can be read alone.
         texts: What ``list_texts`` found in a part of its rows; None: nobody has looked.
-        first: Names of the columns of text that come before all counts, as far as they are read
-            anyway: where a row of totals says that it is one.
+        first: Names of the columns of text that come before all counts, where a row of totals says
+            that it is one; as far as they are read anyway, or the last row is such a row.
     """
 
     path: str
