@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -621,3 +622,22 @@ def test_backfill_reports_a_full_ledger_disk(
     with files_limited_to(0):
         assert main(["backfill", str(outputs[0]), "--ledger", str(ledger)]) == 2
     assert "File too large" in capsys.readouterr().err
+
+
+def test_a_call_without_a_time_is_said_to_stand_in_the_ledger_as_of_now(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 20}
+    path = write(
+        {"model": "gpt-4o", "usage": usage},
+        {"model": "gpt-4o", "usage": usage, "timestamp": "2025-11-03T10:00:00Z"},
+    )
+    ledger = tmp_path / "energy.jsonl"
+    assert main(["backfill", str(path), "--ledger", str(ledger)]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == "energy-tracking: 1 call without a time, which the ledger has as of now"
+    first, second = read_ledger(ledger)
+    assert datetime.now(UTC) - first.recorded_at < timedelta(minutes=5)
+    assert second.recorded_at == datetime(2025, 11, 3, 10, tzinfo=UTC)
+    assert main(["backfill", str(path)]) == 0
+    assert capsys.readouterr().err == ""

@@ -218,6 +218,7 @@ class ReadReport:
             as it ran.
         replaced: Calls that have more tokens than when the ledger took them in.
         replaced_sums: Such sums.
+        undated: Calls and sums with tokens and without a time, which a ledger got as of now.
         formats: Calls, sums and cache hits by format.
         unread: What could not be read, by reason.
         cut_off: Files that could not be read to their end, or not at all, with the last line
@@ -246,6 +247,7 @@ class ReadReport:
     outgrown_in_ledger: int = 0
     replaced: int = 0
     replaced_sums: int = 0
+    undated: int = 0
     # Adding to a Counter, which is done for each document, takes ten times as long.
     formats: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     unread: dict[str, Unread] = field(default_factory=dict)
@@ -368,6 +370,9 @@ class ReadReport:
         for what, recorded in (("call", self.recorded), ("sum", self.recorded_sums)):
             if recorded:
                 yield f"{_count(recorded, what)} left out that the ledger has already"
+        if self.undated:
+            calls = _count(self.undated, "call")
+            yield f"{calls} without a time, which the ledger has as of now"
 
 
 def _count_entry(entries: dict[str, Unread], reason: str, first: Unread) -> None:
