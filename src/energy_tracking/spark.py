@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.columns import columns_of
+from energy_tracking.logs.columns import HIT_WORDS, columns_of
 from energy_tracking.settings import SettingArguments, Settings
 from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS, refuse_settings
 
@@ -191,9 +191,9 @@ def _estimate_batch(batch: Any, columns: dict[str, str], estimator: Any) -> Any:
 
 
 def _find_cache_hits(column: Any) -> Any:
-    """Which rows a cache answered, as the line reader has it: true or 1."""
+    """Which rows a cache answered, as the line reader has it."""
     import pyarrow
     import pyarrow.compute
 
     words = pyarrow.compute.utf8_lower(column.cast(pyarrow.string())).fill_null("")
-    return pyarrow.compute.is_in(words, pyarrow.array(["true", "1"])).to_numpy(zero_copy_only=False)
+    return pyarrow.compute.is_in(words, pyarrow.array(HIT_WORDS)).to_numpy(zero_copy_only=False)

@@ -47,7 +47,8 @@ tokens = spark.createDataFrame([(10, None, "gpt-4o"), (None, None, "gpt-4o"), (-
 written = spark.createDataFrame(
     [(10, 5, 100, 20, 3, False), (10, 5, 0, 0, 0, True)],
     "input_tokens int, output_tokens int, cache_read_input_tokens int,"
-    " cache_creation_input_tokens int, usage_input_tokens_cache_write_1h int, cache_hit boolean")
+    " usage_input_tokens_cache_write_5m int, usage_input_tokens_cache_write_1h int,"
+    " cache_hit boolean")
 for given, arguments in (
     (frame, {}),
     (frame, {"columns": {"input": "a", "output": "c"}}),
