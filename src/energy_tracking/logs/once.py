@@ -48,7 +48,25 @@ class Seen:
             identity: What a call is known by.
             tokens: What was counted for it [tokens].
         """
-        number = hash(identity) >> 1
+        return self.add_number(hash(identity) >> 1, tokens)
+
+    def put(self, identity: object, tokens: int) -> None:
+        """Remember an identity, with these tokens from now on.
+
+        Args:
+            identity: What a call is known by.
+            tokens: What was counted for it [tokens].
+        """
+        self.put_number(hash(identity) >> 1, tokens)
+
+    def find_tokens(self, identity: object) -> int | None:
+        """What was counted for an identity [tokens]; None where it was not added."""
+        return self.find_tokens_of_number(hash(identity) >> 1)
+
+    # The same by the hash: to compute it takes a while, and a call is looked up several times.
+
+    def add_number(self, number: int, tokens: int) -> bool:
+        """Remember the number of an identity; returns whether it is new."""
         if number in self._new:
             return False
         if self._stored is not None and self._find_stored(number) is not None:
@@ -58,20 +76,14 @@ class Seen:
             self._store()
         return True
 
-    def put(self, identity: object, tokens: int) -> None:
-        """Remember an identity, with these tokens from now on.
-
-        Args:
-            identity: What a call is known by.
-            tokens: What was counted for it [tokens].
-        """
-        self._new[hash(identity) >> 1] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
+    def put_number(self, number: int, tokens: int) -> None:
+        """Remember the number of an identity, with these tokens from now on."""
+        self._new[number] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
         if len(self._new) >= IN_MEMORY:
             self._store()
 
-    def find_tokens(self, identity: object) -> int | None:
-        """What was counted for an identity [tokens]; None where it was not added."""
-        number = hash(identity) >> 1
+    def find_tokens_of_number(self, number: int) -> int | None:
+        """What was counted for the number of an identity [tokens]; None where it was not added."""
         tokens = self._new.get(number)
         if tokens is None and self._stored is not None:
             return self._find_stored(number)
@@ -126,9 +138,10 @@ class Once:
         """
         self._report = report
         self._seen = Seen()
-        self._held: dict[object, LoggedCall] = {}
+        # By the number of the identity, as in ``Seen``.
+        self._held: dict[int, LoggedCall] = {}
         # The oldest first: to find it in the dictionary, those taken out before are walked past.
-        self._order: deque[object] = deque()
+        self._order: deque[int] = deque()
         self.by_key = False
         """Whether calls are known by their keys, as a ledger has them."""
 
@@ -139,34 +152,34 @@ class Once:
             call: The call.
             tokens: Its input and output [tokens].
         """
-        identity: object = call.key if self.by_key else call.identity
-        if identity in self._held:
-            held = self._held[identity]
+        number = hash(call.key if self.by_key else call.identity) >> 1
+        held = self._held.get(number)
+        if held is not None:
             self._report.repeated += 1
             if (call.assumed is None, tokens) > (held.assumed is None, held.tokens):
                 # In its place: the order is that of the first copies.
-                self._held[identity] = _keeping_what_is_known(call, held)
+                self._held[number] = _keeping_what_is_known(call, held)
             elif held.model is None or (held.time is None and call.time is not None):
                 _keeping_what_is_known(held, call)
             return None
         if not call.grows:
-            if self._seen.add(identity, tokens):
+            if self._seen.add_number(number, tokens):
                 return call
             self._report.repeated += 1
             return None
-        counted = self._seen.find_tokens(identity)
+        counted = self._seen.find_tokens_of_number(number)
         if counted is not None:
             self._report.outgrown += tokens > counted
             self._report.repeated += 1
             return None
-        self._held[identity] = call
-        self._order.append(identity)
+        self._held[number] = call
+        self._order.append(number)
         return None if len(self._held) <= HELD else self._settle_oldest()
 
     def _settle_oldest(self) -> LoggedCall:
-        identity = self._order.popleft()
-        call = self._held.pop(identity)
-        self._seen.put(identity, call.tokens)
+        number = self._order.popleft()
+        call = self._held.pop(number)
+        self._seen.put_number(number, call.tokens)
         return call
 
     def finish(self) -> Iterator[LoggedCall]:

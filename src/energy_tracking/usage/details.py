@@ -41,33 +41,34 @@ def add_details(details: Mapping[str, Any]) -> tuple[int, int, int, int, int | N
         Input, output, cached and written input, and reasoning, None where none is stated [tokens].
     """
     inputs = outputs = cached = written = reasoning = 0
-    counts = {}
+    input_alone = output_alone = 0
+    total = None
     for given, value in details.items():
         if value is None:
             continue
         name = given if type(given) is str else str(given)
         is_plain = type(value) is int and 0 <= value <= MAX_TOKENS
-        counts[name] = count = value if is_plain else read_whole(value, MAX_TOKENS) or 0
-        if not count or name == "total":
-            continue
+        count = value if is_plain else read_whole(value, MAX_TOKENS) or 0
         if name == "input":
+            input_alone = count
             inputs += count
-            continue
-        if name == "output":
+        elif name == "output":
+            output_alone = count
             outputs += count
-            continue
-        if "input" in name:
-            inputs += count
-            if "cache" in name and ("read" in name or "cached" in name):
-                cached += count
-            if "creation" in name or "write" in name:
-                written += count
-        if "output" in name:
-            outputs += count
-            if "reasoning" in name:
-                reasoning += count
-    alone = counts.get("input", 0), counts.get("output", 0)
-    if counts.get("total") == sum(alone) != inputs + outputs:
+        elif name == "total":
+            total = count
+        elif count:
+            if "input" in name:
+                inputs += count
+                if "cache" in name and ("read" in name or "cached" in name):
+                    cached += count
+                if "creation" in name or "write" in name:
+                    written += count
+            if "output" in name:
+                outputs += count
+                if "reasoning" in name:
+                    reasoning += count
+    if total == input_alone + output_alone != inputs + outputs:
         # The others are parts of these.
-        inputs, outputs = alone
+        inputs, outputs = input_alone, output_alone
     return inputs, outputs, cached, written, reasoning or None

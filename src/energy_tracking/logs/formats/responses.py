@@ -173,8 +173,13 @@ _INPUTS = (
 """What the lines of a batch's input have, of OpenAI, Anthropic, Gemini and Bedrock."""
 
 
+_OF_INPUTS = frozenset().union(*_INPUTS)
+
+
 def _read_batch_input(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    if len(document) < 2 or not any(document.keys() <= names for names in _INPUTS):
+    if not _OF_INPUTS.issuperset(document) or len(document) < 2:
+        return None  # nearly always
+    if not any(document.keys() <= names for names in _INPUTS):
         return None
     file.leave_out("a request in the input of a batch, whose output has the answer")
     return []
