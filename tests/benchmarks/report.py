@@ -106,6 +106,13 @@ def aggregate(path: Path) -> int:
 
 
 def report(path: Path, method: str) -> int:
+    from energy_tracking.cli.threads import without_idle_threads
+
+    with without_idle_threads():
+        return _report(path, method)
+
+
+def _report(path: Path, method: str) -> int:
     from energy_tracking.cli.garbage import collected_rarely
     from energy_tracking.cli.reports.collect import Collector, Report, Selection
     from energy_tracking.cli.reports.parts import Job, PartReader

@@ -735,3 +735,38 @@ def test_the_chart_has_bars_of_a_length_that_suits_the_time(
     assert f"Energy per {period}, reference" in text
     assert text.count("<rect") == 12
     assert "Not in the chart: 1 call that states no time" in text
+
+
+LOAD_BY_REPORT = """
+import os
+import sys
+
+os.environ.pop("OPENBLAS_NUM_THREADS", None)
+if len(sys.argv) > 2:
+    os.environ["OPENBLAS_NUM_THREADS"] = sys.argv[2]
+before = dict(os.environ)
+from energy_tracking.cli.main import main
+
+assert "numpy" not in sys.modules
+assert main(["report", sys.argv[1], "--json"]) == 0
+assert dict(os.environ) == before
+print(len(os.listdir("/proc/self/task")), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_numpy_starts_no_threads_for_a_report_but_those_that_somebody_asks_for(
+    given: str | None, tmp_path: Path
+) -> None:
+    if not Path("/proc/self/task").exists():
+        pytest.skip("threads are listed by /proc")
+    log = tmp_path / "calls.jsonl"
+    log.write_text('{"model": "gpt-4o", "usage": {"input_tokens": 1, "output_tokens": 2}}\n')
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_BY_REPORT, str(log), *([given] if given else [])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # How many it starts then is for numpy to say.
+    assert given or int(done.stderr) == 1

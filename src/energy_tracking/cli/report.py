@@ -39,6 +39,7 @@ from energy_tracking.cli.options import (
 )
 from energy_tracking.cli.output import Output, print_remark
 from energy_tracking.cli.progress import shown_progress
+from energy_tracking.cli.threads import without_idle_threads
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
 from energy_tracking.notices import without_log_lines
@@ -119,6 +120,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True)
 @with_options(*_OPTIONS)
 @click.pass_obj
+@without_idle_threads()
 def report(output: Output, /, **given: Any) -> int:
     """The energy of calls that are logged already, in any file that has them.
 
