@@ -144,9 +144,10 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
         return None
     is_parquet = head.startswith(PARQUET)
     first = _list_first(found.names, types, columns)
-    if not is_text and not (is_parquet and _ends_in_totals(path, first, connection)):
+    more = [] if is_text else [name for name in first if name not in columns.values()]
+    if more and not (is_parquet and _ends_in_totals(path, more, connection)):
         # To read more columns would take longer.
-        first = [name for name in first if name in columns.values()]
+        first = [name for name in first if name not in more]
     return Table(path, query, typed, format, provider, is_text, is_parquet, first=first)
 
 
@@ -175,8 +176,6 @@ def _ends_in_totals(path: str, first: Sequence[str], connection: Any) -> bool:
     """
     import duckdb
 
-    if not first:
-        return False
     file, cells = quote_path(path), ", ".join(map(quote_name, first))
     try:
         query = f"SELECT num_rows FROM parquet_file_metadata({file})"
