@@ -280,6 +280,7 @@ if __name__ == "__main__":
 
     parts._count_processors = lambda: 3
     tables.PART_ROWS = 10_000
+    tables.MOST_PARTS = 300
     sys.exit(main(["report", *sys.argv[1:]]))
 """
 
