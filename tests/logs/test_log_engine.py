@@ -28,7 +28,7 @@ pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 from energy_tracking.logs import batch_reading  # noqa: E402
 from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
 from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls  # noqa: E402
-from energy_tracking.logs.engine import finding, reading  # noqa: E402
+from energy_tracking.logs.engine import finding, opening, reading  # noqa: E402
 from energy_tracking.logs.engine.queries import Table  # noqa: E402
 
 Row = tuple[Any, ...]
@@ -479,7 +479,7 @@ def test_files_without_a_large_table_load_no_engine(tmp_path: Path) -> None:
 
 def test_a_file_that_has_changed_since_it_was_read_is_read_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "calls.parquet"
-    with finding.open_engine() as connection:
+    with opening.open_engine() as connection:
         for rows in (10, 20, 5, 3000, 20):
             write_parquet(path, input_tokens=list(range(rows)))
             query = f"SELECT count(*), sum(input_tokens) FROM read_parquet('{path}')"
@@ -487,7 +487,7 @@ def test_a_file_that_has_changed_since_it_was_read_is_read_as_it_is(tmp_path: Pa
 
 
 def test_duckdb_draws_no_bar_of_its_own() -> None:
-    with finding.open_engine() as connection:
+    with opening.open_engine() as connection:
         found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
     assert found == (False,)
 

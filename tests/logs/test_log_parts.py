@@ -26,7 +26,7 @@ import pyarrow  # noqa: E402
 import pyarrow.parquet  # noqa: E402
 
 from energy_tracking.cli.reports import parts as parts_of_reports  # noqa: E402
-from energy_tracking.logs.engine import finding, reading  # noqa: E402
+from energy_tracking.logs.engine import finding, opening, reading  # noqa: E402
 from energy_tracking.logs.engine import parts as parts_of_tables  # noqa: E402
 
 ROWS = 20_000
@@ -132,7 +132,7 @@ def test_a_table_of_many_rows_has_larger_parts_and_not_ever_more(
 ) -> None:
     monkeypatch.setattr(parts_of_tables, "PART_ROWS", 10)
     path = str(write_calls(tmp_path / "calls.parquet"))
-    with finding.open_engine() as connection:
+    with opening.open_engine() as connection:
         recognised = finding.recognise_table(path, {})
         assert recognised is not None
         table = finding.find_table(path, recognised, connection)

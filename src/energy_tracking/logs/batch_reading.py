@@ -19,12 +19,8 @@ from itertools import pairwise
 from typing import Any
 
 from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls
-from energy_tracking.logs.engine.finding import (
-    Recognised,
-    find_table,
-    open_engine,
-    recognise_table,
-)
+from energy_tracking.logs.engine.finding import Recognised, find_table, recognise_table
+from energy_tracking.logs.engine.opening import open_engine
 from energy_tracking.logs.engine.queries import Table
 from energy_tracking.logs.engine.reading import (
     Reading,

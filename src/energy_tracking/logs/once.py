@@ -1,4 +1,9 @@
-"""Each call once, in memory that does not grow with their number."""
+"""Each call once, in memory that does not grow with their number.
+
+Order of events: a call is looked up by the number of its identity (``Once.admit``); one that may
+still grow is held until so many others have come, every other is let through at once; both are
+remembered from then on (``Seen``), the newest in memory and the rest in a file.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +71,12 @@ class Seen:
     # The same by the hash: to compute it takes a while, and a call is looked up several times.
 
     def add_number(self, number: int, tokens: int) -> bool:
-        """Remember the number of an identity; returns whether it is new."""
+        """Remember the number of an identity; returns whether it is new.
+
+        Args:
+            number: That.
+            tokens: What was counted for it [tokens].
+        """
         if number in self._new:
             return False
         if self._stored is not None and self._find_stored(number) is not None:
@@ -77,7 +87,12 @@ class Seen:
         return True
 
     def put_number(self, number: int, tokens: int) -> None:
-        """Remember the number of an identity, with these tokens from now on."""
+        """Remember the number of an identity, with these tokens from now on.
+
+        Args:
+            number: That.
+            tokens: What was counted for it [tokens].
+        """
         self._new[number] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
         if len(self._new) >= IN_MEMORY:
             self._store()

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from energy_tracking.cli.reports.collect import Collector, Report, Selection
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.engine.finding import engine_folder, open_engine
+from energy_tracking.logs.engine.opening import engine_folder, open_engine
 from energy_tracking.logs.engine.parts import Part, cut_table
 from energy_tracking.logs.engine.queries import Table
 from energy_tracking.logs.engine.reading import (

@@ -13,7 +13,7 @@ The same rows as the line reader gives, many at a time. Order of events:
 Rows keep their order, so that a row's number is the same to both readers. Memory does not grow
 with the rows: DuckDB streams, and what it cannot hold, it puts into a temporary file.
 
-The rooms: ``finding`` (which files), ``queries`` (what DuckDB is asked), ``reading`` (batches). A
-new kind of file is a row of ``SOURCES`` in the first; a new column, a row of ``READERS`` in the
-second.
+The rooms: ``opening`` (DuckDB itself), ``finding`` (which files), ``queries`` (what DuckDB is
+asked), ``reading`` (batches), ``parts`` (tables of some rows of a file). A new kind of file is a
+row of ``SOURCES`` in ``finding``; a new column, a row of ``READERS`` in ``queries``.
 """

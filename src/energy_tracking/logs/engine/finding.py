@@ -1,16 +1,14 @@
 """Which files DuckDB reads, and how: large tables of calls whose columns are known.
 
 Order of events: a file is recognised by its first row, as the line reader would
-(``recognise_table``), which needs no engine; the engine is opened (``open_engine``) and asked for
-the types of its columns (``find_table``). A further kind of file is a row in ``SOURCES``.
+(``recognise_table``), which needs no engine; the engine is asked for the types of its columns
+(``find_table``). A further kind of file is a row in ``SOURCES``.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from csv import reader as read_csv
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -31,52 +29,6 @@ ENGINE_BYTES = 4 << 20
 """From this size on a table is read by DuckDB [byte]: below, lines take at most some seconds."""
 PARQUET = b"PAR1"
 """How a file of Parquet begins."""
-MEMORY = "512MB"
-"""What DuckDB holds before it uses a temporary file."""
-
-
-def engine_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for what engines put aside, removed after use."""
-    return tempfile.TemporaryDirectory(prefix="energy_tracking-")
-
-
-@contextmanager
-def open_engine(threads: int | None = None) -> Iterator[Any]:
-    """A connection to DuckDB; None where it, or pyarrow beside it, is not installed.
-
-    Args:
-        threads: How many it may run [1]; None: one for each processor.
-    """
-    try:
-        import duckdb
-        import pyarrow  # noqa: F401  what DuckDB gives columns as
-    except ImportError:
-        yield None
-        return
-    with (
-        engine_folder() as folder,
-        duckdb.connect() as connection,
-    ):
-        for setting in (
-            f"memory_limit = '{MEMORY}'",
-            f"temp_directory = {quote_text(folder)}",
-            "streaming_buffer_size = '32MB'",
-            "preserve_insertion_order = true",
-            "autoinstall_known_extensions = false",
-            "TimeZone = 'UTC'",
-            # What stands at the end of a file is wanted again for each of its parts.
-            "parquet_metadata_cache = true",
-            # It would draw a bar of its own, in a pipe too.
-            "enable_progress_bar = false",
-            *([] if threads is None else [f"threads = {threads}"]),
-        ):
-            try:
-                connection.execute(f"SET {setting}")
-            except duckdb.Error:
-                # Without a time zone, times of this build cannot be trusted.
-                yield None
-                return
-        yield connection
 
 
 class Recognised(NamedTuple):
