@@ -641,3 +641,13 @@ def test_a_call_without_a_time_is_said_to_stand_in_the_ledger_as_of_now(
     assert second.recorded_at == datetime(2025, 11, 3, 10, tzinfo=UTC)
     assert main(["backfill", str(path)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_call_of_a_time_to_come_is_not_said_to_have_none(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 20}
+    path = write({"model": "gpt-4o", "usage": usage, "timestamp": "3000-01-01T00:00:00Z"})
+    ledger = tmp_path / "energy.jsonl"
+    assert main(["backfill", str(path), "--ledger", str(ledger)]) == 0
+    assert "without a time" not in " ".join(capsys.readouterr().err.split())

@@ -147,7 +147,7 @@ class Backfill:
                 message = f"a logged call ended at {ended_at}, which is not past: it is counted now"
                 warnings.warn(message, EnergyTrackingWarning, stacklevel=2)
             ended_at = None
-        if ended_at is None and self.ledger is not None and call.counts is not None:
+        if call.time is None and self.ledger is not None and call.counts is not None:
             self.report.undated += 1
         key = call.key
         past = PastCall(

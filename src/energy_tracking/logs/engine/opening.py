@@ -31,10 +31,7 @@ def open_engine(threads: int | None = None) -> Iterator[Any]:
     except ImportError:
         yield None
         return
-    with (
-        engine_folder() as folder,
-        duckdb.connect() as connection,
-    ):
+    with engine_folder() as folder, duckdb.connect() as connection:
         for setting in (
             f"memory_limit = '{MEMORY}'",
             f"temp_directory = {quote_text(folder)}",

@@ -22,9 +22,9 @@ LINE_NAMES = (
     *("msg", "line", "Line", "textPayload", "LogMessage", "LogEntry", "LogEntry_s", "Log_s"),
     *("body", "Body", "event", "Message", "data"),
 )
+"""What the text of a line is called, best first."""
 _IN_BASE64 = ("eyJ", "eyA", "W3s")
 """How an object begins that a queue keeps so."""
-"""What the text of a line is called, best first."""
 
 _PROGRAM = ("stream", "container_id", "container_name", "pod_name", "_SYSTEMD_UNIT", "_PID")
 """What says which program wrote a line."""
