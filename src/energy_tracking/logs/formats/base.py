@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from energy_tracking.errors import UnreadableLogError
 from energy_tracking.logs.decoding import NOT_JSON, decode, decode_printed
@@ -162,6 +162,24 @@ class LogFormat:
         return self.keys <= document.keys() and (
             not self.any_of or not self.any_of.isdisjoint(document)
         )
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def remember(entries: dict[K, V], key: K, value: V, most: int) -> None:
+    """Set an entry, and forget the oldest one where there are more than so many.
+
+    Args:
+        entries: What is remembered, the oldest first.
+        key: Where it is set.
+        value: What is set.
+        most: How many are remembered [1].
+    """
+    entries[key] = value
+    if len(entries) > most:
+        del entries[next(iter(entries))]
 
 
 def keys(*names: str) -> frozenset[str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, text
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, remember, text
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
@@ -130,10 +130,7 @@ def _root_of(session: str | None, file: LogFile) -> str | None:
 
 def _remember_root(session: str | None, root: str | None, file: LogFile) -> None:
     if session != root:
-        roots = file.shared.setdefault("codex roots", {})
-        roots[session] = root
-        if len(roots) > REMEMBERED:
-            del roots[next(iter(roots))]
+        remember(file.shared.setdefault("codex roots", {}), session, root, REMEMBERED)
 
 
 def _read_count(document: Document, payload: Document, file: LogFile) -> list[LoggedCall]:
@@ -266,9 +263,7 @@ def _new_in_thread(total: Vector, thread: str, file: LogFile) -> Vector:
     """What a running total has more than the one before it in its thread."""
     totals: dict[str, Vector] = file.shared.setdefault("codex exec", {})
     before = totals.pop(thread, None)
-    totals[thread] = total
-    if len(totals) > REMEMBERED:
-        del totals[next(iter(totals))]
+    remember(totals, thread, total, REMEMBERED)
     if before is None or total[0] <= before[0] or not all(map(int.__ge__, total, before)):
         # No turn is without input: another total has begun.
         return total

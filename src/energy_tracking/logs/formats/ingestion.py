@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, mappings, text
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    keys,
+    mappings,
+    remember,
+    text,
+)
 from energy_tracking.logs.formats.gateways import read_langfuse
 from energy_tracking.logs.formats.waiting import settle, wait
 from energy_tracking.logs.logged import LoggedCall
@@ -43,9 +51,7 @@ def _read_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
     whole["type"] = OBSERVATIONS[kind] or str(whole.get("type", "SPAN")).upper()
     whole.setdefault("startTime", document.get("timestamp"))
     if own is not None:
-        held[own] = whole
-        if len(held) > REMEMBERED:
-            held.popitem(last=False)
+        remember(held, own, whole, REMEMBERED)
     if whole["type"] in ("SPAN", "EVENT") or has_counts(whole) or whole.get("level") == "ERROR":
         settle(file, ("langfuse", own))
         return read_langfuse(whole, file) or []

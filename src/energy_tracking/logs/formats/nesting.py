@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
-from typing import TypeVar
 
-from energy_tracking.logs.formats.base import LogFile
+from energy_tracking.logs.formats.base import LogFile, remember
 
 REMEMBERED = 20_000
 """How many entries are remembered, from one file for the next, too."""
@@ -17,7 +16,6 @@ DEEPEST_NESTING = 1000
 """How far up the entries around one are looked for."""
 
 Key = Hashable
-V = TypeVar("V")
 
 
 class Nesting:
@@ -42,7 +40,7 @@ class Nesting:
             parent: The one around it.
         """
         if own is not None and own != parent:
-            # As `_remember` does it: this is done for each entry, without a call.
+            # As `remember` does it: this is done for each entry, without a call.
             self._parents[own] = parent
             if len(self._parents) > REMEMBERED:
                 self._parents.popitem(last=False)
@@ -77,7 +75,7 @@ class Nesting:
         if not is_call or (parent is not None and self.is_inside(own, parent)):
             return False
         if own is not None:
-            # As `_remember` does it, as above.
+            # As `remember` does it, as above.
             self._counted[own] = None
             if len(self._counted) > REMEMBERED:
                 self._counted.popitem(last=False)
@@ -97,7 +95,7 @@ class Nesting:
         for entry in self._above(parent):
             if entry in self._around:
                 return
-            _remember(self._around, entry, None)
+            remember(self._around, entry, None, REMEMBERED)
 
     def _above(self, entry: Key | None) -> Iterable[Key]:
         for _ in range(DEEPEST_NESTING):
@@ -149,9 +147,3 @@ def _leave_out_sum(file: LogFile, own: Key) -> None:
     if not nesting.is_around(own) and not nesting.is_inside(own):
         there = replace(file, path=path, line=line)
         there.leave_out("the sum of an agent or chain, without its calls")
-
-
-def _remember(entries: OrderedDict[Key, V], key: Key, value: V) -> None:
-    entries[key] = value
-    if len(entries) > REMEMBERED:
-        entries.popitem(last=False)

@@ -17,6 +17,7 @@ from energy_tracking.logs.formats.base import (
     at,
     keys,
     mappings,
+    remember,
     text,
 )
 from energy_tracking.logs.formats.bodies import error_name
@@ -48,9 +49,7 @@ def _message_of(file: LogFile, message_id: object) -> _Message:
     """What is known of a message so far."""
     messages: dict[object, _Message] = file.shared.setdefault("opencode", {})
     if message_id not in messages:
-        messages[message_id] = _Message()
-        if len(messages) > REMEMBERED:
-            del messages[next(iter(messages))]
+        remember(messages, message_id, _Message(), REMEMBERED)
     return messages[message_id]
 
 

@@ -11,7 +11,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, remember
 from energy_tracking.logs.formats.counts import usage_of
 from energy_tracking.logs.formats.spans import read_otlp_span
 from energy_tracking.logs.logged import LoggedCall, time_of
@@ -138,9 +138,7 @@ def _read_llama(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return []
     prompt = _PROMPT.search(line)
     if prompt is not None and task is not None:
-        prompts[task[1]] = int(prompt[1])
-        if len(prompts) > TASKS_HELD:
-            del prompts[next(iter(prompts))]
+        remember(prompts, task[1], int(prompt[1]), TASKS_HELD)
         return []
     if _OF_LLAMA.search(line) is None:
         return None

@@ -11,7 +11,16 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, mappings, text
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    keys,
+    mappings,
+    remember,
+    text,
+)
 from energy_tracking.logs.formats.counts import sum_in, sum_of_tokens, whole
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.token_usage import TokenUsage
@@ -90,10 +99,10 @@ def _identify_result(
     # Another organisation's may be of the same name.
     found.identity = (*key, repr(sorted(result.items())))
     periods: dict[object, object] = file.shared.setdefault("periods", {})
-    if periods.setdefault(key, found.identity) != found.identity:
+    if key not in periods:
+        remember(periods, key, found.identity, PERIODS_REMEMBERED)
+    elif periods[key] != found.identity:
         found.assumed = READ_TWICE
-    if len(periods) > PERIODS_REMEMBERED:
-        del periods[next(iter(periods))]
 
 
 _OPERATIONS = {"embeddings": "embeddings", "moderations": "moderation"}
