@@ -120,7 +120,7 @@ def _report(path: Path, method: str) -> int:
     from energy_tracking.cli.reports.parts import Job, PartReader
     from energy_tracking.estimation import Estimation
     from energy_tracking.logs.batch_reading import read_batches
-    from energy_tracking.logs.grouping import Grouping
+    from energy_tracking.logs.batches.grouping import Grouping
     from energy_tracking.logs.logged import ReadReport
     from energy_tracking.settings import Settings
 
@@ -149,7 +149,7 @@ def _report(path: Path, method: str) -> int:
 
 def loop(path: Path) -> int:
     from energy_tracking.estimation import Estimation
-    from energy_tracking.logs.files import read_documents
+    from energy_tracking.logs.files.opening import read_documents
     from energy_tracking.settings import Settings
     from energy_tracking.usage.token_usage import TokenUsage
 

@@ -10,10 +10,10 @@ import pytest
 
 from energy_tracking.cli.reports.collect import Collector, Report, Selection
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.batch_energy import FEW, cut_by_model
-from energy_tracking.logs.batches import BatchNames, CallBatch, find_only, repeat
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch, find_only, repeat
+from energy_tracking.logs.batches.energy import FEW, cut_by_model
+from energy_tracking.logs.batches.grouping import Grouping
 from energy_tracking.logs.engine.queries import as_array
-from energy_tracking.logs.grouping import Grouping
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.settings import Settings
 from energy_tracking.tables import TableEstimator

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.logs.files import kind_of
+from energy_tracking.logs.files.opening import kind_of
 from energy_tracking.logs.logged import LoggedCall
 from log_samples import COMPLETION
 from log_wrappings import SHORT_TIME, TIME, WRAPPINGS, as_lines, behind, docker, journal

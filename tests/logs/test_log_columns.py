@@ -17,7 +17,7 @@ pytest.importorskip("duckdb", reason="the engine is DuckDB")
 pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 
 from energy_tracking.cli.main import main  # noqa: E402
-from energy_tracking.logs.dimensions import find_unique  # noqa: E402
+from energy_tracking.logs.batches.dimensions import find_unique  # noqa: E402
 
 MODELS = ("gpt-4o", "o3-mini", "deepseek-ai/DeepSeek-V3", "no-such-model", "")
 HEADER = ("model", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")

@@ -27,7 +27,7 @@ pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 
 from energy_tracking.logs import batch_reading  # noqa: E402
 from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
-from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls  # noqa: E402
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_calls  # noqa: E402
 from energy_tracking.logs.engine import finding, opening, reading  # noqa: E402
 from energy_tracking.logs.engine.queries import Table  # noqa: E402
 
@@ -467,7 +467,7 @@ def test_files_without_a_large_table_load_no_engine(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from energy_tracking.logs.batch_reading import read_batches\n"
-        "from energy_tracking.logs.batches import BatchNames\n"
+        "from energy_tracking.logs.batches.batch import BatchNames\n"
         "print(sum(map(len, read_batches(sys.argv[1:], BatchNames()))))\n"
         "print(sys.modules.keys() & {'duckdb', 'pyarrow'})\n"
     )

@@ -19,7 +19,7 @@ import pytest
 
 from counts import the_only
 from energy_tracking import ConfigurationError, UnreadableLogError
-from energy_tracking.logs.files import find_files
+from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples import COMPLETION, DATA

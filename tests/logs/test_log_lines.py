@@ -11,9 +11,9 @@ import pytest
 
 from energy_tracking.cli.garbage import RARELY, collected_rarely
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.batch_energy import BatchEstimator
 from energy_tracking.logs.batch_reading import read_batches
-from energy_tracking.logs.batches import BatchNames
+from energy_tracking.logs.batches.batch import BatchNames
+from energy_tracking.logs.batches.energy import BatchEstimator
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.settings import Settings
 from energy_tracking.usage.dialects import read_usage

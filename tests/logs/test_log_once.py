@@ -299,7 +299,7 @@ def test_a_ledger_and_the_log_it_was_filled_from_are_the_same_calls(
     else:
         pytest.importorskip("numpy", reason="batches are arrays of numpy")
         from energy_tracking.logs.batch_reading import read_batches
-        from energy_tracking.logs.batches import BatchNames
+        from energy_tracking.logs.batches.batch import BatchNames
         from energy_tracking.logs.engine import finding
 
         monkeypatch.setattr(finding, "ENGINE_BYTES", 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.logs.files import find_files
+from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
 from energy_tracking.logs.reading import read_logs
 

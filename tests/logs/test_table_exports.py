@@ -14,7 +14,7 @@ pytest.importorskip("duckdb", reason="the engine is DuckDB")
 pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 
 from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
-from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls  # noqa: E402
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_calls  # noqa: E402
 from energy_tracking.logs.engine import finding  # noqa: E402
 from energy_tracking.logs.logged import ReadReport, time_of  # noqa: E402
 from energy_tracking.logs.reading import read_logs  # noqa: E402

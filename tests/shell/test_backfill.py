@@ -29,9 +29,9 @@ from energy_tracking import (
     record_log,
 )
 from energy_tracking.cli.main import main
+from energy_tracking.logs.files.packed import PACKINGS, UNREAD_KINDS
 from energy_tracking.logs.formats import FORMATS
 from energy_tracking.logs.formats.responses import BATCHES, ResponseAt
-from energy_tracking.logs.packed import PACKINGS, UNREAD_KINDS
 from full_disk import files_limited_to
 from loopback import (
     CHAT_USAGE,

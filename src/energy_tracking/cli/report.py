@@ -151,7 +151,7 @@ class _Run:
 
     def __init__(self, options: _Options, output: Output) -> None:
         from energy_tracking.cli.reports.collect import Collector, Report, Selection, shorten_title
-        from energy_tracking.logs.grouping import Grouping
+        from energy_tracking.logs.batches.grouping import Grouping
         from energy_tracking.logs.logged import ReadReport
 
         self._options = options
@@ -252,7 +252,7 @@ class _Run:
     def _read(self) -> None:
         from energy_tracking.cli.reports.parts import Job, PartReader
         from energy_tracking.logs.batch_reading import read_batches
-        from energy_tracking.logs.batches import finish
+        from energy_tracking.logs.batches.batch import finish
 
         read = self._report.read
         job = Job(

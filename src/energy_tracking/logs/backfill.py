@@ -21,8 +21,8 @@ from energy_tracking.calls.record import CallRecord, is_past
 from energy_tracking.calls.totals import Totals
 from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, must_be
 from energy_tracking.ledger.entries import join_aggregate
-from energy_tracking.logs.decoding import decode
-from energy_tracking.logs.files import find_files
+from energy_tracking.logs.files.decoding import decode
+from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.logs.reading import read_logs

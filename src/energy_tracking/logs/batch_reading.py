@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
-from energy_tracking.logs.batches import BatchNames, CallBatch, batch_calls
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_calls
 from energy_tracking.logs.engine.finding import Recognised, find_table, recognise_table
 from energy_tracking.logs.engine.opening import open_engine
 from energy_tracking.logs.engine.queries import Table
@@ -29,10 +29,10 @@ from energy_tracking.logs.engine.reading import (
     read_table,
     states_span,
 )
-from energy_tracking.logs.files import find_files
-from energy_tracking.logs.headers import check_headers, find_ledgers
+from energy_tracking.logs.files.headers import check_headers, find_ledgers
+from energy_tracking.logs.files.opening import find_files
+from energy_tracking.logs.files.pieces import HEAD
 from energy_tracking.logs.logged import ReadReport
-from energy_tracking.logs.pieces import HEAD
 from energy_tracking.logs.reading import LogReading
 
 ReadTables = Callable[[Sequence[Table], Any], Mapping[str, Reading]]

@@ -20,9 +20,11 @@ from struct import Struct
 from typing import Any
 
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
-from energy_tracking.logs.decoding import NOT_JSON
-from energy_tracking.logs.delimited import UnreadableFileError
-from energy_tracking.logs.files import find_files, read_documents
+from energy_tracking.logs.files.decoding import NOT_JSON
+from energy_tracking.logs.files.delimited import UnreadableFileError
+from energy_tracking.logs.files.headers import check_headers, find_ledgers
+from energy_tracking.logs.files.opening import find_files, read_documents
+from energy_tracking.logs.files.text_lines import LINE
 from energy_tracking.logs.formats import (
     FORMATS,
     LogFile,
@@ -37,10 +39,8 @@ from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.nesting import leave_out_sums
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.formats.waiting import leave_out_waiting
-from energy_tracking.logs.headers import check_headers, find_ledgers
 from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, time_of
 from energy_tracking.logs.once import Once, Seen
-from energy_tracking.logs.text_lines import LINE
 from energy_tracking.logs.totals import RowSums
 from energy_tracking.usage.token_usage import TokenUsage
 

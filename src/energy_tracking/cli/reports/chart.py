@@ -13,8 +13,8 @@ from html import escape
 
 from energy_tracking.calls.amounts import choose_unit, energy_text
 from energy_tracking.cli.reports.collect import Report
-from energy_tracking.logs.dimensions import HOURS, NOT_KNOWN
-from energy_tracking.logs.grouping import OTHER
+from energy_tracking.logs.batches.dimensions import HOURS, NOT_KNOWN
+from energy_tracking.logs.batches.grouping import OTHER
 from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 

@@ -22,10 +22,10 @@ from energy_tracking.calls.carbon import Carbon, carbon
 from energy_tracking.calls.report import CALIBRATED
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER, EnergyKind, Totals
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.batch_energy import BatchEnergy, BatchEstimator, cut_by_model
-from energy_tracking.logs.batches import BatchNames, CallBatch, shorten
-from energy_tracking.logs.dimensions import DIMENSIONS, LocalHours, find_unique
-from energy_tracking.logs.grouping import Grouping, GroupSums, Of, build_sums, sum_groups
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch, shorten
+from energy_tracking.logs.batches.dimensions import DIMENSIONS, LocalHours, find_unique
+from energy_tracking.logs.batches.energy import BatchEnergy, BatchEstimator, cut_by_model
+from energy_tracking.logs.batches.grouping import Grouping, GroupSums, Of, build_sums, sum_groups
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.settings import Settings
 from energy_tracking.units import nanojoules_from_joules

@@ -21,9 +21,9 @@ import numpy as np
 from energy_tracking.calls.report import escape_cell
 from energy_tracking.cli.reports.collect import Report, Row, rows_of
 from energy_tracking.errors import ConfigurationError
-from energy_tracking.logs.batch_energy import BatchEnergy
-from energy_tracking.logs.batches import BatchNames, CallBatch
-from energy_tracking.logs.grouping import GroupSums, Of
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch
+from energy_tracking.logs.batches.energy import BatchEnergy
+from energy_tracking.logs.batches.grouping import GroupSums, Of
 from energy_tracking.units import wh_from_joules
 
 _ENDS = ("", "_low", "_high")

@@ -17,8 +17,8 @@ from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.reports.chart import build_series, colour_of, draw_svg
 from energy_tracking.cli.reports.collect import Report, mark_labels, rows_of
 from energy_tracking.cli.reports.words import sentences_of, span_text
-from energy_tracking.logs.dimensions import NOT_KNOWN
-from energy_tracking.logs.grouping import GroupSums, Of
+from energy_tracking.logs.batches.dimensions import NOT_KNOWN
+from energy_tracking.logs.batches.grouping import GroupSums, Of
 from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 from energy_tracking.version import VERSION

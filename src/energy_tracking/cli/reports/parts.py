@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 from energy_tracking.cli.reports.collect import Collector, Report, Selection
 from energy_tracking.estimation import Estimation
+from energy_tracking.logs.batches.grouping import Grouping
 from energy_tracking.logs.engine.opening import engine_folder, open_engine
 from energy_tracking.logs.engine.parts import Part, cut_table
 from energy_tracking.logs.engine.queries import Table
@@ -37,7 +38,6 @@ from energy_tracking.logs.engine.reading import (
     list_texts,
     read_table,
 )
-from energy_tracking.logs.grouping import Grouping
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.notices import without_log_lines
 from energy_tracking.settings import Settings

@@ -15,8 +15,8 @@ from energy_tracking.calls.report import CALIBRATED, kind_label, wrap_notes
 from energy_tracking.cli.columns import fit_columns, wrap_head
 from energy_tracking.cli.reports.collect import Report, mark_labels, rows_of
 from energy_tracking.cli.reports.words import head_of, sentences_of, span_text
-from energy_tracking.logs.dimensions import DIMENSIONS
-from energy_tracking.logs.grouping import GroupSums, Of
+from energy_tracking.logs.batches.dimensions import DIMENSIONS
+from energy_tracking.logs.batches.grouping import GroupSums, Of
 from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 

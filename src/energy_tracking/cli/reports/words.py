@@ -16,7 +16,7 @@ from energy_tracking.calls.report import (
 )
 from energy_tracking.cli.options import find_remedy
 from energy_tracking.cli.reports.collect import Report
-from energy_tracking.logs.grouping import GroupSums, Of
+from energy_tracking.logs.batches.grouping import GroupSums, Of
 from energy_tracking.units import wh_from_joules
 
 MOST_REASONS = 20

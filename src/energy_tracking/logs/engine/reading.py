@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from energy_tracking.logs.batches import BatchNames, CallBatch, Names, repeat
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch, Names, repeat
 from energy_tracking.logs.engine.queries import (
     Table,
     as_array,
@@ -25,7 +25,7 @@ from energy_tracking.logs.engine.queries import (
     quote_text,
 )
 from energy_tracking.logs.formats.base import text
-from energy_tracking.logs.formats.gateways import provider_named
+from energy_tracking.logs.formats.platforms.gateways import provider_named
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.totals import NAMELESS, TOTALS_PATTERN, RowSums, may_say_totals
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH

@@ -11,34 +11,34 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from energy_tracking.logs.formats.agents import AGENTS
-from energy_tracking.logs.formats.aider import AIDER
+from energy_tracking.logs.formats.agents.aider import AIDER
+from energy_tracking.logs.formats.agents.claude_code import CLAUDE_CODE
+from energy_tracking.logs.formats.agents.codex import CODEX
+from energy_tracking.logs.formats.agents.gemini_cli import GEMINI_CLI
+from energy_tracking.logs.formats.agents.opencode import OPENCODE
+from energy_tracking.logs.formats.agents.transcripts import AGENTS
 from energy_tracking.logs.formats.amounts import AMOUNTS
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
-from energy_tracking.logs.formats.claude_code import CLAUDE_CODE
-from energy_tracking.logs.formats.clouds import CLOUDS
-from energy_tracking.logs.formats.codex import CODEX
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
-from energy_tracking.logs.formats.gateways import GATEWAYS
-from energy_tracking.logs.formats.gemini_cli import GEMINI_CLI
-from energy_tracking.logs.formats.ingestion import INGESTION
 from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
-from energy_tracking.logs.formats.libraries import LIBRARIES
-from energy_tracking.logs.formats.librechat import LIBRECHAT
-from energy_tracking.logs.formats.log_records import LOG_RECORDS
-from energy_tracking.logs.formats.observability import OBSERVABILITY
-from energy_tracking.logs.formats.opencode import OPENCODE
-from energy_tracking.logs.formats.printed import PRINTED
+from energy_tracking.logs.formats.platforms.clouds import CLOUDS
+from energy_tracking.logs.formats.platforms.gateways import GATEWAYS
+from energy_tracking.logs.formats.platforms.ingestion import INGESTION
+from energy_tracking.logs.formats.platforms.libraries import LIBRARIES
+from energy_tracking.logs.formats.platforms.librechat import LIBRECHAT
+from energy_tracking.logs.formats.platforms.observability import OBSERVABILITY
+from energy_tracking.logs.formats.platforms.tracers import TRACERS
+from energy_tracking.logs.formats.platforms.workflows import WORKFLOWS
 from energy_tracking.logs.formats.responses import BATCHES, RESPONSE, RESPONSES
 from energy_tracking.logs.formats.servers import SERVERS
-from energy_tracking.logs.formats.spans import SPANS
 from energy_tracking.logs.formats.streams import STREAMS
 from energy_tracking.logs.formats.sums import SUMS
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS
-from energy_tracking.logs.formats.tracers import TRACERS
+from energy_tracking.logs.formats.telemetry.log_records import LOG_RECORDS
+from energy_tracking.logs.formats.telemetry.printed import PRINTED
+from energy_tracking.logs.formats.telemetry.spans import SPANS
 from energy_tracking.logs.formats.traces import TRACES
-from energy_tracking.logs.formats.workflows import WORKFLOWS
 
 FORMATS: tuple[LogFormat, ...] = (
     GIVEN_COLUMNS,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from energy_tracking.errors import UnreadableLogError
-from energy_tracking.logs.decoding import NOT_JSON, decode, decode_printed
+from energy_tracking.logs.files.decoding import NOT_JSON, decode, decode_printed
 from energy_tracking.logs.logged import CutOff, LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.usage.names import is_unique_id

@@ -11,9 +11,9 @@ from __future__ import annotations
 from base64 import b64decode
 from typing import Any
 
-from energy_tracking.logs.decoding import NOT_JSON
+from energy_tracking.logs.files.decoding import NOT_JSON
+from energy_tracking.logs.files.text_lines import LINE, LINE_TIME, decode_line, opens_object
 from energy_tracking.logs.formats.base import Document, LogFile, at, unpacked
-from energy_tracking.logs.text_lines import LINE, LINE_TIME, decode_line, opens_object
 
 LINE_NAMES = (
     # Docker and Fluent Bit; systemd; Logstash, Datadog and Vector; CloudWatch; Splunk.

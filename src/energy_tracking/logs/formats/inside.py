@@ -11,10 +11,10 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
+from energy_tracking.logs.files.text_lines import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import Document, LogFile, at, mappings, unpacked
 from energy_tracking.logs.formats.bodies import OTHER_USAGES
 from energy_tracking.logs.formats.collected import lines_in
-from energy_tracking.logs.text_lines import LINE, LINE_TIME
 
 DEEPEST_RESPONSE = 8
 """How far below a document a response is looked for."""

@@ -17,11 +17,11 @@ from energy_tracking.ledger import Replaced
 from energy_tracking.ledger.entries import AGGREGATE, join_aggregate
 from energy_tracking.ledger.lines import MAX_LINE_BYTES
 from energy_tracking.ledger.replaced import find_replacing_lines
+from energy_tracking.logs.files.packed import is_gzip
+from energy_tracking.logs.files.text_lines import decode_line
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
 from energy_tracking.logs.formats.counts import whole
 from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.logs.packed import is_gzip
-from energy_tracking.logs.text_lines import decode_line
 from energy_tracking.usage.measured_energy import joules_from
 from energy_tracking.usage.token_usage import TokenUsage
 

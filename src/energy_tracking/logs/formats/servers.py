@@ -9,11 +9,11 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from energy_tracking.logs.files.text_lines import SERVER_LINE
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
 from energy_tracking.logs.formats.bodies import error_name
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_in_cells, whole
 from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.logs.text_lines import SERVER_LINE
 
 
 def _read_tgi(document: Document, file: LogFile) -> list[LoggedCall] | None:

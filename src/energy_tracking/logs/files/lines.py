@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from energy_tracking.ledger.lines import MAX_LINE_BYTES, number_lines
-from energy_tracking.logs.decoding import NOT_JSON, decode, fast_loads, iterate_documents
-from energy_tracking.logs.pieces import buffer_pieces, iterate_chunks
-from energy_tracking.logs.text_lines import decode_line, opens_object
+from energy_tracking.logs.files.decoding import NOT_JSON, decode, fast_loads, iterate_documents
+from energy_tracking.logs.files.pieces import buffer_pieces, iterate_chunks
+from energy_tracking.logs.files.text_lines import decode_line, opens_object
 
 Documents = Iterator[tuple[int, Any]]
 

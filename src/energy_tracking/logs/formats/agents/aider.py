@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from energy_tracking.logs.files.lines import HISTORY_LINE
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, text
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of
-from energy_tracking.logs.lines import HISTORY_LINE
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 _AIDER_TOKENS = re.compile(

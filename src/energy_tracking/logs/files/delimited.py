@@ -17,7 +17,7 @@ from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from energy_tracking.logs.columns import columns_of, is_number
-from energy_tracking.logs.decoding import NOT_JSON
+from energy_tracking.logs.files.decoding import NOT_JSON
 
 _NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}(?: \[[^{}\[\]"<>=]{1,20}\])?""")
 """In brackets may follow a unit or a zone, as in ``TimeGenerated [UTC]``."""

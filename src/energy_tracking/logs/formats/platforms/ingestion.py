@@ -18,7 +18,7 @@ from energy_tracking.logs.formats.base import (
     remember,
     text,
 )
-from energy_tracking.logs.formats.gateways import read_langfuse
+from energy_tracking.logs.formats.platforms.gateways import read_langfuse
 from energy_tracking.logs.formats.waiting import settle, wait
 from energy_tracking.logs.logged import LoggedCall
 

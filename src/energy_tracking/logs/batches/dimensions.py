@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from energy_tracking.logs.batches import BatchNames, CallBatch
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch
 
 Column = Any
 

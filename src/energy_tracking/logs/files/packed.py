@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
-from energy_tracking.logs.text_lines import is_printed
+from energy_tracking.logs.files.text_lines import is_printed
 
 PIECE = 1 << 16
 """How much is read at a time [byte]."""

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from energy_tracking.logs.batch_energy import BatchEnergy
-from energy_tracking.logs.batches import BatchNames, CallBatch, find_only, repeat, shorten
-from energy_tracking.logs.dimensions import DIMENSIONS, NOT_KNOWN, Column, find_unique
+from energy_tracking.logs.batches.batch import BatchNames, CallBatch, find_only, repeat, shorten
+from energy_tracking.logs.batches.dimensions import DIMENSIONS, NOT_KNOWN, Column, find_unique
+from energy_tracking.logs.batches.energy import BatchEnergy
 
 SUMS = (
     *("calls", "aggregates", "aggregate_requests", "unknown_aggregates"),

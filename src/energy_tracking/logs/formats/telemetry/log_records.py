@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from energy_tracking.logs.formats.attributes import attributes_of
+from energy_tracking.logs.files.text_lines import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -21,13 +21,13 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.counts import usage_of, whole
-from energy_tracking.logs.formats.spans import (
+from energy_tracking.logs.formats.telemetry.attributes import attributes_of
+from energy_tracking.logs.formats.telemetry.spans import (
     call_in_attributes,
     parse_nanoseconds,
     session_in,
 )
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
-from energy_tracking.logs.text_lines import LINE, LINE_TIME
 
 Attributes = Mapping[str, Any]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from energy_tracking.logs.files.text_lines import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -22,9 +23,8 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, sum_of_tokens, usage_of, whole
-from energy_tracking.logs.formats.gateways import provider_named
+from energy_tracking.logs.formats.platforms.gateways import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.logs.text_lines import LINE, LINE_TIME
 
 # n8n.
 

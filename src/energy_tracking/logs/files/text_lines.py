@@ -12,7 +12,7 @@ from collections.abc import Callable
 from json import JSONDecoder
 from typing import Any
 
-from energy_tracking.logs.decoding import (
+from energy_tracking.logs.files.decoding import (
     NOT_JSON,
     decode,
     decode_printed,

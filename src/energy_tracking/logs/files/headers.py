@@ -8,10 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 
 from energy_tracking.errors import ConfigurationError, not_one_of
-from energy_tracking.logs.delimited import delimiter_of, split_header
-from energy_tracking.logs.files import BOMS, STANDARD_INPUT, kind_of
-from energy_tracking.logs.packed import unpack_head
-from energy_tracking.logs.pieces import HEAD
+from energy_tracking.logs.files.delimited import delimiter_of, split_header
+from energy_tracking.logs.files.opening import BOMS, STANDARD_INPUT, kind_of
+from energy_tracking.logs.files.packed import unpack_head
+from energy_tracking.logs.files.pieces import HEAD
 
 
 def check_headers(files: Sequence[str], columns: Mapping[str, str]) -> None:

@@ -31,8 +31,9 @@ from copy import copy
 from typing import Any, BinaryIO
 
 from energy_tracking.bounds import read_path
-from energy_tracking.logs.decoding import NOT_JSON, decode, decode_printed, iterate_documents
-from energy_tracking.logs.delimited import (
+from energy_tracking.logs.engine.queries import quote_name
+from energy_tracking.logs.files.decoding import NOT_JSON, decode, decode_printed, iterate_documents
+from energy_tracking.logs.files.delimited import (
     DUMP,
     UnreadableFileError,
     is_header,
@@ -40,25 +41,24 @@ from energy_tracking.logs.delimited import (
     read_table,
     split_header,
 )
-from energy_tracking.logs.engine.queries import quote_name
-from energy_tracking.logs.inspected import START as INSPECTED_START
-from energy_tracking.logs.inspected import read_inspected
-from energy_tracking.logs.lines import read_history, read_json_lines, read_server_sent_events
-from energy_tracking.logs.packed import (
+from energy_tracking.logs.files.inspected import START as INSPECTED_START
+from energy_tracking.logs.files.inspected import read_inspected
+from energy_tracking.logs.files.lines import read_history, read_json_lines, read_server_sent_events
+from energy_tracking.logs.files.packed import (
     PACKINGS,
     SAVE_AS,
     Packing,
     iterate_packed,
     say_unread,
 )
-from energy_tracking.logs.pieces import (
+from energy_tracking.logs.files.pieces import (
     HEAD,
     buffer_pieces,
     iterate_chunks,
     recode_pieces,
     rejoin_head,
 )
-from energy_tracking.logs.text_lines import begins_with_brackets, is_printed
+from energy_tracking.logs.files.text_lines import begins_with_brackets, is_printed
 
 STANDARD_INPUT = "-"
 PARQUET_ROWS = 4096
@@ -348,7 +348,7 @@ def _rows_of_parquet(duckdb: Any, path: str) -> Documents:
 
 
 def _read_sqlite(stream: BinaryIO, path: str) -> Documents:
-    from energy_tracking.logs.databases import read_database
+    from energy_tracking.logs.files.databases import read_database
 
     with _open_as_file(stream, path, _SQLITE) as name:
         try:

@@ -11,11 +11,11 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from energy_tracking.logs.files.text_lines import SERVER_LINE
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, remember
 from energy_tracking.logs.formats.counts import usage_of
-from energy_tracking.logs.formats.spans import read_otlp_span
+from energy_tracking.logs.formats.telemetry.spans import read_otlp_span
 from energy_tracking.logs.logged import LoggedCall, time_of
-from energy_tracking.logs.text_lines import SERVER_LINE
 
 # .NET.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from energy_tracking.ledger.lines import number_lines
-from energy_tracking.logs.decoding import NOT_JSON, decode
+from energy_tracking.logs.files.decoding import NOT_JSON, decode
 
 START = re.compile(rb"^\{\r?\n\s+[A-Za-z_$][\w$]*: ", re.MULTILINE)
 """What an object over several lines begins with: the name of a field without quotes."""

@@ -19,7 +19,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.bodies import call_in_body
 from energy_tracking.logs.formats.counts import usage_in_cells, whole
-from energy_tracking.logs.formats.observability import failed_with
+from energy_tracking.logs.formats.platforms.observability import failed_with
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 PROVIDER = "azure.ai.openai"

@@ -12,7 +12,7 @@ import os
 import re
 from datetime import UTC, datetime
 
-from energy_tracking.logs.formats.agent_counts import (
+from energy_tracking.logs.formats.agents.counts import (
     CountNames,
     Parts,
     build_agent_call,
@@ -31,7 +31,7 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in, whole
-from energy_tracking.logs.formats.gateways import provider_named
+from energy_tracking.logs.formats.platforms.gateways import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 # Amp.

@@ -16,7 +16,7 @@ import numpy as np
 from energy_tracking.calls.aggregates import NO_TOKENS, estimate_sum
 from energy_tracking.estimation import Estimation
 from energy_tracking.estimator import CALIBRATED_METHOD, EnergyEstimate
-from energy_tracking.logs.batches import CallBatch, Names, find_only, repeat, shorten
+from energy_tracking.logs.batches.batch import CallBatch, Names, find_only, repeat, shorten
 from energy_tracking.tables.columns import cut_rows, list_runs
 from energy_tracking.tables.estimating import TableEstimator, fill_tables
 from energy_tracking.tables.table import ESTIMATED, STATUSES

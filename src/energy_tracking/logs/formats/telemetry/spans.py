@@ -11,15 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from energy_tracking.logs.formats.attributes import (
-    KEPT_APART,
-    SESSION_ATTRIBUTES,
-    TABLE_PREFIX,
-    attribute_of_column,
-    attributes_kept_apart,
-    attributes_of,
-    select_attributes,
-)
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -32,8 +23,17 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in
-from energy_tracking.logs.formats.gateways import provider_named
 from energy_tracking.logs.formats.nesting import Nesting, nesting_in, remember_sum
+from energy_tracking.logs.formats.platforms.gateways import provider_named
+from energy_tracking.logs.formats.telemetry.attributes import (
+    KEPT_APART,
+    SESSION_ATTRIBUTES,
+    TABLE_PREFIX,
+    attribute_of_column,
+    attributes_kept_apart,
+    attributes_of,
+    select_attributes,
+)
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.span_dialects import (
     has_tokens,

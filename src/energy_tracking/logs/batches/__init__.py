@@ -1,0 +1,1 @@
+"""Logged calls as columns: their energy, and sums over them."""

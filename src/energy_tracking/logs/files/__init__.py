@@ -1,0 +1,1 @@
+"""Files of calls already made: found, unpacked, and cut into documents."""

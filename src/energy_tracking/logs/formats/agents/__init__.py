@@ -1,0 +1,1 @@
+"""What coding agents keep of their calls: transcripts, messages, histories."""

@@ -1,0 +1,1 @@
+"""What gateways, tracing tools and applications export of calls."""

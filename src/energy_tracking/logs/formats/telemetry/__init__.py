@@ -1,0 +1,1 @@
+"""What OpenTelemetry and other tracers write: spans and log records."""
