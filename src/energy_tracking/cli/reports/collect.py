@@ -1,8 +1,8 @@
 """Add logged calls up into a ``Report``: everything that the ways of showing one need.
 
 Order of events: calls are read in batches (``logs.batches``), those outside of the time asked for
-are left out, the rest is estimated (``logs.batch_energy``) and added up for every grouping that the
-output needs (``logs.grouping``). Parts of large tables may each be read into a report of their own,
+are left out, the rest is estimated (``energy`` there) and added up for every grouping that the
+output needs (``grouping``). Parts of large tables may each be read into a report of their own,
 which the whole takes in (``parts``). A further grouping is a field of ``Report`` and a line in
 ``Collector``.
 """

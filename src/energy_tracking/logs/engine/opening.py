@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from energy_tracking.logs.engine.queries import quote_text
+from energy_tracking.logs.sql import quote_text
 
 MEMORY = "512MB"
 """What DuckDB holds before it uses a temporary file."""

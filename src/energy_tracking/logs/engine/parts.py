@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from energy_tracking.logs.engine.queries import Table, quote_path
+from energy_tracking.logs.engine.queries import Table
+from energy_tracking.logs.sql import quote_path
 
 PART_ROWS = 3_000_000
 """Rows of a part at least [1], which take a processor about a fifth of a second."""

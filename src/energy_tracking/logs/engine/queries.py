@@ -7,7 +7,6 @@ reader's own functions say (``counts.whole``, ``time_of``), which the tests hold
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from energy_tracking.logs.columns import HIT_WORDS
 from energy_tracking.logs.logged import EARLIEST, LARGEST_OUTPUT, LARGEST_USUAL_INPUT
+from energy_tracking.logs.sql import quote_name, quote_text
 from energy_tracking.logs.totals import TOTALS_PATTERN
 
 _LARGEST_COUNT = 10**18
@@ -52,19 +52,6 @@ class Table:
     is_parquet: bool = False
     texts: Mapping[str, Sequence[str]] | None = None
     first: Sequence[str] = ()
-
-
-def quote_text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quote_path(path: str) -> str:
-    """The name of one file, of which no sign stands for others."""
-    return quote_text(glob.escape(path))
-
-
-def quote_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 _PLAIN_TYPES = (

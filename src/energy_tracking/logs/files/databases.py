@@ -18,8 +18,8 @@ from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
-from energy_tracking.logs.engine.queries import quote_name
 from energy_tracking.logs.files.packed import ZSTD
+from energy_tracking.logs.sql import quote_name
 
 SUMMED = frozenset({"session", "conversation", "thread"})
 """Tables of what takes several requests, without the ``s`` or the version at their end."""

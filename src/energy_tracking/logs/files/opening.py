@@ -31,7 +31,6 @@ from copy import copy
 from typing import Any, BinaryIO
 
 from energy_tracking.bounds import read_path
-from energy_tracking.logs.engine.queries import quote_name
 from energy_tracking.logs.files.decoding import NOT_JSON, decode, decode_printed, iterate_documents
 from energy_tracking.logs.files.delimited import (
     DUMP,
@@ -59,6 +58,7 @@ from energy_tracking.logs.files.pieces import (
     rejoin_head,
 )
 from energy_tracking.logs.files.text_lines import begins_with_brackets, is_printed
+from energy_tracking.logs.sql import quote_name
 
 STANDARD_INPUT = "-"
 PARQUET_ROWS = 4096

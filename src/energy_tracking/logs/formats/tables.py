@@ -17,7 +17,7 @@ from energy_tracking.logs.columns import HIT_WORDS, columns_of, is_number, perio
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
 from energy_tracking.logs.formats.counts import check_wholes, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.inside import drop_types, is_by_columns
-from energy_tracking.logs.formats.platforms.gateways import provider_named
+from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, LoggedCall, time_of
 from energy_tracking.logs.totals import RowSums, say_subtotals, say_totals
 

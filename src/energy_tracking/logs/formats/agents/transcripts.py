@@ -1,7 +1,7 @@
 """Transcripts of further coding agents: Amp, Cline and its kin, Copilot, Kimi, pi, and others.
 
 Most of them count what was read from a prompt cache, and written to it, beside the input;
-``agent_counts.CountNames`` says by what names. Some keep no calls but a running total of the
+``counts.CountNames`` says by what names. Some keep no calls but a running total of the
 session, which is a sum over an unknown number of requests. A new agent is a row of ``AGENTS``, with
 the source of what it says, and a sample in the tests.
 """
@@ -31,7 +31,7 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in, whole
-from energy_tracking.logs.formats.platforms.gateways import provider_named
+from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 # Amp.

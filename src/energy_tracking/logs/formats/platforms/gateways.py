@@ -29,25 +29,8 @@ from energy_tracking.logs.formats.counts import (
     whole,
 )
 from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
+from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
-
-# A gateway's name of a provider -> ``gen_ai.provider.name``, where they differ.
-PROVIDER_NAMES = {
-    "azure": "azure.ai.openai",
-    "azure_ai": "azure.ai.inference",
-    "bedrock": "aws.bedrock",
-    "bedrock_converse": "aws.bedrock",
-    "aws": "aws.bedrock",
-    "amazon_bedrock": "aws.bedrock",
-    "vertex_ai": "gcp.vertex_ai",
-    "google_vertexai": "gcp.vertex_ai",
-    "gemini": "gcp.gemini",
-    "google": "gcp.gemini",
-    "google_genai": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "mistralai": "mistral_ai",
-    "xai": "x_ai",
-}
 
 # The end of a gateway's name of a call -> ``gen_ai.operation.name``.
 OPERATION_ENDINGS = {
@@ -59,12 +42,6 @@ OPERATION_ENDINGS = {
     "moderation": "moderation",
 }
 _ENDINGS = tuple(OPERATION_ENDINGS)
-
-
-def provider_named(name: object) -> str:
-    """``gen_ai.provider.name`` of a provider as a gateway calls it."""
-    lower = name.lower() if isinstance(name, str) and name else "unknown"
-    return PROVIDER_NAMES.get(lower, lower)
 
 
 def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:

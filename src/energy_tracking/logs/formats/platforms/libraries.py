@@ -16,7 +16,7 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
-from energy_tracking.logs.formats.platforms.gateways import provider_named
+from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 

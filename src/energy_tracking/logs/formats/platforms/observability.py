@@ -23,7 +23,7 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.bodies import call_in_body, usage_in_body
 from energy_tracking.logs.formats.counts import usage_in_cells, usage_of, whole
 from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
-from energy_tracking.logs.formats.platforms.gateways import provider_named
+from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.spans import parse_nanoseconds
 from energy_tracking.logs.logged import LoggedCall, time_of
 

@@ -20,8 +20,8 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
-from energy_tracking.logs.formats.platforms.gateways import provider_named
 from energy_tracking.logs.formats.platforms.observability import failed_with
+from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 OPIK_TYPES = frozenset({"general", "tool", "llm", "guardrail"})

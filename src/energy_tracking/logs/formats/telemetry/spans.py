@@ -24,7 +24,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.nesting import Nesting, nesting_in, remember_sum
-from energy_tracking.logs.formats.platforms.gateways import provider_named
+from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.attributes import (
     KEPT_APART,
     SESSION_ATTRIBUTES,
