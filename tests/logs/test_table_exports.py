@@ -16,6 +16,8 @@ pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
 from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_calls  # noqa: E402
 from energy_tracking.logs.engine import finding  # noqa: E402
+from energy_tracking.logs.formats import breakdowns  # noqa: E402
+from energy_tracking.logs.formats.breakdowns import COUNTED_TOO, LEFT_OUT  # noqa: E402
 from energy_tracking.logs.logged import ReadReport, time_of  # noqa: E402
 from energy_tracking.logs.reading import read_logs  # noqa: E402
 
@@ -195,7 +197,7 @@ TOTAL_ROWS = (
     *("Total,,4,6", "TOTAL:,,4,6", ",Grand total,4,6", "Summe,,4,6", ",合计,4,6", "**Sum**,,4,6"),
     *("Gesamtergebnis,,4,6", "Total général,,4,6", "Итого,,4,6", "Overall,,4,6", ",All models,4,6"),
     # As Excel names subtotals, and a query its own; and one without any name.
-    *("o1 Total,,4,6", ",o1 Total,4,6", "Total of May,,4,6", ",,4,6"),
+    *("o1 Total,,4,6", ",o1 Total,4,6", "Total of May,,4,6", ",,4,6", "both,,4,6"),
 )
 
 
@@ -324,6 +326,101 @@ def test_another_table_may_have_any_name_in_the_place_of_a_count(names: str, rea
 def test_files_of_the_same_names_may_be_joined(read: Any) -> None:
     found = read(CALLS + CALLS.replace("o1", "o3"))
     assert (len(found.calls), found.said) == (4, [])
+
+
+# Usage that one table breaks down in several ways: the right answer, and how many rows repeat it.
+
+MODELS = [("gpt-4o", 20, 200, 20), ("gpt-4o-mini", 10, 100, 10)]
+DAYS = [(None, 10, 150, 5), (None, 20, 150, 25)]
+COUNTS = "requests,input_tokens,output_tokens"
+BY_MODEL = "gpt-4o,20,200,20\n{0}gpt-4o-mini,10,100,10\n"
+BY_USER = "ann,10,150,5\n{0}bo,20,150,25\n"
+BREAKDOWNS = {
+    "a section for each": (
+        f"Section,Name,{COUNTS}\nBy model,{BY_MODEL.format('By model,')}"
+        f"By user,{BY_USER.format('By user,')}", MODELS, 2,
+    ),
+    "the better one below": (
+        f"Group by,Key,{COUNTS}\nuser,{BY_USER.format('user,')}key,k,30,300,30\n"
+        f"model,{BY_MODEL.format('model,')}", MODELS, 3,
+    ),
+    "columns that others leave empty": (
+        f"report_type,date,model,{COUNTS}\ndaily,2026-05-01,,10,150,5\n"
+        f"daily,2026-05-02,,20,150,25\nmodel,,{BY_MODEL.format('model,,')}", MODELS, 2,
+    ),
+    "no number of requests": (
+        "breakdown,name,input_tokens,output_tokens\nmodel,gpt-4o,200,20\nmodel,o1,100,10\n"
+        "team,a,150,5\nteam,b,150,25\n", [("gpt-4o", None, 200, 20), ("o1", None, 100, 10)], 2,
+    ),
+    "titles between": (
+        f"Name,{COUNTS}\nBy model,,,\n{BY_MODEL.format('')}By user,,,\n{BY_USER.format('')}",
+        MODELS, 2,
+    ),
+    "hours and their day": (
+        f"time,granularity,{COUNTS}\n2026-05-01,day,30,300,30\n"
+        "2026-05-01T10:00Z,hour,10,150,5\n2026-05-01T11:00Z,hour,20,150,25\n", DAYS, 1,
+    ),
+    "a quarter and its months": (
+        f"Period,{COUNTS}\n2026-Q1,30,300,30\n2026-01,10,150,5\n2026-02,20,150,25\n", DAYS, 1,
+    ),
+    "SQL's ROLLUP": (
+        f"model,day,{COUNTS}\ngpt-4o,2026-05-01,20,200,20\ngpt-4o,2026-05-02,60,600,60\n"
+        "gpt-4o,,80,800,80\no1,2026-05-01,10,100,10\no1,,10,100,10\n,,90,900,90\n",
+        [("gpt-4o", 20, 200, 20), ("gpt-4o", 60, 600, 60), ("o1", 10, 100, 10)], 3,
+    ),
+    "SQL's CUBE": (
+        f"model,team,{COUNTS}\ngpt-4o,a,20,200,20\ngpt-4o,b,60,600,60\ngpt-4o,ALL,80,800,80\n"
+        "ALL,a,20,200,20\nALL,b,60,600,60\nALL,ALL,80,800,80\n",
+        [("gpt-4o", 20, 200, 20), ("gpt-4o", 60, 600, 60)], 4,
+    ),
+    # As Excel exports a pivot table in its compact form: each day above its models.
+    "a pivot table": (
+        "Row Labels,Sum of input_tokens,Sum of output_tokens,Count of id\n2026-05-01,300,30,30\n"
+        "gpt-4o,200,20,20\ngpt-4o-mini,100,10,10\n2026-05-02,600,60,60\ngpt-4o,600,60,60\n",
+        [*MODELS, ("gpt-4o", 60, 600, 60)], 2,
+    ),
+    "a total of any name": (f"Team,{COUNTS}\na,10,150,5\nb,20,150,25\n(all),30,300,30\n", DAYS, 1),
+    "one row and all": (f"Model,{COUNTS}\nAll,20,200,20\ngpt-4o,20,200,20\n", MODELS[:1], 1),
+    "lines of JSON": (
+        '{"dimension": "model", "value": "gpt-4o", "requests": 20, "input_tokens": 200}\n'
+        '{"dimension": "user", "value": "ann", "requests": 20, "input_tokens": 200}\n',
+        [("gpt-4o", 20, 200, 0)], 1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BREAKDOWNS)
+def test_usage_that_is_broken_down_several_times_counts_once(name: str, read: Any) -> None:
+    text, sums, repeated = BREAKDOWNS[name]
+    found = read(text, "lines.jsonl" if text.startswith("{") else "table.csv")
+    assert (found.calls, found.sums) == ([], sums)
+    (said,) = [one for one in found.said if LEFT_OUT in one]
+    assert said.startswith(f"FILE: {repeated} entr")
+
+
+def test_sections_with_other_totals_all_count(read: Any) -> None:
+    rows = f"Section,Model,{COUNTS}\nlive,gpt-4o,20,200,20\ntest,gpt-4o-mini,10,100,10\n"
+    assert read(rows) == Found([], MODELS, [])
+
+
+def test_a_breakdown_with_other_totals_counts_which_is_said(read: Any) -> None:
+    rows = f"breakdown,name,{COUNTS}\nmodel,{BY_MODEL.format('model,')}user,ann,10,150,5\n"
+    found = read(rows)
+    assert found.sums == [*MODELS, (None, 10, 150, 5)]
+    assert found.said == [f"FILE: 1 entry {COUNTED_TOO} (first: line 4)"]
+
+
+def test_of_a_long_table_no_breakdowns_are_compared(
+    read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakdowns, "HELD", 3)
+    found = read(BREAKDOWNS["a section for each"][0])
+    assert (len(found.sums), found.said) == (4, [])
+
+
+def test_totals_of_two_rows_may_be_equal_by_chance(read: Any) -> None:
+    rows = f"model,team,{COUNTS}\no1,a,1,10,5\no1,,1,10,5\n"
+    assert len(read(rows).calls) == 2
 
 
 # Exports of services and tools, and the right answer for each.

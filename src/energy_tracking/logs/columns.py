@@ -78,7 +78,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("total_requests", "api_requests", "api_calls", "call_count", "calls", "num_calls"),
         *("invocation_count", "requests_count", "number_of_requests", "n_calls", "total_calls"),
         *("llm_calls", "total_api_calls", "model_requests", "number_of_calls"),
-        *("generation_count", "invocations"),
+        *("generation_count", "invocations", "azure_openai_requests", "run_count"),
     ),
     "model": (
         *("model", "response_model", "model_name", "modelname", "model_id", "modelid"),
@@ -98,10 +98,25 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("hour", "week", "month", "period", "bucket", "time_bucket"),
         *("time_iso8601", "time_local"),
     ),
+    # What says which rows count the same usage by other things.
+    "breakdown": (
+        *("breakdown", "breakdown_by", "breakdown_type", "group_by", "grouped_by", "grouping"),
+        *("report_type", "summary_type", "aggregation", "aggregation_level", "aggregated_by"),
+    ),
+    # The same, or which part of a firm or a prompt they are of.
+    "section": ("section", "dimension", "granularity", "level", "view", "report", "sheet"),
+    # What a row has that is of a session, unless it says how long a prompt was.
+    "of_session": (
+        *("message_count", "messages_count", "num_messages", "n_messages", "total_messages"),
+        *("user_messages", "session_duration", "session_length", "duration_minutes"),
+        *("duration_hours", "total_duration", "session_duration_seconds", "total_duration_s"),
+        *("total_duration_seconds", "session_duration_s", "duration_min"),
+    ),
     # What a table of sums per day has, or one per trace, and one of calls has not.
     "day": (
         *("usage_date_utc", "usage_date", "starting_at", "day", "observation_count"),
         *("models", "num_turns", "total_turns", "session_count", "num_sessions", "sessions"),
+        *("turns", "turn_count", "count_traces", "trace_count", "total_traces"),
     ),
     "id": ("response_id", "generation_id", "id", "request_id"),
     "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
@@ -110,6 +125,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "operation": ("operation", "operation_name"),
 }
 
+COUNTED = (
+    *("input", "output", "cached", "cache_read", "cache_write", "cache_write_1h"),
+    *("reasoning", "reasoning_beside", "requests"),
+)
+"""What a column may count."""
 HIT_WORDS = ("true", "1", "yes", "y", "t", "hit")
 """What a cell has where the answer came from a cache, in lower case."""
 _SUMMED = ("sum_", "total_")
@@ -149,6 +169,9 @@ _PLAIN_NAMES = frozenset({"cache_read", "cache_create", "cache_creation"})
 _WRAPPED = re.compile(r"^(?:(?:response_)?(?:usage_metadata|token_usage|usage)|number_of|no_of)_")
 """What a database puts before the names in an object that it keeps as columns, and what people
 put before those of counts."""
+_SUM = re.compile(r"^sum_(?:of_)?|_sum$")
+_COUNT = re.compile(r"count|len|counta?_(?:of_.+|count|id|all|star)|run_count")
+"""How a query, a pivot table or a frame names how many rows it adds up."""
 _OTHER = re.compile(r"[^a-z0-9]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -162,11 +185,7 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     plain = {_spell_plainly(name): name for name in reversed(names)}
     plain |= {_spell_plainly(_HUMP.sub("_", str(name))): name for name in reversed(names)} | plain
     # As a query names its sums, where it gives them no names.
-    sums = {
-        name.removeprefix("sum_").removesuffix("_sum"): given
-        for name, given in plain.items()
-        if name.startswith("sum_") or name.endswith("_sum")
-    }
+    sums = {_SUM.sub("", name): given for name, given in plain.items() if _SUM.search(name)}
     # Names with dots are paths, of which more formats than this one know what lies at their end.
     wrapped = {
         _WRAPPED.sub("", name): given
@@ -188,10 +207,12 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
         name.startswith(_SUMMED) or name.endswith("_sum") for name in counts
     ):
         found.setdefault("day", names[0])
-        if "count" in plain:
-            found.setdefault("requests", plain["count"])
+        counted = next((name for name in plain if _COUNT.fullmatch(name)), None)
+        if counted is not None:
+            found.setdefault("requests", plain[counted])
     if spelt.get("time") in _PERIODS or {"start_time_iso", "end_time_iso"} <= plain.keys():
         found.setdefault("day", found["time"])
+    _settle_sums(found)
     if found.keys() & {"requests", "day"}:
         # Its end is the next day's start.
         start = next((plain[name] for name in STARTS if name in plain), None)
@@ -200,6 +221,22 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     if "output" not in found and spelt.get("input") in _NOT_ALONE:
         return None
     return found if found.keys() & {"input", "output"} else None
+
+
+def _settle_sums(found: dict[str, str]) -> None:
+    """Settle whether the rows of a table are sums, by what they are of.
+
+    Args:
+        found: What columns are -> their names.
+    """
+    if "id" not in found and "breakdown" in found:
+        found.setdefault("day", found["breakdown"])
+    is_sum = not found.keys().isdisjoint(("requests", "day"))
+    if is_sum or "id" in found or "session" not in found:
+        found.pop("of_session", None)
+    if not is_sum:
+        found.pop("breakdown", None)
+        found.pop("section", None)
 
 
 def period_of(names: tuple[str, ...]) -> tuple[str, str] | None:

@@ -25,10 +25,17 @@ MEANS = frozenset(
     | {"gemiddelde", "среднее", "平均"}
 )
 """What stands there in a row of means."""
+DESCRIBED = frozenset(
+    {"count", "std", "min", "max", "median", "5%", "25%", "50%", "75%", "90%", "95%", "99%"}
+    | {"p50", "p90", "p95", "p99"}
+)
+"""What stands there where a program describes the rows of a table, in a row without other names."""
 _AROUND = " :*_"
-_WORDS = "|".join(map(re.escape, sorted(TOTALS | MEANS)))
+_WORDS = "|".join(map(re.escape, sorted(TOTALS | MEANS | DESCRIBED)))
 TOTALS_PATTERN = rf"(?i)[{_AROUND}]*(?:{_WORDS}|total .*|.* total)[{_AROUND}]*"
 """All names that say so, as a regular expression; of some of these the row says otherwise."""
+NAMED = frozenset({"model", "time", "id", "session"})
+"""The columns that name a row: without any of these, it may be one of totals."""
 NAMELESS = 10
 """Rows without a name of which the counts are compared with sums [1]: of more, none is one."""
 
@@ -61,9 +68,12 @@ def say_subtotals(name: object) -> str | None:
     Args:
         name: A cell in the place of a name, in a row with no other.
     """
-    if type(name) is str and (word := name.strip(_AROUND).lower()).endswith(" total"):
-        return say_totals("total")
-    return say_totals("total") if type(name) is str and word.startswith("total ") else None
+    if type(name) is not str:
+        return None
+    word = name.strip(_AROUND).lower()
+    if word in DESCRIBED:
+        return "of quantiles and the like over the rows above, left out"
+    return say_totals("total") if word.endswith(" total") or word.startswith("total ") else None
 
 
 @dataclass(slots=True)
@@ -75,12 +85,14 @@ class RowSums:
         inputs: Their input [tokens].
         outputs: Their output [tokens].
         nameless: How many had no name [1].
+        has_named: Whether any of them has one.
     """
 
     rows: int = 0
     inputs: int = 0
     outputs: int = 0
     nameless: int = 0
+    has_named: bool = False
 
     def add(self, inputs: int, outputs: int, rows: int = 1) -> None:
         """Take in rows.

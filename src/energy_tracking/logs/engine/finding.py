@@ -13,17 +13,15 @@ from csv import reader as read_csv
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from energy_tracking.logs.engine.queries import (
-    READERS,
-    Table,
-)
+from energy_tracking.logs.columns import COUNTED
+from energy_tracking.logs.engine.queries import READERS, Table
 from energy_tracking.logs.files.delimited import EMPTY_WORDS, PADDED, delimiter_of, split_header
 from energy_tracking.logs.files.opening import STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.files.packed import is_gzip, unpack_head
 from energy_tracking.logs.files.pieces import HEAD
 from energy_tracking.logs.formats import LogFile, Recogniser
 from energy_tracking.logs.formats.base import UnreadableEntryError
-from energy_tracking.logs.formats.tables import COUNTED, GIVEN_COLUMNS, KNOWN_COLUMNS
+from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS
 from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, AZURE_TRACE
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.sql import quote_name, quote_path, quote_text

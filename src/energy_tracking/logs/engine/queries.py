@@ -16,7 +16,7 @@ import numpy as np
 from energy_tracking.logs.columns import HIT_WORDS
 from energy_tracking.logs.logged import EARLIEST, LARGEST_OUTPUT, LARGEST_USUAL_INPUT
 from energy_tracking.logs.sql import quote_name, quote_text
-from energy_tracking.logs.totals import TOTALS_PATTERN
+from energy_tracking.logs.totals import NAMED, TOTALS_PATTERN
 
 _LARGEST_COUNT = 10**18
 NAME_PATTERN = (
@@ -209,8 +209,10 @@ def build_query(
     model, _ = table.columns.get("model", ("", ""))
     if first := [name for name in table.first if name != model]:
         odd.append(_find_totals(table, first))
+    if not table.is_parquet:
+        selected |= _find_nameless(table)
     if table.is_text:
-        selected |= _find_nameless(table) | _find_names(table, values)
+        selected |= _find_names(table, values)
     conditions = [one for one in odd if one != "false"]
     if conditions:
         selected["odd"] = f"coalesce({' OR '.join(conditions)}, true)"
@@ -261,14 +263,15 @@ def _find_totals(table: Table, cells: Sequence[str]) -> str:
 
 def _find_nameless(table: Table) -> dict[str, str]:
     """Where a row has no name, under the name that ``read_table`` has for it; none: nobody asks."""
-    named = [
-        table.columns[what][0]
-        for what in ("model", "time", "id", "session")
-        if what in table.columns
-    ]
-    names = dict.fromkeys((*named, *table.first))
-    nameless = " AND ".join(f"{quote_name(name)} IS NULL" for name in names)
-    return {"nameless": nameless} if names else {}
+    named = [name for what, (name, _) in table.columns.items() if what in NAMED]
+    if named:
+        return {"nameless": " AND ".join(f"{quote_name(name)} IS NULL" for name in named)}
+    if not table.first:
+        return {}
+    cells = ", ".join(map(quote_name, table.first))
+    nameless = f"NOT regexp_matches(concat_ws(' ', {cells}), '\\p{{L}}')"
+    first = quote_name(table.first[0])
+    return {"nameless": f"CASE WHEN {first} IS NULL THEN {nameless} ELSE false END"}
 
 
 def _find_names(table: Table, values: Mapping[str, str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from energy_tracking.logs.formats.base import text
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.sql import quote_name, quote_text
-from energy_tracking.logs.totals import NAMELESS, TOTALS_PATTERN, RowSums, may_say_totals
+from energy_tracking.logs.totals import NAMED, NAMELESS, TOTALS_PATTERN, RowSums, may_say_totals
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
 ROWS = 1 << 17
@@ -48,7 +48,8 @@ class Reading:
         rows: Rows that DuckDB has given.
         odd: Numbers of those that the line reader must see, arrays of them.
         is_cut: Whether DuckDB could not read on.
-        sums: What the rows of a table of text add up to, those that the line reader must see apart.
+        sums: What the rows of a table that is no Parquet add up to, but for those that the line
+            reader must see.
     """
 
     rows: int = 0
@@ -127,7 +128,7 @@ def read_table(
                 reading.is_cut = True
                 columns = {name: column[: begins.argmax()] for name, column in columns.items()}
             odd = _join(find_odd(columns), find_totals(columns, listed.get("model")))
-            if table.is_text:
+            if not table.is_parquet:
                 odd = _join(odd, _find_nameless(columns, reading.sums))
             first = reading.rows
             reading.rows += len(columns["input_"])
@@ -135,7 +136,8 @@ def read_table(
                 reading.odd.append(np.flatnonzero(odd) + first)
                 even = _as_mask(~odd)
                 columns = {name: column.filter(even) for name, column in columns.items()}
-            if table.is_text:
+            if not table.is_parquet:
+                reading.sums.has_named = not NAMED.isdisjoint(table.columns)
                 inputs, outputs = as_array(columns["input_"]), as_array(columns["output_"])
                 reading.sums.add(
                     int(inputs.sum(dtype=np.int64)), int(outputs.sum(dtype=np.int64)), len(inputs)

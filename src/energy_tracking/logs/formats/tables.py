@@ -9,38 +9,30 @@ that count are checked; what is a part of what is settled; a row of several requ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
+from itertools import takewhile
 from typing import Any
 
-from energy_tracking.logs.columns import HIT_WORDS, columns_of, is_number, period_of
+from energy_tracking.logs.columns import COUNTED, HIT_WORDS, columns_of, is_number, period_of
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
+from energy_tracking.logs.formats.breakdowns import count_once, hold_row
 from energy_tracking.logs.formats.counts import check_wholes, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.inside import drop_types, is_by_columns
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, LoggedCall, time_of
-from energy_tracking.logs.totals import RowSums, say_subtotals, say_totals
+from energy_tracking.logs.totals import NAMED, RowSums, say_subtotals, say_totals
 
 COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
 """What a caller can name columns for, beside ``provider``."""
 
-COUNTED = (
-    "input",
-    "output",
-    "cached",
-    "cache_read",
-    "cache_write",
-    "cache_write_1h",
-    "reasoning",
-    "reasoning_beside",
-    "requests",
-)
-"""What a column may count."""
 _EMPTY = (None, "")
-_NAMED = frozenset({"model", "time", "id", "session"})
-"""What names a row, beside its first column where that is no count."""
+_LETTER = re.compile(r"[^\W\d_]")
 _SINGLE = frozenset({"id", "session", "requests", "day"})
 """Where a table has one of these, times do not say whether a row is of a call."""
+_OF_SUMS = frozenset({"requests", "day", "of_session"})
+"""Where a table has one of these, its rows may be sums."""
 ANOTHER_TABLE = (
     "of another table below the first, which may add up the same calls: put it in a file of its own"
 )
@@ -134,23 +126,31 @@ def _say_added_up(read: Mapping[str, Any], row: Document) -> str | None:
     if said is not None or (model is not None and time is not None):
         return said  # nearly always
     first = next((cell for cell in row.values() if cell is not None), None)
-    has_others = time is not None or id is not None or model not in (None, first)
+    has_others = time not in (None, first) or id is not None or model not in (None, first)
     return say_totals(first) or (None if has_others else say_subtotals(first))
 
 
-def _is_nameless(read: Mapping[str, Any], row: Document, columns: Mapping[str, str]) -> bool:
+def _is_nameless(
+    read: Mapping[str, Any], row: Document, columns: Mapping[str, str], sums: RowSums
+) -> bool:
     """Whether a row has none of the names that its table has.
 
     Args:
         read: What its columns are -> what they hold.
         row: The row.
         columns: What they are -> their names.
+        sums: Those of the rows above, of which lines of JSON may have other columns.
     """
-    if read.get("model") is not None or any(read.get(what) is not None for what in _NAMED):
+    if read.get("model") is not None or any(read.get(what) is not None for what in NAMED):
+        sums.has_named = True
         return False  # nearly always
+    if sums.has_named or not NAMED.isdisjoint(columns):
+        return True
     counts = {columns[what] for what in COUNTED if what in columns}
-    first = next((name for name, cell in row.items() if cell is not None), None)
-    return first in counts and not (_NAMED.isdisjoint(columns) and next(iter(row)) in counts)
+    before = [cell for _, cell in takewhile(lambda one: one[0] not in counts, row.items())]
+    if not before or before[0] is not None:
+        return False
+    return not any(isinstance(cell, str) and _LETTER.search(cell) for cell in before)
 
 
 def _begins_table(read: Mapping[str, Any], row: Document, columns: Mapping[str, str]) -> bool:
@@ -183,7 +183,7 @@ def _calls_of(
     inputs, outputs = whole(read.get("input")), whole(read.get("output"))
     if inputs is None and outputs is None:
         if read.get("input") in _EMPTY and read.get("output") in _EMPTY:
-            return [] if _is_empty_period(read) else None
+            return [] if _is_empty_period(read, row, file) else None
         if _begins_table(read, row, columns):
             if all(read[what] == name for what, name in columns.items() if what in read):
                 return []  # a file with the same names was added to this one
@@ -202,9 +202,8 @@ def _calls_of(
     }
     check_wholes(counted)
     counted["total"] = read.get("total")
-    requests = whole(counted.get("requests")) if "requests" in read else 1
-    if "requests" not in read and "day" in read:
-        requests = None
+    is_sum = not _OF_SUMS.isdisjoint(read)
+    requests = whole(counted.get("requests")) if "requests" in read else None if is_sum else 1
     if requests == 0:
         if not inputs and not outputs:
             return []
@@ -215,7 +214,7 @@ def _calls_of(
         if sums is None:
             sums = file.memory["sums"] = RowSums()
         stated = (counts.input_tokens, counts.output_tokens)
-        if _is_nameless(read, row, columns) and sums.are_stated(*stated):
+        if _is_nameless(read, row, columns, sums) and sums.are_stated(*stated):
             file.note_assumption(say_totals("total") or "")
             return []
         sums.add(*stated)
@@ -240,6 +239,8 @@ def _calls_of(
     if call.time is None and isinstance(time, str) and time.strip() and not is_number(time):
         file.assume("whose time cannot be read, counted without one")
     call.cache_hit = str(read.get("cache_hit")).lower() in HIT_WORDS
+    if is_sum:
+        hold_row(call, row, columns, file)
     return [identify(call, created=read.get("time"))]
 
 
@@ -251,10 +252,20 @@ def _drop_nan(what: str, cell: object) -> object:
     return None if is_nan else cell
 
 
-def _is_empty_period(read: Mapping[str, Any]) -> bool:
-    """Whether a row without counts is of a day or minute in which there was no request."""
-    is_sum = "requests" in read or "day" in read
-    return is_sum and not read.get("requests") and read.get("model") is None
+def _is_empty_period(read: Mapping[str, Any], row: Document, file: LogFile) -> bool:
+    """Whether a row without counts is of a day or minute in which there was no request, or a title.
+
+    Args:
+        read: What its columns are -> what they hold.
+        row: The row.
+        file: Remembers the title.
+    """
+    if _OF_SUMS.isdisjoint(read) or read.get("requests"):
+        return False
+    (title, *others) = [cell for cell in row.values() if cell not in _EMPTY] or (None,)
+    if isinstance(title, str) and not others:
+        file.memory["title"] = title
+    return read.get("model") is None
 
 
 def _time_of(read: Mapping[str, Any]) -> datetime | None:
@@ -263,6 +274,11 @@ def _time_of(read: Mapping[str, Any]) -> datetime | None:
     if time is None and "day" in read and isinstance(read.get("time"), str):
         return time_of(f"{read['time']}-01")
     return time
+
+
+def _finish_table(file: LogFile) -> Iterator[LoggedCall]:
+    count_once(file)
+    return iter(())
 
 
 def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> Counts | None:
@@ -293,4 +309,4 @@ def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool
 
 
 GIVEN_COLUMNS = LogFormat(name="columns", read=_read_given, finish=_say_absent, is_said=False)
-KNOWN_COLUMNS = LogFormat(name="table", read=_read_row, is_said=False)
+KNOWN_COLUMNS = LogFormat(name="table", read=_read_row, finish=_finish_table, is_said=False)
