@@ -47,6 +47,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("cached_prompt_tokens", "cached_content_token_count", "prompt_cache_read_tokens"),
         *("n_cached_context_tokens_total", "cached_input_token_count", "cached_token_count"),
         *("prompt_cached_tokens", "input_tokens_cached", "prompt_tokens_cached"),
+        *("num_cached_input_tokens", "num_cached_tokens"),
     ),
     "cache_read": (
         *("cache_read_input_tokens", "usage_input_tokens_cache_read"),
@@ -67,7 +68,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "reasoning": (
         *("reasoning_tokens", "native_tokens_reasoning", "tokens_reasoning"),
         *("output_reasoning_tokens", "thoughts_token_count", "thinking_tokens"),
-        "reasoning_token_count",
+        *("reasoning_token_count", "num_reasoning_tokens"),
         *("completion_reasoning_tokens", "output_tokens_reasoning", "thoughts_tokens"),
         "tokens_thoughts",
     ),
@@ -166,7 +167,9 @@ _WITH_CACHE = frozenset({"prompt_tokens", "prompttokens"})
 
 _PLAIN_NAMES = frozenset({"cache_read", "cache_create", "cache_creation"})
 """Beside one of these, ``input`` and ``output`` are counts, and no texts."""
-_WRAPPED = re.compile(r"^(?:(?:response_)?(?:usage_metadata|token_usage|usage)|number_of|no_of)_")
+_WRAPPED = re.compile(
+    r"^(?:(?:response_)?(?:usage_metadata|token_usage|usage)|number_of|no_of|gen_?ai)_"
+)
 """What a database puts before the names in an object that it keeps as columns, and what people
 put before those of counts."""
 _SUM = re.compile(r"^sum_(?:of_)?|_sum$")

@@ -32,9 +32,9 @@ from energy_tracking.logs.formats import (
     describe_missing,
     documents_inside,
 )
-from energy_tracking.logs.formats.base import UnreadableEntryError
+from energy_tracking.logs.formats.base import UnreadableEntryError, text
 from energy_tracking.logs.formats.collected import leave_out_parts
-from energy_tracking.logs.formats.inside import OUTER_TIMES
+from energy_tracking.logs.formats.inside import OUTER_MODELS, OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.nesting import leave_out_sums
 from energy_tracking.logs.formats.tables import COLUMNS
@@ -384,19 +384,24 @@ class _Entries:
                 return ()
             if found is not None:
                 file.report.formats[row.name] += len(found)
+                is_dated = True
                 for call in found:
                     call.format = row.name
+                    is_dated = is_dated and call.time is not None
                 if file.inside:
                     return self._calls_around(found, document, depth)
                 self.recognised = True
-                return found
+                is_dated = is_dated or row.is_table
+                return found if is_dated else self._date_calls(found, document)
         inner = documents_inside(document, file) if depth < DEEPEST else ()
         if inner is None:
             return ()  # what it is a part of is read with its end
         if inner:
             if (not depth or len(document) > len(self._around)) and LINE not in document:
                 self._around = document
-            return self._date_calls(self._calls_in_all(inner, depth), document)
+            return self._name_models(
+                self._date_calls(self._calls_in_all(inner, depth), document), document
+            )
         if self.first_unknown is NOT_JSON:
             # Of what is inside of an entry, as its empty answer, less can be said than of that.
             is_less = depth and len(document) < len(self._around)
@@ -405,7 +410,7 @@ class _Entries:
         return ()
 
     def _calls_around(
-        self, calls: list[LoggedCall], document: Mapping[str, Any], depth: int
+        self, calls: list[LoggedCall], document: dict[str, Any], depth: int
     ) -> Iterable[LoggedCall]:
         """The calls of a document, and those in what lies in it.
 
@@ -417,24 +422,41 @@ class _Entries:
         inside, self._file.inside = self._file.inside, []
         self.recognised = self.recognised or bool(calls)
         within = self._calls_in_all(inside, depth) if depth < DEEPEST else ()
-        return chain(calls, self._date_calls(within, document))
+        return self._date_calls(chain(calls, within), document)
 
     def _calls_in_all(self, documents: Iterable[Any], depth: int) -> Iterator[LoggedCall]:
         for document in documents:
             yield from self.calls_in(document, depth + 1)
 
     def _date_calls(
-        self, calls: Iterable[LoggedCall], document: Mapping[str, Any]
+        self, calls: Iterable[LoggedCall], document: dict[str, Any]
     ) -> Iterator[LoggedCall]:
-        """Give calls that do not say when they ran the time of the document around them.
+        """Give calls that do not say when they ran the time of their document, or of that around.
 
         Args:
             calls: What lies in the document.
-            document: What is around them.
+            document: The document.
         """
+        if isinstance(times := document.get("timestamps"), dict):
+            document = times | document  # LangWatch has them apart
         moments = (time_of(document[name]) for name in OUTER_TIMES if name in document)
         time = next(filter(None, moments), None)
         self.last_time = time or self.last_time
         for call in calls:
             call.time = call.time or time
+            yield call
+
+    def _name_models(
+        self, calls: Iterable[LoggedCall], document: dict[str, Any]
+    ) -> Iterator[LoggedCall]:
+        """Give calls that do not name their model the one of the document around them.
+
+        Args:
+            calls: What lies in the document.
+            document: What is around them.
+        """
+        named = OUTER_MODELS & document.keys()
+        model = next(filter(None, (text(document[name]) for name in named)), None)
+        for call in calls:
+            call.model = call.model or model
             yield call

@@ -148,6 +148,8 @@ class LogFormat:
         read: Its reader.
         finish: The calls that the end of the file settles.
         is_said: Whether to name the format where a file is of none.
+        is_table: Its columns alone say when a call ran; others have the time of their document,
+            where they name none of their own.
     """
 
     name: str
@@ -156,6 +158,7 @@ class LogFormat:
     read: Reader
     finish: Callable[[LogFile], Iterable[LoggedCall]] | None = None
     is_said: bool = True
+    is_table: bool = False
 
     def has_keys(self, document: Document) -> bool:
         """Whether a document has what marks the format."""

@@ -18,6 +18,7 @@ from energy_tracking.logs.formats.counts import (
     counts_in_details,
     sum_in,
     usage_of,
+    usage_of_columns,
     whole,
 )
 from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
@@ -37,7 +38,10 @@ OPERATIONS = {
 _OPERATION_NAMES = frozenset(OPERATIONS)
 
 # By what names libraries keep a usage, and the object beside its answer that may hold it.
-OTHER_USAGES = ("Usage", "tokenUsage", "token_usage", "models_usage", "generation", "metrics")
+OTHER_USAGES = (
+    *("Usage", "tokenUsage", "token_usage", "models_usage", "generation", "metrics"),
+    "metadata",
+)
 OTHER_HOLDERS = ("metadata", "Metadata", "generation", "metrics")
 _OTHERS = frozenset({*OTHER_USAGES, *OTHER_HOLDERS})
 _OTHER_MODELS = ("modelId", "ModelId", "modelName", "model")
@@ -91,9 +95,13 @@ def _usage_by_other_names(body: Document, raw: object) -> Counts | None:
         for name in OTHER_USAGES if holder is body else ("usage", *OTHER_USAGES):
             usage = at(holder, name)
             if isinstance(usage, dict):
-                counts = counts_in(usage) or _counts_by_names(usage)
-                # Metrics are of much else.
-                counts = None if name == "metrics" and not has_both(counts) else counts
+                counts = counts_in(usage)
+                if counts is None or not counts.cached_input_tokens:
+                    # A part of them may have the name of a column.
+                    counts = _counts_by_names(usage) or counts
+                # These are of much else.
+                is_other = name in ("metrics", "metadata")
+                counts = None if is_other and not has_both(counts) else counts
                 if counts is not None:
                     return counts
     return None
@@ -113,11 +121,11 @@ def _counts_by_names(usage: Document) -> Counts | None:
         for name, count in inner.items()
     } | {name: count for name, count in usage.items() if not isinstance(count, dict)}
     columns = columns_of(tuple(named)) or {}
-    inputs, outputs = (whole(named.get(columns.get(what, ""))) for what in ("input", "output"))
+    read = {what: named[name] for what, name in columns.items()}
+    inputs, outputs = whole(read.get("input")), whole(read.get("output"))
     if inputs is None and outputs is None:
         return None
-    cached, reasoning = (named.get(columns.get(what, "")) for what in ("cached", "reasoning"))
-    return usage_of(inputs or 0, outputs or 0, cached=whole(cached), reasoning=whole(reasoning))
+    return usage_of_columns(read, inputs or 0, outputs or 0)
 
 
 def _read_other_usage(body: Document) -> Counts | None:

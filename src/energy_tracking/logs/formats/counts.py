@@ -13,7 +13,7 @@ from typing import Any
 
 from energy_tracking.bounds import read_whole
 from energy_tracking.logs.formats.base import LogFile, UnreadableEntryError
-from energy_tracking.logs.logged import Counts, PlainCounts
+from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, PlainCounts
 from energy_tracking.usage.details import add_details, flatten_details
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
@@ -237,6 +237,43 @@ def usage_of(
             if value is not None
         }
     )
+
+
+def usage_of_columns(
+    read: Mapping[str, Any], inputs: int, outputs: int, *, is_sum: bool = False
+) -> Counts | None:
+    """Token counts by what their columns are, which settles what is a part of what.
+
+    Args:
+        read: What a column is, as in ``columns`` -> what it holds.
+        inputs: The input, with or without what came from a cache.
+        outputs: The output, with or without reasoning.
+        is_sum: Whether they are those of several requests.
+    """
+    cached, written = whole(read.get("cached")), whole(read.get("cache_write"))
+    longer = whole(read.get("cache_write_1h"))
+    if longer is not None:
+        written = (written or 0) + longer
+    reasoning, total = whole(read.get("reasoning")), whole(read.get("total"))
+    inside = (cached or 0) + (written or 0)
+    if total is not None and total == inputs + outputs + inside:
+        inputs += inside
+    elif total is not None and reasoning is not None and total == inputs + outputs + reasoning:
+        outputs += reasoning
+    beside = whole(read.get("reasoning_beside"))
+    if beside is not None:
+        reasoning = beside
+        outputs += beside
+    beside = whole(read.get("cache_read"))
+    if beside is not None:
+        # Anthropic's names: its input count leaves the cache out.
+        cached = beside
+        inputs += beside + (written or 0)
+    elif is_sum and inside > inputs:
+        inputs += inside
+    if is_sum or inputs > LARGEST_INPUT or outputs > LARGEST_OUTPUT:
+        return sum_of_tokens(inputs, outputs, cached, reasoning)
+    return usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning)
 
 
 def sum_of_tokens(

@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
+from energy_tracking.logs.columns import columns_of
 from energy_tracking.logs.files.text_lines import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import Document, LogFile, at, mappings, unpacked
 from energy_tracking.logs.formats.bodies import OTHER_USAGES
@@ -24,6 +25,7 @@ LISTS = (
     *("data", "items", "results", "runs", "traces", "observations", "logs", "requests"),
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
     *("hits", "spans", "value", "batches", "result", "Items", "logEvents", "Records"),
+    *("Traces", "Segments", "spanSets"),
 )
 RESPONSES = ("standard_logging_object", "response_body", "responseBody", "raw_response")
 WRAPPERS = (
@@ -39,21 +41,25 @@ WRAPPERS = (
         "jsonPayload",
     ),
     *("message", "trace", "log", "textPayload", "properties", "Item", "fields", "hits"),
-    *("attributes", LINE, "Body", "ai_log", "kinesis"),
+    *("attributes", LINE, "Body", "ai_log", "kinesis", "Document"),
 )
 EVENT_DATA = "data:"
 """What a line of server-sent events begins with that has a document."""
 
 OUTER_TIMES = (
     *("timestamp", "@timestamp", "time", "ts", "datetime", "created_at", "createdAt"),
-    *("timeGenerated", "TimeGenerated", "startedDateTime", "date", "created"),
+    *("timeGenerated", "TimeGenerated", "startedDateTime", "timestamp_ms", "created"),
     *("ended_at", "endedAt", "end_time", "endTime", "started_at", "startedAt", "start_time"),
+    *("finished_at", "processed_time", "startTime", "createTime", "request_time"),
     # Behind which a line was; systemd, Splunk, Serilog, queues, tables of Azure and Grafana.
     *(LINE_TIME, "__REALTIME_TIMESTAMP", "_time", "@t", "publishTime", "SentTimestamp"),
     *("TimeGenerated [UTC]", "timestamp [UTC]", "Time", "timestampInMs"),
-    "approximateArrivalTimestamp",
+    *("approximateArrivalTimestamp", "date"),
 )
 """When what a document holds was written, where that does not say it."""
+
+OUTER_MODELS = frozenset({"model", "modelId", "model_id", "modelName", "model_name"})
+"""What names the model of what a document holds, where that does not."""
 
 USAGES = ("usage", "usageMetadata", "usage_metadata")
 BESIDE_USAGE = frozenset(
@@ -216,6 +222,14 @@ def _has_usage(value: Document) -> bool:
     )
 
 
+def _has_counts(value: Document) -> bool:
+    """Whether an object names a model, and counts an input and an output of it."""
+    if OUTER_MODELS.isdisjoint(value) or not any("oken" in str(name) for name in value):
+        return False  # nearly always
+    columns = columns_of(tuple(value)) or {}
+    return all(type(value.get(columns.get(what, ""))) is int for what in ("input", "output"))
+
+
 def _responses_inside(
     value: Any, depth: int, *, is_listed: bool
 ) -> Iterator[tuple[Document, bool]]:
@@ -225,7 +239,7 @@ def _responses_inside(
     if isinstance(value, str):
         value = unpacked(value) if "usage" in value else None
     if isinstance(value, dict):
-        if not BESIDE_USAGE.isdisjoint(value) and _has_usage(value):
+        if (not BESIDE_USAGE.isdisjoint(value) and _has_usage(value)) or _has_counts(value):
             yield value, is_listed
             return
         for name, inner in value.items():

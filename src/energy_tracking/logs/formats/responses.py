@@ -9,9 +9,9 @@ sample in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from energy_tracking.logs.formats.base import (
     Document,
@@ -37,8 +37,6 @@ from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
 
-T = TypeVar("T")
-
 Path = tuple[str, ...]
 """The keys that lead from a document to what is looked for."""
 
@@ -57,7 +55,6 @@ class ResponseAt:
         body: Where the response is.
         ids: Where there are ids of the request.
         errors: Where it is said what failed, the most exact first.
-        times: Where it is said when the call ran, if the response does not say it.
         models: Where the model is named, if the response does not name it.
         provider: ``gen_ai.provider.name``.
         operation: ``gen_ai.operation.name``; None where the response itself says it.
@@ -69,7 +66,6 @@ class ResponseAt:
     body: Path = ()
     ids: tuple[Path, ...] = ()
     errors: tuple[Path, ...] = (("error",),)
-    times: tuple[Path, ...] = ()
     models: tuple[Path, ...] = ()
     provider: str = "unknown"
     operation: str | None = None
@@ -111,10 +107,9 @@ class ResponseAt:
                 totals[place] += count
         if self.provider == "openai":
             call.provider = _provider_by_body(body)
-        if call.time is None and self.times:
-            call.time = _first_found(document, self.times, time_of)
         if call.model is None and self.models:
-            call.model = _first_found(document, self.models, text)
+            found = (text(_follow_path(document, path)) for path in self.models)
+            call.model = next(filter(None, found), None)
         if is_unique_id(call.response_id):
             call.identity, call.grows = (call.response_id,), True
         else:
@@ -137,17 +132,6 @@ def _follow_path(document: Document, path: Path) -> Any:
                 return None
         found = found.get(key)
     return found
-
-
-def _first_found(
-    document: Document, paths: tuple[Path, ...], read: Callable[[object], T]
-) -> T | None:
-    """The first of several places where there is something to read."""
-    for path in paths:
-        found = read(_follow_path(document, path))
-        if found is not None:
-            return found
-    return None
 
 
 def _provider_by_body(body: Document) -> str:
@@ -229,7 +213,6 @@ BATCHES: tuple[LogFormat, ...] = (
         read=ResponseAt(
             body=("response",),
             errors=(("status",),),
-            times=(("processed_time",),),
             provider="gcp.vertex_ai",
             operation="generate_content",
         ),
@@ -338,7 +321,6 @@ RESPONSES: tuple[LogFormat, ...] = (
         read=ResponseAt(
             body=("response",),
             errors=(("response", "error"),),
-            times=(("timestamp",), ("time",), ("created_at",), ("ts",), ("createdAt",)),
             models=(("model",), ("request", "model")),
             needs_usage=True,
         ),
@@ -354,10 +336,6 @@ REQUEST_COUNTS = (
 _REQUEST_COUNTS = frozenset(REQUEST_COUNTS)
 
 _read_response = ResponseAt(
-    times=(
-        *(("timestamp",), ("time",), ("ts",), ("date",), ("start_time",)),
-        *(("@timestamp",), ("createdAt",), ("datetime",)),
-    ),
     # LangChain's messages.
     models=(("response_metadata", "model_name"), ("kwargs", "response_metadata", "model_name")),
     needs_usage=True,
@@ -370,6 +348,8 @@ def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall]
     if type(inner) is dict and "usage" in inner and "usage" not in document:
         # The response is that, with all it says of itself.
         return None
+    if "spans" in document and mappings(document["spans"]):
+        return None  # a trace, with the sum of these
     calls = _read_response(document, file)
     named = document.get("object")
     if calls and named == "thread.run":

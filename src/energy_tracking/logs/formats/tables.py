@@ -18,10 +18,10 @@ from typing import Any
 from energy_tracking.logs.columns import COUNTED, HIT_WORDS, columns_of, is_number, period_of
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
 from energy_tracking.logs.formats.breakdowns import count_once, hold_row
-from energy_tracking.logs.formats.counts import check_wholes, sum_of_tokens, usage_of, whole
+from energy_tracking.logs.formats.counts import check_wholes, usage_of_columns, whole
 from energy_tracking.logs.formats.inside import drop_types, is_by_columns
 from energy_tracking.logs.formats.providers import provider_named
-from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, LoggedCall, time_of
+from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.logs.totals import NAMED, RowSums, say_subtotals, say_totals
 
 COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
@@ -208,7 +208,7 @@ def _calls_of(
         if not inputs and not outputs:
             return []
         requests = None
-    counts = _read_usage(counted, inputs or 0, outputs or 0, is_sum=requests != 1)
+    counts = usage_of_columns(counted, inputs or 0, outputs or 0, is_sum=requests != 1)
     if counts is not None:
         sums: RowSums | None = file.memory.get("sums")
         if sums is None:
@@ -281,32 +281,9 @@ def _finish_table(file: LogFile) -> Iterator[LoggedCall]:
     return iter(())
 
 
-def _read_usage(read: Mapping[str, Any], inputs: int, outputs: int, is_sum: bool) -> Counts | None:
-    cached, written = whole(read.get("cached")), whole(read.get("cache_write"))
-    longer = whole(read.get("cache_write_1h"))
-    if longer is not None:
-        written = (written or 0) + longer
-    reasoning, total = whole(read.get("reasoning")), whole(read.get("total"))
-    inside = (cached or 0) + (written or 0)
-    if total is not None and total == inputs + outputs + inside:
-        inputs += inside
-    elif total is not None and reasoning is not None and total == inputs + outputs + reasoning:
-        outputs += reasoning
-    beside = whole(read.get("reasoning_beside"))
-    if beside is not None:
-        reasoning = beside
-        outputs += beside
-    beside = whole(read.get("cache_read"))
-    if beside is not None:
-        # Anthropic's names: its input count leaves the cache out.
-        cached = beside
-        inputs += beside + (written or 0)
-    elif is_sum and inside > inputs:
-        inputs += inside
-    if is_sum or inputs > LARGEST_INPUT or outputs > LARGEST_OUTPUT:
-        return sum_of_tokens(inputs, outputs, cached, reasoning)
-    return usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning)
-
-
-GIVEN_COLUMNS = LogFormat(name="columns", read=_read_given, finish=_say_absent, is_said=False)
-KNOWN_COLUMNS = LogFormat(name="table", read=_read_row, finish=_finish_table, is_said=False)
+GIVEN_COLUMNS = LogFormat(
+    name="columns", read=_read_given, finish=_say_absent, is_said=False, is_table=True
+)
+KNOWN_COLUMNS = LogFormat(
+    name="table", read=_read_row, finish=_finish_table, is_said=False, is_table=True
+)
