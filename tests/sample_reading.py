@@ -10,9 +10,17 @@ from further_log_samples import FURTHER_SAMPLES
 from gateway_log_samples import GATEWAY_SAMPLES
 from log_samples import SAMPLES, Right
 from odd_log_samples import ODD_SAMPLES
+from platform_log_samples import PLATFORM_SAMPLES
 from workflow_log_samples import WORKFLOW_SAMPLES
 
-ALL_SAMPLES = [*SAMPLES, *ODD_SAMPLES, *FURTHER_SAMPLES, *GATEWAY_SAMPLES, *WORKFLOW_SAMPLES]
+ALL_SAMPLES = [
+    *SAMPLES,
+    *ODD_SAMPLES,
+    *FURTHER_SAMPLES,
+    *GATEWAY_SAMPLES,
+    *WORKFLOW_SAMPLES,
+    *PLATFORM_SAMPLES,
+]
 
 
 def read(*paths: Path | str) -> tuple[list[LoggedCall], ReadReport]:

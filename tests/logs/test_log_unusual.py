@@ -17,6 +17,7 @@ import pytest
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
 from energy_tracking.logs.reading import read_logs
+from platform_log_samples import WRITTEN, checkpoint, message
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
 RESPONSE = {
@@ -176,6 +177,10 @@ DATABASES: dict[str, tuple[str, tuple[object, ...], tuple[int | None, str | None
     "sums of sessions": (
         "sessions (id TEXT, message_count INT, prompt_tokens INT, completion_tokens INT)",
         ("s", 5, 10, 20), (None, None, 30)),
+    "a write of LangGraph's": (
+        "writes (thread_id TEXT, checkpoint_ns TEXT, checkpoint_id TEXT, type TEXT, value BLOB)",
+        ("t", "", "c", "msgpack", bytes.fromhex(str(WRITTEN["blob"]).removeprefix("\\x"))),
+        (1, "gpt-4o-2024-08-06", 110)),
     "threads of Zed": ("threads (id TEXT, data_type TEXT, data BLOB)",
                        ("t", "json", json.dumps(THREAD).encode()), (None, "gpt-4o", 30)),
 }  # fmt: skip
@@ -191,6 +196,27 @@ def test_a_database_is_read_by_what_its_cells_hold(kind: str, tmp_path: Path) ->
         database.commit()
     (call,), _ = read(tmp_path / "x.db")
     assert (call.requests, call.model, call.tokens) == right
+
+
+def test_checkpoints_in_a_dump_of_postgresql_are_read(tmp_path: Path) -> None:
+    begun = "--\n-- PostgreSQL database dump\n--\n\n"
+    tables = {"checkpoints": checkpoint(2, message(1)), "checkpoint_writes": WRITTEN}
+    for name, row in tables.items():
+        cells = "\t".join(str(cell).replace("\\", "\\\\") for cell in row.values())
+        begun += f"COPY public.{name} ({', '.join(row)}) FROM stdin;\n{cells}\n\\.\n\n"
+    calls, report = read(write(tmp_path / "graph.sql", begun))
+    assert sorted((call.tokens, call.session) for call in calls) == [(110, "a"), (120, "a")]
+    assert all(call.time for call in calls)
+    assert not report.unread
+
+
+def test_a_message_without_counts_is_reported_once_whatever_its_copies(tmp_path: Path) -> None:
+    bare = message(1, usage_metadata=None)
+    content = "\n".join(json.dumps(checkpoint(number, bare)) for number in (1, 2, 3))
+    calls, report = read(write(tmp_path / "log.jsonl", content))
+    assert not calls
+    (said,) = report.omissions()
+    assert "1 entry left out: a message of a model without token counts" in said
 
 
 def test_a_thread_of_zed_is_unpacked(tmp_path: Path) -> None:

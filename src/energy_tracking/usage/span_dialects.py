@@ -36,6 +36,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "ai.usage.inputTokens",  # Vercel's AI SDK
         "ai.usage.promptTokens",
         "ai.usage.tokens",
+        *("usage.inputTokens", "usage.promptTokens"),  # Mastra
     ),
     "output_tokens": (
         "gen_ai.usage.output_tokens",
@@ -45,6 +46,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "llm.usage.completion_tokens",
         "ai.usage.outputTokens",
         "ai.usage.completionTokens",
+        *("usage.outputTokens", "usage.completionTokens"),
     ),
     "total_tokens": (
         "gen_ai.usage.total_tokens",
@@ -60,6 +62,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "llm.token_count.prompt_details.cache_read",
         "ai.usage.cachedInputTokens",
         "ai.usage.inputTokenDetails.cacheReadTokens",
+        "usage.inputDetails.cacheRead",
     ),
     "cache_write_input_tokens": (
         "gen_ai.usage.cache_write.input_tokens",
@@ -69,6 +72,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.input_tokens.cache_write",
         "llm.token_count.prompt_details.cache_write",
         "ai.usage.inputTokenDetails.cacheWriteTokens",
+        "usage.inputDetails.cacheWrite",
     ),
     "reasoning_tokens": (
         "gen_ai.usage.reasoning.output_tokens",
@@ -78,6 +82,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "llm.token_count.completion_details.reasoning",
         "ai.usage.reasoningTokens",
         "ai.usage.outputTokenDetails.reasoningTokens",
+        "usage.outputDetails.reasoning",
     ),
 }
 # Attributes that hold a usage in JSON, which says more than counts beside it. Logfire's is the
@@ -91,16 +96,16 @@ JSON_USAGES: dict[str, Callable[[Any], Any]] = {
 COUNTS = (*USAGE_ATTRIBUTES["input_tokens"], *USAGE_ATTRIBUTES["output_tokens"], *JSON_USAGES)
 
 FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "request_model": ("gen_ai.request.model", "llm.request.model", "ai.model.id"),
+    "request_model": ("gen_ai.request.model", "llm.request.model", "ai.model.id", "model"),
     "response_model": (
         *("gen_ai.response.model", "llm.model_name", "embedding.model_name", "ai.response.model"),
         *("langfuse.observation.model.name", "mlflow.llm.model", "llm.response.model"),
-        "llm.model",
+        *("llm.model", "responseModel"),
     ),
     "response_id": ("gen_ai.response.id", "ai.response.id"),
     "provider": (
         *("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
-        "mlflow.llm.provider",
+        *("mlflow.llm.provider", "provider"),
     ),
 }
 _NO_FACTS: dict[str, Any] = dict.fromkeys(("operation", "usage", *FACT_ATTRIBUTES))

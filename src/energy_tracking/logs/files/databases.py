@@ -25,6 +25,9 @@ SUMMED = frozenset({"session", "conversation", "thread"})
 """Tables of what takes several requests, without the ``s`` or the version at their end."""
 _VERSION = re.compile(r"_v\d+$|s$")
 
+_USAGES = ('usage"', 'Usage"', 'prompt_tokens"', 'output_tokens"', "usage_metadata")
+"""What is in a cell with a usage; one of MessagePack has no quotation marks."""
+
 _MESSAGES = "SELECT id, session_id, data FROM message ORDER BY id"
 _STEPS = "SELECT message_id, id, data FROM part WHERE data LIKE '%\"step-finish\"%' ORDER BY id"
 _SECOND = "SELECT id, session_id, type, data FROM session_message ORDER BY id"
@@ -132,8 +135,8 @@ def _zed_documents(connection: sqlite3.Connection) -> Iterator[Any]:
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
     for thread, kind, data in connection.execute(_THREADS):
         try:
-            unpack = ZSTD.find_decompressor()().decompress if kind == "zstd" else bytes
-            document = _decode(unpack(data))
+            is_packed = kind == "zstd"
+            document = _decode(ZSTD.find_decompressor()().decompress(data) if is_packed else data)
         except Exception as error:  # the package is missing, or the data damaged
             raise ValueError(f"a thread cannot be unpacked: {error}") from None
         yield document | {"id": thread} if isinstance(document, dict) else document
@@ -158,9 +161,7 @@ def _rows(connection: sqlite3.Connection, columns: dict[str, set[str]]) -> Itera
 def _has_usage(connection: sqlite3.Connection, table: str, columns: set[str]) -> bool:
     """Whether a cell of a table has the JSON of a usage, whatever its name ends in."""
     cells = " OR ".join(
-        f"instr({quote_name(name)}, '{usage}\"')"
-        for name in sorted(columns)
-        for usage in ("usage", "Usage", "prompt_tokens", "output_tokens")
+        f"instr({quote_name(name)}, '{usage}')" for name in sorted(columns) for usage in _USAGES
     )
     query = f"SELECT 1 FROM {quote_name(table)} WHERE {cells} LIMIT 1"
     return connection.execute(query).fetchone() is not None

@@ -22,6 +22,7 @@ from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
 from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
+from energy_tracking.logs.formats.platforms.checkpoints import CHECKPOINTS
 from energy_tracking.logs.formats.platforms.clouds import CLOUDS
 from energy_tracking.logs.formats.platforms.gateways import GATEWAYS
 from energy_tracking.logs.formats.platforms.ingestion import INGESTION
@@ -53,6 +54,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *OBSERVABILITY,
     *TRACERS,
     *WORKFLOWS,
+    *CHECKPOINTS,
     *CLOUDS,
     *LIBRECHAT,
     *PRINTED,

@@ -8,6 +8,8 @@ of what it says, and a sample in the tests.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -359,10 +361,34 @@ def _read_terminal_bench(document: Document, file: LogFile) -> list[LoggedCall] 
     ]
 
 
+_MODEL_OF_RUN = re.compile(r"(?:^|[:,])model=([^,]+)")
+
+
+def _read_helm(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The statistics of an instance; the folder of a run has the name of its model."""
+    named = {
+        str(at(statistic, "name", "name")): statistic.get("sum")
+        for statistic in mappings(document["stats"])
+    }
+    inputs, outputs = named.get("num_prompt_tokens"), named.get("num_output_tokens")
+    if inputs is None:
+        return None
+    model = _MODEL_OF_RUN.search(os.path.basename(file.folder))
+    return [
+        LoggedCall(
+            # A name may have no slash there.
+            model=model and model[1].replace("_", "/", 1),
+            counts=usage_of(whole(inputs), whole(outputs or named.get("num_completion_tokens"))),
+        )
+    ]
+
+
 EVALUATIONS: tuple[LogFormat, ...] = (
     # Source: https://inspect.aisi.org.uk/eval-logs.html
     LogFormat(name="inspect", keys=keys("eval", "status"), read=_read_inspect_log),
     LogFormat(name="inspect-sample", keys=keys("id", "epoch"), read=_read_inspect_sample),
+    # Source: https://crfm-helm.readthedocs.io (per_instance_stats.json)
+    LogFormat(name="helm", keys=keys("instance_id", "stats"), read=_read_helm),
     # Source: https://www.promptfoo.dev/docs/configuration/outputs/
     LogFormat(name="promptfoo", keys=keys("results"), read=_read_promptfoo),
     LogFormat(name="promptfoo-line", keys=keys("provider", "response"), read=_read_promptfoo_line),

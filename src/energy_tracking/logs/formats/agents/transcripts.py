@@ -314,16 +314,38 @@ def _read_code_buddy(document: Document, file: LogFile) -> list[LoggedCall] | No
 # OpenHands.
 
 OPEN_HANDS = CountNames(
-    "prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens"
+    *("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens"),
+    "reasoning_tokens",
 )
 
 
 def _read_open_hands(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """An event, or the result of an evaluation: what each call took, or a running total."""
+    time = time_of(document.get("timestamp"))
+    for name in ("stats", "value"):
+        by_usage = at(document, name, "usage_to_metrics")
+        if isinstance(by_usage, dict):
+            # From its first version on: those of the agent, and of what condenses its history.
+            named = by_usage.items()
+            return [one for of, found in named for one in _open_hands_calls(found, time, of, file)]
     metrics = document.get("llm_metrics") or document.get("metrics")
     if not isinstance(metrics, dict) or "accumulated_token_usage" not in metrics:
         return None
-    total, time = metrics["accumulated_token_usage"], time_of(document.get("timestamp"))
+    return _open_hands_calls(metrics, time, "" if "source" in document else None, file)
+
+
+def _open_hands_calls(
+    metrics: Document, time: datetime | None, of: str | None, file: LogFile
+) -> list[LoggedCall]:
+    """The calls in metrics, or what a running total has more than it had before.
+
+    Args:
+        metrics: What they are.
+        time: When they were written.
+        of: Whose total they have; None where it is no running one.
+        file: Where they are.
+    """
+    total = at(metrics, "accumulated_token_usage")
     calls = [
         build_agent_call(
             parts,
@@ -332,19 +354,20 @@ def _read_open_hands(document: Document, file: LogFile) -> list[LoggedCall] | No
             grows=True,
             identity=("open hands", response) if isinstance(response, str) and response else None,
         )
-        for usage in mappings(metrics.get("token_usages"))
+        for usage in mappings(at(metrics, "token_usages"))
         if (parts := read_parts(usage, OPEN_HANDS, is_beside=False)) is not None
         for response in (usage.get("response_id"),)
     ]
     parts = read_parts(total, OPEN_HANDS, is_beside=False)
     if calls or parts is None:
         return calls
-    if "source" not in document:
+    if of is None:
         return [build_agent_sum(parts, model=text(at(total, "model")), time=time)]
-    before: Parts = file.memory.get("open hands", Parts(0, 0, 0, 0, None))
+    totals: dict[str, Parts] = file.memory.setdefault("open hands", {})
+    before = totals.get(of, Parts(0, 0, 0, 0, None))
     if parts[:4] == before[:4]:
         return []
-    file.memory["open hands"] = parts
+    totals[of] = parts
     if any(now < then for now, then in zip(parts[:4], before[:4], strict=True)):
         # A total that has shrunk began anew.
         before = Parts(0, 0, 0, 0, None)
@@ -458,8 +481,8 @@ AGENTS: tuple[LogFormat, ...] = (
     # Source: https://github.com/ccusage/ccusage (adapter/codebuddy)
     LogFormat(name="codebuddy", keys=keys("type", "providerData"), read=_read_code_buddy),
     # Source: https://github.com/OpenHands/software-agent-sdk (Metrics)
-    LogFormat(name="open-hands", any_of=keys("llm_metrics", "metrics"), read=_read_open_hands,
-              is_said=False),
+    LogFormat(name="open-hands", any_of=keys("llm_metrics", "metrics", "stats", "value"),
+              read=_read_open_hands, is_said=False),
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/goose.rs
     LogFormat(name="goose", keys=keys("accumulated_input_tokens", "accumulated_output_tokens"),
               read=_read_goose),

@@ -1,4 +1,4 @@
-"""Logs of clouds: Azure's diagnostic log and its API Management's, Vertex AI's of requests.
+"""Logs of clouds: Azure's diagnostic log and API Management, Vertex AI's requests, Snowflake's.
 
 Azure's Log Analytics exports the same by other names of columns: in capitals, with ``_s`` behind
 those that are text, with the zone behind those of time. A further table is a row of ``CLOUDS``.
@@ -18,7 +18,7 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.bodies import call_in_body
-from energy_tracking.logs.formats.counts import usage_in_cells, whole
+from energy_tracking.logs.formats.counts import sum_of_tokens, usage_in_cells, whole
 from energy_tracking.logs.formats.platforms.observability import failed_with
 from energy_tracking.logs.logged import LoggedCall, time_of
 
@@ -90,6 +90,26 @@ def _read_vertex(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return [identify(call, document.get("request_id"))]
 
 
+def _read_snowflake(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of Cortex's usage: a request, or what a query took in an hour."""
+    tokens = unpacked(document.get("TOKENS_GRANULAR"))
+    counts = sum_of_tokens(
+        at(tokens, "input"), at(tokens, "output"), at(tokens, "cache_read_input")
+    )
+    if not counts.input_tokens + counts.output_tokens:
+        file.leave_out("a row of Snowflake's, whose tokens are input and output in one number")
+        return []
+    request = text(document.get("REQUEST_ID"))
+    call = LoggedCall(
+        provider="snowflake",
+        model=text(document["MODEL_NAME"]),
+        counts=counts,
+        time=time_of(document.get("START_TIME") or document.get("USAGE_TIME")),
+        requests=None if request is None else 1,
+    )
+    return [identify(call, request)]
+
+
 CLOUDS: tuple[LogFormat, ...] = (
     # Source: https://learn.microsoft.com/azure/ai-foundry/openai/how-to/monitor-openai
     # Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/azurediagnostics
@@ -101,6 +121,8 @@ CLOUDS: tuple[LogFormat, ...] = (
     LogFormat(name="azure-api-management",
               keys=keys("CorrelationId", "PromptTokens", "CompletionTokens"),
               read=_read_api_management),
+    # Source: https://docs.snowflake.com/en/sql-reference/account-usage/cortex_rest_api_usage_history
+    LogFormat(name="snowflake", keys=keys("MODEL_NAME", "TOKENS"), read=_read_snowflake),
     # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-response-logging
     LogFormat(name="vertex-requests", keys=keys("full_response", "logging_time"),
               read=_read_vertex),

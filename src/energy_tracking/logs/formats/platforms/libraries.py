@@ -14,6 +14,7 @@ from energy_tracking.logs.formats.base import (
     keys,
     mappings,
     text,
+    unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.providers import provider_named
@@ -93,7 +94,7 @@ def _read_langchain(document: Document, file: LogFile) -> list[LoggedCall] | Non
 
 def _read_crew_ai(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """The result of a crew, with the sum over its requests."""
-    usage = document["token_usage"]
+    usage = document.get("token_usage") or document.get("usage_metrics")
     if whole(at(usage, "successful_requests")) is None:
         return None
     cached = at(usage, "cached_prompt_tokens")
@@ -126,6 +127,37 @@ def _read_smol_step(document: Document, file: LogFile) -> list[LoggedCall] | Non
     return [LoggedCall(model=model, counts=counts, time=time)]
 
 
+def _read_distilabel(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of a data set, with what each of its steps took."""
+    steps = unpacked(document["distilabel_metadata"])
+    named = steps.items() if isinstance(steps, dict) else ()
+    found = [statistics for name, statistics in named if str(name).startswith("statistics")]
+    model = text(document.get("model_name"))
+    return [
+        LoggedCall(model=model, counts=counts)
+        for statistics in found
+        if (counts := counts_in(statistics)) is not None
+    ] or None
+
+
+def _read_llm(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of the database of ``llm``, with what its server said of its counts beside them."""
+    details = unpacked(document["token_details"])
+    inputs, outputs = document["input_tokens"], document["output_tokens"]
+    if not isinstance(details, dict) or inputs is None:
+        return None
+    names = ("prompt_tokens", "completion_tokens")
+    if any(str(name).startswith("cache_") for name in details):
+        names = ("input_tokens", "output_tokens")  # Anthropic's
+    call = LoggedCall(
+        model=text(document.get("resolved_model")) or text(document.get("model")),
+        counts=counts_in(details | dict(zip(names, (inputs, outputs), strict=True))),
+        time=time_of(document.get("datetime_utc")),
+        session=text(document.get("conversation_id")),
+    )
+    return [identify(call, document.get("id"))]
+
+
 LIBRARIES: tuple[LogFormat, ...] = (
     # Source: https://ai-sdk.dev/docs/reference/ai-sdk-core/generate-text
     LogFormat(name="ai-sdk", keys=keys("finishReason", "usage"), read=_read_ai_sdk),
@@ -136,6 +168,12 @@ LIBRARIES: tuple[LogFormat, ...] = (
     # Source: https://huggingface.co/docs/smolagents/reference/agents (RunResult, ActionStep)
     LogFormat(name="smolagents", keys=keys("steps", "token_usage"), read=_read_smol_agent),
     LogFormat(name="smolagents-step", keys=keys("timing", "token_usage"), read=_read_smol_step),
+    # Source: https://distilabel.argilla.io/latest (Task, distilabel_metadata)
+    LogFormat(name="distilabel", keys=keys("distilabel_metadata"), read=_read_distilabel),
+    # Source: https://llm.datasette.io/en/stable/logging.html (responses)
+    LogFormat(
+        name="llm", keys=keys("token_details", "input_tokens", "output_tokens"), read=_read_llm
+    ),
     # Source: https://docs.crewai.com/concepts/crews (usage metrics)
-    LogFormat(name="crew-ai", keys=keys("token_usage"), read=_read_crew_ai),
+    LogFormat(name="crew-ai", any_of=keys("token_usage", "usage_metrics"), read=_read_crew_ai),
 )

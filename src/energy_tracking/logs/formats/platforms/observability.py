@@ -21,11 +21,11 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.bodies import call_in_body, usage_in_body
-from energy_tracking.logs.formats.counts import usage_in_cells, usage_of, whole
+from energy_tracking.logs.formats.counts import counts_in, usage_in_cells, usage_of, whole
 from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.spans import parse_nanoseconds
-from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 ERRORS_FROM = 400
 """The first status of a response that is an error."""
@@ -199,16 +199,27 @@ def _read_weave(document: Document, file: LogFile) -> list[LoggedCall] | None:
     own, parent = text(document.get("id")), text(document.get("parent_id"))
     output = unpacked(document.get("output"))
     counts = usage_in_body(output) if isinstance(output, dict) else None
-    summed = at(unpacked(document["summary"]), "usage")
+    summed, model = at(unpacked(document["summary"]), "usage"), None
+    if counts is None and "." in str(document["op_name"]).rpartition("/")[2]:
+        # Of a client's method, as those of Anthropic, whose answer is kept without its usage.
+        model, counts = _only_request(summed)
     if not nesting.admit(own, parent, is_call=counts is not None):
         if own is not None and isinstance(summed, dict) and summed:
             remember_sum(file, own, nesting)
         return []
-    call = call_in_body(output)
+    call = call_in_body(output) if model is None else LoggedCall(model=model, counts=counts)
     call.time = time_of(document.get("ended_at")) or call.time
     call.session = text(document.get("trace_id"))
     call.model = call.model or text(at(unpacked(document.get("inputs")), "model"))
     return [identify(call, own)]
+
+
+def _only_request(summed: object) -> tuple[str | None, Counts | None]:
+    """The model and the counts of a sum by models that is over one request."""
+    named = list(summed.items()) if isinstance(summed, dict) else []
+    if len(named) != 1 or at(named[0][1], "requests") != 1:
+        return None, None
+    return named[0][0], counts_in(named[0][1])
 
 
 OBSERVABILITY: tuple[LogFormat, ...] = (

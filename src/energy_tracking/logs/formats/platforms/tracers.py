@@ -1,4 +1,4 @@
-"""Tools that trace applications around their calls: Opik, PostHog, Lunary, OpenAI's Agents SDK.
+"""Tools that trace applications around their calls: Opik, PostHog, Lunary, HoneyHive and others.
 
 What they keep of an agent or a whole trace is a sum of the calls inside: such entries are passed
 over, or are sums that count where none of their calls is found.
@@ -20,8 +20,11 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
+from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
 from energy_tracking.logs.formats.platforms.observability import failed_with
 from energy_tracking.logs.formats.providers import provider_named
+from energy_tracking.logs.formats.telemetry.attributes import select_attributes
+from energy_tracking.logs.formats.telemetry.spans import call_in_attributes
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 OPIK_TYPES = frozenset({"general", "tool", "llm", "guardrail"})
@@ -181,6 +184,32 @@ def _read_lunary(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return [identify(call, document["id"])]
 
 
+def _read_honey_hive(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An event; one of a session or a chain may have the sum of the models' inside."""
+    facts, config = unpacked(document.get("metadata")), unpacked(document.get("config"))
+    if not isinstance(facts, dict):
+        facts = {}
+    own, nesting = text(document["event_id"]), nesting_in(file, "honeyhive")
+    # What came by OpenTelemetry has its attributes there.
+    call = call_in_attributes(select_attributes(facts)) or LoggedCall(counts=counts_in(facts))
+    is_model = document["event_type"] == "model"
+    has_failed = is_model and call.counts is None and document.get("error") is not None
+    is_call = is_model and call.counts is not None
+    if not nesting.admit(own, text(document.get("parent_id")), is_call):
+        if own is not None and call.tokens and not is_model:
+            remember_sum(file, own, nesting)
+        if is_model and call.counts is None and not has_failed:
+            file.leave_out("a model's event without token counts")
+        if not has_failed:
+            return []
+    call.provider = provider_named(at(config, "provider") or call.provider)
+    call.model = call.model or text(at(config, "model"))
+    call.time = time_of(document.get("end_time") or document.get("start_time"))
+    call.session = text(document["session_id"])
+    call.error_type = "error" if has_failed else None
+    return [identify(call, own)]
+
+
 def _read_mlflow_span(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of MLflow's database, which has the span as a text."""
     span = unpacked(document["content"])
@@ -201,6 +230,9 @@ TRACERS: tuple[LogFormat, ...] = (
               any_of=keys("tokens", "promptTokens", "completionTokens"), read=_read_lunary),
     # Source: https://posthog.com/docs/llm-analytics/manual-capture
     LogFormat(name="posthog", keys=keys("event", "properties"), read=_read_posthog),
+    # Source: https://docs.honeyhive.ai/v2/sdk-reference/semconv-reference (events)
+    LogFormat(name="honeyhive", keys=keys("event_id", "event_type", "session_id"),
+              read=_read_honey_hive),
     # Source: https://openai.github.io/openai-agents-python/ref/tracing/span_data/
     LogFormat(name="openai-agents", keys=keys("span_data"), read=_read_agents_sdk),
     # Source: https://github.com/mlflow/mlflow (store/tracking/dbmodels, spans)

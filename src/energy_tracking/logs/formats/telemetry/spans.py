@@ -106,12 +106,13 @@ def _otlp_span(span: Document) -> _Span:
     get = span.get
     parent_id = get("parentSpanId") or get("parent_span_id")
     return _build_span(
-        text(get("spanId") or get("span_id")),
+        text(get("spanId") or get("span_id") or get("spanID")),
         text(get("traceId") or get("trace_id")),
         None if parent_id is None else text(parent_id),
-        parse_nanoseconds(get("endTimeUnixNano") or get("end_time_unix_nano")),
+        parse_nanoseconds(get("endTimeUnixNano") or get("end_time_unix_nano"))
+        or parse_nanoseconds(get("startTimeUnixNano")) + parse_nanoseconds(get("durationNanos")),
         parse_nanoseconds(get("startTimeUnixNano") or get("start_time_unix_nano")),
-        select_attributes(get("attributes")),
+        select_attributes(unpacked(get("attributes"))),
     )
 
 
@@ -214,6 +215,37 @@ def _jaeger_span(span: Document) -> _Span:
     )
 
 
+XRAY_TRACE = "1-"
+"""What the id of a trace begins with that is one of X-Ray's."""
+
+
+def _read_xray(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A segment of X-Ray's with those inside of it, or one of these by itself."""
+    trace = text(document["trace_id"])
+    if trace is None or not trace.startswith(XRAY_TRACE):
+        return None
+    # In the name that the same trace has elsewhere.
+    trace = trace.removeprefix(XRAY_TRACE).replace("-", "")
+    spans: list[_Span] = []
+    waiting = [(document, text(document.get("parent_id")))]
+    while waiting:
+        segment, parent = waiting.pop()
+        own = text(segment.get("id"))
+        found: dict[str, Any] = {}
+        for holder in (segment.get("annotations"), *_values_of(segment.get("metadata"))):
+            if isinstance(holder, dict):
+                # The names of annotations had no dots once.
+                found |= {attribute_of_column(name): value for name, value in holder.items()}
+        ended, started = segment.get("end_time"), segment.get("start_time")
+        spans.append(_build_span(own, trace, parent, ended, started, found))
+        waiting += [(inner, own) for inner in mappings(segment.get("subsegments"))]
+    return _calls_of(spans, file)
+
+
+def _values_of(holder: object) -> list[Any]:
+    return list(holder.values()) if isinstance(holder, dict) else []
+
+
 # Names of a span, its trace and the span around it, as Phoenix, Honeycomb and New Relic have them.
 _ROW_IDS = (
     ("context.span_id", "span_id", "trace.span_id", "span.id", "id"),
@@ -251,7 +283,7 @@ def _first_of(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 _COLUMNS = {
     "attributes": (
         "attributes",
-        "SpanAttributes",
+        *("SpanAttributes", "span_attributes"),
         "customDimensions",
         "Properties",
         "tags",
@@ -372,6 +404,16 @@ SPANS: tuple[LogFormat, ...] = (
         read=_read_otlp,
     ),
     LogFormat(name="otlp-span", keys=keys("spanId", "traceId", "attributes"), read=read_otlp_span),
+    # Source: https://grafana.com/docs/tempo/latest/api_docs (search, with the spans that match)
+    LogFormat(name="tempo-span", keys=keys("spanID", "durationNanos"), read=read_otlp_span),
+    # Source: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
+    # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/awsxrayexporter
+    LogFormat(
+        name="xray",
+        keys=keys("id", "trace_id", "start_time"),
+        any_of=keys("annotations", "metadata", "subsegments"),
+        read=_read_xray,
+    ),
     # Source: https://github.com/open-telemetry/opentelemetry-python (ReadableSpan.to_json)
     # Source: https://arize.com/docs/phoenix (spans)
     LogFormat(name="printed-span", keys=keys("name", "context", "attributes"), read=_read_printed),

@@ -1,0 +1,499 @@
+"""Samples of what platforms and tools of 2025 and 2026 export, each with what is right.
+
+``log_samples`` has the common ones; a row here has the same three parts. The shapes are those of
+the sources that the rows of ``formats`` name; where there is no row of its own, the source is here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from log_samples import Documents, Right, genai, right
+
+MODEL = "gpt-4o-2024-08-06"
+SONNET = "claude-sonnet-4-5"
+STARTED_S, ENDED_S = 1_758_738_048.168, 1_758_738_099.831
+ENDED = "2025-09-24T18:21:39.831000+00:00"
+TIME = "2025-09-24T18:20:48Z"
+READ_TIME = "2025-09-24T18:20:48+00:00"
+USED = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+
+
+def honey_hive(own: str, kind: str, parent: str | None, **facts: Any) -> dict[str, Any]:
+    return {"project_id": "p", "source": "evaluation", "event_name": kind, "event_type": kind,
+            "event_id": own, "session_id": "s1", "parent_id": parent, "children_ids": [],
+            "config": {"model": MODEL, "provider": "openai"} if kind == "model" else {},
+            "inputs": {}, "outputs": {}, "error": None, "start_time": STARTED_S * 1000,
+            "end_time": ENDED_S * 1000, "metadata": facts, "metrics": {}}  # fmt: skip
+
+
+def segment(own: str, parent: str | None, **more: Any) -> dict[str, Any]:
+    return {"id": own, "trace_id": "1-68d4350f-a006649127e371903a2de979", "name": "bedrock",
+            "start_time": STARTED_S, "end_time": ENDED_S, "parent_id": parent,
+            "annotations": {}, "metadata": {}, **more}  # fmt: skip
+
+
+def message(number: int, **more: Any) -> dict[str, Any]:
+    """A message of LangChain's, as JavaScript's checkpoints have it."""
+    kwargs = {"content": "x", "id": f"run-{number:032}", "usage_metadata": {
+        "input_tokens": 100 * number, "output_tokens": 20, "total_tokens": 100 * number + 20,
+        "input_token_details": {"cache_read": 64}},
+        "response_metadata": {"model_name": MODEL}, **more}  # fmt: skip
+    return {"lc": 1, "type": "constructor", "id": ["langchain_core", "messages", "AIMessage"],
+            "kwargs": kwargs}  # fmt: skip
+
+
+def checkpoint(number: int, *messages: dict[str, Any]) -> dict[str, Any]:
+    state = {"v": 4, "ts": f"2025-09-24T18:20:{number:02}Z",
+             "channel_values": {"messages": [{"lc": 1, "type": "constructor", "id": [],
+                                              "kwargs": {"content": "?"}}, *messages]}}  # fmt: skip
+    return {"thread_id": "a", "checkpoint_ns": "", "checkpoint_id": f"1f1ea2ad-{number}",
+            "type": "json", "checkpoint": json.dumps(state), "metadata": "{}"}  # fmt: skip
+
+
+WRITTEN = {
+    # A write of the Python library's, in PostgreSQL: msgpack of [AIMessage(...)], cut down.
+    "thread_id": "a", "checkpoint_ns": "", "checkpoint_id": "1f1ea2ad-bf13-6d30-bfff-981ea027fa80",
+    "task_id": "t", "idx": 0, "channel": "messages", "type": "msgpack",
+    "blob": "\\x91c7b10594ba6c616e67636861696e5f636f72652e6d657373616765732e6169a941494d657373"
+            "61676583b1726573706f6e73655f6d6574616461746181aa6d6f64656c5f6e616d65b16770742d"
+            "346f2d323032342d30382d3036ae75736167655f6d6574616461746182ac696e7075745f746f6b"
+            "656e7364ad6f75747075745f746f6b656e730aa26964b572756e2d303030303030303030303030"
+            "3030303031b36d6f64656c5f76616c69646174655f6a736f6e",
+}  # fmt: skip
+
+
+def mastra(own: str, parent: str | None, kind: str, **attributes: Any) -> dict[str, Any]:
+    return {"traceId": "t", "spanId": own, "parentSpanId": parent, "name": kind, "spanType": kind,
+            "attributes": json.dumps(attributes), "startedAt": TIME, "endedAt": TIME}  # fmt: skip
+
+
+BY_MASTRA = {"inputTokens": 100, "outputTokens": 20, "inputDetails": {"cacheRead": 64},
+             "outputDetails": {"reasoning": 8}}  # fmt: skip
+OPEN_HANDS = {"model": "gpt-5", "prompt_tokens": 100, "completion_tokens": 20,
+              "cache_read_tokens": 64, "cache_write_tokens": 0, "reasoning_tokens": 8}  # fmt: skip
+
+PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
+    (
+        "honeyhive",
+        [
+            {
+                "events": [
+                    honey_hive("e1", "model", "s1", **USED),
+                    honey_hive(
+                        "e2",
+                        "model",
+                        "s1",
+                        **{  # by OpenInference
+                            "llm.model_name": MODEL,
+                            "llm.token_count.prompt": 100,
+                            "llm.token_count.completion": 20,
+                            "llm.token_count.prompt_details.cache_read": 64,
+                        },
+                    ),
+                    honey_hive("t1", "tool", "s1"),
+                    honey_hive("s1", "session", None, prompt_tokens=200, completion_tokens=40),
+                ]
+            }
+        ],
+        right(2, (200, 40), MODEL, cached=64, first=ENDED, provider="openai"),
+    ),
+    (
+        "xray",
+        # As attributes, and as annotations had to be called once; the same twice.
+        [
+            {
+                "Traces": [
+                    {
+                        "Id": "1",
+                        "Segments": [
+                            {
+                                "Id": "aa",
+                                "Document": json.dumps(
+                                    segment(
+                                        "aa",
+                                        None,
+                                        subsegments=[
+                                            segment(
+                                                "b1", None, metadata={"default": genai(100, 20)}
+                                            )
+                                        ],
+                                    )
+                                ),
+                            }
+                        ],
+                    }
+                ]
+            },
+            segment("b1", "aa", metadata={"default": genai(100, 20)}),
+            segment(
+                "b2",
+                "aa",
+                annotations={name.replace(".", "_"): value for name, value in genai(10, 2).items()},
+            ),
+        ],
+        right(2, (110, 22), "gpt-4o", first=ENDED),
+    ),
+    (
+        "tempo-span",
+        [
+            {
+                "traces": [
+                    {
+                        "traceID": "2f",
+                        "spanSets": [
+                            {
+                                "matched": 1,
+                                "spans": [
+                                    {
+                                        "spanID": "56",
+                                        "startTimeUnixNano": "1758738048168000000",
+                                        "durationNanos": "51663000000",
+                                        "attributes": [
+                                            {"key": name, "value": {"intValue": str(value)}}
+                                            for name, value in (
+                                                ("gen_ai.usage.input_tokens", 100),
+                                                ("gen_ai.usage.output_tokens", 20),
+                                            )
+                                        ],
+                                    }
+                                ],
+                            }
+                        ],
+                    }
+                ]
+            }
+        ],
+        right(1, (100, 20), None, first=ENDED),
+    ),
+    (
+        "otlp-span",
+        # Source: https://github.com/mastra-ai/mastra (observability, a table of spans)
+        [
+            mastra("s1", None, "agent_run", agentId="a"),
+            mastra(
+                "s2", "s1", "model_generation", model="gpt-4o", provider="openai", usage=BY_MASTRA
+            ),
+            mastra("s3", "s2", "model_step", usage=BY_MASTRA),
+        ],
+        right(1, (100, 20), "gpt-4o", cached=64, reasoning=8, first=READ_TIME),
+    ),
+    (
+        "span-record",
+        # Source: https://www.traceloop.com/docs (export of spans)
+        [
+            {
+                "trace_id": "t",
+                "span_id": "s",
+                "span_name": "openai.chat",
+                "timestamp": TIME,
+                "span_attributes": genai(100, 20),
+            }
+        ],
+        right(1, (100, 20), "gpt-4o", first=READ_TIME),
+    ),
+    (
+        "langgraph",
+        # Each checkpoint has the messages before it; the third thread's writes are MessagePack.
+        [
+            checkpoint(1),
+            checkpoint(2, message(1)),
+            checkpoint(3, message(1), message(2)),
+            {
+                "thread_id": "a",
+                "checkpoint_ns": "",
+                "checkpoint_id": "x",
+                "type": "json",
+                "channel": "messages",
+                "value": json.dumps([message(2)]),
+            },
+            WRITTEN,
+            WRITTEN | {"channel": "branch", "type": "null", "blob": ""},
+        ],
+        right(3, (400, 50), MODEL, cached=128, first="2025-09-24T18:20:02+00:00"),
+    ),
+    (
+        "snowflake",
+        [
+            {
+                "START_TIME": "2025-09-24 18:20:48.000 Z",
+                "REQUEST_ID": "r1",
+                "MODEL_NAME": SONNET,
+                "TOKENS": 120,
+                "TOKENS_GRANULAR": '{"input": 100, "output": 20}',
+            },
+            {
+                "USAGE_TIME": "2025-09-24 18:00:00.000 Z",
+                "QUERY_ID": "q1",
+                "MODEL_NAME": SONNET,
+                "TOKENS": 12,
+                "TOKENS_GRANULAR": {"input": 10, "output": 2},
+            },
+        ],
+        right(1, (100, 20), SONNET, sums=((None, 10, 2),), first=READ_TIME),
+    ),
+    (
+        "helm",
+        [
+            {
+                "instance_id": "id1",
+                "train_trial_index": 0,
+                "stats": [
+                    {"name": {"name": name, "split": "test"}, "count": 1, "sum": count}
+                    for name, count in (("num_prompt_tokens", 100), ("num_output_tokens", 20))
+                ],
+            }
+        ],
+        right(1, (100, 20), None),
+    ),
+    (
+        "distilabel",
+        [
+            {
+                "instruction": "?",
+                "generation": "x",
+                "model_name": MODEL,
+                "distilabel_metadata": {
+                    "raw_output_text_generation_0": "x",
+                    "statistics_text_generation_0": {"input_tokens": 100, "output_tokens": 20},
+                },
+            }
+        ],
+        right(1, (100, 20), MODEL),
+    ),
+    (
+        "llm",
+        [
+            {
+                "id": "01",
+                "model": "gpt-4o",
+                "resolved_model": MODEL,
+                "conversation_id": "c",
+                "datetime_utc": TIME,
+                "input_tokens": 100,
+                "output_tokens": 20,
+                "token_details": '{"prompt_tokens_details": {"cached_tokens": 64}}',
+            },
+            {
+                "id": "02",
+                "model": SONNET,
+                "resolved_model": None,
+                "datetime_utc": TIME,
+                "input_tokens": 36,
+                "output_tokens": 20,
+                "token_details": '{"cache_read_input_tokens": 64}',
+            },
+        ],
+        right(2, (200, 40), MODEL, SONNET, cached=128, first=READ_TIME),
+    ),
+    (
+        "weave",
+        # The answer of Anthropic's client is kept without its usage.
+        [
+            {
+                "id": "c1",
+                "op_name": "weave:///e/p/op/anthropic.Messages.create:abc",
+                "trace_id": "t",
+                "parent_id": None,
+                "started_at": TIME,
+                "ended_at": TIME,
+                "inputs": {"model": SONNET},
+                "output": "Hello",
+                "summary": {
+                    "usage": {SONNET: {"requests": 1, "input_tokens": 100, "output_tokens": 20}}
+                },
+            }
+        ],
+        right(1, (100, 20), SONNET, first=READ_TIME),
+    ),
+    (
+        "open-hands",
+        # Its first version: a state with each call, and an event with the running totals alone.
+        [
+            {
+                "id": "c",
+                "stats": {
+                    "usage_to_metrics": {
+                        "agent": {
+                            "accumulated_token_usage": OPEN_HANDS,
+                            "token_usages": [OPEN_HANDS | {"response_id": "chatcmpl-1"}],
+                        }
+                    }
+                },
+            },
+            *(
+                {
+                    "id": f"e{number}",
+                    "timestamp": TIME,
+                    "source": "environment",
+                    "key": "stats",
+                    "value": {
+                        "usage_to_metrics": {
+                            of: {
+                                "accumulated_token_usage": OPEN_HANDS
+                                | {"prompt_tokens": 100 * number, "reasoning_tokens": 0}
+                            }
+                            for of in ("agent", "condenser")
+                        }
+                    },
+                }
+                for number in (1, 2)
+            ),
+        ],
+        right(5, (500, 60), "gpt-5", cached=192, reasoning=8),
+    ),
+    (
+        "crew-ai",
+        [
+            {
+                "usage_metrics": {
+                    "total_tokens": 120,
+                    "prompt_tokens": 100,
+                    "completion_tokens": 20,
+                    "cached_prompt_tokens": 64,
+                    "successful_requests": 2,
+                }
+            }
+        ],
+        right(0, (0, 0), sums=((2, 100, 20),)),
+    ),
+    (
+        "response",
+        # What names the model or the time lies around what has the counts: LangWatch, LobeHub, a
+        # chat of VS Code, Cursor's admin API, and Galileo.
+        # Source: https://docs.langwatch.ai/api-reference/traces
+        # Source: https://github.com/lobehub/lobe-chat (types/message)
+        # Source: https://github.com/microsoft/vscode (chatModel.ts)
+        # Source: https://cursor.com/docs/account/teams/admin-api
+        # Source: https://github.com/rungalileo/galileo-python (LlmMetrics)
+        [
+            {
+                "trace_id": "t",
+                "metrics": USED,
+                "spans": [
+                    {
+                        "span_id": "s",
+                        "type": "llm",
+                        "model": MODEL,
+                        "timestamps": {"started_at": 1, "finished_at": ENDED_S * 1000},
+                        "metrics": {"prompt_tokens": 100, "completion_tokens": 20},
+                    }
+                ],
+            },
+            {
+                "messages": [
+                    {
+                        "id": "m",
+                        "role": "assistant",
+                        "content": "x",
+                        "model": MODEL,
+                        "createdAt": ENDED_S * 1000,
+                        "metadata": {"totalInputTokens": 100, "totalOutputTokens": 20},
+                    }
+                ]
+            },
+            {
+                "version": 3,
+                "requests": [
+                    {
+                        "requestId": "r",
+                        "timestamp": ENDED_S * 1000,
+                        "modelId": MODEL,
+                        "response": [],
+                        "result": {"metadata": {"promptTokens": 100, "outputTokens": 20}},
+                    }
+                ],
+            },
+            {
+                "usageEvents": [
+                    {
+                        "timestamp": "1758738048168",
+                        "model": SONNET,
+                        "tokenUsage": {
+                            "inputTokens": 26,
+                            "outputTokens": 20,
+                            "cacheWriteTokens": 10,
+                            "cacheReadTokens": 64,
+                        },
+                    }
+                ]
+            },
+            {
+                "type": "llm",
+                "id": "g",
+                "created_at": TIME,
+                "model": MODEL,
+                "metrics": {
+                    "duration_ns": 1,
+                    "num_input_tokens": 100,
+                    "num_output_tokens": 20,
+                    "num_cached_input_tokens": 64,
+                    "num_reasoning_tokens": 8,
+                },
+            },
+        ],
+        right(5, (500, 100), MODEL, SONNET, cached=128, reasoning=8, first=ENDED),
+    ),
+    (
+        "logged-response",
+        # Source: https://docs.databricks.com/aws/en/ai-gateway/inference-tables
+        [
+            {
+                "databricks_request_id": "d",
+                "date": "2025-09-24",
+                "timestamp_ms": 1_758_738_099_831,
+                "status_code": 200,
+                "request": "{}",
+                "response": json.dumps({"id": "c1", "model": MODEL, "usage": USED}),
+            }
+        ],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "table",
+        # Rows of counts inside of other things: APISIX, DeepEval; and Envoy's AI Gateway.
+        # Source: https://apisix.apache.org/docs/apisix/plugins/ai-proxy (llm_summary)
+        # Source: https://github.com/confident-ai/deepeval (test runs)
+        # Source: https://aigateway.envoyproxy.io/docs (access logs)
+        [
+            {
+                "start_time": TIME,
+                "request": {"id": "x"},
+                "llm_request": {},
+                "llm_summary": {
+                    "model": MODEL,
+                    "duration": 9,
+                    "prompt_tokens": 100,
+                    "completion_tokens": 20,
+                },
+            },
+            {
+                "testCases": [
+                    {
+                        "name": "x",
+                        "trace": {
+                            "llmSpans": [
+                                {
+                                    "uuid": "u",
+                                    "model": MODEL,
+                                    "inputTokenCount": 100,
+                                    "outputTokenCount": 20,
+                                    "startTime": TIME,
+                                }
+                            ]
+                        },
+                    }
+                ]
+            },
+            {
+                "start_time": TIME,
+                "genai_model_name": MODEL,
+                "genai_tokens_input": 100,
+                "genai_tokens_output": 20,
+                "response_code": 200,
+            },
+        ],
+        right(3, (300, 60), MODEL, first=READ_TIME),
+    ),
+]
