@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 import pytest
 
 from energy_tracking import TokenUsage, Tracker, energy_session, record_log
+from energy_tracking.calls.amounts import format_count
 from energy_tracking.cli.main import main
 from log_samples import DATA, SHARED
 
@@ -272,6 +273,9 @@ def test_calls_are_grouped_by_what_they_have_in_common(
         (["--since", "2025-11", "--until", "2025-11"], 5, 0),
         (["--until", "2025-10"], 0, 5),
         (["--since", "2025-12"], 0, 5),
+        (["--until", "2025-W45"], 4, 1),
+        (["--since", "2025-W45", "--until", "2025-W45"], 1, 4),
+        (["--until", "2025-W45-1"], 3, 2),
     ],
 )
 def test_a_time_chooses_calls_and_states_how_many_it_leaves_out(
@@ -285,8 +289,19 @@ def test_a_time_chooses_calls_and_states_how_many_it_leaves_out(
     assert found["totals"]["calls"] == calls
     assert found["left_out"]["outside_of_time"] == outside
     assert found["left_out"]["without_time"] == 1
-    said = f"left out by --since and --until: {outside} calls outside, 1 without a time"
+    outside_calls = format_count(outside, "call")
+    said = f"left out by --since and --until: {outside_calls} outside, 1 without a time"
     assert said in " ".join(printed(capsys, log, *arguments).split())
+
+
+def test_a_sum_outside_of_the_time_is_left_out_with_its_requests(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = DATA / "openai_usage_page.json"
+    requests = as_json(capsys, path)["totals"]["aggregate_requests"]
+    assert requests == 470
+    found = as_json(capsys, path, "--since", "2030-01")
+    assert found["left_out"]["outside_of_time"] == requests
 
 
 def test_days_are_those_of_the_time_zone(
@@ -298,6 +313,19 @@ def test_days_are_those_of_the_time_zone(
     for zone, expected in zones.items():
         found = as_json(capsys, path, "--by", "day", "--timezone", zone)
         assert found["groups"][0]["day"] == expected
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--markdown"], ["--html", "-"]])
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/New_York", "Pacific/Kiritimati"])
+def test_calls_at_either_end_of_the_calendar_are_reported_in_every_zone(
+    zone: str, form: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "table.csv"
+    times = ("0001-01-01T00:00:00Z", "2025-11-01T12:00:00Z", "9999-12-31T23:59:59Z")
+    rows = [f"{time},gpt-4o,1000,500" for time in times]
+    path.write_text("\n".join(["time,model,input_tokens,output_tokens", *rows]), "utf-8")
+    text = printed(capsys, path, "--timezone", zone, "--by", "day", *form)
+    assert all(day in text for day in ("0001-01-01", "2025-11-0", "9999-12-31"))
 
 
 def test_the_dearest_are_shown_and_the_rest_is_added_up(

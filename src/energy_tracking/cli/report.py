@@ -89,9 +89,9 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="WHAT",
         help=f"Group by one or two of {', '.join(BY)} (default: model).",
     ),
-    click.option("--since", metavar="DATE", help="Calls from this day, month or time on."),
+    click.option("--since", metavar="DATE", help="Calls from this day, week, month or time on."),
     click.option(
-        "--until", metavar="DATE", help="Calls up to this time, or this whole day or month."
+        "--until", metavar="DATE", help="Calls up to this time, or this whole day, week or month."
     ),
     click.option("--timezone", metavar="ZONE", default="UTC", help="Of days (default: UTC)."),
     COLUMNS_OPTION,
@@ -369,16 +369,17 @@ def _read_zone(name: str) -> tzinfo:
 
 
 def _read_time(option: str, given: str, zone: tzinfo) -> tuple[datetime, datetime]:
-    """The start of a time, and its end: of a day or month the midnight after it.
+    """The start of a time, and its end: of a day, week or month the midnight after it.
 
     Raises:
-        ConfigurationError: It is neither a day nor a month nor a time.
+        ConfigurationError: It is neither a day nor a week nor a month nor a time.
     """
     try:
         if len(given) <= 10:
             is_month = len(given) == len("2025-11")
+            is_week = len(given) == len("2025-W48") and "-W" in given
             day = date.fromisoformat(f"{given}-01" if is_month else given)
-            after = day + timedelta(days=31 if is_month else 1)
+            after = day + timedelta(days=31 if is_month else 7 if is_week else 1)
             after = after.replace(day=1) if is_month else after
             start, end = (
                 datetime(each.year, each.month, each.day, tzinfo=zone) for each in (day, after)
@@ -386,7 +387,7 @@ def _read_time(option: str, given: str, zone: tzinfo) -> tuple[datetime, datetim
             return start, end
         moment = datetime.fromisoformat(given)
     except (ValueError, OverflowError):
-        what = "a day or time such as 2025-11-30, 2025-11 or 2025-11-30T12:00"
+        what = "a day or time such as 2025-11-30, 2025-W48, 2025-11 or 2025-11-30T12:00"
         raise ConfigurationError(must_be(option, what, given)) from None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
     return moment, moment

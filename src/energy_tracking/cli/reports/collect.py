@@ -260,8 +260,10 @@ class Collector:
             is_inside &= time >= selection.since.timestamp()
         if selection.until is not None:
             is_inside &= time < selection.until.timestamp()
-        report.without_time += int((~is_known).sum())
-        report.outside += int((is_known & ~is_inside).sum())
+        # A sum over an unknown number of requests is at least one.
+        requests = np.maximum(batch.requests, 1)
+        report.without_time += int(requests[~is_known].sum())
+        report.outside += int(requests[is_known & ~is_inside].sum())
         return batch.select(np.flatnonzero(is_inside))
 
     def _add_up(self, part: CallBatch, energy: BatchEnergy) -> list[Mapping[tuple[int, ...], Any]]:

@@ -12,7 +12,6 @@ import json
 import os
 import tempfile
 from contextlib import ExitStack
-from datetime import datetime
 from io import StringIO
 from typing import Any
 
@@ -23,6 +22,7 @@ from energy_tracking.cli.reports.collect import Report, Row, rows_of
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.logs.batches.batch import BatchNames, CallBatch
 from energy_tracking.logs.batches.energy import BatchEnergy
+from energy_tracking.logs.batches.dimensions import local_time
 from energy_tracking.logs.batches.grouping import GroupSums, Of
 from energy_tracking.units import wh_from_joules
 
@@ -102,7 +102,7 @@ def report_csv(report: Report, top: int | None) -> str:
 def _moment(report: Report, moment: float) -> str | None:
     if not np.isfinite(moment):
         return None
-    return datetime.fromtimestamp(moment, report.selection.zone).isoformat()
+    return local_time(moment, report.selection.zone).isoformat()
 
 
 def _group(report: Report, row: Row) -> dict[str, object]:

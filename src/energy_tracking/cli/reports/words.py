@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from energy_tracking.calls.aggregates import UNKNOWN_REQUESTS
 from energy_tracking.calls.amounts import energy_text, format_count
@@ -16,6 +15,7 @@ from energy_tracking.calls.report import (
 )
 from energy_tracking.cli.options import find_remedy
 from energy_tracking.cli.reports.collect import Report
+from energy_tracking.logs.batches.dimensions import local_time
 from energy_tracking.logs.batches.grouping import GroupSums, Of
 from energy_tracking.units import wh_from_joules
 
@@ -134,7 +134,7 @@ def span_text(report: Report) -> str:
     if report.first > report.last:
         return ""
     ends = [
-        datetime.fromtimestamp(moment, report.selection.zone).date().isoformat()
+        local_time(moment, report.selection.zone).date().isoformat()
         for moment in (report.first, report.last)
     ]
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,18 @@ NOT_KNOWN = -1
 HOURS = 24
 _SPAN_SECONDS = 900
 """Every zone's offset from UTC is a multiple of a quarter of an hour [s]."""
+
+
+def local_time(moment: float, zone: tzinfo) -> datetime:
+    """A point in time [s since 1970] in a zone, or in UTC where the zone's calendar ends before it.
+
+    Raises:
+        OverflowError: The calendar of UTC ends before it too, as ``ValueError`` and ``OSError``.
+    """
+    try:
+        return datetime.fromtimestamp(moment, zone)
+    except (OverflowError, ValueError):
+        return datetime.fromtimestamp(moment, UTC)
 
 
 class LocalHours:
@@ -52,7 +64,7 @@ class LocalHours:
         hour = self._hours.get(span)
         if hour is None:
             try:
-                moment = datetime.fromtimestamp(span * _SPAN_SECONDS, self._zone)
+                moment = local_time(span * _SPAN_SECONDS, self._zone)
                 hour = moment.date().toordinal() * HOURS + moment.hour
             except (OverflowError, OSError, ValueError):
                 hour = NOT_KNOWN
