@@ -485,6 +485,26 @@ def test_what_is_skipped_in_a_folder_is_reported_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text(json.dumps(COMPLETION), "utf-8")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    if os.access(closed, os.R_OK):
+        pytest.skip("nothing is closed to this user")
+    for path in (closed, tmp_path):
+        with pytest.raises(PermissionError) as raised:
+            list(find_files([path]))
+        assert raised.value.filename == str(closed)
+
+
+def test_standard_input_that_is_closed_is_an_error_of_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(OSError, match="standard input is closed"):
+        list(read_logs(["-"]))
+
+
 def test_a_file_of_no_format_names_the_nearest_and_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"run_typ": "llm", "modelInput": {}, "tok_in": 5}\n{"x": 1}\n', "utf-8")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import errno
 import glob
 import gzip
 import io
@@ -28,7 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from energy_tracking.bounds import read_path
 from energy_tracking.logs.files.decoding import NOT_JSON, decode, decode_printed, iterate_documents
@@ -97,6 +98,7 @@ def find_files(
 
     Raises:
         FileNotFoundError: A path leads to none.
+        OSError: A folder cannot be listed.
         ConfigurationError: One is no path.
     """
     for given in paths:
@@ -120,7 +122,7 @@ def find_files(
 
 def _files_below(folder: str, skipped: Counter[str] | None) -> Iterator[str]:
     skipped = Counter() if skipped is None else skipped
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_raise):
         skipped.update("hidden folders" for name in folders if name.startswith("."))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # They may lead back to where they lie.
@@ -135,6 +137,10 @@ def _files_below(folder: str, skipped: Counter[str] | None) -> Iterator[str]:
                     skipped["links to nothing" if _is_link(root, name) else "no files"] += 1
             else:
                 skipped[ending or "no ending"] += 1
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _is_link(folder: str, name: str) -> bool:
@@ -163,7 +169,11 @@ def read_documents(path: str) -> Documents:
     """
     with ExitStack() as opened:
         if path == STANDARD_INPUT:
-            stream: BinaryIO = sys.stdin.buffer
+            # There is none in a process that was started without one.
+            given: BinaryIO | None = getattr(sys.stdin, "buffer", None)
+            if given is None:
+                raise OSError(errno.EBADF, "standard input is closed", path)
+            stream = given
         else:
             stream = opened.enter_context(open(path, "rb"))
         try:
