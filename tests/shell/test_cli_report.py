@@ -351,6 +351,18 @@ def test_emissions_have_the_range_of_the_energy(
     assert "(DE 2023, Ember)" in " ".join(printed(capsys, log, "--region", "DE").split())
 
 
+@pytest.mark.parametrize("command", ["report", "backfill"])
+def test_where_no_energy_is_known_no_emissions_are_either(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(answer(1, model="no-such-model")), "utf-8")
+    forms = [[], ["--markdown"], ["--html", "-"]] if command == "report" else [[]]
+    for form in forms:
+        assert main([command, str(path), "--region", "DE", *form]) == 0
+        assert "0 g" not in capsys.readouterr().out
+
+
 def test_models_are_mapped_on_the_command_line(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -476,6 +488,20 @@ def test_no_text_of_a_file_is_markup_on_the_page(
     assert "alert(1)" in " ".join(page.shown)
 
 
+def test_the_page_speaks_of_one_call_and_of_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(answer(1)), "utf-8")
+    text = printed(capsys, path, "--html", "-")
+    assert "1 call to language models" in text
+    assert "<span>call</span>" in text
+    path.write_text("", "utf-8")
+    text = printed(capsys, path, "--html", "-", status=1)
+    assert "0 calls to language models" in text
+    assert "<table" not in text
+
+
 def test_the_page_can_be_printed(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, log, "--html", "-")
     assert text.startswith("<!doctype html>")
@@ -501,6 +527,48 @@ def test_parquet_has_a_row_for_every_call(
     assert (unknown[2], unknown[4]) == (None, "no energy profile for this model")
     assert [row[5] for row in rows if row[5] != 1] == [470]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["it's calls.parquet", "log.jsonl"]
+
+
+def test_that_no_call_is_written_to_parquet_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("duckdb")
+    path, target = tmp_path / "log.jsonl", tmp_path / "calls.parquet"
+    path.write_text("", "utf-8")
+    assert main(["report", str(path), "--parquet", str(target)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"--parquet: there was no call to write, so {target} was not made" in said
+    assert not target.exists()
+
+
+def test_a_file_that_cannot_be_written_keeps_nobody_from_the_rest(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    page, folder = tmp_path / "report.html", tmp_path / "folder.png"
+    folder.mkdir()
+    assert main(["report", str(log), "--plot", str(folder), "--html", str(page)]) == 2
+    shown = capsys.readouterr()
+    assert "6 calls" in shown.out
+    assert f"energy-tracking: {folder}: Is a directory" in shown.err
+    assert page.exists()
+    untimed = tmp_path / "untimed.jsonl"
+    untimed.write_text(json.dumps(answer(1)), "utf-8")
+    assert main(["report", str(untimed), "--plot", str(tmp_path / "chart.png")]) == 2
+    shown = capsys.readouterr()
+    assert "1 call" in shown.out
+    assert "no call with an energy has a time, so there is no chart" in shown.err
+
+
+@pytest.mark.parametrize("option", ["--html", "--plot"])
+def test_a_file_in_a_folder_that_is_missing_is_refused_before_anything_is_read(
+    option: str, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "absent" / ("x.html" if option == "--html" else "x.png")
+    assert main(["report", str(log), option, str(target)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"{target}: No such file or directory" in shown.err
 
 
 def test_the_chart_can_be_a_picture(

@@ -245,7 +245,7 @@ def describe_emissions(emissions: Emissions | None) -> dict[str, object] | None:
 
 def carbon_notes(emissions: Emissions | None) -> Iterator[str]:
     """What is said of emissions below a table of energies."""
-    if emissions is None:
+    if emissions is None or not emissions.energy_nanojoules:
         return
     yield f"CO2e: {carbon_of_emissions(emissions)}"
     total, _, _, calibrated, *_ = emissions.nanograms

@@ -4,11 +4,12 @@ Order of events: the options are checked, and every file that is to be written i
 would write over one that is read; the calls are read, estimated and added up (``reports.collect``)
 with a bar on a terminal where it takes long; then the report is written in each form asked for,
 what could be read of it too where somebody interrupts. A new form is an option and a line in
-``_write``.
+``_write`` or ``_print``.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections import Counter
@@ -26,7 +27,7 @@ from energy_tracking.calls.carbon import find_intensity
 from energy_tracking.cli.commands import NumberIn, command
 from energy_tracking.cli.garbage import collected_rarely
 from energy_tracking.cli.interruption import stopped_by_signals
-from energy_tracking.cli.main import DONE, NOTHING_FOUND
+from energy_tracking.cli.main import DONE, MISTAKE, NOTHING_FOUND
 from energy_tracking.cli.options import (
     CARBON_OPTIONS,
     COLUMNS_OPTION,
@@ -37,7 +38,7 @@ from energy_tracking.cli.options import (
     read_power,
     with_options,
 )
-from energy_tracking.cli.output import Output, print_remark
+from energy_tracking.cli.output import Output, print_error, print_remark
 from energy_tracking.cli.progress import shown_progress
 from energy_tracking.cli.threads import without_idle_threads
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
@@ -224,8 +225,9 @@ class _Run:
             failure = error
         report = self._report
         report.is_whole = failure is None
+        status = DONE
         if report.models.groups or failure is None:
-            self._write()
+            status = self._write()
             self._output.flush()
         remarks = [*report.read.omissions()]
         if self._options.is_json or self._options.is_csv:
@@ -246,8 +248,8 @@ class _Run:
             print_remark(
                 f"no call was found in {files}{read_as}; see the formats in examples/README.md"
             )
-            return NOTHING_FOUND
-        return DONE
+            return status or NOTHING_FOUND
+        return status
 
     def _read(self) -> None:
         from energy_tracking.cli.reports.parts import Job, PartReader
@@ -287,24 +289,45 @@ class _Run:
                 f"takes longer: {type(parts.failure).__name__}: {parts.failure}"
             )
 
-    def _write(self) -> None:
-        options, report, output = self._options, self._report, self._output
-        if self._parquet is not None:
-            self._parquet.finish()
-        if options.plot is not None:
+    def _write(self) -> int:
+        """Write each form that was asked for; returns the exit status."""
+        status = DONE
+        for write in (self._write_parquet, self._write_plot, self._write_page):
+            try:
+                write()
+            except ConfigurationError as error:
+                # What was read, which may have taken long, is printed all the same.
+                print_error(error)
+                status = MISTAKE
+        self._print()
+        return status
+
+    def _write_parquet(self) -> None:
+        if self._parquet is not None and not self._parquet.finish():
+            path = self._options.parquet
+            print_remark(f"--parquet: there was no call to write, so {path} was not made")
+
+    def _write_plot(self) -> None:
+        if self._options.plot is not None:
             from energy_tracking.cli.reports.plot import write_plot
 
-            write_plot(report, options.plot)
-        if options.html is not None:
+            write_plot(self._report, self._options.plot)
+
+    def _write_page(self) -> None:
+        if self._options.html not in (None, "-"):
             from energy_tracking.cli.reports.page import report_html
 
+            _write_file(self._options.html, report_html(self._report, self._options.top))
+
+    def _print(self) -> None:
+        options, report, output = self._options, self._report, self._output
+        if options.html == "-":
+            from energy_tracking.cli.reports.page import report_html
+
+            # In ASCII, since what standard output is encoded in is not what a page says.
             page = report_html(report, options.top)
-            if options.html == "-":
-                # In ASCII, since what standard output is encoded in is not what a page says.
-                output.write(page.encode("ascii", "xmlcharrefreplace").decode("ascii"))
-                return
-            _write_file(options.html, page)
-        if options.is_json:
+            output.write(page.encode("ascii", "xmlcharrefreplace").decode("ascii"))
+        elif options.is_json:
             from energy_tracking.cli.reports.data import report_json
 
             output.write_json(report_json(report, options.top))
@@ -396,7 +419,7 @@ def _read_time(option: str, given: str, zone: tzinfo) -> tuple[datetime, datetim
 def _check_target(
     option: str, path: str | None, endings: Sequence[str], files: Sequence[str]
 ) -> None:
-    """Refuse to write over a file that is read, or under a name that may be meant as one.
+    """Refuse to write over a file that is read, under a name that may be meant as one, or nowhere.
 
     Raises:
         ConfigurationError: It is so.
@@ -406,6 +429,8 @@ def _check_target(
     if not path.lower().endswith(tuple(endings)):
         what = f"a file whose name ends in {' or '.join(endings)}"
         raise ConfigurationError(must_be(option, what, path))
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise ConfigurationError(f"{path}: {os.strerror(errno.ENOENT)}")
     for file in files:
         if os.path.exists(path) and os.path.exists(file) and os.path.samefile(path, file):
             raise ConfigurationError(must_be(option, "another file than those read", path))

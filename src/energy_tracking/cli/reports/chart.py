@@ -25,7 +25,7 @@ MOST_HOURS, MOST_DAYS, MOST_WEEKS = 48, 62, 420
 """Hours up to which a bar is an hour; days up to which it is a day, and up to which a week [1]."""
 
 _WIDTH, _HEIGHT = 900, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 30, 34
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ def draw_svg(series: Series) -> str:
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
             f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" class="end">{tick:g}</text>'
         )
-    parts.append(f'<text x="4" y="{_TOP + 4}" class="unit">{unit}</text>')
+    parts.append(f'<text x="{_LEFT - 8}" y="{_TOP - 16}" class="end">{unit}</text>')
     parts += [_draw_bar(series, place, step, top) for place in range(len(series.labels))]
     for place in label_places(len(series.labels)):
         x = _LEFT + step * (place + 0.5)

@@ -21,8 +21,8 @@ from energy_tracking.calls.report import escape_cell
 from energy_tracking.cli.reports.collect import Report, Row, rows_of
 from energy_tracking.errors import ConfigurationError
 from energy_tracking.logs.batches.batch import BatchNames, CallBatch
-from energy_tracking.logs.batches.energy import BatchEnergy
 from energy_tracking.logs.batches.dimensions import local_time
+from energy_tracking.logs.batches.energy import BatchEnergy
 from energy_tracking.logs.batches.grouping import GroupSums, Of
 from energy_tracking.units import wh_from_joules
 
@@ -184,8 +184,8 @@ class ParquetWriter:
         self._store.unregister("batch")
         self._has_table = True
 
-    def finish(self) -> None:
-        """Write the file, and remove the store.
+    def finish(self) -> bool:
+        """Write the file, and remove the store; returns whether there was a call to write.
 
         Raises:
             ConfigurationError: The file cannot be written.
@@ -194,12 +194,13 @@ class ParquetWriter:
 
         with self._opened:
             if not self._has_table:
-                return
+                return False
             path = self._path.replace("'", "''")
             try:
                 self._store.execute(f"COPY calls TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
             except duckdb.Error as error:
                 raise ConfigurationError(f"{self._path}: {error}") from None
+        return True
 
 
 _TEXTS = ("model", "provider", "session", "tag", "file")

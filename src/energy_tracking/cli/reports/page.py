@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
-from energy_tracking.calls.amounts import count_text, energy_text, two_digits
+from energy_tracking.calls.amounts import count_text, energy_text, format_count, two_digits
 from energy_tracking.calls.report import CALIBRATED, kind_label
 from energy_tracking.cli.everyday import everyday_text
 from energy_tracking.cli.reports.chart import build_series, colour_of, draw_svg
@@ -34,10 +34,10 @@ _STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:960px;margin:0 auto;padding:40px 24px 64px}
-h1{font-size:28px;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}
+main{max-width:960px;margin:0 auto;padding:40px 24px 64px;overflow-wrap:anywhere}
+h1{font-size:28px;line-height:1.2;margin:0 0 4px}
 h2{font-size:19px;margin:44px 0 12px}
-p{margin:8px 0;overflow-wrap:anywhere}
+p{margin:8px 0}
 .soft{color:var(--soft)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:14px;
 margin:26px 0 8px}
@@ -48,13 +48,12 @@ table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:ta
 .wide{overflow-x:auto}
 th,td{text-align:right;padding:7px 10px;border-bottom:1px solid var(--rule);white-space:nowrap}
 th{color:var(--soft);font-weight:600}
-th:first-child,td:first-child,th.text,td.text{text-align:left;white-space:normal;overflow-wrap:anywhere;
-min-width:7.5em}
+th:first-child,td:first-child,th.text,td.text{text-align:left;white-space:normal;min-width:7.5em}
 tr.sum td{font-weight:700;border-top:2px solid var(--ink)}
 td small{color:var(--soft);font-size:12px}
-svg{width:100%;height:auto;display:block}
+svg{width:100%;min-width:640px;height:auto;display:block}
 svg text{font-size:12px;fill:var(--soft)}
-svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .unit{text-anchor:start}
+svg .end{text-anchor:end}svg .middle{text-anchor:middle}
 svg .grid{stroke:var(--rule);stroke-width:1}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;margin:8px 0 0 64px;padding:0;list-style:none;
 font-size:14px}
@@ -103,7 +102,7 @@ def _describe(report: Report) -> str:
         if of is Of.TOKENS:
             total = total.without(sums)
     tokens = f"{int(total.input_tokens):,} input and {int(total.output_tokens):,} output tokens"
-    said = f"{total.requests:,} calls to language models, {tokens}"
+    said = f"{format_count(total.requests, 'call')} to language models, {tokens}"
     when = f", {span} ({report.selection.zone})" if span else ""
     where = f'<p class="soft">From {_text(report.title)}</p>'
     end = "" if report.is_whole else " Reading was interrupted: this is the part until then."
@@ -136,7 +135,7 @@ def _draw_cards(report: Report) -> str:
             )
         )
     emitted = report.carbon_of(total, calibrated=report.has_calibrated)
-    if emitted is not None:
+    if emitted is not None and total.has_energy:
         low, high = emitted.total_carbon_low_grams, emitted.total_carbon_high_grams
         which = kind_label(CALIBRATED) if report.has_calibrated else kind_label(report.kind)
         cards.append(
@@ -146,7 +145,8 @@ def _draw_cards(report: Report) -> str:
                 f"of the {which} energy at {emitted.grams_per_kwh:g} g/kWh ({emitted.source})",
             )
         )
-    cards.append(_card(f"{total.requests:,}", "calls", _count_models(report)))
+    count, calls = format_count(total.requests, "call").split()
+    cards.append(_card(count, calls, f"to {format_count(_count_models(report), 'model')}"))
     said = ""
     if total.has_energy:
         best = (
@@ -167,9 +167,8 @@ def _card(number: str, beside: str, below: str) -> str:
     )
 
 
-def _count_models(report: Report) -> str:
-    models = {key[0] for key in report.models.groups}
-    return f"to {len(models):,} {'model' if len(models) == 1 else 'models'}"
+def _count_models(report: Report) -> int:
+    return len({key[0] for key in report.models.groups})
 
 
 def _boards(scope: str) -> str:
@@ -202,8 +201,9 @@ def _draw_chart(report: Report) -> str:
         for model in series.models
     )
     return (
-        f"<h2>Energy per {series.period}, {kind_label(report.kind)}</h2>{draw_svg(series)}"
-        f'<ul class="legend">{legend}</ul>{_count_without_time(report)}'
+        f"<h2>Energy per {series.period}, {kind_label(report.kind)}</h2>"
+        f'<div class="wide">{draw_svg(series)}</div><ul class="legend">{legend}</ul>'
+        f"{_count_without_time(report)}"
     )
 
 
@@ -222,6 +222,8 @@ def _count_without_time(report: Report) -> str:
 def _draw_groups(report: Report, top: int | None) -> str:
     by = report.selection.by
     rows = rows_of(report.table, report.names, 50 if top is None else top)
+    if not rows:
+        return ""
     head = [*map(_capitalise, by), "Calls", "Input", "Output", *_energy_titles(report)]
     lines = [_row(mark_labels(row), row[2], report) for row in rows]
     if len(rows) > 1:

@@ -72,7 +72,7 @@ def sentences_of(report: Report) -> Iterator[str]:
 def _sentences_on_carbon(report: Report) -> Iterator[str]:
     total = report.total
     own = report.carbon_of(total)
-    if own is not None:
+    if own is not None and total.has_energy:
         yield f"CO2e, {kind_label(report.kind)}: {own}"
         beside = report.carbon_of(total, calibrated=True)
         if report.has_calibrated and beside is not None:

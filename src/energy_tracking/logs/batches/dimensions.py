@@ -27,10 +27,15 @@ _SPAN_SECONDS = 900
 
 
 def local_time(moment: float, zone: tzinfo) -> datetime:
-    """A point in time [s since 1970] in a zone, or in UTC where the zone's calendar ends before it.
+    """A point in time in a zone, or in UTC where the zone's calendar does not have it.
+
+    Args:
+        moment: The point in time [s since 1970].
+        zone: The zone.
 
     Raises:
-        OverflowError: The calendar of UTC ends before it too, as ``ValueError`` and ``OSError``.
+        OverflowError: The calendar of UTC does not have it either; likewise ``ValueError`` and
+            ``OSError``.
     """
     try:
         return datetime.fromtimestamp(moment, zone)
