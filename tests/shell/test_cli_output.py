@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -277,6 +278,25 @@ def test_ctrl_c_while_the_command_starts_is_quiet(milliseconds: int, tmp_path: P
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, b"")
+
+
+def test_ctrl_c_while_a_class_is_made_is_quiet() -> None:
+    code = """
+        import sys
+
+        def interrupt(frame, event, argument):
+            owner = frame.f_locals.get("owner")
+            if event == "call" and getattr(owner, "__name__", None) == "CallRecord":
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+        sys.setprofile(interrupt)
+        from energy_tracking.cli.main import main
+        sys.exit(main(["ledger", "absent"]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, env=environment(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 @posix

@@ -38,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except KeyboardInterrupt as interruption:
         return getattr(interruption, "status", INTERRUPTED)
+    except RuntimeError as error:
+        # Python 3.11 makes this of whatever is raised while a class is made.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        return INTERRUPTED
 
 
 def _run(arguments: Sequence[str] | None) -> int:
