@@ -6,8 +6,9 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-RARELY = 50_000
-"""After so many more objects than were freed Python looks for such cycles, not after 700 [1]."""
+RARELY = 500_000
+"""After so many more objects than were freed Python looks for such cycles, not after 700: more than
+calls that are held back are made of [1]."""
 
 
 @contextmanager
