@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,63 @@ def test_a_message_that_had_not_ended_is_reported(tmp_path: Path) -> None:
         calls, report = read(*files)
         assert sorted(counted(calls)) == [(SONNET, 300, 4), (SONNET, 300, 70)]
         assert not report.assumed
+
+
+ESTIMATED = "of messages that had not ended, whose output is estimated from the text so far"
+BLOCKS = [
+    {"type": "thinking", "thinking": "h" * 430, "signature": "x" * 900},
+    {"type": "text", "text": "a" * 215},
+    {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command": "b" * 415}},
+]
+"""What 100, 50 and about 112 tokens are written as."""
+
+
+@pytest.mark.parametrize("line", [spoken, printed])
+def test_the_text_of_a_message_that_had_not_ended_says_how_long_it_is(
+    line: Callable[..., Line], tmp_path: Path
+) -> None:
+    def said(name: str, output: int, *blocks: Any) -> list[Line]:
+        lines = [line(name, (300, output)) for _ in blocks]
+        for each, block in zip(lines, blocks, strict=True):
+            each["message"]["content"] = [block]
+        return lines
+
+    beginning = {"type": "text", "text": "a" * 100}
+    log = write(
+        tmp_path / "a.jsonl",
+        # A line may come twice, and a text may have grown.
+        *said("a", 8, BLOCKS[0], BLOCKS[0], beginning, *BLOCKS[1:]),
+        *said("b", 400, *BLOCKS),
+    )
+    calls, report = read(log)
+    assert [call.counts and call.counts.output_tokens for call in calls] == [262, 400]
+    assert calls[0].usage is not None
+    assert calls[0].usage.estimated == ("output_tokens",)
+    assert assumed(report) == {ESTIMATED: 1, UNFINISHED: 1}
+    # A copy that has ended stands.
+    ended = write(tmp_path / "b.jsonl", spoken("a", (300, 20), "end_turn"))
+    assert (SONNET, 300, 20) in counted(read(log, ended)[0])
+
+
+def test_a_result_knows_better_than_the_text_of_its_messages(tmp_path: Path) -> None:
+    line = printed("a", (300, 8))
+    line["message"]["content"] = BLOCKS
+    log = write(tmp_path / "log.jsonl", line, result((300, 90), sonnet=(300, 90)))
+    calls, report = read(log)
+    assert counted(calls) == [(SONNET, 300, 90)]
+    assert assumed(report) == {SHARED_OUT: 1}
+
+
+def test_a_stream_that_breaks_off_is_as_long_as_its_text(tmp_path: Path) -> None:
+    piece = {"type": "content_block_delta", "index": 0}
+    log = write(
+        tmp_path / "log.jsonl",
+        {"type": "message_start", "message": message((300, 1))},
+        *({**piece, "delta": {"type": "text_delta", "text": "a" * 43}} for _ in range(10)),
+    )
+    calls, report = read(log)
+    assert counted(calls) == [(SONNET, 300, 100)]
+    assert assumed(report) == {ESTIMATED: 1}
 
 
 def test_what_a_result_has_more_is_shared_out_among_messages_that_had_not_ended(

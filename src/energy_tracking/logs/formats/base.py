@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from energy_tracking.errors import UnreadableLogError
@@ -17,6 +17,7 @@ from energy_tracking.logs.files.decoding import NOT_JSON, decode, decode_printed
 from energy_tracking.logs.logged import CutOff, LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.usage.names import is_unique_id
+from energy_tracking.usage.text import whole_tokens
 
 Document = dict[str, Any]
 
@@ -26,6 +27,8 @@ LONGEST_EXAMPLE = 60
 
 UNFINISHED = "of messages that had not ended, counted with the output so far"
 """What is said of a call whose log ends, or was written, before its output did."""
+ESTIMATED = "of messages that had not ended, whose output is estimated from the text so far"
+"""What is said where that is more than the log counts."""
 
 
 class UnreadableEntryError(Exception):
@@ -234,6 +237,21 @@ def unpacked(value: object) -> Any:
             found = decode_printed(value)
         return None if found is NOT_JSON else found
     return value
+
+
+def estimate_output(call: LoggedCall, tokens: float) -> None:
+    """Count the text of a message that had not ended, where its log counts less.
+
+    Args:
+        call: The message.
+        tokens: About how many its text has [tokens].
+    """
+    usage, outputs = call.usage, whole_tokens(tokens)
+    if usage is not None and outputs > usage.output_tokens:
+        call.counts = replace(
+            usage, output_tokens=outputs, total_tokens=None, estimated=("output_tokens",)
+        )
+        call.assumed = ESTIMATED
 
 
 def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCall:

@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    estimate_output,
     identify,
     keys,
     mappings,
@@ -25,6 +26,7 @@ from energy_tracking.logs.formats.bodies import call_in_body, error_name
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.text import tokens_in
 
 OPEN_STREAMS = 1000
 """How many streams may lie mixed in one file."""
@@ -114,6 +116,8 @@ def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] 
     return [identify(call, created=body.get("created_at"))]
 
 
+_DELTAS = ("text", "thinking", "partial_json")
+"""What a piece of a block has that was generated."""
 ANTHROPIC_EVENTS = frozenset(
     {"message_start", "message_delta", "message_stop", "ping", "error"}
     | {"content_block_start", "content_block_delta", "content_block_stop"}
@@ -141,6 +145,9 @@ def _read_anthropic_event(document: Document, file: LogFile) -> list[LoggedCall]
             memory["anthropic"][1].update(known)
             memory["anthropic ended"] = True
         return []
+    if kind == "content_block_delta" and isinstance(delta := document.get("delta"), dict):
+        written = filter(None, (text(delta.get(name)) for name in _DELTAS))
+        memory["anthropic text"] = memory.get("anthropic text", 0) + sum(map(len, written))
     if kind == "error":
         failed = _take_anthropic(file)
         for call in failed:
@@ -153,6 +160,7 @@ def _take_anthropic(file: LogFile) -> list[LoggedCall]:
     """The call of the stream that was open."""
     message, raw = file.memory.pop("anthropic", (None, None))
     has_ended = file.memory.pop("anthropic ended", False)
+    characters = file.memory.pop("anthropic text", 0)
     if message is None:
         return []
     call = call_in_body(message, "anthropic")
@@ -162,6 +170,7 @@ def _take_anthropic(file: LogFile) -> list[LoggedCall]:
         return []
     if not has_ended:
         call.assumed = UNFINISHED
+        estimate_output(call, tokens_in(characters))
     identify(call)
     return [call, *calls_beside(call, raw)]
 

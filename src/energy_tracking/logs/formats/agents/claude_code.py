@@ -6,12 +6,15 @@ its message, and the copy that has ended or has most tokens stands; lines of oth
 passed over.
 
 A line may be written before its message has ended, and have a few tokens of the output alone, as
-all that are printed have. The result that is printed last has the sums by model: what they have
-more is shared out among such messages. Requests beside the conversation are in these sums alone.
+all that are printed have, and in many versions all that are kept. The result that is printed last
+has the sums by model: what they have more is shared out among such messages. Where there is none,
+the text of all lines of a message says how long it is at least. Requests beside the conversation
+are in these sums alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from energy_tracking.logs.formats.base import (
@@ -20,13 +23,17 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    estimate_output,
     keys,
+    mappings,
+    remember,
     text,
 )
 from energy_tracking.logs.formats.counts import counts_in, sum_in, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
+from energy_tracking.usage.text import generated_tokens
 from energy_tracking.usage.token_usage import TokenUsage
 
 CLAUDE_LINES = frozenset(
@@ -39,6 +46,10 @@ CLAUDE_LINES = frozenset(
 SHARED_OUT = "of messages that had not ended, counted with a share of what their session took"
 MOST_PRINTED = 10_000
 """How many messages of a session may share what its result has more."""
+MOST_TEXTS = 1000
+"""How many messages that have not ended may lie mixed in one file."""
+BEGINNING = 64
+"""By how much of its beginning the text of a block is known [characters]."""
 NO_MODEL = "<synthetic>"
 """What Claude Code calls itself where it answers in the place of a model."""
 
@@ -72,9 +83,13 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
     call.session = session
     call.grows = True
     call.identity = _message_identity(call, document.get("requestId"))
+    is_printed = "session_id" in document
     if message.get("stop_reason", "") is None or not call.tokens:
         call.assumed = UNFINISHED
-    if "session_id" in document:
+        written = _add_text(call, message.get("content"), file)
+        if not is_printed:
+            estimate_output(call, written)
+    if is_printed:
         _remember_printed(call, file)
     calls = [call, *calls_beside(call, raw)] if "iterations" in raw else [call]
     file.memory["claude code"] = True
@@ -172,6 +187,38 @@ def _remember_printed(call: LoggedCall, file: LogFile) -> None:
     sums.setdefault(call.session, {}).setdefault(call.model, _Printed()).add(call)
 
 
+def _add_text(call: LoggedCall, content: object, file: LogFile) -> float:
+    """Add the text in a line of a message to that of its other lines; returns all [tokens].
+
+    A line has one block of the message, or what there is of one so far.
+    """
+    texts: dict[object, dict[object, float]] = file.memory.setdefault("claude texts", {})
+    blocks = texts.get(call.identity)
+    if blocks is None:
+        blocks = {}
+        if call.identity is not None:
+            remember(texts, call.identity, blocks, MOST_TEXTS)
+    for block in mappings(content):
+        # Text comes as it is, and what is asked of a tool as JSON.
+        is_asked = "input" in block
+        message = {"tool_calls": [block]} if is_asked else {"content": [block]}
+        tokens = generated_tokens({"choices": [{"message": message}]})
+        said = block.get("text") or block.get("thinking")
+        own = (block.get("type"), block.get("id") or str(said)[:BEGINNING])
+        blocks[own] = max(tokens, blocks.get(own, 0.0))
+    return sum(blocks.values())
+
+
+def _estimate_printed(file: LogFile) -> Iterable[LoggedCall]:
+    """Count the text of messages that were printed, had not ended, and that no result is over."""
+    texts = file.memory.get("claude texts", {})
+    for by_model in file.memory.get("claude sums", {}).values():
+        for printed in by_model.values():
+            for call in printed.unfinished.values():
+                estimate_output(call, sum(texts.get(call.identity, {}).values()))
+    return ()
+
+
 def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | None:
     """What all copies of a message say, however far it had come."""
     message_id, usage = call.response_id, call.counts
@@ -238,6 +285,7 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
         if usage is not None:
             _share_out(usage, own)
         if model is None:
+            _estimate_printed(file)
             # It is of one turn, and the sums by model of all so far.
             printed.clear()
             file.memory.pop("claude printed", None)
@@ -295,7 +343,9 @@ def _share_out(total: TokenUsage, printed: list[_Printed]) -> None:
 
 CLAUDE_CODE: tuple[LogFormat, ...] = (
     # Source: https://github.com/ryoppippi/ccusage/issues/888 (one message id, growing counts)
-    LogFormat(name="claude-code", keys=keys("message"), read=_read_claude_message),
+    # Source: https://github.com/anthropics/claude-code/issues/27361 (no line with the last count)
+    LogFormat(name="claude-code", keys=keys("message"), read=_read_claude_message,
+              finish=_estimate_printed),
     # Source: https://docs.claude.com/en/docs/claude-code/sdk/sdk-headless
     LogFormat(
         name="claude-code-line", keys=keys("type"), any_of=_CLAUDE_KEYS, read=_read_claude_line,
