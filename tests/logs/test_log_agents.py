@@ -433,8 +433,30 @@ def test_messages_printed_without_counts_share_those_of_the_result(tmp_path: Pat
 def test_a_result_over_more_than_was_printed_is_not_shared_out(tmp_path: Path) -> None:
     lines = [printed("a", (300, 8)), result((900, 80), sonnet=(900, 80))]
     calls, report = read(write(tmp_path / "a.jsonl", *lines))
-    assert counted(calls) == [(SONNET, 300, 8)]
+    assert counted(calls) == [(SONNET, 300, 8), (f"{SONNET}[1m]", 600, 72)]
+    assert [call.is_call for call in calls] == [True, False]
     assert assumed(report) == {UNFINISHED: 1}
+
+
+def test_what_the_sums_by_model_have_more_than_the_usage_is_of_further_requests(
+    tmp_path: Path,
+) -> None:
+    # After nicsuzor/academicOps claude_output.json, whose subagent was not printed.
+    lines = [printed("a", (300, 8)), result((300, 100), sonnet=(500, 140))]
+    for array in (False, True):
+        log = write(tmp_path / f"{array}.json", *([lines] if array else lines))
+        entries, report = read(log)
+        assert counted(entries) == [(SONNET, 300, 100), (f"{SONNET}[1m]", 200, 40)]
+        assert assumed(report) == {SHARED_OUT: 1}
+    # A later result of the same run is over those of the earlier one, too.
+    lines += [printed("b", (400, 8)), result((400, 50), sonnet=(1000, 200))]
+    entries, _ = read(write(tmp_path / "later.jsonl", *lines))
+    sums = [entry for entry in entries if not entry.is_call]
+    assert counted(sums) == [(f"{SONNET}[1m]", 300, 50)]
+    # The transcript has them as calls.
+    known = write(tmp_path / "t.jsonl", spoken("c", (200, 40), "end_turn"))
+    entries, _ = read(log, known)
+    assert sorted(counted(entries)) == [(SONNET, 200, 40), (SONNET, 300, 100)]
 
 
 def test_each_run_of_a_session_that_is_resumed_has_a_result(tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ passed over.
 
 A line may be written before its message has ended, and have a few tokens of the output alone, as
 all that are printed have, and in many versions all that are kept. The result that is printed last
-has the sums by model: what they have more is shared out among such messages. Where there is none,
-the text of all lines of a message says how long it is at least. Requests beside the conversation
-are in these sums alone.
+has the sums: what the output of the conversation has more is shared out among such messages. Where
+there is none, the text of all lines of a message says how long it is at least. What requests beside
+the conversation took, as those of subagents, is in the sums by model alone, and what these have
+more is a sum of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from energy_tracking.logs.formats.base import (
     UNFINISHED,
@@ -93,6 +94,8 @@ def _read_claude_message(document: Document, file: LogFile) -> list[LoggedCall] 
         _remember_printed(call, file)
     calls = [call, *calls_beside(call, raw)] if "iterations" in raw else [call]
     file.memory["claude code"] = True
+    if "sessionId" in document:
+        file.note_call_of("claude transcript", session)
     for each in calls:
         _note_call_of(session or file.path, each.model, file)
     return calls
@@ -275,37 +278,57 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
         for model, counts in (by_model.items() if isinstance(by_model, dict) else ())
     ]
     sums = sums or [(None, sum_in(document.get("usage")))]
-    printed: _Sessions = file.memory.get("claude sums", {})
-    for model, usage in sums:
-        own = [
-            messages
-            for of_model, messages in printed.get(session, {}).items()
-            if _plain_name(model) in (None, of_model)
-        ]
-        if usage is not None:
-            _share_out(usage, own)
-        if model is None:
-            _estimate_printed(file)
-            # It is of one turn, and the sums by model of all so far.
-            printed.clear()
-            file.memory.pop("claude printed", None)
+    sessions: _Sessions = file.memory.get("claude sums", {})
+    printed = sessions.get(session, {})
+    # The usage is of this turn, without what is beside the conversation.
+    turn, turns = sum_in(document.get("usage")), file.memory.setdefault("claude turns", {})
+    if turn is not None:
+        _share_out(turn, list(printed.values()), turns.get(session, (0, 0)))
+    # Turns are counted, requests are not; a session that is resumed has a result for each run.
     of, run = session or file.path, text(document.get("uuid")) or session
-    # Turns are counted, requests are not.
-    return [
-        LoggedCall(
-            provider="anthropic",
-            model=model,
-            counts=usage,
-            time=time,
-            session=session,
-            requests=None,
-            # A session that is resumed has a result for each run.
-            identity=("claude result", run, model),
-            sum_of=("claude", of) if model is None else ("claude", of, _plain_name(model)),
-        )
-        for model, usage in sums
-        if usage is not None
-    ]
+    result = LoggedCall(provider="anthropic", time=time, session=session, requests=None)
+    calls = []
+    for model, usage in sums:
+        if usage is None:
+            continue
+        own = [one for name, one in printed.items() if _plain_name(model) in (None, name)]
+        _share_out(usage, own)
+        call = replace(result, model=model, counts=usage, identity=("claude result", run, model))
+        call.sum_of = ("claude", of) if model is None else ("claude", of, _plain_name(model))
+        calls.append(call)
+        beside = _find_beside(usage, own)
+        if beside is not None:
+            for messages in own:
+                # What these took, too, is in it.
+                messages.unfinished.clear()
+            # Later results of the same run have more of them.
+            first = file.memory.setdefault("claude run", run)
+            identity = ("claude beside", first if model else run, model)
+            calls.append(
+                replace(call, counts=beside, identity=identity, grows=True,
+                        sum_of=("claude transcript", of))
+            )  # fmt: skip
+    if sums[0][0] is None:
+        _estimate_printed(file)
+        # The sums by model are of all turns so far.
+        for known in (sessions, turns, file.memory.get("claude printed", {})):
+            known.clear()
+    elif printed:
+        turns[session] = _add_up(printed.values())
+    return calls
+
+
+def _find_beside(total: TokenUsage, printed: list[_Printed]) -> TokenUsage | None:
+    """What a sum has more than the messages that were printed, which is of further requests.
+
+    Args:
+        total: The sum.
+        printed: All that it is over, as far as they were printed.
+    """
+    inputs, outputs = _add_up(printed)
+    inputs, outputs = total.input_tokens - inputs, total.output_tokens - outputs
+    cached = total.cached_input_tokens - sum(one.cached for one in printed)
+    return sum_of_tokens(inputs, outputs, cached) if printed and inputs > 0 < outputs else None
 
 
 def _sum_of_model(counts: object) -> TokenUsage:
@@ -313,18 +336,29 @@ def _sum_of_model(counts: object) -> TokenUsage:
         whole(at(counts, f"cache{name}InputTokens")) or 0 for name in ("Read", "Creation")
     )
     inputs = (whole(at(counts, "inputTokens")) or 0) + cached + written
-    return sum_of_tokens(inputs, at(counts, "outputTokens"), cached)
+    outputs, reasoning = at(counts, "outputTokens"), at(counts, "thinkingTokens")
+    return sum_of_tokens(inputs, outputs, cached, reasoning)
 
 
-def _share_out(total: TokenUsage, printed: list[_Printed]) -> None:
+def _add_up(printed: Iterable[_Printed]) -> tuple[int, int]:
+    """The input and the output of messages [tokens]."""
+    messages = list(printed)
+    return sum(one.inputs for one in messages), sum(one.outputs for one in messages)
+
+
+def _share_out(
+    total: TokenUsage, printed: list[_Printed], before: tuple[int, int] = (0, 0)
+) -> None:
     """Give each message that had not ended an equal share of what their sum has more.
 
     Args:
         total: The sum.
         printed: All that it is over, as far as they were printed.
+        before: Input and output of those printed before [tokens], which it is not over.
     """
     unfinished = [(one, call) for one in printed for call in one.unfinished.values()]
-    inputs, outputs = sum(one.inputs for one in printed), sum(one.outputs for one in printed)
+    inputs, outputs = _add_up(printed)
+    inputs, outputs = inputs - before[0], outputs - before[1]
     rest, rest_output = total.input_tokens - inputs, total.output_tokens - outputs
     has_none = not inputs + outputs
     is_whole = abs(rest) * 100 <= total.input_tokens
