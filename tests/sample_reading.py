@@ -11,6 +11,7 @@ from gateway_log_samples import GATEWAY_SAMPLES
 from log_samples import SAMPLES, Right
 from odd_log_samples import ODD_SAMPLES
 from platform_log_samples import PLATFORM_SAMPLES
+from public_log_samples import PUBLIC_SAMPLES
 from workflow_log_samples import WORKFLOW_SAMPLES
 
 ALL_SAMPLES = [
@@ -20,6 +21,7 @@ ALL_SAMPLES = [
     *GATEWAY_SAMPLES,
     *WORKFLOW_SAMPLES,
     *PLATFORM_SAMPLES,
+    *PUBLIC_SAMPLES,
 ]
 
 

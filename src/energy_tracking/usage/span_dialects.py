@@ -96,7 +96,10 @@ JSON_USAGES: dict[str, Callable[[Any], Any]] = {
 COUNTS = (*USAGE_ATTRIBUTES["input_tokens"], *USAGE_ATTRIBUTES["output_tokens"], *JSON_USAGES)
 
 FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "request_model": ("gen_ai.request.model", "llm.request.model", "ai.model.id", "model"),
+    "request_model": (
+        *("gen_ai.request.model", "llm.request.model", "ai.model.id", "model"),
+        "traceloop.association.properties.ls_model_name",  # LangChain's, by OpenLLMetry
+    ),
     "response_model": (
         *("gen_ai.response.model", "llm.model_name", "embedding.model_name", "ai.response.model"),
         *("langfuse.observation.model.name", "mlflow.llm.model", "llm.response.model"),
@@ -108,6 +111,8 @@ FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         *("mlflow.llm.provider", "provider"),
     ),
 }
+UNKNOWN = "unknown"
+"""What an attribute says that knows no name, where another one may."""
 _NO_FACTS: dict[str, Any] = dict.fromkeys(("operation", "usage", *FACT_ATTRIBUTES))
 # OpenInference keeps the response itself, whose id comes first where there is one.
 RESPONSE_BODY = "output.value"
@@ -302,7 +307,7 @@ def _find_attributes(attributes: Attributes) -> tuple[dict[str, Any], dict[str, 
     ranks: dict[str, int] = {}
     for attribute, value in attributes.items():
         place = _PLACES.get(attribute)
-        if place is not None and value is not None:
+        if place is not None and value is not None and value != UNKNOWN:
             is_count, name, rank = place
             if name not in ranks or rank <= ranks[name]:
                 ranks[name] = rank

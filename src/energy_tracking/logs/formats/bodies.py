@@ -23,7 +23,7 @@ from energy_tracking.logs.formats.counts import (
 )
 from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
 from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
-from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
+from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 from energy_tracking.usage.usage_paths import USAGE_HOLDERS, usage_in
 
 # By a response's `object`, or where it has none, as moderations and images, by a key.
@@ -66,14 +66,14 @@ def usage_in_body(body: Document) -> Counts | None:
         raw = body.get("usageMetadata") or body.get("usage_metadata")
         if not raw and not USAGE_HOLDERS.isdisjoint(body):
             raw = usage_in(body)
-    counts = None if raw is None else counts_in(raw)
+    counts = None if raw is None else _counts_in_usage(raw)
     if counts is None and not _OTHER_NAMES.isdisjoint(body):
         counts = _read_other_usage(body)
     if type(counts) is PlainCounts:
         return counts
     if counts is None and type(raw) is dict and "output" in raw:
         # Langfuse's names, in a table of its own.
-        counts = counts_in_details(raw)
+        counts = _add_named_parts(counts_in_details(raw), raw)
     if counts is None and type(raw) is dict and not _OTHER_NAMES.isdisjoint(raw):
         # Open WebUI keeps Ollama's.
         counts = _read_other_usage(raw)
@@ -95,9 +95,9 @@ def _usage_by_other_names(body: Document, raw: object) -> Counts | None:
         for name in OTHER_USAGES if holder is body else ("usage", *OTHER_USAGES):
             usage = at(holder, name)
             if isinstance(usage, dict):
-                counts = counts_in(usage)
-                if counts is None or not counts.cached_input_tokens:
-                    # A part of them may have the name of a column.
+                counts = _counts_in_usage(usage)
+                if not has_both(counts):
+                    # Its output may have the name of a column.
                     counts = _counts_by_names(usage) or counts
                 # These are of much else.
                 is_other = name in ("metrics", "metadata")
@@ -110,6 +110,30 @@ def _usage_by_other_names(body: Document, raw: object) -> Counts | None:
 def has_both(counts: Counts | None) -> bool:
     """Whether there are counts of an input and of an output."""
     return counts is not None and counts.input_tokens > 0 and counts.output_tokens > 0
+
+
+def _counts_in_usage(usage: object) -> Counts | None:
+    """The counts of a usage; its parts may have other names than those of its dialect."""
+    counts = counts_in(usage)
+    return _add_named_parts(counts, usage) if isinstance(counts, TokenUsage) else counts
+
+
+def _add_named_parts(counts: Counts | None, usage: object) -> Counts | None:
+    """Counts without parts, and the parts that names of columns find in their usage.
+
+    Args:
+        counts: What was read of it.
+        usage: The usage.
+    """
+    if counts is None or not isinstance(usage, dict):
+        return counts
+    if any(getattr(counts, part, None) for part in WHOLE_OF):
+        return counts
+    named = _counts_by_names(usage)
+    if named is None or not (named.cached_input_tokens or named.reasoning_tokens):
+        return counts
+    total = named.input_tokens + named.output_tokens
+    return named if counts.total_tokens in (None, total) else counts
 
 
 def _counts_by_names(usage: Document) -> Counts | None:
@@ -125,7 +149,10 @@ def _counts_by_names(usage: Document) -> Counts | None:
     inputs, outputs = whole(read.get("input")), whole(read.get("output"))
     if inputs is None and outputs is None:
         return None
-    return usage_of_columns(read, inputs or 0, outputs or 0)
+    inputs, outputs = inputs or 0, outputs or 0
+    if "cache_read" in read and whole(read.get("total")) == inputs + outputs:
+        read["cached"] = read.pop("cache_read")
+    return usage_of_columns(read, inputs, outputs)
 
 
 def _read_other_usage(body: Document) -> Counts | None:

@@ -397,7 +397,7 @@ EVALUATIONS: tuple[LogFormat, ...] = (
     LogFormat(name="swe-agent", keys=keys("info"), any_of=keys("trajectory", "messages"),
               read=_read_trajectory),
     # Source: https://harborframework.com/docs/agents/trajectory-format (ATIF)
-    LogFormat(name="harbor", keys=keys("schema_version", "agent", "steps"), read=_read_harbor),
+    LogFormat(name="harbor", keys=keys("agent", "steps"), read=_read_harbor),
     # Source: https://github.com/sierra-research/tau2-bench (data_model/simulation.py)
     LogFormat(name="tau2-bench", keys=keys("info", "simulations"), read=_read_tau),
     # Source: https://www.tbench.ai/docs (results.json)

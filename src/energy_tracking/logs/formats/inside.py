@@ -40,7 +40,7 @@ WRAPPERS = (
         "_source",
         "jsonPayload",
     ),
-    *("message", "trace", "log", "textPayload", "properties", "Item", "fields", "hits"),
+    *("message", "trace", "span", "log", "textPayload", "properties", "Item", "fields", "hits"),
     *("attributes", LINE, "Body", "ai_log", "kinesis", "Document"),
 )
 EVENT_DATA = "data:"

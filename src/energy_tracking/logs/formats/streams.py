@@ -206,7 +206,8 @@ def _follow_gemini(document: Document, call: LoggedCall, file: LogFile) -> list[
         before is not None
         and earlier is not None
         and counts is not None
-        and (before.model, earlier.input_tokens) == (call.model, counts.input_tokens)
+        and before.model == call.model
+        and earlier.input_tokens <= counts.input_tokens
         and earlier.output_tokens <= counts.output_tokens
     )
     ended = [] if before is None or is_onward else [before]

@@ -170,6 +170,8 @@ def _read_copilot(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if kind == "session.start":
         memory["copilot"] = text(data.get("sessionId"))
         return []
+    if kind == "session.resume":
+        memory["copilot runs"] = memory.get("copilot runs", 0) + 1
     session = memory.get("copilot")
     if kind == "assistant.usage":
         model = text(data.get("model"))
@@ -188,7 +190,9 @@ def _read_copilot(document: Document, file: LogFile) -> list[LoggedCall] | None:
                 model=model,
                 time=time,
                 session=session,
-                identity=("copilot", session, document.get("timestamp"), model),
+                # A process says what it took so far, and begins anew where it resumes a session.
+                identity=("copilot", session or file.path, memory.get("copilot runs"), model),
+                grows=True,
                 sum_of=None if session is None else ("copilot", session),
             )
             for model, metrics in data["modelMetrics"].items()
@@ -260,9 +264,10 @@ def _read_kimi_code(document: Document, file: LogFile) -> list[LoggedCall] | Non
     ]
 
 
-# pi, and agents built on it, as OpenClaw.
+# pi, and agents built on it, as OpenClaw and Command Code, which counts beside its message.
 
 PI = CountNames("input", "output", "cacheRead", "cacheWrite", "reasoning")
+COMMAND_CODE = CountNames("inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens")
 
 
 def _read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -276,15 +281,16 @@ def _read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return None
     if not isinstance(message, dict):
         return []
-    parts = read_parts(message.get("usage"), PI)
+    parts = read_parts(message.get("usage"), PI) or read_parts(document.get("usage"), COMMAND_CODE)
     if parts is None:
         return []
     entry, time = text(document.get("id")), document.get("timestamp")
+    models = (message.get("responseModel"), message.get("model"), document.get("model"))
     return [
         build_agent_call(
             parts,
             provider=provider_named(message.get("provider")),
-            model=text(message.get("responseModel")) or text(message.get("model")),
+            model=next(filter(None, map(text, models)), None),
             time=time_of(time),
             session=memory["pi"],
             identity=None if entry is None else ("pi", entry, str(time)),

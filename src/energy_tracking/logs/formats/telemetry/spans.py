@@ -110,8 +110,10 @@ def _otlp_span(span: Document) -> _Span:
         text(get("traceId") or get("trace_id")),
         None if parent_id is None else text(parent_id),
         parse_nanoseconds(get("endTimeUnixNano") or get("end_time_unix_nano"))
-        or parse_nanoseconds(get("startTimeUnixNano")) + parse_nanoseconds(get("durationNanos")),
-        parse_nanoseconds(get("startTimeUnixNano") or get("start_time_unix_nano")),
+        or parse_nanoseconds(get("startTimeUnixNano")) + parse_nanoseconds(get("durationNanos"))
+        or _time_in_javascript(get("endTime")),
+        parse_nanoseconds(get("startTimeUnixNano") or get("start_time_unix_nano"))
+        or _time_in_javascript(get("startTime")),
         select_attributes(unpacked(get("attributes"))),
     )
 
@@ -124,6 +126,11 @@ def parse_nanoseconds(value: object) -> int:
         return int(value)  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError, OverflowError):
         return 0
+
+
+def _time_in_javascript(value: object) -> Any:
+    """A time as a span in JavaScript has it, in seconds and nanoseconds; another as it is."""
+    return value[0] if isinstance(value, list) and value else value
 
 
 def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
