@@ -45,6 +45,24 @@ def _answer(usage: dict[str, int]) -> dict[str, Any]:
     return {"type": "message", "model": "gpt-5", "usage": usage}
 
 
+def _observation(
+    name: str, parent: str | None, usage: object, kind: str | None = None, **more: object
+) -> dict[str, object]:
+    kind = kind or ("GENERATION" if usage else "SPAN")
+    return {
+        "id": name,
+        "traceId": "t",
+        "type": kind,
+        "parentObservationId": parent,
+        "startTime": "2026-03-09T10:15:00.100Z",
+        "endTime": "2026-03-09T10:15:02.850Z",
+        "model": None if kind == "SPAN" else "gpt-4o-mini",
+        "usageDetails": usage or {},
+        "output": {"usage_metadata": {"prompt_token_count": 39, "candidates_token_count": 6}},
+        **more,
+    }
+
+
 PUBLIC_SAMPLES: list[tuple[str, Documents, Right]] = [
     # ccusage/ccusage rust/adapters/copilot/tests/fixtures (MIT): what one process says later has
     # what it said before; what was taken before a session was resumed, it does not know.
@@ -145,5 +163,27 @@ PUBLIC_SAMPLES: list[tuple[str, Documents, Right]] = [
             _raaf("start", "2", "tool"), _raaf("end", "2", "tool", (120, 15)),
         ],
         right(2, (210, 36), "gpt-4", first="2025-06-23T19:05:34+00:00"),
+    ),
+    # langfuse/langfuse packages/shared/scripts/seeder/utils/framework-traces (names and counts
+    # only; MIT): what its own page exports; an agent around its calls repeats their sum, or the
+    # last of their responses.
+    (
+        "langfuse",
+        [
+            {"trace": {"id": "t", "input": None, "output": None}, "observations": [
+                _observation("c", None, None, inputUsage=186, outputUsage=74),
+                _observation("e", "c", {"input": 82, "output": 24, "total": 106}),
+                _observation("f", "c", {"input": 104, "output": 50, "total": 154}),
+                _observation("g", "c", {
+                    "input": 13, "prompt_details.cache_read": 5, "output": 81,
+                    "completion_details.reasoning": 7, "total": 94,
+                }),
+            ]},
+            {"traces": [{"id": "v", "name": "t", "timestamp": "2025-09-19T21:59:59.005Z"}],
+             "observations": [_observation("v", None, None, "GENERATION", inputUsage=1200,
+                                           outputUsage=15)]},
+        ],
+        right(4, (1399, 170), "gpt-4o-mini", cached=5, reasoning=7,
+              first="2026-03-09T10:15:02.850000+00:00"),
     ),
 ]  # fmt: skip

@@ -8,6 +8,9 @@ from typing import Any
 from energy_tracking.bounds import read_whole
 from energy_tracking.usage.token_usage import MAX_TOKENS
 
+PARTS = ("prompt_details.", "completion_details.")
+"""How the names of parts begin that the input and output have in them: OpenInference's."""
+
 
 def flatten_details(details: object) -> Mapping[str, object]:
     """Counts by the names of ``TokenUsage``, out of those that share a beginning.
@@ -58,14 +61,15 @@ def add_details(details: Mapping[str, Any]) -> tuple[int, int, int, int, int | N
         elif name == "total":
             total = count
         elif count:
-            if "input" in name:
-                inputs += count
+            is_part = name.startswith(PARTS)
+            if is_part or "input" in name:
+                inputs += 0 if is_part else count
                 if "cache" in name and ("read" in name or "cached" in name):
                     cached += count
                 if "creation" in name or "write" in name:
                     written += count
-            if "output" in name:
-                outputs += count
+            if is_part or "output" in name:
+                outputs += 0 if is_part else count
                 if "reasoning" in name:
                     reasoning += count
     if total == input_alone + output_alone != inputs + outputs:

@@ -22,7 +22,7 @@ DEEPEST_RESPONSE = 8
 
 # Objects that hold documents in a list, and one that holds a document.
 LISTS = (
-    *("data", "items", "results", "runs", "traces", "observations", "logs", "requests"),
+    *("data", "items", "results", "runs", "observations", "traces", "logs", "requests"),
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
     *("hits", "spans", "value", "batches", "result", "Items", "logEvents", "Records"),
     *("Traces", "Segments", "spanSets"),

@@ -1,4 +1,4 @@
-"""Transcripts of further coding agents: Amp, Cline and its kin, Copilot, Kimi, pi, and others.
+"""Transcripts of further coding agents: Amp, Cline and its kin, Copilot, Kimi, and others.
 
 Most of them count what was read from a prompt cache, and written to it, beside the input;
 ``counts.CountNames`` says by what names. Some keep no calls but a running total of the
@@ -19,6 +19,7 @@ from energy_tracking.logs.formats.agents.counts import (
     build_agent_sum,
     read_parts,
 )
+from energy_tracking.logs.formats.agents.pi import read_pi
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -264,40 +265,6 @@ def _read_kimi_code(document: Document, file: LogFile) -> list[LoggedCall] | Non
     ]
 
 
-# pi, and agents built on it, as OpenClaw and Command Code, which counts beside its message.
-
-PI = CountNames("input", "output", "cacheRead", "cacheWrite", "reasoning")
-COMMAND_CODE = CountNames("inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens")
-
-
-def _read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A line of a session; a fork copies those before it, with their ids and times."""
-    kind, memory = document["type"], file.memory
-    if kind == "session" and "cwd" in document:
-        memory["pi"] = text(document.get("id"))
-        return []
-    message = document.get("message")
-    if "pi" not in memory or "parentId" not in document:
-        return None
-    if not isinstance(message, dict):
-        return []
-    parts = read_parts(message.get("usage"), PI) or read_parts(document.get("usage"), COMMAND_CODE)
-    if parts is None:
-        return []
-    entry, time = text(document.get("id")), document.get("timestamp")
-    models = (message.get("responseModel"), message.get("model"), document.get("model"))
-    return [
-        build_agent_call(
-            parts,
-            provider=provider_named(message.get("provider")),
-            model=next(filter(None, map(text, models)), None),
-            time=time_of(time),
-            session=memory["pi"],
-            identity=None if entry is None else ("pi", entry, str(time)),
-        )
-    ]
-
-
 # CodeBuddy.
 
 
@@ -483,7 +450,7 @@ AGENTS: tuple[LogFormat, ...] = (
     LogFormat(name="kimi", keys=keys("timestamp", "message"), read=_read_kimi),
     LogFormat(name="kimi-code", keys=keys("type"), read=_read_kimi_code, is_said=False),
     # Source: https://github.com/badlogic/pi-mono/tree/main/packages/coding-agent (session format)
-    LogFormat(name="pi", keys=keys("type", "timestamp"), read=_read_pi, is_said=False),
+    LogFormat(name="pi", keys=keys("type", "timestamp"), read=read_pi, is_said=False),
     # Source: https://github.com/ccusage/ccusage (adapter/codebuddy)
     LogFormat(name="codebuddy", keys=keys("type", "providerData"), read=_read_code_buddy),
     # Source: https://github.com/OpenHands/software-agent-sdk (Metrics)
