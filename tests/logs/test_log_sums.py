@@ -12,7 +12,9 @@ from energy_tracking import Tracker
 from energy_tracking.calls.aggregates import SPREAD, estimate_sum
 from energy_tracking.calls.record import Outcome
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.logged import LoggedCall, PlainCounts
+from energy_tracking.logs.formats import breakdowns
+from energy_tracking.logs.formats.breakdowns import OF_SESSIONS
+from energy_tracking.logs.logged import LoggedCall, PlainCounts, ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.settings import Settings
 from energy_tracking.usage.token_usage import TokenUsage
@@ -106,6 +108,120 @@ def test_of_two_exports_of_a_day_the_later_one_counts(tmp_path: Path) -> None:
     exports = [export("noon.jsonl", 5), export("evening.jsonl", 8)]
     (call,) = read_logs(exports)
     assert (call.requests, call.tokens) == (8, 2400)
+
+
+SESSION = {"session_id": "a", "model": "o1", "input_tokens": 90, "output_tokens": 30}
+USAGE = {"session_id": "a", "model": "o1", "usage": {"input_tokens": 90, "output_tokens": 30}}
+START = {"start_time": "2026-05-01T10:00:03Z"}
+
+
+@pytest.mark.parametrize("row", [SESSION, USAGE])
+@pytest.mark.parametrize(
+    "beside", [{"message_count": 14}, {"duration_minutes": 3}, {"turns": 7}, {"num_messages": 2}]
+)
+def test_a_row_of_a_session_is_a_sum(
+    row: dict[str, Any], beside: dict[str, int], tmp_path: Path
+) -> None:
+    report = ReadReport()
+    rows = [row | beside, row | beside | {"session_id": "b"}]
+    calls = list(read_logs([write(tmp_path / "log.json", rows)], report=report))
+    assert [call.requests for call in calls] == [None, None]
+    said = OF_SESSIONS if "turns" not in beside else None
+    assert list(report.assumed) == ([said] if said else [])
+
+
+@pytest.mark.parametrize("row", [SESSION, USAGE])
+def test_rows_of_one_session_are_calls_however_long_their_prompts(
+    row: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [row | {"num_messages": number} for number in (1, 3, 5)]
+    calls = list(read_logs([write(tmp_path / "log.json", rows)]))
+    assert [call.requests for call in calls] == [1, 1, 1]
+
+
+def test_of_a_long_table_the_first_rows_say_whether_they_are_of_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakdowns, "HELD", 3)
+    path = tmp_path / "log.json"
+    rows = [SESSION | {"session_id": str(number), "num_messages": 3} for number in range(9)]
+    assert {call.requests for call in read_logs([write(path, rows)])} == {None}
+    rows = [SESSION | {"num_messages": number} for number in range(9)]
+    assert {call.requests for call in read_logs([write(path, rows)])} == {1}
+
+
+def test_a_session_that_lasts_longer_than_a_client_waits_is_a_sum(tmp_path: Path) -> None:
+    long = SESSION | START | {"end_time": "2026-05-01T10:31:07Z"}
+    short = SESSION | START | {"end_time": "2026-05-01T10:00:07Z"}
+    assert one(write(tmp_path / "long.json", [long])).requests is None
+    assert one(write(tmp_path / "short.json", [short])).requests == 1
+
+
+def test_rows_with_a_session_and_no_time_are_calls_which_is_said(tmp_path: Path) -> None:
+    report = ReadReport()
+    (call,) = read_logs([write(tmp_path / "log.json", [SESSION])], report=report)
+    (said,) = report.omissions()
+    assert call.is_call
+    assert "it names a session and no time, whose sum it may be" in said
+
+
+ROWS = [
+    {"model": "o1", "input_tokens": 20, "output_tokens": 2, "requests": 2},
+    {"model": "o3", "input_tokens": 10, "output_tokens": 1, "requests": 3},
+]
+USERS = [{"user": "ann", "input_tokens": 30, "output_tokens": 3, "requests": 5}]
+TOTAL = {"input_tokens": 30, "output_tokens": 3, "requests": 5}
+BY_NAME = {row["model"]: {k: v for k, v in row.items() if k != "model"} for row in ROWS}
+DAY = "2026-05-01"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"total": TOTAL, "by_model": BY_NAME},
+        {"by_user": USERS, "by_model": ROWS},
+        {"by_model": ROWS, "by_user": USERS},
+        TOTAL | {"models": ROWS},
+        {"days": [{"date": DAY, "models": ROWS} | TOTAL]},
+        {"usage": [{"date": DAY, "by_key": ROWS}]},
+        {DAY: BY_NAME},
+        {DAY: {"models": ROWS, "total": TOTAL}},
+    ],
+    ids=repr,
+)
+def test_a_sum_around_rows_with_the_same_totals_does_not_count(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    calls = list(read_logs([write(tmp_path / "log.json", document)]))
+    counts = [(call.model, call.requests, call.tokens) for call in calls]
+    assert counts == [("o1", 2, 22), ("o3", 3, 11)]
+    times = {call.time and call.time.date().isoformat() for call in calls}
+    assert times == {DAY if DAY in repr(document) else None}
+
+
+def test_rows_under_days_are_sums_of_these(tmp_path: Path) -> None:
+    days = {DAY: {"input_tokens": 20, "output_tokens": 2}}
+    call = one(write(tmp_path / "log.json", days))
+    assert (call.requests, call.tokens, call.time and call.time.day) == (None, 22, 1)
+
+
+def test_calls_in_a_list_count_in_place_of_their_sum(tmp_path: Path) -> None:
+    listed = [{"model": "o1", "input_tokens": 20, "output_tokens": 2}] * 2
+    document = {"total_input_tokens": 40, "total_output_tokens": 4, "calls": listed}
+    calls = list(read_logs([write(tmp_path / "log.json", document)]))
+    assert [(call.requests, call.tokens) for call in calls] == [(1, 22)] * 2
+
+
+def test_lists_of_equal_calls_all_count(tmp_path: Path) -> None:
+    listed = [{"model": "o1", "input_tokens": 20, "output_tokens": 2}]
+    document = {"first agent": listed, "second agent": listed}
+    assert len(list(read_logs([write(tmp_path / "log.json", document)]))) == 2
+
+
+def test_a_sum_of_more_than_lies_inside_counts_itself(tmp_path: Path) -> None:
+    document = {"input_tokens": 50, "output_tokens": 5, "requests": 9, "models": ROWS}
+    call = one(write(tmp_path / "log.json", document))
+    assert (call.requests, call.tokens) == (9, 55)
 
 
 def test_the_largest_context_there_is_is_a_call(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ class ReadReport:
         assumed: What was counted with something taken for granted, by what that is.
         unrecognised: Files in which nothing was recognised, each with what is missing.
         empty: Files without an entry, which may be as it should.
-        by_day: Files whose rows may be sums of days, as they have no other times.
+        may_be_sums: Files whose rows may be sums, and of what.
         skipped: What was skipped in folders: files by their ending, hidden folders.
         first: When the first call was [s since 1970]; infinite where nobody has looked, or no
             call says.
@@ -255,7 +255,7 @@ class ReadReport:
     assumed: dict[str, Unread] = field(default_factory=dict)
     unrecognised: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
-    by_day: list[str] = field(default_factory=list)
+    may_be_sums: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     first: float = field(default=math.inf, compare=False)
     last: float = field(default=-math.inf, compare=False)
@@ -315,10 +315,10 @@ class ReadReport:
         for reason, assumed in self.assumed.items():
             entries = _count(assumed.count, "entry", "entries")
             yield f"{assumed.where}: {entries} {reason} (first: line {assumed.line})"
-        for file in self.by_day[:NAMED_FILES]:
-            yield f"{file}: each row was counted as a call; its time is a day, whose sum it may be"
-        if len(self.by_day) > NAMED_FILES:
-            yield f"rows with a day as their time in {len(self.by_day) - NAMED_FILES:,} more files"
+        for file, of in islice(self.may_be_sums.items(), NAMED_FILES):
+            yield f"{file}: each row was counted as a call; {of}, whose sum it may be"
+        if len(self.may_be_sums) > NAMED_FILES:
+            yield f"rows that may be sums in {len(self.may_be_sums) - NAMED_FILES:,} more files"
         if self.outgrown:
             copies = _count(self.outgrown, "copy", "copies")
             yield (

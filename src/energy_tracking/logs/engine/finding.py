@@ -40,14 +40,14 @@ class Recognised(NamedTuple):
         format: Name of the row of the table of formats.
         columns: The names of its columns by what they are.
         provider: Provider of all calls.
-        is_by_day: Whether its times are days.
+        may_be_sums: What its rows may be the sums of, as the report has it.
         names: The names of all columns, in their order.
     """
 
     format: str
     columns: dict[str, str]
     provider: str | None = None
-    is_by_day: bool = False
+    may_be_sums: str | None = None
     names: tuple[str, ...] = ()
 
 
@@ -166,7 +166,7 @@ def _recognise(
         present = {what: name for what, name in AZURE_COLUMNS.items() if name in document}
         return Recognised(row.name, present, AZURE_PROVIDER)
     columns = file.memory["columns"][tuple(document)] or {}
-    return Recognised(row.name, columns, is_by_day=bool(file.report.by_day))
+    return Recognised(row.name, columns, may_be_sums=file.report.may_be_sums.get(path))
 
 
 Source = tuple[str, dict[str, str], bool]

@@ -81,9 +81,8 @@ class _Breakdown:
         """Take the first names for models where no column has any and most of them are known."""
         if any(call.model is not None for call in self.calls):
             return
-        catalogue, some = get_catalogue(), self.labels[:LOOKED_UP]
-        known = [one for one in some if catalogue.match(one) or catalogue.explain_no_profile(one)]
-        if 2 * len(known) > len(some):
+        some = self.labels[:LOOKED_UP]
+        if 2 * sum(map(is_model, some)) > len(some):
             for call, label in zip(self.calls, self.labels, strict=True):
                 call.model = label
 
@@ -172,7 +171,7 @@ def hold_row(call: LoggedCall, row: Document, columns: Mapping[str, str], file: 
         return
     marks = [columns[what] for what in ("breakdown", "section") if what in columns]
     held.is_marked = held.is_marked or "breakdown" in columns
-    by = (*map(row.get, marks), file.memory.get("title"))
+    by = (*(str(row.get(name)) for name in marks), file.memory.get("title"))
     others = {*marks, *(columns[what] for what in (*COUNTED, "total") if what in columns)}
     names = {name: cell for name, cell in row.items() if name not in others and _is_name(cell)}
     label = next(iter(names.values()), "")
@@ -189,6 +188,12 @@ def count_once(file: LogFile) -> None:
             file.note_call_of(*breakdown.key)
         for call in breakdown.calls:
             file.report.assume(said, file.path, call.line)
+
+
+def is_model(name: str) -> bool:
+    """Whether a name is one of a model that is known."""
+    catalogue = get_catalogue()
+    return catalogue.match(name) is not None or catalogue.explain_no_profile(name) is not None
 
 
 def _is_name(cell: Any) -> bool:

@@ -1,8 +1,9 @@
 """What documents of no format hold: calls in a list, in a wrapper, or anywhere.
 
-Names that are usual for lists and wrappers come first. Below any other names, and in texts of
-JSON, what looks like a response is one: a usage, and beside it what a response has. Where some
-of these lie in a list, those outside of it may be their sums, and are passed over.
+Names that are usual for lists and wrappers come first, then lists of rows with counts
+(``nested_rows``). Below any other names, and in texts of JSON, what looks like a response is one: a
+usage, and beside it what a response has. Where some of these lie in a list, those outside of it may
+be their sums, and are passed over.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from energy_tracking.logs.files.text_lines import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import Document, LogFile, at, mappings, unpacked
 from energy_tracking.logs.formats.bodies import OTHER_USAGES
 from energy_tracking.logs.formats.collected import lines_in
+from energy_tracking.logs.formats.nested_rows import name_row, rows_inside
 
 DEEPEST_RESPONSE = 8
 """How far below a document a response is looked for."""
@@ -26,6 +28,7 @@ LISTS = (
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
     *("hits", "spans", "value", "batches", "result", "Items", "logEvents", "Records"),
     *("Traces", "Segments", "spanSets"),
+    *("usage", "days", "daily"),
 )
 RESPONSES = ("standard_logging_object", "response_body", "responseBody", "raw_response")
 WRAPPERS = (
@@ -114,6 +117,8 @@ def documents_inside(document: Document, file: LogFile) -> list[Document] | None
         inner = unpacked(document.get(name))
         if isinstance(inner, dict):
             return [inner]
+    if rows := rows_inside(document, file):
+        return rows
     responses = list(_responses_inside(document, DEEPEST_RESPONSE, is_listed=False))
     has_listed = any(is_listed for _, is_listed in responses)
     return [response for response, is_listed in responses if is_listed or not has_listed]
@@ -149,7 +154,7 @@ def is_by_columns(document: Document) -> bool:
 def _rows_of_columns(document: Document) -> list[Document]:
     first = next(iter(document.values()))
     if isinstance(first, dict) and any("token" in str(name).lower() for name in first):
-        return list(document.values())  # row by row, each under its name
+        return [name_row(str(name), row) for name, row in document.items()]
     cells = (v.values() if isinstance(v, dict) else v for v in document.values())
     return [dict(zip(document, row, strict=True)) for row in zip(*cells, strict=True)]
 

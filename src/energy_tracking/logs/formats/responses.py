@@ -32,6 +32,7 @@ from energy_tracking.logs.formats.bodies import (
     operation_of,
     stated_time_in,
 )
+from energy_tracking.logs.formats.breakdowns import hold_row
 from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
@@ -334,6 +335,18 @@ REQUEST_COUNTS = (
     *("total_requests", "api_requests", "api_calls", "call_count", "num_calls"),
 )
 _REQUEST_COUNTS = frozenset(REQUEST_COUNTS)
+# How many turns or steps it is of, of which each has a request or more.
+TURN_COUNTS = (
+    *("num_turns", "total_turns", "turns", "turn_count", "numTurns", "turnCount"),
+    *("observation_count", "observationCount"),
+)
+# What lies beside the usage of a session, if not beside that of each of its calls.
+SESSION_COUNTS = (
+    *("message_count", "messageCount", "num_messages", "numMessages", "total_messages"),
+    *("duration_minutes", "session_duration", "sessionDuration"),
+)
+SESSIONS = ("session_id", "sessionId", "conversation_id", "conversationId", "thread_id")
+_OF_SEVERAL = frozenset((*TURN_COUNTS, *SESSION_COUNTS))
 
 _read_response = ResponseAt(
     # LangChain's messages.
@@ -363,7 +376,25 @@ def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall]
         counted = (whole(document.get(name)) for name in REQUEST_COUNTS)
         requests = next((count for count in counted if count is not None), 1)
         calls[0].requests = requests if requests > 1 else calls[0].requests
+    elif calls and not _OF_SEVERAL.isdisjoint(document):
+        _take_for_sum(calls[0], document, file)
     return calls
+
+
+def _take_for_sum(call: LoggedCall, document: Document, file: LogFile) -> None:
+    """Take a usage for a sum where it is beside a number of turns or of a session's messages.
+
+    Args:
+        call: What was read.
+        document: It.
+        file: Where it is.
+    """
+    session = next(filter(None, (text(document.get(name)) for name in SESSIONS)), None)
+    if any((whole(document.get(name)) or 0) > 1 for name in TURN_COUNTS):
+        call.requests = None
+    elif session is not None and call.response_id is None:
+        call.requests, call.session = None, session
+        hold_row(call, document, {"of_session": ""}, file)
 
 
 def _follow_ollama(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
@@ -20,6 +20,7 @@ from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, 
 from energy_tracking.logs.formats.breakdowns import count_once, hold_row
 from energy_tracking.logs.formats.counts import check_wholes, usage_of_columns, whole
 from energy_tracking.logs.formats.inside import drop_types, is_by_columns
+from energy_tracking.logs.formats.nested_rows import is_sum_of_rows
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.logs.totals import NAMED, RowSums, say_subtotals, say_totals
@@ -33,6 +34,14 @@ _SINGLE = frozenset({"id", "session", "requests", "day"})
 """Where a table has one of these, times do not say whether a row is of a call."""
 _OF_SUMS = frozenset({"requests", "day", "of_session"})
 """Where a table has one of these, its rows may be sums."""
+OF_DAY = "its time is a day"
+OF_SESSION = "it names a session and no time"
+"""What is said of a table whose rows may be sums."""
+LONGEST_CALL = timedelta(minutes=10)
+"""How long clients of OpenAI and Anthropic wait for a response.
+
+Source: https://github.com/openai/openai-python (DEFAULT_TIMEOUT)
+"""
 ANOTHER_TABLE = (
     "of another table below the first, which may add up the same calls: put it in a file of its own"
 )
@@ -73,6 +82,8 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
     columns = shapes[names]
     if columns is None or is_by_columns(row):
         return None
+    if any(type(cell) in (list, dict) for cell in row.values()) and is_sum_of_rows(row, columns):
+        return None
     read = {what: row[columns[what]] for what in columns}
     if type(read.get("input", read.get("output"))) is dict:
         read = drop_types(read)
@@ -88,14 +99,27 @@ def _find_columns(names: tuple[str, ...], row: Document, file: LogFile) -> dict[
         file: Where it is.
     """
     columns = columns_of(names)
-    if columns is None or "is_rest" in file.memory or not _SINGLE.isdisjoint(columns):
+    if columns is None or "is_rest" in file.memory:
         return columns
     period = period_of(names)
-    if period is not None and _is_period(*map(time_of, map(row.get, period))):
+    start, end = (time_of(row.get(name)) for name in period or ("", ""))
+    if columns.keys() & _SINGLE == {"session"}:
+        if _is_long(start, end):
+            columns |= {"of_session": columns["session"]}
+        elif "time" not in columns and "model" in columns:
+            file.report.may_be_sums.setdefault(file.path, OF_SESSION)
+    if not _SINGLE.isdisjoint(columns):
+        return columns
+    if period is not None and _is_period(start, end):
         columns |= {"day": period[0], "time": period[0]}
-    elif _is_day(row.get(columns.get("time", ""))) and file.path not in file.report.by_day:
-        file.report.by_day.append(file.path)
+    elif _is_day(row.get(columns.get("time", ""))):
+        file.report.may_be_sums.setdefault(file.path, OF_DAY)
     return columns
+
+
+def _is_long(start: datetime | None, end: datetime | None) -> bool:
+    """Whether there is more time between two than any client waits for a response by itself."""
+    return start is not None and end is not None and end - start > LONGEST_CALL
 
 
 def _is_period(start: datetime | None, end: datetime | None) -> bool:
