@@ -351,6 +351,30 @@ def test_emissions_have_the_range_of_the_energy(
     assert "(DE 2023, Ember)" in " ".join(printed(capsys, log, "--region", "DE").split())
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("report LOG --csv", "report.csv"),
+        ("report LOG --csv --by day", "days.csv"),
+        ("report LOG --json", "report.json"),
+        ("backfill LOG --format csv", "sums.csv"),
+        ("backfill LOG --format json", "sums.json"),
+        ("estimate --model o1 --input 5 --output 5 --json", "estimate.json"),
+        ("compare --models o1,gpt-4o --json", "compared.json"),
+    ],
+)
+def test_what_the_command_itself_has_printed_is_no_log(
+    command: str, name: str, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = as_json(capsys, log)["totals"]
+    assert main([str(log) if word == "LOG" else word for word in command.split()]) == 0
+    (log.parent / name).write_text(capsys.readouterr().out, "utf-8")
+    assert main(["report", str(log.parent), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["totals"] == right
+    assert "computed by this library" in " ".join(shown.err.split())
+
+
 @pytest.mark.parametrize("command", ["report", "backfill"])
 def test_where_no_energy_is_known_no_emissions_are_either(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

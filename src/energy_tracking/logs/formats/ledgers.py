@@ -1,5 +1,7 @@
 """Our own ledger: calls that were tracked, or read from another log before, and sums over several.
 
+What our commands print, of calls that the logs beside it have, is left out.
+
 Of a call with several lines the last stands. Which calls have some is looked up before the first
 line is read (``find_replaced_in``), where the ledger can be read twice.
 """
@@ -114,8 +116,23 @@ def _read_texts(listed: object) -> tuple[str, ...]:
     return tuple(map(str, listed)) if isinstance(listed, list) else ()
 
 
-# Source: energy_tracking.ledger
+def _leave_computed_out(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    if "totals" in document and at(document, "totals", "unknown_aggregates") is None:
+        return None
+    file.leave_out("sums or estimates computed by this library, not calls")
+    return []
+
+
+# Source: energy_tracking.ledger, .calls.totals, .cli.estimates
 LEDGER = (
     LogFormat(name="energy-tracking", keys=keys("ledger", "request"), read=_read_ledger_line),
     LogFormat(name="energy-tracking", keys=keys("ledger", AGGREGATE), read=_read_ledger_sum),
+    *(
+        LogFormat(name="energy-tracking", keys=marks, read=_leave_computed_out, is_said=False)
+        for marks in (
+            keys("aggregate_requests", "unknown_aggregates"),
+            keys("totals", "groups", "reasons"),
+            keys("estimates", "grade_meaning"),
+        )
+    ),
 )
