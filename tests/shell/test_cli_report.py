@@ -669,6 +669,15 @@ def test_where_nothing_is_recognised_the_nearest_formats_are_named(
         (["--model-mapping", "nonsense"], "--model-mapping must be pairs such as"),
         (["--columns", "input"], "--columns must be pairs such as"),
         (["--columns", "inputs=a"], "did you mean 'input'"),
+        (
+            ["--columns", "input=a,input=b"],
+            "--columns must be one value for each name, got 'input=a,input=b'",
+        ),
+        (
+            ["--model-mapping", "x=o1", "--model-mapping", "x=gpt-4o"],
+            "--model-mapping must be one value for each name, got 'x=o1,x=gpt-4o'",
+        ),
+        (["--since"], "Option '--since' requires an argument; see: energy-tracking report --help"),
         (["--top", "0"], "--top must be a whole number from 1 to 1e+09, got 0"),
         (["--csv", "--json"], "one of --json, --csv, --markdown"),
         (["--htm", "x.html"], "did you mean '--html'"),
@@ -812,6 +821,24 @@ def test_a_model_without_a_profile_is_reported_with_the_options_that_give_it_one
     shown = capsys.readouterr()
     assert "unestimated" not in shown.out
     assert "--default-model" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize("command", ["report", "backfill", "ledger"])
+def test_a_mapped_name_that_no_call_has_is_reported(
+    command: str, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledger.jsonl" if command == "ledger" else log
+    Tracker(ledger=tmp_path / "ledger.jsonl").record(model="no-such-model", usage=USAGE)
+    mapped = ["--model-mapping", "No-Such-Model=gpt-4o-mini"]
+    assert main([command, str(path), *mapped]) == 0
+    assert "--model-mapping" not in capsys.readouterr().err
+    assert main([command, str(path), *mapped, "--model-mapping", "typo=o1,other=o1"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--model-mapping: no call that was counted is to 'typo' or 'other'" in said
+    if command != "report":
+        mine = ["--model", "mine", "--model-mapping", "mine=o1"]
+        assert main([command, str(path), *mine]) == 0
+        assert "--model-mapping" not in capsys.readouterr().err
 
 
 def test_a_ledger_is_estimated_again_with_models_mapped(

@@ -228,7 +228,7 @@ def run_command(arguments: Sequence[str] | None, output: Output) -> int:
     except click.exceptions.Exit as end:
         status = end.exit_code
     except click.UsageError as error:
-        raise ConfigurationError(_explain(error)) from None
+        raise ConfigurationError(_explain(error, typed)) from None
     finally:
         # Also where the help was printed.
         output.flush()
@@ -260,10 +260,13 @@ def _saying_warnings() -> Iterator[None]:
         warnings.showwarning = show
 
 
-def _explain(error: click.UsageError) -> str:
+def _explain(error: click.UsageError, typed: Sequence[str]) -> str:
     """What is wrong about what was typed, and what would be right."""
     context = error.ctx
     path = PROGRAM if context is None else context.command_path
+    if isinstance(error, click.BadOptionUsage) and context is None:
+        # Raised by a parser, which does not know whose it is.
+        path = " ".join([PROGRAM, *(row.name for row in COMMANDS if [row.name] == typed[:1])])
     if isinstance(error, click.NoSuchOption) and context is not None:
         options = [name for one in context.command.get_params(context) for name in one.opts]
         options = [name for name in options if name.startswith("-")]
@@ -292,10 +295,13 @@ def read_pairs(option: str, given: Iterable[str], example: str) -> dict[str, str
     Raises:
         ConfigurationError: It is written in another way.
     """
-    pairs = {}
+    pairs: dict[str, str] = {}
     for pair in (part for text in given for part in text.split(",") if part):
         name, separator, value = pair.partition("=")
         if not (separator and name.strip() and value.strip()):
             raise ConfigurationError(must_be(option, f"pairs such as {example}", pair))
-        pairs[name.strip()] = value.strip()
+        name, value = name.strip(), value.strip()
+        if pairs.setdefault(name, value) != value:
+            both = f"{name}={pairs[name]},{name}={value}"
+            raise ConfigurationError(must_be(option, "one value for each name", both))
     return pairs

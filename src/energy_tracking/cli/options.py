@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
 
 from energy_tracking.calls.record import INTENSITY
 from energy_tracking.cli.commands import NumberIn, read_pairs
+from energy_tracking.profiles.model_names import fold_name
 from energy_tracking.settings import Settings
 
 MAPPING_OPTIONS = (
@@ -70,6 +71,30 @@ def read_mapping(given: Iterable[str]) -> dict[str, str] | None:
         ConfigurationError: It is written in another way.
     """
     return read_pairs("--model-mapping", given, "my-deployment=gpt-4o") or None
+
+
+class MappedNames:
+    """The names that ``--model-mapping`` gives a profile, of which no call has been seen."""
+
+    def __init__(self, mapping: Mapping[str, str] | None) -> None:
+        """Start with all of them.
+
+        Args:
+            mapping: What ``read_mapping`` has read.
+        """
+        self._unseen = {fold_name(name): name for name in mapping or ()}
+
+    def see(self, *models: str | None) -> None:
+        """Take off the names of models that were called."""
+        for model in models if self._unseen else ():
+            self._unseen.pop(fold_name(model or ""), None)
+
+    def remark(self) -> str | None:
+        """What is to be known of those left, which may be mistyped; None where there are none."""
+        if not self._unseen:
+            return None
+        names = " or ".join(map(repr, self._unseen.values()))
+        return f"--model-mapping: no call that was counted is to {names}"
 
 
 def read_power(region: str | None, grams_per_kwh: float | None) -> tuple[str | None, float | None]:

@@ -33,6 +33,7 @@ from energy_tracking.cli.options import (
     COLUMNS_OPTION,
     MAPPING_OPTIONS,
     STRICT_OPTION,
+    MappedNames,
     read_columns,
     read_mapping,
     read_power,
@@ -157,13 +158,15 @@ class _Run:
 
         self._options = options
         self._output = output
+        mapping = read_mapping(options.model_mapping)
+        self._mapped = MappedNames(mapping)
         self._settings = Settings.load(
             {
                 "method": options.method,
                 "gpu": options.gpu,
                 "scope": options.scope,
                 "default_model": options.default_model,
-                "model_mapping": read_mapping(options.model_mapping),
+                "model_mapping": mapping,
             }
         )
         estimation = Estimation(self._settings)
@@ -233,8 +236,10 @@ class _Run:
         if self._options.is_json or self._options.is_csv:
             # A table has these below it.
             remarks += report.read.counted_apart()
-        for remark in remarks:
-            print_remark(remark)
+        self._mapped.see(*report.names.model.texts)
+        for remark in (*remarks, self._mapped.remark()):
+            if remark is not None:
+                print_remark(remark)
         if isinstance(failure, OSError):
             raise ConfigurationError(
                 f"{failure.filename or report.title}: {failure.strerror or failure}"

@@ -38,6 +38,7 @@ from energy_tracking.cli.options import (
     COLUMNS_OPTION,
     MAPPING_OPTIONS,
     STRICT_OPTION,
+    MappedNames,
     find_remedy,
     read_columns,
     read_mapping,
@@ -62,6 +63,7 @@ class _Shown:
 
     output: Output
     model: str | None
+    mapped: MappedNames
     format: str
     intensity: Intensity | None
 
@@ -128,7 +130,8 @@ def ledger(
                     else entry.record
                 )
 
-    status = _print_sum(session or path, read_records(), _Shown(output, model, format, intensity))
+    shown = _Shown(output, model, MappedNames(mapping), format, intensity)
+    status = _print_sum(session or path, read_records(), shown)
     if not sessions:
         return NOTHING_FOUND
     if session is not None and session not in sessions:
@@ -166,10 +169,11 @@ def backfill(
     """
     intensity = find_intensity(*read_power(region, grams_per_kwh))
     errors: list[Exception] = []
+    mapping = read_mapping(model_mapping)
     settings: SettingArguments = {
         "method": method,
         "gpu": gpu,
-        "model_mapping": read_mapping(model_mapping),
+        "model_mapping": mapping,
         "default_model": default_model,
         "region": region,
         "grams_per_kwh": grams_per_kwh,
@@ -207,7 +211,8 @@ def backfill(
         # To be shown only: the ledger keeps what has been.
         records = (estimation.estimate_again(record, model) for record in records)
     try:
-        status = _print_sum(", ".join(paths), records, _Shown(output, model, format, intensity))
+        shown = _Shown(output, model, MappedNames(mapping), format, intensity)
+        status = _print_sum(", ".join(paths), records, shown)
     finally:
         for remark in filled.report.remarks():
             print_remark(remark)
@@ -239,6 +244,7 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
         try:
             for record in records:
                 key, intensity = sums.add(record), shown.intensity or record.intensity
+                shown.mapped.see(record.request.model, record.response_model)
                 if intensity is not None:
                     one = emissions_of(sums_of_record(record), intensity)
                     emissions[key] = emissions[key].plus(one) if key in emissions else one
@@ -248,13 +254,15 @@ def _print_sum(name: str, records: Iterable[CallRecord], shown: _Shown) -> int:
         print_remark(warning.message)
     if shown.model is not None:
         name += f", as {shown.model}"
+        shown.mapped.see(shown.model)
     if failure is None or sums.groups:
         title = name if failure is None else f"{name}, not to the end"
         _print_groups(title, sums, emissions, shown)
         shown.output.flush()
         remedy = find_remedy(reason for _, reason in sums.reasons)
-        if remedy is not None:
-            print_remark(remedy)
+        for remark in (remedy, shown.mapped.remark()):
+            if remark is not None:
+                print_remark(remark)
     if isinstance(failure, OSError):
         raise ConfigurationError(f"{failure.filename or name}: {failure.strerror or failure}")
     if failure is not None:
