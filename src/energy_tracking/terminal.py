@@ -17,6 +17,28 @@ _SIGNS = {"µ": "u", "…": "...", "–": "-", "—": "-", "×": "x", "≈": "~"
 _CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 
 
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes [1]: two for each character of East Asia."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width  # most names need none
+
+    return sum(
+        0 if category(one) in ("Mn", "Me", "Cf") else 2 if east_asian_width(one) in "WF" else 1
+        for one in text
+    )
+
+
+def fill(text: str, columns: int) -> str:
+    """The text, with blanks behind it up to so many columns of a terminal.
+
+    Args:
+        text: The text.
+        columns: How many it takes at least [1].
+    """
+    return text + " " * (columns - columns_of(text))
+
+
 def without_controls(text: str) -> str:
     """The text with escapes for characters that a terminal obeys, line feeds apart."""
     return re.sub(_CONTROLS, lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 import warnings
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -422,6 +423,33 @@ def test_the_table_fits_80_columns_without_colour(
     assert "\x1b" not in text
     for word in ("reference", "calibrated", "90 % range", "H100"):
         assert word in text
+
+
+@pytest.mark.parametrize("command", ["report", "report --by file,model", "backfill"])
+@pytest.mark.parametrize(
+    "name",
+    ["名前" * 30, "モデル", "🙂" * 50, "e\u0301" * 40, "한국어" * 8],
+    ids=["long", "short", "emoji", "accents", "Korean"],
+)
+def test_names_of_wide_characters_keep_to_80_columns_and_the_numbers_below_each_other(
+    name: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    entries = [answer(1), answer(2, model=name)]
+    path.write_text("\n".join(map(json.dumps, entries)), "utf-8")
+    assert main([*command.split(), str(path), "--default-model", "gpt-4o"]) == 0
+    # A back-fill names its files whole.
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert all(displayed(line) <= 80 for line in lines)
+    places = [displayed(line[: line.index(" 500 ")]) for line in lines if " 500 " in line]
+    assert len(places) == 2
+    assert len(set(places)) == 1
+
+
+def displayed(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    marks = sum(unicodedata.combining(one) > 0 for one in text)
+    return len(text) - marks + sum(unicodedata.east_asian_width(one) in "WF" for one in text)
 
 
 def test_csv_has_no_formula_and_every_sum(

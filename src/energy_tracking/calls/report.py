@@ -38,7 +38,7 @@ from energy_tracking.calls.totals import (
     sums_by_kind,
 )
 from energy_tracking.frozen import frozen
-from energy_tracking.terminal import WIDTH
+from energy_tracking.terminal import WIDTH, columns_of, fill
 
 NO_EMISSIONS: Mapping[GroupKey, Emissions] = MappingProxyType({})
 
@@ -87,10 +87,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         rows: A cell per column in each row.
     """
     lines = [header, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    widths = [max(columns_of(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
+            fill(cell, width) if i == 0 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
@@ -366,16 +366,17 @@ def _shorten_names(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list
 
 
 def cut_middle(name: str, length: int) -> str:
-    """A name, cut in its middle where it is longer than so many characters.
+    """A name, cut in its middle where it takes more than so many columns of a terminal.
 
     Args:
         name: The name.
-        length: Characters that it may have [1].
+        length: Columns that it may take [1].
     """
-    if len(name) <= length:
-        return name
-    kept = length - 3
-    return f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
+    cut, kept = name, length - 3
+    while columns_of(cut) > length:
+        cut = f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
+        kept -= 1
+    return cut
 
 
 def collect_notes(
