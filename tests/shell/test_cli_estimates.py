@@ -126,6 +126,14 @@ def test_a_comparison_has_a_row_for_each_model_on_each_gpu(
     assert found[0]["estimates"][0]["total_energy_wh"] == pytest.approx(session.total_energy_wh)
 
 
+def test_a_comparison_of_one_model_explains_its_columns_and_no_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = " ".join(printed(capsys, "compare", "--models", "gpt-4o").split())
+    assert "times: as much as the first row" in text
+    assert "facility" not in text
+
+
 def test_no_tokens_are_no_energy(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--input", "0", "--output", "0"]
     assert "0 (0-0)" in printed(capsys, "estimate", "--model", "o1", *options)

@@ -886,6 +886,14 @@ def test_standard_input_is_read(
         assert as_json(capsys, "-")["totals"]["calls"] == 6
 
 
+def test_a_report_of_standard_input_is_called_so(
+    log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with log.open(encoding="utf-8") as lines:
+        monkeypatch.setattr(sys, "stdin", lines)
+        assert printed(capsys, "-").startswith("standard input: 6 calls")
+
+
 def test_the_printed_page_is_ascii(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(answer(1, model="größe")), "utf-8")

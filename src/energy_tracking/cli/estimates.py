@@ -149,9 +149,8 @@ def estimate(output: Output, /, model: str, gpu: str | None, is_json: bool, **gi
     of = "" if profile == model else f", taken for {profile}"
     lines = [wrap_head(f"{model}{of}: {tokens} on {request.gpu}")]
     lines.append(_one_table(request, power))
-    print(
-        "\n".join([*lines, *wrap_notes(map(one_line, _sentences([request], power)))]), file=output
-    )
+    lines += wrap_notes(map(one_line, _sentences([request], power, is_compared=False)))
+    print("\n".join(lines), file=output)
     return DONE
 
 
@@ -175,7 +174,7 @@ def compare(output: Output, /, models: str, gpus: str | None, is_json: bool, **g
     tokens = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
     lines = [wrap_head(f"{tokens}, as one request")]
     lines.append(_many_table(requests, power))
-    lines += wrap_notes(map(one_line, _sentences(requests, power)))
+    lines += wrap_notes(map(one_line, _sentences(requests, power, is_compared=True)))
     print("\n".join(lines), file=output)
     return DONE
 
@@ -301,16 +300,15 @@ def _grams_cell(emitted: Carbon) -> str:
     return f"{two_digits(emitted.total_carbon_grams)} ({'-'.join(map(two_digits, grams))})"
 
 
-def _sentences(requests: list[_Request], power: _Power) -> Iterator[str]:
+def _sentences(requests: list[_Request], power: _Power, *, is_compared: bool) -> Iterator[str]:
     """What the numbers are, how well the models are known, and what an energy is like."""
-    is_one = len(requests) == 1
-    kinds = _KINDS if is_one else (REFERENCE, CALIBRATED)
+    kinds = (REFERENCE, CALIBRATED) if is_compared else _KINDS
     shown = [kind for kind in kinds if any(one.energy(kind) for one in requests)]
     yield from kind_sentences(shown)
-    yield IN_BRACKETS + ("" if is_one else "; times: as much as the first row, calibrated")
+    yield IN_BRACKETS + "; times: as much as the first row, calibrated" * is_compared
     for gpu in sorted({one.gpu for one in requests if one.energy(CALIBRATED) is None}):
         yield f"no calibrated number on {gpu}: its profile has no memory bandwidth"
-    if is_one:
+    if not is_compared:
         yield from _sentences_on_one(requests[0])
     profiles = {one.match.profile.name: one.match.profile for one in requests}
     for profile in profiles.values():

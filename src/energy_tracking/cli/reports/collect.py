@@ -26,6 +26,7 @@ from energy_tracking.logs.batches.batch import BatchNames, CallBatch, shorten
 from energy_tracking.logs.batches.dimensions import DIMENSIONS, LocalHours, find_unique
 from energy_tracking.logs.batches.energy import BatchEnergy, BatchEstimator, cut_by_model
 from energy_tracking.logs.batches.grouping import Grouping, GroupSums, Of, build_sums, sum_groups
+from energy_tracking.logs.files.opening import STANDARD_INPUT
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.settings import Settings
 from energy_tracking.units import nanojoules_from_joules
@@ -333,6 +334,7 @@ def mark_labels(row: Row) -> tuple[str, ...]:
 
 def shorten_title(paths: Sequence[str]) -> str:
     """What the calls of several files are called."""
-    if len(paths) <= 3:
-        return ", ".join(paths)
-    return f"{paths[0]} and {len(paths) - 1} more"
+    names = ["standard input" if path == STANDARD_INPUT else path for path in paths]
+    if len(names) <= 3:
+        return ", ".join(names)
+    return f"{names[0]} and {len(names) - 1} more"
