@@ -292,3 +292,22 @@ def test_real_requests_lie_in_the_spread_around_their_mean(trace: str, method: s
     estimate = outcome_of(whole, estimator).estimate
     assert estimate is not None
     assert SPREAD[0] <= total(*calls) / estimate.total_energy_joules <= SPREAD[1]
+
+
+@pytest.mark.parametrize("kept", ["ui", "api", "both"])
+def test_a_task_of_cline_counts_once_whatever_of_it_is_there(kept: str, tmp_path: Path) -> None:
+    asked = {"ts": 1_758_738_048_000, "type": "say", "say": "api_req_started",
+             "text": json.dumps({"tokensIn": 100, "tokensOut": 20})}  # fmt: skip
+    answered = {"ts": 1_758_738_048_000, "role": "assistant", "content": [], "metrics": {
+        "tokens": {"prompt": 100, "completion": 20, "cached": 0}}, "modelInfo": {}}  # fmt: skip
+    task = {"id": "1758738048", "ts": 1_758_738_049_000, "task": "x", "tokensIn": 100,
+            "tokensOut": 20}  # fmt: skip
+    folder = tmp_path / "1758738048"
+    folder.mkdir()
+    if kept != "api":
+        (folder / "ui_messages.json").write_text(json.dumps([asked]), "utf-8")
+    if kept != "ui":
+        (folder / "api_conversation_history.json").write_text(json.dumps([answered]), "utf-8")
+    (tmp_path / "taskHistory.json").write_text(json.dumps([task]), "utf-8")
+    calls = list(read_logs([tmp_path]))
+    assert [(call.requests, call.tokens) for call in calls] == [(1, 120)]

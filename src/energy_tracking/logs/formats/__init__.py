@@ -13,6 +13,7 @@ from typing import Any
 
 from energy_tracking.logs.formats.agents.aider import AIDER
 from energy_tracking.logs.formats.agents.claude_code import CLAUDE_CODE
+from energy_tracking.logs.formats.agents.cline import CLINE_TASKS
 from energy_tracking.logs.formats.agents.codex import CODEX
 from energy_tracking.logs.formats.agents.gemini_cli import GEMINI_CLI
 from energy_tracking.logs.formats.agents.opencode import OPENCODE
@@ -65,6 +66,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *CODEX,
     *CLAUDE_CODE,
     *GEMINI_CLI,
+    *CLINE_TASKS,
     *AGENTS,
     *OPENCODE,
     *LIBRARIES,
