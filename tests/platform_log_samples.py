@@ -74,6 +74,14 @@ BY_MASTRA = {"inputTokens": 100, "outputTokens": 20, "inputDetails": {"cacheRead
 OPEN_HANDS = {"model": "gpt-5", "prompt_tokens": 100, "completion_tokens": 20,
               "cache_read_tokens": 64, "cache_write_tokens": 0, "reasoning_tokens": 8}  # fmt: skip
 
+
+def spent_on(day: str) -> dict[str, Any]:
+    """A row of LiteLLM's sums."""
+    return {"date": day, "api_key": "k", "model": "gpt-4o", "custom_llm_provider": "openai",
+            "prompt_tokens": 200, "completion_tokens": 40, "cache_read_input_tokens": 0,
+            "api_requests": 2, "successful_requests": 2, "failed_requests": 0}  # fmt: skip
+
+
 PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
     (
         "honeyhive",
@@ -495,5 +503,222 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
             },
         ],
         right(3, (300, 60), MODEL, first=READ_TIME),
+    ),
+    (
+        "litellm-day",
+        # Of one day there is the spend log, of another the sums of each table.
+        [
+            {"id": "u1", "user_id": "u", **spent_on("2025-09-24")},
+            {"id": "u2", "user_id": "u", **spent_on("2025-09-25")},
+            {"id": "t1", "team_id": "t", **spent_on("2025-09-25")},
+            {"id": "t2", "team_id": "t", **spent_on("2025-09-26")},
+            {
+                "request_id": "r1",
+                "call_type": "acompletion",
+                "model": "gpt-4o",
+                "startTime": TIME,
+                "endTime": TIME,
+                "prompt_tokens": 100,
+                "completion_tokens": 20,
+            },
+        ],
+        right(1, (100, 20), "gpt-4o", sums=((2, 200, 40), (2, 200, 40)), first=READ_TIME),
+    ),
+    (
+        "lm-studio",
+        [
+            {
+                "name": "x",
+                "messages": [
+                    {"versions": [{"type": "singleStep", "role": "user"}]},
+                    {
+                        "versions": [
+                            {
+                                "type": "multiStep",
+                                "role": "assistant",
+                                "steps": [
+                                    {
+                                        "type": "contentBlock",
+                                        "stepIdentifier": "1758738048000-0.1",
+                                        "genInfo": {
+                                            "indexedModelIdentifier": "qwen/qwen3-8b",
+                                            "stats": {
+                                                "promptTokensCount": 100,
+                                                "predictedTokensCount": 20,
+                                            },
+                                        },
+                                    }
+                                ],
+                            }
+                        ]
+                    },
+                ],
+            }
+        ],
+        right(1, (100, 20), "qwen/qwen3-8b", first=READ_TIME),
+    ),
+    (
+        "aiperf",
+        [
+            {
+                "metadata": {"x_request_id": "r", "request_end_ns": 1_758_738_048 * 10**9},
+                "metrics": {
+                    "input_sequence_length": {"value": 100, "unit": "tokens"},
+                    "output_sequence_length": {"value": 20, "unit": "tokens"},
+                    "reasoning_token_count": {"value": 8, "unit": "tokens"},
+                },
+                "error": None,
+            }
+        ],
+        right(1, (100, 20), None, reasoning=8, first=READ_TIME),
+    ),
+    (
+        "guidellm",
+        [
+            {
+                "benchmarks": [
+                    {
+                        "requests": {
+                            "successful": [
+                                {
+                                    "prompt_tokens": 100,
+                                    "output_tokens": 20,
+                                    "end_time": 1_758_738_048,
+                                },
+                                {
+                                    "input_metrics": {"text_tokens": 100},
+                                    "output_metrics": {"text_tokens": 20},
+                                },
+                            ],
+                            "errored": [],
+                            "incomplete": [],
+                        }
+                    }
+                ]
+            }
+        ],
+        right(2, (200, 40), None, first=READ_TIME),
+    ),
+    (
+        "cline-answer",
+        [
+            {"role": "user", "content": []},
+            {
+                "role": "assistant",
+                "content": [],
+                "ts": 1_758_738_048_000,
+                "modelInfo": {"modelId": SONNET, "providerId": "anthropic"},
+                "metrics": {"tokens": {"prompt": 100, "completion": 20, "cached": 64}, "cost": 0.1},
+            },
+        ],
+        right(1, (100, 20), SONNET, cached=64, first=READ_TIME, provider="anthropic"),
+    ),
+    (
+        "ai-sdk",
+        # Its sixth version: a result, and what a provider gives.
+        [
+            {
+                "finishReason": "stop",
+                "response": {"id": "c1", "modelId": MODEL, "timestamp": TIME},
+                "usage": {
+                    "inputTokens": 100,
+                    "inputTokenDetails": {"cacheReadTokens": 64},
+                    "outputTokens": 20,
+                    "outputTokenDetails": {"reasoningTokens": 8},
+                },
+            },
+            {
+                "finishReason": {"unified": "stop"},
+                "response": {"id": "c2", "modelId": MODEL},
+                "usage": {
+                    "inputTokens": {"total": 100, "cacheRead": 64},
+                    "outputTokens": {"total": 20, "reasoning": 8},
+                },
+            },
+        ],
+        right(2, (200, 40), MODEL, cached=128, reasoning=16, first=READ_TIME),
+    ),
+    (
+        "response",
+        # A message of the AI SDK's with what its application put there; Cherry Studio's, whose
+        # model is an object; Flowise's agents, by the names of LangChain in JavaScript.
+        # Source: https://ai-sdk.dev/docs/ai-sdk-ui/message-metadata
+        # Source: https://github.com/CherryHQ/cherry-studio (types/newMessage.ts)
+        [
+            {
+                "id": "m1",
+                "role": "assistant",
+                "parts": [],
+                "metadata": {
+                    "model": MODEL,
+                    "createdAt": TIME,
+                    "usage": {
+                        "inputTokens": 100,
+                        "outputTokens": 20,
+                        "totalTokens": 120,
+                        "cachedInputTokens": 64,
+                        "reasoningTokens": 8,
+                    },
+                },
+            },
+            {
+                "id": "m2",
+                "role": "assistant",
+                "createdAt": TIME,
+                "model": {"id": MODEL, "provider": "openai", "name": "GPT-4o"},
+                "usage": USED,
+            },
+        ],
+        right(2, (200, 40), MODEL, cached=64, reasoning=8, first=READ_TIME),
+    ),
+    (
+        "gemini-response",
+        # Source: https://github.com/FlowiseAI/Flowise (executions of agent flows)
+        [
+            {
+                "id": "e",
+                "createdDate": TIME,
+                "executionData": json.dumps(
+                    [
+                        {
+                            "data": {
+                                "output": {
+                                    "content": "x",
+                                    "responseMetadata": {"model_name": MODEL},
+                                    "usageMetadata": {
+                                        "input_tokens": 100,
+                                        "output_tokens": 20,
+                                        "total_tokens": 120,
+                                    },
+                                }
+                            }
+                        }
+                    ]
+                ),
+            }
+        ],
+        right(1, (100, 20), MODEL),
+    ),
+    (
+        "table",
+        # A usage that lies in a line by itself, or at the top of one; LLMPerf's.
+        # Source: https://docs.letta.com/api-reference (steps)
+        # Source: https://github.com/ray-project/llmperf (individual responses)
+        [
+            USED
+            | {
+                "prompt_tokens_details": {"cached_tokens": 64},
+                "completion_tokens_details": {"reasoning_tokens": 8},
+            },
+            {
+                "input_tokens": 100,
+                "input_tokens_details": {"cached_tokens": 64},
+                "output_tokens": 20,
+                "output_tokens_details": {"reasoning_tokens": 8},
+                "total_tokens": 120,
+            },
+            {"number_input_tokens": 100, "number_output_tokens": 20, "number_total_tokens": 120},
+        ],
+        right(3, (300, 60), None, cached=128, reasoning=16),
     ),
 ]

@@ -198,6 +198,34 @@ def test_a_database_is_read_by_what_its_cells_hold(kind: str, tmp_path: Path) ->
     assert (call.requests, call.model, call.tokens) == right
 
 
+def test_the_costs_of_phoenix_count_its_spans_no_second_time(tmp_path: Path) -> None:
+    attributes = {"llm": {"model_name": "gpt-4o", "token_count": {"prompt": 10, "completion": 20}},
+                  "openinference": {"span": {"kind": "LLM"}}}  # fmt: skip
+    with closing(sqlite3.connect(tmp_path / "phoenix.db")) as database:
+        for table, row in {
+            "spans (id INT, span_id TEXT, span_kind TEXT, attributes TEXT, llm_token_count_prompt)":
+                (1, "s", "LLM", json.dumps(attributes), 10),
+            "span_costs (id INT, span_rowid INT, prompt_tokens REAL, completion_tokens REAL)":
+                (1, 1, 10.0, 20.0),
+            "span_cost_details (id INT, span_cost_id INT, token_type TEXT, tokens REAL)":
+                (1, 1, "input", 10.0),
+        }.items():  # fmt: skip
+            database.execute(f"CREATE TABLE {table}")
+            name, places = table.partition(" ")[0], ", ".join("?" * len(row))
+            database.execute(f"INSERT INTO {name} VALUES ({places})", row)
+        database.commit()
+    (call,), report = read(tmp_path / "phoenix.db")
+    assert (call.model, call.tokens) == ("gpt-4o", 30)
+    assert not report.unread
+
+
+def test_metrics_of_opentelemetry_are_no_calls(tmp_path: Path) -> None:
+    calls, report = read(write(tmp_path / "metrics.json", {"resourceMetrics": [{}]}))
+    assert not calls
+    (said,) = report.omissions()
+    assert "which add up calls: export spans or log records" in said
+
+
 def test_checkpoints_in_a_dump_of_postgresql_are_read(tmp_path: Path) -> None:
     begun = "--\n-- PostgreSQL database dump\n--\n\n"
     tables = {"checkpoints": checkpoint(2, message(1)), "checkpoint_writes": WRITTEN}

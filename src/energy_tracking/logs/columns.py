@@ -124,6 +124,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "provider": ("provider", "provider_name"),
     "cache_hit": ("cache_hit", "cachehit", "is_cache_hit", "from_cache", "is_cached", "cached"),
     "operation": ("operation", "operation_name"),
+    # Objects, or texts of JSON, with parts of the counts.
+    "details": ("prompt_tokens_details", "input_tokens_details"),
 }
 
 COUNTED = (
@@ -168,7 +170,7 @@ _WITH_CACHE = frozenset({"prompt_tokens", "prompttokens"})
 _PLAIN_NAMES = frozenset({"cache_read", "cache_create", "cache_creation"})
 """Beside one of these, ``input`` and ``output`` are counts, and no texts."""
 _WRAPPED = re.compile(
-    r"^(?:(?:response_)?(?:usage_metadata|token_usage|usage)|number_of|no_of|gen_?ai)_"
+    r"^(?:(?:response_)?(?:usage_metadata|token_usage|usage)|number(?:_of)?|no_of|gen_?ai)_"
 )
 """What a database puts before the names in an object that it keeps as columns, and what people
 put before those of counts."""

@@ -25,7 +25,10 @@ SUMMED = frozenset({"session", "conversation", "thread"})
 """Tables of what takes several requests, without the ``s`` or the version at their end."""
 _VERSION = re.compile(r"_v\d+$|s$")
 
-_USAGES = ('usage"', 'Usage"', 'prompt_tokens"', 'output_tokens"', "usage_metadata")
+_USAGES = (
+    *('usage"', 'Usage"', 'prompt_tokens"', 'output_tokens"', 'prompt_token_count"'),
+    "usage_metadata",
+)
 """What is in a cell with a usage; one of MessagePack has no quotation marks."""
 
 _MESSAGES = "SELECT id, session_id, data FROM message ORDER BY id"

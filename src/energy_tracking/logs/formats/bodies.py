@@ -42,9 +42,11 @@ OTHER_USAGES = (
     *("Usage", "tokenUsage", "token_usage", "models_usage", "generation", "metrics"),
     "metadata",
 )
-OTHER_HOLDERS = ("metadata", "Metadata", "generation", "metrics")
+OTHER_HOLDERS = (
+    *("metadata", "Metadata", "generation", "metrics", "responseMetadata", "response_metadata"),
+)
 _OTHERS = frozenset({*OTHER_USAGES, *OTHER_HOLDERS})
-_OTHER_MODELS = ("modelId", "ModelId", "modelName", "model")
+_OTHER_MODELS = ("modelId", "ModelId", "modelName", "model_name", "model")
 _OTHER_IDS = ("responseId", "ResponseId", "id", "Id")
 _OTHER_TIMES = ("createdAt", "CreatedAt")
 _WITH_OTHER_NAMES = frozenset({*OTHER_HOLDERS, *_OTHER_MODELS})
@@ -58,14 +60,14 @@ ERROR_NAME_LENGTH = 64
 def usage_in_body(body: Document) -> Counts | None:
     """The token counts of a response's body, of whichever server; None where it has none."""
     raw = body.get("usage")
-    if type(raw) is str:
-        # A cell of a table.
-        raw = unpacked(raw)
     if not raw:
         # Some log an empty one at the top, and the counts further in.
         raw = body.get("usageMetadata") or body.get("usage_metadata")
-        if not raw and not USAGE_HOLDERS.isdisjoint(body):
-            raw = usage_in(body)
+    if type(raw) is str:
+        # A cell of a table.
+        raw = unpacked(raw)
+    if not raw and not USAGE_HOLDERS.isdisjoint(body):
+        raw = usage_in(body)
     counts = None if raw is None else _counts_in_usage(raw)
     if counts is None and not _OTHER_NAMES.isdisjoint(body):
         counts = _read_other_usage(body)
@@ -119,7 +121,7 @@ def _counts_in_usage(usage: object) -> Counts | None:
 
 
 def _add_named_parts(counts: Counts | None, usage: object) -> Counts | None:
-    """Counts without parts, and the parts that names of columns find in their usage.
+    """Counts, with more of their parts where names of columns find these in their usage.
 
     Args:
         counts: What was read of it.
@@ -127,10 +129,13 @@ def _add_named_parts(counts: Counts | None, usage: object) -> Counts | None:
     """
     if counts is None or not isinstance(usage, dict):
         return counts
-    if any(getattr(counts, part, None) for part in WHOLE_OF):
-        return counts
     named = _counts_by_names(usage)
-    if named is None or not (named.cached_input_tokens or named.reasoning_tokens):
+    parts = [(getattr(counts, part, 0) or 0, getattr(named, part, 0) or 0) for part in WHOLE_OF]
+    if (
+        named is None
+        or all(new <= old for old, new in parts)
+        or any(new < old for old, new in parts)
+    ):
         return counts
     total = named.input_tokens + named.output_tokens
     return named if counts.total_tokens in (None, total) else counts
@@ -239,7 +244,7 @@ def build_call(body: Document, provider: str, operation: str, created: object) -
     call.operation = operation
     # Most have neither or both.
     if model is not None:
-        call.model = text(model)
+        call.model = text(model) or text(at(model, "id"))
     if response_id is not None:
         call.response_id = text(response_id)
     call.counts = usage_in_body(body)

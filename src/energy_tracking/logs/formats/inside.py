@@ -27,8 +27,7 @@ LISTS = (
     *("data", "items", "results", "runs", "observations", "traces", "logs", "requests"),
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
     *("hits", "spans", "value", "batches", "result", "Items", "logEvents", "Records"),
-    *("Traces", "Segments", "spanSets"),
-    *("usage", "days", "daily"),
+    *("Traces", "Segments", "spanSets", "usage", "days", "daily", "versions", "steps"),
 )
 RESPONSES = ("standard_logging_object", "response_body", "responseBody", "raw_response")
 WRAPPERS = (
@@ -53,7 +52,7 @@ OUTER_TIMES = (
     *("timestamp", "@timestamp", "time", "ts", "datetime", "created_at", "createdAt"),
     *("timeGenerated", "TimeGenerated", "startedDateTime", "timestamp_ms", "created"),
     *("ended_at", "endedAt", "end_time", "endTime", "started_at", "startedAt", "start_time"),
-    *("finished_at", "processed_time", "startTime", "createTime", "request_time"),
+    *("finished_at", "processed_time", "startTime", "createTime", "request_time", "createdDate"),
     # Behind which a line was; systemd, Splunk, Serilog, queues, tables of Azure and Grafana.
     *(LINE_TIME, "__REALTIME_TIMESTAMP", "_time", "@t", "publishTime", "SentTimestamp"),
     *("TimeGenerated [UTC]", "timestamp [UTC]", "Time", "timestampInMs"),

@@ -10,9 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from energy_tracking.logs.files.text_lines import SERVER_LINE
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, keys, text
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    keys,
+    mappings,
+    text,
+)
 from energy_tracking.logs.formats.bodies import error_name
-from energy_tracking.logs.formats.counts import sum_of_tokens, usage_in_cells, whole
+from energy_tracking.logs.formats.counts import sum_of_tokens, usage_in_cells, usage_of, whole
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 
@@ -117,6 +126,64 @@ def _nth_error(errors: Any, number: int) -> str | None:
     return "error" if at(errors, number) else None
 
 
+def _read_lm_studio(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A step of an answer in a chat of LM Studio's."""
+    made, statistics = document["genInfo"], at(document, "genInfo", "stats")
+    counts = usage_of(at(statistics, "promptTokensCount"), at(statistics, "predictedTokensCount"))
+    if counts is None:
+        return []
+    # Its name begins with when it began, in milliseconds.
+    began = str(document.get("stepIdentifier")).partition("-")[0]
+    call = LoggedCall(
+        model=text(at(made, "indexedModelIdentifier")) or text(at(made, "identifier")),
+        counts=counts,
+        time=time_of(int(began)) if began.isdecimal() else None,
+    )
+    return [identify(call, document.get("stepIdentifier"))]
+
+
+def _read_aiperf(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A request that AIPerf has measured."""
+    metrics, about = document["metrics"], document["metadata"]
+    inputs, outputs, reasoning = (
+        at(metrics, name, "value")
+        for name in ("input_sequence_length", "output_sequence_length", "reasoning_token_count")
+    )
+    if whole(inputs) is None:
+        return None
+    call = LoggedCall(
+        counts=usage_of(inputs, outputs, reasoning=reasoning),
+        time=time_of(at(about, "request_end_ns")),
+        session=text(at(about, "conversation_id")),
+        error_type=error_name(document.get("error")),
+    )
+    return [identify(call, at(about, "x_request_id"))]
+
+
+def _read_guidellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """Benchmarks, each with its requests, those that were cut off among them."""
+    requests = [
+        request
+        for benchmark in mappings(document["benchmarks"])
+        for kind in ("successful", "incomplete")
+        for request in mappings(at(benchmark, "requests", kind))
+    ]
+    return [
+        LoggedCall(
+            counts=counts,
+            time=time_of(request.get("end_time") or request.get("request_end_time")),
+        )
+        for request in requests
+        if (
+            counts := usage_of(
+                request.get("prompt_tokens", at(request, "input_metrics", "text_tokens")),
+                request.get("output_tokens", at(request, "output_metrics", "text_tokens")),
+            )
+        )
+        is not None
+    ] or None
+
+
 SERVERS: tuple[LogFormat, ...] = (
     # Source: https://huggingface.github.io/text-generation-inference (GenerateResponse, details)
     LogFormat(name="tgi", keys=keys("details", "generated_text"), read=_read_tgi),
@@ -128,6 +195,12 @@ SERVERS: tuple[LogFormat, ...] = (
     # Source: https://replicate.com/docs/reference/http#predictions.get
     LogFormat(name="replicate", keys=keys("metrics", "status"), any_of=keys("version", "urls"),
               read=_read_replicate),
+    # Source: https://lmstudio.ai/docs (conversations)
+    LogFormat(name="lm-studio", keys=keys("genInfo"), read=_read_lm_studio),
+    # Source: https://github.com/ai-dynamo/aiperf (profile_export.jsonl)
+    LogFormat(name="aiperf", keys=keys("metadata", "metrics"), read=_read_aiperf, is_said=False),
+    # Source: https://github.com/vllm-project/guidellm (benchmarks.json)
+    LogFormat(name="guidellm", keys=keys("benchmarks"), read=_read_guidellm),
     # Source: https://github.com/vllm-project/vllm/blob/main/vllm/benchmarks/serve.py
     LogFormat(
         name="server-benchmark",

@@ -176,7 +176,9 @@ def _take_anthropic(file: LogFile) -> list[LoggedCall]:
 
 
 def _read_converse_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """The last event of Bedrock's ConverseStream."""
+    """The last event of Bedrock's ConverseStream, which has nothing beside."""
+    if len(document) > 1:
+        return None
     usage = counts_in(at(document, "metadata", "usage"))
     if usage is None or usage.dialect != "bedrock":
         return None

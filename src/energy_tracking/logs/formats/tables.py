@@ -16,9 +16,17 @@ from itertools import takewhile
 from typing import Any
 
 from energy_tracking.logs.columns import COUNTED, HIT_WORDS, columns_of, is_number, period_of
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, identify, text
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    identify,
+    text,
+    unpacked,
+)
 from energy_tracking.logs.formats.breakdowns import count_once, hold_row
-from energy_tracking.logs.formats.counts import check_wholes, usage_of_columns, whole
+from energy_tracking.logs.formats.counts import check_wholes, counts_in, usage_of_columns, whole
 from energy_tracking.logs.formats.inside import drop_types, is_by_columns
 from energy_tracking.logs.formats.nested_rows import is_sum_of_rows
 from energy_tracking.logs.formats.providers import provider_named
@@ -233,6 +241,9 @@ def _calls_of(
             return []
         requests = None
     counts = usage_of_columns(counted, inputs or 0, outputs or 0, is_sum=requests != 1)
+    if "details" in read and requests == 1:
+        # As a usage has them; a server's whole answer may be that alone.
+        counts = counts_in({name: unpacked(cell) for name, cell in row.items()}) or counts
     if counts is not None:
         sums: RowSums | None = file.memory.get("sums")
         if sums is None:

@@ -25,6 +25,7 @@ from energy_tracking.logs.formats.bodies import call_in_body, error_name
 from energy_tracking.logs.formats.counts import (
     counts_in,
     counts_in_details,
+    sum_of_tokens,
     usage_in_cells,
     whole,
 )
@@ -64,7 +65,10 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
         # As of images, speech and checks of health.
         file.leave_out("a request without token counts")
         return []
-    tags = unpacked(document.get("request_tags"))
+    tags, started = unpacked(document.get("request_tags")), time_of(document.get("startTime"))
+    if started is not None:
+        for of in (SPENT, SPENT_BY_USER):
+            file.note_call_of(of, started.date())
     call = LoggedCall(
         provider=provider_named(document.get("custom_llm_provider")),
         operation=_operation_named(str(document.get("call_type"))),
@@ -81,6 +85,35 @@ def _read_litellm(document: Document, file: LogFile) -> list[LoggedCall] | None:
         cache_hit=is_hit,
     )  # fmt: skip
     return [identify(call)]
+
+
+SPENT, SPENT_BY_USER = "litellm", "litellm by user"
+"""What the ``sum_of`` of a day's sums says: that by user, and those by team, tag and others."""
+
+
+def _read_litellm_day(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of the sums by day, which the spend logs have again, and each table of them."""
+    time = time_of(document["date"])
+    if time is None:
+        return None
+    of = SPENT if "user_id" in document else SPENT_BY_USER
+    if of == SPENT:
+        file.note_call_of(SPENT_BY_USER, time.date())
+    # The input has what came from a cache.
+    cached = document.get("cache_read_input_tokens")
+    counts = sum_of_tokens(document["prompt_tokens"], document.get("completion_tokens"), cached)
+    return [
+        LoggedCall(
+            provider=provider_named(document.get("custom_llm_provider")),
+            model=text(document.get("model")),
+            counts=counts,
+            time=time,
+            requests=whole(document["api_requests"]),
+            identity=None if (row := text(document.get("id"))) is None else (of, row),
+            grows=True,
+            sum_of=(of, time.date()),
+        )
+    ]
 
 
 def _operation_named(call_type: str) -> str:
@@ -336,6 +369,9 @@ GATEWAYS: tuple[LogFormat, ...] = (
     # Source: https://docs.litellm.ai/docs/proxy/logging_spec
     # Source: https://github.com/BerriAI/litellm/blob/main/schema.prisma (LiteLLM_SpendLogs)
     LogFormat(name="litellm", keys=keys("call_type", "startTime", "model"), read=_read_litellm),
+    # Source: https://github.com/BerriAI/litellm/blob/main/schema.prisma (LiteLLM_DailyUserSpend)
+    LogFormat(name="litellm-day", keys=keys("date", "api_requests", "successful_requests"),
+              any_of=keys("prompt_tokens"), read=_read_litellm_day),
     # Source: https://docs.helicone.ai/rest/request/post-v1requestquery
     LogFormat(
         name="helicone", keys=keys("request_id"),

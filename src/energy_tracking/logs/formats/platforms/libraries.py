@@ -42,16 +42,30 @@ def _read_ai_sdk(document: Document, file: LogFile) -> list[LoggedCall] | None:
 
 
 def _ai_sdk_counts(usage: object) -> Counts | None:
-    inputs = whole(at(usage, "inputTokens"))
-    outputs = whole(at(usage, "outputTokens"))
-    if inputs is None and outputs is None:
+    inputs, outputs = at(usage, "inputTokens"), at(usage, "outputTokens")
+    if isinstance(inputs, dict) and isinstance(outputs, dict):
+        # As its providers give it, from its sixth version on.
+        return usage_of(
+            inputs.get("total"),
+            outputs.get("total"),
+            cached=inputs.get("cacheRead"),
+            written=inputs.get("cacheWrite"),
+            reasoning=outputs.get("reasoning"),
+        )
+    if whole(inputs) is None and whole(outputs) is None:
         # Before its fifth version.
-        inputs, outputs = whole(at(usage, "promptTokens")), whole(at(usage, "completionTokens"))
+        inputs, outputs = at(usage, "promptTokens"), at(usage, "completionTokens")
+    details = at(usage, "inputTokenDetails")
+    cached = at(usage, "cachedInputTokens")
+    reasoning = at(usage, "reasoningTokens")
     return usage_of(
-        inputs,
-        outputs,
-        cached=at(usage, "cachedInputTokens"),
-        reasoning=at(usage, "reasoningTokens"),
+        whole(inputs),
+        whole(outputs),
+        cached=at(details, "cacheReadTokens") if cached is None else cached,
+        written=at(details, "cacheWriteTokens"),
+        reasoning=at(usage, "outputTokenDetails", "reasoningTokens")
+        if reasoning is None
+        else reasoning,
     )
 
 

@@ -219,6 +219,10 @@ def _read_mlflow_span(document: Document, file: LogFile) -> list[LoggedCall] | N
     return []
 
 
+def _read_phoenix_cost(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    return []  # its span has the tokens, too
+
+
 TRACERS: tuple[LogFormat, ...] = (
     # Source: https://www.comet.com/docs/opik/reference/rest-api (spans, traces)
     LogFormat(name="opik", keys=keys("id", "trace_id", "type", "start_time"),
@@ -238,6 +242,9 @@ TRACERS: tuple[LogFormat, ...] = (
     # Source: https://github.com/mlflow/mlflow (store/tracking/dbmodels, spans)
     LogFormat(name="mlflow-span", keys=keys("content", "span_id", "experiment_id"),
               read=_read_mlflow_span, is_said=False),
+    # Source: https://github.com/Arize-ai/phoenix (db/models.py: span_costs, span_cost_details)
+    LogFormat(name="phoenix-cost", any_of=keys("span_rowid", "span_cost_id"),
+              read=_read_phoenix_cost, is_said=False),
     LogFormat(name="openai-agents-trace", keys=keys("object", "workflow_name"),
               read=_read_agents_trace, is_said=False),
 )  # fmt: skip

@@ -204,10 +204,21 @@ def _get(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, dict) else None
 
 
+def _read_metrics(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    file.leave_out("metrics of OpenTelemetry, which add up calls: export spans or log records")
+    return []
+
+
 LOG_RECORDS: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md#otlphttp
     LogFormat(
         name="otlp-logs", any_of=keys(*_RESOURCES, *_SCOPES, *_RECORDS), read=_read_otlp_logs
+    ),
+    LogFormat(
+        name="otlp-metrics",
+        any_of=keys("resourceMetrics", "resource_metrics"),
+        read=_read_metrics,
+        is_said=False,
     ),
     # Source: https://github.com/open-telemetry/opentelemetry-js (LogRecord as an object)
     LogFormat(name="log-record", keys=keys("attributes"), read=_read_record, is_said=False),
