@@ -1,5 +1,8 @@
 """What inference servers write by themselves: TGI, SGLang, Replicate, and their benchmarks.
 
+A benchmark has its requests one by one, or in lists of their counts, or their sums alone, which
+count where it left the requests out. Most know no model but that of the whole run.
+
 A new format is a row of ``SERVERS``, with the source of what it says, and a sample in the tests.
 """
 
