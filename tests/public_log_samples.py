@@ -45,6 +45,13 @@ def _answer(usage: dict[str, int]) -> dict[str, Any]:
     return {"type": "message", "model": "gpt-5", "usage": usage}
 
 
+def _attributes(named: dict[str, object]) -> list[dict[str, object]]:
+    return [
+        {"key": key, "value": {"intValue" if type(value) is int else "stringValue": str(value)}}
+        for key, value in named.items()
+    ]
+
+
 def _observation(
     name: str, parent: str | None, usage: object, kind: str | None = None, **more: object
 ) -> dict[str, object]:
@@ -185,5 +192,55 @@ PUBLIC_SAMPLES: list[tuple[str, Documents, Right]] = [
         ],
         right(4, (1399, 170), "gpt-4o-mini", cached=5, reasoning=7,
               first="2026-03-09T10:15:02.850000+00:00"),
+    ),
+    # nijave/otel-agent-trace-connector testdata (names and counts only; Apache-2.0): spans of
+    # Claude Code, whose event says the same request again; Cursor's events; and a Copilot Chat
+    # whose events have no trace but the id of the response.
+    (
+        "otlp",
+        [
+            {"resourceSpans": [{"scopeSpans": [{"spans": [
+                {"traceId": "7d68", "spanId": "9d2f", "name": "claude_code.interaction",
+                 "attributes": _attributes({"span.type": "interaction"})},
+                *(
+                    {"traceId": "7d68", "spanId": name, "parentSpanId": "9d2f",
+                     "name": "claude_code.llm_request",
+                     "endTimeUnixNano": "1783991876214939804",
+                     "attributes": _attributes({
+                         "span.type": "llm_request", "model": "glm-4.7",
+                         "gen_ai.system": "anthropic", "gen_ai.request.model": "glm-4.7",
+                         "input_tokens": 216, "output_tokens": 116, "cache_read_tokens": 384,
+                         "cache_creation_tokens": 0, **more})}
+                    for name, more in (("e346", {"request_id": "req_1"}), ("ff22", {}))
+                ),
+            ]}]}]},
+            {"resourceLogs": [{"scopeLogs": [{"logRecords": [
+                {"timeUnixNano": "1783991876214939804",
+                 "body": {"stringValue": "claude_code.api_request"},
+                 "attributes": _attributes({
+                     "model": "glm-4.7", "input_tokens": 216, "output_tokens": 116,
+                     "cache_read_tokens": 384, "cache_creation_tokens": 0,
+                     "request_id": "req_1"})},
+                {"timeUnixNano": "1787306400000000000", "body": {"stringValue": "api_request"},
+                 "attributes": _attributes({
+                     "cursor.event.id": "customer-telemetry:v1:ev-1",
+                     "cursor.model.name": "glm-4.7",
+                     "cursor.api.request.input_tokens": 100,
+                     "cursor.api.request.output_tokens": 200,
+                     "cursor.api.request.cache_read_tokens": 50,
+                     "cursor.api.request.cache_creation_tokens": 10})},
+            ]}]}]},
+        ],
+        right(3, (1360, 432), "glm-4.7", cached=818,
+              first="2026-07-14T01:17:56.214940+00:00"),
+    ),
+    # zsfd1997-glitch/token-usage-universal examples (names and counts only; MIT): Codex's name of
+    # a part that is beside the output.
+    (
+        "response",
+        [{"timestamp": "2026-03-25T09:03:00-07:00", "model": "glm-4.5", "usage": {
+            "input_tokens": 980, "cached_input_tokens": 0, "output_tokens": 220,
+            "reasoning_output_tokens": 30, "total_tokens": 1230}}],
+        right(1, (980, 250), "glm-4.5", reasoning=30, first="2026-03-25T09:03:00-07:00"),
     ),
 ]  # fmt: skip

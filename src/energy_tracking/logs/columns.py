@@ -68,7 +68,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "reasoning": (
         *("reasoning_tokens", "native_tokens_reasoning", "tokens_reasoning"),
         *("output_reasoning_tokens", "thoughts_token_count", "thinking_tokens"),
-        *("reasoning_token_count", "num_reasoning_tokens"),
+        *("reasoning_token_count", "num_reasoning_tokens", "reasoning_output_tokens"),
         *("completion_reasoning_tokens", "output_tokens_reasoning", "thoughts_tokens"),
         "tokens_thoughts",
     ),

@@ -229,7 +229,8 @@ DIALECTS: tuple[Dialect, ...] = (
     Dialect(
         name="flat",
         keys=frozenset({"input_tokens", "output_tokens"}),
-        shape={name: name for name in ("total_tokens", *WHOLE_OF.values(), *WHOLE_OF)},
+        shape={name: name for name in ("total_tokens", *WHOLE_OF.values(), *WHOLE_OF)}
+        | {"reasoning_output_tokens": "reasoning_tokens"},  # Codex
         total_rules=True,
     ),
     Dialect(

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, mappings
+from energy_tracking.logs.formats.telemetry.agents import AGENT_ATTRIBUTES
 from energy_tracking.usage.span_dialects import CALL_ATTRIBUTES
 
 SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
-_ATTRIBUTES = frozenset({*CALL_ATTRIBUTES, *SESSION_ATTRIBUTES, "error.type"})
+_ATTRIBUTES = frozenset({*CALL_ATTRIBUTES, *SESSION_ATTRIBUTES, *AGENT_ATTRIBUTES, "error.type"})
 """Attributes that are looked at."""
 TABLE_PREFIX = "attributes."
 

@@ -2,13 +2,13 @@
 
 In OTLP's JSON, or one object each as SDKs print them. An event of the GenAI conventions is emitted
 inside of its call's span and has its ids, so that the two count once. Agents have names of their
-own: a further one is a row of ``_AGENT_EVENTS``.
+own, which ``agents`` knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from energy_tracking.logs.files.text_lines import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import (
@@ -20,14 +20,18 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
-from energy_tracking.logs.formats.counts import usage_of, whole
+from energy_tracking.logs.formats.telemetry.agents import (
+    AGENT_EVENTS,
+    agent_event_of,
+    build_agent_call,
+)
 from energy_tracking.logs.formats.telemetry.attributes import attributes_of
 from energy_tracking.logs.formats.telemetry.spans import (
     call_in_attributes,
     parse_nanoseconds,
     session_in,
 )
-from energy_tracking.logs.logged import Counts, LoggedCall, time_of
+from energy_tracking.logs.logged import LoggedCall, time_of
 
 Attributes = Mapping[str, Any]
 
@@ -39,63 +43,6 @@ _SAID_TWICE = frozenset({"gemini-cli", "qwen-code"})
 
 _RESOURCES, _SCOPES = ("resourceLogs", "resource_logs"), ("scopeLogs", "scope_logs")
 _RECORDS = ("logRecords", "log_records")
-
-
-def _claude_counts(attributes: Attributes) -> Counts | None:
-    # Input and both caches are counted apart.
-    cached, written = (
-        whole(attributes.get(f"cache_{name}_tokens")) for name in ("read", "creation")
-    )
-    inputs = whole(attributes.get("input_tokens"))
-    if inputs is None:
-        return None
-    outputs = whole(attributes.get("output_tokens"))
-    inputs += (cached or 0) + (written or 0)
-    return usage_of(inputs, outputs or 0, cached=cached, written=written)
-
-
-def _gemini_counts(attributes: Attributes) -> Counts | None:
-    # Cached tokens are part of the input; thoughts and prompts of tools stand beside.
-    inputs = whole(attributes.get("input_token_count"))
-    if inputs is None:
-        return None
-    thoughts = whole(attributes.get("thoughts_token_count"))
-    outputs = (whole(attributes.get("output_token_count")) or 0) + (thoughts or 0)
-    inputs += whole(attributes.get("tool_token_count")) or 0
-    cached = whole(attributes.get("cached_content_token_count"))
-    return usage_of(inputs, outputs, cached=cached, reasoning=thoughts)
-
-
-def _codex_counts(attributes: Attributes) -> Counts | None:
-    # Parts lie inside of their wholes; "tool_token_count" is the sum of both.
-    if attributes.get("event.kind") != "response.completed":
-        return None
-    inputs = whole(attributes.get("input_token_count"))
-    outputs = whole(attributes.get("output_token_count"))
-    cached = whole(attributes.get("cached_token_count"))
-    reasoning = whole(attributes.get("reasoning_token_count"))
-    return usage_of(inputs, outputs, cached=cached, reasoning=reasoning)
-
-
-class _AgentEvent(NamedTuple):
-    """An event that an agent logs for each request: who answers, and how tokens are counted."""
-
-    provider: str
-    counts: Callable[[Attributes], Counts | None]
-
-
-_AGENT_EVENTS: Mapping[str, _AgentEvent] = {
-    # Source: https://docs.claude.com/en/docs/claude-code/monitoring-usage
-    "claude_code.api_request": _AgentEvent("anthropic", _claude_counts),
-    # Source: https://github.com/google-gemini/gemini-cli/blob/main/docs/cli/telemetry.md
-    "gemini_cli.api_response": _AgentEvent("gcp.gemini", _gemini_counts),
-    # Source: https://github.com/QwenLM/qwen-code/blob/main/docs/telemetry.md
-    "qwen-code.api_response": _AgentEvent("unknown", _gemini_counts),
-    # Source: https://github.com/openai/codex/blob/main/docs/config.md#otel
-    "codex.sse_event": _AgentEvent("openai", _codex_counts),
-}
-_SHORT_NAMES = {"api_request": "claude_code.api_request"}
-"""Names of events without the prefix that the record's body has."""
 
 
 def _read_otlp_logs(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -135,10 +82,8 @@ def _calls_of(record: Document, service: object) -> Iterator[LoggedCall]:
     name = _event_of(record, attributes)
     if name is None:
         return
-    event = _AGENT_EVENTS.get(name)
-    if event is not None:
-        counts = event.counts(attributes)
-        call = None if counts is None else _agent_call(attributes, event, counts)
+    if name in AGENT_EVENTS:
+        call = build_agent_call(attributes, name)
     elif name == GENAI_EVENT and service not in _SAID_TWICE:
         call = call_in_attributes(attributes)
     else:
@@ -155,18 +100,9 @@ def _calls_of(record: Document, service: object) -> Iterator[LoggedCall]:
     if name == GENAI_EVENT:
         yield identify(call, trace_id, span_id)
     else:
-        identity = (name, call.session, str(call.time), call.tokens)
-        request = text(attributes.get("request_id"))
-        call.identity = (name, request) if request else identity if call.time else None
+        if call.identity is None and call.time is not None:
+            call.identity = (name, call.session, str(call.time), call.tokens)
         yield call
-
-
-def _agent_call(attributes: Attributes, event: _AgentEvent, counts: Counts) -> LoggedCall:
-    return LoggedCall(
-        provider=event.provider,
-        model=text(attributes.get("model")) or text(attributes.get("gen_ai.request.model")),
-        counts=counts,
-    )
 
 
 def _event_of(record: Document, attributes: Attributes) -> str | None:
@@ -181,9 +117,9 @@ def _event_of(record: Document, attributes: Attributes) -> str | None:
     )
     for name in named:
         if isinstance(name, str):
-            full = _SHORT_NAMES.get(name, name)
-            if full == GENAI_EVENT or full in _AGENT_EVENTS:
-                return full
+            event = GENAI_EVENT if name == GENAI_EVENT else agent_event_of(name, attributes)
+            if event is not None:
+                return event
     return None
 
 

@@ -25,6 +25,7 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.nesting import Nesting, nesting_in, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
+from energy_tracking.logs.formats.telemetry.agents import call_in_agent_span
 from energy_tracking.logs.formats.telemetry.attributes import (
     KEPT_APART,
     SESSION_ATTRIBUTES,
@@ -366,13 +367,15 @@ def _take_span(span: _Span, nesting: Nesting, file: LogFile) -> LoggedCall | Non
 
 def _call_of(span: _Span) -> LoggedCall | None:
     attributes = span.attributes
-    call = call_in_attributes(attributes)
+    call = call_in_attributes(attributes) or call_in_agent_span(attributes)
     if call is None:
         return None
     call.session = session_in(attributes) or span.trace_id
     call.time = time_of(span.ended) if span.ended else None
     if call.time is None and span.started:
         call.time = time_of(span.started)
+    if call.identity is not None:
+        return call
     return identify(call, span.trace_id, span.span_id)
 
 
