@@ -7,11 +7,13 @@ import gzip
 import io
 import json
 import lzma
+import os
 import struct
 import sys
 import zipfile
 import zlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import pytest
 
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
-from energy_tracking.logs.reading import read_logs
+from energy_tracking.logs.reading import YEAR_TAKEN, read_logs
 
 Read = tuple[list[LoggedCall], ReadReport]
 
@@ -415,6 +417,58 @@ def test_a_time_that_cannot_be_read_is_reported(written: str, tmp_path: Path) ->
     assert [call.time for call in calls] == [None, None]
     (assumed,) = report.assumed.items()
     assert (assumed[0], assumed[1].count) == ("whose time cannot be read, counted without one", 1)
+
+
+YEARLESS_TIMES = {
+    "Nov 12 09:31:02": "2025-11-12T09:31:02",
+    "Nov  2 09:31:02.250": "2025-11-02T09:31:02.250000",
+    "Jan 31, 12:03 AM": "2026-01-31T00:03:00",
+    "Jan 31, 2:03 PM": "2026-01-31T14:03:00",
+    # The file was changed on the last of January; zones may differ.
+    "Feb 1 00:30:00": "2026-02-01T00:30:00",
+    "Feb 2 00:30:00": "2025-02-02T00:30:00",
+    "Feb 29 10:00:00": "2024-02-29T10:00:00",
+}
+
+
+@pytest.mark.parametrize("written", YEARLESS_TIMES)
+def test_a_time_without_a_year_is_of_the_last_one_before_the_file_was_changed(
+    written: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(f'model,input_tokens,output_tokens,time\ngpt-4o,1,2,"{written}"\n', "utf-8")
+    changed = datetime(2026, 1, 31, 9, tzinfo=UTC).timestamp()
+    os.utime(path, (changed, changed))
+    report = ReadReport()
+    (call,) = read_logs([path], report=report)
+    assert call.time is not None
+    assert call.time.isoformat() == YEARLESS_TIMES[written] + "+00:00"
+    assert list(report.assumed) == [YEAR_TAKEN]
+
+
+@pytest.mark.parametrize("start", ["", "<34>"])
+@pytest.mark.parametrize("behind", ["host app[7]: ", "host app: 2026-01-02T03:04:05Z "])
+def test_a_line_of_syslog_has_its_time_unless_another_follows(
+    start: str, behind: str, tmp_path: Path
+) -> None:
+    line = f"{start}Nov 12 09:31:02 {behind}{json.dumps({'response': completion(1)})}\n"
+    line = line.replace('"created": 1741569952, ', "")
+    (call,), report = read(tmp_path / "syslog", line)
+    assert call.time is not None
+    assert (call.time.month, call.time.day) == ((1, 2) if "2026" in behind else (11, 12))
+    assert list(report.assumed) == ([] if "2026" in behind else [YEAR_TAKEN])
+
+
+@pytest.mark.parametrize("written", ["Nov 31 09:31:02", "Xyz 12 09:31:02", "Nov 12 25:31:02"])
+def test_a_day_that_there_is_in_no_year_is_no_time(written: str) -> None:
+    assert time_of(written) is None
+
+
+def test_a_time_of_a_year_before_all_logs_stays_as_it_is(tmp_path: Path) -> None:
+    row = {"time": "0001-01-01T00:00:00Z", "model": "o1", "input_tokens": 1, "output_tokens": 2}
+    (call,), _ = read(tmp_path / "calls.jsonl", json.dumps(row))
+    assert call.time is not None
+    assert call.time.year == 1
 
 
 # What is said of many files.

@@ -1,11 +1,13 @@
 """Points in time that are no ISO 8601: as databases, spreadsheets and servers write them.
 
-A day whose numbers may be of a month too, as 01/02/2025, is none.
+A day whose numbers may be of a month too, as 01/02/2025, is none. One without a year is of
+``NO_YEAR`` until whoever knows about its file says which is meant (``place_in_year``).
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo
@@ -39,6 +41,15 @@ _PORTAL_TIME = re.compile(r"\d{1,2}/\d{1,2}/\d{4}, \d{1,2}:\d\d:\d\d(?:\.\d{1,6}
 
 _SERVER_TIME = re.compile(r"\d{1,2}/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}")
 """As Apache and nginx write it into their logs of requests."""
+
+_YEARLESS_TIME = re.compile(
+    r"(?P<month>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2}),? "
+    r"(?P<clock>\d{1,2}:\d\d(?::\d\d)?)(?P<fraction>\.\d{1,9})?(?: ?(?P<half>[AP]M))?"
+)
+"""As syslog writes it and, with half a day, dashboards."""
+
+NO_YEAR = 1904
+"""The year of a time that says none, in which February has all its days."""
 
 _KIBANA_TIME = re.compile(r"([A-Z][a-z]{2}) (\d{1,2}), (\d{4}) @ (\d\d:\d\d:\d\d)(?:\.(\d{3}))?")
 """As Kibana writes it into its tables."""
@@ -90,12 +101,46 @@ def _parse_printed_time(text: str) -> datetime | None:
     if _PORTAL_TIME.fullmatch(text):
         form = "%m/%d/%Y, %I:%M:%S.%f %p" if "." in text else "%m/%d/%Y, %I:%M:%S %p"
         return datetime.strptime(text, form).replace(tzinfo=UTC)
+    if (yearless := _YEARLESS_TIME.fullmatch(text)) is not None:
+        return _parse_yearless_time(yearless)
     found = _PRINTED_TIME.fullmatch(text)
     if found is None:
         return None
     year, time = found["year"] or found["its_year"], found["time"] or found["its_time"]
     zone = found["zone"] or "+0000"
     return parsedate_to_datetime(f"{found['day']} {found['month']} {year} {time} {zone}")
+
+
+def _parse_yearless_time(found: re.Match[str]) -> datetime:
+    """A point in time of ``NO_YEAR``.
+
+    Raises:
+        ValueError: There is no such day.
+    """
+    month, day, clock, fraction, half = found.groups()
+    hour, minute, *second = (int(part) for part in clock.split(":"))
+    if half is not None:
+        hour = hour % 12 + 12 * (half == "PM")
+    day_starts = parsedate_to_datetime(f"{day} {month} {NO_YEAR} 00:00:00 +0000")
+    seconds = sum(second) + float(fraction or 0)
+    if hour > 23 or minute > 59 or seconds >= 61:
+        raise ValueError(clock)
+    return day_starts + timedelta(hours=hour, minutes=minute, seconds=seconds)
+
+
+def place_in_year(time: datetime, latest: datetime) -> datetime:
+    """A time without a year, as the last such one before another.
+
+    Args:
+        time: A time of ``NO_YEAR``.
+        latest: That other, give or take a day, as zones may differ.
+    """
+    for year in range(latest.year + 1, latest.year - 8, -1):
+        with suppress(ValueError):  # no such day in this year
+            placed = time.replace(year=year)
+            if placed <= latest + timedelta(days=1):
+                return placed
+    return latest
 
 
 def _zone_of(name: str | None) -> tzinfo:

@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
@@ -46,6 +46,10 @@ from energy_tracking.usage.token_usage import TokenUsage
 
 DEEPEST = 8
 """How far documents may lie inside of one another."""
+
+FIRST_YEAR = 1970
+"""No call is of an earlier year, unless its time has none."""
+YEAR_TAKEN = "whose time has no year: the last such day before the file was changed was taken"
 
 SUMS_HELD = 10_000
 """How many sums wait for their calls."""
@@ -226,6 +230,8 @@ class LogReading:
     ) -> LoggedCall | None:
         """Take in a call that was read; returns one that is settled, or None."""
         call.file, call.line = file.path, file.line
+        if call.time is not None and call.time.year < FIRST_YEAR:
+            _find_year(call, file)
         try:
             # A damaged log may have lists in the place of ids.
             hash(call.identity)
@@ -309,6 +315,20 @@ class LogReading:
             settled = self._count_reason(call)
             if settled is not None:
                 yield settled
+
+
+def _find_year(call: LoggedCall, file: LogFile) -> None:
+    """Give a call whose time has no year that of the last such day before its file was changed."""
+    from energy_tracking.logs.odd_times import NO_YEAR, place_in_year  # rare, and not light
+
+    if call.time is None or call.time.year != NO_YEAR:
+        return
+    try:
+        changed = datetime.fromtimestamp(os.stat(file.path).st_mtime, UTC)
+    except OSError:  # standard input, as of a log that is read now
+        changed = datetime.now(UTC)
+    call.time = place_in_year(call.time, changed)
+    file.assume(YEAR_TAKEN)
 
 
 class _Numbering:

@@ -35,6 +35,11 @@ _TIME_BEFORE = re.compile(
     rb"|\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}|(?<=\[)\d{10}\.\d{3,9}(?=[,\]])"
 )
 """The time of a line, as loggers, web servers and Fluent Bit write it."""
+_YEARLESS_TIME = re.compile(rb"(?:<\d{1,3}>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?) ")
+"""As syslog writes it.
+
+Source: https://www.rfc-editor.org/rfc/rfc3164 (section 4.1)
+"""
 _OBJECT = re.compile(rb"\{(?=\s*[\"'}])")
 """Where an object begins; labels, as those of Loki, may stand before it in braces of their own."""
 _OBJECT_IN_TEXT = re.compile(_OBJECT.pattern.decode())
@@ -102,9 +107,13 @@ def _behind_time(found: list[Any], line: bytes, end: int) -> list[Any]:
     """
     moment = _TIME_BEFORE.search(line, 0, end)
     if moment is None:
-        return found
-    # Java's agent has a colon before milliseconds.
-    time = re.sub(r"(:\d\d):(\d{3})\b", r"\1.\2", moment[0].decode("ascii", "replace"))
+        yearless = _YEARLESS_TIME.match(line, 0, end)
+        if yearless is None:
+            return found
+        time = yearless[1].decode("ascii")
+    else:
+        # Java's agent has a colon before milliseconds.
+        time = re.sub(r"(:\d\d):(\d{3})\b", r"\1.\2", moment[0].decode("ascii", "replace"))
     return [{LINE_TIME: time, LINE: one} if isinstance(one, dict) else one for one in found]
 
 
