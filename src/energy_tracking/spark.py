@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from energy_tracking.errors import ConfigurationError, must_be, not_one_of
 from energy_tracking.estimation import Estimation
-from energy_tracking.logs.columns import HIT_WORDS, columns_of
+from energy_tracking.logs.columns import HIT_WORDS, columns_of, mark_unit
 from energy_tracking.settings import SettingArguments, Settings
 from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS, refuse_settings
 
@@ -28,8 +28,22 @@ COLUMNS = (
     *("model", "cache_hit"),
 )
 """What a column of the frame may be."""
-OF_SUMS = ("requests", "day")
-"""Columns of tables in which a row is a sum over many requests, and no call."""
+_OF_SUMS = (
+    "without a column of sums over many requests",
+    "leave the column out where each row is one call",
+)
+# Column of a table -> what a frame must be instead, and what to do.
+REFUSED = {
+    "requests": _OF_SUMS,
+    "day": _OF_SUMS,
+    "reasoning_beside": (
+        "without reasoning beside the output", "add it to the output, and name the columns",
+    ),
+    "unit": (
+        "without counts in thousands or millions", "multiply them out, and name the columns",
+    ),
+}  # fmt: skip
+"""Columns with which a row is no call, or not of the counts that it says."""
 ADDED = ("total_energy_wh", "total_energy_low_wh", "total_energy_high_wh")
 """The columns of numbers that are added [Wh]; ``energy_status`` beside them says why one is
 missing."""
@@ -87,21 +101,15 @@ def _find_columns(frame: DataFrame, given: Mapping[str, str] | None) -> dict[str
         ConfigurationError: A column is missing, or cannot be what it is said to be.
     """
     types = {field.name: field.dataType.typeName() for field in frame.schema.fields}
-    found = dict(given) if given is not None else columns_of(tuple(types)) or {}
+    found = columns_of(tuple(types)) or {} if given is None else mark_unit(dict(given))
     for what, name in (given or {}).items():
         if what not in COLUMNS:
             raise ConfigurationError(not_one_of("column", what, COLUMNS))
         if name not in types:
             raise ConfigurationError(not_one_of(f"columns[{what!r}]", name, types))
-    for what in OF_SUMS:
+    for what, (kind, remedy) in REFUSED.items():
         if what in found:
-            remedy = "leave the column out where each row is one call"
-            kind = "without a column of sums over many requests"
             raise ConfigurationError(must_be("frame", kind, found[what], remedy))
-    if "reasoning_beside" in found:
-        remedy = "add it to the output, and name the columns"
-        kind = "without reasoning beside the output"
-        raise ConfigurationError(must_be("frame", kind, found["reasoning_beside"], remedy))
     found = {what: name for what, name in found.items() if what in COLUMNS}
     if not {"input", "output"} <= found.keys():
         remedy = "name them: columns={'input': ..., 'output': ...}"

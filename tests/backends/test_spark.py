@@ -58,6 +58,7 @@ for given, arguments in (
     (add_energy(tokens), {}),
     (tokens.withColumnRenamed("model", "num_requests"), {}),
     (tokens.withColumnRenamed("model", "day"), {}),
+    (tokens.withColumnRenamed("input_tokens", "input tokens (k)"), {}),
 ):
     try:
         add_energy(given, **arguments)
@@ -157,6 +158,7 @@ def test_what_cannot_be_estimated_is_reported_before_or_beside(tmp_path: Path) -
             "without a column 'total_energy_wh'",
             "without a column of sums over many requests, got 'num_requests'",
             "without a column of sums over many requests, got 'day'",
+            "without counts in thousands or millions, got 'input tokens (k)'",
         ),
         strict=True,
     ):

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from energy_tracking.logs.files.opening import find_files
+from energy_tracking.logs.formats.tables import SCALED
 from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
 from energy_tracking.logs.reading import YEAR_TAKEN, read_logs
 
@@ -295,6 +296,39 @@ def test_a_count_may_set_its_thousands_apart(
     calls, report = read(tmp_path / "calls.csv", content)
     assert [call.counts.input_tokens for call in calls if call.counts] == [right][: len(calls)]
     assert (len(calls), len(report.unread)) == ((1, 0) if right is not None else (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "right"),
+    [
+        ("Input tokens", "12.3k", 12_300),
+        ("Input tokens", "1.25 M", 1_250_000),
+        ("Input tokens", "1,234,567K", 1_234_567_000),
+        ("Input tokens", "0.002B", 2_000_000),
+        ("Input tokens (k)", "12.3", 12_300),
+        ("Input Tokens (K)", "12", 12_000),
+        ("Input Tokens (in thousands)", "1.5", 1500),
+        ("input_tokens_millions", "0.5", 500_000),
+        ("Input tokens (M)", "2", 2_000_000),
+        # Twelve thousand three hundred, or thousand times as many; and no unit at all.
+        ("Input tokens", "12,300k", None),
+        ("Input tokens", "12.3x", None),
+        ("Input tokens (text)", "12", None),
+    ],
+)
+@pytest.mark.parametrize("is_given", [False, True])
+def test_counts_in_thousands_or_millions_are_multiplied_out_where_that_is_said(
+    name: str, cell: str, right: int | None, is_given: bool, tmp_path: Path
+) -> None:
+    columns = {"input": name, "output": "Output tokens"} if is_given else None
+    path = tmp_path / "calls.csv"
+    path.write_text(f'Requests,{name},Output tokens\n9,"{cell}",1\n', "utf-8")
+    report = ReadReport()
+    counts = [call.counts for call in read_logs([path], columns=columns, report=report)]
+    if name.endswith("(text)"):
+        right = 12 if is_given else 0
+    assert [one.input_tokens for one in counts if one] == ([] if right is None else [right])
+    assert (SCALED in report.assumed) == (right is not None and right > 12)
 
 
 @pytest.mark.parametrize("end", ["1", "1,", "1,2"])

@@ -174,6 +174,12 @@ _WRAPPED = re.compile(
 )
 """What a database puts before the names in an object that it keeps as columns, and what people
 put before those of counts."""
+_UNIT = re.compile(
+    r"\s*\((?:in )?(?:(k|thousands?)|(?:m|mm|mio|millions?))\)\s*$"
+    r"|[\s_]+(?:in[\s_]+)?(?:(thousands)|(?:millions))\s*$",
+    re.IGNORECASE,
+)
+"""What stands behind the name of a column in which counts are in thousands or millions."""
 _SUM = re.compile(r"^sum_(?:of_)?|_sum$")
 _COUNT = re.compile(r"count|len|counta?_(?:of_.+|count|id|all|star)|run_count")
 """How a query, a pivot table or a frame names how many rows it adds up."""
@@ -187,8 +193,9 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     Args:
         names: The columns' names.
     """
-    plain = {_spell_plainly(name): name for name in reversed(names)}
-    plain |= {_spell_plainly(_HUMP.sub("_", str(name))): name for name in reversed(names)} | plain
+    bare = {name: _UNIT.sub("", str(name)) for name in reversed(names)}
+    plain = {_spell_plainly(one): name for name, one in bare.items()}
+    plain |= {_spell_plainly(_HUMP.sub("_", one)): name for name, one in bare.items()} | plain
     # As a query names its sums, where it gives them no names.
     sums = {_SUM.sub("", name): given for name, given in plain.items() if _SUM.search(name)}
     # Names with dots are paths, of which more formats than this one know what lies at their end.
@@ -225,7 +232,32 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
     _settle_parts(found, spelt)
     if "output" not in found and spelt.get("input") in _NOT_ALONE:
         return None
-    return found if found.keys() & {"input", "output"} else None
+    if not found.keys() & {"input", "output"}:
+        return None
+    return mark_unit(found)
+
+
+def mark_unit(columns: dict[str, str]) -> dict[str, str]:
+    """The columns, with ``unit`` for one whose counts are in thousands or millions, if any is.
+
+    Args:
+        columns: What they are -> their names.
+    """
+    scaled = (columns[what] for what in (*COUNTED, "total") if what in columns)
+    unit = next((name for name in scaled if unit_of(name) > 1), None)
+    return columns if unit is None else columns | {"unit": unit}
+
+
+def unit_of(name: str) -> int:
+    """What the counts in a column are to be multiplied by [1].
+
+    Args:
+        name: Its name.
+    """
+    found = _UNIT.search(str(name))
+    if found is None:
+        return 1
+    return 1000 if found[1] or found[2] else 1_000_000
 
 
 def _settle_sums(found: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from csv import reader as read_csv
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from energy_tracking.logs.columns import COUNTED
+from energy_tracking.logs.columns import COUNTED, mark_unit
 from energy_tracking.logs.engine.queries import READERS, Table
 from energy_tracking.logs.files.delimited import EMPTY_WORDS, PADDED, delimiter_of, split_header
 from energy_tracking.logs.files.opening import STANDARD_INPUT, kind_of, read_documents
@@ -161,7 +161,7 @@ def _recognise(
     if row is GIVEN_COLUMNS:
         if not set(given.values()) <= document.keys():
             return None  # perhaps mistyped, which the line reader says
-        return Recognised(row.name, dict(given))
+        return Recognised(row.name, mark_unit(dict(given)))
     if row is AZURE_TRACE:
         present = {what: name for what, name in AZURE_COLUMNS.items() if name in document}
         return Recognised(row.name, present, AZURE_PROVIDER)

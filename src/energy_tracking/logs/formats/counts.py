@@ -8,6 +8,7 @@ read fast is a branch of ``plain_counts``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -153,6 +154,30 @@ def whole(value: object) -> int | None:
     if type(value) is int:  # nearly always
         return value if 0 <= value <= LARGEST_COUNT else None
     return None if value is None else read_whole(value, LARGEST_COUNT)
+
+
+_ROUNDED = re.compile(
+    r"(\d{1,3}(?:,\d{3})+|\d+(?:[.,]\d{1,3})?) ?(k|m|mio|b|bn)?\.?", re.IGNORECASE
+)
+_SCALES = {"": 1, "k": 1000, "m": 10**6, "mio": 10**6, "b": 10**9, "bn": 10**9}
+
+
+def scale_count(cell: object, unit: int) -> object:
+    """A count that is given in thousands, millions or billions; the cell itself where it is none.
+
+    Args:
+        cell: A number, or a text such as ``12.3k``.
+        unit: What the column's name says that it is to be multiplied by [1].
+    """
+    found = _ROUNDED.fullmatch(str(cell).strip()) if isinstance(cell, int | float | str) else None
+    if found is None:
+        return cell
+    number, scale = found[1], _SCALES[(found[2] or "").lower()] * unit
+    if scale == 1:
+        return cell
+    if number.count(",") == 1 and len(number.partition(",")[2]) == 3:
+        return cell  # thousands or decimals
+    return round(float(number.replace(",", "" if number.count(",") > 1 else ".")) * scale)
 
 
 def check_wholes(named: Mapping[str, object]) -> None:

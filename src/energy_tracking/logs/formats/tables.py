@@ -15,7 +15,15 @@ from datetime import date, datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from energy_tracking.logs.columns import COUNTED, HIT_WORDS, columns_of, is_number, period_of
+from energy_tracking.logs.columns import (
+    COUNTED,
+    HIT_WORDS,
+    columns_of,
+    is_number,
+    mark_unit,
+    period_of,
+    unit_of,
+)
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -26,7 +34,13 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.breakdowns import count_once, hold_row
-from energy_tracking.logs.formats.counts import check_wholes, counts_in, usage_of_columns, whole
+from energy_tracking.logs.formats.counts import (
+    check_wholes,
+    counts_in,
+    scale_count,
+    usage_of_columns,
+    whole,
+)
 from energy_tracking.logs.formats.inside import drop_types, is_by_columns
 from energy_tracking.logs.formats.nested_rows import is_sum_of_rows
 from energy_tracking.logs.formats.providers import provider_named
@@ -50,6 +64,7 @@ LONGEST_CALL = timedelta(minutes=10)
 
 Source: https://github.com/openai/openai-python (DEFAULT_TIMEOUT)
 """
+SCALED = "with counts in thousands or millions, multiplied out as they are rounded"
 ANOTHER_TABLE = (
     "of another table below the first, which may add up the same calls: put it in a file of its own"
 )
@@ -65,7 +80,8 @@ def _read_given(row: Document, file: LogFile) -> list[LoggedCall] | None:
     absent: set[str] = file.memory.setdefault("absent", set(file.columns.values()))
     if absent:
         absent -= {n for n in absent if n in row or _value_of(row, n) is not None}
-    return _calls_of(read, row, file.columns, file)
+    columns = file.memory.setdefault("given", mark_unit(dict(file.columns)))
+    return _calls_of(read, row, columns, file)
 
 
 def _say_absent(file: LogFile) -> Iterator[LoggedCall]:
@@ -212,6 +228,8 @@ def _calls_of(
         columns: What they are -> their names.
         file: Where it is.
     """
+    if "unit" in columns or any(type(read.get(what)) is str for what in ("input", "output")):
+        read = _scale_counts(read, columns, file)
     inputs, outputs = whole(read.get("input")), whole(read.get("output"))
     if inputs is None and outputs is None:
         if read.get("input") in _EMPTY and read.get("output") in _EMPTY:
@@ -277,6 +295,24 @@ def _calls_of(
     if is_sum:
         hold_row(call, row, columns, file)
     return [identify(call, created=read.get("time"))]
+
+
+def _scale_counts(
+    read: Mapping[str, Any], columns: Mapping[str, str], file: LogFile
+) -> Mapping[str, Any]:
+    """A row with counts in thousands or millions multiplied out.
+
+    Args:
+        read: What its columns are -> what they hold.
+        columns: What they are -> their names.
+        file: Where it is.
+    """
+    counted = {what: read[what] for what in (*COUNTED, "total") if what in read}
+    scaled = {what: scale_count(cell, unit_of(columns[what])) for what, cell in counted.items()}
+    if scaled == counted:
+        return read  # nearly always
+    file.note_assumption(SCALED)
+    return {**read, **scaled}
 
 
 def _drop_nan(what: str, cell: object) -> object:
