@@ -23,6 +23,7 @@ from energy_tracking.calls.totals import grouped
 from energy_tracking.cli.main import main
 from energy_tracking.ledger import parse_line
 from energy_tracking.logs.backfill import Backfill
+from energy_tracking.logs.formats.responses import SUM_IN_LEDGER
 from further_log_samples import FURTHER_SAMPLES
 from gateway_log_samples import GATEWAY_SAMPLES
 from log_samples import DATA, FILES, SAMPLES, SHARED, SHARED_FILES
@@ -272,6 +273,34 @@ def test_a_sum_that_has_grown_replaces_what_the_ledger_has(
     assert capsys.readouterr().out.startswith("ledger.jsonl: 200 calls, ")
     assert main(["backfill", str(path), "--ledger", str(ledger)]) == 0
     assert "1 sum left out that the ledger has already" in capsys.readouterr().err
+
+
+def test_a_batch_and_its_output_in_one_ledger_are_said_to_count_twice(
+    tmp_path: Path, ledger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = write(tmp_path / "batch.jsonl", _batch(2))
+    usage = {"prompt_tokens": 4000, "completion_tokens": 100}
+    outputs = [
+        {"id": f"batch_req_{n}", "custom_id": str(n), "error": None,
+         "response": {"status_code": 200, "body": {
+             "id": f"chatcmpl-{n:024}", "object": "chat.completion", "model": "gpt-4o",
+             "usage": usage}}}
+        for n in range(2)
+    ]  # fmt: skip
+    output = write(tmp_path / "output.jsonl", *outputs)
+    said = []
+    for path in (batch, output):
+        assert main(["backfill", str(path), "--ledger", str(ledger)]) == 0
+        said.append(" ".join(capsys.readouterr().err.split()))
+    assert "1 sum of a batch, run or session, without its calls: filled into this" in said[0]
+    assert SUM_IN_LEDGER in said[1]
+    # Together the calls count alone, and so does another batch.
+    fresh = tmp_path / "fresh.jsonl"
+    assert main(["backfill", str(batch), str(output), "--ledger", str(fresh)]) == 0
+    text = capsys.readouterr().err
+    assert "sum of a batch" not in text
+    assert "ends a batch" not in text
+    assert totals(capsys, "ledger", fresh, "--format", "json")["calls"] == 2
 
 
 def test_a_sum_of_more_than_any_call_has_is_written_and_read_whole(

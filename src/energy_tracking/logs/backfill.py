@@ -23,12 +23,16 @@ from energy_tracking.errors import ConfigurationError, EnergyTrackingWarning, mu
 from energy_tracking.ledger.entries import join_aggregate
 from energy_tracking.logs.files.decoding import decode
 from energy_tracking.logs.files.opening import find_files
+from energy_tracking.logs.formats.breakdowns import BREAKDOWN
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.once import Seen
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.notices import is_first
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.tracker import Tracker, TrackerArguments
+
+SUMS_KNOWN = 100_000
+"""Sums of a ledger that are compared with the calls of a batch [1]."""
 
 Path = str | os.PathLike[str]
 
@@ -149,6 +153,8 @@ class Backfill:
             ended_at = None
         if call.time is None and self.ledger is not None and call.counts is not None:
             self.report.undated += 1
+        is_of_calls = call.sum_of is not None and call.sum_of[0] != BREAKDOWN
+        self.report.sums_alone += is_of_calls and self.ledger is not None
         key = call.key
         past = PastCall(
             model=call.model,
@@ -185,6 +191,8 @@ class KnownCalls:
         self._seen = Seen()
         self._tracked = Seen()
         self._any = False
+        self.sums: set[tuple[object, ...]] = set()
+        """Requests, input and output of sums, of which the calls may come from a log."""
         if ledger is not None and os.path.isfile(ledger):
             with open(ledger, "rb") as lines:
                 for line in lines:
@@ -195,11 +203,14 @@ class KnownCalls:
             line = join_aggregate(line)
             usage = line.get("usage")
             counts = usage if isinstance(usage, dict) else {}
-            tokens = sum(
+            stated = [
                 count
                 for count in map(counts.get, ("input_tokens", "output_tokens"))
                 if type(count) is int
-            )
+            ]
+            tokens = sum(stated)
+            if type(line.get("requests")) is int and len(self.sums) < SUMS_KNOWN:
+                self.sums.add((line["requests"], *stated))
             for name in ("response_id", "log_identity"):
                 key = line.get(name)
                 if not isinstance(key, str):

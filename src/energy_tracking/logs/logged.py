@@ -219,6 +219,7 @@ class ReadReport:
         replaced: Calls that have more tokens than when the ledger took them in.
         replaced_sums: Such sums.
         undated: Calls and sums with tokens and without a time, which a ledger got as of now.
+        sums_alone: Sums that went to a ledger without calls that other files may have.
         formats: Calls, sums and cache hits by format.
         unread: What could not be read, by reason.
         cut_off: Files that could not be read to their end, or not at all, with the last line
@@ -248,6 +249,7 @@ class ReadReport:
     replaced: int = 0
     replaced_sums: int = 0
     undated: int = 0
+    sums_alone: int = 0
     # Adding to a Counter, which is done for each document, takes ten times as long.
     formats: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     unread: dict[str, Unread] = field(default_factory=dict)
@@ -373,6 +375,12 @@ class ReadReport:
         if self.undated:
             calls = _count(self.undated, "call")
             yield f"{calls} without a time, which the ledger has as of now"
+        if self.sums_alone:
+            sums = _count(self.sums_alone, "sum")
+            yield (
+                f"{sums} of a batch, run or session, without its calls: filled into this ledger "
+                "at another time, those would count again"
+            )
 
 
 def _count_entry(entries: dict[str, Unread], reason: str, first: Unread) -> None:

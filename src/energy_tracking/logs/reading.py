@@ -137,7 +137,7 @@ class LogReading:
         self._known = known
         self._once = Once(report)
         self._recogniser = Recogniser(has_columns=bool(columns))
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, Any] = {"known sums": getattr(known, "sums", ())}
         self._sums: deque[LoggedCall] = deque()
         self._hits = Seen()
 

@@ -170,11 +170,19 @@ def _read_batch_input(document: Document, file: LogFile) -> list[LoggedCall] | N
     return []
 
 
+SUM_IN_LEDGER = (
+    "ends a batch of which the ledger has the sum, too, so that both count: write one of the two "
+    "to a new ledger"
+)
+
+
 def _finish_batch(file: LogFile) -> Iterable[LoggedCall]:
     """Remember the totals of an output file: the batch object has the same."""
     totals = file.memory.pop("batch", None)
     if totals is not None:
         file.note_call_of("batch", *totals)
+        if tuple(totals) in file.shared.get("known sums", ()):
+            file.note_assumption(SUM_IN_LEDGER)
     return ()
 
 
