@@ -376,6 +376,30 @@ def test_what_a_result_has_more_is_shared_out_among_messages_that_had_not_ended(
     assert sorted(counted(calls)) == [(SONNET, 300, 170), (SONNET, 400, 30), (SONNET, 500, 231)]
 
 
+@pytest.mark.parametrize(
+    "name",
+    # The first is that of benchflow-ai/skillsbench-trajectories' runs, the last an alias.
+    ["gateway/{}", "us.anthropic.{}-v1:0", "{}[1m]", "opus"],
+)
+def test_a_result_that_names_the_model_of_its_messages_otherwise_is_their_sum(
+    name: str, tmp_path: Path
+) -> None:
+    last = result((800, 431))
+    of_sonnet, of_haiku = (
+        result((0, 0), **{model: tokens})["modelUsage"]
+        for model, tokens in (("sonnet", (1000, 531)), ("haiku", (300, 25)))
+    )
+    last["modelUsage"] = {name.format(SONNET): next(iter(of_sonnet.values()))} | of_haiku
+    entries, _ = read(
+        write(tmp_path / "a.jsonl", printed("a", (300, 0)), printed("b", (500, 0)), last)
+    )
+    calls = [entry for entry in entries if entry.is_call]
+    assert counted(calls) == [(SONNET, 300, 215), (SONNET, 500, 216)]
+    assert sorted(counted([entry for entry in entries if not entry.is_call])) == sorted(
+        [(name.format(SONNET), 200, 100), ("claude-haiku-4-5", 300, 25)]
+    )
+
+
 def test_a_later_result_of_a_session_has_nothing_more_for_earlier_messages(tmp_path: Path) -> None:
     lines = [
         printed("a", (300, 8)),

@@ -15,6 +15,7 @@ more is a sum of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -109,9 +110,17 @@ def _note_call_of(session: str, model: str | None, file: LogFile) -> None:
         file.note_call_of("claude", session, _plain_name(model))
 
 
+_AROUND_NAME = re.compile(r"^(.*/)?(.*\banthropic\.)?|-v\d+:\d+$|(?<=-\d|\d\d)-v\d+$")
+"""What a result has around the name that a message has: a gateway, a region, a size of context."""
+
+
 def _plain_name(model: str | None) -> str | None:
-    """A model's name without the size of its context: ``claude-opus-4-6[1m]``."""
-    return model and model.partition("[")[0]
+    """A model's name as its messages have it.
+
+    Of ``claude-opus-4-6[1m]``, ``us.anthropic.claude-opus-4-6-v1:0``, ``claude-opus-4-6@20260105``
+    and ``minimax/MiniMax-M2.1``.
+    """
+    return model and _AROUND_NAME.sub("", model.partition("[")[0]).replace("@", "-")
 
 
 @dataclass(slots=True)
@@ -287,14 +296,15 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
     # Turns are counted, requests are not; a session that is resumed has a result for each run.
     of, run = session or file.path, text(document.get("uuid")) or session
     result = LoggedCall(provider="anthropic", time=time, session=session, requests=None)
-    calls = []
+    names, calls = _names_printed(sums, printed), []
     for model, usage in sums:
         if usage is None:
             continue
-        own = [one for name, one in printed.items() if _plain_name(model) in (None, name)]
+        name = names.get(model, _plain_name(model))
+        own = [one for of_model, one in printed.items() if name in (None, _plain_name(of_model))]
         _share_out(usage, own)
         call = replace(result, model=model, counts=usage, identity=("claude result", run, model))
-        call.sum_of = ("claude", of) if model is None else ("claude", of, _plain_name(model))
+        call.sum_of = ("claude", of) if name is None else ("claude", of, name)
         calls.append(call)
         beside = _find_beside(usage, own)
         if beside is not None:
@@ -316,6 +326,26 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
     elif printed:
         turns[session] = _add_up(printed.values())
     return calls
+
+
+def _names_printed(
+    sums: list[tuple[str | None, TokenUsage | None]], printed: dict[str | None, _Printed]
+) -> dict[str | None, str | None]:
+    """The names that messages have of models that the result names in a way of its own.
+
+    Args:
+        sums: Models and their sums.
+        printed: The messages, by the model that answered.
+    """
+    known = {_plain_name(model) for model, _ in sums}
+    others = {_plain_name(name): one for name, one in printed.items()}
+    alone = [name for name in others if name not in known]
+    if None in known or not alone:
+        return {}
+    alone.sort(key=lambda name: others[name].inputs, reverse=True)
+    left = [(model, usage) for model, usage in sums if usage and _plain_name(model) not in others]
+    left.sort(key=lambda entry: entry[1].input_tokens if entry[1] else 0, reverse=True)
+    return {model: name for (model, _), name in zip(left, alone, strict=False)}
 
 
 def _find_beside(total: TokenUsage, printed: list[_Printed]) -> TokenUsage | None:
