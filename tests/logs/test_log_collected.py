@@ -13,9 +13,9 @@ import pytest
 
 from energy_tracking.logs.files.opening import kind_of
 from energy_tracking.logs.logged import LoggedCall
-from log_samples import COMPLETION
-from log_wrappings import SHORT_TIME, TIME, WRAPPINGS, as_lines, behind, docker, journal
-from sample_reading import ALL_SAMPLES, read, shown
+from log_samples.common import COMPLETION
+from log_samples.reading import ALL_SAMPLES, read, shown
+from log_samples.wrappings import SHORT_TIME, TIME, WRAPPINGS, as_lines, behind, docker, journal
 
 LONG = json.dumps(COMPLETION | {"padding": "x" * 40_000, "created": None})
 WRITTEN = datetime.fromisoformat("2026-03-04T05:06:07+00:00")

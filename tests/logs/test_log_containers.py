@@ -14,7 +14,7 @@ import pytest
 
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
-from log_samples import DATA
+from log_samples.common import DATA
 
 
 def read(*paths: Path) -> tuple[list[LoggedCall], ReadReport]:

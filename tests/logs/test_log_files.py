@@ -22,7 +22,7 @@ from energy_tracking import ConfigurationError, UnreadableLogError
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
-from log_samples import COMPLETION, DATA
+from log_samples.common import COMPLETION, DATA
 
 DOCUMENTS: list[dict[str, Any]] = [
     COMPLETION | {"id": f"chatcmpl-{number:024}", "note": 'a "brace": {[\n\\'}

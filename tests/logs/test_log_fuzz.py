@@ -17,7 +17,7 @@ from energy_tracking.logs.formats.counts import plain_counts
 from energy_tracking.logs.logged import PlainCounts, ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.usage.dialects import read_usage
-from log_samples import COMPLETION, DATA, FILES, SAMPLES
+from log_samples.common import COMPLETION, DATA, FILES, SAMPLES
 
 FUZZ = settings(
     max_examples=150,

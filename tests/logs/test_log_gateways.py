@@ -10,7 +10,7 @@ import pytest
 
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
-from gateway_log_samples import AZURE_REQUEST, DAY, OBSERVED, SPENT, transaction
+from log_samples.gateways import AZURE_REQUEST, DAY, OBSERVED, SPENT, transaction
 
 
 def read(path: Path) -> tuple[list[LoggedCall], ReadReport]:

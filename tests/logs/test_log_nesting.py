@@ -12,7 +12,7 @@ import pytest
 from energy_tracking.logs.formats import nesting
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
-from log_samples import exported, genai, span
+from log_samples.common import exported, genai, span
 
 
 def read(*paths: Path) -> tuple[list[LoggedCall], ReadReport]:

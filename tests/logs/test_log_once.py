@@ -26,10 +26,10 @@ from energy_tracking.cli.main import main
 from energy_tracking.logs import once
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
-from further_log_samples import FURTHER_SAMPLES
-from gateway_log_samples import GATEWAY_SAMPLES
-from log_samples import COMPLETION, DATA, FILES, SAMPLES, chunk, exported, genai, span
-from odd_log_samples import ODD_SAMPLES
+from log_samples.common import COMPLETION, DATA, FILES, SAMPLES, chunk, exported, genai, span
+from log_samples.further import FURTHER_SAMPLES
+from log_samples.gateways import GATEWAY_SAMPLES
+from log_samples.odd import ODD_SAMPLES
 
 GROWING = [
     (row, documents)

@@ -9,8 +9,8 @@ import pytest
 
 from energy_tracking.logs.formats import FORMATS
 from energy_tracking.logs.formats.responses import BATCHES
-from log_samples import DATA, FILES, SHARED, SHARED_FILES, Documents, Right
-from sample_reading import ALL_SAMPLES, read, shown
+from log_samples.common import DATA, FILES, SHARED, SHARED_FILES, Documents, Right
+from log_samples.reading import ALL_SAMPLES, read, shown
 
 
 @pytest.mark.parametrize("name", FILES)

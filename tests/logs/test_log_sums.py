@@ -18,7 +18,7 @@ from energy_tracking.logs.logged import LoggedCall, PlainCounts, ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.settings import Settings
 from energy_tracking.usage.token_usage import TokenUsage
-from log_samples import DATA, SHARED
+from log_samples.common import DATA, SHARED
 
 
 def estimation(method: str = "reference") -> Estimation:

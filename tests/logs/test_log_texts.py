@@ -8,9 +8,9 @@ import pytest
 
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.reading import read_logs
-from log_samples import Right, right
-from log_wrappings import WRAPPINGS
-from sample_reading import read, shown
+from log_samples.common import Right, right
+from log_samples.reading import read, shown
+from log_samples.wrappings import WRAPPINGS
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

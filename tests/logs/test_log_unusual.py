@@ -17,7 +17,7 @@ import pytest
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
 from energy_tracking.logs.reading import read_logs
-from platform_log_samples import WRITTEN, checkpoint, message
+from log_samples.platforms import WRITTEN, checkpoint, message
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
 RESPONSE = {

@@ -25,7 +25,7 @@ import pytest
 from energy_tracking import TokenUsage, Tracker, energy_session, record_log
 from energy_tracking.calls.amounts import format_count
 from energy_tracking.cli.main import main
-from log_samples import DATA, SHARED
+from log_samples.common import DATA, SHARED
 
 pytest.importorskip("numpy")
 

@@ -24,11 +24,11 @@ from energy_tracking.cli.main import main
 from energy_tracking.ledger import parse_line
 from energy_tracking.logs.backfill import Backfill
 from energy_tracking.logs.formats.responses import SUM_IN_LEDGER
-from further_log_samples import FURTHER_SAMPLES
-from gateway_log_samples import GATEWAY_SAMPLES
-from log_samples import DATA, FILES, SAMPLES, SHARED, SHARED_FILES
+from log_samples.common import DATA, FILES, SAMPLES, SHARED, SHARED_FILES
+from log_samples.further import FURTHER_SAMPLES
+from log_samples.gateways import GATEWAY_SAMPLES
+from log_samples.odd import ODD_SAMPLES
 from loopback import CHAT_USAGE
-from odd_log_samples import ODD_SAMPLES
 
 pytest.importorskip("numpy", reason="a report is made of arrays")
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).parent / "logs" / "data"
-SHARED = Path(__file__).parents[2] / "shared"
+DATA = Path(__file__).parents[1] / "logs" / "data"
+SHARED = Path(__file__).parents[3] / "shared"
 
 Documents = list[dict[str, Any]]
 

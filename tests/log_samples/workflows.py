@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from log_samples import COMPLETION, Documents, Right, right
+from log_samples.common import COMPLETION, Documents, Right, right
 
 AT = "2026-03-04T05:06:07.123Z"
 LATER = "2026-03-04T05:06:09.123Z"

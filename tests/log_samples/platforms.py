@@ -1,6 +1,6 @@
 """Samples of what platforms and tools of 2025 and 2026 export, each with what is right.
 
-``log_samples`` has the common ones; a row here has the same three parts. The shapes are those of
+``common`` has the common ones; a row here has the same three parts. The shapes are those of
 the sources that the rows of ``formats`` name; where there is no row of its own, the source is here.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from log_samples import Documents, Right, genai, right
+from log_samples.common import Documents, Right, genai, right
 
 MODEL = "gpt-4o-2024-08-06"
 SONNET = "claude-sonnet-4-5"

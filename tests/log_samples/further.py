@@ -1,6 +1,6 @@
 """Samples of agents, servers and tools beside the most common ones, each with what is right.
 
-``log_samples`` has those; a row here has the same three parts.
+``common`` has those; a row here has the same three parts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from log_samples import COMPLETION, Documents, Right, right
+from log_samples.common import COMPLETION, Documents, Right, right
 
 SONNET = "claude-sonnet-4-5"
 

@@ -1,6 +1,6 @@
 """Samples of forms that the formats take in rarer or newer programs, each with what is right.
 
-``log_samples`` has the usual form of every format; a row here has the same three parts.
+``common`` has the usual form of every format; a row here has the same three parts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from log_samples import (
+from log_samples.common import (
     COMPLETION,
     GEMINI_COUNTS,
     RUN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from log_samples import Documents, Right, right
+from log_samples.common import Documents, Right, right
 
 
 def _copilot(kind: str, hour: int, usage: tuple[int, int, int] | None = None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Samples of traces, gateways and usage pages in less common dialects, each with what is right.
 
-``log_samples`` has the common ones; a row here has the same three parts.
+``common`` has the common ones; a row here has the same three parts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from log_samples import Documents, exported, genai, right, span
+from log_samples.common import Documents, exported, genai, right, span
 
 MODEL = "gpt-4o-2024-08-06"
 STARTED, ENDED = "2024-06-10T06:13:20+00:00", "2024-06-10T06:13:22+00:00"

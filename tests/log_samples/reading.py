@@ -6,13 +6,13 @@ from pathlib import Path
 
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 from energy_tracking.logs.reading import read_logs
-from further_log_samples import FURTHER_SAMPLES
-from gateway_log_samples import GATEWAY_SAMPLES
-from log_samples import SAMPLES, Right
-from odd_log_samples import ODD_SAMPLES
-from platform_log_samples import PLATFORM_SAMPLES
-from public_log_samples import PUBLIC_SAMPLES
-from workflow_log_samples import WORKFLOW_SAMPLES
+from log_samples.common import SAMPLES, Right
+from log_samples.further import FURTHER_SAMPLES
+from log_samples.gateways import GATEWAY_SAMPLES
+from log_samples.odd import ODD_SAMPLES
+from log_samples.platforms import PLATFORM_SAMPLES
+from log_samples.public import PUBLIC_SAMPLES
+from log_samples.workflows import WORKFLOW_SAMPLES
 
 ALL_SAMPLES = [
     *SAMPLES,
