@@ -146,3 +146,23 @@ def test_a_sum_with_its_calls_is_not_reported(turn: int, is_folder: bool, tmp_pa
     )
     calls, report = read(*paths)
     assert (counts(calls), report.unread) == ([(30, 7)], {})
+
+
+@pytest.mark.parametrize("has_call", [False, True])
+def test_a_span_that_counts_tokens_by_unknown_names_is_reported_unless_a_call_is_there(
+    has_call: bool, tmp_path: Path
+) -> None:
+    unknown = {"my.llm.input_tokens": 100, "my.llm.output_tokens": 20, "my.max_output_tokens": 9}
+    spans = [
+        span("own", "s1", **unknown),
+        span("tool", "s2", "s1", **{"my.max_output_tokens": 9}),
+    ]
+    if has_call:
+        spans.append(span("chat", "s3", "s2", **genai(100, 20)))
+    calls, report = read(write(tmp_path / "log.jsonl", *map(exported, spans)))
+    assert len(calls) == has_call
+    said = [one.partition(": ")[2] for one in report.omissions()]
+    assert [one for one in said if "names of attributes" in one] == [
+        "1 entry left out: a span that counts tokens by names of attributes that are not known "
+        "(first: line 1)"
+    ] * (not has_call)

@@ -12,6 +12,7 @@ REMEMBERED = 20_000
 """How many entries are remembered, from one file for the next, too."""
 SUMS_REMEMBERED = 5000
 """How many sums wait for their calls; fewer than entries, whose place says if those came."""
+NO_CALLS = "the sum of an agent or chain, without its calls"
 DEEPEST_NESTING = 1000
 """How far up the entries around one are looked for."""
 
@@ -118,16 +119,17 @@ def nesting_in(file: LogFile, name: str) -> Nesting:
     return nesting
 
 
-def remember_sum(file: LogFile, own: Key, nesting: Nesting) -> None:
+def remember_sum(file: LogFile, own: Key, nesting: Nesting, reason: str = NO_CALLS) -> None:
     """Remember an entry with the tokens of calls that ought to lie inside of it.
 
     Args:
         file: Where it is.
         own: The entry.
         nesting: Says by the end of all files whether there were any.
+        reason: Why it is left out where there were none, the same words for each.
     """
-    sums: dict[Key, tuple[str, int, Nesting]] = file.shared.setdefault("sums", {})
-    sums.setdefault(own, (file.path, file.line, nesting))
+    sums: dict[Key, tuple[str, int, Nesting, str]] = file.shared.setdefault("sums", {})
+    sums.setdefault(own, (file.path, file.line, nesting, reason))
     if len(sums) > SUMS_REMEMBERED:
         _leave_out_sum(file, next(iter(sums)))
 
@@ -143,7 +145,6 @@ def leave_out_sums(file: LogFile) -> None:
 
 
 def _leave_out_sum(file: LogFile, own: Key) -> None:
-    path, line, nesting = file.shared["sums"].pop(own)
+    path, line, nesting, reason = file.shared["sums"].pop(own)
     if not nesting.is_around(own) and not nesting.is_inside(own):
-        there = replace(file, path=path, line=line)
-        there.leave_out("the sum of an agent or chain, without its calls")
+        replace(file, path=path, line=line).leave_out(reason)

@@ -6,7 +6,9 @@ numbers apart, and columns of some databases have no dots in their names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, mappings
@@ -16,6 +18,12 @@ from energy_tracking.usage.span_dialects import CALL_ATTRIBUTES
 SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
 _ATTRIBUTES = frozenset({*CALL_ATTRIBUTES, *SESSION_ATTRIBUTES, *AGENT_ATTRIBUTES, "error.type"})
 """Attributes that are looked at."""
+OTHER_COUNTS = "other counts"
+"""What is found of a span that counts tokens by names that are not known: one of these."""
+_COUNT = re.compile(
+    r"(?:in|out)put_?tokens?$|(?:prompt|completion)_?tokens?$|tokens?[._](?:in|out)put$"
+)
+_NO_COUNTS = ("max", "limit", "cost", "price", "per_")
 TABLE_PREFIX = "attributes."
 
 
@@ -40,13 +48,26 @@ def select_attributes(listed: object) -> dict[str, Any]:
                 found |= {name: value for name, value in inner if name in _ATTRIBUTES}
             elif name in _ATTRIBUTES:
                 found[name] = value
+            elif "oken" in name and counts_tokens(name):
+                found[OTHER_COUNTS] = name
         return found
     for entry in listed if isinstance(listed, list) else ():
-        if type(entry) is dict and type(name := entry.get("key")) is str and name in _ATTRIBUTES:
+        if type(entry) is not dict or type(name := entry.get("key")) is not str:
+            continue
+        if name in _ATTRIBUTES:
             held: Any = entry.get("value")
             is_text = type(held) is dict and "stringValue" in held and len(held) == 1
             found[name] = held["stringValue"] if is_text else _value_of(held)
+        elif "oken" in name and counts_tokens(name):
+            found[OTHER_COUNTS] = name
     return found
+
+
+@lru_cache(maxsize=1000)
+def counts_tokens(name: str) -> bool:
+    """Whether an attribute that is not known counts an input or an output, by its name."""
+    lower = name.lower()
+    return _COUNT.search(lower) is not None and not any(word in lower for word in _NO_COUNTS)
 
 
 def _flatten(

@@ -28,6 +28,7 @@ from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.agents import call_in_agent_span
 from energy_tracking.logs.formats.telemetry.attributes import (
     KEPT_APART,
+    OTHER_COUNTS,
     SESSION_ATTRIBUTES,
     TABLE_PREFIX,
     attribute_of_column,
@@ -46,6 +47,7 @@ _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
 
 
 Key = tuple[str | None, str]
+UNKNOWN_COUNTS = "a span that counts tokens by names of attributes that are not known"
 
 # To call the class takes three times as long.
 _new: Callable[..., Any] = tuple.__new__
@@ -360,8 +362,11 @@ def _take_span(span: _Span, nesting: Nesting, file: LogFile) -> LoggedCall | Non
     call = None if nesting.is_around(span.key) else _call_of(span)
     if nesting.admit(span.key, span.parent_key, call is not None):
         return call
-    if call is None and span.key is not None and has_tokens(span.attributes):
-        remember_sum(file, span.key, nesting)
+    if call is None and span.key is not None:
+        if has_tokens(span.attributes):
+            remember_sum(file, span.key, nesting)
+        elif OTHER_COUNTS in span.attributes:
+            remember_sum(file, span.key, nesting, UNKNOWN_COUNTS)
     return None
 
 
@@ -461,6 +466,7 @@ SPANS: tuple[LogFormat, ...] = (
             "numeric_labels.gen_ai_usage_input_tokens",
             # Columns of OpenObserve and BigQuery.
             "gen_ai_usage_input_tokens",
+            "ai.prompt_tokens.used",
         ),
         read=_read_row,
     ),
