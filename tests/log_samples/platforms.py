@@ -721,4 +721,106 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
         ],
         right(3, (300, 60), None, cached=128, reasoning=16),
     ),
+    (
+        "genkit",
+        [
+            {
+                "traceId": "t",
+                "displayName": "flow",
+                "startTime": 1,
+                "endTime": 3,
+                "spans": {
+                    "a": {
+                        "spanId": "a",
+                        "startTime": 1_758_738_048_000,
+                        "attributes": {"genkit:metadata:subtype": "flow", "genkit:output": '"x"'},
+                    },
+                    "b": {
+                        "spanId": "b",
+                        "parentSpanId": "a",
+                        "startTime": 1_758_738_048_001,
+                        "endTime": 1_758_738_048_000,
+                        "attributes": {
+                            "genkit:metadata:subtype": "model",
+                            "genkit:name": "googleai/gemini-2.5-flash",
+                            "genkit:output": json.dumps(
+                                {
+                                    "message": {},
+                                    "usage": {
+                                        "inputTokens": 100,
+                                        "outputTokens": 20,
+                                        "thoughtsTokens": 8,
+                                        "totalTokens": 128,
+                                    },
+                                }
+                            ),
+                        },
+                    },
+                },
+            }
+        ],
+        right(1, (100, 28), "googleai/gemini-2.5-flash", reasoning=8, first=READ_TIME),
+    ),
+    (
+        "span-table",
+        # A transaction by an early version of Sentry's libraries.
+        # Source: https://github.com/getsentry/sentry-python (ai/monitoring.py, before version 2.20)
+        [
+            {
+                "event_id": "e",
+                "type": "transaction",
+                "spans": [
+                    {
+                        "span_id": "s",
+                        "trace_id": "t",
+                        "timestamp": ENDED_S,
+                        "data": {
+                            "ai.model_id": MODEL,
+                            "ai.prompt_tokens.used": 100,
+                            "ai.completion_tokens.used": 20,
+                            "ai.total_tokens.used": 120,
+                        },
+                    }
+                ],
+            }
+        ],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "response",
+        # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/trace-events.html
+        [
+            {
+                "trace": {
+                    "agentId": "a",
+                    "trace": {
+                        "orchestrationTrace": {
+                            "modelInvocationOutput": {
+                                "metadata": {
+                                    "clientRequestId": "c",
+                                    "endTime": TIME,
+                                    "usage": {"inputTokens": 100, "outputTokens": 20},
+                                }
+                            }
+                        }
+                    },
+                }
+            }
+        ],
+        right(1, (100, 20), None, first=READ_TIME),
+    ),
+    (
+        "table",
+        # Source: https://cloud.ibm.com/apidocs/watsonx-ai#text-generation
+        [
+            {
+                "model_id": "ibm/granite",
+                "created_at": TIME,
+                "results": [
+                    {"generated_text": "x", "generated_token_count": 20, "input_token_count": 100}
+                ],
+            }
+        ],
+        right(1, (100, 20), "ibm/granite", first=READ_TIME),
+    ),
 ]

@@ -37,6 +37,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "ai.usage.promptTokens",
         "ai.usage.tokens",
         *("usage.inputTokens", "usage.promptTokens"),  # Mastra
+        "ai.prompt_tokens.used",  # early Sentry
     ),
     "output_tokens": (
         "gen_ai.usage.output_tokens",
@@ -47,6 +48,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "ai.usage.outputTokens",
         "ai.usage.completionTokens",
         *("usage.outputTokens", "usage.completionTokens"),
+        "ai.completion_tokens.used",
     ),
     "total_tokens": (
         "gen_ai.usage.total_tokens",
@@ -98,6 +100,7 @@ COUNTS = (*USAGE_ATTRIBUTES["input_tokens"], *USAGE_ATTRIBUTES["output_tokens"],
 FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "request_model": (
         *("gen_ai.request.model", "llm.request.model", "ai.model.id", "model"),
+        "ai.model_id",
         "traceloop.association.properties.ls_model_name",  # LangChain's, by OpenLLMetry
     ),
     "response_model": (

@@ -53,6 +53,7 @@ OUTER_TIMES = (
     *("timeGenerated", "TimeGenerated", "startedDateTime", "timestamp_ms", "created"),
     *("ended_at", "endedAt", "end_time", "endTime", "started_at", "startedAt", "start_time"),
     *("finished_at", "processed_time", "startTime", "createTime", "request_time", "createdDate"),
+    "timeCreated",
     # Behind which a line was; systemd, Splunk, Serilog, queues, tables of Azure and Grafana.
     *(LINE_TIME, "__REALTIME_TIMESTAMP", "_time", "@t", "publishTime", "SentTimestamp"),
     *("TimeGenerated [UTC]", "timestamp [UTC]", "Time", "timestampInMs"),
@@ -67,6 +68,7 @@ USAGES = ("usage", "usageMetadata", "usage_metadata")
 BESIDE_USAGE = frozenset(
     {"candidates", "choices", "content", "id", "model", "modelVersion", "object", "output"}
     | {"response_metadata", "responseId", "stop_reason", "ModelId", "modelId", "modelName"}
+    | {"clientRequestId"}  # what an agent of Bedrock's has in its trace
 )
 """What a response has beside its usage, one of them at least."""
 

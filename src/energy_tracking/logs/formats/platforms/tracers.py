@@ -19,6 +19,7 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
+from energy_tracking.logs.formats.bodies import call_in_body
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
 from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
 from energy_tracking.logs.formats.platforms.observability import failed_with
@@ -219,6 +220,38 @@ def _read_mlflow_span(document: Document, file: LogFile) -> list[LoggedCall] | N
     return []
 
 
+GENKIT_CALLS = {"model": "chat", "embedder": "embeddings"}
+"""Genkit's kinds of actions that are calls -> the operation."""
+
+
+def _read_genkit(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A trace in Genkit's own store, whose spans have what their actions put out."""
+    spans, nesting = document["spans"], nesting_in(file, "genkit")
+    if not isinstance(spans, dict):
+        return None
+    calls = []
+    # Those of models lie inside of others, which started before them.
+    for span in sorted(mappings(list(spans.values())), key=_started, reverse=True):
+        facts = span.get("attributes")
+        output = unpacked(at(facts, "genkit:output"))
+        kind = GENKIT_CALLS.get(str(at(facts, "genkit:metadata:subtype")))
+        is_answer = kind is not None and isinstance(output, dict)
+        call = call_in_body(output) if is_answer else LoggedCall()
+        own = text(span.get("spanId"))
+        if nesting.admit(own, text(span.get("parentSpanId")), call.counts is not None):
+            call.operation, call.model = kind or "chat", text(at(facts, "genkit:name"))
+            call.time, call.session = time_of(span.get("endTime")), text(document["traceId"])
+            calls.append(identify(call, call.session, own))
+        elif is_answer and call.counts is None:
+            file.leave_out("a span without token counts")
+    return calls
+
+
+def _started(span: Document) -> float:
+    started = span.get("startTime")
+    return started if isinstance(started, int | float) else 0.0
+
+
 def _read_phoenix_cost(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return []  # its span has the tokens, too
 
@@ -242,6 +275,8 @@ TRACERS: tuple[LogFormat, ...] = (
     # Source: https://github.com/mlflow/mlflow (store/tracking/dbmodels, spans)
     LogFormat(name="mlflow-span", keys=keys("content", "span_id", "experiment_id"),
               read=_read_mlflow_span, is_said=False),
+    # Source: https://github.com/firebase/genkit (trace store of its developer tools)
+    LogFormat(name="genkit", keys=keys("traceId", "spans"), read=_read_genkit),
     # Source: https://github.com/Arize-ai/phoenix (db/models.py: span_costs, span_cost_details)
     LogFormat(name="phoenix-cost", any_of=keys("span_rowid", "span_cost_id"),
               read=_read_phoenix_cost, is_said=False),
