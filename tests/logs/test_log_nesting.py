@@ -154,7 +154,7 @@ def test_a_span_that_counts_tokens_by_unknown_names_is_reported_unless_a_call_is
 ) -> None:
     unknown = {"my.llm.input_tokens": 100, "my.llm.output_tokens": 20, "my.max_output_tokens": 9}
     spans = [
-        span("own", "s1", **unknown),
+        span("own", "s1", None, **unknown),
         span("tool", "s2", "s1", **{"my.max_output_tokens": 9}),
     ]
     if has_call:
