@@ -25,6 +25,7 @@ import pytest
 from energy_tracking import TokenUsage, Tracker, energy_session, record_log
 from energy_tracking.calls.amounts import format_count
 from energy_tracking.cli.main import main
+from full_disk import files_limited_to
 from log_samples.common import DATA, SHARED
 
 pytest.importorskip("numpy")
@@ -591,6 +592,22 @@ def test_that_no_call_is_written_to_parquet_is_reported(
     said = " ".join(capsys.readouterr().err.split())
     assert f"--parquet: there was no call to write, so {target} was not made" in said
     assert not target.exists()
+
+
+def test_a_full_disk_for_parquet_keeps_nobody_from_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("duckdb")
+    path, target = tmp_path / "log.jsonl", tmp_path / "calls.parquet"
+    path.write_text("\n".join(json.dumps(answer(number)) for number in range(2000)), "utf-8")
+    # No store can be opened for the rows, or it takes none of them.
+    for limit, said in ((0, ""), (14_000, "2,000 calls")):
+        with files_limited_to(limit):
+            assert main(["report", str(path), "--parquet", str(target)]) == 2
+        shown = capsys.readouterr()
+        assert said in " ".join(shown.out.split())
+        assert f"energy-tracking: {target}: File too large" in shown.err
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
 def test_a_file_that_cannot_be_written_keeps_nobody_from_the_rest(

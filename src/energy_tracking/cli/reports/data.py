@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import tempfile
 from contextlib import ExitStack
 from io import StringIO
@@ -141,7 +142,7 @@ class ParquetWriter:
             gpu: The GPU profile.
 
         Raises:
-            ConfigurationError: DuckDB is not installed, or the folder cannot be written to.
+            ConfigurationError: DuckDB is not installed, or nothing can be written to the folder.
         """
         try:
             import duckdb
@@ -158,19 +159,27 @@ class ParquetWriter:
             store = self._opened.enter_context(tempfile.TemporaryDirectory(dir=folder))
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}") from None
-        self._store: Any = duckdb.connect(os.path.join(store, "calls.db"))
+        self._error: type[Exception] = duckdb.Error
+        self._failure: Exception | None = None
+        try:
+            self._store: Any = duckdb.connect(os.path.join(store, "calls.db"))
+        except duckdb.Error as error:
+            self._opened.close()
+            raise self._refuse(error) from None
         self._store.execute("SET enable_progress_bar = false")
         self._opened.callback(self._store.close)
         self._has_table = False
 
     def add(self, batch: CallBatch, energy: BatchEnergy, reasons: list[str]) -> None:
-        """Add a row for each call of a batch.
+        """Add a row for each call of a batch; that it cannot be stored is said at the end.
 
         Args:
             batch: The calls.
             energy: Their energy.
             reasons: What the numbers of reasons stand for.
         """
+        if self._failure is not None:
+            return
         columns = {**_columns_of(batch, batch.names), **_energies_of(energy, reasons)}
         is_measured = ~np.isnan(batch.measured_energy_joules)
         for name, value in self._how.items():
@@ -180,7 +189,10 @@ class ParquetWriter:
         self._store.register("batch", columns)
         select = f"SELECT {', '.join(map(_select, columns))} FROM batch"
         start = "INSERT INTO calls " if self._has_table else "CREATE TABLE calls AS "
-        self._store.execute(start + select)
+        try:
+            self._store.execute(start + select)
+        except self._error as error:
+            self._failure = error
         self._store.unregister("batch")
         self._has_table = True
 
@@ -190,17 +202,24 @@ class ParquetWriter:
         Raises:
             ConfigurationError: The file cannot be written.
         """
-        import duckdb
-
         with self._opened:
             if not self._has_table:
                 return False
             path = self._path.replace("'", "''")
             try:
+                if self._failure is not None:
+                    raise self._failure
                 self._store.execute(f"COPY calls TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
-            except duckdb.Error as error:
-                raise ConfigurationError(f"{self._path}: {error}") from None
+            except self._error as error:
+                raise self._refuse(error) from None
         return True
+
+    def _refuse(self, error: Exception) -> ConfigurationError:
+        """Say why the file cannot be written, in the words of the operating system alone."""
+        first = str(error).partition("\n")[0]
+        number = re.search(r'"errno":"(\d+)"', first)
+        reason = os.strerror(int(number[1])) if number else first.rpartition(": ")[2]
+        return ConfigurationError(f"{self._path}: {reason}")
 
 
 _TEXTS = ("model", "provider", "session", "tag", "file")
