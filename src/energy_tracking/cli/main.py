@@ -4,8 +4,8 @@
 status  what happened
 ======  =======================================================================================
 0       all was done
-1       the output could not be written, the demo could not send its telemetry, or the ledger, its
-        session or the files of ``backfill`` or ``report`` hold no call
+1       the output could not be written, the demo could not send its telemetry, the ledger, its
+        session or the files of ``report`` hold no call, or ``backfill`` knows nothing in its files
 2       a mistake in the command or a setting, or a file that cannot be read or written
 130     Ctrl-C
 141     the reader of the output has gone, as of ``energy-tracking models | head -1``
