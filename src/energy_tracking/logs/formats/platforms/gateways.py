@@ -316,7 +316,7 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
         outputs = unpacked(outputs)
     if type(extra) is not dict:
         extra = unpacked(extra)
-    holders = {"outputs": outputs, "extra": extra}
+    holders = {"outputs": outputs, "extra": extra, "run": document}
     usage = None
     for holder, path in _LANGSMITH_USAGES:
         if holders[holder]:
@@ -331,6 +331,8 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
             cached=at(unpacked(document.get("prompt_token_details")), "cache_read"),
             reasoning=at(unpacked(document.get("completion_token_details")), "reasoning"),
         )
+    if usage is None and "input_tokens" in document:
+        usage = counts_in(document)
     failed = None if usage is not None else error_name(document.get("error"))
     metadata = extra.get("metadata") if type(extra) is dict else None
     run = document.get("id")
@@ -338,14 +340,11 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     if (provider := at(metadata, "ls_provider")) is not None:
         call.provider = provider_named(provider)
     call.operation = "embeddings" if kind == "embedding" else "chat"
-    call.model = (
-        text(at(metadata, "ls_model_name"))
-        or text(at(extra, "invocation_params", "model"))
-        or text(at(extra, "invocation_params", "model_name"))
-        or text(at(outputs, "llm_output", "model_name"))
-    )
+    named = (at(holders[holder], *path) for holder, path in _LANGSMITH_MODELS)
+    call.model = next(filter(None, map(text, named)), None)
     call.counts = usage
-    call.time = time_of(document.get("end_time") or document.get("start_time"))
+    times = (document.get(name) for name in ("end_time", "start_time", "timestamp"))
+    call.time = time_of(next(filter(None, times), None))
     call.session = text(document.get("trace_id"))
     call.error_type = failed
     call.grows = True
@@ -361,8 +360,20 @@ _LANGSMITH_USAGES: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("outputs", ("llm_output", "token_usage")),
     ("outputs", ("usage",)),
     ("outputs", ("llm_output", "usage")),
+    ("extra", ("token_usage",)),
+    ("run", ("usage_metadata",)),
 )
 """Where the counts of a run may lie, the most exact first."""
+_LANGSMITH_MODELS: tuple[tuple[str, tuple[str | int, ...]], ...] = (
+    ("extra", ("metadata", "ls_model_name")),
+    ("extra", ("invocation_params", "model")),
+    ("extra", ("invocation_params", "model_name")),
+    ("extra", ("model_name",)),
+    ("outputs", ("llm_output", "model_name")),
+    ("outputs", ("model",)),
+    ("run", ("model",)),
+)
+"""Where its model may lie."""
 
 
 GATEWAYS: tuple[LogFormat, ...] = (
