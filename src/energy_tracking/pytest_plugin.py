@@ -420,8 +420,8 @@ class EnergyOfTests:
             first, *others = self._untracked_after
             yield (
                 f"uninstrument_openai() was called in {first}"
-                f"{f' and {len(others):,} more tests' if others else ''}: calls after it, until "
-                "the next test, are not counted; leave it out"
+                f"{' and ' + format_count(len(others), 'more test') if others else ''}: "
+                "calls after it, until the next test, are not counted; leave it out"
             )
         if self._workers_not_heard:
             yield (

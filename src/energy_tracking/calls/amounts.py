@@ -121,11 +121,12 @@ def add_up(values: Sequence[float], digits: int = 3) -> list[str]:
     return shown
 
 
-def format_count(number: int, noun: str) -> str:
+def format_count(number: int, noun: str, nouns: str | None = None) -> str:
     """A number of things, e.g. ``1 call``, ``1,200 calls``.
 
     Args:
         number: How many [1].
         noun: What they are, as of one.
+        nouns: The same as of several; None: with an ``s``.
     """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

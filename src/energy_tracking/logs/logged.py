@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from energy_tracking.bounds import is_number
+from energy_tracking.calls.amounts import format_count
 from energy_tracking.usage.token_usage import TokenUsage
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -182,7 +183,7 @@ class Unread:
         """The files, for people."""
         if not self.others:
             return self.file
-        return f"{self.file} and {_count(self.others, 'other file')}"
+        return f"{self.file} and {format_count(self.others, 'other file')}"
 
 
 @dataclass(slots=True)
@@ -308,39 +309,45 @@ class ReadReport:
     def omissions(self) -> Iterator[str]:
         """What could not be read or was guessed, a sentence each, for people."""
         for reason, unread in self.unread.items():
-            entries = _count(unread.count, "entry", "entries")
+            entries = format_count(unread.count, "entry", "entries")
             why = f"{reason}{unread.example}"
             yield f"{unread.where}: {entries} left out: {why} (first: line {unread.line})"
         for file, cut in self.cut_off.items():
             what = f"all after line {cut.line:,}" if cut.line else "all of it"
             yield f"{file}: {what} left out: {cut.reason}"
         for reason, assumed in self.assumed.items():
-            entries = _count(assumed.count, "entry", "entries")
+            entries = format_count(assumed.count, "entry", "entries")
             yield f"{assumed.where}: {entries} {reason} (first: line {assumed.line})"
-        for file, of in islice(self.may_be_sums.items(), NAMED_FILES):
-            yield f"{file}: each row was counted as a call; {of}, whose sum it may be"
-        if len(self.may_be_sums) > NAMED_FILES:
-            yield f"rows that may be sums in {len(self.may_be_sums) - NAMED_FILES:,} more files"
+        yield from _name_some(
+            (
+                f"{file}: each row was counted as a call; {of}, whose sum it may be"
+                for file, of in self.may_be_sums.items()
+            ),
+            len(self.may_be_sums),
+            "rows that may be sums",
+        )
         if self.outgrown:
-            copies = _count(self.outgrown, "copy", "copies")
+            copies = format_count(self.outgrown, "copy", "copies")
             yield (
                 f"{copies} with more tokens than was counted came too many calls after the first: "
                 "name the file with the latest copies first"
             )
         if self.outgrown_in_ledger:
-            calls = _count(self.outgrown_in_ledger, "call")
+            calls = format_count(self.outgrown_in_ledger, "call")
             yield (
                 f"{calls} with more tokens than the ledger has, which were tracked as they ran: "
                 "it keeps those it has"
             )
-        for file, missing in islice(self.unrecognised.items(), NAMED_FILES):
-            yield f"{file}: nothing recognised; {missing}"
-        if len(self.unrecognised) > NAMED_FILES:
-            yield f"nothing recognised in {len(self.unrecognised) - NAMED_FILES:,} more files"
-        for file in self.empty[:NAMED_FILES]:
-            yield f"{file}: no entry: it is empty, or a header alone"
-        if len(self.empty) > NAMED_FILES:
-            yield f"no entry in {len(self.empty) - NAMED_FILES:,} more files"
+        yield from _name_some(
+            (f"{file}: nothing recognised; {what}" for file, what in self.unrecognised.items()),
+            len(self.unrecognised),
+            "nothing recognised",
+        )
+        yield from _name_some(
+            (f"{file}: no entry: it is empty, or a header alone" for file in self.empty),
+            len(self.empty),
+            "no entry",
+        )
         if self.skipped:
             endings = ", ".join(
                 f"{number:,} {ending}" for ending, number in self.skipped.most_common(NAMED_ENDINGS)
@@ -356,9 +363,9 @@ class ReadReport:
     def counted_apart(self) -> Iterator[str]:
         """What was found and is no further call, a sentence each, for people."""
         if self.cache_hits:
-            yield f"{_count(self.cache_hits, 'answer')} from a cache: no model ran, 0 J"
+            yield f"{format_count(self.cache_hits, 'answer')} from a cache: no model ran, 0 J"
         if self.repeated:
-            copies = _count(self.repeated, "copy", "copies")
+            copies = format_count(self.repeated, "copy", "copies")
             yield f"{copies} of calls that were counted already left out"
         if self.alike:
             yield (
@@ -367,16 +374,16 @@ class ReadReport:
             )
         for what, replaced in (("call", self.replaced), ("sum", self.replaced_sums)):
             if replaced:
-                grown = _count(replaced, what)
+                grown = format_count(replaced, what)
                 yield f"{grown} with more tokens than the ledger had, which has those of now"
         for what, recorded in (("call", self.recorded), ("sum", self.recorded_sums)):
             if recorded:
-                yield f"{_count(recorded, what)} left out that the ledger has already"
+                yield f"{format_count(recorded, what)} left out that the ledger has already"
         if self.undated:
-            calls = _count(self.undated, "call")
+            calls = format_count(self.undated, "call")
             yield f"{calls} without a time, which the ledger has as of now"
         if self.sums_alone:
-            sums = _count(self.sums_alone, "sum")
+            sums = format_count(self.sums_alone, "sum")
             yield (
                 f"{sums} of a batch, run or session, without its calls: filled into this ledger "
                 "at another time, those would count again"
@@ -392,8 +399,17 @@ def _count_entry(entries: dict[str, Unread], reason: str, first: Unread) -> None
             seen.others += 1
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _name_some(sentences: Iterable[str], files: int, what: str) -> Iterator[str]:
+    """Sentences about the first few files, and of how many more the same is to be said.
+
+    Args:
+        sentences: One for each file.
+        files: How many there are [1].
+        what: What is to be said of the others.
+    """
+    yield from islice(sentences, NAMED_FILES)
+    if files > NAMED_FILES:
+        yield f"{what} in {format_count(files - NAMED_FILES, 'more file')}"
 
 
 def time_of(value: object) -> datetime | None:

@@ -126,7 +126,7 @@ def _sentences_on_calls(report: Report) -> Iterator[str]:
     if remedy is not None:
         yield remedy
     if len(ranked) > MOST_REASONS:
-        yield f"and {len(ranked) - MOST_REASONS:,} more models without energy"
+        yield f"and {format_count(len(ranked) - MOST_REASONS, 'more model')} without energy"
 
 
 def span_text(report: Report) -> str:
