@@ -243,4 +243,26 @@ PUBLIC_SAMPLES: list[tuple[str, Documents, Right]] = [
             "reasoning_output_tokens": 30, "total_tokens": 1230}}],
         right(1, (980, 250), "glm-4.5", reasoning=30, first="2026-03-25T09:03:00-07:00"),
     ),
+    # jonathanngiroux-star/proofspan testdata (names and counts only): a run of LangSmith with its
+    # counts beside its parameters; and made by the same names, with the counts at its top.
+    (
+        "langsmith",
+        [
+            {"id": "run-0001", "run_type": "tool", "start_time": "2024-09-27T16:00:00.100Z"},
+            {"id": "run-0002", "run_type": "llm", "parent_run_id": "run-0001",
+             "end_time": "2024-09-27T16:00:02.100Z", "outputs": {"answer": "x"},
+             "extra": {"invocation_params": {"model_name": "gpt-4o-2024-08-06"},
+                       "token_usage": {"prompt_tokens": 412, "completion_tokens": 87}}},
+            {"run_id": "r", "run_type": "llm", "timestamp": "2026-09-24T12:35:10.122Z",
+             "model": "gpt-4o-2024-08-06", "input_tokens": 812, "output_tokens": 236,
+             "total_tokens": 1048},
+            {"id": "run-uuid", "run_type": "llm", "end_time": "2026-07-29T10:00:02Z",
+             "extra": {"metadata": {"ls_model_name": "gpt-4o-2024-08-06"}},
+             "usage_metadata": {"input_tokens": 20, "output_tokens": 5, "total_tokens": 25,
+                                "input_token_details": {"cache_read": 4},
+                                "output_token_details": {"reasoning": 2}}},
+        ],
+        right(3, (1244, 328), "gpt-4o-2024-08-06", cached=4, reasoning=2,
+              first="2024-09-27T16:00:02.100000+00:00"),
+    ),
 ]  # fmt: skip
