@@ -246,8 +246,8 @@ def estimate_output(call: LoggedCall, tokens: float) -> None:
         call: The message.
         tokens: About how many its text has [tokens].
     """
-    usage, outputs = call.usage, whole_tokens(tokens)
-    if usage is not None and outputs > usage.output_tokens:
+    counts, outputs = call.counts, whole_tokens(tokens)
+    if counts is not None and outputs > counts.output_tokens and (usage := call.usage) is not None:
         call.counts = replace(
             usage, output_tokens=outputs, total_tokens=None, estimated=("output_tokens",)
         )

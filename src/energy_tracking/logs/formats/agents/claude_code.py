@@ -35,7 +35,7 @@ from energy_tracking.logs.formats.counts import counts_in, sum_in, sum_of_tokens
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
-from energy_tracking.usage.text import generated_tokens
+from energy_tracking.usage.text import generated_tokens, tokens_in
 from energy_tracking.usage.token_usage import TokenUsage
 
 CLAUDE_LINES = frozenset(
@@ -211,12 +211,13 @@ def _add_text(call: LoggedCall, content: object, file: LogFile) -> float:
         if call.identity is not None:
             remember(texts, call.identity, blocks, MOST_TEXTS)
     for block in mappings(content):
-        # Text comes as it is, and what is asked of a tool as JSON.
-        is_asked = "input" in block
-        message = {"tool_calls": [block]} if is_asked else {"content": [block]}
-        tokens = generated_tokens({"choices": [{"message": message}]})
         said = block.get("text") or block.get("thinking")
-        own = (block.get("type"), block.get("id") or str(said)[:BEGINNING])
+        if type(said) is str:
+            own, tokens = said[:BEGINNING], tokens_in(len(said))
+        else:
+            # What is asked of a tool is generated as JSON.
+            own = block.get("id")
+            tokens = generated_tokens({"choices": [{"message": {"tool_calls": [block]}}]})
         blocks[own] = max(tokens, blocks.get(own, 0.0))
     return sum(blocks.values())
 
