@@ -166,3 +166,47 @@ def test_a_span_that_counts_tokens_by_unknown_names_is_reported_unless_a_call_is
         "1 entry left out: a span that counts tokens by names of attributes that are not known "
         "(first: line 1)"
     ] * (not has_call)
+
+
+UNCALLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # A span of another kind that counts tokens, and the call inside of it.
+    "datadog": (
+        {"span_id": "1", "trace_id": "t", "span_kind": "agent", "metrics": {"input_tokens": 9}},
+        {"span_id": "2", "parent_id": "1", "trace_id": "t", "span_kind": "llm",
+         "metrics": {"input_tokens": 9, "output_tokens": 1}},
+    ),
+    "braintrust": (
+        {"id": "1", "span_id": "1", "root_span_id": "1", "span_attributes": {"type": "task"},
+         "metrics": {"prompt_tokens": 9, "completion_tokens": 1}},
+        {"id": "2", "span_id": "2", "root_span_id": "1", "span_parents": ["1"],
+         "span_attributes": {"type": "llm"},
+         "metrics": {"prompt_tokens": 9, "completion_tokens": 1}},
+    ),
+    "opik": (
+        {"id": "1", "trace_id": "t", "type": "general", "start_time": "2025-09-24T18:20:48Z",
+         "usage": {"prompt_tokens": 9, "completion_tokens": 1}},
+        {"id": "2", "parent_span_id": "1", "trace_id": "t", "type": "llm",
+         "start_time": "2025-09-24T18:20:48Z",
+         "usage": {"prompt_tokens": 9, "completion_tokens": 1}},
+    ),
+    "langfuse": (
+        {"id": "1", "traceId": "t", "type": "AGENT", "usageDetails": {"input": 9, "output": 1}},
+        {"id": "2", "traceId": "t", "type": "GENERATION", "parentObservationId": "1",
+         "usageDetails": {"input": 9, "output": 1}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("tool", UNCALLED)
+def test_counts_of_a_span_that_is_no_call_are_reported_unless_its_calls_are_there(
+    tool: str, turn: int, tmp_path: Path
+) -> None:
+    around, call = UNCALLED[tool]
+    calls, report = read(write(tmp_path / "a.jsonl", *(around, call)[::turn]))
+    assert counts(calls) == [(9, 1)]
+    assert not report.unread
+    calls, report = read(write(tmp_path / "b.jsonl", around))
+    assert not calls
+    (said,) = report.omissions()
+    assert "the sum of an agent or chain, without its calls" in said

@@ -211,12 +211,11 @@ def _add_text(call: LoggedCall, content: object, file: LogFile) -> float:
         if call.identity is not None:
             remember(texts, call.identity, blocks, MOST_TEXTS)
     for block in mappings(content):
-        said = block.get("text") or block.get("thinking")
+        own, said = block.get("id"), block.get("text") or block.get("thinking")
         if type(said) is str:
             own, tokens = said[:BEGINNING], tokens_in(len(said))
         else:
             # What is asked of a tool is generated as JSON.
-            own = block.get("id")
             tokens = generated_tokens({"choices": [{"message": {"tool_calls": [block]}}]})
         blocks[own] = max(tokens, blocks.get(own, 0.0))
     return sum(blocks.values())

@@ -189,6 +189,9 @@ def read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None:
         parent = text(parent)
     if kind not in LANGFUSE_CALLS:
         nesting.admit(observation, parent, is_call=False)
+        usage = None if observation is None else _langfuse_usage(named, file)
+        if usage is not None and usage.input_tokens + usage.output_tokens:
+            remember_sum(file, observation, nesting)
         return []
     failed = get("level") == "ERROR"
     # Most say no unit.

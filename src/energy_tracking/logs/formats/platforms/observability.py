@@ -131,6 +131,8 @@ def _read_datadog(document: Document, file: LogFile) -> list[LoggedCall] | None:
     nesting = nesting_in(file, "datadog")
     if kind not in DATADOG_CALLS:
         nesting.admit(*place, is_call=False)
+        if at(metrics, "input_tokens"):
+            remember_sum(file, place[0], nesting)
         return []
     counts = usage_of(
         at(metrics, "input_tokens"),
@@ -170,6 +172,8 @@ def _read_braintrust(document: Document, file: LogFile) -> list[LoggedCall] | No
     nesting = nesting_in(file, "braintrust")
     if span.get("type") != "llm":
         nesting.admit(*place, is_call=False)
+        if place[0] is not None and at(metrics, "prompt_tokens"):
+            remember_sum(file, place[0], nesting)
         return []
     counts = usage_of(
         at(metrics, "prompt_tokens"),

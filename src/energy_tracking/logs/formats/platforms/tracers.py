@@ -35,9 +35,14 @@ def _read_opik_span(document: Document, file: LogFile) -> list[LoggedCall] | Non
     kind = document["type"]
     if kind not in OPIK_TYPES:
         return None
-    if kind != "llm":
-        return []
     usage = unpacked(document.get("usage"))
+    place = text(document["id"]), text(document.get("parent_span_id"))
+    nesting = nesting_in(file, "opik")
+    nesting.admit(*place, is_call=kind == "llm")
+    if kind != "llm":
+        if place[0] is not None and at(usage, "prompt_tokens"):
+            remember_sum(file, place[0], nesting)
+        return []
     counts = usage_of(
         at(usage, "prompt_tokens"),
         at(usage, "completion_tokens"),
