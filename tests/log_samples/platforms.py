@@ -368,11 +368,10 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
     ),
     (
         "response",
-        # What names the model or the time lies around what has the counts: LangWatch, LobeHub, a
-        # chat of VS Code, Cursor's admin API, and Galileo.
+        # What names the model or the time lies around what has the counts: LangWatch, LobeHub,
+        # Cursor's admin API, and Galileo.
         # Source: https://docs.langwatch.ai/api-reference/traces
         # Source: https://github.com/lobehub/lobe-chat (types/message)
-        # Source: https://github.com/microsoft/vscode (chatModel.ts)
         # Source: https://cursor.com/docs/account/teams/admin-api
         # Source: https://github.com/rungalileo/galileo-python (LlmMetrics)
         [
@@ -402,18 +401,6 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
                 ]
             },
             {
-                "version": 3,
-                "requests": [
-                    {
-                        "requestId": "r",
-                        "timestamp": ENDED_S * 1000,
-                        "modelId": MODEL,
-                        "response": [],
-                        "result": {"metadata": {"promptTokens": 100, "outputTokens": 20}},
-                    }
-                ],
-            },
-            {
                 "usageEvents": [
                     {
                         "timestamp": "1758738048168",
@@ -441,7 +428,7 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
                 },
             },
         ],
-        right(5, (500, 100), MODEL, SONNET, cached=128, reasoning=8, first=ENDED),
+        right(4, (400, 80), MODEL, SONNET, cached=128, reasoning=8, first=ENDED),
     ),
     (
         "logged-response",
@@ -822,5 +809,65 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
             }
         ],
         right(1, (100, 20), "ibm/granite", first=READ_TIME),
+    ),
+    (
+        "vs-code",
+        [
+            {
+                "version": 3,
+                "responderUsername": "GitHub Copilot",
+                "sessionId": "s",
+                "requests": [
+                    {
+                        "requestId": "r1",
+                        "timestamp": 1_758_738_048_000,
+                        "modelId": "copilot/gpt-4.1",
+                        "response": [],
+                        "result": {
+                            "timings": {},
+                            "metadata": {"promptTokens": 100, "outputTokens": 20},
+                        },
+                    },
+                    {
+                        "requestId": "r2",
+                        "timestamp": 1_758_738_048_000,
+                        "modelId": "copilot/auto",
+                        "completionTokens": 90,
+                        "result": {
+                            "resolvedModel": "gpt-5",
+                            "metadata": {
+                                "promptTokens": 300,
+                                "outputTokens": 20,
+                                "cachedTokens": 200,
+                                "toolCallRounds": [{}, {}],
+                            },
+                        },
+                    },
+                ],
+            }
+        ],
+        right(2, (400, 110), "gpt-4.1", "gpt-5", cached=200, first=READ_TIME),
+    ),
+    (
+        "vs-code-line",
+        [
+            {"kind": 0, "v": {"version": 3, "sessionId": "s", "requests": []}},
+            {
+                "kind": 2,
+                "k": ["requests"],
+                "v": [
+                    {
+                        "requestId": "r1",
+                        "timestamp": 1_758_738_048_000,
+                        "modelId": "copilot/gpt-4.1",
+                    }
+                ],
+            },
+            {"kind": 2, "k": ["requests", 0, "response"], "v": [{"value": "x"}]},
+            {"kind": 1, "k": ["requests", 0, "result"], "v": {"metadata": {"promptTokens": 100}}},
+            {"kind": 1, "k": ["requests", 0, "completionTokens"], "v": 20},
+            {"kind": 1, "k": ["customTitle"], "v": "x"},
+        ],
+        right(1, (100, 20), "gpt-4.1", first=READ_TIME),
     ),
 ]

@@ -18,6 +18,7 @@ from energy_tracking.logs.formats.agents.codex import CODEX
 from energy_tracking.logs.formats.agents.gemini_cli import GEMINI_CLI
 from energy_tracking.logs.formats.agents.opencode import OPENCODE
 from energy_tracking.logs.formats.agents.transcripts import AGENTS
+from energy_tracking.logs.formats.agents.vs_code import VS_CODE
 from energy_tracking.logs.formats.amounts import AMOUNTS
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
 from energy_tracking.logs.formats.evaluations import EVALUATIONS
@@ -67,6 +68,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *CLAUDE_CODE,
     *GEMINI_CLI,
     *CLINE_TASKS,
+    *VS_CODE,
     *AGENTS,
     *OPENCODE,
     *LIBRARIES,
