@@ -370,6 +370,10 @@ class _Numbering:
 _ROW = Struct("<dqq")
 
 
+_SAY_TIMES = frozenset({*OUTER_TIMES, "timestamps"})
+"""What a document has that says when it was written."""
+
+
 class _Entries:
     """The calls in the documents of one file."""
 
@@ -411,8 +415,9 @@ class _Entries:
                 if file.inside:
                     return self._calls_around(found, document, depth)
                 self.recognised = True
-                is_dated = is_dated or row.is_table
-                return found if is_dated else self._date_calls(found, document)
+                if is_dated or row.is_table or _SAY_TIMES.isdisjoint(document):
+                    return found
+                return self._date_calls(found, document)
         inner = documents_inside(document, file) if depth < DEEPEST else ()
         if inner is None:
             return ()  # what it is a part of is read with its end

@@ -343,11 +343,14 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     if (provider := at(metadata, "ls_provider")) is not None:
         call.provider = provider_named(provider)
     call.operation = "embeddings" if kind == "embedding" else "chat"
-    named = (at(holders[holder], *path) for holder, path in _LANGSMITH_MODELS)
-    call.model = next(filter(None, map(text, named)), None)
+    for holder, path in _LANGSMITH_MODELS:
+        call.model = text(at(holders[holder], *path))
+        if call.model is not None:
+            break
     call.counts = usage
-    times = (document.get(name) for name in ("end_time", "start_time", "timestamp"))
-    call.time = time_of(next(filter(None, times), None))
+    call.time = time_of(
+        document.get("end_time") or document.get("start_time") or document.get("timestamp")
+    )
     call.session = text(document.get("trace_id"))
     call.error_type = failed
     call.grows = True
