@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from energy_tracking.logs.formats.base import (
     UNFINISHED,
@@ -114,6 +115,7 @@ _AROUND_NAME = re.compile(r"^(.*/)?(.*\banthropic\.)?|-v\d+:\d+$|(?<=-\d|\d\d)-v
 """What a result has around the name that a message has: a gateway, a region, a size of context."""
 
 
+@lru_cache(maxsize=256)
 def _plain_name(model: str | None) -> str | None:
     """A model's name as its messages have it.
 
@@ -289,13 +291,14 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
     sums = sums or [(None, sum_in(document.get("usage")))]
     sessions: _Sessions = file.memory.get("claude sums", {})
     printed = sessions.get(session, {})
-    # The usage is of this turn, without what is beside the conversation.
-    turn, turns = sum_in(document.get("usage")), file.memory.setdefault("claude turns", {})
-    if turn is not None:
-        _share_out(turn, list(printed.values()), turns.get(session, (0, 0)))
+    turns = file.memory.setdefault("claude turns", {})
+    if any(messages.unfinished for messages in printed.values()):
+        # The usage is of this turn, without what is beside the conversation.
+        turn = sum_in(document.get("usage"))
+        if turn is not None:
+            _share_out(turn, list(printed.values()), turns.get(session, (0, 0)))
     # Turns are counted, requests are not; a session that is resumed has a result for each run.
     of, run = session or file.path, text(document.get("uuid")) or session
-    result = LoggedCall(provider="anthropic", time=time, session=session, requests=None)
     names, calls = _names_printed(sums, printed), []
     for model, usage in sums:
         if usage is None:
@@ -303,7 +306,10 @@ def _read_claude_result(document: Document, file: LogFile) -> list[LoggedCall]:
         name = names.get(model, _plain_name(model))
         own = [one for of_model, one in printed.items() if name in (None, _plain_name(of_model))]
         _share_out(usage, own)
-        call = replace(result, model=model, counts=usage, identity=("claude result", run, model))
+        call = LoggedCall()
+        call.provider, call.model, call.time, call.session = "anthropic", model, time, session
+        call.counts, call.requests = usage, None
+        call.identity = "claude result", run, model
         call.sum_of = ("claude", of) if name is None else ("claude", of, name)
         calls.append(call)
         beside = _find_beside(usage, own)
