@@ -199,6 +199,50 @@ def test_a_sum_around_rows_with_the_same_totals_does_not_count(
     assert times == {DAY if DAY in repr(document) else None}
 
 
+def _bucket(*results: dict[str, Any]) -> dict[str, Any]:
+    common = {"object": "organization.usage.completions.result", "user_id": None, "model": None}
+    listed = [
+        common | {"input_tokens": 10 * n, "output_tokens": n, "num_model_requests": n} | named
+        for named in results
+        for n in [named.pop("n")]
+    ]
+    bucket = {"start_time": 1_746_057_600, "end_time": 1_746_144_000, "results": listed}
+    return {"object": "page", "data": [bucket], "has_more": False}
+
+
+def test_a_usage_page_by_model_counts_in_place_of_one_by_user_or_of_all(tmp_path: Path) -> None:
+    pages = [
+        _bucket({"n": 30}),
+        _bucket({"n": 20, "model": "o1"}, {"n": 10, "model": "o3"}),
+        _bucket({"n": 5, "user_id": "a"}, {"n": 25, "user_id": "b"}),
+    ]
+    paths = [write(tmp_path / f"{n}.json", page) for n, page in enumerate(pages)]
+    calls = list(read_logs(paths))
+    assert [(call.model, call.requests) for call in calls] == [("o1", 20), ("o3", 10)]
+
+
+def test_a_page_of_days_counts_in_place_of_its_totals(tmp_path: Path) -> None:
+    def metrics(n: int) -> dict[str, Any]:
+        return {"metrics": {"prompt_tokens": 10 * n, "completion_tokens": n, "api_requests": n}}
+
+    models = {"o1": metrics(20), "o3": metrics(10)}
+    day = {"date": DAY, "breakdown": {"models": models, "api_keys": {"k": metrics(30)}}}
+    document = {
+        "results": [day | metrics(30)],
+        "metadata": {"total_prompt_tokens": 300, "total_completion_tokens": 30,
+                     "total_api_requests": 30, "page": 1},
+    }  # fmt: skip
+    calls = list(read_logs([write(tmp_path / "log.json", document)]))
+    assert [(call.model, call.requests) for call in calls] == [("o1", 20), ("o3", 10)]
+
+
+def test_months_hold_lists_of_rows(tmp_path: Path) -> None:
+    months = {"2026-05": ROWS, "2026-06": [ROWS[0] | {"requests": 9}]}
+    calls = list(read_logs([write(tmp_path / "log.json", months)]))
+    counts = [(call.model, call.requests, call.time and call.time.month) for call in calls]
+    assert counts == [("o1", 2, 5), ("o3", 3, 5), ("o1", 9, 6)]
+
+
 def test_rows_under_days_are_sums_of_these(tmp_path: Path) -> None:
     days = {DAY: {"input_tokens": 20, "output_tokens": 2}}
     call = one(write(tmp_path / "log.json", days))

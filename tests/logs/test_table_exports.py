@@ -381,6 +381,10 @@ BREAKDOWNS = {
     ),
     "a total of any name": (f"Team,{COUNTS}\na,10,150,5\nb,20,150,25\n(all),30,300,30\n", DAYS, 1),
     "one row and all": (f"Model,{COUNTS}\nAll,20,200,20\ngpt-4o,20,200,20\n", MODELS[:1], 1),
+    "a tree": (
+        f"Name,{COUNTS}\nTeam a,30,300,30\n  ann,10,150,5\n  bo,20,150,25\nTeam b,5,50,5\n"
+        "  cy,5,50,5\n", [*DAYS, (None, 5, 50, 5)], 2,
+    ),
     "lines of JSON": (
         '{"dimension": "model", "value": "gpt-4o", "requests": 20, "input_tokens": 200}\n'
         '{"dimension": "user", "value": "ann", "requests": 20, "input_tokens": 200}\n',
@@ -410,12 +414,93 @@ def test_a_breakdown_with_other_totals_counts_which_is_said(read: Any) -> None:
     assert found.said == [f"FILE: 1 entry {COUNTED_TOO} (first: line 4)"]
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        f"level,model,{COUNTS}\n1,o1,100,1000,500\n2,o1,100,1000,500\n",
+        f"Section,model,{COUNTS}\nlive,o1,100,1000,500\ntest,o1,100,1000,500\n",
+        f"Name,{COUNTS}\nRun 1,,,\no1,100,1000,500\nRun 2,,,\no1,100,1000,500\n",
+        f"model,note,{COUNTS}\no1,,100,1000,500\no1,long,100,1000,501\n",
+    ],
+)
+def test_runs_of_equal_length_all_count(rows: str, read: Any) -> None:
+    found = read(rows)
+    assert (len(found.sums), found.said) == (2, [])
+
+
+def test_the_same_usage_in_tables_of_two_files_counts_once(tmp_path: Path) -> None:
+    texts = [f"User,{COUNTS}\n{BY_USER.format('')}", f"Model,{COUNTS}\n{BY_MODEL.format('')}"]
+    paths = [tmp_path / name for name in ("a.csv", "b.csv")]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, "utf-8")
+    report = ReadReport()
+    calls = list(read_logs(paths, report=report))
+    assert [(call.model, call.requests) for call in calls] == [("gpt-4o", 20), ("gpt-4o-mini", 10)]
+    (said,) = report.omissions()
+    assert said == f"{paths[0]}: 2 entries {LEFT_OUT} (first: line 2)"
+
+
+def test_of_many_files_some_are_compared_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakdowns, "HELD", 5)
+    for number in range(9):
+        rows = f"Model,{COUNTS}\nAll,{number + 2},9,9\ngpt-4o,{number + 2},9,9\n"
+        (tmp_path / f"{number}.csv").write_text(rows, "utf-8")
+    calls = list(read_logs([tmp_path]))
+    assert [(call.model, call.requests) for call in calls] == [
+        ("gpt-4o", number + 2) for number in range(9)
+    ]
+
+
+def test_columns_of_the_same_name_are_said(read: Any) -> None:
+    found = read(f"{COUNTS},{COUNTS}\n20,200,20,10,100,10\n")
+    assert found.sums == [(None, 20, 200, 20)]
+    assert "of a table with several columns of input and of output" in found.said[0]
+
+
+def test_a_row_for_a_part_of_the_row_above_does_not_count(read: Any) -> None:
+    found = read(f"Model,{COUNTS}\ngpt-4o,20,200,20\nof which batch,5,50,5\n")
+    assert (found.sums, len(found.said)) == ([("gpt-4o", 20, 200, 20)], 1)
+
+
+@pytest.mark.parametrize("end", ["2026-05-01T10:00:09Z,run_end,,4,6", ",run_end,,4,6"])
+def test_the_end_of_a_run_that_states_the_sums_of_its_calls_is_no_call(end: str, read: Any) -> None:
+    calls = "2026-05-01T10:00:00Z,call,o1,1,2\n2026-05-01T10:00:05Z,call,o1,3,4\n"
+    found = read(f"time,event,model,input_tokens,output_tokens\n{calls}{end}\n")
+    assert (found.calls, len(found.said)) == (READ, 1)
+    lines = [
+        '{"ts": "2026-05-01T10:00:00Z", "model": "o1", "input_tokens": 1, "output_tokens": 2}',
+        '{"ts": "2026-05-01T10:00:05Z", "model": "o1", "input_tokens": 3, "output_tokens": 4}',
+        '{"ts": "2026-05-01T10:00:09Z", "total_input_tokens": 4, "total_output_tokens": 6}',
+    ]
+    assert read("\n".join(lines) + "\n", "lines.jsonl").calls == READ
+
+
+@pytest.mark.parametrize(
+    "month", ["2026-05", "May 2026", "May-2026", "05/2026", "202605", "2026/05", "5.2026"]
+)
+def test_a_month_is_read_as_tables_of_sums_name_it(month: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"Month,Model,{COUNTS}\n{month},gpt-4o,20,200,20\n", "utf-8")
+    (call,) = read_logs([path])
+    assert call.time is not None
+    assert call.time.isoformat() == "2026-05-01T00:00:00+00:00"
+
+
 def test_of_a_long_table_no_breakdowns_are_compared(
     read: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breakdowns, "HELD", 3)
     found = read(BREAKDOWNS["a section for each"][0])
     assert (len(found.sums), found.said) == (4, [])
+
+
+def test_what_describes_a_table_is_none(read: Any) -> None:
+    names = ("count", "mean", "std", "min", "25%", "50%", "75%", "max")
+    rows = "".join(f"{name},{number},9\n" for number, name in enumerate(names))
+    found = read(f",input_tokens,output_tokens\n{rows}")
+    assert (found.calls, len(found.said)) == ([], 2)
 
 
 def test_totals_of_two_rows_may_be_equal_by_chance(read: Any) -> None:

@@ -24,6 +24,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         # Higress, APISIX, Dify.
         *("input_token", "prompt_token", "llm_prompt_tokens", "message_tokens"),
         *("prompt_tokens_in_step", "total_prompt_tokens", "processed_prompt_tokens"),
+        "total_prompt_token",  # Helicone
         *("input_tok", "prompt_tok", "in_tok"),
         "response_usage_prompt_tokens",  # New Relic
     ),
@@ -106,7 +107,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("report_type", "summary_type", "aggregation", "aggregation_level", "aggregated_by"),
     ),
     # The same, or which part of a firm or a prompt they are of.
-    "section": ("section", "dimension", "granularity", "level", "view", "report", "sheet"),
+    "section": ("section", "dimension", "granularity", "view"),
     # What a row has that is of a session, unless it says how long a prompt was.
     "of_session": (
         *("message_count", "messages_count", "num_messages", "n_messages", "total_messages"),

@@ -453,6 +453,16 @@ def time_of(value: object) -> datetime | None:
         return None
 
 
+def time_of_period(value: object) -> datetime | None:
+    """The same, or the start of a month that is written without a day."""
+    time = time_of(value)
+    if time is not None or not isinstance(value, str | int):
+        return time
+    from energy_tracking.logs.odd_times import parse_month  # as above
+
+    return parse_month(str(value))
+
+
 def _epoch_unit(value: float) -> float:
     """How many units of a time since 1970 a second has, by its size [1]."""
     if value < _LAST_OF_SECONDS:

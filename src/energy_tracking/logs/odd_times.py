@@ -48,6 +48,13 @@ _YEARLESS_TIME = re.compile(
 )
 """As syslog writes it and, with half a day, dashboards."""
 
+_MONTH = re.compile(
+    r"(?:(?P<name>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(?:uary|ruary|ch|il|e|y|ust"
+    r"|tember|ober|ember)?[ -]|(?P<month>\d{1,2})[/.-])(?P<after>(?:19|20)\d\d)"
+    r"|(?P<before>(?:19|20)\d\d)[/.-]?(?P<second>\d\d)"
+)
+"""As tables of sums name it."""
+
 NO_YEAR = 1904
 """The year of a time that says none, in which February has all its days."""
 
@@ -73,6 +80,19 @@ def parse_odd_time(text: str) -> datetime | None:
         return day_starts + timedelta(hours=hour, minutes=minute, seconds=second + fraction)
     except (ValueError, OSError, OverflowError):  # no day, or no zone, of that name
         return None
+
+
+def parse_month(text: str) -> datetime | None:
+    """The start of a month, as tables of sums name one; None where it is none."""
+    found = _MONTH.fullmatch(text.strip())
+    if found is None:
+        return None
+    year = found["after"] or found["before"]
+    if found["name"] is not None:
+        return parsedate_to_datetime(f"1 {found['name']} {year} 00:00:00 +0000")
+    with suppress(ValueError):
+        return datetime(int(year), int(found["month"] or found["second"]), 1, tzinfo=UTC)
+    return None
 
 
 def _order_day(found: re.Match[str]) -> str:

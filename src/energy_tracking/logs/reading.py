@@ -33,6 +33,7 @@ from energy_tracking.logs.formats import (
     documents_inside,
 )
 from energy_tracking.logs.formats.base import UnreadableEntryError, text
+from energy_tracking.logs.formats.breakdowns import count_once
 from energy_tracking.logs.formats.collected import leave_out_parts
 from energy_tracking.logs.formats.inside import OUTER_MODELS, OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
@@ -166,8 +167,9 @@ class LogReading:
             # What was read until then counts, calls that might still have grown among it.
             yield from self.finish()
             raise
-        yield from self.finish()
         last = LogFile("", self._report, self._strict, shared=self._shared)
+        count_once(last)
+        yield from self.finish()
         leave_out_sums(last)
         leave_out_waiting(last)
 

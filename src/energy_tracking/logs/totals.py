@@ -30,12 +30,16 @@ DESCRIBED = frozenset(
     | {"p50", "p90", "p95", "p99"}
 )
 """What stands there where a program describes the rows of a table, in a row without other names."""
+PARTS = ("of which ", "thereof ", "davon ", "dont ", "de los cuales ")
+"""How the name of such a row begins where the one above has its counts, too."""
 _AROUND = " :*_"
 _WORDS = "|".join(map(re.escape, sorted(TOTALS | MEANS | DESCRIBED)))
-TOTALS_PATTERN = rf"(?i)[{_AROUND}]*(?:{_WORDS}|total .*|.* total)[{_AROUND}]*"
+_STARTS = "|".join(map(re.escape, ("total ", *PARTS)))
+TOTALS_PATTERN = rf"(?i)[{_AROUND}]*(?:{_WORDS}|(?:{_STARTS}).*|.* total)[{_AROUND}]*"
 """All names that say so, as a regular expression; of some of these the row says otherwise."""
-NAMED = frozenset({"model", "time", "id", "session"})
-"""The columns that name a row: without any of these, it may be one of totals."""
+NAMED = ("time", "id", "session")
+"""The columns that name a row where there is none of models: without any of these, it may be one of
+totals."""
 NAMELESS = 10
 """Rows without a name of which the counts are compared with sums [1]: of more, none is one."""
 
@@ -73,6 +77,8 @@ def say_subtotals(name: object) -> str | None:
     word = name.strip(_AROUND).lower()
     if word in DESCRIBED:
         return "of quantiles and the like over the rows above, left out"
+    if word.startswith(PARTS):
+        return "of a part of a row above, left out"
     return say_totals("total") if word.endswith(" total") or word.startswith("total ") else None
 
 
@@ -85,14 +91,14 @@ class RowSums:
         inputs: Their input [tokens].
         outputs: Their output [tokens].
         nameless: How many had no name [1].
-        has_named: Whether any of them has one.
+        has_models: Whether any of them has a model.
     """
 
     rows: int = 0
     inputs: int = 0
     outputs: int = 0
     nameless: int = 0
-    has_named: bool = False
+    has_models: bool = False
 
     def add(self, inputs: int, outputs: int, rows: int = 1) -> None:
         """Take in rows.

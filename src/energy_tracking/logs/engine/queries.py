@@ -263,7 +263,8 @@ def _find_totals(table: Table, cells: Sequence[str]) -> str:
 
 def _find_nameless(table: Table) -> dict[str, str]:
     """Where a row has no name, under the name that ``read_table`` has for it; none: nobody asks."""
-    named = [name for what, (name, _) in table.columns.items() if what in NAMED]
+    whats = ("model",) if "model" in table.columns else NAMED
+    named = [table.columns[what][0] for what in whats if what in table.columns]
     if named:
         return {"nameless": " AND ".join(f"{quote_name(name)} IS NULL" for name in named)}
     if not table.first:

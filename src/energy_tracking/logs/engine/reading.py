@@ -26,7 +26,7 @@ from energy_tracking.logs.formats.base import text
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import ReadReport
 from energy_tracking.logs.sql import quote_name, quote_text
-from energy_tracking.logs.totals import NAMED, NAMELESS, TOTALS_PATTERN, RowSums, may_say_totals
+from energy_tracking.logs.totals import NAMELESS, TOTALS_PATTERN, RowSums, may_say_totals
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
 ROWS = 1 << 17
@@ -137,7 +137,7 @@ def read_table(
                 even = _as_mask(~odd)
                 columns = {name: column.filter(even) for name, column in columns.items()}
             if not table.is_parquet:
-                reading.sums.has_named = not NAMED.isdisjoint(table.columns)
+                reading.sums.has_models = "model" in table.columns
                 inputs, outputs = as_array(columns["input_"]), as_array(columns["output_"])
                 reading.sums.add(
                     int(inputs.sum(dtype=np.int64)), int(outputs.sum(dtype=np.int64)), len(inputs)

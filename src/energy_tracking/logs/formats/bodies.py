@@ -104,6 +104,8 @@ def _usage_by_other_names(body: Document, raw: object) -> Counts | None:
                 # These are of much else.
                 is_other = name in ("metrics", "metadata")
                 counts = None if is_other and not has_both(counts) else counts
+                if name == "metadata" and any("request" in str(one) for one in usage):
+                    counts = None  # the sum of a page
                 if counts is not None:
                     return counts
     return None

@@ -7,27 +7,29 @@ So the sums of days above those of their models, ``ROLLUP``, ``CUBE`` and totals
 once. What a row is of is known at the end, too, where it is of a session: one that comes twice has
 a row for each call.
 
-Order of events: each row of a table of sums is held (``hold_row``), and the breakdowns are compared
-at the end of the file (``count_once``).
+Order of events: each row of sums is held (``hold_row``); at the end of its file sums above the rows
+that they add up are told apart (``finish_rows``); at the end of all, breakdowns are compared, those
+of several files too (``count_once``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from energy_tracking.logs.columns import COUNTED, is_number
 from energy_tracking.logs.formats.base import Document, LogFile
-from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.logged import LoggedCall, time_of_period
 from energy_tracking.profiles.files import get_catalogue
 
 BREAKDOWN = "breakdown"
 """What the ``sum_of`` of a row begins with that is held."""
-HELD = 5000
-"""Rows of a table of sums that are compared [1]: fewer than sums that wait. Of more, none is."""
+HELD = 4000
+"""Rows of a file, and of those before it, that are compared [1]; of a longer file, none is. Twice
+as many wait at most, which are fewer than the sums that may."""
 LOOKED_UP = 100
 """Names of rows that are looked up among models [1]."""
 _ALL = re.compile(r"\W*(?:all|total|overall|any)\b.*|\*", re.IGNORECASE)
@@ -39,7 +41,24 @@ COUNTED_TOO = (
 )
 OF_SESSIONS = "of a session each, taken for sums over an unknown number of requests"
 
-Key = tuple[object, ...]
+Names = tuple[object, ...]
+
+
+class Group(NamedTuple):
+    """What the rows of a breakdown have in common.
+
+    Attributes:
+        file: The file.
+        period: What they say of the time that they are of, where rows of others are of another.
+        by: What they say that they are grouped by.
+        filled: The columns that they fill, whether the first is a time, and whether each is the
+            sum of rows below it.
+    """
+
+    file: str
+    period: Names
+    by: Names
+    filled: Names
 
 
 @dataclass(slots=True)
@@ -47,15 +66,15 @@ class _Breakdown:
     """Rows that are grouped by the same.
 
     Attributes:
-        key: What they have in common.
-        by: What they say that they are grouped by.
+        group: What they have in common.
+        is_marked: Whether a column says what rows are grouped by, and can say nothing else.
         calls: They.
         labels: The first name of each.
         totals: What they add up to: requests [1], input and output [tokens].
     """
 
-    key: Key
-    by: Key
+    group: Group
+    is_marked: bool
     calls: list[LoggedCall] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     totals: tuple[int, int, int] = (0, 0, 0)
@@ -67,15 +86,33 @@ class _Breakdown:
             call: What was read of it.
             label: Its first name.
         """
+        call.sum_of = (BREAKDOWN, *self.group)
         self.calls.append(call)
         self.labels.append(label)
-        if (counts := call.counts) is not None:
-            requests, inputs, outputs = self.totals
-            self.totals = (
-                requests + (call.requests or 0),
-                inputs + counts.input_tokens,
-                outputs + counts.output_tokens,
-            )
+        requests, inputs, outputs = self.totals
+        more, more_inputs, more_outputs = _counts_of(call)
+        self.totals = (requests + more, inputs + more_inputs, outputs + more_outputs)
+
+    def split_levels(self) -> list[_Breakdown]:
+        """Its rows; apart from others those of which each is the sum of the rows below it."""
+        sums, rest = set(), [0, 0, 0]
+        for place, row in enumerate(map(_counts_of, self.calls)):
+            if any(rest):
+                rest = [left - count for left, count in zip(rest, row, strict=True)]
+            else:
+                sums.add(place)
+                rest = list(row)
+            if min(rest) < 0:
+                return [self]
+        if any(rest) or 2 * len(sums) >= len(self.calls):
+            return [self]
+        levels = [
+            _Breakdown(self.group._replace(filled=(*self.group.filled, is_sum)), self.is_marked)
+            for is_sum in (False, True)
+        ]
+        for place, (call, label) in enumerate(zip(self.calls, self.labels, strict=True)):
+            levels[place in sums].add(call, label)
+        return levels
 
     def name_models(self) -> None:
         """Take the first names for models where no column has any and most of them are known."""
@@ -94,16 +131,29 @@ class _Breakdown:
         return named, len(self.calls)
 
     def repeats(self, other: _Breakdown) -> bool:
-        """Whether another one has the same totals, and not by chance."""
-        (requests, *tokens), (others, *other_tokens) = self.totals, other.totals
-        if tokens != other_tokens or not any(tokens) or 0 != requests != others != 0:
+        """Whether another one of the same tokens is of the same usage, and not by chance."""
+        requests, others = self.totals[0], other.totals[0]
+        group, of_other = self.group, other.group
+        if 0 != requests != others != 0:
             return False
-        return len(self.calls) + len(other.calls) > 2 or requests > 1 or self.by != other.by
+        if group.filled == of_other.filled and set(self.labels) == set(other.labels):
+            return False  # two of several runs or firms, by the same
+        return len(self.calls) + len(other.calls) > 2 or requests > 1 or group.by != of_other.by
+
+    def say(self, what: str, file: LogFile) -> None:
+        """Say something of each row.
+
+        Args:
+            what: That.
+            file: Any.
+        """
+        for call in self.calls:
+            file.report.assume(what, self.group.file, call.line)
 
 
 @dataclass(slots=True)
 class _Held:
-    """The rows of one table.
+    """The rows of sums in one file.
 
     Attributes:
         breakdowns: They, by what those of each have in common.
@@ -111,15 +161,13 @@ class _Held:
         of_sessions: Those that may be of a session each.
         sessions: These sessions.
         are_calls: Whether one came twice.
-        is_marked: Whether a column says what rows are grouped by, and can say nothing else.
     """
 
-    breakdowns: dict[Key, _Breakdown] = field(default_factory=dict)
+    breakdowns: dict[Group, _Breakdown] = field(default_factory=dict)
     rows: int = 0
     of_sessions: list[LoggedCall] = field(default_factory=list)
     sessions: set[str | None] = field(default_factory=set)
     are_calls: bool = False
-    is_marked: bool = False
 
     def add_session(self, call: LoggedCall) -> None:
         """Take in a row that may be of a session."""
@@ -137,28 +185,22 @@ class _Held:
                 call.requests = 1
         self.of_sessions.clear()
 
-    def find_repeated(self) -> Iterator[tuple[_Breakdown, str]]:
-        """The breakdowns of which something is to be said, and what."""
-        for breakdown in self.breakdowns.values():
-            breakdown.name_models()
-        kept: list[_Breakdown] = []
-        for breakdown in sorted(self.breakdowns.values(), key=lambda one: one.worth, reverse=True):
-            if any(breakdown.repeats(one) for one in kept):
-                yield breakdown, LEFT_OUT
-                continue
-            if self.is_marked and kept and breakdown.by != kept[0].by:
-                yield breakdown, COUNTED_TOO
-            kept.append(breakdown)
 
-
-def hold_row(call: LoggedCall, row: Document, columns: Mapping[str, str], file: LogFile) -> None:
-    """Hold a row of a table of sums until the end of its file.
+def hold_row(
+    call: LoggedCall,
+    row: Document,
+    columns: Mapping[str, str],
+    file: LogFile,
+    period: Names = (),
+) -> None:
+    """Hold a row of sums until the end of all files.
 
     Args:
         call: What was read of it.
         row: The row.
         columns: What its columns are -> their names.
         file: Where it is.
+        period: What it says of the time that it is of, where others are of another.
     """
     held: _Held = file.memory.setdefault("breakdowns", _Held())
     held.rows += 1
@@ -170,24 +212,60 @@ def hold_row(call: LoggedCall, row: Document, columns: Mapping[str, str], file: 
         held.settle_sessions(file)
         return
     marks = [columns[what] for what in ("breakdown", "section") if what in columns]
-    held.is_marked = held.is_marked or "breakdown" in columns
-    by = (*(str(row.get(name)) for name in marks), file.memory.get("title"))
+    by = (*filter(_is_name, map(row.get, marks)), file.memory.get("title"))
     others = {*marks, *(columns[what] for what in (*COUNTED, "total") if what in columns)}
     names = {name: cell for name, cell in row.items() if name not in others and _is_name(cell)}
     label = next(iter(names.values()), "")
-    key = call.sum_of = (BREAKDOWN, file.path, by, *names, _is_time(label))
-    held.breakdowns.setdefault(key, _Breakdown(key, by)).add(call, str(label))
+    group = Group(file.path, period, by, (*names, time_of_period(label) is not None))
+    if group not in held.breakdowns:
+        held.breakdowns[group] = _Breakdown(group, "breakdown" in columns)
+    held.breakdowns[group].add(call, str(label))
+
+
+def finish_rows(file: LogFile) -> None:
+    """Have the rows of a file wait for those of others, at its end."""
+    held: _Held | None = file.memory.pop("breakdowns", None)
+    if held is None:
+        return  # nearly always
+    held.settle_sessions(file)
+    waiting: list[_Breakdown] = file.shared.setdefault("breakdowns", [])
+    for breakdown in held.breakdowns.values():
+        waiting += breakdown.split_levels()
+    file.shared["rows of breakdowns"] = file.shared.get("rows of breakdowns", 0) + held.rows
+    if file.shared["rows of breakdowns"] > HELD:
+        count_once(file)
 
 
 def count_once(file: LogFile) -> None:
-    """Leave out the rows of a table that repeat others, at the end of its file."""
-    held: _Held = file.memory.pop("breakdowns", _Held())
-    held.settle_sessions(file)
-    for breakdown, said in held.find_repeated():
-        if said is LEFT_OUT:
-            file.note_call_of(*breakdown.key)
-        for call in breakdown.calls:
-            file.report.assume(said, file.path, call.line)
+    """Leave out the rows that repeat others.
+
+    Args:
+        file: The last one.
+    """
+    waiting: list[_Breakdown] = file.shared.pop("breakdowns", [])
+    file.shared["rows of breakdowns"] = 0
+    for breakdown in waiting:
+        breakdown.name_models()
+    kept: dict[tuple[object, ...], list[_Breakdown]] = {}
+    first: dict[str, Names] = {}
+    for one in sorted(waiting, key=lambda breakdown: breakdown.worth, reverse=True):
+        tokens = one.totals[1:]
+        alike = kept.setdefault((one.group.period, tokens), [])
+        if any(tokens) and any(map(one.repeats, alike)):
+            file.note_call_of(BREAKDOWN, *one.group)
+            one.say(LEFT_OUT, file)
+            continue
+        alike.append(one)
+        if one.is_marked and one.group.by != first.setdefault(one.group.file, one.group.by):
+            one.say(COUNTED_TOO, file)
+
+
+def _counts_of(call: LoggedCall) -> tuple[int, int, int]:
+    """Requests [1], input and output [tokens] of a row."""
+    counts = call.counts
+    if counts is None:
+        return (0, 0, 0)
+    return (call.requests or 0, counts.input_tokens, counts.output_tokens)
 
 
 def is_model(name: str) -> bool:
@@ -201,7 +279,3 @@ def _is_name(cell: Any) -> bool:
     if isinstance(cell, str):
         return bool(cell.strip()) and not is_number(cell) and _ALL.fullmatch(cell) is None
     return isinstance(cell, date)
-
-
-def _is_time(label: object) -> bool:
-    return (time_of(label) or time_of(f"{label}-01")) is not None

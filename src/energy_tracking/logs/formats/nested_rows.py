@@ -26,12 +26,12 @@ def rows_inside(document: Document, file: LogFile) -> list[Document]:
         file: Where it is.
     """
     if document and all(_DAY.fullmatch(str(name)) for name in document):
-        return [_date_rows(day, inner) for day, inner in document.items() if type(inner) is dict]
+        return [_date_rows(str(day), inner) for day, inner in document.items()]
     found = [rows for inner in document.values() if (rows := _rows_in(inner))]
     kept: list[list[Document]] = []
     for rows in sorted(found, key=lambda rows: ("model" not in _columns_of(rows[0]), -len(rows))):
-        # Lists of the same names are of several things, and not the same by several names.
-        others = (one for one in kept if one[0].keys() != rows[0].keys())
+        # Lists by the same names are of several things, and not of one by several names.
+        others = (one for one in kept if _list_names(one[0]) != _list_names(rows[0]))
         if any(_add_up(rows) == _add_up(one) for one in others):
             file.note_assumption(LEFT_OUT)
         else:
@@ -49,6 +49,11 @@ def is_sum_of_rows(document: Document, columns: Mapping[str, str]) -> bool:
     totals = tuple(whole(document.get(columns.get(what, ""))) for what in ("input", "output"))
     found = (_rows_in(inner) for inner in document.values())
     return any(rows and _add_up(rows) == totals for rows in found)
+
+
+def _list_names(row: Document) -> list[str]:
+    """What a row says by text."""
+    return [name for name, cell in row.items() if isinstance(cell, str)]
 
 
 def _add_up(rows: list[Document]) -> tuple[int | None, ...]:
@@ -72,11 +77,12 @@ def name_row(name: str, row: Document) -> Document:
     return {"models": name} | row if is_model(name) else row
 
 
-def _date_rows(day: str, inner: Document) -> Document:
-    """What lies under a day: a row, or what holds rows."""
-    if _columns_of(inner):
+def _date_rows(day: str, inner: Any) -> Document:
+    """What lies under a day or month: a row, or what holds rows."""
+    if type(inner) is dict and _columns_of(inner):
         return name_row(day, inner)
-    return {"date": day} | ({"models": inner} if _rows_in(inner) else inner)
+    date = {"date": f"{day}-01" if len(day) == len("2026-05") else day}
+    return date | ({"rows": inner} if type(inner) is not dict or _rows_in(inner) else inner)
 
 
 def _rows_in(inner: Any) -> list[Document]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import datetime
 
 from energy_tracking.logs.formats.base import (
     Document,
@@ -21,8 +20,9 @@ from energy_tracking.logs.formats.base import (
     remember,
     text,
 )
+from energy_tracking.logs.formats.breakdowns import hold_row
 from energy_tracking.logs.formats.counts import sum_in, sum_of_tokens, whole
-from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.usage.token_usage import TokenUsage
 
 
@@ -66,7 +66,9 @@ def _read_usage_page(document: Document, file: LogFile) -> list[LoggedCall] | No
             else:
                 found.time = time_of(start)
                 end = bucket.get("end_time") or bucket.get("ending_at")
-                _identify_result(found, (str(start), str(end)), result, file)
+                period = (str(start), str(end))
+                _identify_result(found, period, result, file)
+                hold_row(found, result, {}, file, period)
                 calls.append(found)
     return calls
 
@@ -213,7 +215,7 @@ def _ccusage_sums(entry: Document) -> Iterator[LoggedCall]:
         only = models[0] if isinstance(models, list) and len(models) == 1 else None
         by_model = [(only, entry.get("tokenCounts") or entry)]
     moments = map(entry.get, ("date", "period", "month", "week", "endTime", "lastActivity"))
-    time = next(filter(None, map(_time_of_period, moments)), None)
+    time = next(filter(None, map(time_of_period, moments)), None)
     for model, counted in by_model:
         counts = _ccusage_counts(counted)
         if counts is not None:
@@ -222,11 +224,6 @@ def _ccusage_sums(entry: Document) -> Iterator[LoggedCall]:
             yield LoggedCall(
                 model=text(model), counts=counts, time=time, session=session, requests=requests
             )
-
-
-def _time_of_period(value: object) -> datetime | None:
-    """The start of a day, or of a month that is written without one."""
-    return time_of(value) or (time_of(f"{value}-01") if isinstance(value, str) else None)
 
 
 def _ccusage_counts(counted: object) -> TokenUsage | None:

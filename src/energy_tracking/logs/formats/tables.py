@@ -33,7 +33,7 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.breakdowns import count_once, hold_row
+from energy_tracking.logs.formats.breakdowns import finish_rows, hold_row
 from energy_tracking.logs.formats.counts import (
     check_wholes,
     counts_in,
@@ -44,13 +44,15 @@ from energy_tracking.logs.formats.counts import (
 from energy_tracking.logs.formats.inside import drop_types, is_by_columns
 from energy_tracking.logs.formats.nested_rows import is_sum_of_rows
 from energy_tracking.logs.formats.providers import provider_named
-from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.logs.totals import NAMED, RowSums, say_subtotals, say_totals
 
 COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
 """What a caller can name columns for, beside ``provider``."""
 
 _EMPTY = (None, "")
+_AGAIN = re.compile(r"\.\d+$")
+_HOLDERS = frozenset({list, dict})
 _LETTER = re.compile(r"[^\W\d_]")
 _SINGLE = frozenset({"id", "session", "requests", "day"})
 """Where a table has one of these, times do not say whether a row is of a call."""
@@ -64,6 +66,9 @@ LONGEST_CALL = timedelta(minutes=10)
 
 Source: https://github.com/openai/openai-python (DEFAULT_TIMEOUT)
 """
+SEVERAL_COLUMNS = (
+    "and all others of a table with several columns of input and of output: the first ones count"
+)
 SCALED = "with counts in thousands or millions, multiplied out as they are rounded"
 ANOTHER_TABLE = (
     "of another table below the first, which may add up the same calls: put it in a file of its own"
@@ -106,7 +111,7 @@ def _read_row(row: Document, file: LogFile) -> list[LoggedCall] | None:
     columns = shapes[names]
     if columns is None or is_by_columns(row):
         return None
-    if any(type(cell) in (list, dict) for cell in row.values()) and is_sum_of_rows(row, columns):
+    if not _HOLDERS.isdisjoint(map(type, row.values())) and is_sum_of_rows(row, columns):
         return None
     read = {what: row[columns[what]] for what in columns}
     if type(read.get("input", read.get("output"))) is dict:
@@ -125,6 +130,9 @@ def _find_columns(names: tuple[str, ...], row: Document, file: LogFile) -> dict[
     columns = columns_of(names)
     if columns is None or "is_rest" in file.memory:
         return columns
+    again = {str(name).rpartition(".")[0] for name in names if _AGAIN.search(str(name))}
+    if {columns.get("input"), columns.get("output")} <= again:
+        file.note_assumption(SEVERAL_COLUMNS)
     period = period_of(names)
     start, end = (time_of(row.get(name)) for name in period or ("", ""))
     if columns.keys() & _SINGLE == {"session"}:
@@ -181,7 +189,7 @@ def _say_added_up(read: Mapping[str, Any], row: Document) -> str | None:
 def _is_nameless(
     read: Mapping[str, Any], row: Document, columns: Mapping[str, str], sums: RowSums
 ) -> bool:
-    """Whether a row has none of the names that its table has.
+    """Whether a row has no model where others have one, or none of the names that its table has.
 
     Args:
         read: What its columns are -> what they hold.
@@ -189,11 +197,13 @@ def _is_nameless(
         columns: What they are -> their names.
         sums: Those of the rows above, of which lines of JSON may have other columns.
     """
-    if read.get("model") is not None or any(read.get(what) is not None for what in NAMED):
-        sums.has_named = True
+    if read.get("model") is not None:
+        sums.has_models = True
         return False  # nearly always
-    if sums.has_named or not NAMED.isdisjoint(columns):
+    if sums.has_models or "model" in columns:
         return True
+    if any(what in columns for what in NAMED):
+        return all(read.get(what) is None for what in NAMED)
     counts = {columns[what] for what in COUNTED if what in columns}
     before = [cell for _, cell in takewhile(lambda one: one[0] not in counts, row.items())]
     if not before or before[0] is not None:
@@ -228,7 +238,7 @@ def _calls_of(
         columns: What they are -> their names.
         file: Where it is.
     """
-    if "unit" in columns or any(type(read.get(what)) is str for what in ("input", "output")):
+    if "unit" in columns or type(read.get("input")) is str or type(read.get("output")) is str:
         read = _scale_counts(read, columns, file)
     inputs, outputs = whole(read.get("input")), whole(read.get("output"))
     if inputs is None and outputs is None:
@@ -278,7 +288,7 @@ def _calls_of(
         model=text(model.strip()) if isinstance(model := read.get("model"), str) else None,
         response_id=text(read.get("id")),
         counts=counts,
-        time=_time_of(read),
+        time=(time_of_period if is_sum else time_of)(read.get("time")),
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
     )
@@ -339,16 +349,8 @@ def _is_empty_period(read: Mapping[str, Any], row: Document, file: LogFile) -> b
     return read.get("model") is None
 
 
-def _time_of(read: Mapping[str, Any]) -> datetime | None:
-    """The time of a row, or the start of the month that it sums up."""
-    time = time_of(read.get("time"))
-    if time is None and "day" in read and isinstance(read.get("time"), str):
-        return time_of(f"{read['time']}-01")
-    return time
-
-
 def _finish_table(file: LogFile) -> Iterator[LoggedCall]:
-    count_once(file)
+    finish_rows(file)
     return iter(())
 
 
