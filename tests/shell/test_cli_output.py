@@ -474,6 +474,7 @@ def test_without_the_extra_the_command_states_in_a_line_what_to_install(tmp_path
         (["ledger"], "PATH must be given; see: energy-tracking ledger --help"),
         (["backfill"], "PATH... must be given"),
         (["demo", "--gpu"], "requires an argument"),
+        (["demo", "--otlp", "localhost:4318"], "--otlp must be an address by http or https"),
         ([], "COMMAND must be given"),
     ],
 )

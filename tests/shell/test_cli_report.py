@@ -886,6 +886,17 @@ def test_a_mapped_name_that_no_call_has_is_reported(
         assert "--model-mapping" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", ["", '{"model": "gpt-4o"}\n'])
+def test_a_ledger_without_a_call_is_reported_with_the_command_for_other_logs(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(content, "utf-8")
+    assert main(["ledger", str(path)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"no call was found in {path}; logs other than ledgers: energy-tracking report" in said
+
+
 def test_a_ledger_is_estimated_again_with_models_mapped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

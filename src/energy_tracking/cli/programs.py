@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.main import DONE, NOT_WRITTEN
 from energy_tracking.cli.output import Output
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, must_be
 
 
 @command("demo")
@@ -29,6 +31,9 @@ def demo(output: Output, gpu: str | None, method: str | None, spans: bool, otlp:
             f"the demo needs the package {error.name!r}; install it with: "
             "pip install 'energy-tracking[demo]'"
         ) from None
+    if otlp is not None and not re.match("https?://[^/]", otlp):
+        what = "an address by http or https, such as http://localhost:4318"
+        raise ConfigurationError(must_be("--otlp", what, otlp))
     is_sent = run_demo(output, gpu=gpu, method=method, spans=spans, otlp_endpoint=otlp)
     return DONE if is_sent else NOT_WRITTEN
 

@@ -133,6 +133,8 @@ def ledger(
     shown = _Shown(output, model, MappedNames(mapping), format, intensity)
     status = _print_sum(session or path, read_records(), shown)
     if not sessions:
+        other = "logs other than ledgers: energy-tracking report"
+        print_remark(f"no call was found in {path}; {other}")
         return NOTHING_FOUND
     if session is not None and session not in sessions:
         names = sorted(sessions)
