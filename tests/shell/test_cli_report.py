@@ -541,6 +541,18 @@ def test_no_text_of_a_file_is_markup_on_the_page(
     assert "alert(1)" in " ".join(page.shown)
 
 
+def test_the_page_says_that_it_shows_the_dearest_groups_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    entries = [answer(number, created=day(number)) for number in range(60)]
+    path.write_text("\n".join(map(json.dumps, entries)), "utf-8")
+    options = [path, "--by", "day", "--html", "-"]
+    assert "<h2>By day, the 50 dearest of 60</h2>" in printed(capsys, *options)
+    assert "<h2>By day, the 3 dearest of 60</h2>" in printed(capsys, *options, "--top", 3)
+    assert "<h2>By day</h2>" in printed(capsys, *options, "--top", 60)
+
+
 def test_the_page_speaks_of_one_call_and_of_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,8 +23,8 @@ from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 from energy_tracking.version import VERSION
 
-SESSIONS = 15
-"""How many sessions are listed [1]."""
+GROUPS, SESSIONS = 50, 15
+"""How many groups and sessions are listed where nobody says how many [1]."""
 
 _STYLE = """
 :root{--ink:#1f2421;--soft:#5d6560;--rule:#dcd9d2;--paper:#fdfcfa;--card:#f4f2ed}
@@ -221,7 +221,8 @@ def _count_without_time(report: Report) -> str:
 
 def _draw_groups(report: Report, top: int | None) -> str:
     by = report.selection.by
-    rows = rows_of(report.table, report.names, 50 if top is None else top)
+    top, count = GROUPS if top is None else top, len(report.table.groups)
+    rows = rows_of(report.table, report.names, top)
     if not rows:
         return ""
     head = [*map(_capitalise, by), "Calls", "Input", "Output", *_energy_titles(report)]
@@ -230,7 +231,8 @@ def _draw_groups(report: Report, top: int | None) -> str:
         for of, sums in report.sums.items():
             labels = ["Sum" if of is Of.ESTIMATES else f"Sum ({of.label})", *[""] * (len(by) - 1)]
             lines.append(_row(labels, sums, report, "sum"))
-    return f"<h2>By {_text(' and '.join(by))}</h2>{_table(head, lines)}"
+    which = f", the {top:,} dearest of {count:,}" if count > top else ""
+    return f"<h2>By {_text(' and '.join(by))}{which}</h2>{_table(head, lines)}"
 
 
 def _energy_titles(report: Report) -> list[str]:
