@@ -679,6 +679,27 @@ def test_the_legend_of_the_picture_lies_beside_the_bars(
 # Nothing silent, and nothing written over.
 
 
+def test_long_names_and_those_that_the_font_lacks_leave_the_legend_of_the_picture_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    path, target = tmp_path / "log.jsonl", tmp_path / "chart.svg"
+    names = ["gpt-4o", "名前" * 40, f"ft:gpt-4o:{'organisation' * 10}:Abc123Xyz"]
+    entries = [answer(n, model=name, created=day(n + 1)) for n, name in enumerate(names)]
+    path.write_text("\n".join(map(json.dumps, entries)), "utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        options = ["--plot", str(target), "--default-model", "gpt-4o"]
+        assert main(["report", str(path), *options]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == "energy-tracking: --plot: the font lacks characters of some names"
+    # matplotlib draws a text as paths, below the text as a comment.
+    texts = re.findall("<!-- (.+) -->", target.read_text("utf-8"))
+    legend = [text for text in texts if text.startswith(("gpt-4o", "名前", "ft:"))]
+    assert len(legend) == 3
+    assert max(map(len, legend)) <= 40
+
+
 def test_what_was_left_out_is_reported_with_its_file_and_first_line(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from energy_tracking.calls.report import kind_label
+import warnings
+
+from energy_tracking.calls.report import cut_middle, kind_label
+from energy_tracking.cli.output import print_remark
 from energy_tracking.cli.reports.chart import axis_unit, build_series, colour_of, label_places
 from energy_tracking.cli.reports.collect import Report
 from energy_tracking.cli.reports.words import head_of
 from energy_tracking.errors import ConfigurationError
+
+NAME_WIDTH = 36
+"""Longer names are cut in the legend, which has three columns [characters]."""
 
 
 def write_plot(report: Report, path: str) -> None:
@@ -39,7 +45,7 @@ def write_plot(report: Report, path: str) -> None:
     for model in series.models:
         heights = [wh / size for wh in series.energies[model]]
         # matplotlib reads what stands between dollar signs as mathematics.
-        label = model.replace("$", r"\$")
+        label = cut_middle(model, NAME_WIDTH).replace("$", r"\$")
         axes.bar(places, heights, bottom=bottom, label=label, color=colour_of(series, model))
         bottom = [under + height for under, height in zip(bottom, heights, strict=True)]
     shown = label_places(len(series.labels))
@@ -50,6 +56,11 @@ def write_plot(report: Report, path: str) -> None:
     # Below the axes: inside of them it would cover bars.
     figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     try:
-        figure.savefig(path, dpi=150)
+        with warnings.catch_warnings(record=True) as missing:
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", message="Glyph .* missing")
+            figure.savefig(path, dpi=150)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
+    if missing:
+        print_remark("--plot: the font lacks characters of some names")
