@@ -870,4 +870,93 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
         ],
         right(1, (100, 20), "gpt-4.1", first=READ_TIME),
     ),
+    (
+        "span-record",
+        # Snowflake's event table: by the conventions, and by TruLens.
+        [
+            {
+                "TIMESTAMP": TIME,
+                "TRACE": json.dumps({"trace_id": "t", "span_id": own}),
+                "RECORD": json.dumps({"name": "x", "parent_span_id": parent}),
+                "RECORD_TYPE": "SPAN",
+                "RECORD_ATTRIBUTES": json.dumps(facts),
+            }
+            for own, parent, facts in (
+                (
+                    "a",
+                    "",
+                    {
+                        "ai.observability.cost.num_prompt_tokens": 100,
+                        "ai.observability.cost.num_completion_tokens": 20,
+                    },
+                ),
+                (
+                    "b",
+                    "a",
+                    {
+                        "ai.observability.cost.model": MODEL,
+                        "ai.observability.cost.num_prompt_tokens": 100,
+                        "ai.observability.cost.num_completion_tokens": 20,
+                    },
+                ),
+                ("c", "", genai(10, 2)),
+            )
+        ][::-1],
+        right(2, (110, 22), MODEL, "gpt-4o", first=READ_TIME),
+    ),
+    (
+        "open-webui-message",
+        [
+            {
+                "id": "caf77ace-3417-4da4-944d-f4a0688f3c23-7f22137a-6911-4ed3-bc36-110f1dde6b66",
+                "chat_id": "caf77ace-3417-4da4-944d-f4a0688f3c23",
+                "role": "assistant",
+                "model_id": MODEL,
+                "created_at": 1_758_738_048,
+                "usage": json.dumps(USED),
+            },
+            {
+                "id": "c",
+                "chat": json.dumps(
+                    {
+                        "history": {
+                            "messages": {
+                                "b": {
+                                    "id": "7f22137a-6911-4ed3-bc36-110f1dde6b66",
+                                    "role": "assistant",
+                                    "model": MODEL,
+                                    "usage": USED,
+                                    "timestamp": 1_758_738_048,
+                                }
+                            }
+                        }
+                    }
+                ),
+            },
+        ],
+        right(1, (100, 20), MODEL, first=READ_TIME),
+    ),
+    (
+        "table",
+        # The model lies in what the request was configured with.
+        # Source: https://humanloop.com/docs/api (logs)
+        # Source: https://docs.promptlayer.com/reference (requests)
+        [
+            {
+                "id": "d1",
+                "prompt": {"id": "pr_1", "model": MODEL},
+                "prompt_tokens": 100,
+                "output_tokens": 20,
+                "created_at": TIME,
+            },
+            {
+                "id": 1,
+                "prompt_blueprint": {"metadata": {"model": {"name": MODEL}}},
+                "request_start_time": TIME,
+                "input_tokens": 100,
+                "output_tokens": 20,
+            },
+        ],
+        right(2, (200, 40), MODEL, first=READ_TIME),
+    ),
 ]

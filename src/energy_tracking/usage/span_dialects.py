@@ -38,6 +38,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "ai.usage.tokens",
         *("usage.inputTokens", "usage.promptTokens"),  # Mastra
         "ai.prompt_tokens.used",  # early Sentry
+        "ai.observability.cost.num_prompt_tokens",  # TruLens, and Snowflake with it
     ),
     "output_tokens": (
         "gen_ai.usage.output_tokens",
@@ -49,6 +50,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "ai.usage.completionTokens",
         *("usage.outputTokens", "usage.completionTokens"),
         "ai.completion_tokens.used",
+        "ai.observability.cost.num_completion_tokens",
     ),
     "total_tokens": (
         "gen_ai.usage.total_tokens",
@@ -100,7 +102,7 @@ COUNTS = (*USAGE_ATTRIBUTES["input_tokens"], *USAGE_ATTRIBUTES["output_tokens"],
 FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "request_model": (
         *("gen_ai.request.model", "llm.request.model", "ai.model.id", "model"),
-        "ai.model_id",
+        *("ai.model_id", "ai.observability.cost.model"),
         "traceloop.association.properties.ls_model_name",  # LangChain's, by OpenLLMetry
     ),
     "response_model": (

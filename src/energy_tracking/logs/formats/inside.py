@@ -53,7 +53,7 @@ OUTER_TIMES = (
     *("timeGenerated", "TimeGenerated", "startedDateTime", "timestamp_ms", "created"),
     *("ended_at", "endedAt", "end_time", "endTime", "started_at", "startedAt", "start_time"),
     *("finished_at", "processed_time", "startTime", "createTime", "request_time", "createdDate"),
-    "timeCreated",
+    *("timeCreated", "endTimestamp", "startTimestamp"),
     # Behind which a line was; systemd, Splunk, Serilog, queues, tables of Azure and Grafana.
     *(LINE_TIME, "__REALTIME_TIMESTAMP", "_time", "@t", "publishTime", "SentTimestamp"),
     *("TimeGenerated [UTC]", "timestamp [UTC]", "Time", "timestampInMs"),

@@ -53,6 +53,8 @@ COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time"
 _EMPTY = (None, "")
 _AGAIN = re.compile(r"\.\d+$")
 _HOLDERS = frozenset({list, dict})
+DEEPEST_MODEL = 2
+"""How far below the objects in a row a model is looked for that no column names."""
 _LETTER = re.compile(r"[^\W\d_]")
 _SINGLE = frozenset({"id", "session", "requests", "day"})
 """Where a table has one of these, times do not say whether a row is of a call."""
@@ -285,7 +287,9 @@ def _calls_of(
     call = LoggedCall(
         operation="embeddings" if is_embedding else "chat",
         provider=provider_named(read.get("provider")),
-        model=text(model.strip()) if isinstance(model := read.get("model"), str) else None,
+        model=text(model.strip())
+        if isinstance(model := read.get("model"), str)
+        else _find_model(row, DEEPEST_MODEL),
         response_id=text(read.get("id")),
         counts=counts,
         time=(time_of_period if is_sum else time_of)(read.get("time")),
@@ -323,6 +327,19 @@ def _scale_counts(
         return read  # nearly always
     file.note_assumption(SCALED)
     return {**read, **scaled}
+
+
+def _find_model(holder: Mapping[str, Any], depth: int) -> str | None:
+    """The model that an object in a row names, as of a prompt or what it was configured with."""
+    for name, cell in holder.items():
+        if type(cell) is not dict:
+            continue
+        names = ("model", "name", "id") if name == "model" else ("model",)
+        model = next(filter(None, (text(cell.get(name)) for name in names)), None)
+        model = model or (_find_model(cell, depth - 1) if depth else None)
+        if model is not None:
+            return model
+    return None
 
 
 def _drop_nan(what: str, cell: object) -> object:

@@ -1,5 +1,8 @@
 """What client libraries and frameworks keep of a response: AI SDK, LangChain, CrewAI and others.
 
+Where a library keeps each step of a run, those are the requests, and what it says of the run is
+their sum; where it keeps a sum alone, with the number of its requests or without, that counts.
+
 A new format is a row of ``LIBRARIES``, with the source of what it says, and a sample in the tests.
 """
 
@@ -16,6 +19,7 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
+from energy_tracking.logs.formats.bodies import call_in_body
 from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
@@ -172,6 +176,23 @@ def _read_llm(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return [identify(call, document.get("id"))]
 
 
+def _read_open_webui(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of the messages in Open WebUI's database, which its chats have again."""
+    usage = unpacked(document["usage"])
+    if not isinstance(usage, dict):
+        return [] if usage is None else None
+    own = text(document.get("id"))
+    body = {
+        "id": own and own.removeprefix(f"{document['chat_id']}-"),
+        "model": document["model_id"],
+        "created": document.get("created_at"),
+        "usage": usage,
+    }
+    call = call_in_body(body)
+    call.session = text(document["chat_id"])
+    return None if call.counts is None else [identify(call, created=body["created"])]
+
+
 LIBRARIES: tuple[LogFormat, ...] = (
     # Source: https://ai-sdk.dev/docs/reference/ai-sdk-core/generate-text
     LogFormat(name="ai-sdk", keys=keys("finishReason", "usage"), read=_read_ai_sdk),
@@ -182,6 +203,10 @@ LIBRARIES: tuple[LogFormat, ...] = (
     # Source: https://huggingface.co/docs/smolagents/reference/agents (RunResult, ActionStep)
     LogFormat(name="smolagents", keys=keys("steps", "token_usage"), read=_read_smol_agent),
     LogFormat(name="smolagents-step", keys=keys("timing", "token_usage"), read=_read_smol_step),
+    # Source: https://github.com/open-webui/open-webui (models/chat_messages.py)
+    LogFormat(
+        name="open-webui-message", keys=keys("chat_id", "model_id", "usage"), read=_read_open_webui
+    ),
     # Source: https://distilabel.argilla.io/latest (Task, distilabel_metadata)
     LogFormat(name="distilabel", keys=keys("distilabel_metadata"), read=_read_distilabel),
     # Source: https://llm.datasette.io/en/stable/logging.html (responses)

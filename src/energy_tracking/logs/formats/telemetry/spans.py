@@ -289,7 +289,7 @@ def _first_of(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 # What a column of a table of spans is -> its names, in Application Insights (its tables' and those
-# of its workspace), ClickHouse, Elastic, Logfire, Zipkin, MLflow and Google's traces.
+# of its workspace), ClickHouse, Elastic, Logfire, Zipkin, MLflow, Google's traces, Snowflake.
 _COLUMNS = {
     "attributes": (
         "attributes",
@@ -300,15 +300,16 @@ _COLUMNS = {
         "labels",
         "numeric_labels",
         "gen_ai",
-        "attributes_number",
+        *("attributes_number", "RECORD_ATTRIBUTES"),
     ),
-    "span_id": ("span_id", "SpanId", "spanId", "span", "transaction", "id", "Id"),
-    "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id", "OperationId", "trace"),
+    "span_id": ("span_id", "SpanId", "spanId", "span", "transaction", "id", "Id", "TRACE"),
+    "trace_id": ("trace_id", "TraceId", "traceId", "operation_Id", "OperationId", "trace", "TRACE"),
     "parent_id": (
         *("parent_span_id", "ParentSpanId", "parentSpanId", "parentId", "parent_id"),
-        *("operation_ParentId", "ParentId", "parent"),
+        *("operation_ParentId", "ParentId", "parent", "RECORD"),
     ),
     "ended": (
+        "TIMESTAMP",
         *("end_timestamp", "end_time", "endTime", "end_time_unix_nano", "@timestamp", "Timestamp"),
         *("timestamp", "time", "TimeGenerated", "timestamp [UTC]", "TimeGenerated [UTC]"),
     ),
@@ -327,9 +328,9 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if not has_tokens(attributes):
         return None
     span = _build_span(
-        span_id=_id_in(found["span_id"]),
-        trace_id=_id_in(found["trace_id"]),
-        parent_id=_id_in(found["parent_id"]),
+        span_id=_id_in(found["span_id"], "span_id"),
+        trace_id=_id_in(found["trace_id"], "trace_id"),
+        parent_id=_id_in(found["parent_id"], "parent_span_id"),
         ended=found["ended"],
         started=None,
         attributes=attributes,
@@ -337,9 +338,10 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return _calls_of([span], file)
 
 
-def _id_in(value: object) -> str | None:
-    """An id, which Elastic has in an object."""
-    return text(value.get("id") if isinstance(value, dict) else value)
+def _id_in(value: object, name: str) -> str | None:
+    """An id, which Elastic and Snowflake have in an object, the latter by its name."""
+    holder = unpacked(value)
+    return text(holder.get("id") or holder.get(name) if isinstance(holder, dict) else value)
 
 
 def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
@@ -474,6 +476,7 @@ SPANS: tuple[LogFormat, ...] = (
     # Source: https://www.elastic.co/docs/reference/ecs/ecs-gen_ai
     # Source: https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete
     # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/clickhouseexporter
+    # Source: https://docs.snowflake.com/en/developer-guide/logging-tracing/event-table-columns
     LogFormat(
         name="span-record", any_of=keys(*_COLUMNS["attributes"]), read=_read_record, is_said=False
     ),
