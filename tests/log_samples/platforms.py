@@ -959,4 +959,69 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
         ],
         right(2, (200, 40), MODEL, first=READ_TIME),
     ),
+    (
+        "weave",
+        # A method of the user's lies around the call, and comes before it.
+        [
+            {
+                "id": "c1",
+                "op_name": "weave:///e/p/op/MyModel.predict:abc",
+                "trace_id": "t",
+                "parent_id": None,
+                "ended_at": TIME,
+                "output": "Hello",
+                "summary": {
+                    "usage": {MODEL: {"requests": 1, "prompt_tokens": 100, "completion_tokens": 20}}
+                },
+            },
+            {
+                "id": "c2",
+                "op_name": "weave:///e/p/op/openai.chat.completions.create:abc",
+                "trace_id": "t",
+                "parent_id": "c1",
+                "ended_at": TIME,
+                "inputs": {},
+                "summary": {},
+                "output": {
+                    "id": "x",
+                    "model": MODEL,
+                    "usage": USED | {"prompt_tokens_details": {"cached_tokens": 64}},
+                },
+            },
+        ],
+        right(1, (100, 20), MODEL, cached=64, first=READ_TIME),
+    ),
+    (
+        "honeyhive",
+        # As a table, whose columns are paths.
+        [
+            {
+                "event_id": "e1",
+                "event_type": "model",
+                "session_id": "s",
+                "parent_id": "s",
+                "end_time": ENDED_S * 1000,
+                "config.model": MODEL,
+                "metadata.prompt_tokens": 100,
+                "metadata.completion_tokens": 20,
+            }
+        ],
+        right(1, (100, 20), MODEL, first=ENDED),
+    ),
+    (
+        "opik",
+        [
+            {
+                "id": "s1",
+                "trace_id": "t",
+                "type": "llm",
+                "start_time": TIME,
+                "end_time": TIME,
+                "model": MODEL,
+                "usage.prompt_tokens": 100,
+                "usage.completion_tokens": 20,
+            }
+        ],
+        right(1, (100, 20), MODEL, first=READ_TIME),
+    ),
 ]

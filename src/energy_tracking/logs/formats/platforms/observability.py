@@ -9,6 +9,8 @@ tests.
 
 from __future__ import annotations
 
+import re
+
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -197,6 +199,10 @@ def _read_braintrust(document: Document, file: LogFile) -> list[LoggedCall] | No
     return [identify(call, document.get("span_id") or document.get("id"))]
 
 
+_CLIENT_METHOD = re.compile(r"(?:^|/)[a-z]\w*\.[^/]*$")
+"""How a method of a client is called, below its package; those of a user have a class's name."""
+
+
 def _read_weave(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A call of Weave's: one whose output has the usage is a request, those around it its sum."""
     nesting = nesting_in(file, "weave")
@@ -204,8 +210,8 @@ def _read_weave(document: Document, file: LogFile) -> list[LoggedCall] | None:
     output = unpacked(document.get("output"))
     counts = usage_in_body(output) if isinstance(output, dict) else None
     summed, model = at(unpacked(document["summary"]), "usage"), None
-    if counts is None and "." in str(document["op_name"]).rpartition("/")[2]:
-        # Of a client's method, as those of Anthropic, whose answer is kept without its usage.
+    if counts is None and _CLIENT_METHOD.search(str(document["op_name"])):
+        # As of Anthropic's client, whose answer is kept without its usage.
         model, counts = _only_request(summed)
     if not nesting.admit(own, parent, is_call=counts is not None):
         if own is not None and isinstance(summed, dict) and summed:

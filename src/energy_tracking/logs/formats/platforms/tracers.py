@@ -29,11 +29,13 @@ from energy_tracking.logs.formats.telemetry.spans import call_in_attributes
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 OPIK_TYPES = frozenset({"general", "tool", "llm", "guardrail"})
+_OPIK_COLUMNS = ("usage.prompt_tokens", "usage.total_tokens")
+"""What a table has that is read once its names are paths again."""
 
 
 def _read_opik_span(document: Document, file: LogFile) -> list[LoggedCall] | None:
     kind = document["type"]
-    if kind not in OPIK_TYPES:
+    if kind not in OPIK_TYPES or not document.keys().isdisjoint(_OPIK_COLUMNS):
         return None
     usage = unpacked(document.get("usage"))
     place = text(document["id"]), text(document.get("parent_span_id"))
@@ -273,7 +275,7 @@ TRACERS: tuple[LogFormat, ...] = (
     # Source: https://posthog.com/docs/llm-analytics/manual-capture
     LogFormat(name="posthog", keys=keys("event", "properties"), read=_read_posthog),
     # Source: https://docs.honeyhive.ai/v2/sdk-reference/semconv-reference (events)
-    LogFormat(name="honeyhive", keys=keys("event_id", "event_type", "session_id"),
+    LogFormat(name="honeyhive", keys=keys("event_id", "event_type", "session_id", "metadata"),
               read=_read_honey_hive),
     # Source: https://openai.github.io/openai-agents-python/ref/tracing/span_data/
     LogFormat(name="openai-agents", keys=keys("span_data"), read=_read_agents_sdk),
