@@ -1024,4 +1024,30 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
         ],
         right(1, (100, 20), MODEL, first=READ_TIME),
     ),
+    (
+        "laminar",
+        [
+            {
+                "span_id": own,
+                "parent_span_id": parent,
+                "trace_id": "t",
+                "span_type": kind,
+                "start_time": TIME,
+                "end_time": TIME,
+                "input_tokens": inputs,
+                "output_tokens": outputs,
+                "response_model": model,
+                "model": model,
+                "provider": "",
+                **more,
+            }
+            for own, parent, kind, inputs, outputs, model, more in (
+                ("a", "0", "DEFAULT", 110, 22, "", {"attributes": "{}"}),
+                ("b", "a", "LLM", 100, 20, MODEL, {}),
+                ("c", "a", "TOOL", 0, 0, "", {}),
+                ("d", "a", "LLM", 10, 2, "", {"attributes": json.dumps(genai(10, 2))}),
+            )
+        ],
+        right(2, (110, 22), MODEL, "gpt-4o", first=READ_TIME),
+    ),
 ]

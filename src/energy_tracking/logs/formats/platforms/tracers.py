@@ -227,6 +227,35 @@ def _read_mlflow_span(document: Document, file: LogFile) -> list[LoggedCall] | N
     return []
 
 
+def _read_laminar(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A row of the spans of Laminar, whose counts are 0 where they are no calls."""
+    kind, trace, own = (
+        document["span_type"],
+        text(document.get("trace_id")),
+        text(document["span_id"]),
+    )
+    if not isinstance(kind, str) or not kind.isupper():
+        return None
+    counts = usage_of(whole(document["input_tokens"]), whole(document["output_tokens"]))
+    place = (trace, own), (trace, text(document.get("parent_span_id")))
+    nesting = nesting_in(file, "spans")
+    has_tokens = counts is not None and counts.input_tokens + counts.output_tokens > 0
+    if not nesting.admit(*place, is_call=kind == "LLM" and has_tokens):
+        if has_tokens:
+            remember_sum(file, place[0], nesting)
+        elif kind == "LLM":
+            file.leave_out("a span without token counts")
+        return []
+    call = LoggedCall(
+        provider=provider_named(document.get("provider")),
+        model=text(document.get("response_model")) or text(document.get("model")),
+        counts=counts,
+        time=time_of(document.get("end_time") or document.get("start_time")),
+        session=text(document.get("session_id")) or trace,
+    )
+    return [identify(call, trace, own)]
+
+
 GENKIT_CALLS = {"model": "chat", "embedder": "embeddings"}
 """Genkit's kinds of actions that are calls -> the operation."""
 
@@ -282,6 +311,9 @@ TRACERS: tuple[LogFormat, ...] = (
     # Source: https://github.com/mlflow/mlflow (store/tracking/dbmodels, spans)
     LogFormat(name="mlflow-span", keys=keys("content", "span_id", "experiment_id"),
               read=_read_mlflow_span, is_said=False),
+    # Source: https://docs.laminar.sh (SQL editor, spans)
+    LogFormat(name="laminar", keys=keys("span_type", "span_id", "input_tokens", "output_tokens"),
+              read=_read_laminar),
     # Source: https://github.com/firebase/genkit (trace store of its developer tools)
     LogFormat(name="genkit", keys=keys("traceId", "spans"), read=_read_genkit),
     # Source: https://github.com/Arize-ai/phoenix (db/models.py: span_costs, span_cost_details)
