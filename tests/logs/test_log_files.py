@@ -485,6 +485,16 @@ def test_what_is_skipped_in_a_folder_is_reported_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_quotation_mark_before_what_looks_like_a_header_hides_no_json_behind_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log.txt"
+    lines = ["started", 'said: "', "prompt_tokens,completion_tokens", json.dumps(COMPLETION)]
+    path.write_text("\n".join(lines), "utf-8")
+    calls, unread, _ = losses(path)
+    assert (calls, unread) == (1, {"not JSON": (3, 1)})
+
+
 def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text(json.dumps(COMPLETION), "utf-8")
     closed = tmp_path / "closed"

@@ -81,10 +81,10 @@ def is_header(line: str, rest: bytes) -> bool:
         line: The line.
         rest: What follows, as far as it was read.
     """
-    found = _OBJECT.search(rest)
-    if found is not None and rest.count(b'"', 0, found.start()) % 2 == 0:
+    first, found = line.encode(), _OBJECT.search(rest)
+    # Below titles, the line itself stands in the rest.
+    if found is not None and rest[: found.start()].rpartition(first)[2].count(b'"') % 2 == 0:
         return False  # a line of its own, and not one in a cell
-    first = line.encode()
     delimiter, found = delimiter_of(first), _OBJECT_IN_LINE.search(rest)
     if delimiter is None or found is None or count_tokens(line):
         return delimiter is not None
