@@ -226,6 +226,11 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def known_by(*parts: object) -> tuple[object, ...] | None:
+    """What a call or a sum is known by; None where a part of that is missing."""
+    return None if None in parts else parts
+
+
 def unpacked(value: object) -> Any:
     """The value, out of JSON where it is a text of it, as in cells of tables and lines of logs."""
     if isinstance(value, bytes):

@@ -20,6 +20,7 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    known_by,
     mappings,
     text,
     unpacked,
@@ -49,7 +50,7 @@ def _read_inspect_log(document: Document, file: LogFile) -> list[LoggedCall] | N
     # A log without samples has their sums.
     sums = list(_sums_by_model(at(document, "stats", "model_usage"), run))
     for one in sums:
-        one.sum_of = None if run is None else ("inspect", run)
+        one.sum_of = known_by("inspect", run)
     return sums
 
 
@@ -86,7 +87,7 @@ def _calls_of_sample(sample: Document, file: LogFile) -> list[LoggedCall]:
                 session=session,
                 error_type=failed and (failed if usage is None else None),
                 cache_hit=event.get("cache") == "read",
-                identity=None if event_id is None else ("inspect", event_id),
+                identity=known_by("inspect", event_id),
             )
         )
     found = calls or list(_sums_by_model(sample.get("model_usage"), session))
@@ -130,7 +131,7 @@ def _sums_by_model(by_model: object, session: object) -> Iterator[LoggedCall]:
                 counts=usage,
                 session=text(session),
                 requests=None,
-                identity=None if session is None else ("inspect", session, model),
+                identity=known_by("inspect", session, model),
             )
 
 
@@ -180,11 +181,10 @@ def _promptfoo_grading(result: Document) -> LoggedCall | None:
     inputs, outputs = whole(at(counts, "prompt")), whole(at(counts, "completion"))
     if not (inputs or outputs):
         return None
-    result_id = text(result.get("id"))
     return LoggedCall(
         counts=sum_of_tokens(inputs, outputs),
         requests=whole(at(counts, "numRequests")) or None,
-        identity=None if result_id is None else ("promptfoo grading", result_id),
+        identity=known_by("promptfoo grading", text(result.get("id"))),
     )
 
 
@@ -203,7 +203,6 @@ def _promptfoo_call(result: Document, file: LogFile) -> LoggedCall | None:
     if not is_cached and inputs is None and outputs is None and failed is None:
         file.leave_out("a result without counts of its input and output")
         return None
-    result_id = text(result.get("id"))
     vendor, model = _vendor_and_model(name or "")
     reasoning = at(counts, "completionDetails", "reasoning")
     several = requests is not None and requests > 1
@@ -215,7 +214,7 @@ def _promptfoo_call(result: Document, file: LogFile) -> LoggedCall | None:
         requests=requests if several else 1,
         error_type=failed,
         cache_hit=is_cached,
-        identity=None if result_id is None else ("promptfoo", result_id),
+        identity=known_by("promptfoo", text(result.get("id"))),
     )
 
 

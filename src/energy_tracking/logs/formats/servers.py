@@ -20,6 +20,7 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    known_by,
     mappings,
     text,
 )
@@ -53,7 +54,6 @@ def _read_sglang(document: Document, file: LogFile) -> list[LoggedCall] | None:
     info = at(holder, "meta_info")
     if not isinstance(info, dict) or "prompt_tokens" not in info:
         return None
-    request = text(info.get("id")) or text(document.get("rid"))
     reason = at(info, "finish_reason", "type")
     return [
         LoggedCall(
@@ -67,7 +67,7 @@ def _read_sglang(document: Document, file: LogFile) -> list[LoggedCall] | None:
             time=time_of(document.get("timestamp")),
             error_type="abort" if reason == "abort" else None,
             grows=True,
-            identity=None if request is None else ("sglang", request),
+            identity=known_by("sglang", text(info.get("id")) or text(document.get("rid"))),
         )
     ]
 

@@ -16,7 +16,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, remember, text
+from energy_tracking.logs.formats.base import (
+    Document,
+    LogFile,
+    LogFormat,
+    at,
+    keys,
+    known_by,
+    remember,
+    text,
+)
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_of, whole
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
@@ -253,8 +262,8 @@ def _read_codex_exec(document: Document, file: LogFile) -> list[LoggedCall] | No
             counts=sum_of_tokens(inputs, outputs, cached, reasoning or None),
             session=thread,
             requests=None,
-            identity=None if thread is None else ("codex exec", thread, memory["turns"], total),
-            sum_of=None if thread is None else ("codex", thread),
+            identity=known_by("codex exec", thread, memory["turns"], total),
+            sum_of=known_by("codex", thread),
         )
     ]
 

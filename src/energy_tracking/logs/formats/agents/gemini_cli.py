@@ -10,6 +10,7 @@ from energy_tracking.logs.formats.base import (
     LogFormat,
     at,
     keys,
+    known_by,
     mappings,
     text,
 )
@@ -67,19 +68,16 @@ def _gemini_call(message: Document, session: str | None) -> LoggedCall | None:
             "totalTokenCount": tokens.get("total"),
         }
     )
-    call = LoggedCall(
+    return LoggedCall(
         provider="gcp.gemini",
         operation="generate_content",
         model=text(message.get("model")),
-        response_id=None,
         counts=usage,
         time=time_of(message.get("timestamp")),
         session=session,
         grows=True,
+        identity=known_by("gemini cli", text(message.get("id"))),
     )
-    message_id = text(message.get("id"))
-    call.identity = None if message_id is None else ("gemini cli", message_id)
-    return call
 
 
 def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -96,7 +94,7 @@ def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] |
             provider="gcp.gemini",
             operation="generate_content",
             model=model,
-            sum_of=None if session is None else ("gemini cli", session),
+            sum_of=known_by("gemini cli", session),
             counts=counts,
             time=time_of(document.get("timestamp")),
             session=session,

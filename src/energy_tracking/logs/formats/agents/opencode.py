@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.base import (
     LogFormat,
     at,
     keys,
+    known_by,
     mappings,
     remember,
     text,
@@ -150,16 +151,15 @@ def _call_of(message: Any, tokens: object) -> LoggedCall | None:
     outputs = (whole(tokens.get("output")) or 0) + (reasoning or 0)
     if not inputs + outputs:
         return None
-    named, identity = message.get("providerID"), message.get("id")
     return LoggedCall(
-        provider=text(named) or "unknown",
+        provider=text(message.get("providerID")) or "unknown",
         model=text(message.get("modelID")),
         counts=usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning),
         time=time_of(at(message, "time", "completed") or at(message, "time", "created")),
         session=text(message.get("sessionID")),
         error_type=error_name(at(message, "error", "name")),
         grows=True,
-        identity=("opencode", identity) if isinstance(identity, str) else None,
+        identity=known_by("opencode", text(message.get("id"))),
     )
 
 

@@ -6,7 +6,7 @@ Command Code counts beside its message, by names of its own.
 from __future__ import annotations
 
 from energy_tracking.logs.formats.agents.counts import CountNames, build_agent_call, read_parts
-from energy_tracking.logs.formats.base import Document, LogFile, text
+from energy_tracking.logs.formats.base import Document, LogFile, known_by, text
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 
@@ -33,7 +33,7 @@ def read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
     parts = read_parts(message.get("usage"), PI) or read_parts(document.get("usage"), COMMAND_CODE)
     if parts is None:
         return []
-    entry, time = text(document.get("id")), document.get("timestamp")
+    time = document.get("timestamp")
     models = (message.get("responseModel"), message.get("model"), document.get("model"))
     return [
         build_agent_call(
@@ -42,6 +42,6 @@ def read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
             model=next(filter(None, map(text, models)), None),
             time=time_of(time),
             session=memory["pi"],
-            identity=None if entry is None else ("pi", entry, str(time)),
+            identity=known_by("pi", text(document.get("id")), str(time)),
         )
     ]

@@ -26,6 +26,7 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    known_by,
     mappings,
     text,
     unpacked,
@@ -81,7 +82,7 @@ def _amp_call(
         time=time,
         session=thread,
         grows=True,
-        identity=None if thread is None or number is None else ("amp", thread, number),
+        identity=known_by("amp", thread, number),
     )
 
 
@@ -116,8 +117,7 @@ def _read_copilot(document: Document, file: LogFile) -> list[LoggedCall] | None:
         if parts is None:
             return None
         file.note_call_of("copilot", session)
-        event = text(document.get("id")) or text(data.get("apiCallId"))
-        identity = None if event is None else ("copilot", event)
+        identity = known_by("copilot", text(document.get("id")) or text(data.get("apiCallId")))
         return [build_agent_call(parts, model=model, time=time, session=session, identity=identity)]
     if kind == "session.shutdown" and isinstance(data.get("modelMetrics"), dict):
         return [
@@ -130,7 +130,7 @@ def _read_copilot(document: Document, file: LogFile) -> list[LoggedCall] | None:
                 # A process says what it took so far, and begins anew where it resumes a session.
                 identity=("copilot", session or file.path, memory.get("copilot runs"), model),
                 grows=True,
-                sum_of=None if session is None else ("copilot", session),
+                sum_of=known_by("copilot", session),
             )
             for model, metrics in data["modelMetrics"].items()
             if (parts := _read_copilot_parts(at(metrics, "usage"), model)) is not None
@@ -160,14 +160,13 @@ def _read_kimi(document: Document, file: LogFile) -> list[LoggedCall] | None:
     parts = read_parts(payload.get("token_usage"), KIMI)
     if parts is None:
         return []
-    message_id = text(payload.get("message_id"))
     return [
         build_agent_call(
             parts,
             provider="moonshot_ai",
             time=time_of(document["timestamp"]),
             grows=True,
-            identity=None if message_id is None else ("kimi", message_id),
+            identity=known_by("kimi", text(payload.get("message_id"))),
         )
     ]
 
@@ -261,11 +260,10 @@ def _open_hands_calls(
             model=text(usage.get("model")),
             time=time,
             grows=True,
-            identity=("open hands", response) if isinstance(response, str) and response else None,
+            identity=known_by("open hands", text(usage.get("response_id"))),
         )
         for usage in mappings(at(metrics, "token_usages"))
         if (parts := read_parts(usage, OPEN_HANDS, is_beside=False)) is not None
-        for response in (usage.get("response_id"),)
     ]
     parts = read_parts(total, OPEN_HANDS, is_beside=False)
     if calls or parts is None:
@@ -314,7 +312,7 @@ def _read_goose(document: Document, file: LogFile) -> list[LoggedCall] | None:
             time=time_of(document.get("updated_at") or document.get("created_at")),
             session=session,
             grows=True,
-            identity=None if session is None else ("goose", session),
+            identity=known_by("goose", session),
         )
     ]
 
@@ -338,7 +336,7 @@ def _read_zed(document: Document, file: LogFile) -> list[LoggedCall] | None:
             time=time_of(document.get("updated_at")),
             session=thread,
             grows=True,
-            identity=None if thread is None else ("zed", thread),
+            identity=known_by("zed", thread),
         )
     ]
 

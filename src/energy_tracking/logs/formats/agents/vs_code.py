@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.base import (
     LogFormat,
     at,
     keys,
+    known_by,
     mappings,
     text,
 )
@@ -99,7 +100,6 @@ def _calls_of(request: Document, session: str | None, file: LogFile) -> Iterable
             file.leave_out("an answer in a chat of VS Code, without token counts")
         return
     model = text(at(result, "resolvedModel")) or text(request.get("modelId"))
-    request_id = text(request.get("requestId"))
     rounds = at(facts, "toolCallRounds")
     yield LoggedCall(
         model=model and model.removeprefix("copilot/"),
@@ -109,7 +109,7 @@ def _calls_of(request: Document, session: str | None, file: LogFile) -> Iterable
         time=time_of(request.get("timestamp")),
         session=session,
         grows=True,
-        identity=None if request_id is None else ("vs code", request_id),
+        identity=known_by("vs code", text(request.get("requestId"))),
         assumed=SEVERAL_ROUNDS if isinstance(rounds, list) and len(rounds) > 1 else None,
     )
 

@@ -17,6 +17,7 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    known_by,
     mappings,
     text,
     unpacked,
@@ -109,7 +110,7 @@ def _read_litellm_day(document: Document, file: LogFile) -> list[LoggedCall] | N
             counts=counts,
             time=time,
             requests=whole(document["api_requests"]),
-            identity=None if (row := text(document.get("id"))) is None else (of, row),
+            identity=known_by(of, text(document.get("id"))),
             grows=True,
             sum_of=(of, time.date()),
         )

@@ -18,6 +18,7 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    known_by,
     mappings,
     text,
     unpacked,
@@ -151,8 +152,8 @@ def _read_dify_event(document: Document, file: LogFile) -> list[LoggedCall] | No
             time=time_of(document.get("created_at")),
             session=text(document.get("conversation_id")),
             requests=None if is_sum else 1,
-            identity=None if message is None else ("dify", message),
-            sum_of=None if of is None else ("dify", of),
+            identity=known_by("dify", message),
+            sum_of=known_by("dify", of),
         )
     ]
 
@@ -195,8 +196,8 @@ def _read_dify_message(document: Document, file: LogFile) -> list[LoggedCall] | 
             time=time_of(document.get("created_at")),
             session=text(document.get("conversation_id")),
             requests=None if is_sum else 1,
-            identity=None if message is None else ("dify", message),
-            sum_of=None if run is None else ("dify", run),
+            identity=known_by("dify", message),
+            sum_of=known_by("dify", run),
         )
     ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from energy_tracking.logs.formats.base import text
+from energy_tracking.logs.formats.base import known_by, text
 from energy_tracking.logs.formats.counts import usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall
 
@@ -124,12 +124,11 @@ def build_agent_call(attributes: Attributes, name: str) -> LoggedCall | None:
     counts = event.counts(attributes)
     if counts is None:
         return None
-    request = text(attributes.get(event.request))
     return LoggedCall(
         provider=event.provider,
         model=text(attributes.get(event.model)) or text(attributes.get("gen_ai.request.model")),
         counts=counts,
-        identity=None if request is None else (name, request),
+        identity=known_by(name, text(attributes.get(event.request))),
     )
 
 
