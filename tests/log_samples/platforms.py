@@ -1050,4 +1050,41 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
         ],
         right(2, (110, 22), MODEL, "gpt-4o", first=READ_TIME),
     ),
+    (
+        "agent-result",
+        [
+            {"type": "system", "subtype": "init", "session_id": "s", "model": "Auto"},
+            {
+                "type": "result",
+                "subtype": "success",
+                "session_id": "s",
+                "request_id": "r",
+                "result": "x",
+                "usage": {
+                    "inputTokens": 36,
+                    "outputTokens": 20,
+                    "cacheReadTokens": 64,
+                    "cacheWriteTokens": 0,
+                },
+            },
+        ],
+        right(0, (0, 0), sums=((None, 100, 20),)),
+    ),
+    (
+        "strands",
+        [
+            {
+                "message": {"role": "assistant"},
+                "metrics": {
+                    "cycle_count": 3,
+                    "accumulated_usage": {
+                        "inputTokens": 100,
+                        "outputTokens": 20,
+                        "totalTokens": 120,
+                    },
+                },
+            }
+        ],
+        right(0, (0, 0), sums=((3, 100, 20),)),
+    ),
 ]

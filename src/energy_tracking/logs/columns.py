@@ -41,7 +41,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("completion_tokens_in_step", "total_completion_tokens"),
         *("generated_completion_tokens", "output_tok", "completion_tok", "out_tok"),
         *("response_usage_completion_tokens", "num_generated_tokens"),
-        "generated_token_count",
+        *("generated_token_count", "return_tokens"),
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),

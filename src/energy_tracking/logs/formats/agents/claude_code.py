@@ -248,6 +248,8 @@ def _message_identity(call: LoggedCall, *ids: object) -> tuple[object, ...] | No
 def _read_claude_line(document: Document, file: LogFile) -> list[LoggedCall] | None:
     kind = document.get("type")
     if kind == "result" and "usage" in document:
+        if at(document, "usage", "inputTokens") is not None:
+            return None  # of another agent, which prints the same lines
         return _read_claude_result(document, file)
     if kind == "progress" or kind == "agent_progress":
         # A subagent's message, as its own transcript has it, too.

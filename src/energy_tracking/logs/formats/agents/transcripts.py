@@ -31,6 +31,7 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
+from energy_tracking.logs.formats.bodies import usage_in_body
 from energy_tracking.logs.formats.counts import counts_in, whole
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
@@ -363,6 +364,24 @@ def _read_droid(document: Document, file: LogFile) -> list[LoggedCall] | None:
     ]
 
 
+def _read_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The last line that an agent prints, as Cursor's: the sum over a run."""
+    counts = usage_in_body(document) if document["type"] == "result" else None
+    if counts is None:
+        return None
+    session = text(document.get("session_id")) or text(document.get("sessionId"))
+    run = text(document.get("request_id")) or session
+    return [
+        LoggedCall(
+            counts=counts,
+            session=session,
+            requests=None,
+            identity=None if run is None else ("result", run),
+            grows=True,
+        )
+    ]
+
+
 def _read_crush(document: Document, file: LogFile) -> list[LoggedCall] | None:
     file.leave_out("a session of Crush, which keeps the tokens of its last request alone")
     return []
@@ -390,6 +409,8 @@ AGENTS: tuple[LogFormat, ...] = (
     LogFormat(name="goose-message", keys=keys("role"), any_of=keys("content", "content_json"),
               read=_read_goose_message, is_said=False),
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
+    # Source: https://cursor.com/docs/cli/reference/output-format
+    LogFormat(name="agent-result", keys=keys("type", "usage"), read=_read_result, is_said=False),
     # Source: https://github.com/charmbracelet/crush (internal/agent, sessions)
     LogFormat(name="crush",
               keys=keys("parent_session_id", "message_count", "prompt_tokens", "completion_tokens"),

@@ -158,6 +158,16 @@ def _read_distilabel(document: Document, file: LogFile) -> list[LoggedCall] | No
     ] or None
 
 
+def _read_strands(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The metrics of an agent's run, with the sum over its cycles, each of which is a request."""
+    metrics = document if "accumulated_usage" in document else document.get("metrics")
+    counts = counts_in(at(metrics, "accumulated_usage"))
+    if counts is None:
+        return None
+    cycles = whole(at(metrics, "cycle_count")) or whole(at(metrics, "total_cycles"))
+    return [LoggedCall(counts=counts, requests=cycles or None)]
+
+
 def _read_llm(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of the database of ``llm``, with what its server said of its counts beside them."""
     details = unpacked(document["token_details"])
@@ -209,6 +219,13 @@ LIBRARIES: tuple[LogFormat, ...] = (
     ),
     # Source: https://distilabel.argilla.io/latest (Task, distilabel_metadata)
     LogFormat(name="distilabel", keys=keys("distilabel_metadata"), read=_read_distilabel),
+    # Source: https://strandsagents.com/latest/documentation (metrics)
+    LogFormat(
+        name="strands",
+        any_of=keys("accumulated_usage", "metrics"),
+        read=_read_strands,
+        is_said=False,
+    ),
     # Source: https://llm.datasette.io/en/stable/logging.html (responses)
     LogFormat(
         name="llm", keys=keys("token_details", "input_tokens", "output_tokens"), read=_read_llm
