@@ -1087,4 +1087,84 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
         ],
         right(0, (0, 0), sums=((3, 100, 20),)),
     ),
+    (
+        "mux",
+        [
+            {
+                "version": 1,
+                "byModel": {
+                    f"anthropic:{SONNET}": {
+                        "input": {"tokens": 30, "cost_usd": 0.1},
+                        "cached": {"tokens": 64},
+                        "cacheCreate": {"tokens": 6},
+                        "output": {"tokens": 12},
+                        "reasoning": {"tokens": 8},
+                    },
+                    "openai:gpt-5": {"input": {"tokens": 0}, "output": {"tokens": 0}},
+                },
+                "lastRequest": {"timestamp": 1_758_738_048_000},
+            }
+        ],
+        right(0, (0, 0), sums=((None, 100, 20),)),
+    ),
+    (
+        "vibe",
+        [
+            {
+                "session_id": "s1",
+                "end_time": TIME,
+                "config": {"active_model": "codestral-latest"},
+                "stats": {
+                    "steps": 3,
+                    "session_prompt_tokens": 100,
+                    "session_completion_tokens": 20,
+                    "session_cached_tokens": 64,
+                },
+            },
+            {
+                "metadata": {
+                    "session_id": "s2",
+                    "stats": {"session_prompt_tokens": 10, "session_completion_tokens": 2},
+                },
+                "messages": [],
+            },
+        ],
+        right(0, (0, 0), sums=((None, 100, 20), (None, 10, 2))),
+    ),
+    (
+        "grok",
+        [
+            {
+                "timestamp": 1_758_738_048,
+                "params": {
+                    "sessionId": "s",
+                    "update": {"sessionUpdate": "tool_call_update", "usage": {"totalTokens": 9}},
+                },
+            },
+            {
+                "timestamp": 1_758_738_048,
+                "params": {
+                    "sessionId": "s",
+                    "_meta": {"eventId": "e"},
+                    "update": {
+                        "sessionUpdate": "turn_completed",
+                        "usage": {
+                            "inputTokens": 1,
+                            "outputTokens": 1,
+                            "modelUsage": {
+                                "grok-4.5": {
+                                    "inputTokens": 100,
+                                    "outputTokens": 20,
+                                    "cachedReadTokens": 40,
+                                    "reasoningTokens": 10,
+                                    "totalTokens": 130,
+                                }
+                            },
+                        },
+                    },
+                },
+            },
+        ],
+        right(0, (0, 0), sums=((None, 100, 30),)),
+    ),
 ]

@@ -17,6 +17,7 @@ from energy_tracking.logs.formats.agents.cline import CLINE_TASKS
 from energy_tracking.logs.formats.agents.codex import CODEX
 from energy_tracking.logs.formats.agents.gemini_cli import GEMINI_CLI
 from energy_tracking.logs.formats.agents.opencode import OPENCODE
+from energy_tracking.logs.formats.agents.session_sums import SESSION_SUMS
 from energy_tracking.logs.formats.agents.transcripts import AGENTS
 from energy_tracking.logs.formats.agents.vs_code import VS_CODE
 from energy_tracking.logs.formats.amounts import AMOUNTS
@@ -69,6 +70,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *GEMINI_CLI,
     *CLINE_TASKS,
     *VS_CODE,
+    *SESSION_SUMS,
     *AGENTS,
     *OPENCODE,
     *LIBRARIES,
