@@ -37,7 +37,6 @@ from energy_tracking.logs.formats.breakdowns import count_once
 from energy_tracking.logs.formats.collected import leave_out_parts
 from energy_tracking.logs.formats.inside import OUTER_MODELS, OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
-from energy_tracking.logs.formats.nesting import leave_out_sums
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.formats.waiting import leave_out_waiting
 from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, time_of
@@ -170,7 +169,6 @@ class LogReading:
         last = LogFile("", self._report, self._strict, shared=self._shared)
         count_once(last)
         yield from self.finish()
-        leave_out_sums(last)
         leave_out_waiting(last)
 
     def calls_of_file(

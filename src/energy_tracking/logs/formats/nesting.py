@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from dataclasses import replace
 
 from energy_tracking.logs.formats.base import LogFile, remember
+from energy_tracking.logs.formats.waiting import wait
 
 REMEMBERED = 20_000
-"""How many entries are remembered, from one file for the next, too."""
-SUMS_REMEMBERED = 5000
-"""How many sums wait for their calls; fewer than entries, whose place says if those came."""
+"""How many entries are remembered, from one file for the next, too; more than wait."""
 NO_CALLS = "the sum of an agent or chain, without its calls"
 DEEPEST_NESTING = 1000
 """How far up the entries around one are looked for."""
@@ -59,6 +57,10 @@ class Nesting:
         """
         entry = self._parents.get(own) if parent is None else parent
         return entry is not None and any(one in self._counted for one in self._above(entry))
+
+    def has_call_near(self, own: Key) -> bool:
+        """Whether an entry lies around a call that counted, or inside of one."""
+        return self.is_around(own) or self.is_inside(own)
 
     def admit(self, own: Key | None, parent: Key | None, is_call: bool) -> bool:
         """Take an entry in; returns whether it counts.
@@ -119,32 +121,31 @@ def nesting_in(file: LogFile, name: str) -> Nesting:
     return nesting
 
 
-def remember_sum(file: LogFile, own: Key, nesting: Nesting, reason: str = NO_CALLS) -> None:
+def pass_over(
+    file: LogFile, nesting: Nesting, own: Key | None, parent: Key | None, *, has_counts: bool
+) -> None:
+    """Take in an entry that is no call; its counts, if it has any, are those of calls inside of it.
+
+    Args:
+        file: Where it is.
+        nesting: Knows the others.
+        own: The entry; None where it has no id.
+        parent: The one around it.
+        has_counts: Whether it has tokens.
+    """
+    nesting.admit(own, parent, is_call=False)
+    if has_counts:
+        remember_sum(file, own, nesting)
+
+
+def remember_sum(file: LogFile, own: Key | None, nesting: Nesting, reason: str = NO_CALLS) -> None:
     """Remember an entry with the tokens of calls that ought to lie inside of it.
 
     Args:
         file: Where it is.
-        own: The entry.
+        own: The entry; None where it has no id, and nobody can say what lies inside of it.
         nesting: Says by the end of all files whether there were any.
         reason: Why it is left out where there were none, the same words for each.
     """
-    sums: dict[Key, tuple[str, int, Nesting, str]] = file.shared.setdefault("sums", {})
-    sums.setdefault(own, (file.path, file.line, nesting, reason))
-    if len(sums) > SUMS_REMEMBERED:
-        _leave_out_sum(file, next(iter(sums)))
-
-
-def leave_out_sums(file: LogFile) -> None:
-    """Count the entries with the tokens of calls that no file has.
-
-    Args:
-        file: Any file, after the last.
-    """
-    for own in list(file.shared.get("sums", ())):
-        _leave_out_sum(file, own)
-
-
-def _leave_out_sum(file: LogFile, own: Key) -> None:
-    path, line, nesting, reason = file.shared["sums"].pop(own)
-    if not nesting.is_around(own) and not nesting.is_inside(own):
-        replace(file, path=path, line=line).leave_out(reason)
+    if own is not None:
+        wait(file, own, reason, nesting.has_call_near)

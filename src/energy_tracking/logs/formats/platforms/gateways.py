@@ -30,7 +30,7 @@ from energy_tracking.logs.formats.counts import (
     usage_in_cells,
     whole,
 )
-from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
+from energy_tracking.logs.formats.nesting import nesting_in, pass_over, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
 
@@ -299,9 +299,8 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
     parent = None if parent is None else text(parent)
     has_calls = bool(calls) and any(call.counts is not None for call in calls)
     if has_calls or kind not in ("llm", "embedding"):
-        nesting.admit(own, parent, is_call=False)
-        if not has_calls and own is not None and whole(document.get("total_tokens")):
-            remember_sum(file, own, nesting)
+        has_counts = not has_calls and bool(whole(document.get("total_tokens")))
+        pass_over(file, nesting, own, parent, has_counts=has_counts)
         return calls
     call = _langsmith_call(document, kind, file)
     if not nesting.admit(own, parent, is_call=call.counts is not None):

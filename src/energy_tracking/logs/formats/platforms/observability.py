@@ -24,7 +24,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.bodies import call_in_body, usage_in_body
 from energy_tracking.logs.formats.counts import counts_in, usage_in_cells, usage_of, whole
-from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
+from energy_tracking.logs.formats.nesting import nesting_in, pass_over, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.spans import parse_nanoseconds
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
@@ -132,9 +132,7 @@ def _read_datadog(document: Document, file: LogFile) -> list[LoggedCall] | None:
     place = (trace, document["span_id"]), (trace, document.get("parent_id"))
     nesting = nesting_in(file, "datadog")
     if kind not in DATADOG_CALLS:
-        nesting.admit(*place, is_call=False)
-        if at(metrics, "input_tokens"):
-            remember_sum(file, place[0], nesting)
+        pass_over(file, nesting, *place, has_counts=bool(at(metrics, "input_tokens")))
         return []
     counts = usage_of(
         at(metrics, "input_tokens"),
@@ -173,9 +171,7 @@ def _read_braintrust(document: Document, file: LogFile) -> list[LoggedCall] | No
     place = text(document.get("span_id")), text(at(parents, 0))
     nesting = nesting_in(file, "braintrust")
     if span.get("type") != "llm":
-        nesting.admit(*place, is_call=False)
-        if place[0] is not None and at(metrics, "prompt_tokens"):
-            remember_sum(file, place[0], nesting)
+        pass_over(file, nesting, *place, has_counts=bool(at(metrics, "prompt_tokens")))
         return []
     counts = usage_of(
         at(metrics, "prompt_tokens"),
@@ -214,7 +210,7 @@ def _read_weave(document: Document, file: LogFile) -> list[LoggedCall] | None:
         # As of Anthropic's client, whose answer is kept without its usage.
         model, counts = _only_request(summed)
     if not nesting.admit(own, parent, is_call=counts is not None):
-        if own is not None and isinstance(summed, dict) and summed:
+        if isinstance(summed, dict) and summed:
             remember_sum(file, own, nesting)
         return []
     call = call_in_body(output) if model is None else LoggedCall(model=model, counts=counts)

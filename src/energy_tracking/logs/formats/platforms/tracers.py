@@ -21,7 +21,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.bodies import call_in_body
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
-from energy_tracking.logs.formats.nesting import nesting_in, remember_sum
+from energy_tracking.logs.formats.nesting import nesting_in, pass_over, remember_sum
 from energy_tracking.logs.formats.platforms.observability import failed_with
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.attributes import select_attributes
@@ -40,11 +40,10 @@ def _read_opik_span(document: Document, file: LogFile) -> list[LoggedCall] | Non
     usage = unpacked(document.get("usage"))
     place = text(document["id"]), text(document.get("parent_span_id"))
     nesting = nesting_in(file, "opik")
-    nesting.admit(*place, is_call=kind == "llm")
     if kind != "llm":
-        if place[0] is not None and at(usage, "prompt_tokens"):
-            remember_sum(file, place[0], nesting)
+        pass_over(file, nesting, *place, has_counts=bool(at(usage, "prompt_tokens")))
         return []
+    nesting.admit(*place, is_call=True)
     counts = usage_of(
         at(usage, "prompt_tokens"),
         at(usage, "completion_tokens"),
@@ -204,7 +203,7 @@ def _read_honey_hive(document: Document, file: LogFile) -> list[LoggedCall] | No
     has_failed = is_model and call.counts is None and document.get("error") is not None
     is_call = is_model and call.counts is not None
     if not nesting.admit(own, text(document.get("parent_id")), is_call):
-        if own is not None and call.tokens and not is_model:
+        if call.tokens and not is_model:
             remember_sum(file, own, nesting)
         if is_model and call.counts is None and not has_failed:
             file.leave_out("a model's event without token counts")

@@ -364,7 +364,7 @@ def _take_span(span: _Span, nesting: Nesting, file: LogFile) -> LoggedCall | Non
     call = None if nesting.is_around(span.key) else _call_of(span)
     if nesting.admit(span.key, span.parent_key, call is not None):
         return call
-    if call is None and span.key is not None:
+    if call is None:
         if has_tokens(span.attributes):
             remember_sum(file, span.key, nesting)
         elif OTHER_COUNTS in span.attributes:
