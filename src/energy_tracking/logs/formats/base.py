@@ -170,6 +170,20 @@ class LogFormat:
         )
 
 
+def leaves_out(reason: str) -> Reader:
+    """A reader of what is no call, which counts each with its reason.
+
+    Args:
+        reason: Why it is none, and what to read in its place.
+    """
+
+    def read(document: Document, file: LogFile) -> list[LoggedCall]:
+        file.leave_out(reason)
+        return []
+
+    return read
+
+
 K = TypeVar("K")
 V = TypeVar("V")
 

@@ -55,6 +55,8 @@ _WITH_OTHER_NAMES = frozenset({*OTHER_HOLDERS, *_OTHER_MODELS})
 ERROR_NAMES = ("error", "status", "code", "errorCode", "type")
 NO_ERRORS = frozenset({"", "succeeded", *range(200, 300)})
 ERROR_NAME_LENGTH = 64
+ERRORS_FROM = 400
+"""The first status of a response that is an error."""
 
 
 def usage_in_body(body: Document) -> Counts | None:
@@ -314,3 +316,9 @@ def error_name(error: object) -> str | None:
     # A message may follow, and quote what was asked.
     name = str(error).partition(":")[0].strip()
     return name if name.isprintable() and 0 < len(name) <= ERROR_NAME_LENGTH else "error"
+
+
+def failed_with(status: object) -> str | None:
+    """The status of a response where it is an error."""
+    number = whole(status)
+    return None if number is None or number < ERRORS_FROM else str(number)

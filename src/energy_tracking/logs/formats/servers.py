@@ -21,6 +21,7 @@ from energy_tracking.logs.formats.base import (
     identify,
     keys,
     known_by,
+    leaves_out,
     mappings,
     text,
 )
@@ -89,12 +90,6 @@ def _read_replicate(document: Document, file: LogFile) -> list[LoggedCall] | Non
         error_type=failed,
     )
     return [identify(call)]
-
-
-def _read_throughput(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A line that vLLM or SGLang writes every few seconds, of all requests that run then."""
-    file.leave_out("the throughput of a server over some seconds, which is no call")
-    return []
 
 
 _BENCHMARK_TIME = re.compile(r"\d{8}-\d{6}")
@@ -194,7 +189,8 @@ SERVERS: tuple[LogFormat, ...] = (
     LogFormat(name="sglang", any_of=keys("meta_info", "out"), read=_read_sglang, is_said=False),
     # Source: https://github.com/vllm-project/vllm/blob/main/vllm/v1/metrics/loggers.py
     # Source: https://docs.sglang.ai/references/production_metrics.html
-    LogFormat(name="server-log", keys=keys(SERVER_LINE), read=_read_throughput, is_said=False),
+    LogFormat(name="server-log", keys=keys(SERVER_LINE), is_said=False,
+              read=leaves_out("the throughput of a server over some seconds, which is no call")),
     # Source: https://replicate.com/docs/reference/http#predictions.get
     LogFormat(name="replicate", keys=keys("metrics", "status"), any_of=keys("version", "urls"),
               read=_read_replicate),

@@ -27,6 +27,7 @@ from energy_tracking.logs.formats.base import (
     identify,
     keys,
     known_by,
+    leaves_out,
     mappings,
     text,
     unpacked,
@@ -376,15 +377,10 @@ def _read_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
             counts=counts,
             session=session,
             requests=None,
-            identity=None if run is None else ("result", run),
+            identity=known_by("result", run),
             grows=True,
         )
     ]
-
-
-def _read_crush(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    file.leave_out("a session of Crush, which keeps the tokens of its last request alone")
-    return []
 
 
 AGENTS: tuple[LogFormat, ...] = (
@@ -414,7 +410,8 @@ AGENTS: tuple[LogFormat, ...] = (
     # Source: https://github.com/charmbracelet/crush (internal/agent, sessions)
     LogFormat(name="crush",
               keys=keys("parent_session_id", "message_count", "prompt_tokens", "completion_tokens"),
-              read=_read_crush),
+              read=leaves_out(
+                  "a session of Crush, which keeps the tokens of its last request alone")),
     LogFormat(name="zed", keys=keys("cumulative_token_usage"), read=_read_zed),
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/droid.rs
     LogFormat(name="droid", keys=keys("tokenUsage"), read=_read_droid),

@@ -13,13 +13,13 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    leaves_out,
     mappings,
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.bodies import call_in_body
+from energy_tracking.logs.formats.bodies import call_in_body, failed_with
 from energy_tracking.logs.formats.counts import sum_of_tokens, usage_in_cells, whole
-from energy_tracking.logs.formats.platforms.observability import failed_with
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 PROVIDER = "azure.ai.openai"
@@ -52,12 +52,6 @@ def _read_diagnostics(document: Document, file: LogFile) -> list[LoggedCall] | N
     call.model = call.model or text(at(properties, "modelName"))
     call.time = call.time or time_of(named.get("time") or named.get("timegenerated"))
     return [identify(call, named.get("correlationid"))]
-
-
-def _read_metric(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A metric, which sums up requests without their number or model."""
-    file.leave_out("a metric of Azure's, which is no call")
-    return []
 
 
 def _read_api_management(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -116,7 +110,8 @@ CLOUDS: tuple[LogFormat, ...] = (
     LogFormat(name="azure-diagnostics", any_of=keys("category", "Category"),
               read=_read_diagnostics, is_said=False),
     # Source: https://learn.microsoft.com/azure/azure-monitor/platform/stream-monitoring-data-event-hubs
-    LogFormat(name="azure-metric", keys=keys("metricName", "timeGrain"), read=_read_metric),
+    LogFormat(name="azure-metric", keys=keys("metricName", "timeGrain"),
+              read=leaves_out("a metric of Azure's, which is no call")),
     # Source: https://learn.microsoft.com/azure/azure-monitor/reference/tables/apimanagementgatewayllmlog
     LogFormat(name="azure-api-management",
               keys=keys("CorrelationId", "PromptTokens", "CompletionTokens"),

@@ -22,7 +22,7 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.bodies import call_in_body, error_name
+from energy_tracking.logs.formats.bodies import call_in_body, error_name, failed_with
 from energy_tracking.logs.formats.counts import (
     counts_in,
     counts_in_details,
@@ -138,9 +138,8 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
             written=document.get("prompt_cache_write_tokens"),
             reasoning=document.get("reasoning_tokens"),
         )
-    status = whole(document.get("response_status"))
-    if status is not None and status >= 400:
-        call.error_type = error_name(at(body, "error")) or str(status)
+    failed = failed_with(document.get("response_status"))
+    call.error_type = failed and (error_name(at(body, "error")) or failed)
     if call.counts is None and call.error_type is None:
         return None
     call.provider = provider_named(document.get("provider"))

@@ -22,21 +22,12 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.bodies import call_in_body, usage_in_body
+from energy_tracking.logs.formats.bodies import call_in_body, failed_with, usage_in_body
 from energy_tracking.logs.formats.counts import counts_in, usage_in_cells, usage_of, whole
 from energy_tracking.logs.formats.nesting import nesting_in, pass_over, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.spans import parse_nanoseconds
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
-
-ERRORS_FROM = 400
-"""The first status of a response that is an error."""
-
-
-def failed_with(status: object) -> str | None:
-    """The status of a response where it is an error."""
-    number = whole(status)
-    return None if number is None or number < ERRORS_FROM else str(number)
 
 
 def _read_cloudflare(document: Document, file: LogFile) -> list[LoggedCall] | None:

@@ -19,10 +19,9 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.bodies import call_in_body
+from energy_tracking.logs.formats.bodies import call_in_body, failed_with
 from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, whole
 from energy_tracking.logs.formats.nesting import nesting_in, pass_over, remember_sum
-from energy_tracking.logs.formats.platforms.observability import failed_with
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.attributes import select_attributes
 from energy_tracking.logs.formats.telemetry.spans import call_in_attributes

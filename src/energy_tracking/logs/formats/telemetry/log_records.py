@@ -15,8 +15,10 @@ from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
     LogFormat,
+    at,
     identify,
     keys,
+    leaves_out,
     mappings,
     text,
 )
@@ -48,7 +50,7 @@ _RECORDS = ("logRecords", "log_records")
 def _read_otlp_logs(document: Document, file: LogFile) -> list[LoggedCall] | None:
     calls: list[LoggedCall] = []
     for resource in mappings(_first_of(document, _RESOURCES)) or [document]:
-        service = attributes_of(_get(resource.get("resource"), "attributes")).get("service.name")
+        service = attributes_of(at(resource, "resource", "attributes")).get("service.name")
         for scope in mappings(_first_of(resource, _SCOPES)):
             for record in mappings(_first_of(scope, _RECORDS)):
                 found = list(_calls_of(record, service))
@@ -61,7 +63,7 @@ def _read_otlp_logs(document: Document, file: LogFile) -> list[LoggedCall] | Non
 def _line_of(record: Document) -> list[Document]:
     """The line of an application's log that a collector has read, with its time."""
     body = record.get("body")
-    line = _get(body, "stringValue") or _get(body, "string_value") or body
+    line = at(body, "stringValue") or at(body, "string_value") or body
     if not isinstance(line, str) or "{" not in line:
         return []
     time = next(filter(None, map(time_of, _times_of(record))), None)
@@ -73,7 +75,7 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
     attributes = attributes_of(document.get("attributes"))
     if _event_of(document, attributes) is None:
         return None
-    resource = attributes_of(_get(document.get("resource"), "attributes"))
+    resource = attributes_of(at(document, "resource", "attributes"))
     return list(_calls_of(document, resource.get("service.name")))
 
 
@@ -136,15 +138,6 @@ def _first_of(document: Document, names: tuple[str, ...]) -> object:
     return next((document[name] for name in names if name in document), None)
 
 
-def _get(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _read_metrics(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    file.leave_out("metrics of OpenTelemetry, which add up calls: export spans or log records")
-    return []
-
-
 LOG_RECORDS: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md#otlphttp
     LogFormat(
@@ -153,7 +146,9 @@ LOG_RECORDS: tuple[LogFormat, ...] = (
     LogFormat(
         name="otlp-metrics",
         any_of=keys("resourceMetrics", "resource_metrics"),
-        read=_read_metrics,
+        read=leaves_out(
+            "metrics of OpenTelemetry, which add up calls: export spans or log records"
+        ),
         is_said=False,
     ),
     # Source: https://github.com/open-telemetry/opentelemetry-js (LogRecord as an object)
