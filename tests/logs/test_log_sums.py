@@ -13,7 +13,7 @@ from energy_tracking.calls.aggregates import SPREAD, estimate_sum
 from energy_tracking.calls.record import Outcome
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.formats import breakdowns
-from energy_tracking.logs.formats.breakdowns import OF_SESSIONS
+from energy_tracking.logs.formats.breakdowns import OF_CALLS, OF_SESSIONS
 from energy_tracking.logs.logged import LoggedCall, PlainCounts, ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.settings import Settings
@@ -234,6 +234,48 @@ def test_a_page_of_days_counts_in_place_of_its_totals(tmp_path: Path) -> None:
     }  # fmt: skip
     calls = list(read_logs([write(tmp_path / "log.json", document)]))
     assert [(call.model, call.requests) for call in calls] == [("o1", 20), ("o3", 10)]
+
+
+SUMMARIES: dict[str, str] = {
+    "with a number.json": '{"calls": 2, "total_input_tokens": 33, "total_output_tokens": 11}',
+    "without one.json": '{"total_input_tokens": 33, "total_output_tokens": 11}',
+    "by model.csv": "model,requests,input_tokens,output_tokens\no1,1,20,6\no3,1,13,5\n",
+    "a usage.json": json.dumps(
+        {"model": "o1", "requests": 2, "usage": {"prompt_tokens": 33, "completion_tokens": 11}}
+    ),
+    "turns.json": json.dumps(
+        {"model": "o1", "num_turns": 2, "usage": {"prompt_tokens": 33, "completion_tokens": 11}}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+@pytest.mark.parametrize("first", ["calls", "the sum"])
+def test_the_sum_of_calls_in_another_file_does_not_count(
+    name: str, first: str, tmp_path: Path
+) -> None:
+    usages = [{"prompt_tokens": 20, "completion_tokens": 6},
+              {"prompt_tokens": 13, "completion_tokens": 5}]  # fmt: skip
+    rows = [{"id": f"chatcmpl-{n:024}", "model": "o1", "usage": usages[n]} for n in range(2)]
+    paths = [write(tmp_path / "calls.json", rows), tmp_path / name]
+    paths[1].write_text(SUMMARIES[name], "utf-8")
+    report = ReadReport()
+    calls = list(read_logs(paths if first == "calls" else paths[::-1], report=report))
+    assert [(call.requests, call.tokens) for call in calls] == [(1, 26), (1, 18)]
+    assert list(report.assumed) == [OF_CALLS]
+
+
+def test_a_sum_of_other_calls_counts_beside_them(tmp_path: Path) -> None:
+    rows = [{"model": "o1", "usage": {"prompt_tokens": 20, "completion_tokens": 6}}] * 2
+    other = {"num_calls": 3, "total_input_tokens": 40, "total_output_tokens": 12}
+    paths = [write(tmp_path / "calls.json", rows), write(tmp_path / "other.json", other)]
+    assert sum(call.requests or 0 for call in read_logs(paths)) == 5
+
+
+def test_of_days_and_months_of_one_file_the_days_count(tmp_path: Path) -> None:
+    counts = {"inputTokens": 20, "outputTokens": 2, "modelsUsed": ["o1"]}
+    document = {"monthly": [{"month": "2026-05"} | counts], "daily": [{"date": DAY} | counts]}
+    assert one(write(tmp_path / "log.json", document)).tokens == 22
 
 
 def test_months_hold_lists_of_rows(tmp_path: Path) -> None:

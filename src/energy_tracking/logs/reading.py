@@ -33,7 +33,7 @@ from energy_tracking.logs.formats import (
     documents_inside,
 )
 from energy_tracking.logs.formats.base import UnreadableEntryError, text
-from energy_tracking.logs.formats.breakdowns import count_once
+from energy_tracking.logs.formats.breakdowns import count_once, remember_calls
 from energy_tracking.logs.formats.collected import leave_out_parts
 from energy_tracking.logs.formats.inside import OUTER_MODELS, OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
@@ -220,6 +220,7 @@ class LogReading:
                     admitted = self._admit_call(call, file, numbering)
                     if admitted is not None:
                         yield admitted
+        remember_calls(file, numbering.calls, numbering.tokens)
         if not entries.recognised and file.line and is_left is None:
             report.unrecognised[path] = describe_missing(entries.first_unknown)
             if self._strict:
@@ -248,6 +249,9 @@ class LogReading:
             tokens = counts.input_tokens + counts.output_tokens
             if tokens > LARGEST_OUTPUT and call.requests == 1 and call.is_too_large:
                 call.requests = None
+            if call.requests == 1 and call.sum_of is None:
+                numbering.calls += 1
+                numbering.tokens += tokens
             if type(counts) is TokenUsage and counts.fault is not None:
                 # Plain counts have none.
                 file.assume("with a count that is missing or none, taken as 0 tokens")
@@ -339,10 +343,13 @@ class _Numbering:
 
     Attributes:
         document: What the calls lie in.
+        calls: How many single calls there were [1].
+        tokens: Their input and output [tokens].
     """
 
     def __init__(self, start: str = "") -> None:
         self.document: Any = None
+        self.calls = self.tokens = 0
         self._seen: Any = None
         self._start = start
         self._hash = blake2b(start.encode("utf-8", "replace"), digest_size=8)

@@ -21,7 +21,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from energy_tracking.logs.columns import COUNTED, is_number
-from energy_tracking.logs.formats.base import Document, LogFile
+from energy_tracking.logs.formats.base import Document, LogFile, remember
 from energy_tracking.logs.logged import LoggedCall, time_of_period
 from energy_tracking.profiles.files import get_catalogue
 
@@ -35,6 +35,9 @@ LOOKED_UP = 100
 _ALL = re.compile(r"\W*(?:all|total|overall|any)\b.*|\*", re.IGNORECASE)
 """What stands in the place of a name in a row over all names, which its counts must bear out."""
 LEFT_OUT = "of another breakdown of the same usage, as the totals are the same: left out"
+OF_CALLS = "of sums over calls that were read one by one, too: left out"
+FILES_REMEMBERED = 10_000
+"""Files of which the totals of their calls are remembered."""
 COUNTED_TOO = (
     "of another breakdown, whose totals differ, counted too: if it is of the same usage, put it in "
     "a file of its own"
@@ -236,8 +239,20 @@ def finish_rows(file: LogFile) -> None:
         count_once(file)
 
 
+def remember_calls(file: LogFile, calls: int, tokens: int) -> None:
+    """Remember the totals of the calls in a file, of which another may have the sums.
+
+    Args:
+        file: It, at its end.
+        calls: How many single calls it has [1].
+        tokens: Their input and output [tokens].
+    """
+    if calls > 1:
+        remember(file.shared.setdefault("calls of files", {}), tokens, calls, FILES_REMEMBERED)
+
+
 def count_once(file: LogFile) -> None:
-    """Leave out the rows that repeat others.
+    """Leave out the rows that repeat others, or add up calls.
 
     Args:
         file: The last one.
@@ -246,11 +261,16 @@ def count_once(file: LogFile) -> None:
     file.shared["rows of breakdowns"] = 0
     for breakdown in waiting:
         breakdown.name_models()
+    calls_of_files: dict[int, int] = file.shared.get("calls of files", {})
     kept: dict[tuple[object, ...], list[_Breakdown]] = {}
     first: dict[str, Names] = {}
     for one in sorted(waiting, key=lambda breakdown: breakdown.worth, reverse=True):
-        tokens = one.totals[1:]
-        alike = kept.setdefault((one.group.period, tokens), [])
+        requests, *tokens = one.totals
+        if requests in (0, calls_of_files.get(sum(tokens))) and sum(tokens) in calls_of_files:
+            file.note_call_of(BREAKDOWN, *one.group)
+            one.say(OF_CALLS, file)
+            continue
+        alike = kept.setdefault((one.group.period, *tokens), [])
         if any(tokens) and any(map(one.repeats, alike)):
             file.note_call_of(BREAKDOWN, *one.group)
             one.say(LEFT_OUT, file)

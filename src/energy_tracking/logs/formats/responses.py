@@ -383,7 +383,9 @@ def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall]
     if calls and not _REQUEST_COUNTS.isdisjoint(document):
         counted = (whole(document.get(name)) for name in REQUEST_COUNTS)
         requests = next((count for count in counted if count is not None), 1)
-        calls[0].requests = requests if requests > 1 else calls[0].requests
+        if requests > 1:
+            calls[0].requests = requests
+            hold_row(calls[0], document, {}, file)
     elif calls and not _OF_SEVERAL.isdisjoint(document):
         _take_for_sum(calls[0], document, file)
     return calls
@@ -400,6 +402,7 @@ def _take_for_sum(call: LoggedCall, document: Document, file: LogFile) -> None:
     session = next(filter(None, (text(document.get(name)) for name in SESSIONS)), None)
     if any((whole(document.get(name)) or 0) > 1 for name in TURN_COUNTS):
         call.requests = None
+        hold_row(call, document, {}, file)
     elif session is not None and call.response_id is None:
         call.requests, call.session = None, session
         hold_row(call, document, {"of_session": ""}, file)

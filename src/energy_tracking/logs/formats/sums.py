@@ -199,9 +199,12 @@ CCUSAGE_LISTS = ("daily", "weekly", "monthly", "sessions", "session", "blocks")
 
 def _read_ccusage(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """What ``ccusage --json`` prints: sums by day, month, session or block of five hours."""
-    entries = [entry for name in CCUSAGE_LISTS for entry in mappings(document.get(name))]
-    calls = [call for entry in entries for call in _ccusage_sums(entry)]
-    return calls or None
+    for name in CCUSAGE_LISTS:
+        # Of several lists each has the same usage.
+        calls = [call for entry in mappings(document.get(name)) for call in _ccusage_sums(entry)]
+        if calls:
+            return calls
+    return None
 
 
 def _ccusage_sums(entry: Document) -> Iterator[LoggedCall]:
