@@ -410,6 +410,8 @@ GARBAGE = st.binary(max_size=40) | LINES.map(lambda line: json.dumps(line).encod
 @example([b'{"usage": {"total_tokens": 1}, "energy": {"kwh": 1e305}, "model": "\\ud800"}'])
 @example([b'{"usage": {"total_tokens": 1}, "energy": {"joules": 1' + b"0" * 400 + b"}}"])
 @example([b'{"custom_id": NaN, "error": {"code": {}, "type": []}, "response": Infinity}'])
+@example([b"\x00", b'"', b",input\x00token"])
+@example([b",input token", b'"'])
 def test_no_garbage_raises_or_costs_a_good_line(write: Write, lines: list[bytes]) -> None:
     assume(not (lines and (lines[0].startswith(OTHER_FILES) or lines[0][1:2] == b"\0")))
     errors: list[Exception] = []

@@ -17,7 +17,7 @@ from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from energy_tracking.logs.columns import columns_of, is_number
-from energy_tracking.logs.files.decoding import NOT_JSON
+from energy_tracking.logs.files.decoding import NOT_JSON, decode
 
 _NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}(?: \[[^{}\[\]"<>=]{1,20}\])?""")
 """In brackets may follow a unit or a zone, as in ``TimeGenerated [UTC]``."""
@@ -81,16 +81,20 @@ def is_header(line: str, rest: bytes) -> bool:
         line: The line.
         rest: What follows, as far as it was read.
     """
-    first, found = line.encode(), _OBJECT.search(rest)
-    # Below titles, the line itself stands in the rest.
-    if found is not None and rest[: found.start()].rpartition(first)[2].count(b'"') % 2 == 0:
-        return False  # a line of its own, and not one in a cell
-    delimiter, found = delimiter_of(first), _OBJECT_IN_LINE.search(rest)
-    if delimiter is None or found is None or count_tokens(line):
+    first = line.encode()
+    for found in _OBJECT.finditer(rest):
+        # Below titles, the line itself stands in the rest.
+        in_cell = rest[: found.start()].rpartition(first)[2].count(b'"') % 2
+        object, _, _ = rest[found.start() :].partition(b"\n")
+        # In a cell its quotes are doubled; one that stands alone above may be of no cell.
+        if not in_cell or decode(object) is not NOT_JSON:
+            return False  # a line of its own
+    delimiter, inside = delimiter_of(first), _OBJECT_IN_LINE.search(rest)
+    if delimiter is None or inside is None or count_tokens(line):
         return delimiter is not None
     # Lines of a log have objects, too: in a row they stand in a cell of their own.
     mark = delimiter.encode()
-    before, after = found["before"].rstrip(b" "), found["after"].strip()
+    before, after = inside["before"].rstrip(b" "), inside["after"].strip()
     begins_alike = first.partition(mark)[0] == before.partition(mark)[0]
     return (
         (not before or before.endswith(mark))
