@@ -541,6 +541,16 @@ def test_no_text_of_a_file_is_markup_on_the_page(
     assert "alert(1)" in " ".join(page.shown)
 
 
+def test_the_page_counts_no_model_that_is_not_named(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "<span>to 3 models</span>" in printed(capsys, log, "--html", "-")
+    unnamed = tmp_path / "unnamed.csv"
+    unnamed.write_text("input_tokens,output_tokens\n10,20\n", "utf-8")
+    page = printed(capsys, log, unnamed, "--html", "-")
+    assert "<span>to 3 models and some not named</span>" in page
+
+
 def test_the_page_says_that_it_shows_the_dearest_groups_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,7 +146,7 @@ def _draw_cards(report: Report) -> str:
             )
         )
     count, calls = format_count(total.requests, "call").split()
-    cards.append(_card(count, calls, f"to {format_count(_count_models(report), 'model')}"))
+    cards.append(_card(count, calls, f"to {_count_models(report)}"))
     said = ""
     if total.has_energy:
         best = (
@@ -167,8 +167,10 @@ def _card(number: str, beside: str, below: str) -> str:
     )
 
 
-def _count_models(report: Report) -> int:
-    return len({key[0] for key in report.models.groups})
+def _count_models(report: Report) -> str:
+    models = {key[0] for key in report.models.groups}
+    named = format_count(len(models - {NOT_KNOWN}), "model")
+    return f"{named} and some not named" if NOT_KNOWN in models else named
 
 
 def _boards(scope: str) -> str:
