@@ -285,10 +285,10 @@ def test_ctrl_c_while_a_class_is_made_is_quiet() -> None:
         import sys
 
         def interrupt(frame, event, argument):
-            owner = frame.f_locals.get("owner")
-            if event == "call" and getattr(owner, "__name__", None) == "CallRecord":
-                sys.setprofile(None)
-                raise KeyboardInterrupt
+            if event == "call" and frame.f_code.co_name == "__set_name__":
+                if getattr(frame.f_locals.get("owner"), "__name__", "") == "CallRecord":
+                    sys.setprofile(None)
+                    raise KeyboardInterrupt
 
         sys.setprofile(interrupt)
         from energy_tracking.cli.main import main
