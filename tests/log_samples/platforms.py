@@ -1088,6 +1088,34 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
         right(0, (0, 0), sums=((3, 100, 20),)),
     ),
     (
+        "junie",
+        [
+            {
+                "timestampMs": 1_758_738_048_000,
+                "event": {
+                    "agentEvent": {
+                        "kind": "LlmResponseMetadataEvent",
+                        "modelUsage": [
+                            {
+                                "model": SONNET,
+                                "inputTokens": 30,
+                                "outputTokens": 20,
+                                "cacheInputTokens": 64,
+                                "cacheCreateTokens": 6,
+                                "reasoningTokens": 0,
+                            }
+                        ],
+                    }
+                },
+            },
+            {
+                "timestampMs": 1_758_738_049_000,
+                "event": {"agentEvent": {"kind": "AgentThought", "text": "done"}},
+            },
+        ],
+        right(1, (100, 20), SONNET, cached=64),
+    ),
+    (
         "mux",
         [
             {

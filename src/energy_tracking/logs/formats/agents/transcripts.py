@@ -383,7 +383,36 @@ def _read_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
     ]
 
 
+# Junie, of JetBrains.
+
+JUNIE = CountNames(
+    "inputTokens", "outputTokens", "cacheInputTokens", "cacheCreateTokens", "reasoningTokens"
+)
+
+
+def _read_junie(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """An event of a session; that of a model's answer has its tokens, by model."""
+    event = at(document, "event", "agentEvent")
+    if not isinstance(event, dict):
+        return None
+    answered = event.get("kind") == "LlmResponseMetadataEvent"
+    session, time = os.path.basename(file.folder) or None, document["timestampMs"]
+    calls = []
+    for number, usage in enumerate(mappings(event.get("modelUsage")) if answered else ()):
+        parts, model = read_parts(usage, JUNIE), text(usage.get("model"))
+        if parts is not None:
+            identity = known_by("junie", session, time, number, *parts[:2])
+            calls.append(
+                build_agent_call(
+                    parts, model=model, time=time_of(time), session=session, identity=identity
+                )
+            )
+    return calls
+
+
 AGENTS: tuple[LogFormat, ...] = (
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/junie.rs
+    LogFormat(name="junie", keys=keys("timestampMs", "event"), read=_read_junie),
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/amp.rs
     LogFormat(name="amp", keys=keys("id", "messages"), any_of=keys("usageLedger", "created"),
               read=_read_amp),
@@ -404,7 +433,6 @@ AGENTS: tuple[LogFormat, ...] = (
               read=_read_goose),
     LogFormat(name="goose-message", keys=keys("role"), any_of=keys("content", "content_json"),
               read=_read_goose_message, is_said=False),
-    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
     # Source: https://cursor.com/docs/cli/reference/output-format
     LogFormat(name="agent-result", keys=keys("type", "usage"), read=_read_result, is_said=False),
     # Source: https://github.com/charmbracelet/crush (internal/agent, sessions)
@@ -412,6 +440,7 @@ AGENTS: tuple[LogFormat, ...] = (
               keys=keys("parent_session_id", "message_count", "prompt_tokens", "completion_tokens"),
               read=leaves_out(
                   "a session of Crush, which keeps the tokens of its last request alone")),
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
     LogFormat(name="zed", keys=keys("cumulative_token_usage"), read=_read_zed),
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/droid.rs
     LogFormat(name="droid", keys=keys("tokenUsage"), read=_read_droid),
