@@ -463,6 +463,11 @@ def time_of_period(value: object) -> datetime | None:
     return parse_month(str(value))
 
 
+def first_time(values: Iterable[object]) -> datetime | None:
+    """The first of several values that is a point in time, as ``time_of`` reads it; else None."""
+    return next(filter(None, map(time_of, values)), None)
+
+
 def _epoch_unit(value: float) -> float:
     """How many units of a time since 1970 a second has, by its size [1]."""
     if value < _LAST_OF_SECONDS:

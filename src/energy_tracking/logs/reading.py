@@ -32,14 +32,14 @@ from energy_tracking.logs.formats import (
     describe_missing,
     documents_inside,
 )
-from energy_tracking.logs.formats.base import UnreadableEntryError, text
+from energy_tracking.logs.formats.base import UnreadableEntryError, first_text
 from energy_tracking.logs.formats.breakdowns import count_once, remember_calls
 from energy_tracking.logs.formats.collected import leave_out_parts
 from energy_tracking.logs.formats.inside import OUTER_MODELS, OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.formats.waiting import leave_out_waiting
-from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, time_of
+from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, first_time
 from energy_tracking.logs.once import Once, Seen
 from energy_tracking.logs.totals import RowSums
 from energy_tracking.usage.token_usage import TokenUsage
@@ -471,8 +471,7 @@ class _Entries:
         """
         if isinstance(times := document.get("timestamps"), dict):
             document = times | document  # LangWatch has them apart
-        moments = (time_of(document[name]) for name in OUTER_TIMES if name in document)
-        time = next(filter(None, moments), None)
+        time = first_time(document[name] for name in OUTER_TIMES if name in document)
         self.last_time = time or self.last_time
         for call in calls:
             call.time = call.time or time
@@ -487,8 +486,7 @@ class _Entries:
             calls: What lies in the document.
             document: What is around them.
         """
-        named = OUTER_MODELS & document.keys()
-        model = next(filter(None, (text(document[name]) for name in named)), None)
+        model = first_text(document[name] for name in OUTER_MODELS & document.keys())
         for call in calls:
             call.model = call.model or model
             yield call

@@ -240,6 +240,11 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def first_text(values: Iterable[object]) -> str | None:
+    """The first of several values that is a text and not empty; None where none is."""
+    return next((value for value in values if isinstance(value, str) and value), None)
+
+
 def known_by(*parts: object) -> tuple[object, ...] | None:
     """What a call or a sum is known by; None where a part of that is missing."""
     return None if None in parts else parts

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from energy_tracking.logs.columns import columns_of
-from energy_tracking.logs.formats.base import Document, at, mappings, text, unpacked
+from energy_tracking.logs.formats.base import Document, at, first_text, mappings, text, unpacked
 from energy_tracking.logs.formats.counts import (
     counts_in,
     counts_in_details,
@@ -21,7 +21,7 @@ from energy_tracking.logs.formats.counts import (
     usage_of_columns,
     whole,
 )
-from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, time_of
+from energy_tracking.logs.logged import Counts, LoggedCall, PlainCounts, first_time, time_of
 from energy_tracking.usage.measured_energy import ENERGY_NAMES, measured_energy_in
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 from energy_tracking.usage.usage_paths import USAGE_HOLDERS, usage_in
@@ -273,11 +273,9 @@ def _fill_by_other_names(call: LoggedCall, body: Document) -> None:
     for holder in (body, *(body.get(name) for name in OTHER_HOLDERS)):
         if isinstance(holder, dict):
             get = holder.get
-            call.model = call.model or next(filter(None, map(text, map(get, _OTHER_MODELS))), None)
-            call.response_id = call.response_id or next(
-                filter(None, map(text, map(get, _OTHER_IDS))), None
-            )
-            call.time = call.time or next(filter(None, map(time_of, map(get, _OTHER_TIMES))), None)
+            call.model = call.model or first_text(map(get, _OTHER_MODELS))
+            call.response_id = call.response_id or first_text(map(get, _OTHER_IDS))
+            call.time = call.time or first_time(map(get, _OTHER_TIMES))
 
 
 def stated_time_in(body: Document) -> Any:

@@ -18,6 +18,7 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    first_text,
     identify,
     keys,
     mappings,
@@ -109,8 +110,7 @@ class ResponseAt:
         if self.provider == "openai":
             call.provider = _provider_by_body(body)
         if call.model is None and self.models:
-            found = (text(_follow_path(document, path)) for path in self.models)
-            call.model = next(filter(None, found), None)
+            call.model = first_text(_follow_path(document, path) for path in self.models)
         if is_unique_id(call.response_id):
             call.identity, call.grows = (call.response_id,), True
         else:
@@ -399,7 +399,7 @@ def _take_for_sum(call: LoggedCall, document: Document, file: LogFile) -> None:
         document: It.
         file: Where it is.
     """
-    session = next(filter(None, (text(document.get(name)) for name in SESSIONS)), None)
+    session = first_text(map(document.get, SESSIONS))
     if any((whole(document.get(name)) or 0) > 1 for name in TURN_COUNTS):
         call.requests = None
         hold_row(call, document, {}, file)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from energy_tracking.logs.formats.agents.counts import count_on
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -155,9 +156,7 @@ def _read_count(document: Document, payload: Document, file: LogFile) -> list[Lo
             return []
         rollout.total = total
         if last is None or not any(last):
-            # A total that has shrunk began anew.
-            is_onward = before is not None and all(map(int.__ge__, total, before))
-            last = tuple(map(int.__sub__, total, before or ())) if is_onward else total
+            last = count_on(total, before)
     if last is None or not any(last):
         return []
     call = _build_call(document, last, rollout, file)
@@ -273,10 +272,9 @@ def _new_in_thread(total: Vector, thread: str, file: LogFile) -> Vector:
     totals: dict[str, Vector] = file.shared.setdefault("codex exec", {})
     before = totals.pop(thread, None)
     remember(totals, thread, total, REMEMBERED)
-    if before is None or total[0] <= before[0] or not all(map(int.__ge__, total, before)):
-        # No turn is without input: another total has begun.
-        return total
-    return tuple(map(int.__sub__, total, before))
+    # No turn is without input: else another total has begun.
+    is_onward = before is not None and total[0] > before[0]
+    return count_on(total, before if is_onward else None)
 
 
 CODEX: tuple[LogFormat, ...] = (

@@ -65,6 +65,18 @@ def read_parts(
     return Parts(inputs, outputs, cached, written, reasoning)
 
 
+def count_on(total: tuple[int, ...], before: tuple[int, ...] | None) -> tuple[int, ...]:
+    """What a running total has more than before; all of it where it has shrunk, and so began anew.
+
+    Args:
+        total: Its counts.
+        before: What they were; None: there was none.
+    """
+    if before is None or any(map(int.__lt__, total, before)):
+        return total
+    return tuple(map(int.__sub__, total, before))
+
+
 def build_agent_call(parts: Parts, **facts: object) -> LoggedCall:
     """A call out of what an agent says of it.
 

@@ -6,7 +6,7 @@ Command Code counts beside its message, by names of its own.
 from __future__ import annotations
 
 from energy_tracking.logs.formats.agents.counts import CountNames, build_agent_call, read_parts
-from energy_tracking.logs.formats.base import Document, LogFile, known_by, text
+from energy_tracking.logs.formats.base import Document, LogFile, first_text, known_by, text
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 
@@ -39,7 +39,7 @@ def read_pi(document: Document, file: LogFile) -> list[LoggedCall] | None:
         build_agent_call(
             parts,
             provider=provider_named(message.get("provider")),
-            model=next(filter(None, map(text, models)), None),
+            model=first_text(models),
             time=time_of(time),
             session=memory["pi"],
             identity=known_by("pi", text(document.get("id")), str(time)),

@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.agents.counts import (
     Parts,
     build_agent_call,
     build_agent_sum,
+    count_on,
     read_parts,
 )
 from energy_tracking.logs.formats.agents.pi import read_pi
@@ -272,17 +273,11 @@ def _open_hands_calls(
         return calls
     if of is None:
         return [build_agent_sum(parts, model=text(at(total, "model")), time=time)]
-    totals: dict[str, Parts] = file.memory.setdefault("open hands", {})
-    before = totals.get(of, Parts(0, 0, 0, 0, None))
-    if parts[:4] == before[:4]:
+    totals: dict[str, tuple[int, ...]] = file.memory.setdefault("open hands", {})
+    before, totals[of] = totals.get(of), parts[:4]
+    if parts[:4] == before:
         return []
-    totals[of] = parts
-    if any(now < then for now, then in zip(parts[:4], before[:4], strict=True)):
-        # A total that has shrunk began anew.
-        before = Parts(0, 0, 0, 0, None)
-    inputs, outputs, cached, written = (
-        now - then for now, then in zip(parts[:4], before[:4], strict=True)
-    )
+    inputs, outputs, cached, written = count_on(parts[:4], before)
     own = Parts(inputs, outputs, cached, written, None)
     return [build_agent_call(own, model=text(at(total, "model")), time=time)]
 

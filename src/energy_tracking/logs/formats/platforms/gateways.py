@@ -15,6 +15,7 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    first_text,
     identify,
     keys,
     known_by,
@@ -143,12 +144,8 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
     if call.counts is None and call.error_type is None:
         return None
     call.provider = provider_named(document.get("provider"))
-    call.model = (
-        call.model
-        or text(document.get("response_model"))
-        or text(document.get("request_model"))
-        or text(document.get("model"))
-    )
+    models = ("response_model", "request_model", "model")
+    call.model = call.model or first_text(map(document.get, models))
     created = document.get("response_created_at") or document.get("request_created_at")
     call.time = call.time or time_of(created)
     properties = unpacked(document.get("request_properties"))

@@ -33,7 +33,7 @@ from energy_tracking.logs.formats.telemetry.spans import (
     parse_nanoseconds,
     session_in,
 )
-from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.logged import LoggedCall, first_time, time_of
 
 Attributes = Mapping[str, Any]
 
@@ -66,8 +66,7 @@ def _line_of(record: Document) -> list[Document]:
     line = at(body, "stringValue") or at(body, "string_value") or body
     if not isinstance(line, str) or "{" not in line:
         return []
-    time = next(filter(None, map(time_of, _times_of(record))), None)
-    return [{LINE_TIME: time, LINE: line}]
+    return [{LINE_TIME: first_time(_times_of(record)), LINE: line}]
 
 
 def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -92,9 +91,7 @@ def _calls_of(record: Document, service: object) -> Iterator[LoggedCall]:
         return
     if call is None:
         return
-    call.time = time_of(attributes.get("event.timestamp")) or next(
-        filter(None, map(time_of, _times_of(record))), None
-    )
+    call.time = time_of(attributes.get("event.timestamp")) or first_time(_times_of(record))
     session = session_in(attributes) or text(attributes.get("conversation.id"))
     trace_id = text(record.get("traceId") or record.get("trace_id"))
     span_id = text(record.get("spanId") or record.get("span_id"))
