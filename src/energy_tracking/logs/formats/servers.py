@@ -1,4 +1,4 @@
-"""What inference servers write by themselves: TGI, SGLang, Replicate, and their benchmarks.
+"""What inference servers write by themselves: TGI, SGLang, llama.cpp, and their benchmarks.
 
 A benchmark has its requests one by one, or in lists of their counts, or their sums alone, which
 count where it left the requests out. Most know no model but that of the whole run.
@@ -8,6 +8,7 @@ A new format is a row of ``SERVERS``, with the source of what it says, and a sam
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ from energy_tracking.logs.formats.base import (
     known_by,
     leaves_out,
     mappings,
+    remember,
     text,
 )
 from energy_tracking.logs.formats.bodies import error_name
@@ -109,7 +111,8 @@ def _read_benchmark(document: Document, file: LogFile) -> list[LoggedCall] | Non
                 model=model,
                 counts=usage_in_cells(file, input=one, output=other),
                 time=time,
-                error_type=_nth_error(document.get("errors"), number),
+                # The text of an exception.
+                error_type="error" if at(document, "errors", number) else None,
             )
             for number, (one, other) in enumerate(zip(inputs, outputs, strict=True))
         ]
@@ -117,11 +120,6 @@ def _read_benchmark(document: Document, file: LogFile) -> list[LoggedCall] | Non
     return [
         LoggedCall(model=model, counts=counts, time=time, requests=whole(document["completed"]))
     ]
-
-
-def _nth_error(errors: Any, number: int) -> str | None:
-    """What failed in one request; an error is the text of an exception."""
-    return "error" if at(errors, number) else None
 
 
 def _read_lm_studio(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -182,11 +180,62 @@ def _read_guidellm(document: Document, file: LogFile) -> list[LoggedCall] | None
     ] or None
 
 
+# llama.cpp, and Ollama's command line.
+
+_TASK = re.compile(r"\btask +(\d+)\b")
+_PROMPT = re.compile(r"(?:n_prompt_tokens|task\.n_tokens) = (\d+)")
+_TIMING = re.compile(
+    r"(prompt |generation )?eval (?:time += .* / +(\d+) (?:tokens|runs)|count: +(\d+) token)"
+)
+_MODEL = re.compile(r"loading model '([^']+)'")
+_OF_LLAMA = re.compile(r"print_timing|\btotal time +=")
+TASKS_HELD = 1000
+"""The prompts of how many tasks are remembered in one file."""
+
+
+def _read_llama(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of llama.cpp's server: that of a prompt, or after it that of the output.
+
+    The prompt is counted without what was in the cache; other lines have the whole.
+    """
+    line = document[SERVER_LINE]
+    memory: dict[str, Any] = file.memory.setdefault("llama.cpp", {"prompts": {}})
+    prompts: dict[str, int] = memory["prompts"]
+    timing, task = _TIMING.search(line), _TASK.search(line)
+    if timing is not None:
+        count = int(timing[2] or timing[3])
+        if timing[1] == "prompt ":
+            memory["evaluated"] = count
+            memory["of"] = task[1] if task is not None else memory.get("task")
+            return []
+        evaluated = memory.pop("evaluated", None)
+        if evaluated is None:
+            file.leave_out("an output of llama.cpp's without its prompt")
+            return []
+        inputs = max(prompts.pop(str(memory.get("of")), evaluated), evaluated)
+        counts = usage_of(inputs, count, cached=inputs - evaluated)
+        return [LoggedCall(model=memory.get("model"), counts=counts)]
+    if (named := _MODEL.search(line)) is not None:
+        memory["model"] = os.path.basename(named[1].replace("\\", "/")).removesuffix(".gguf")
+        return []
+    prompt = _PROMPT.search(line)
+    if prompt is not None and task is not None:
+        remember(prompts, task[1], int(prompt[1]), TASKS_HELD)
+        return []
+    if _OF_LLAMA.search(line) is None:
+        return None
+    memory["task"] = task[1] if task is not None else memory.get("task")
+    return []
+
+
 SERVERS: tuple[LogFormat, ...] = (
     # Source: https://huggingface.github.io/text-generation-inference (GenerateResponse, details)
     LogFormat(name="tgi", keys=keys("details", "generated_text"), read=_read_tgi),
     # Source: https://docs.sglang.ai/basic_usage/native_api.html
     LogFormat(name="sglang", any_of=keys("meta_info", "out"), read=_read_sglang, is_said=False),
+    # Source: https://github.com/ollama/ollama/blob/main/docs/faq.md (--verbose)
+    # Source: https://github.com/ggml-org/llama.cpp/tree/master/tools/server
+    LogFormat(name="llama-cpp-log", keys=keys(SERVER_LINE), read=_read_llama, is_said=False),
     # Source: https://github.com/vllm-project/vllm/blob/main/vllm/v1/metrics/loggers.py
     # Source: https://docs.sglang.ai/references/production_metrics.html
     LogFormat(name="server-log", keys=keys(SERVER_LINE), is_said=False,

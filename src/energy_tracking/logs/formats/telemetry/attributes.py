@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from energy_tracking.logs.formats.base import Document, mappings
-from energy_tracking.logs.formats.telemetry.agents import AGENT_ATTRIBUTES
+from energy_tracking.logs.formats.telemetry.agent_events import AGENT_ATTRIBUTES
 from energy_tracking.usage.span_dialects import CALL_ATTRIBUTES
 
 SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")

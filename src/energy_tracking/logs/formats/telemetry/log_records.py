@@ -2,7 +2,7 @@
 
 In OTLP's JSON, or one object each as SDKs print them. An event of the GenAI conventions is emitted
 inside of its call's span and has its ids, so that the two count once. Agents have names of their
-own, which ``agents`` knows.
+own, which ``agent_events`` knows.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
-from energy_tracking.logs.formats.telemetry.agents import (
+from energy_tracking.logs.formats.telemetry.agent_events import (
     AGENT_EVENTS,
     agent_event_of,
-    build_agent_call,
+    build_event_call,
 )
 from energy_tracking.logs.formats.telemetry.attributes import attributes_of
 from energy_tracking.logs.formats.telemetry.spans import (
@@ -84,7 +84,7 @@ def _calls_of(record: Document, service: object) -> Iterator[LoggedCall]:
     if name is None:
         return
     if name in AGENT_EVENTS:
-        call = build_agent_call(attributes, name)
+        call = build_event_call(attributes, name)
     elif name == GENAI_EVENT and service not in _SAID_TWICE:
         call = call_in_attributes(attributes)
     else:

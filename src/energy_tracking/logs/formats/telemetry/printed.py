@@ -1,4 +1,4 @@
-"""Texts that a program prints over several lines: spans, and timings of llama.cpp.
+"""Spans that a program prints over several lines.
 
 Each line comes as a document of its own, and its format remembers those before it. A further one
 is a row of ``PRINTED``, and its lines a pattern of ``text_lines``.
@@ -6,14 +6,12 @@ is a row of ``PRINTED``, and its lines a pattern of ``text_lines``.
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import timedelta
 from typing import Any
 
 from energy_tracking.logs.files.text_lines import SERVER_LINE
-from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys, remember
-from energy_tracking.logs.formats.counts import usage_of
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, keys
 from energy_tracking.logs.formats.telemetry.spans import read_otlp_span
 from energy_tracking.logs.logged import LoggedCall, time_of
 
@@ -98,54 +96,6 @@ def _finish_debugged(file: LogFile) -> list[LoggedCall]:
     return [] if span is None else read_otlp_span(span, file) or []
 
 
-# llama.cpp, and Ollama's command line.
-
-_TASK = re.compile(r"\btask +(\d+)\b")
-_PROMPT = re.compile(r"(?:n_prompt_tokens|task\.n_tokens) = (\d+)")
-_TIMING = re.compile(
-    r"(prompt |generation )?eval (?:time += .* / +(\d+) (?:tokens|runs)|count: +(\d+) token)"
-)
-_MODEL = re.compile(r"loading model '([^']+)'")
-_OF_LLAMA = re.compile(r"print_timing|\btotal time +=")
-TASKS_HELD = 1000
-"""The prompts of how many tasks are remembered in one file."""
-
-
-def _read_llama(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A line of llama.cpp's server: that of a prompt, or after it that of the output.
-
-    The prompt is counted without what was in the cache; other lines have the whole.
-    """
-    line = document[SERVER_LINE]
-    memory: dict[str, Any] = file.memory.setdefault("llama.cpp", {"prompts": {}})
-    prompts: dict[str, int] = memory["prompts"]
-    timing, task = _TIMING.search(line), _TASK.search(line)
-    if timing is not None:
-        count = int(timing[2] or timing[3])
-        if timing[1] == "prompt ":
-            memory["evaluated"] = count
-            memory["of"] = task[1] if task is not None else memory.get("task")
-            return []
-        evaluated = memory.pop("evaluated", None)
-        if evaluated is None:
-            file.leave_out("an output of llama.cpp's without its prompt")
-            return []
-        whole = max(prompts.pop(str(memory.get("of")), evaluated), evaluated)
-        counts = usage_of(whole, count, cached=whole - evaluated)
-        return [LoggedCall(model=memory.get("model"), counts=counts)]
-    if (named := _MODEL.search(line)) is not None:
-        memory["model"] = os.path.basename(named[1].replace("\\", "/")).removesuffix(".gguf")
-        return []
-    prompt = _PROMPT.search(line)
-    if prompt is not None and task is not None:
-        remember(prompts, task[1], int(prompt[1]), TASKS_HELD)
-        return []
-    if _OF_LLAMA.search(line) is None:
-        return None
-    memory["task"] = task[1] if task is not None else memory.get("task")
-    return []
-
-
 PRINTED: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-dotnet (ConsoleActivityExporter)
     LogFormat(name="printed-span-dotnet", keys=keys(SERVER_LINE), read=_read_activity,
@@ -153,7 +103,4 @@ PRINTED: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-collector (debugexporter)
     LogFormat(name="printed-span-collector", keys=keys(SERVER_LINE), read=_read_debugged,
               finish=_finish_debugged, is_said=False),
-    # Source: https://github.com/ollama/ollama/blob/main/docs/faq.md (--verbose)
-    # Source: https://github.com/ggml-org/llama.cpp/tree/master/tools/server
-    LogFormat(name="llama-cpp-log", keys=keys(SERVER_LINE), read=_read_llama, is_said=False),
 )  # fmt: skip

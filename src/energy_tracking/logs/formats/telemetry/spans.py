@@ -25,7 +25,7 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.nesting import Nesting, nesting_in, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
-from energy_tracking.logs.formats.telemetry.agents import call_in_agent_span
+from energy_tracking.logs.formats.telemetry.agent_events import call_in_agent_span
 from energy_tracking.logs.formats.telemetry.attributes import (
     KEPT_APART,
     OTHER_COUNTS,

@@ -113,7 +113,7 @@ def agent_event_of(name: str, attributes: Attributes) -> str | None:
     return name if name in AGENT_EVENTS else None
 
 
-def build_agent_call(attributes: Attributes, name: str) -> LoggedCall | None:
+def build_event_call(attributes: Attributes, name: str) -> LoggedCall | None:
     """The call of an event; None where it is no call.
 
     Args:
@@ -142,7 +142,7 @@ def call_in_agent_span(attributes: Attributes) -> LoggedCall | None:
     """
     if attributes.get("span.type") != "llm_request":
         return None
-    return build_agent_call(attributes, CLAUDE_REQUEST)
+    return build_event_call(attributes, CLAUDE_REQUEST)
 
 
 AGENT_ATTRIBUTES = frozenset(
