@@ -82,6 +82,19 @@ def spent_on(day: str) -> dict[str, Any]:
             "api_requests": 2, "successful_requests": 2, "failed_requests": 0}  # fmt: skip
 
 
+# Source: https://github.com/letta-ai/letta-python (types/provider_trace.py)
+LETTA_TRACE = {
+    "id": "provider_trace-1",
+    "request_json": {"model": SONNET, "messages": []},
+    "response_json": {
+        "id": "msg_01ABCDEFGHJKLMNPQRSTUV",
+        "model": SONNET,
+        "usage": {"input_tokens": 36, "output_tokens": 20, "cache_read_input_tokens": 64},
+    },
+    "step_id": "step-1",
+    "created_at": TIME,
+}
+
 PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
     (
         "honeyhive",
@@ -1115,6 +1128,35 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
         ],
         right(1, (100, 20), SONNET, cached=64),
     ),
+    (
+        "letta",
+        [
+            {
+                "id": "step-1",
+                "provider_name": "anthropic",
+                "model": SONNET,
+                "context_window_limit": 32_000,
+                "prompt_tokens": 36,
+                "completion_tokens": 20,
+                "total_tokens": 56,
+                "prompt_tokens_details": None,
+                "created_at": TIME,
+            },
+            LETTA_TRACE,
+            LETTA_TRACE
+            | {
+                "id": "provider_trace-2",
+                "call_type": "summarization",
+                "response_json": {
+                    "id": "msg_02ABCDEFGHJKLMNPQRSTUV",
+                    "model": SONNET,
+                    "usage": {"input_tokens": 7, "output_tokens": 3},
+                },
+            },
+        ],
+        right(2, (107, 23), SONNET, cached=64),
+    ),
+    ("letta-trace", [LETTA_TRACE], right(1, (100, 20), SONNET, cached=64)),
     (
         "mux",
         [

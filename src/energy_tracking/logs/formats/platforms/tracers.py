@@ -15,6 +15,7 @@ from energy_tracking.logs.formats.base import (
     at,
     identify,
     keys,
+    known_by,
     mappings,
     text,
     unpacked,
@@ -286,6 +287,36 @@ def _started(span: Document) -> float:
     return started if isinstance(started, int | float) else 0.0
 
 
+def _read_letta_step(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A step of one of Letta's agents, which is one request; its trace has the response again."""
+    named = ("prompt_tokens", "completion_tokens")
+    details = {f"{name}_details": unpacked(document.get(f"{name}_details")) for name in named}
+    call = LoggedCall(
+        provider=provider_named(document.get("provider_name")),
+        model=text(document.get("model")),
+        counts=counts_in({name: document[name] for name in named} | details),
+        time=time_of(document.get("created_at")),
+    )
+    if call.counts is None:
+        return None
+    call.identity, call.grows = ("letta", document["id"]), True
+    return [call]
+
+
+def _read_letta_trace(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """What was sent in a step, and what came back."""
+    body = unpacked(document["response_json"])
+    call = call_in_body(body) if isinstance(body, dict) else LoggedCall()
+    call.time = call.time or time_of(document.get("created_at"))
+    call.model = call.model or text(at(unpacked(document["request_json"]), "model"))
+    if call.counts is None:
+        return None
+    if document.get("call_type") in (None, "agent_step"):
+        call.identity, call.grows = known_by("letta", document["step_id"]), True
+        return [call]
+    return [identify(call, document.get("id"))]
+
+
 def _read_phoenix_cost(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return []  # its span has the tokens, too
 
@@ -317,6 +348,12 @@ TRACERS: tuple[LogFormat, ...] = (
     # Source: https://github.com/Arize-ai/phoenix (db/models.py: span_costs, span_cost_details)
     LogFormat(name="phoenix-cost", any_of=keys("span_rowid", "span_cost_id"),
               read=_read_phoenix_cost, is_said=False),
+    # Source: https://github.com/letta-ai/letta-python (types/step.py, types/provider_trace.py)
+    LogFormat(name="letta", keys=keys("id", "context_window_limit", "prompt_tokens",
+                                      "completion_tokens"),
+              read=_read_letta_step),
+    LogFormat(name="letta-trace", keys=keys("step_id", "request_json", "response_json"),
+              read=_read_letta_trace, is_said=False),
     LogFormat(name="openai-agents-trace", keys=keys("object", "workflow_name"),
               read=_read_agents_trace, is_said=False),
 )  # fmt: skip
