@@ -2,14 +2,18 @@
 
 Order of events: a call is looked up by the number of its identity (``Once.admit``); one that may
 still grow is held until so many others have come, every other is let through at once; both are
-remembered from then on (``Seen``), the newest in memory and the rest in a file.
+remembered from then on (``Seen``), the newest in memory and the rest in a file. A call without an
+identity of its own has its place in its file as one (``Numbering``).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import cached_property
+from hashlib import blake2b
+from struct import Struct
+from typing import TYPE_CHECKING, Any
 
 from energy_tracking.logs.logged import LoggedCall, ReadReport
 
@@ -214,3 +218,50 @@ def _keeping_what_is_known(call: LoggedCall, earlier: LoggedCall) -> LoggedCall:
     call.session = call.session or earlier.session
     call.time = call.time or earlier.time
     return call
+
+
+class Numbering:
+    """Identities of calls that have none: everything before them in their file.
+
+    A longer copy of the file has the same before them, packed or in another layout, too. Where a
+    call has no time either, all that its document says is looked at.
+
+    Attributes:
+        document: What the calls lie in.
+        calls: How many single calls there were [1].
+        tokens: Their input and output [tokens].
+    """
+
+    def __init__(self, start: str = "") -> None:
+        """Start before the first call.
+
+        Args:
+            start: What tells the file from others, where what lies in it does not.
+        """
+        self.document: Any = None
+        self.calls = self.tokens = 0
+        self._seen: Any = None
+        self._start = start
+        self._hash = blake2b(start.encode("utf-8", "replace"), digest_size=8)
+        self._model: str | None = None
+
+    @cached_property
+    def hits(self) -> Numbering:
+        """The identities of answers from a cache, beside those of the calls."""
+        return Numbering(self._start)
+
+    def number(self, call: LoggedCall) -> bytes:
+        """The identity of the next call."""
+        time, counts = call.time, call.counts
+        inputs, outputs = (counts.input_tokens, counts.output_tokens) if counts else (-1, -1)
+        if time is None and self.document is not self._seen:
+            self._seen = self.document
+            self._hash.update(repr(self.document).encode("utf-8", "replace"))
+        if call.model != self._model:
+            self._model = call.model
+            self._hash.update(repr(call.model).encode())
+        self._hash.update(_ROW.pack(0.0 if time is None else time.timestamp(), inputs, outputs))
+        return self._hash.digest()
+
+
+_ROW = Struct("<dqq")

@@ -1,51 +1,39 @@
 """From files to calls: recognised by content, each once, and nothing left out in silence.
 
-Order of events for each file: it is cut into documents (``files``); the first row of the table
-that takes a document reads it (``formats``); a document of no row may hold others; what no row
-takes is counted with its reason. Then each call is let through once (``once``), and what is no
-call, an answer from a cache or a sum, is counted apart.
+Order of events for each file: it is cut into documents (``files``), whose calls are read by the
+table of formats (``entries``). Then each call is let through once (``once``), and what is no call,
+an answer from a cache or a sum, is counted apart.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
-from hashlib import blake2b
-from itertools import chain
-from struct import Struct
 from typing import Any
 
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
-from energy_tracking.logs.files.decoding import NOT_JSON
+from energy_tracking.logs.entries import Entries
 from energy_tracking.logs.files.delimited import UnreadableFileError
 from energy_tracking.logs.files.headers import check_headers, find_ledgers
 from energy_tracking.logs.files.opening import find_files, read_documents
-from energy_tracking.logs.files.text_lines import LINE
 from energy_tracking.logs.formats import (
     FORMATS,
     LogFile,
     Recogniser,
     describe_missing,
-    documents_inside,
 )
-from energy_tracking.logs.formats.base import UnreadableEntryError, first_text
 from energy_tracking.logs.formats.breakdowns import count_once, remember_calls
 from energy_tracking.logs.formats.collected import leave_out_parts
-from energy_tracking.logs.formats.inside import OUTER_MODELS, OUTER_TIMES
 from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.formats.waiting import leave_out_waiting
-from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport, first_time
-from energy_tracking.logs.once import Once, Seen
+from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport
+from energy_tracking.logs.once import Numbering, Once, Seen
 from energy_tracking.logs.totals import RowSums
 from energy_tracking.usage.token_usage import TokenUsage
-
-DEEPEST = 8
-"""How far documents may lie inside of one another."""
 
 FIRST_YEAR = 1970
 """No call is of an earlier year, unless its time has none."""
@@ -53,11 +41,6 @@ YEAR_TAKEN = "whose time has no year: the last such day before the file was chan
 
 SUMS_HELD = 10_000
 """How many sums wait for their calls."""
-
-_WRONG_VALUES = (
-    *(ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError),
-    RecursionError,
-)
 
 
 def read_logs(
@@ -192,9 +175,9 @@ class LogReading:
             # The other reader saw the columns.
             file.memory |= {"absent": set(), "is_rest": True}
             file.memory["sums"] = RowSums() if sums is None else replace(sums, nameless=0)
-        entries = _Entries(file, self._recogniser)
+        entries = Entries(file, self._recogniser)
         # What is left of a file says too little to know a copy of it by.
-        numbering = _Numbering("" if is_left is None else path)
+        numbering = Numbering("" if is_left is None else path)
         try:
             documents = read_documents(path)
             if is_left is not None:
@@ -227,7 +210,7 @@ class LogReading:
                 file.leave_out(report.unrecognised[path])
 
     def _admit_call(
-        self, call: LoggedCall, file: LogFile, numbering: _Numbering
+        self, call: LoggedCall, file: LogFile, numbering: Numbering
     ) -> LoggedCall | None:
         """Take in a call that was read; returns one that is settled, or None."""
         call.file, call.line = file.path, file.line
@@ -268,7 +251,7 @@ class LogReading:
             return None
         return self._count_reason(admitted)
 
-    def _is_new_hit(self, call: LoggedCall, numbering: _Numbering) -> bool:
+    def _is_new_hit(self, call: LoggedCall, numbering: Numbering) -> bool:
         """Whether an answer from a cache is no copy; the same answer may come at two times."""
         identity = call.identity
         if identity is None:
@@ -333,160 +316,3 @@ def _find_year(call: LoggedCall, file: LogFile) -> None:
         changed = datetime.now(UTC)
     call.time = place_in_year(call.time, changed)
     file.assume(YEAR_TAKEN)
-
-
-class _Numbering:
-    """Identities of calls that have none: everything before them in their file.
-
-    A longer copy of the file has the same before them, packed or in another layout, too. Where a
-    call has no time either, all that its document says is looked at.
-
-    Attributes:
-        document: What the calls lie in.
-        calls: How many single calls there were [1].
-        tokens: Their input and output [tokens].
-    """
-
-    def __init__(self, start: str = "") -> None:
-        self.document: Any = None
-        self.calls = self.tokens = 0
-        self._seen: Any = None
-        self._start = start
-        self._hash = blake2b(start.encode("utf-8", "replace"), digest_size=8)
-        self._model: str | None = None
-
-    @cached_property
-    def hits(self) -> _Numbering:
-        """The identities of answers from a cache, beside those of the calls."""
-        return _Numbering(self._start)
-
-    def number(self, call: LoggedCall) -> bytes:
-        """The identity of the next call."""
-        time, counts = call.time, call.counts
-        inputs, outputs = (counts.input_tokens, counts.output_tokens) if counts else (-1, -1)
-        if time is None and self.document is not self._seen:
-            self._seen = self.document
-            self._hash.update(repr(self.document).encode("utf-8", "replace"))
-        if call.model != self._model:
-            self._model = call.model
-            self._hash.update(repr(call.model).encode())
-        self._hash.update(_ROW.pack(0.0 if time is None else time.timestamp(), inputs, outputs))
-        return self._hash.digest()
-
-
-_ROW = Struct("<dqq")
-
-
-_SAY_TIMES = frozenset({*OUTER_TIMES, "timestamps"})
-"""What a document has that says when it was written."""
-
-
-class _Entries:
-    """The calls in the documents of one file."""
-
-    def __init__(self, file: LogFile, recogniser: Recogniser) -> None:
-        self._file = file
-        self._recogniser = recogniser
-        self.recognised = False
-        self.first_unknown: Any = NOT_JSON
-        # When what is around the last call was written.
-        self.last_time: datetime | None = None
-        self._around: Mapping[str, Any] = {}
-
-    def calls_in(self, document: Any, depth: int = 0) -> Iterable[LoggedCall]:
-        """Read a document, or those in it."""
-        if not isinstance(document, dict):
-            if isinstance(document, list) and depth < DEEPEST:
-                return self._calls_in_all(document, depth)
-            reason = "not JSON" if document is NOT_JSON else "no object of JSON"
-            self._file.leave_out(reason)
-            return ()
-        file = self._file
-        for row in self._recogniser.rows_for(document):
-            try:
-                found = row.read(document, file)
-            except UnreadableLogError:
-                raise
-            except _WRONG_VALUES:
-                found = None
-            except UnreadableEntryError as error:
-                self.recognised = True
-                file.leave_out(error.reason, error.example)
-                return ()
-            if found is not None:
-                file.report.formats[row.name] += len(found)
-                is_dated = True
-                for call in found:
-                    call.format = row.name
-                    is_dated = is_dated and call.time is not None
-                if file.inside:
-                    return self._calls_around(found, document, depth)
-                self.recognised = True
-                if is_dated or row.is_table or _SAY_TIMES.isdisjoint(document):
-                    return found
-                return self._date_calls(found, document)
-        inner = documents_inside(document, file) if depth < DEEPEST else ()
-        if inner is None:
-            return ()  # what it is a part of is read with its end
-        if inner:
-            if (not depth or len(document) > len(self._around)) and LINE not in document:
-                self._around = document
-            return self._name_models(
-                self._date_calls(self._calls_in_all(inner, depth), document), document
-            )
-        if self.first_unknown is NOT_JSON:
-            # Of what is inside of an entry, as its empty answer, less can be said than of that.
-            is_less = depth and len(document) < len(self._around)
-            self.first_unknown = self._around if is_less else document
-        self._file.leave_out("no token counts")
-        return ()
-
-    def _calls_around(
-        self, calls: list[LoggedCall], document: dict[str, Any], depth: int
-    ) -> Iterable[LoggedCall]:
-        """The calls of a document, and those in what lies in it.
-
-        Args:
-            calls: Its own.
-            document: The document.
-            depth: How far it lies in others itself.
-        """
-        inside, self._file.inside = self._file.inside, []
-        self.recognised = self.recognised or bool(calls)
-        within = self._calls_in_all(inside, depth) if depth < DEEPEST else ()
-        return self._date_calls(chain(calls, within), document)
-
-    def _calls_in_all(self, documents: Iterable[Any], depth: int) -> Iterator[LoggedCall]:
-        for document in documents:
-            yield from self.calls_in(document, depth + 1)
-
-    def _date_calls(
-        self, calls: Iterable[LoggedCall], document: dict[str, Any]
-    ) -> Iterator[LoggedCall]:
-        """Give calls that do not say when they ran the time of their document, or of that around.
-
-        Args:
-            calls: What lies in the document.
-            document: The document.
-        """
-        if isinstance(times := document.get("timestamps"), dict):
-            document = times | document  # LangWatch has them apart
-        time = first_time(document[name] for name in OUTER_TIMES if name in document)
-        self.last_time = time or self.last_time
-        for call in calls:
-            call.time = call.time or time
-            yield call
-
-    def _name_models(
-        self, calls: Iterable[LoggedCall], document: dict[str, Any]
-    ) -> Iterator[LoggedCall]:
-        """Give calls that do not name their model the one of the document around them.
-
-        Args:
-            calls: What lies in the document.
-            document: What is around them.
-        """
-        model = first_text(document[name] for name in OUTER_MODELS & document.keys())
-        for call in calls:
-            call.model = call.model or model
-            yield call
