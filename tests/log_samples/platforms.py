@@ -82,6 +82,38 @@ def spent_on(day: str) -> dict[str, Any]:
             "api_requests": 2, "successful_requests": 2, "failed_requests": 0}  # fmt: skip
 
 
+# Source: https://docs.haystack.deepset.ai/docs/tracing
+BY_HAYSTACK = {
+    "replies": [
+        {
+            "role": "assistant",
+            "meta": {
+                "model": MODEL,
+                "index": index,
+                "usage": USED | {"prompt_tokens_details": {"cached_tokens": 64}},
+            },
+            "content": [{"text": "Hi."}],
+        }
+        for index in range(2)
+    ]
+}
+
+
+def in_haystack(own: str, name: str, **attributes: Any) -> dict[str, Any]:
+    """A span of Haystack's inside of that of its pipeline."""
+    return {
+        "traceId": "c" * 32,
+        "spanId": own * 16,
+        "parentSpanId": "" if own == "f" else "f" * 16,
+        "name": name,
+        "endTimeUnixNano": "1758738048000000000",
+        "attributes": [
+            {"key": f"haystack.{what}".replace("__", "."), "value": {"stringValue": value}}
+            for what, value in attributes.items()
+        ],
+    }
+
+
 # Source: https://github.com/letta-ai/letta-python (types/provider_trace.py)
 LETTA_TRACE = {
     "id": "provider_trace-1",
@@ -1127,6 +1159,59 @@ PLATFORM_SAMPLES: list[tuple[str, Documents, Right]] = [
             },
         ],
         right(1, (100, 20), SONNET, cached=64),
+    ),
+    (
+        "otlp",
+        [
+            {
+                "resourceSpans": [
+                    {
+                        "scopeSpans": [
+                            {
+                                "spans": [
+                                    in_haystack(
+                                        "a",
+                                        "haystack.component.run",
+                                        component__type="OpenAIChatGenerator",
+                                        component__output=json.dumps(BY_HAYSTACK),
+                                    ),
+                                    in_haystack(
+                                        "b",
+                                        "haystack.component.run",
+                                        component__type="OutputAdapter",
+                                        component__output=json.dumps(BY_HAYSTACK),
+                                    ),
+                                    in_haystack(
+                                        "c",
+                                        "haystack.component.run",
+                                        component__type="OpenAITextEmbedder",
+                                        component__output=json.dumps(
+                                            {
+                                                "meta": {
+                                                    "model": MODEL,
+                                                    "usage": {"prompt_tokens": 5},
+                                                }
+                                            }
+                                        ),
+                                    ),
+                                    in_haystack(
+                                        "d",
+                                        "haystack.agent.step.llm",
+                                        agent__step__llm__output=json.dumps(BY_HAYSTACK),
+                                    ),
+                                    in_haystack(
+                                        "f",
+                                        "haystack.pipeline.run",
+                                        pipeline__output_data=json.dumps(BY_HAYSTACK),
+                                    ),
+                                ]
+                            }
+                        ]
+                    }
+                ]
+            }
+        ],
+        right(3, (205, 40), MODEL, cached=128, first=READ_TIME),
     ),
     (
         "letta",

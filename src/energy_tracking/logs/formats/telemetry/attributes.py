@@ -13,10 +13,13 @@ from typing import Any
 
 from energy_tracking.logs.formats.base import Document, mappings
 from energy_tracking.logs.formats.telemetry.agent_events import AGENT_ATTRIBUTES
+from energy_tracking.logs.formats.telemetry.haystack import HAYSTACK_ATTRIBUTES
 from energy_tracking.usage.span_dialects import CALL_ATTRIBUTES
 
 SESSION_ATTRIBUTES = ("session.id", "gen_ai.conversation.id", "langfuse.session.id")
-_ATTRIBUTES = frozenset({*CALL_ATTRIBUTES, *SESSION_ATTRIBUTES, *AGENT_ATTRIBUTES, "error.type"})
+_ATTRIBUTES = frozenset(
+    {*CALL_ATTRIBUTES, *SESSION_ATTRIBUTES, *AGENT_ATTRIBUTES, *HAYSTACK_ATTRIBUTES, "error.type"}
+)
 """Attributes that are looked at."""
 OTHER_COUNTS = "other counts"
 """What is found of a span that counts tokens by names that are not known: one of these."""

@@ -36,6 +36,7 @@ from energy_tracking.logs.formats.telemetry.attributes import (
     attributes_of,
     select_attributes,
 )
+from energy_tracking.logs.formats.telemetry.haystack import call_in_haystack_span
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.span_dialects import (
     has_tokens,
@@ -374,7 +375,11 @@ def _take_span(span: _Span, nesting: Nesting, file: LogFile) -> LoggedCall | Non
 
 def _call_of(span: _Span) -> LoggedCall | None:
     attributes = span.attributes
-    call = call_in_attributes(attributes) or call_in_agent_span(attributes)
+    call = (
+        call_in_attributes(attributes)
+        or call_in_agent_span(attributes)
+        or call_in_haystack_span(attributes)
+    )
     if call is None:
         return None
     call.session = session_in(attributes) or span.trace_id
