@@ -33,6 +33,7 @@ from energy_tracking.logs.files.packed import PACKINGS, UNREAD_KINDS
 from energy_tracking.logs.formats import FORMATS
 from energy_tracking.logs.formats.responses import BATCHES, ResponseAt
 from full_disk import files_limited_to
+from log_samples.common import DATA
 from loopback import (
     CHAT_USAGE,
     RESPONSE_USAGE,
@@ -451,6 +452,33 @@ def test_the_ledger_the_sink_and_the_metrics_receive_it_and_no_span_is_made(
     metrics = {metric["name"]: metric["data"]["data_points"] for metric in scope["metrics"]}
     energy = the_only(metrics["energy_tracking.client.energy"])
     assert energy["value"] == pytest.approx(totals.total_energy_joules)
+
+
+def test_tags_of_a_log_go_to_the_ledger_and_from_there_to_another(
+    write: Write, watch: Watch, tmp_path: Path
+) -> None:
+    sample = json.loads((DATA / "litellm_spend_logs.jsonl").read_text("utf-8"))
+    log = write(sample | {"request_tags": ["search", "batch"]})
+    ledgers = [tmp_path / name for name in ("first.jsonl", "second.jsonl")]
+    with energy_session("back-fill", tags={"team": "web"}):
+        record_log(log, ledger=str(ledgers[0]))
+    record_log(ledgers[0], ledger=str(ledgers[1]))
+    expected = {"team": "web", "request_tags": "search,batch"}
+    for ledger in ledgers:
+        (line,) = map(json.loads, ledger.read_text("utf-8").splitlines())
+        assert line["tags"] == expected
+
+
+def test_a_name_that_no_tag_can_have_is_left_out_of_the_ledger(
+    write: Write, watch: Watch, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    record_log(write(chat_completion()), ledger=str(first))
+    (line,) = map(json.loads, first.read_text("utf-8").splitlines())
+    first.write_text(json.dumps(line | {"tags": {"a.b": "c", "d": "e"}}) + "\n", "utf-8")
+    record_log(first, ledger=str(second))
+    (line,) = map(json.loads, second.read_text("utf-8").splitlines())
+    assert line["tags"] == {"d": "e"}
 
 
 def test_nothing_is_counted_where_tracking_is_disabled(

@@ -92,6 +92,7 @@ class Call:
         "is_delivered",
         "log_identity",
         "logged_end",
+        "logged_tags",
         "measured_energy_joules",
         "meter",
         "prompt",
@@ -166,6 +167,7 @@ class Call:
         self.is_delivered = False
         self.final_record: CallRecord | None = None
         self.logged_end: str | None = None
+        self.logged_tags: Mapping[str, str] | None = None
         self.log_identity: str | None = None
         self.replaces = False
         self._deliver = deliver
@@ -411,6 +413,9 @@ class Call:
             values["retries"] = self.retries
         values["session"] = PROCESS if session is None else session.name
         values["tags"] = {} if session is None else session.tags
+        if self.logged_tags:
+            # As those of the innermost session.
+            values["tags"] = values["tags"] | self.logged_tags
         if self.logged_end is not None:
             values["ended_at"] = self.logged_end
         if self.log_identity is not None:

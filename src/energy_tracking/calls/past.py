@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from energy_tracking.calls.aggregates import SumCall
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRequest, is_past
+from energy_tracking.calls.tags import choose_tags
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.frozen import frozen
 from energy_tracking.usage.measured_energy import MEASURED
@@ -35,6 +37,7 @@ class PastCall:
         log_identity: What the call is known again by where its log is read again.
         replaces: Whether the ledger has the call with fewer tokens, in an earlier line.
         requests: As in ``CallRecord``; the usage of a sum is a ``TokenUsage``.
+        tags: What its log says of it beside. Names that no tag can have are left out.
     """
 
     model: str | None
@@ -48,6 +51,7 @@ class PastCall:
     log_identity: str | None = None
     replaces: bool = False
     requests: int | None = 1
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         """Check what is stated.
@@ -101,5 +105,6 @@ class PastCall:
         call.error_type = self.error_type
         if self.ended_at is not None:
             call.logged_end = self.ended_at.astimezone(UTC).isoformat()
+        call.logged_tags = choose_tags(self.tags)
         call.log_identity = self.log_identity
         call.replaces = self.replaces

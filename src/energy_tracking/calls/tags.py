@@ -1,4 +1,4 @@
-"""Tags of sessions: which names and values they may have."""
+"""Tags of sessions and of logged calls: which names and values they may have."""
 
 from __future__ import annotations
 
@@ -25,3 +25,10 @@ def check_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
         if not (isinstance(name, str) and re.fullmatch(TAG_NAME, name) and isinstance(value, str)):
             raise ConfigurationError(must_be("tags", what, {name: value}))
     return {name: text_of(value) or "" for name, value in (tags or {}).items()}
+
+
+def choose_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """A copy of those of a logged call, without names that no tag can have."""
+    return {
+        name: text_of(value) or "" for name, value in tags.items() if re.fullmatch(TAG_NAME, name)
+    }

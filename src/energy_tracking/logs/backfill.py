@@ -168,6 +168,7 @@ class Backfill:
             log_identity=None if key == call.response_id else key,
             replaces=call.replaces,
             requests=call.requests or None,
+            tags=call.tags,
         )
         return self.count(past)
 
