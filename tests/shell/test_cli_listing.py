@@ -103,6 +103,15 @@ def test_what_spans_metrics_and_settings_mean_is_explained(
     assert "did you mean 'attributes'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("asked", "printed_by"), [([], ["--help"]), (["report"], ["report", "--help"])]
+)
+def test_the_help_of_all_commands_and_of_each_can_be_asked_for_in_words(
+    asked: list[str], printed_by: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed(capsys, "help", *asked) == printed(capsys, *printed_by)
+
+
 def test_settings_are_searched_too(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, "settings", "LEDGER")
     assert [setting["variable"] for setting in found] == ["ENERGY_TRACKING_LEDGER"]

@@ -62,7 +62,9 @@ COMMANDS = (
     CommandRow("models", "list or search the model profiles, with their sources", "listing"),
     CommandRow("gpus", "list or search the GPU profiles, with their sources", "listing"),
     CommandRow("sources", "list or search where the profiles' numbers are from", "listing"),
-    CommandRow("help", "explain every span attribute, metric or setting", "reference"),
+    CommandRow(
+        "help", "explain every attribute, metric or setting, or a command", "reference"
+    ),
     CommandRow("settings", "list the settings and their environment variables", "listing"),
 )
 
@@ -110,6 +112,19 @@ def _print_help(ctx: click.Context, option: click.Parameter, is_given: bool) -> 
     if is_given and not ctx.resilient_parsing:
         print(ctx.get_help(), file=ctx.obj)
         ctx.exit()
+
+
+def print_help(name: str | None) -> None:
+    """Print the help of a command, or of all, from inside of another one.
+
+    Args:
+        name: The command.
+    """
+    context = click.get_current_context().find_root()
+    asked = None if name is None else _GROUP.get_command(context, name)
+    if asked is not None:
+        context = click.Context(asked, info_name=name, parent=context)
+    print(context.get_help(), file=context.obj)
 
 
 def _print_version(ctx: click.Context, option: click.Parameter, is_given: bool) -> None:

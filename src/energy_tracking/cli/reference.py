@@ -1,4 +1,7 @@
-"""The command ``help``: what the library puts on spans and into metrics, from its own tables."""
+"""The command ``help``: what the library puts on spans and into metrics, from its own tables.
+
+Of the commands it prints what their ``--help`` does.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import click
 
-from energy_tracking.cli.commands import OneOf, command
+from energy_tracking.cli.commands import COMMANDS, OneOf, command, print_help
 from energy_tracking.cli.main import DONE
 from energy_tracking.cli.output import Output
 from energy_tracking.terminal import WIDTH, with_known_signs
@@ -42,10 +45,18 @@ TOPICS: Mapping[str, Callable[[], _Rows]] = {
 
 
 @command("help")
-@click.argument("topic", metavar="|".join(TOPICS), type=OneOf(TOPICS))
+@click.argument(
+    "topic",
+    required=False,
+    metavar=f"[{'|'.join(TOPICS)}|COMMAND]",
+    type=OneOf(dict.fromkeys((*TOPICS, *(row.name for row in COMMANDS)))),
+)
 @click.pass_obj
-def help(output: Output, topic: str) -> int:
-    """Explain every span attribute, metric or setting of the library."""
+def help(output: Output, topic: str | None) -> int:
+    """Explain every span attribute, metric or setting of the library, or a command."""
+    if topic is None or topic not in TOPICS:
+        print_help(topic)
+        return DONE
     for name, meaning in TOPICS[topic]():
         print(name, file=output)
         # Signs that the terminal lacks are longer in ASCII: before the lines are cut.
