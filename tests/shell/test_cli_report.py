@@ -30,6 +30,8 @@ from log_samples.common import DATA, SHARED
 
 pytest.importorskip("numpy")
 
+from energy_tracking.cli.reports.chart import COLOURS, REST_COLOUR
+
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500}
 HOSTILE = "\x1b[31m<script>alert(1)</script>\x07|`*"
 
@@ -581,6 +583,27 @@ def test_the_page_can_be_printed(log: Path, capsys: pytest.CaptureFixture[str]) 
     text = printed(capsys, log, "--html", "-")
     assert text.startswith("<!doctype html>")
     assert text.rstrip().endswith("</html>")
+
+
+def find_luminance(colour: str) -> float:
+    """Relative luminance, as the accessibility guidelines of the W3C (WCAG 2.2) define it [1]."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("colour", [*COLOURS, REST_COLOUR])
+def test_every_colour_of_the_chart_stands_out_from_the_page_by_day_and_by_night(
+    colour: str, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(capsys, log, "--html", "-")
+    pages = re.findall(r"--paper:(#[0-9a-f]{6})", text)
+    assert len(pages) == 2
+    for page in pages:
+        low, high = sorted((find_luminance(colour), find_luminance(page)))
+        assert (high + 0.05) / (low + 0.05) >= 3, page
 
 
 def test_parquet_has_a_row_for_every_call(

@@ -62,9 +62,7 @@ COMMANDS = (
     CommandRow("models", "list or search the model profiles, with their sources", "listing"),
     CommandRow("gpus", "list or search the GPU profiles, with their sources", "listing"),
     CommandRow("sources", "list or search where the profiles' numbers are from", "listing"),
-    CommandRow(
-        "help", "explain every attribute, metric or setting, or a command", "reference"
-    ),
+    CommandRow("help", "explain every attribute, metric or setting, or a command", "reference"),
     CommandRow("settings", "list the settings and their environment variables", "listing"),
 )
 

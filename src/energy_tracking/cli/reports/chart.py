@@ -18,9 +18,9 @@ from energy_tracking.logs.batches.grouping import OTHER
 from energy_tracking.terminal import one_line
 from energy_tracking.units import wh_from_joules
 
-COLOURS = ("#2f6f9f", "#d98c2b", "#4f9d69", "#a8518a", "#7f7a72", "#b5483a", "#58a4b0")
-"""Of the models, the dearest first; distinct in grey and by the colour-blind too."""
-REST_COLOUR = "#c9c5bd"
+COLOURS = ("#2f6f9f", "#c47d1e", "#4f9d69", "#a8518a", "#7566b8", "#b5483a", "#45919d")
+"""Of the models, the dearest first. They stand out from a light page and from a dark one."""
+REST_COLOUR = "#8e8a82"
 MOST_HOURS, MOST_DAYS, MOST_WEEKS = 48, 62, 420
 """Hours up to which a bar is an hour; days up to which it is a day, and up to which a week [1]."""
 
