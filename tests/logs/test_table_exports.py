@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -379,6 +380,14 @@ BREAKDOWNS = {
         "gpt-4o,200,20,20\ngpt-4o-mini,100,10,10\n2026-05-02,600,60,60\ngpt-4o,600,60,60\n",
         [*MODELS, ("gpt-4o", 60, 600, 60)], 2,
     ),
+    "days and their month": (
+        f"Period,{COUNTS}\n2026-05,30,300,30\n2026-05-01,10,150,5\n2026-05-02,20,150,25\n",
+        DAYS, 1,
+    ),
+    "hours and their day, without a word": (
+        f"time,{COUNTS}\n2026-05-01,30,300,30\n2026-05-01 00:00,10,150,5\n"
+        "2026-05-01 01:00,20,150,25\n", DAYS, 1,
+    ),
     "a total of any name": (f"Team,{COUNTS}\na,10,150,5\nb,20,150,25\n(all),30,300,30\n", DAYS, 1),
     "one row and all": (f"Model,{COUNTS}\nAll,20,200,20\ngpt-4o,20,200,20\n", MODELS[:1], 1),
     "a tree": (
@@ -440,6 +449,13 @@ def test_the_same_usage_in_tables_of_two_files_counts_once(tmp_path: Path) -> No
     assert said == f"{paths[0]}: 2 entries {LEFT_OUT} (first: line 2)"
 
 
+def test_an_export_in_another_order_is_a_copy(tmp_path: Path) -> None:
+    header, *rows = f"Model,{COUNTS}\n{BY_MODEL.format('')}".splitlines()
+    for name, ordered in (("a.csv", rows), ("b.csv", rows[::-1])):
+        (tmp_path / name).write_text("\n".join([header, *ordered]), "utf-8")
+    assert len(list(read_logs([tmp_path]))) == 2
+
+
 def test_of_many_files_some_are_compared_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +467,19 @@ def test_of_many_files_some_are_compared_at_a_time(
     assert [(call.model, call.requests) for call in calls] == [
         ("gpt-4o", number + 2) for number in range(9)
     ]
+
+
+def test_points_set_thousands_apart_where_semicolons_separate_cells(read: Any) -> None:
+    rows = "o1;1.000;2;2.500\no1;12.5;2;\no1;1.0;2;\no1;1.234.567;2;\n"
+    found = read(f"model;input_tokens;output_tokens;cached_tokens\n{rows}".replace("2.500", "500"))
+    assert [call[1] for call in found.calls] == [1000, 1, 1_234_567]
+
+
+def test_a_service_of_logs_says_the_types_of_columns(read: Any) -> None:
+    columns = [{"name": name, "type": "x"} for name in ("model", *COUNTS.split(","))]
+    table = {"name": "PrimaryResult", "columns": columns, "rows": [["o1", 20, 200, 20]]}
+    found = read(json.dumps({"tables": [table]}), "log.json")
+    assert found == Found([], [("o1", 20, 200, 20)], [])
 
 
 def test_columns_of_the_same_name_are_said(read: Any) -> None:

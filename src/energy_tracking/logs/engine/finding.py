@@ -102,7 +102,13 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
     if more and not (is_parquet and _ends_in_totals(path, more, connection)):
         # To read more columns would take longer.
         first = [name for name in first if name not in more]
-    return Table(path, query, typed, format, provider, is_text, is_parquet, first=first)
+    # As ``delimited`` has it.
+    has_points = is_text and f"delim={quote_text(';')}" in query
+    return Table(
+        *(path, query, typed, format, provider, is_text, is_parquet),
+        first=first,
+        has_points=has_points,
+    )
 
 
 def _list_first(

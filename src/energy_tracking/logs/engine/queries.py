@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from energy_tracking.logs.columns import HIT_WORDS
+from energy_tracking.logs.columns import COUNTED, HIT_WORDS
 from energy_tracking.logs.logged import EARLIEST, LARGEST_OUTPUT, LARGEST_USUAL_INPUT
 from energy_tracking.logs.sql import quote_name, quote_text
 from energy_tracking.logs.totals import NAMED, TOTALS_PATTERN
@@ -37,6 +37,7 @@ class Table:
         format: Name of the row of the table of formats.
         provider: Provider of all calls, where no column has it.
         is_text: Whether cells are text, as in CSV.
+        has_points: Whether points in them set thousands apart.
         is_parquet: Whether the file is Parquet, of which columns can be read alone.
         texts: What ``list_texts`` found in a part of its rows; None: nobody has looked.
         first: Names of the columns of text that come before all counts, where a row of totals says
@@ -52,6 +53,7 @@ class Table:
     is_parquet: bool = False
     texts: Mapping[str, Sequence[str]] | None = None
     first: Sequence[str] = ()
+    has_points: bool = False
 
 
 _PLAIN_TYPES = (
@@ -211,6 +213,9 @@ def build_query(
         odd.append(_find_totals(table, first))
     if not table.is_parquet:
         selected |= _find_nameless(table)
+    if table.has_points:
+        counts = (table.columns[what][0] for what in COUNTED if what in table.columns)
+        odd += [f"coalesce({quote_name(name)} LIKE '%.___', false)" for name in counts]
     if table.is_text:
         selected |= _find_names(table, values)
     conditions = [one for one in odd if one != "false"]

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from energy_tracking.logs.columns import COUNTED, is_number
 from energy_tracking.logs.formats.base import Document, LogFile, remember
-from energy_tracking.logs.logged import LoggedCall, time_of_period
+from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.profiles.files import get_catalogue
 
 BREAKDOWN = "breakdown"
@@ -54,8 +54,8 @@ class Group(NamedTuple):
         file: The file.
         period: What they say of the time that they are of, where rows of others are of another.
         by: What they say that they are grouped by.
-        filled: The columns that they fill, whether the first is a time, and whether each is the
-            sum of rows below it.
+        filled: The columns that they fill, what kind of time the first is, and whether each is
+            the sum of rows below it.
     """
 
     file: str
@@ -140,8 +140,16 @@ class _Breakdown:
         if 0 != requests != others != 0:
             return False
         if group.filled == of_other.filled and set(self.labels) == set(other.labels):
-            return False  # two of several runs or firms, by the same
+            # Two of several runs or firms, unless another file has the same rows in another order:
+            # copies in the same are known by what they begin with.
+            rows, its_rows = self.list_rows(), other.list_rows()
+            is_copy = group.file != of_other.file and rows != its_rows
+            return is_copy and sorted(rows) == sorted(its_rows)
         return len(self.calls) + len(other.calls) > 2 or requests > 1 or group.by != of_other.by
+
+    def list_rows(self) -> list[tuple[str, tuple[int, int, int]]]:
+        """The first name and the counts of each row."""
+        return list(zip(self.labels, map(_counts_of, self.calls), strict=True))
 
     def say(self, what: str, file: LogFile) -> None:
         """Say something of each row.
@@ -219,7 +227,7 @@ def hold_row(
     others = {*marks, *(columns[what] for what in (*COUNTED, "total") if what in columns)}
     names = {name: cell for name, cell in row.items() if name not in others and _is_name(cell)}
     label = next(iter(names.values()), "")
-    group = Group(file.path, period, by, (*names, time_of_period(label) is not None))
+    group = Group(file.path, period, by, (*names, _kind_of(label)))
     if group not in held.breakdowns:
         held.breakdowns[group] = _Breakdown(group, "breakdown" in columns)
     held.breakdowns[group].add(call, str(label))
@@ -292,6 +300,13 @@ def is_model(name: str) -> bool:
     """Whether a name is one of a model that is known."""
     catalogue = get_catalogue()
     return catalogue.match(name) is not None or catalogue.explain_no_profile(name) is not None
+
+
+def _kind_of(label: object) -> str:
+    """Whether a name is a time, and of what: a month, a day or a time of day."""
+    if time_of(label) is None:
+        return "" if time_of_period(label) is None else "month"
+    return "time" if ":" in str(label) else "day"
 
 
 def _is_name(cell: Any) -> bool:

@@ -27,7 +27,7 @@ LISTS = (
     *("data", "items", "results", "runs", "observations", "traces", "logs", "requests"),
     *("responses", "rows", "records", "entries", "calls", "events", "generations", "messages"),
     *("hits", "spans", "value", "batches", "result", "Items", "logEvents", "Records"),
-    *("Traces", "Segments", "spanSets", "usage", "days", "daily", "versions", "steps"),
+    *("Traces", "Segments", "spanSets", "usage", "days", "daily", "tables", "versions", "steps"),
 )
 RESPONSES = ("standard_logging_object", "response_body", "responseBody", "raw_response")
 WRAPPERS = (
@@ -96,8 +96,10 @@ def documents_inside(document: Document, file: LogFile) -> list[Document] | None
     found = _documents_recorded(recorded) if isinstance(at(recorded, "text"), str) else []
     if found or is_by_columns(document):
         return found or _rows_of_columns(document)
-    names, rows = document.get("columns"), document.get("data")
+    names, rows = document.get("columns"), document.get("data", document.get("rows"))
     if isinstance(names, list) and isinstance(rows, list):
+        # Azure's service of logs says of each column its type, too.
+        names = [str(at(name, "name") or name) for name in names]
         return [dict(zip(names, row, strict=False)) for row in rows if isinstance(row, list)]
     plain = drop_types(document)
     if plain != document:

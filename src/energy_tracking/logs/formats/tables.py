@@ -3,8 +3,10 @@
 ``columns`` knows columns by their names. Those of the caller come first; there, a name with dots
 leads into an object.
 
-Order of events: the columns are found by their names, once for rows of the same names; the cells
-that count are checked; what is a part of what is settled; a row of several requests is a sum.
+Order of events: the columns are found by their names, once for rows of the same names; counts in
+thousands are multiplied out; a row of totals is left out; the cells that count are checked; what is
+a part of what is settled; a row of several requests is a sum, which waits for those that may say
+the same (``breakdowns``).
 """
 
 from __future__ import annotations
