@@ -452,6 +452,7 @@ MAY_OMIT_OUTPUT = {
     "gemini",  # leaves out what is zero
     "gemini-sdk",
     "gemini-interactions",
+    "gemini-interactions-vertex",
     "cohere",  # embeddings
     "openai-embeddings",
     "total-only",

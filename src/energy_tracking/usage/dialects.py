@@ -188,6 +188,21 @@ DIALECTS: tuple[Dialect, ...] = (
         reasoning_outside=True,
         needs_output=False,
     ),
+    # The same on Vertex; other names of its are those of agents, too, with other meanings.
+    Dialect(
+        name="gemini-interactions-vertex",
+        keys=frozenset({"totalThoughtTokens", "totalToolUseTokens"}),
+        shape={
+            "totalInputTokens": "input_tokens",
+            "totalOutputTokens": "output_tokens",
+            "totalThoughtTokens": "reasoning_tokens",
+            "totalTokens": "total_tokens",
+            "totalCachedTokens": "cached_input_tokens",
+            "totalToolUseTokens": BESIDE_INPUT,
+        },
+        reasoning_outside=True,
+        needs_output=False,
+    ),
     Dialect(
         name="bedrock",
         keys=frozenset({"inputTokens", "outputTokens"}),
