@@ -45,7 +45,7 @@ def _read_cline(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return None
     counted = unpacked(document.get("text"))
     time = time_of(document["ts"])
-    task = os.path.basename(os.path.dirname(file.path))
+    task = os.path.basename(file.folder)
     if said == "deleted_api_reqs":
         parts = read_parts(counted, CLINE)
         return [] if parts is None else [build_agent_sum(parts, time=time, session=task)]
@@ -77,7 +77,7 @@ def _read_cline_answer(document: Document, file: LogFile) -> list[LoggedCall] | 
     parts = read_parts(at(document, "metrics", "tokens"), CLINE_ANSWER, is_beside=False)
     if parts is None:
         return None
-    task = os.path.basename(os.path.dirname(file.path))
+    task = os.path.basename(file.folder)
     call = build_agent_call(
         parts,
         provider=provider_named(at(document, "modelInfo", "providerId")),

@@ -1,46 +1,53 @@
-"""Agents that keep what a session or a turn took, by model: Mux, Mistral's Vibe, Grok Build.
+"""Agents that keep what a session or a turn took, and no calls: Mux, Vibe, Grok Build, Goose, Zed.
 
-Each is a sum over an unknown number of requests. Mux counts all parts beside each other; Vibe and
-Grok count what came from a cache into the input, and Grok its thoughts beside the output.
+Each is a sum over an unknown number of requests. Where it has the id of a session, it grows, and
+its copy with most tokens stands. By what names its tokens are counted, and what lies beside what,
+is said where they are read.
+
+A further agent is a row of ``SESSION_SUMS``, with the source of what it says, and a sample in the
+tests.
 """
 
 from __future__ import annotations
 
 import os
 
+from energy_tracking.logs.formats.agents.counts import CountNames, build_agent_sum, read_parts
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
     LogFormat,
     at,
     keys,
+    known_by,
+    leaves_out,
     text,
+    unpacked,
 )
-from energy_tracking.logs.formats.counts import sum_of_tokens, whole
+from energy_tracking.logs.formats.bodies import usage_in_body
+from energy_tracking.logs.formats.counts import whole
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
+
+MUX = CountNames("input", "output", "cached", "cacheCreate", "reasoning")
 
 
 def _read_mux(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """What a session took by model, so far."""
     by_model, session = document["byModel"], os.path.basename(file.folder)
     found = []
-    for named, parts in by_model.items() if isinstance(by_model, dict) else ():
+    for named, of_model in by_model.items() if isinstance(by_model, dict) else ():
         provider, _, model = str(named).rpartition(":")
-        inputs, cached, written, outputs, reasoning = (
-            whole(at(parts, part, "tokens")) or 0
-            for part in ("input", "cached", "cacheCreate", "output", "reasoning")
-        )
-        counts = sum_of_tokens(inputs + cached + written, outputs + reasoning, cached, reasoning)
-        if counts.input_tokens + counts.output_tokens:
+        counted = {name: at(of_model, name, "tokens") for name in MUX}
+        parts = read_parts(counted, MUX, is_reasoning_beside=True)
+        if parts is not None:
             found.append(
-                LoggedCall(
+                build_agent_sum(
+                    parts,
                     provider=provider_named(provider),
                     model=model,
-                    counts=counts,
                     time=time_of(at(document["lastRequest"], "timestamp")),
                     session=session or None,
-                    requests=None,
                     identity=("mux", session, named),
                     grows=True,
                 )
@@ -48,29 +55,34 @@ def _read_mux(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return found
 
 
+VIBE = CountNames(
+    *("session_prompt_tokens", "session_completion_tokens", "session_cached_tokens"), ""
+)
+
+
 def _read_vibe(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """What is kept beside the messages of a session, or around them in its first version."""
     facts = document["metadata"] if "stats" not in document else document
-    statistics = at(facts, "stats")
-    inputs = whole(at(statistics, "session_prompt_tokens"))
-    if inputs is None:
+    if whole(at(facts, "stats", VIBE.input)) is None:
         return None
-    outputs, cached = (
-        at(statistics, f"session_{part}_tokens") for part in ("completion", "cached")
-    )
+    parts = read_parts(at(facts, "stats"), VIBE, is_beside=False)
+    if parts is None:
+        return []
     session = text(at(facts, "session_id"))
     return [
-        LoggedCall(
+        build_agent_sum(
+            parts,
             provider="mistral_ai",
             model=text(at(facts, "config", "active_model")) or text(at(facts, "active_model")),
-            counts=sum_of_tokens(inputs, outputs, cached or 0),
             time=time_of(at(facts, "end_time") or at(facts, "start_time")),
             session=session,
-            requests=None,
-            identity=None if session is None else ("vibe", session),
+            identity=known_by("vibe", session),
             grows=True,
         )
     ]
+
+
+GROK = CountNames("inputTokens", "outputTokens", "cachedReadTokens", "", "reasoningTokens")
 
 
 def _read_grok(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -81,27 +93,115 @@ def _read_grok(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if not isinstance(kind, str):
         return None
     usage = at(update, "usage") if kind == "turn_completed" else None
-    by_model = at(usage, "modelUsage") or ({} if usage is None else {None: usage})
-    session, event = text(at(facts, "sessionId")), text(at(facts, "_meta", "eventId"))
-    found = []
-    for model, parts in by_model.items():
-        inputs, outputs, cached, reasoning = (
-            whole(at(parts, f"{part}Tokens")) or 0
-            for part in ("input", "output", "cachedRead", "reasoning")
+    by_model = at(usage, "modelUsage") or {None: usage}
+    event = text(at(facts, "_meta", "eventId"))
+    return [
+        build_agent_sum(
+            parts,
+            provider="x_ai",
+            model=model,
+            time=time_of(document["timestamp"]),
+            session=text(at(facts, "sessionId")),
+            identity=None if event is None else ("grok", event, model),
         )
-        if inputs + outputs + reasoning:
-            found.append(
-                LoggedCall(
-                    provider="x_ai",
-                    model=model,
-                    counts=sum_of_tokens(inputs, outputs + reasoning, cached, reasoning),
-                    time=time_of(document["timestamp"]),
-                    session=session,
-                    requests=None,
-                    identity=None if event is None else ("grok", event, model),
-                )
-            )
-    return found
+        for model, of_model in by_model.items()
+        if (parts := read_parts(of_model, GROK, is_beside=False, is_reasoning_beside=True))
+        is not None
+    ]
+
+
+GOOSE = CountNames("accumulated_input_tokens", "accumulated_output_tokens", "", "")
+ZED = CountNames(
+    "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"
+)
+DROID = CountNames(
+    "inputTokens", "outputTokens", "cacheReadTokens", "cacheCreationTokens", "thinkingTokens"
+)
+
+
+def _read_goose(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A session of Goose's: the head of its file, or a row of its database."""
+    file.memory["goose"] = True
+    parts = read_parts(document, GOOSE)
+    config = unpacked(document.get("model_config_json") or document.get("model_config"))
+    session = text(document.get("id"))
+    if parts is None:
+        return []
+    return [
+        build_agent_sum(
+            parts,
+            provider=provider_named(document.get("provider_name")),
+            model=text(at(config, "model_name")),
+            time=time_of(document.get("updated_at") or document.get("created_at")),
+            session=session,
+            grows=True,
+            identity=known_by("goose", session),
+        )
+    ]
+
+
+def _read_goose_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A message of Goose's, of which the session alone counts tokens."""
+    return [] if "goose" in file.memory or "content_json" in document else None
+
+
+def _read_zed(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A thread of Zed's; what it keeps of each request is that of the last in its turn."""
+    parts = read_parts(document["cumulative_token_usage"], ZED)
+    if parts is None:
+        return []
+    thread = text(document.get("id"))
+    return [
+        build_agent_sum(
+            parts,
+            provider=provider_named(at(document, "model", "provider")),
+            model=text(at(document, "model", "model")),
+            time=time_of(document.get("updated_at")),
+            session=thread,
+            grows=True,
+            identity=known_by("zed", thread),
+        )
+    ]
+
+
+def _read_droid(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The settings of a session of Factory's Droid, with its running total."""
+    usage = document["tokenUsage"]
+    if not isinstance(usage, dict) or not usage.keys() & {"thinkingTokens", "cacheCreationTokens"}:
+        return None
+    parts = read_parts(usage, DROID)
+    if parts is None:
+        return []
+    name = os.path.basename(file.path).partition(".")[0]
+    return [
+        build_agent_sum(
+            parts,
+            provider=provider_named(document.get("providerLock")),
+            model=text(document.get("model")),
+            time=time_of(document.get("providerLockTimestamp")),
+            session=name,
+            grows=True,
+            identity=("droid", name),
+        )
+    ]
+
+
+def _read_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The last line that an agent prints, as Cursor's: the sum over a run."""
+    counts = usage_in_body(document) if document["type"] == "result" else None
+    if counts is None:
+        return None
+    session = text(document.get("session_id")) or text(document.get("sessionId"))
+    run = text(document.get("request_id")) or session
+    return [
+        LoggedCall(
+            counts=counts,
+            session=session,
+            requests=None,
+            identity=known_by("result", run),
+            grows=True,
+        )
+    ]
 
 
 SESSION_SUMS: tuple[LogFormat, ...] = (
@@ -111,4 +211,20 @@ SESSION_SUMS: tuple[LogFormat, ...] = (
     LogFormat(name="vibe", any_of=keys("stats", "metadata"), read=_read_vibe, is_said=False),
     # Source: https://github.com/ccusage/ccusage (adapter/grok)
     LogFormat(name="grok", keys=keys("timestamp", "params"), read=_read_grok, is_said=False),
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/goose.rs
+    LogFormat(name="goose", keys=keys("accumulated_input_tokens", "accumulated_output_tokens"),
+              read=_read_goose),
+    LogFormat(name="goose-message", keys=keys("role"), any_of=keys("content", "content_json"),
+              read=_read_goose_message, is_said=False),
+    # Source: https://cursor.com/docs/cli/reference/output-format
+    LogFormat(name="agent-result", keys=keys("type", "usage"), read=_read_result, is_said=False),
+    # Source: https://github.com/charmbracelet/crush (internal/agent, sessions)
+    LogFormat(name="crush",
+              keys=keys("parent_session_id", "message_count", "prompt_tokens", "completion_tokens"),
+              read=leaves_out(
+                  "a session of Crush, which keeps the tokens of its last request alone")),
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
+    LogFormat(name="zed", keys=keys("cumulative_token_usage"), read=_read_zed),
+    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/droid.rs
+    LogFormat(name="droid", keys=keys("tokenUsage"), read=_read_droid),
 )  # fmt: skip

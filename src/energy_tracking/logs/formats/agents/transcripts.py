@@ -1,9 +1,8 @@
-"""Transcripts of further coding agents: Amp, Cline and its kin, Copilot, Kimi, and others.
+"""Transcripts of further coding agents: Amp, Copilot, Kimi, CodeBuddy, OpenHands, Junie.
 
 Most of them count what was read from a prompt cache, and written to it, beside the input;
-``counts.CountNames`` says by what names. Some keep no calls but a running total of the
-session, which is a sum over an unknown number of requests. A new agent is a row of ``AGENTS``, with
-the source of what it says, and a sample in the tests.
+``counts.CountNames`` says by what names. Where an agent keeps no calls, it is in ``session_sums``.
+A new one is a row of ``AGENTS``, with the source of what it says, and a sample in the tests.
 """
 
 from __future__ import annotations
@@ -28,14 +27,10 @@ from energy_tracking.logs.formats.base import (
     identify,
     keys,
     known_by,
-    leaves_out,
     mappings,
     text,
-    unpacked,
 )
-from energy_tracking.logs.formats.bodies import usage_in_body
 from energy_tracking.logs.formats.counts import counts_in, whole
-from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 # Amp.
@@ -282,102 +277,6 @@ def _open_hands_calls(
     return [build_agent_call(own, model=text(at(total, "model")), time=time)]
 
 
-# Agents that keep sums alone.
-
-GOOSE = CountNames("accumulated_input_tokens", "accumulated_output_tokens", "", "")
-ZED = CountNames(
-    "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"
-)
-DROID = CountNames(
-    "inputTokens", "outputTokens", "cacheReadTokens", "cacheCreationTokens", "thinkingTokens"
-)
-
-
-def _read_goose(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A session of Goose's: the head of its file, or a row of its database."""
-    file.memory["goose"] = True
-    parts = read_parts(document, GOOSE)
-    config = unpacked(document.get("model_config_json") or document.get("model_config"))
-    session = text(document.get("id"))
-    if parts is None:
-        return []
-    return [
-        build_agent_sum(
-            parts,
-            provider=provider_named(document.get("provider_name")),
-            model=text(at(config, "model_name")),
-            time=time_of(document.get("updated_at") or document.get("created_at")),
-            session=session,
-            grows=True,
-            identity=known_by("goose", session),
-        )
-    ]
-
-
-def _read_goose_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A message of Goose's, of which the session alone counts tokens."""
-    return [] if "goose" in file.memory or "content_json" in document else None
-
-
-def _read_zed(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A thread of Zed's; what it keeps of each request is that of the last in its turn."""
-    parts = read_parts(document["cumulative_token_usage"], ZED)
-    if parts is None:
-        return []
-    thread = text(document.get("id"))
-    return [
-        build_agent_sum(
-            parts,
-            provider=provider_named(at(document, "model", "provider")),
-            model=text(at(document, "model", "model")),
-            time=time_of(document.get("updated_at")),
-            session=thread,
-            grows=True,
-            identity=known_by("zed", thread),
-        )
-    ]
-
-
-def _read_droid(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """The settings of a session of Factory's Droid, with its running total."""
-    usage = document["tokenUsage"]
-    if not isinstance(usage, dict) or not usage.keys() & {"thinkingTokens", "cacheCreationTokens"}:
-        return None
-    parts = read_parts(usage, DROID)
-    if parts is None:
-        return []
-    name = os.path.basename(file.path).partition(".")[0]
-    return [
-        build_agent_sum(
-            parts,
-            provider=provider_named(document.get("providerLock")),
-            model=text(document.get("model")),
-            time=time_of(document.get("providerLockTimestamp")),
-            session=name,
-            grows=True,
-            identity=("droid", name),
-        )
-    ]
-
-
-def _read_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """The last line that an agent prints, as Cursor's: the sum over a run."""
-    counts = usage_in_body(document) if document["type"] == "result" else None
-    if counts is None:
-        return None
-    session = text(document.get("session_id")) or text(document.get("sessionId"))
-    run = text(document.get("request_id")) or session
-    return [
-        LoggedCall(
-            counts=counts,
-            session=session,
-            requests=None,
-            identity=known_by("result", run),
-            grows=True,
-        )
-    ]
-
-
 # Junie, of JetBrains.
 
 JUNIE = CountNames(
@@ -423,20 +322,4 @@ AGENTS: tuple[LogFormat, ...] = (
     # Source: https://github.com/OpenHands/software-agent-sdk (Metrics)
     LogFormat(name="open-hands", any_of=keys("llm_metrics", "metrics", "stats", "value"),
               read=_read_open_hands, is_said=False),
-    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/goose.rs
-    LogFormat(name="goose", keys=keys("accumulated_input_tokens", "accumulated_output_tokens"),
-              read=_read_goose),
-    LogFormat(name="goose-message", keys=keys("role"), any_of=keys("content", "content_json"),
-              read=_read_goose_message, is_said=False),
-    # Source: https://cursor.com/docs/cli/reference/output-format
-    LogFormat(name="agent-result", keys=keys("type", "usage"), read=_read_result, is_said=False),
-    # Source: https://github.com/charmbracelet/crush (internal/agent, sessions)
-    LogFormat(name="crush",
-              keys=keys("parent_session_id", "message_count", "prompt_tokens", "completion_tokens"),
-              read=leaves_out(
-                  "a session of Crush, which keeps the tokens of its last request alone")),
-    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/zed.rs
-    LogFormat(name="zed", keys=keys("cumulative_token_usage"), read=_read_zed),
-    # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/droid.rs
-    LogFormat(name="droid", keys=keys("tokenUsage"), read=_read_droid),
 )  # fmt: skip
