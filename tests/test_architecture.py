@@ -109,6 +109,7 @@ MAY_IMPORT = {
     "pytest": {"pytest_plugin"},
     "click": {"cli"},
     "orjson": {"logs"},
+    "msgpack": {"logs"},
     "compression": {"logs"},
     "duckdb": {"cli", "logs"},
     "pyarrow": {"logs", "spark"},

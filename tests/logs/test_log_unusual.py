@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sqlite3
+import sys
 import zipfile
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from energy_tracking.logs.files.message_pack import unpack_message
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
 from energy_tracking.logs.reading import read_logs
@@ -224,6 +226,31 @@ def test_metrics_of_opentelemetry_are_no_calls(tmp_path: Path) -> None:
     assert not calls
     (said,) = report.omissions()
     assert "which add up calls: export spans or log records" in said
+
+
+# Objects of Python have a module, a class, and what they were made from.
+@pytest.mark.parametrize(
+    ("message", "value"),
+    [("c70b0594a16da16381a16b01a166", {"k": 1}), ("c7070093a16da163a176", "v"), ("d401c1", None)],
+)
+def test_an_object_in_messagepack_is_what_it_was_made_from(message: str, value: object) -> None:
+    assert unpack_message(bytes.fromhex(message)) == value
+
+
+@pytest.mark.parametrize("blob", ["\\xc1", "\\xdd7fffffff", str(WRITTEN["blob"])[:-20]])
+def test_a_damaged_checkpoint_is_left_out(blob: str, tmp_path: Path) -> None:
+    calls, report = read(write(tmp_path / "write.json", WRITTEN | {"blob": blob}))
+    assert not calls
+    assert report.unread
+
+
+def test_a_checkpoint_says_which_package_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    calls, report = read(write(tmp_path / "write.json", WRITTEN))
+    assert not calls
+    assert "needs the package 'msgpack'; install: pip install" in " ".join(report.omissions())
 
 
 def test_checkpoints_in_a_dump_of_postgresql_are_read(tmp_path: Path) -> None:

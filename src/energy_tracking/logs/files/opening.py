@@ -270,7 +270,7 @@ def _unpacks(packing: Packing) -> Callable[[BinaryIO, str], Documents]:
         try:
             pieces = iterate_packed(packing, stream, damage)
         except ImportError as error:
-            raise UnreadableFileError(_name_missing_package(error.name or "zstandard")) from None
+            raise UnreadableFileError(name_missing_package(error.name or "zstandard")) from None
         return _read_unpacked(pieces, damage, path)
 
     return unpack
@@ -327,7 +327,7 @@ def _read_parquet(stream: BinaryIO, path: str) -> Documents:
     try:
         import duckdb
     except ImportError:
-        raise UnreadableFileError(_name_missing_package("duckdb")) from None
+        raise UnreadableFileError(name_missing_package("duckdb")) from None
     try:
         with _open_as_file(stream, path, b"PAR1") as name:
             yield from _rows_of_parquet(duckdb, name)
@@ -399,7 +399,8 @@ def _open_as_file(stream: BinaryIO, path: str, magic: bytes) -> Iterator[str]:
         yield name
 
 
-def _name_missing_package(package: str) -> str:
+def name_missing_package(package: str) -> str:
+    """Why something cannot be read where a package is not installed, and what to do about it."""
     return f"it needs the package {package!r}; install: pip install 'energy-tracking[report]'"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from energy_tracking.logs.files.message_pack import unpack_message
+from energy_tracking.logs.files.opening import name_missing_package
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -41,7 +42,11 @@ NO_COUNTS = "a message of a model without token counts"
 
 def _read_checkpoint(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of any of LangGraph's tables."""
-    state = next((_unpack_cell(document[name]) for name in _CELLS if name in document), None)
+    try:
+        state = next((_unpack_cell(document[name]) for name in _CELLS if name in document), None)
+    except ModuleNotFoundError as error:
+        file.leave_out(name_missing_package(str(error.name)))
+        return []
     time = time_of(at(state, "ts")) or _time_in_id(document.get("checkpoint_id"))
     thread = text(document["thread_id"])
     calls = []
