@@ -139,7 +139,7 @@ def _find_columns(names: tuple[str, ...], row: Document, file: LogFile) -> dict[
         file.note_assumption(SEVERAL_COLUMNS)
     period = period_of(names)
     start, end = (time_of(row.get(name)) for name in period or ("", ""))
-    if columns.keys() & _SINGLE == {"session"}:
+    if columns.keys() & _SINGLE == {"session"} and "of_session" not in columns:
         if _is_long(start, end):
             columns |= {"of_session": columns["session"]}
         elif "time" not in columns and "model" in columns:
