@@ -183,6 +183,12 @@ DAY = "2026-05-01"
         {"by_user": USERS, "by_model": ROWS},
         {"by_model": ROWS, "by_user": USERS},
         TOTAL | {"models": ROWS},
+        {
+            "by_user": [TOTAL | {"name": "ann"}],
+            "by_model": [
+                {"name" if k == "model" else k: v for k, v in row.items()} for row in ROWS
+            ],
+        },
         {"days": [{"date": DAY, "models": ROWS} | TOTAL]},
         {"usage": [{"date": DAY, "by_key": ROWS}]},
         {DAY: BY_NAME},

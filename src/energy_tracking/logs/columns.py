@@ -122,7 +122,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("turns", "turn_count", "count_traces", "trace_count", "total_traces"),
     ),
     "id": ("response_id", "generation_id", "id", "request_id"),
-    "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session"),
+    "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session", "chat_id"),
     "provider": ("provider", "provider_name"),
     "cache_hit": ("cache_hit", "cachehit", "is_cache_hit", "from_cache", "is_cached", "cached"),
     "operation": ("operation", "operation_name"),

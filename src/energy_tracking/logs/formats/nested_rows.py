@@ -15,6 +15,8 @@ from energy_tracking.logs.formats.base import Document, LogFile, mappings
 from energy_tracking.logs.formats.breakdowns import LEFT_OUT, is_model
 from energy_tracking.logs.formats.counts import whole
 
+_BY = re.compile(r"(?:by|per)(?:[_ -]|[A-Z])")
+"""How a list is called that breaks usage down."""
 _DAY = re.compile(r"\d{4}-\d\d(?:-\d\d)?")
 
 
@@ -27,7 +29,11 @@ def rows_inside(document: Document, file: LogFile) -> list[Document]:
     """
     if document and all(_DAY.fullmatch(str(name)) for name in document):
         return [_date_rows(str(day), inner) for day, inner in document.items()]
-    found = [rows for inner in document.values() if (rows := _rows_in(inner))]
+    lists = {str(name): rows for name, inner in document.items() if (rows := _rows_in(inner))}
+    found = [
+        [{"breakdown": name} | row for row in rows] if _BY.match(name) and len(lists) > 1 else rows
+        for name, rows in lists.items()
+    ]
     kept: list[list[Document]] = []
     for rows in sorted(found, key=lambda rows: ("model" not in _columns_of(rows[0]), -len(rows))):
         # Lists by the same names are of several things, and not of one by several names.
