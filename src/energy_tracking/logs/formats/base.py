@@ -100,8 +100,7 @@ class LogFile:
         Raises:
             UnreadableLogError: Reading is strict.
         """
-        if self.strict:
-            raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}{example}")
+        self._refuse(reason + example)
         self.report.leave_out(reason, self.path, self.line, example)
 
     def leave_out_rest(self, reason: str) -> None:
@@ -113,8 +112,7 @@ class LogFile:
         Raises:
             UnreadableLogError: Reading is strict.
         """
-        if self.strict:
-            raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}")
+        self._refuse(reason)
         self.report.cut_off[self.path] = CutOff(reason, self.line)
 
     def assume(self, reason: str) -> None:
@@ -126,13 +124,17 @@ class LogFile:
         Raises:
             UnreadableLogError: Reading is strict.
         """
-        if self.strict:
-            raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}")
+        self._refuse(reason)
         self.note_assumption(reason)
 
     def note_assumption(self, reason: str) -> None:
         """Count such an entry, reading being strict or not."""
         self.report.assume(reason, self.path, self.line)
+
+    def _refuse(self, reason: str) -> None:
+        """Raise where reading is strict."""
+        if self.strict:
+            raise UnreadableLogError(f"{self.path}, line {self.line}: {reason}")
 
 
 Reader = Callable[[Document, LogFile], "list[LoggedCall] | None"]
@@ -243,6 +245,16 @@ def text(value: object) -> str | None:
 def first_text(values: Iterable[object]) -> str | None:
     """The first of several values that is a text and not empty; None where none is."""
     return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def first_of(document: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """What an object has under the first of several names, but for nothing; None where none has it.
+
+    Args:
+        document: The object.
+        names: The names, best first.
+    """
+    return next((document[name] for name in names if document.get(name) is not None), None)
 
 
 def known_by(*parts: object) -> tuple[object, ...] | None:

@@ -37,6 +37,8 @@ OPERATIONS = {
 }
 _OPERATION_NAMES = frozenset(OPERATIONS)
 
+USAGES = ("usage", "usageMetadata", "usage_metadata")
+"""By what names servers keep a usage."""
 # By what names libraries keep a usage, and the object beside its answer that may hold it.
 OTHER_USAGES = (
     *("Usage", "tokenUsage", "token_usage", "models_usage", "generation", "metrics"),

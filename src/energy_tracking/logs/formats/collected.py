@@ -62,7 +62,7 @@ def lines_in(document: Document, file: LogFile) -> list[Document] | None:
         if not isinstance(line, str):
             continue
         if name == "data" and line.startswith(_IN_BASE64):
-            line = _decode_base64(line)
+            line = decode_base64(line)
         whole = _join_parts(line, document, file)
         if whole is None:
             return None
@@ -94,7 +94,8 @@ def _line_of_journal(line: object, document: Document, file: LogFile) -> object:
     return line
 
 
-def _decode_base64(text: str) -> str:
+def decode_base64(text: str) -> str:
+    """A text in base64; the text itself where it is none."""
     try:
         return b64decode(text).decode("utf-8", "replace")
     except ValueError:

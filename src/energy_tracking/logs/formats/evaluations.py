@@ -7,7 +7,6 @@ of what it says, and a sample in the tests.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -267,12 +266,7 @@ def _read_trajectory(document: Document, file: LogFile) -> list[LoggedCall] | No
 
 
 def _model_of_trajectory(document: Document) -> str | None:
-    config = document.get("replay_config")
-    if isinstance(config, str):
-        try:
-            config = json.loads(config)
-        except (ValueError, RecursionError):
-            config = None
+    config = unpacked(document.get("replay_config"))
     return text(at(config, "agent", "model", "name")) or text(
         at(document, "info", "config", "model", "model_name")
     )

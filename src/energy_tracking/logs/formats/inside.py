@@ -8,15 +8,14 @@ be their sums, and are passed over.
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
 from energy_tracking.logs.columns import columns_of
 from energy_tracking.logs.files.text_lines import LINE, LINE_TIME
 from energy_tracking.logs.formats.base import Document, LogFile, at, mappings, unpacked
-from energy_tracking.logs.formats.bodies import OTHER_USAGES
-from energy_tracking.logs.formats.collected import lines_in
+from energy_tracking.logs.formats.bodies import OTHER_USAGES, USAGES
+from energy_tracking.logs.formats.collected import decode_base64, lines_in
 from energy_tracking.logs.formats.nested_rows import name_row, rows_inside
 
 DEEPEST_RESPONSE = 8
@@ -64,7 +63,6 @@ OUTER_TIMES = (
 OUTER_MODELS = frozenset({"model", "modelId", "model_id", "modelName", "model_name"})
 """What names the model of what a document holds, where that does not."""
 
-USAGES = ("usage", "usageMetadata", "usage_metadata")
 BESIDE_USAGE = frozenset(
     {"candidates", "choices", "content", "id", "model", "modelVersion", "object", "output"}
     | {"response_metadata", "responseId", "stop_reason", "ModelId", "modelId", "modelName"}
@@ -212,10 +210,7 @@ def _documents_recorded(content: Document) -> list[Document]:
     """What a server sent in an exchange that a browser recorded, as events or at once."""
     sent = content["text"]
     if content.get("encoding") == "base64":
-        try:
-            sent = b64decode(sent).decode("utf-8", "replace")
-        except ValueError:
-            return []
+        sent = decode_base64(sent)
     lines = sent.splitlines()
     events = [line[len(EVENT_DATA) :].strip() for line in lines if line.startswith(EVENT_DATA)]
     found = [unpacked(one) for one in events or [sent.strip()]]

@@ -28,6 +28,7 @@ from energy_tracking.logs.formats.base import (
 from energy_tracking.logs.formats.bodies import (
     OTHER_HOLDERS,
     OTHER_USAGES,
+    USAGES,
     build_call,
     error_name,
     operation_of,
@@ -432,7 +433,7 @@ def _finish_ollama(file: LogFile) -> Iterable[LoggedCall]:
 RESPONSE = LogFormat(
     name="response",
     any_of=keys(
-        *("usage", "usageMetadata", "usage_metadata", "x_groq", "choices", "response", "data"),
+        *(*USAGES, "x_groq", "choices", "response", "data"),
         *("meta", "inputTextTokenCount", "generation_token_count", "eval_count"),
         *("prompt_eval_count", "amazon-bedrock-invocationMetrics", "done", "timings"),
         *(*OTHER_USAGES, *OTHER_HOLDERS),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -101,26 +99,26 @@ def _read_gemini_result(document: Document, file: LogFile) -> list[LoggedCall] |
             requests=whole(at(of_model, "api", "totalRequests")),
         )
         for model, of_model in models.items()
-        for counts in _gemini_sums(of_model)
+        if (counts := _gemini_sum(of_model)) is not None
     ]
 
 
-def _gemini_sums(of_model: object) -> Iterator[Counts]:
+def _gemini_sum(of_model: object) -> Counts | None:
     """The tokens of one model, in either form."""
     tokens = at(of_model, "tokens")
     if isinstance(tokens, dict):
         prompt, tool, answer, thoughts = (
             whole(tokens.get(name)) or 0 for name in ("prompt", "tool", "candidates", "thoughts")
         )
-        yield sum_of_tokens(prompt + tool, answer + thoughts, tokens.get("cached"), thoughts)
-        return
+        return sum_of_tokens(prompt + tool, answer + thoughts, tokens.get("cached"), thoughts)
     inputs, outputs, total = (
         whole(at(of_model, f"{name}_tokens")) for name in ("input", "output", "total")
     )
-    if inputs is not None:
-        # Thoughts are in the total alone.
-        generated = max(outputs or 0, (total or 0) - inputs)
-        yield sum_of_tokens(inputs, generated, at(of_model, "cached"))
+    if inputs is None:
+        return None
+    # Thoughts are in the total alone.
+    generated = max(outputs or 0, (total or 0) - inputs)
+    return sum_of_tokens(inputs, generated, at(of_model, "cached"))
 
 
 GEMINI_CLI: tuple[LogFormat, ...] = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from energy_tracking.logs.formats.agents.counts import CountNames, build_agent_call, read_parts
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -22,9 +23,9 @@ from energy_tracking.logs.formats.base import (
     text,
 )
 from energy_tracking.logs.formats.bodies import error_name
-from energy_tracking.logs.formats.counts import usage_of, whole
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
+OPENCODE_COUNTS = CountNames("input", "output", "read", "write", "reasoning")
 REMEMBERED = 5000
 """How many messages are remembered, from one file for the next, too."""
 
@@ -144,17 +145,14 @@ def _call_of(message: Any, tokens: object) -> LoggedCall | None:
     """A call, with the identity of what it lies in."""
     if not isinstance(tokens, dict):
         return None
-    # Input, both caches, output and reasoning are counted apart.
-    cached, written = whole(at(tokens, "cache", "read")), whole(at(tokens, "cache", "write"))
-    reasoning = whole(tokens.get("reasoning"))
-    inputs = (whole(tokens.get("input")) or 0) + (cached or 0) + (written or 0)
-    outputs = (whole(tokens.get("output")) or 0) + (reasoning or 0)
-    if not inputs + outputs:
+    caches = {name: at(tokens, "cache", name) for name in ("read", "write")}
+    parts = read_parts(tokens | caches, OPENCODE_COUNTS, is_reasoning_beside=True)
+    if parts is None:
         return None
-    return LoggedCall(
+    return build_agent_call(
+        parts,
         provider=text(message.get("providerID")) or "unknown",
         model=text(message.get("modelID")),
-        counts=usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning),
         time=time_of(at(message, "time", "completed") or at(message, "time", "created")),
         session=text(message.get("sessionID")),
         error_type=error_name(at(message, "error", "name")),

@@ -20,6 +20,7 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    first_of,
     identify,
     keys,
     text,
@@ -43,7 +44,7 @@ NO_COUNTS = "a message of a model without token counts"
 def _read_checkpoint(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of any of LangGraph's tables."""
     try:
-        state = next((_unpack_cell(document[name]) for name in _CELLS if name in document), None)
+        state = _unpack_cell(first_of(document, _CELLS))
     except ModuleNotFoundError as error:
         file.leave_out(name_missing_package(str(error.name)))
         return []

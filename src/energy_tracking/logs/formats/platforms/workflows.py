@@ -23,6 +23,7 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
+from energy_tracking.logs.formats.bodies import USAGES
 from energy_tracking.logs.formats.counts import counts_in, sum_in, sum_of_tokens, usage_of, whole
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
@@ -32,7 +33,6 @@ from energy_tracking.logs.logged import LoggedCall, time_of
 ESTIMATED = "whose tokens n8n has estimated, counted so"
 NO_COUNTS = "a generation without token counts"
 _MODEL_PORT = "ai_languageModel"
-_USAGES = frozenset({"usage", "usageMetadata", "usage_metadata"})
 
 
 def _read_n8n(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -52,7 +52,7 @@ def _read_n8n(document: Document, file: LogFile) -> list[LoggedCall] | None:
             for port, branches in _ports_of(run):
                 for place, item in enumerate(_items_in(branches)):
                     call = _n8n_call(item, run, file) if port == _MODEL_PORT else None
-                    if port != _MODEL_PORT and not _USAGES.isdisjoint(item):
+                    if port != _MODEL_PORT and not item.keys().isdisjoint(USAGES):
                         # As of a node that sends requests.
                         file.inside.append({LINE_TIME: ended, LINE: item})
                     if call is not None:

@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    first_of,
     identify,
     keys,
     leaves_out,
@@ -49,10 +50,10 @@ _RECORDS = ("logRecords", "log_records")
 
 def _read_otlp_logs(document: Document, file: LogFile) -> list[LoggedCall] | None:
     calls: list[LoggedCall] = []
-    for resource in mappings(_first_of(document, _RESOURCES)) or [document]:
+    for resource in mappings(first_of(document, _RESOURCES)) or [document]:
         service = attributes_of(at(resource, "resource", "attributes")).get("service.name")
-        for scope in mappings(_first_of(resource, _SCOPES)):
-            for record in mappings(_first_of(scope, _RECORDS)):
+        for scope in mappings(first_of(resource, _SCOPES)):
+            for record in mappings(first_of(scope, _RECORDS)):
                 found = list(_calls_of(record, service))
                 calls += found
                 if not found:
@@ -129,10 +130,6 @@ def _times_of(record: Document) -> Iterator[object]:
     seconds = record.get("hrTime")
     if isinstance(seconds, list) and seconds:
         yield seconds[0]
-
-
-def _first_of(document: Document, names: tuple[str, ...]) -> object:
-    return next((document[name] for name in names if name in document), None)
 
 
 LOG_RECORDS: tuple[LogFormat, ...] = (

@@ -16,6 +16,7 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    first_of,
     identify,
     keys,
     mappings,
@@ -279,14 +280,10 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
     }
     if document.get("span_kind") is not None:
         attributes.setdefault("openinference.span.kind", document["span_kind"])
-    own, trace, parent = (text(_first_of(attributes, names)) for names in _ROW_IDS)
-    ended, started = (_first_of(attributes, names) for names in _ROW_TIMES)
+    own, trace, parent = (text(first_of(attributes, names)) for names in _ROW_IDS)
+    ended, started = (first_of(attributes, names) for names in _ROW_TIMES)
     span = _build_span(own, trace, parent, ended, started, attributes)
     return _calls_of([span], file)
-
-
-def _first_of(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((attributes[name] for name in names if attributes.get(name) is not None), None)
 
 
 # What a column of a table of spans is -> its names, in Application Insights (its tables' and those
@@ -319,10 +316,7 @@ _COLUMNS = {
 
 def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A row of a table of spans, whose attributes lie in one column."""
-    found = {
-        what: next((document[name] for name in names if name in document), None)
-        for what, names in _COLUMNS.items()
-    }
+    found = {what: first_of(document, names) for what, names in _COLUMNS.items()}
     attributes = attributes_of(unpacked(found["attributes"]))
     if not KEPT_APART.isdisjoint(document):
         attributes = attributes_kept_apart(document)
