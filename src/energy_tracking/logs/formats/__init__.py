@@ -28,7 +28,7 @@ from energy_tracking.logs.formats.ledgers import LEDGER
 from energy_tracking.logs.formats.platforms.checkpoints import CHECKPOINTS
 from energy_tracking.logs.formats.platforms.clouds import CLOUDS
 from energy_tracking.logs.formats.platforms.gateways import GATEWAYS
-from energy_tracking.logs.formats.platforms.ingestion import INGESTION
+from energy_tracking.logs.formats.platforms.langfuse import LANGFUSE
 from energy_tracking.logs.formats.platforms.libraries import LIBRARIES
 from energy_tracking.logs.formats.platforms.librechat import LIBRECHAT
 from energy_tracking.logs.formats.platforms.observability import OBSERVABILITY
@@ -52,7 +52,7 @@ FORMATS: tuple[LogFormat, ...] = (
     *TRACES,
     *SUMS,
     *AMOUNTS,
-    *INGESTION,
+    *LANGFUSE,
     *GATEWAYS,
     *OBSERVABILITY,
     *TRACERS,

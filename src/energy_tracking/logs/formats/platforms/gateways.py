@@ -1,4 +1,4 @@
-"""Logs of gateways and exports of observability tools: LiteLLM, Helicone, Langfuse, LangSmith.
+"""Logs of gateways: LiteLLM, Helicone, Cloudflare, Portkey, Kong.
 
 They keep counts of their own beside the response, and answers from their own cache beside those
 of models. The response's own usage is preferred where it is there: it says more.
@@ -7,8 +7,6 @@ A new format is a row of ``GATEWAYS``, with the source of what it says, and a sa
 """
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 from energy_tracking.logs.formats.base import (
     Document,
@@ -19,21 +17,18 @@ from energy_tracking.logs.formats.base import (
     identify,
     keys,
     known_by,
-    mappings,
     text,
     unpacked,
 )
 from energy_tracking.logs.formats.bodies import call_in_body, error_name, failed_with
 from energy_tracking.logs.formats.counts import (
     counts_in,
-    counts_in_details,
     sum_of_tokens,
     usage_in_cells,
     whole,
 )
-from energy_tracking.logs.formats.nesting import nesting_in, pass_over, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
-from energy_tracking.logs.logged import NO_TAGS, Counts, LoggedCall, time_of
+from energy_tracking.logs.logged import NO_TAGS, LoggedCall, time_of
 
 # The end of a gateway's name of a call -> ``gen_ai.operation.name``.
 OPERATION_ENDINGS = {
@@ -156,226 +151,74 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
     return [identify(call, document.get("request_id"))]
 
 
-# Langfuse's types of observations that are calls -> the operation.
-LANGFUSE_CALLS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
-
-
-def read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """An observation, of the blob export, the API or a table, or a trace with all of its.
-
-    Args:
-        document: The observation or trace.
-        file: Where it is.
-    """
-    inner = document.get("observations")
-    if isinstance(inner, list):
-        if inner and not mappings(inner):
-            file.leave_out("a trace that has the ids of its observations alone")
-        found = (read_langfuse(observation, file) for observation in mappings(inner))
-        return [call for calls in found for call in calls or ()]
-    kind = document.get("type")
-    if not isinstance(kind, str) or not kind.isupper():
+def _read_cloudflare(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A request through Cloudflare's AI Gateway."""
+    cached = str(document["cached"]).lower()
+    if cached not in ("true", "false", "0", "1"):
         return None
-    named = {plain: document[name] for plain, name in _plain_names(tuple(document))}
-    get = named.get
-    nesting = nesting_in(file, "langfuse")
-    observation, parent = get("id"), get("parentobservationid")
-    if type(observation) is not str or not observation:
-        observation = None
-    if parent is not None:
-        parent = text(parent)
-    if kind not in LANGFUSE_CALLS:
-        nesting.admit(observation, parent, is_call=False)
-        usage = None if observation is None else _langfuse_usage(named, file)
-        if usage is not None and usage.input_tokens + usage.output_tokens:
-            remember_sum(file, observation, nesting)
-        return []
-    failed = get("level") == "ERROR"
-    # Most say no unit.
-    is_in_tokens = _UNITS.isdisjoint(named) or _is_in_tokens(named)
-    usage = _langfuse_usage(named, file) if is_in_tokens else None
-    # One that lies around another, as of a framework around its client, is the same call again.
-    is_call = nesting.admit(observation, parent, is_call=usage is not None)
-    if usage is not None and not is_call:
-        return []
-    if usage is None and not failed:
-        if not is_in_tokens:
-            file.leave_out("a generation counted in another unit than tokens")
-            return []
-        file.leave_out("a generation without token counts")
-        return []
-    call = LoggedCall()
-    call.operation = LANGFUSE_CALLS[kind]
-    call.model = text(get("providedmodelname") or get("model")) or text(get("internalmodelid"))
-    call.counts = usage
-    call.time = time_of(get("endtime") or get("starttime"))
-    call.session = text(get("sessionid") or get("traceid"))
-    call.error_type = "error" if failed and usage is None else None
-    # An observation is exported again when it has changed.
-    call.grows = True
-    call.identity = None if observation is None else ("langfuse", observation)
-    return [call]
-
-
-@lru_cache(maxsize=1000)
-def _plain_names(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Names of columns that are looked at, without their style, and as they are.
-
-    Exports have ``traceId``, ``trace_id``, ``TRACEID``.
-    """
-    plain = {name.replace("_", "").lower(): name for name in names}
-    return tuple((name, given) for name, given in plain.items() if name in _LANGFUSE_COLUMNS)
-
-
-_LANGFUSE_COLUMNS = frozenset(
-    {"id", "level", "providedmodelname", "model", "internalmodelid", "endtime", "starttime"}
-    | {
-        "parentobservationid",
-        "sessionid",
-        "traceid",
-        "usage",
-        "unit",
-        "usageunit",
-        "usagedetails",
-        "inputusage",
-    }
-    | {"outputusage", "inputtokens", "outputtokens", "prompttokens", "completiontokens"}
-)
-
-
-_UNITS = frozenset({"usage", "unit", "usageunit"})
-
-
-def _is_in_tokens(named: Document) -> bool:
-    """Whether the counts of an observation are of tokens; some are of characters or seconds.
-
-    Source: https://api.reference.langfuse.com (ModelUsageUnit)
-    """
-    usage = named.get("usage")
-    unit = None if usage is None else at(unpacked(usage), "unit")
-    unit = unit or named.get("unit") or named.get("usageunit")
-    return not isinstance(unit, str) or unit.upper() in ("", "TOKENS")
-
-
-def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
-    details = named.get("usagedetails")
-    if type(details) is not dict:
-        details = unpacked(details)
-    if not isinstance(details, dict) or not details:
-        details = unpacked(named.get("usage"))
-    if isinstance(details, dict):
-        usage = counts_in_details(details)
-        if usage is None:
-            # Older exports have these names.
-            counts = (details.get("promptTokens"), details.get("completionTokens"))
-            usage = usage_in_cells(file, input=counts[0], output=counts[1])
-        if usage is not None:
-            return usage
-    for inputs, outputs in (
-        ("inputusage", "outputusage"),
-        ("inputtokens", "outputtokens"),
-        ("prompttokens", "completiontokens"),
-    ):
-        if named.get(inputs) is not None or named.get(outputs) is not None:
-            return usage_in_cells(file, input=named.get(inputs), output=named.get(outputs))
-    return None
-
-
-def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A run; one with others below it repeats their sums."""
-    kind = document.get("run_type")
-    if not isinstance(kind, str):
-        return None
-    nesting = nesting_in(file, "langsmith")
-    calls: list[LoggedCall] = []
-    if children := document.get("child_runs"):
-        for child in mappings(unpacked(children)):
-            calls += _read_langsmith(child, file) or ()
-    own, parent = text(document.get("id")), document.get("parent_run_id")
-    parent = None if parent is None else text(parent)
-    has_calls = bool(calls) and any(call.counts is not None for call in calls)
-    if has_calls or kind not in ("llm", "embedding"):
-        has_counts = not has_calls and bool(whole(document.get("total_tokens")))
-        pass_over(file, nesting, own, parent, has_counts=has_counts)
-        return calls
-    call = _langsmith_call(document, kind, file)
-    if not nesting.admit(own, parent, is_call=call.counts is not None):
-        if call.counts is not None or nesting.is_around(own):
-            return calls
-        if call.error_type is None:
-            file.leave_out("a run without token counts")
-            return calls
-    return [*calls, call]
-
-
-def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
-    """The call of a run, with its counts wherever they are."""
-    outputs, extra = document.get("outputs"), document.get("extra")
-    if type(outputs) is not dict:
-        outputs = unpacked(outputs)
-    if type(extra) is not dict:
-        extra = unpacked(extra)
-    holders = {"outputs": outputs, "extra": extra, "run": document}
-    usage = None
-    for holder, path in _LANGSMITH_USAGES:
-        if holders[holder]:
-            usage = counts_in(at(holders[holder], *path))
-            if usage is not None:
-                break
-    if usage is None and whole(document.get("total_tokens")):
-        usage = usage_in_cells(
-            file,
-            input=document.get("prompt_tokens"),
-            output=document.get("completion_tokens"),
-            cached=at(unpacked(document.get("prompt_token_details")), "cache_read"),
-            reasoning=at(unpacked(document.get("completion_token_details")), "reasoning"),
-        )
-    if usage is None and "input_tokens" in document:
-        usage = counts_in(document)
-    failed = None if usage is not None else error_name(document.get("error"))
-    metadata = extra.get("metadata") if type(extra) is dict else None
-    run = document.get("id")
-    call = LoggedCall()
-    if (provider := at(metadata, "ls_provider")) is not None:
-        call.provider = provider_named(provider)
-    call.operation = "embeddings" if kind == "embedding" else "chat"
-    for holder, path in _LANGSMITH_MODELS:
-        call.model = text(at(holders[holder], *path))
-        if call.model is not None:
-            break
-    call.counts = usage
-    call.time = time_of(
-        document.get("end_time") or document.get("start_time") or document.get("timestamp")
+    inputs, outputs = document["tokens_in"], document["tokens_out"]
+    failed = failed_with(document.get("status_code"))
+    call = LoggedCall(
+        provider=provider_named(document.get("provider")),
+        operation="embeddings" if "embedding" in str(document.get("path")) else "chat",
+        model=text(document.get("model")),
+        response_id=text(document.get("id")),
+        counts=usage_in_cells(file, input=inputs, output=outputs)
+        if whole(inputs) or whole(outputs)
+        else None,
+        time=time_of(document.get("created_at")),
+        error_type=failed,
+        cache_hit=cached in ("true", "1"),
     )
+    if call.counts is None and failed is None and not call.cache_hit:
+        file.leave_out("a request without token counts")
+        return []
+    return [identify(call)]
+
+
+def _read_portkey(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A request through Portkey, with the response where it was kept."""
+    body = unpacked(document.get("response"))
+    call = call_in_body(body) if isinstance(body, dict) else LoggedCall()
+    if call.counts is None:
+        call.counts = usage_in_cells(
+            file, input=document.get("req_units"), output=document.get("res_units")
+        )
+    call.error_type = failed_with(document.get("response_status_code"))
+    if call.counts is None and call.error_type is None:
+        return None
+    call.provider = provider_named(document.get("ai_org"))
+    call.model = call.model or text(document["ai_model"])
+    call.time = call.time or time_of(document.get("created_at"))
     call.session = text(document.get("trace_id"))
-    call.error_type = failed
-    call.grows = True
-    call.identity = ("langsmith", run) if isinstance(run, str) else None
-    return call
+    call.cache_hit = "hit" in str(document.get("cache_status")).lower()
+    return [identify(call, document.get("id"))]
 
 
-_LANGSMITH_USAGES: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("outputs", ("usage_metadata",)),
-    ("extra", ("metadata", "usage_metadata")),
-    ("outputs", ("generations", 0, 0, "message", "kwargs", "usage_metadata")),
-    ("outputs", ("generations", 0, "message", "kwargs", "usage_metadata")),
-    ("outputs", ("llm_output", "token_usage")),
-    ("outputs", ("usage",)),
-    ("outputs", ("llm_output", "usage")),
-    ("extra", ("token_usage",)),
-    ("run", ("usage_metadata",)),
-)
-"""Where the counts of a run may lie, the most exact first."""
-_LANGSMITH_MODELS: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("extra", ("metadata", "ls_model_name")),
-    ("extra", ("invocation_params", "model")),
-    ("extra", ("invocation_params", "model_name")),
-    ("extra", ("model_name",)),
-    ("outputs", ("llm_output", "model_name")),
-    ("outputs", ("model",)),
-    ("run", ("model",)),
-)
-"""Where its model may lie."""
+def _read_kong(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A request through Kong, by each of the plugins that asked a model."""
+    failed = failed_with(at(document, "response", "status"))
+    ended = whole(document.get("started_at"))
+    ended = None if ended is None else ended + (whole(at(document["latencies"], "request")) or 0)
+    found = []
+    plugins = document["ai"]
+    for name, plugin in plugins.items() if isinstance(plugins, dict) else ():
+        meta, usage = at(plugin, "meta"), at(plugin, "usage")
+        counts = usage_in_cells(
+            file, input=at(usage, "prompt_tokens"), output=at(usage, "completion_tokens")
+        )
+        if counts is None and failed is None:
+            continue
+        call = LoggedCall(
+            provider=provider_named(at(meta, "provider_name")),
+            model=text(at(meta, "response_model")) or text(at(meta, "request_model")),
+            counts=counts,
+            time=time_of(ended),
+            error_type=failed,
+            cache_hit=str(at(plugin, "cache", "cache_status")).lower() == "hit",
+        )
+        found.append(identify(call, name, at(document, "request", "id")))
+    return found or None
 
 
 GATEWAYS: tuple[LogFormat, ...] = (
@@ -391,13 +234,12 @@ GATEWAYS: tuple[LogFormat, ...] = (
         any_of=keys("response_body", "request_created_at", "response_created_at"),
         read=_read_helicone,
     ),
-    # Source: https://langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields
-    # Source: https://api.reference.langfuse.com (Observation)
-    LogFormat(
-        name="langfuse", keys=keys("id", "type"),
-        any_of=keys("traceId", "trace_id", "usageDetails", "usage_details"), read=read_langfuse,
-    ),
-    LogFormat(name="langfuse-trace", keys=keys("id", "observations"), read=read_langfuse),
-    # Source: https://docs.langchain.com/langsmith/run-data-format
-    LogFormat(name="langsmith", keys=keys("run_type"), read=_read_langsmith),
+    # Source: https://developers.cloudflare.com/api/resources/ai_gateway/subresources/logs
+    LogFormat(name="cloudflare", keys=keys("tokens_in", "tokens_out", "cached"),
+              read=_read_cloudflare),
+    # Source: https://portkey.ai/docs/product/observability/logs-export
+    LogFormat(name="portkey", keys=keys("ai_model"),
+              any_of=keys("req_units", "response_status_code"), read=_read_portkey),
+    # Source: https://developer.konghq.com/ai-gateway/ai-audit-log-reference
+    LogFormat(name="kong", keys=keys("ai", "latencies"), read=_read_kong),
 )  # fmt: skip

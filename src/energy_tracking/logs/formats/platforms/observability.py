@@ -1,7 +1,8 @@
-"""Further gateways and observability tools: Cloudflare, Portkey, Kong, Datadog, Braintrust, Weave.
+"""Exports of observability tools: LangSmith, Datadog, Braintrust, Weave.
 
-``gateways`` has LiteLLM, Helicone, Langfuse and LangSmith. Where a tool keeps the response, that is
-preferred to counts beside it; where it keeps the spans around its calls, too, those are no calls.
+Where a tool keeps the response, that is preferred to counts beside it; where it keeps the spans
+around its calls, too, those are no calls. ``tracers`` has further ones, and Langfuse a module of
+its own.
 
 A new format is a row of ``OBSERVABILITY``, with the source of what it says, and a sample in the
 tests.
@@ -22,7 +23,7 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.bodies import call_in_body, failed_with, usage_in_body
+from energy_tracking.logs.formats.bodies import call_in_body, error_name, usage_in_body
 from energy_tracking.logs.formats.counts import counts_in, usage_in_cells, usage_of, whole
 from energy_tracking.logs.formats.nesting import nesting_in, pass_over, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
@@ -30,74 +31,101 @@ from energy_tracking.logs.formats.telemetry.spans import parse_nanoseconds
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 
 
-def _read_cloudflare(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A request through Cloudflare's AI Gateway."""
-    cached = str(document["cached"]).lower()
-    if cached not in ("true", "false", "0", "1"):
+def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A run; one with others below it repeats their sums."""
+    kind = document.get("run_type")
+    if not isinstance(kind, str):
         return None
-    inputs, outputs = document["tokens_in"], document["tokens_out"]
-    failed = failed_with(document.get("status_code"))
-    call = LoggedCall(
-        provider=provider_named(document.get("provider")),
-        operation="embeddings" if "embedding" in str(document.get("path")) else "chat",
-        model=text(document.get("model")),
-        response_id=text(document.get("id")),
-        counts=usage_in_cells(file, input=inputs, output=outputs)
-        if whole(inputs) or whole(outputs)
-        else None,
-        time=time_of(document.get("created_at")),
-        error_type=failed,
-        cache_hit=cached in ("true", "1"),
+    nesting = nesting_in(file, "langsmith")
+    calls: list[LoggedCall] = []
+    if children := document.get("child_runs"):
+        for child in mappings(unpacked(children)):
+            calls += _read_langsmith(child, file) or ()
+    own, parent = text(document.get("id")), document.get("parent_run_id")
+    parent = None if parent is None else text(parent)
+    has_calls = bool(calls) and any(call.counts is not None for call in calls)
+    if has_calls or kind not in ("llm", "embedding"):
+        has_counts = not has_calls and bool(whole(document.get("total_tokens")))
+        pass_over(file, nesting, own, parent, has_counts=has_counts)
+        return calls
+    call = _langsmith_call(document, kind, file)
+    if not nesting.admit(own, parent, is_call=call.counts is not None):
+        if call.counts is not None or nesting.is_around(own):
+            return calls
+        if call.error_type is None:
+            file.leave_out("a run without token counts")
+            return calls
+    return [*calls, call]
+
+
+def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
+    """The call of a run, with its counts wherever they are."""
+    outputs, extra = document.get("outputs"), document.get("extra")
+    if type(outputs) is not dict:
+        outputs = unpacked(outputs)
+    if type(extra) is not dict:
+        extra = unpacked(extra)
+    holders = {"outputs": outputs, "extra": extra, "run": document}
+    usage = None
+    for holder, path in _LANGSMITH_USAGES:
+        if holders[holder]:
+            usage = counts_in(at(holders[holder], *path))
+            if usage is not None:
+                break
+    if usage is None and whole(document.get("total_tokens")):
+        usage = usage_in_cells(
+            file,
+            input=document.get("prompt_tokens"),
+            output=document.get("completion_tokens"),
+            cached=at(unpacked(document.get("prompt_token_details")), "cache_read"),
+            reasoning=at(unpacked(document.get("completion_token_details")), "reasoning"),
+        )
+    if usage is None and "input_tokens" in document:
+        usage = counts_in(document)
+    failed = None if usage is not None else error_name(document.get("error"))
+    metadata = extra.get("metadata") if type(extra) is dict else None
+    run = document.get("id")
+    call = LoggedCall()
+    if (provider := at(metadata, "ls_provider")) is not None:
+        call.provider = provider_named(provider)
+    call.operation = "embeddings" if kind == "embedding" else "chat"
+    for holder, path in _LANGSMITH_MODELS:
+        call.model = text(at(holders[holder], *path))
+        if call.model is not None:
+            break
+    call.counts = usage
+    call.time = time_of(
+        document.get("end_time") or document.get("start_time") or document.get("timestamp")
     )
-    if call.counts is None and failed is None and not call.cache_hit:
-        file.leave_out("a request without token counts")
-        return []
-    return [identify(call)]
-
-
-def _read_portkey(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A request through Portkey, with the response where it was kept."""
-    body = unpacked(document.get("response"))
-    call = call_in_body(body) if isinstance(body, dict) else LoggedCall()
-    if call.counts is None:
-        call.counts = usage_in_cells(
-            file, input=document.get("req_units"), output=document.get("res_units")
-        )
-    call.error_type = failed_with(document.get("response_status_code"))
-    if call.counts is None and call.error_type is None:
-        return None
-    call.provider = provider_named(document.get("ai_org"))
-    call.model = call.model or text(document["ai_model"])
-    call.time = call.time or time_of(document.get("created_at"))
     call.session = text(document.get("trace_id"))
-    call.cache_hit = "hit" in str(document.get("cache_status")).lower()
-    return [identify(call, document.get("id"))]
+    call.error_type = failed
+    call.grows = True
+    call.identity = ("langsmith", run) if isinstance(run, str) else None
+    return call
 
 
-def _read_kong(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    """A request through Kong, by each of the plugins that asked a model."""
-    failed = failed_with(at(document, "response", "status"))
-    ended = whole(document.get("started_at"))
-    ended = None if ended is None else ended + (whole(at(document["latencies"], "request")) or 0)
-    found = []
-    plugins = document["ai"]
-    for name, plugin in plugins.items() if isinstance(plugins, dict) else ():
-        meta, usage = at(plugin, "meta"), at(plugin, "usage")
-        counts = usage_in_cells(
-            file, input=at(usage, "prompt_tokens"), output=at(usage, "completion_tokens")
-        )
-        if counts is None and failed is None:
-            continue
-        call = LoggedCall(
-            provider=provider_named(at(meta, "provider_name")),
-            model=text(at(meta, "response_model")) or text(at(meta, "request_model")),
-            counts=counts,
-            time=time_of(ended),
-            error_type=failed,
-            cache_hit=str(at(plugin, "cache", "cache_status")).lower() == "hit",
-        )
-        found.append(identify(call, name, at(document, "request", "id")))
-    return found or None
+_LANGSMITH_USAGES: tuple[tuple[str, tuple[str | int, ...]], ...] = (
+    ("outputs", ("usage_metadata",)),
+    ("extra", ("metadata", "usage_metadata")),
+    ("outputs", ("generations", 0, 0, "message", "kwargs", "usage_metadata")),
+    ("outputs", ("generations", 0, "message", "kwargs", "usage_metadata")),
+    ("outputs", ("llm_output", "token_usage")),
+    ("outputs", ("usage",)),
+    ("outputs", ("llm_output", "usage")),
+    ("extra", ("token_usage",)),
+    ("run", ("usage_metadata",)),
+)
+"""Where the counts of a run may lie, the most exact first."""
+_LANGSMITH_MODELS: tuple[tuple[str, tuple[str | int, ...]], ...] = (
+    ("extra", ("metadata", "ls_model_name")),
+    ("extra", ("invocation_params", "model")),
+    ("extra", ("invocation_params", "model_name")),
+    ("extra", ("model_name",)),
+    ("outputs", ("llm_output", "model_name")),
+    ("outputs", ("model",)),
+    ("run", ("model",)),
+)
+"""Where its model may lie."""
 
 
 DATADOG_CALLS = {"llm": "chat", "embedding": "embeddings"}
@@ -220,14 +248,8 @@ def _only_request(summed: object) -> tuple[str | None, Counts | None]:
 
 
 OBSERVABILITY: tuple[LogFormat, ...] = (
-    # Source: https://developers.cloudflare.com/api/resources/ai_gateway/subresources/logs
-    LogFormat(name="cloudflare", keys=keys("tokens_in", "tokens_out", "cached"),
-              read=_read_cloudflare),
-    # Source: https://portkey.ai/docs/product/observability/logs-export
-    LogFormat(name="portkey", keys=keys("ai_model"),
-              any_of=keys("req_units", "response_status_code"), read=_read_portkey),
-    # Source: https://developer.konghq.com/ai-gateway/ai-audit-log-reference
-    LogFormat(name="kong", keys=keys("ai", "latencies"), read=_read_kong),
+    # Source: https://docs.langchain.com/langsmith/run-data-format
+    LogFormat(name="langsmith", keys=keys("run_type"), read=_read_langsmith),
     # Source: https://docs.datadoghq.com/llm_observability/instrumentation/api
     LogFormat(name="datadog", any_of=keys("metrics", "attributes"), read=_read_datadog,
               is_said=False),
