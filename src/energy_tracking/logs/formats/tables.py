@@ -31,6 +31,7 @@ from energy_tracking.logs.formats.base import (
     LogFile,
     LogFormat,
     at,
+    first_text,
     identify,
     text,
     unpacked,
@@ -46,7 +47,7 @@ from energy_tracking.logs.formats.counts import (
 from energy_tracking.logs.formats.inside import drop_types, is_by_columns
 from energy_tracking.logs.formats.nested_rows import is_sum_of_rows
 from energy_tracking.logs.formats.providers import provider_named
-from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
+from energy_tracking.logs.logged import Counts, LoggedCall, time_of, time_of_period
 from energy_tracking.logs.totals import NAMED, RowSums, say_subtotals, say_totals
 
 COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
@@ -215,13 +216,12 @@ def _is_nameless(
     return not any(isinstance(cell, str) and _LETTER.search(cell) for cell in before)
 
 
-def _begins_table(read: Mapping[str, Any], row: Document, columns: Mapping[str, str]) -> bool:
+def _begins_table(read: Mapping[str, Any], row: Document) -> bool:
     """Whether a row whose counts are none has the names of another table, or its own again.
 
     Args:
         read: What its columns are -> what they hold.
         row: The row.
-        columns: What they are -> their names.
     """
     if not any(isinstance(read.get(what), str) for what in ("input", "output")):
         return False
@@ -248,7 +248,7 @@ def _calls_of(
     if inputs is None and outputs is None:
         if read.get("input") in _EMPTY and read.get("output") in _EMPTY:
             return [] if _is_empty_period(read, row, file) else None
-        if _begins_table(read, row, columns):
+        if _begins_table(read, row):
             if all(read[what] == name for what, name in columns.items() if what in read):
                 return []  # a file with the same names was added to this one
             file.memory["ended"] = True
@@ -276,41 +276,79 @@ def _calls_of(
     if "details" in read and requests == 1:
         # As a usage has them; a server's whole answer may be that alone.
         counts = counts_in({name: unpacked(cell) for name, cell in row.items()}) or counts
-    if counts is not None:
-        sums: RowSums | None = file.memory.get("sums")
-        if sums is None:
-            sums = file.memory["sums"] = RowSums()
-        stated = (counts.input_tokens, counts.output_tokens)
-        if _is_nameless(read, row, columns, sums) and sums.are_stated(*stated):
-            file.note_assumption(say_totals("total") or "")
-            return []
-        sums.add(*stated)
+    if counts is not None and _states_sums(counts, read, row, columns, file):
+        file.note_assumption(say_totals("total") or "")
+        return []
+    call = _build_call(read, row, counts, requests, file)
+    if is_sum:
+        hold_row(call, row, columns, file)
+    return [identify(call, created=read.get("time"))]
+
+
+def _states_sums(
+    counts: Counts,
+    read: Mapping[str, Any],
+    row: Document,
+    columns: Mapping[str, str],
+    file: LogFile,
+) -> bool:
+    """Whether a row without a name has the counts of all above it together.
+
+    Args:
+        counts: Its counts.
+        read: What its columns are -> what they hold.
+        row: The row.
+        columns: What they are -> their names.
+        file: Remembers the sums of those above.
+    """
+    sums: RowSums | None = file.memory.get("sums")
+    if sums is None:
+        sums = file.memory["sums"] = RowSums()
+    stated = (counts.input_tokens, counts.output_tokens)
+    if _is_nameless(read, row, columns, sums) and sums.are_stated(*stated):
+        return True
+    sums.add(*stated)
+    return False
+
+
+def _build_call(
+    read: Mapping[str, Any],
+    row: Document,
+    counts: Counts | None,
+    requests: int | None,
+    file: LogFile,
+) -> LoggedCall:
+    """The call or the sum of a row, with what about it is taken for granted.
+
+    Args:
+        read: What its columns are -> what they hold.
+        row: The row.
+        counts: Its counts.
+        requests: How many requests it is of [1]; None: nobody says.
+        file: Where it is.
+    """
+    time, model = read.get("time"), read.get("model")
     is_embedding = read.get("operation") in ("embeddings", "embedding")
     call = LoggedCall(
         operation="embeddings" if is_embedding else "chat",
         provider=provider_named(read.get("provider")),
-        model=text(model.strip())
-        if isinstance(model := read.get("model"), str)
-        else _find_model(row, DEEPEST_MODEL),
+        model=text(model.strip()) if isinstance(model, str) else _find_model(row, DEEPEST_MODEL),
         response_id=text(read.get("id")),
         counts=counts,
-        time=(time_of_period if is_sum else time_of)(read.get("time")),
+        time=time_of(time) if _OF_SUMS.isdisjoint(read) else time_of_period(time),
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
+        cache_hit=str(read.get("cache_hit")).lower() in HIT_WORDS,
     )
-    if call.operation != "embeddings":
-        for what, count in (("input", inputs), ("output", outputs)):
-            if count is None:
+    if not is_embedding:
+        for what in ("input", "output"):
+            if whole(read.get(what)) is None:
                 # A table of embeddings has no such column, and is read under ``strict`` too.
                 assume = file.assume if what in read else file.note_assumption
                 assume(f"without a count of {what}, taken as 0 tokens")
-    time = read.get("time")
     if call.time is None and isinstance(time, str) and time.strip() and not is_number(time):
         file.assume("whose time cannot be read, counted without one")
-    call.cache_hit = str(read.get("cache_hit")).lower() in HIT_WORDS
-    if is_sum:
-        hold_row(call, row, columns, file)
-    return [identify(call, created=read.get("time"))]
+    return call
 
 
 def _scale_counts(
@@ -336,8 +374,9 @@ def _find_model(holder: Mapping[str, Any], depth: int) -> str | None:
     for name, cell in holder.items():
         if type(cell) is not dict:
             continue
-        names = ("model", "name", "id") if name == "model" else ("model",)
-        model = next(filter(None, (text(cell.get(name)) for name in names)), None)
+        model = first_text(
+            map(cell.get, ("model", "name", "id") if name == "model" else ("model",))
+        )
         model = model or (_find_model(cell, depth - 1) if depth else None)
         if model is not None:
             return model
