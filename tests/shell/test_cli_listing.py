@@ -87,7 +87,14 @@ def test_a_word_that_nothing_has_is_answered_with_the_nearest_or_the_first_names
 @pytest.mark.parametrize(
     ("topic", "words"),
     [
-        ("attributes", ["energy_tracking.total_energy_joules [J]", "gen_ai.request.model"]),
+        (
+            "attributes",
+            [
+                "energy_tracking.total_energy_joules [J]",
+                "gen_ai.request.model",
+                "energy_tracking.tag.NAME",
+            ],
+        ),
         ("metrics", ["energy_tracking.client.energy [J]"]),
         ("settings", ["gpu, ENERGY_TRACKING_GPU [H100]"]),
     ],

@@ -227,6 +227,7 @@ SESSION_ATTRIBUTES: tuple[Attribute, ...] = (
         "Wh",
         "its running total; to be read, never summed",
     ),
+    Attribute("energy_tracking.tag.NAME", "", "each tag of the session or of the process"),
 )
 # Other names than the leaves, so that a sum over spans counts no call twice.
 ROLLUP_ATTRIBUTES: tuple[Attribute, ...] = (
