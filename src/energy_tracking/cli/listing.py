@@ -1,4 +1,4 @@
-"""The commands that list what is known: ``models``, ``gpus``, ``settings``.
+"""The commands that list what is known: ``models``, ``gpus``, ``sources``, ``settings``.
 
 Each takes words to search for, and prints JSON where asked to. A list of profiles has a line for
 each, or two where a name is long, and below it what its grades and sources are, spelt out. A new
