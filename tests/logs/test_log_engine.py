@@ -25,6 +25,8 @@ np = pytest.importorskip("numpy", reason="batches are arrays of numpy")
 duckdb = pytest.importorskip("duckdb", reason="the engine is DuckDB")
 pyarrow = pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
 
+from pyarrow import parquet  # noqa: E402
+
 from energy_tracking.logs import batch_reading  # noqa: E402
 from energy_tracking.logs.batch_reading import read_batches  # noqa: E402
 from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_calls  # noqa: E402
@@ -379,6 +381,16 @@ def test_answers_from_a_cache_ran_no_model(tmp_path: Path, read_by_engine: list[
     report = check_same(path)[1]
     assert (report.cache_hits, report.calls) == (1, 2)
     assert read_by_engine
+
+
+def test_rows_keep_their_order_where_a_column_tells_answers_from_a_cache(tmp_path: Path) -> None:
+    # Only the line reader can judge some, which it finds by their number.
+    counts: list[Any] = [None if row % 7 == 3 else row for row in range(2_000)]
+    columns = {"input_tokens": counts, "output_tokens": [*range(2_000)]}
+    path = tmp_path / "calls.parquet"
+    table = pyarrow.table({**columns, "cache_hit": [row % 3 == 0 for row in range(2_000)]})
+    parquet.write_table(table, path, row_group_size=100)
+    check_same(path)
 
 
 @pytest.mark.parametrize("long_ids", [True, False])
