@@ -25,7 +25,7 @@ from energy_tracking.logs.formats.counts import counts_in, sum_in, usage_of, who
 from energy_tracking.logs.formats.nesting import nesting_in, pass_over, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.attributes import select_attributes
-from energy_tracking.logs.formats.telemetry.spans import call_in_attributes
+from energy_tracking.logs.formats.telemetry.span_calls import call_in_attributes
 from energy_tracking.logs.logged import LoggedCall, time_of
 
 OPIK_TYPES = frozenset({"general", "tool", "llm", "guardrail"})

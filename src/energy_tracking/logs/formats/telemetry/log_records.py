@@ -29,11 +29,8 @@ from energy_tracking.logs.formats.telemetry.agent_events import (
     build_event_call,
 )
 from energy_tracking.logs.formats.telemetry.attributes import attributes_of
-from energy_tracking.logs.formats.telemetry.spans import (
-    call_in_attributes,
-    parse_nanoseconds,
-    session_in,
-)
+from energy_tracking.logs.formats.telemetry.span_calls import call_in_attributes, session_in
+from energy_tracking.logs.formats.telemetry.spans import parse_nanoseconds
 from energy_tracking.logs.logged import LoggedCall, first_time, time_of
 
 Attributes = Mapping[str, Any]

@@ -1,15 +1,15 @@
 """Spans of traces: OTLP in JSON, what OpenTelemetry's SDK prints, and rows of span tables.
 
-What attributes mean is for ``span_dialects`` to say, as for live spans. A span around a counted
-one is the same call again, or a sum over several: ``Nesting`` knows which. Spans are exported as
-they end, so that one mostly comes before those around it; inside of a document, the inner ones
-are taken in first, whatever their order. A further kind of trace is a ``LogFormat`` here.
+They come in lists or one by one, with times in nanoseconds, microseconds or as texts. What makes a
+span of any of these is here; which spans are calls is for ``span_calls`` to say.
+
+A further kind of trace is a row of ``SPANS``, with the source of what it says, and a sample in the
+tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from energy_tracking.logs.formats.base import (
     Document,
@@ -17,84 +17,32 @@ from energy_tracking.logs.formats.base import (
     LogFormat,
     at,
     first_of,
-    identify,
     keys,
     mappings,
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.counts import counts_in
-from energy_tracking.logs.formats.nesting import Nesting, nesting_in, remember_sum
-from energy_tracking.logs.formats.providers import provider_named
-from energy_tracking.logs.formats.telemetry.agent_events import call_in_agent_span
 from energy_tracking.logs.formats.telemetry.attributes import (
     KEPT_APART,
-    OTHER_COUNTS,
-    SESSION_ATTRIBUTES,
     TABLE_PREFIX,
     attribute_of_column,
     attributes_kept_apart,
     attributes_of,
     select_attributes,
 )
-from energy_tracking.logs.formats.telemetry.haystack import call_in_haystack_span
-from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.formats.telemetry.span_calls import Span, build_span, calls_of_spans
+from energy_tracking.logs.logged import LoggedCall
 from energy_tracking.usage.span_dialects import (
     has_tokens,
-    read_span,
 )
 
 # In OTLP's own names, and as protobuf's Python package prints them.
 _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
 
 
-Key = tuple[str | None, str]
-UNKNOWN_COUNTS = "a span that counts tokens by names of attributes that are not known"
-
-# To call the class takes three times as long.
-_new: Callable[..., Any] = tuple.__new__
-
-
-class _Span(NamedTuple):
-    """A span, of whichever form.
-
-    Attributes:
-        span_id: Its own id.
-        trace_id: That of its trace.
-        key: The span among those of all traces; None where it has no id.
-        parent_key: The span around it, likewise.
-        ended: When it ended, as its log says it.
-        started: When it started, likewise.
-        attributes: What says something of a call.
-    """
-
-    span_id: str | None
-    trace_id: str | None
-    key: Key | None
-    parent_key: Key | None
-    ended: Any
-    started: Any
-    attributes: Mapping[str, Any]
-
-
-def _build_span(
-    span_id: str | None,
-    trace_id: str | None,
-    parent_id: str | None,
-    ended: Any,
-    started: Any,
-    attributes: Mapping[str, Any],
-) -> _Span:
-    """A span, with its place in its trace; the arguments are its fields."""
-    key = None if span_id is None else (trace_id, span_id)
-    parent_key = None if parent_id is None else (trace_id, parent_id)
-    fields = (span_id, trace_id, key, parent_key, ended, started, attributes)
-    return _new(_Span, fields)  # type: ignore[no-any-return]
-
-
 def _read_otlp(document: Document, file: LogFile) -> list[LoggedCall] | None:
     resources = document.get("resourceSpans") or document.get("resource_spans") or [document]
-    spans: list[_Span] = []
+    spans: list[Span] = []
     for resource in mappings(resources):
         for name in _SCOPES:
             if name in resource:
@@ -104,13 +52,13 @@ def _read_otlp(document: Document, file: LogFile) -> list[LoggedCall] | None:
                     for span in mappings(scope.get("spans"))
                 ]
                 break
-    return _calls_of(spans, file)
+    return calls_of_spans(spans, file)
 
 
-def _otlp_span(span: Document) -> _Span:
+def _otlp_span(span: Document) -> Span:
     get = span.get
     parent_id = get("parentSpanId") or get("parent_span_id")
-    return _build_span(
+    return build_span(
         text(get("spanId") or get("span_id") or get("spanID")),
         text(get("traceId") or get("trace_id")),
         None if parent_id is None else text(parent_id),
@@ -146,7 +94,7 @@ def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
     attributes = select_attributes(document.get("attributes"))
     if isinstance(document.get("span_kind"), str):
         attributes.setdefault("openinference.span.kind", document["span_kind"])
-    span = _build_span(
+    span = build_span(
         text(context.get("span_id")),
         text(context.get("trace_id")),
         text(document.get("parent_id")),
@@ -154,7 +102,7 @@ def _read_printed(document: Document, file: LogFile) -> list[LoggedCall] | None:
         document.get("start_time"),
         attributes,
     )
-    return _calls_of([span], file)
+    return calls_of_spans([span], file)
 
 
 def _read_printed_by_go(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -163,7 +111,7 @@ def _read_printed_by_go(document: Document, file: LogFile) -> list[LoggedCall] |
     attributes = [
         {"key": entry.get("Key"), "value": at(entry, "Value", "Value")} for entry in listed
     ]
-    span = _build_span(
+    span = build_span(
         text(at(context, "SpanID")),
         text(at(context, "TraceID")),
         text(at(document.get("Parent"), "SpanID")),
@@ -171,13 +119,13 @@ def _read_printed_by_go(document: Document, file: LogFile) -> list[LoggedCall] |
         document.get("StartTime"),
         select_attributes(attributes),
     )
-    return _calls_of([span], file)
+    return calls_of_spans([span], file)
 
 
 def _read_in_microseconds(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A span as JavaScript's console exporter prints it, or Zipkin keeps it."""
     around = document.get("parentSpanContext")
-    span = _build_span(
+    span = build_span(
         span_id=text(document.get("id")),
         trace_id=text(document.get("traceId")),
         parent_id=text(document.get("parentId")) or text(at(around, "spanId")),
@@ -186,7 +134,7 @@ def _read_in_microseconds(document: Document, file: LogFile) -> list[LoggedCall]
         started=None,
         attributes=attributes_of(document.get("attributes") or document.get("tags")),
     )
-    return _calls_of([span], file)
+    return calls_of_spans([span], file)
 
 
 def read_otlp_span(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -196,27 +144,27 @@ def read_otlp_span(document: Document, file: LogFile) -> list[LoggedCall] | None
         document: The span.
         file: Where it is.
     """
-    return _calls_of([_otlp_span(document)], file)
+    return calls_of_spans([_otlp_span(document)], file)
 
 
 def _read_jaeger(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A trace as Jaeger keeps it."""
-    return _calls_of([_jaeger_span(span) for span in mappings(document["spans"])], file)
+    return calls_of_spans([_jaeger_span(span) for span in mappings(document["spans"])], file)
 
 
 def _read_jaeger_span(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A span by itself, as Jaeger keeps it in Elasticsearch."""
-    return _calls_of([_jaeger_span(document)], file)
+    return calls_of_spans([_jaeger_span(document)], file)
 
 
-def _jaeger_span(span: Document) -> _Span:
+def _jaeger_span(span: Document) -> Span:
     tags = {str(tag.get("key")): tag.get("value") for tag in mappings(span.get("tags"))}
     if isinstance(as_fields := span.get("tag"), dict):
         # A name of a field has no dots.
         tags |= {str(name).replace("@", "."): value for name, value in as_fields.items()}
     started, lasted = span.get("startTime"), span.get("duration")
     around = next(iter(mappings(span.get("references"))), {})
-    return _build_span(
+    return build_span(
         text(span.get("spanID")),
         text(span.get("traceID")),
         text(around.get("spanID") or span.get("parentSpanID")),
@@ -238,7 +186,7 @@ def _read_xray(document: Document, file: LogFile) -> list[LoggedCall] | None:
         return None
     # In the name that the same trace has elsewhere.
     trace = trace.removeprefix(XRAY_TRACE).replace("-", "")
-    spans: list[_Span] = []
+    spans: list[Span] = []
     waiting = [(document, text(document.get("parent_id")))]
     while waiting:
         segment, parent = waiting.pop()
@@ -249,9 +197,9 @@ def _read_xray(document: Document, file: LogFile) -> list[LoggedCall] | None:
                 # The names of annotations had no dots once.
                 found |= {attribute_of_column(name): value for name, value in holder.items()}
         ended, started = segment.get("end_time"), segment.get("start_time")
-        spans.append(_build_span(own, trace, parent, ended, started, found))
+        spans.append(build_span(own, trace, parent, ended, started, found))
         waiting += [(inner, own) for inner in mappings(segment.get("subsegments"))]
-    return _calls_of(spans, file)
+    return calls_of_spans(spans, file)
 
 
 def _values_of(holder: object) -> list[Any]:
@@ -282,8 +230,8 @@ def _read_row(document: Document, file: LogFile) -> list[LoggedCall] | None:
         attributes.setdefault("openinference.span.kind", document["span_kind"])
     own, trace, parent = (text(first_of(attributes, names)) for names in _ROW_IDS)
     ended, started = (first_of(attributes, names) for names in _ROW_TIMES)
-    span = _build_span(own, trace, parent, ended, started, attributes)
-    return _calls_of([span], file)
+    span = build_span(own, trace, parent, ended, started, attributes)
+    return calls_of_spans([span], file)
 
 
 # What a column of a table of spans is -> its names, in Application Insights (its tables' and those
@@ -322,7 +270,7 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
         attributes = attributes_kept_apart(document)
     if not has_tokens(attributes):
         return None
-    span = _build_span(
+    span = build_span(
         span_id=_id_in(found["span_id"], "span_id"),
         trace_id=_id_in(found["trace_id"], "trace_id"),
         parent_id=_id_in(found["parent_id"], "parent_span_id"),
@@ -330,85 +278,13 @@ def _read_record(document: Document, file: LogFile) -> list[LoggedCall] | None:
         started=None,
         attributes=attributes,
     )
-    return _calls_of([span], file)
+    return calls_of_spans([span], file)
 
 
 def _id_in(value: object, name: str) -> str | None:
     """An id, which Elastic and Snowflake have in an object, the latter by its name."""
     holder = unpacked(value)
     return text(holder.get("id") or holder.get(name) if isinstance(holder, dict) else value)
-
-
-def _calls_of(spans: list[_Span], file: LogFile) -> list[LoggedCall]:
-    nesting = nesting_in(file, "spans")
-    if len(spans) == 1:
-        call = _take_span(spans[0], nesting, file)
-        return [] if call is None else [call]
-    for span in spans:
-        nesting.place(span.key, span.parent_key)
-    spans.sort(key=lambda span: span.ended if isinstance(span.ended, int) else 0)
-    inner_first = sorted(
-        enumerate(spans), key=lambda entry: nesting.depth(entry[1].parent_key), reverse=True
-    )
-    calls = {number: _take_span(span, nesting, file) for number, span in inner_first}
-    return [call for _, call in sorted(calls.items()) if call is not None]
-
-
-def _take_span(span: _Span, nesting: Nesting, file: LogFile) -> LoggedCall | None:
-    """The call that a span stands for; None where it stands for none that counts."""
-    call = None if nesting.is_around(span.key) else _call_of(span)
-    if nesting.admit(span.key, span.parent_key, call is not None):
-        return call
-    if call is None:
-        if has_tokens(span.attributes):
-            remember_sum(file, span.key, nesting)
-        elif OTHER_COUNTS in span.attributes:
-            remember_sum(file, span.key, nesting, UNKNOWN_COUNTS)
-    return None
-
-
-def _call_of(span: _Span) -> LoggedCall | None:
-    attributes = span.attributes
-    call = (
-        call_in_attributes(attributes)
-        or call_in_agent_span(attributes)
-        or call_in_haystack_span(attributes)
-    )
-    if call is None:
-        return None
-    call.session = session_in(attributes) or span.trace_id
-    call.time = time_of(span.ended) if span.ended else None
-    if call.time is None and span.started:
-        call.time = time_of(span.started)
-    if call.identity is not None:
-        return call
-    return identify(call, span.trace_id, span.span_id)
-
-
-def session_in(attributes: Mapping[str, Any]) -> str | None:
-    """The session that the attributes of a span or an event name; None where they name none."""
-    for name in SESSION_ATTRIBUTES:
-        if name in attributes:
-            session = text(attributes[name])
-            if session is not None:
-                return session
-    return None
-
-
-def call_in_attributes(attributes: Mapping[str, Any]) -> LoggedCall | None:
-    """The call that the attributes of a span or an event stand for; None where they do for none."""
-    facts = read_span(attributes, counts_in)
-    if facts is None:
-        return None
-    call = LoggedCall()
-    call.provider = provider_named(facts["provider"])
-    call.operation = facts["operation"]
-    call.model = facts["response_model"] or facts["request_model"]
-    call.response_id = facts["response_id"]
-    call.counts = facts["usage"]
-    if "error.type" in attributes:
-        call.error_type = text(attributes["error.type"])
-    return call
 
 
 SPANS: tuple[LogFormat, ...] = (
