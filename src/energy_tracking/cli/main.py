@@ -4,9 +4,9 @@
 status  what happened
 ======  =======================================================================================
 0       all was done
-1       the output could not be written, the demo could not send its telemetry, the ledger, its
-        session or the files of ``report`` hold no call, ``backfill`` knows nothing in its files,
-        or no model, GPU, source or setting has the words
+1       the output could not be written, the demo could not send its telemetry, or nothing was
+        found: no call (``report``, ``ledger``, ``watch``), no known format (``backfill``), no token
+        (``meter``), no model, GPU, source or setting with the words
 2       a mistake in the command or a setting, or a file that cannot be read or written
 130     Ctrl-C
 141     the reader of the output has gone, as of ``energy-tracking models | head -1``

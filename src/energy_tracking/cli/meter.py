@@ -60,10 +60,15 @@ MAX_PROMPT_TOKENS = 1e6
 @click.option("--model", metavar="NAME", help="The model, where the page names none.")
 @click.option("--gpu", metavar="NAME", help="GPU profile (default: ENERGY_TRACKING_GPU, or H100).")
 @click.option(
-    "--seconds", type=NumberIn(Bound(0, 1e7, "s")), help="End after so long (default: Ctrl-C)."
+    "--seconds",
+    type=NumberIn(Bound(0, 1e7, "s")),
+    help="End after so many seconds (default: Ctrl-C).",
 )
 @click.option(
-    "--every", type=NumberIn(Bound(0.01, 1e4, "s")), default=1.0, help="Time between readings."
+    "--every",
+    type=NumberIn(Bound(0.01, 1e4, "s")),
+    default=1.0,
+    help="Seconds between readings (default: 1).",
 )
 @click.option("--write", metavar="FILE", help="Put the factor into a calibration file.")
 @click.option(

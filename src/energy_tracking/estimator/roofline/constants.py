@@ -40,7 +40,7 @@ class RooflineConstants:
         speculative_decode_high: The largest such ratio measured [1].
         error_factor: 90 % of unseen rows are predicted within this factor, batch and GPU
             known [1].
-        crowded_error_factor: The same with ``ranges.CROWD`` sequences or more [1].
+        crowded_error_factor: The same with ``cases.CROWD`` sequences or more [1].
         rate_sigma: Standard deviation of ln(predicted / measured step time) [1].
     """
 
