@@ -97,11 +97,13 @@ class Recogniser:
             has_columns: Whether the caller has named columns.
         """
         self._formats = tuple(row for row in FORMATS if has_columns or row is not GIVEN_COLUMNS)
-        self._rows: dict[tuple[str, ...], tuple[LogFormat, ...]] = {}
+        self._rows: dict[tuple[object, ...], tuple[LogFormat, ...]] = {}
 
     def rows_for(self, document: Document) -> tuple[LogFormat, ...]:
         """List the rows whose keys a document has."""
-        shape = tuple(document)
+        shape: tuple[object, ...] = tuple(document)
+        if "type" in document and type(document["type"]) is str:
+            shape += (0, document["type"])  # which is no key
         rows = self._rows.get(shape)
         if rows is None:
             if len(self._rows) >= REMEMBERED_SHAPES:

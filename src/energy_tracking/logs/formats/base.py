@@ -150,6 +150,7 @@ class LogFormat:
         name: What the row is called.
         keys: All of these at the top of a document mark the format.
         any_of: And one of these, where there are some.
+        types: And its ``type`` begins with one of these, where there are some.
         read: Its reader.
         finish: The calls that the end of the file settles.
         is_said: Whether to name the format where a file is of none.
@@ -160,6 +161,7 @@ class LogFormat:
     name: str
     keys: frozenset[str] = frozenset()
     any_of: frozenset[str] = frozenset()
+    types: tuple[str, ...] = ()
     read: Reader
     finish: Callable[[LogFile], Iterable[LoggedCall]] | None = None
     is_said: bool = True
@@ -167,8 +169,10 @@ class LogFormat:
 
     def has_keys(self, document: Document) -> bool:
         """Whether a document has what marks the format."""
-        return self.keys <= document.keys() and (
-            not self.any_of or not self.any_of.isdisjoint(document)
+        return (
+            self.keys <= document.keys()
+            and (not self.any_of or not self.any_of.isdisjoint(document))
+            and (not self.types or str(document.get("type")).startswith(self.types))
         )
 
 

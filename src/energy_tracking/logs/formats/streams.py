@@ -84,9 +84,7 @@ REALTIME = (
 
 def _read_response_event(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """An event of OpenAI's Responses or Realtime API; the last ones have the usage."""
-    kind = document.get("type")
-    if not isinstance(kind, str):
-        return None
+    kind = document["type"]
     if kind.startswith(REALTIME) and "event_id" in document:
         named = text(at(document, "session", "model"))
         file.memory["realtime model"] = named or file.memory.get("realtime model")
@@ -232,11 +230,11 @@ STREAMS: tuple[LogFormat, ...] = (
         finish=_finish_streams,
     ),
     # Source: https://platform.openai.com/docs/api-reference/responses-streaming
-    LogFormat(name="openai-response-events", keys=keys("type"), read=_read_response_event,
-              is_said=False),
+    LogFormat(name="openai-response-events", keys=keys("type"), types=("response.", *REALTIME),
+              read=_read_response_event, is_said=False),
     # Source: https://docs.claude.com/en/docs/build-with-claude/streaming
-    LogFormat(name="anthropic-events", keys=keys("type"), read=_read_anthropic_event,
-              finish=_take_anthropic, is_said=False),
+    LogFormat(name="anthropic-events", keys=keys("type"), types=tuple(ANTHROPIC_EVENTS),
+              read=_read_anthropic_event, finish=_take_anthropic, is_said=False),
     # Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
     LogFormat(name="bedrock-converse-events", keys=keys("metadata"), read=_read_converse_event,
               is_said=False),

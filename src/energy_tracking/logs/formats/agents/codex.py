@@ -243,9 +243,7 @@ def _read_codex_exec(document: Document, file: LogFile) -> list[LoggedCall] | No
 
     What it says is the running total of the thread, over the turns of a run that was resumed, too.
     """
-    kind = document.get("type")
-    if not isinstance(kind, str) or kind.partition(".")[0] not in ("thread", "turn", "item"):
-        return None
+    kind = document["type"]
     memory = file.memory.setdefault("codex exec", {"turns": 0})
     if kind == "thread.started":
         memory["thread"] = text(document.get("thread_id"))
@@ -286,5 +284,11 @@ CODEX: tuple[LogFormat, ...] = (
     ),
     # Source: https://github.com/openai/codex/blob/main/docs/exec.md
     # Source: https://github.com/openai/codex/issues/17539 (totals of the thread)
-    LogFormat(name="codex-exec", keys=keys("type"), read=_read_codex_exec, is_said=False),
+    LogFormat(
+        name="codex-exec",
+        keys=keys("type"),
+        types=("thread.", "turn.", "item."),
+        read=_read_codex_exec,
+        is_said=False,
+    ),
 )
