@@ -64,6 +64,12 @@ def test_every_link_to_the_repository_leads_to_a_file_and_a_heading(path: Path) 
         assert not heading or heading in anchors_of(target.read_text("utf-8")), (file, heading)
 
 
+@pytest.mark.parametrize("path", READMES[:2], ids=lambda path: path.parent.name)
+def test_the_contents_name_every_section(path: Path) -> None:
+    named = re.findall(r"\]\(#([^)]+)\)", TEXTS[path].partition("\n## ")[0])
+    assert anchors_of(TEXTS[path].partition("\n")[2]) <= {*named, "licence"}
+
+
 def test_python_blocks_are_python() -> None:
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
     assert blocks

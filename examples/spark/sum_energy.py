@@ -1,6 +1,6 @@
 """Add up the energy of calls in Parquet by model, on a cluster or on this machine.
 
-pip install 'energy-tracking[spark]'
+pip install '.[spark]'
 spark-submit --master 'local[2]' examples/spark/sum_energy.py calls.parquet roofline
 """
 

@@ -3,7 +3,7 @@
 **Not yet run on hardware**: there was no GPU where it was written. Its parts are tested against a
 server and a meter on the loopback. Whoever has a GPU runs, beside a vLLM server of their own::
 
-    pip install "energy-tracking[openai,servers,nvml]"
+    pip install '.[openai,servers,nvml]'
     vllm serve Qwen/Qwen3-8B --no-enable-prefix-caching
     PYTHONPATH=src python tests/benchmarks/gpu_measure.py --model Qwen/Qwen3-8B --gpu H100
 
