@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from energy_tracking.functions.decorator import track_energy
     from energy_tracking.ledger import LedgerEntry, read_ledger
     from energy_tracking.logs.backfill import record_log
-    from energy_tracking.logs.logged import LoggedCall, ReadReport
+    from energy_tracking.logs.logged import LoggedCall
+    from energy_tracking.logs.read_report import ReadReport
     from energy_tracking.logs.reading import read_logs
     from energy_tracking.openai_client.client import (
         instrument_openai,
@@ -127,7 +128,7 @@ _HOMES = {
     "LoggedCall": "energy_tracking.logs.logged",
     "ModelProfile": "energy_tracking.profiles.profile",
     "ProfileError": "energy_tracking.errors",
-    "ReadReport": "energy_tracking.logs.logged",
+    "ReadReport": "energy_tracking.logs.read_report",
     "Session": "energy_tracking.calls.session",
     "TokenCountError": "energy_tracking.errors",
     "TokenUsage": "energy_tracking.usage.token_usage",

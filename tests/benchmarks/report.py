@@ -121,7 +121,7 @@ def _report(path: Path, method: str) -> int:
     from energy_tracking.estimation import Estimation
     from energy_tracking.logs.batch_reading import read_batches
     from energy_tracking.logs.batches.grouping import Grouping
-    from energy_tracking.logs.logged import ReadReport
+    from energy_tracking.logs.read_report import ReadReport
     from energy_tracking.settings import Settings
 
     settings = Settings.load({"method": method})

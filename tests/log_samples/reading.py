@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples.common import SAMPLES, Right
 from log_samples.further import FURTHER_SAMPLES

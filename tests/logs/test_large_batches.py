@@ -14,7 +14,7 @@ from energy_tracking.logs.batches.batch import BatchNames, CallBatch, find_only,
 from energy_tracking.logs.batches.energy import FEW, cut_by_model
 from energy_tracking.logs.batches.grouping import Grouping
 from energy_tracking.logs.engine.queries import as_array
-from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.settings import Settings
 from energy_tracking.tables import TableEstimator
 

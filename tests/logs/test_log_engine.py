@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energy_tracking.logs.logged import LARGEST_INPUT, ReadReport
+from energy_tracking.logs.logged import LARGEST_INPUT
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 

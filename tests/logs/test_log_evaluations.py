@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 
 

@@ -20,7 +20,8 @@ import pytest
 from counts import the_only
 from energy_tracking import ConfigurationError, UnreadableLogError
 from energy_tracking.logs.files.opening import find_files
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples.common import COMPLETION, DATA
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from energy_tracking.logs.formats import FORMATS
 from energy_tracking.logs.formats.counts import plain_counts
-from energy_tracking.logs.logged import PlainCounts, ReadReport
+from energy_tracking.logs.logged import PlainCounts
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.usage.dialects import read_usage
 from log_samples.common import COMPLETION, DATA, FILES, SAMPLES

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples.gateways import AZURE_REQUEST, DAY, OBSERVED, SPENT, transaction
 

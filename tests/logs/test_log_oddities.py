@@ -21,7 +21,8 @@ import pytest
 
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.formats.tables import SCALED
-from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
+from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import YEAR_TAKEN, read_logs
 
 Read = tuple[list[LoggedCall], ReadReport]

@@ -24,7 +24,8 @@ from energy_tracking import (
 )
 from energy_tracking.cli.main import main
 from energy_tracking.logs import once
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples.common import COMPLETION, DATA, FILES, SAMPLES, chunk, exported, genai, span
 from log_samples.further import FURTHER_SAMPLES

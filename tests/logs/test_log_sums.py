@@ -14,7 +14,8 @@ from energy_tracking.calls.record import Outcome
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.formats import breakdowns
 from energy_tracking.logs.formats.breakdowns import OF_CALLS, OF_SESSIONS
-from energy_tracking.logs.logged import LoggedCall, PlainCounts, ReadReport
+from energy_tracking.logs.logged import LoggedCall, PlainCounts
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.settings import Settings
 from energy_tracking.usage.token_usage import TokenUsage

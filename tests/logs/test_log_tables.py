@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 
 

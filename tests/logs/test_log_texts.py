@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples.common import Right, right
 from log_samples.reading import read, shown

@@ -17,7 +17,8 @@ import pytest
 
 from energy_tracking.logs.files.message_pack import unpack_message
 from energy_tracking.logs.files.opening import find_files
-from energy_tracking.logs.logged import LoggedCall, ReadReport, time_of
+from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from log_samples.platforms import WRITTEN, checkpoint, message
 

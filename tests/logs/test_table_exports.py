@@ -19,7 +19,8 @@ from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_call
 from energy_tracking.logs.engine import finding  # noqa: E402
 from energy_tracking.logs.formats import breakdowns  # noqa: E402
 from energy_tracking.logs.formats.breakdowns import COUNTED_TOO, LEFT_OUT  # noqa: E402
-from energy_tracking.logs.logged import ReadReport, time_of  # noqa: E402
+from energy_tracking.logs.logged import time_of  # noqa: E402
+from energy_tracking.logs.read_report import ReadReport  # noqa: E402
 from energy_tracking.logs.reading import read_logs  # noqa: E402
 
 Row = tuple[Any, ...]

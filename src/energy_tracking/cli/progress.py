@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.read_report import ReadReport
 
 PATIENCE_SECONDS = 2.0
 """How long reading takes before a bar shows how far it is [s]."""

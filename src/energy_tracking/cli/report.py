@@ -154,7 +154,7 @@ class _Run:
     def __init__(self, options: _Options, output: Output) -> None:
         from energy_tracking.cli.reports.collect import Collector, Report, Selection, shorten_title
         from energy_tracking.logs.batches.grouping import Grouping
-        from energy_tracking.logs.logged import ReadReport
+        from energy_tracking.logs.read_report import ReadReport
 
         self._options = options
         self._output = output

@@ -24,8 +24,9 @@ from energy_tracking.ledger.entries import join_aggregate
 from energy_tracking.logs.files.decoding import decode
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.formats.breakdowns import BREAKDOWN
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
 from energy_tracking.logs.once import Seen
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.notices import is_first
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings

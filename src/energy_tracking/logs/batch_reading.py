@@ -32,7 +32,7 @@ from energy_tracking.logs.engine.reading import (
 from energy_tracking.logs.files.headers import check_headers, find_ledgers
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.files.pieces import HEAD
-from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import LogReading
 
 ReadTables = Callable[[Sequence[Table], Any], Mapping[str, Reading]]

@@ -15,7 +15,8 @@ from hashlib import blake2b
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-from energy_tracking.logs.logged import LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
+from energy_tracking.logs.read_report import ReadReport
 
 if TYPE_CHECKING:
     import sqlite3

@@ -30,8 +30,9 @@ from energy_tracking.logs.formats.collected import leave_out_parts
 from energy_tracking.logs.formats.ledgers import find_replaced_in
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.formats.waiting import leave_out_waiting
-from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall, ReadReport
+from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall
 from energy_tracking.logs.once import Numbering, Once, Seen
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.totals import RowSums
 from energy_tracking.usage.token_usage import TokenUsage
 

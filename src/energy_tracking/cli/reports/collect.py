@@ -27,7 +27,7 @@ from energy_tracking.logs.batches.dimensions import DIMENSIONS, LocalHours, find
 from energy_tracking.logs.batches.energy import BatchEnergy, BatchEstimator, cut_by_model
 from energy_tracking.logs.batches.grouping import Grouping, GroupSums, Of, build_sums, sum_groups
 from energy_tracking.logs.files.opening import STANDARD_INPUT
-from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.settings import Settings
 from energy_tracking.units import nanojoules_from_joules
 

@@ -38,7 +38,7 @@ from energy_tracking.logs.engine.reading import (
     list_texts,
     read_table,
 )
-from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.notices import without_log_lines
 from energy_tracking.settings import Settings
 

@@ -23,7 +23,7 @@ from energy_tracking.logs.formats import LogFile, Recogniser
 from energy_tracking.logs.formats.base import UnreadableEntryError
 from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS
 from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, AZURE_TRACE
-from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.sql import quote_name, quote_path, quote_text
 from energy_tracking.logs.totals import may_say_totals
 

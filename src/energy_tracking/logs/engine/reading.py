@@ -24,7 +24,7 @@ from energy_tracking.logs.engine.queries import (
 )
 from energy_tracking.logs.formats.base import text
 from energy_tracking.logs.formats.providers import provider_named
-from energy_tracking.logs.logged import ReadReport
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.sql import quote_name, quote_text
 from energy_tracking.logs.totals import NAMELESS, TOTALS_PATTERN, RowSums, may_say_totals
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from energy_tracking.errors import UnreadableLogError
 from energy_tracking.logs.files.decoding import NOT_JSON, decode, decode_printed
-from energy_tracking.logs.logged import CutOff, LoggedCall, ReadReport
+from energy_tracking.logs.logged import LoggedCall
 from energy_tracking.logs.once import Seen
+from energy_tracking.logs.read_report import CutOff, ReadReport
 from energy_tracking.usage.names import is_unique_id
 from energy_tracking.usage.text import whole_tokens
 
