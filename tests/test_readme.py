@@ -26,6 +26,12 @@ def test_the_front_door_has_at_most_250_lines() -> None:
     assert len(TEXTS[README].splitlines()) <= 250
 
 
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
+def test_lines_but_those_of_tables_are_short(path: Path) -> None:
+    lines = [line for line in TEXTS[path].splitlines() if not line.startswith("|")]
+    assert [line for line in lines if len(line) > 110] == []
+
+
 def test_generated_parts_are_up_to_date() -> None:
     for path, parts in generated().items():
         assert filled(path, parts) == TEXTS[path], "run: python tests/readme.py"
