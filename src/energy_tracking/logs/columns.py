@@ -316,7 +316,7 @@ def _spell_plainly(name: str) -> str:
     return _OTHER.sub("_", str(name).lower()).strip("_")
 
 
-def is_number(text: str) -> bool:
+def spells_number(text: str) -> bool:
     """Whether a text is a number, as the times of a trace that count from its start."""
     try:
         float(text)

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
-from energy_tracking.logs.columns import columns_of, is_number
+from energy_tracking.logs.columns import columns_of, spells_number
 from energy_tracking.logs.files.decoding import NOT_JSON, decode
 
 _NAME = re.compile(r"""[^\d{}\[\]"<>=][^{}\[\]"<>=]{0,99}(?: \[[^{}\[\]"<>=]{1,20}\])?""")
@@ -56,7 +56,9 @@ def count_tokens(line: str) -> bool:
         return False  # nearly always
     _, names = _split_names(line)
     return (
-        len(names) > 1 and columns_of(tuple(names)) is not None and not any(map(is_number, names))
+        len(names) > 1
+        and columns_of(tuple(names)) is not None
+        and not any(map(spells_number, names))
     )
 
 

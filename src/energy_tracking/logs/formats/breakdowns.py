@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple
 
-from energy_tracking.logs.columns import COUNTED, is_number
+from energy_tracking.logs.columns import COUNTED, spells_number
 from energy_tracking.logs.formats.base import Document, LogFile, remember
 from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.profiles.files import get_catalogue
@@ -312,5 +312,5 @@ def _kind_of(label: object) -> str:
 def _is_name(cell: Any) -> bool:
     """Whether a cell has a name or a time, and not that of all."""
     if isinstance(cell, str):
-        return bool(cell.strip()) and not is_number(cell) and _ALL.fullmatch(cell) is None
+        return bool(cell.strip()) and not spells_number(cell) and _ALL.fullmatch(cell) is None
     return isinstance(cell, date)

@@ -21,9 +21,9 @@ from energy_tracking.logs.columns import (
     COUNTED,
     HIT_WORDS,
     columns_of,
-    is_number,
     mark_unit,
     period_of,
+    spells_number,
     unit_of,
 )
 from energy_tracking.logs.formats.base import (
@@ -170,7 +170,7 @@ def _is_period(start: datetime | None, end: datetime | None) -> bool:
 def _is_day(value: object) -> bool:
     """Whether a time is a day alone."""
     if isinstance(value, str):
-        time = None if ":" in value or is_number(value) else time_of(value)
+        time = None if ":" in value or spells_number(value) else time_of(value)
         return time is not None and not (time.hour or time.minute)
     return isinstance(value, date) and not isinstance(value, datetime)
 
@@ -226,7 +226,7 @@ def _begins_table(read: Mapping[str, Any], row: Document) -> bool:
     if not any(isinstance(read.get(what), str) for what in ("input", "output")):
         return False
     cells = tuple(cell for cell in row.values() if cell is not None)
-    if not all(isinstance(cell, str) and not is_number(cell) for cell in cells):
+    if not all(isinstance(cell, str) and not spells_number(cell) for cell in cells):
         return False
     return columns_of(cells) is not None
 
@@ -346,7 +346,7 @@ def _build_call(
                 # A table of embeddings has no such column, and is read under ``strict`` too.
                 assume = file.assume if what in read else file.note_assumption
                 assume(f"without a count of {what}, taken as 0 tokens")
-    if call.time is None and isinstance(time, str) and time.strip() and not is_number(time):
+    if call.time is None and isinstance(time, str) and time.strip() and not spells_number(time):
         file.assume("whose time cannot be read, counted without one")
     return call
 
