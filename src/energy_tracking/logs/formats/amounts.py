@@ -86,10 +86,6 @@ def _close_all(file: LogFile) -> Iterator[LoggedCall]:
 
 AMOUNTS: tuple[LogFormat, ...] = (
     # Source: https://platform.deepseek.com/usage (export, amount-*.csv)
-    LogFormat(
-        name="deepseek-amount",
-        keys=keys("utc_date", "type", "amount"),
-        read=_read_amount,
-        finish=_close_all,
-    ),
-)
+    LogFormat(name="deepseek-amount", keys=keys("utc_date", "type", "amount"), read=_read_amount,
+              finish=_close_all),
+)  # fmt: skip

@@ -205,93 +205,42 @@ def _read_vertex_embeddings(document: Document, file: LogFile) -> list[LoggedCal
 # A row with more keys stands before those with fewer.
 BATCHES: tuple[LogFormat, ...] = (
     # Source: https://platform.claude.com/docs/en/api/messages/batches/results
-    LogFormat(
-        name="anthropic-batch",
-        keys=keys("custom_id", "result"),
-        read=ResponseAt(
-            body=("result", "message"),
-            ids=(("custom_id",),),
-            errors=(("result", "error"), ("result", "type")),
-            provider="anthropic",
-            operation="chat",
-        ),
-    ),
+    LogFormat(name="anthropic-batch", keys=keys("custom_id", "result"),
+              read=ResponseAt(body=("result", "message"), ids=(("custom_id",),),
+                              errors=(("result", "error"), ("result", "type")),
+                              provider="anthropic", operation="chat")),
     # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-from-cloud-storage
-    LogFormat(
-        name="vertex-batch",
-        keys=keys("request", "status", "processed_time"),
-        read=ResponseAt(
-            body=("response",),
-            errors=(("status",),),
-            provider="gcp.vertex_ai",
-            operation="generate_content",
-        ),
-    ),
+    LogFormat(name="vertex-batch", keys=keys("request", "status", "processed_time"),
+              read=ResponseAt(body=("response",), errors=(("status",),), provider="gcp.vertex_ai",
+                              operation="generate_content")),
     # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude-batch
-    LogFormat(
-        name="vertex-claude-batch",
-        keys=keys("custom_id", "request", "status"),
-        read=ResponseAt(
-            body=("response",),
-            ids=(("custom_id",),),
-            errors=(("status",),),
-            provider="gcp.vertex_ai",
-            operation="chat",
-        ),
-    ),
+    LogFormat(name="vertex-claude-batch", keys=keys("custom_id", "request", "status"),
+              read=ResponseAt(body=("response",), ids=(("custom_id",),), errors=(("status",),),
+                              provider="gcp.vertex_ai", operation="chat")),
     # Source: https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/batch-prediction-genai-embeddings
-    LogFormat(
-        name="vertex-embeddings", keys=keys("instance", "predictions"), read=_read_vertex_embeddings
-    ),
-    LogFormat(
-        name="batch-input",
-        any_of=keys("body", "params", "request", "modelInput"),
-        read=_read_batch_input,
-        is_said=False,
-    ),
+    LogFormat(name="vertex-embeddings", keys=keys("instance", "predictions"),
+              read=_read_vertex_embeddings),
+    LogFormat(name="batch-input", any_of=keys("body", "params", "request", "modelInput"),
+              read=_read_batch_input, is_said=False),
     # Azure OpenAI, Mistral, Groq, Together and vLLM write the same. A refused request has its
     # error in the body, or only a status, which may be 0.
     # Source: https://platform.openai.com/docs/api-reference/batch/request-output
     # Source: https://github.com/openai/openai-openapi/issues/302
     # Source: https://github.com/tidyverse/ellmer/issues/830
-    LogFormat(
-        name="openai-batch",
-        keys=keys("custom_id"),
-        read=ResponseAt(
-            body=("response", "body"),
-            ids=(("id",), ("custom_id",)),
-            errors=(("error",), ("response", "body", "error"), ("response", "status_code")),
-            provider="openai",
-            is_added_up=True,
-        ),
-        finish=_finish_batch,
-    ),
+    LogFormat(name="openai-batch", keys=keys("custom_id"), finish=_finish_batch,
+              read=ResponseAt(body=("response", "body"), ids=(("id",), ("custom_id",)),
+                              errors=(("error",), ("response", "body", "error"),
+                                      ("response", "status_code")),
+                              provider="openai", is_added_up=True)),
     # Source: https://ai.google.dev/gemini-api/docs/batch-api
-    LogFormat(
-        name="gemini-batch",
-        keys=keys("key"),
-        any_of=keys("response", "error"),
-        read=ResponseAt(
-            body=("response",),
-            ids=(("key",),),
-            provider="gcp.gemini",
-            operation="generate_content",
-        ),
-    ),
+    LogFormat(name="gemini-batch", keys=keys("key"), any_of=keys("response", "error"),
+              read=ResponseAt(body=("response",), ids=(("key",),), provider="gcp.gemini",
+                              operation="generate_content")),
     # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html
-    LogFormat(
-        name="bedrock-batch",
-        keys=keys("modelInput"),
-        any_of=keys("modelOutput", "error"),
-        read=ResponseAt(
-            body=("modelOutput",),
-            ids=(("recordId",),),
-            provider="aws.bedrock",
-            operation="chat",
-            summed_as="bedrock-batch",
-        ),
-    ),
-)
+    LogFormat(name="bedrock-batch", keys=keys("modelInput"), any_of=keys("modelOutput", "error"),
+              read=ResponseAt(body=("modelOutput",), ids=(("recordId",),), provider="aws.bedrock",
+                              operation="chat", summed_as="bedrock-batch")),
+)  # fmt: skip
 
 
 def _read_invocation(document: Document, file: LogFile) -> list[LoggedCall] | None:
@@ -325,17 +274,10 @@ RESPONSES: tuple[LogFormat, ...] = (
     # Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html
     LogFormat(name="bedrock-invocation-log", keys=keys("modelId", "input"), read=_read_invocation),
     # Logs of responses as they came, beside other things or alone.
-    LogFormat(
-        name="logged-response",
-        keys=keys("response"),
-        read=ResponseAt(
-            body=("response",),
-            errors=(("response", "error"),),
-            models=(("model",), ("request", "model")),
-            needs_usage=True,
-        ),
-    ),
-)
+    LogFormat(name="logged-response", keys=keys("response"),
+              read=ResponseAt(body=("response",), errors=(("response", "error"),),
+                              models=(("model",), ("request", "model")), needs_usage=True)),
+)  # fmt: skip
 """Where a response is one of several things in a document."""
 
 # How many requests a usage is of, where it is of several.

@@ -101,7 +101,6 @@ TRACES: tuple[LogFormat, ...] = (
     # Source: https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon
     LogFormat(name="mooncake-trace", keys=keys("hash_ids", "input_length"), read=_read_mooncake),
     # Source: https://github.com/HPMLL/BurstGPT
-    LogFormat(
-        name="burst-gpt", keys=keys("Request tokens", "Response tokens"), read=_read_burst_gpt
-    ),
-)
+    LogFormat(name="burst-gpt", keys=keys("Request tokens", "Response tokens"),
+              read=_read_burst_gpt),
+)  # fmt: skip

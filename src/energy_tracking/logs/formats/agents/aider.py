@@ -73,13 +73,9 @@ AIDER: tuple[LogFormat, ...] = (
     # Source: https://github.com/Aider-AI/aider/blob/main/aider/coders/base_coder.py
     LogFormat(name="aider", keys=keys(HISTORY_LINE), read=_read_aider),
     # Source: https://aider.chat/docs/more/analytics.html
-    LogFormat(
-        name="aider-analytics", keys=keys("event", "properties", "user_id"), read=_read_aider_event
-    ),
+    LogFormat(name="aider-analytics", keys=keys("event", "properties", "user_id"),
+              read=_read_aider_event),
     # Source: https://github.com/Aider-AI/aider/blob/main/benchmark/benchmark.py
-    LogFormat(
-        name="aider-benchmark",
-        keys=keys("testcase", "tests_outcomes", "prompt_tokens"),
-        read=_read_aider_benchmark,
-    ),
-)
+    LogFormat(name="aider-benchmark", keys=keys("testcase", "tests_outcomes", "prompt_tokens"),
+              read=_read_aider_benchmark),
+)  # fmt: skip

@@ -279,16 +279,10 @@ CODEX: tuple[LogFormat, ...] = (
     # Source: https://github.com/openai/codex/blob/main/codex-rs/protocol/src/protocol.rs
     # Source: https://github.com/openai/codex/issues/47003 (a record without its count)
     LogFormat(name="codex", keys=keys("type", "payload"), read=_read_codex, finish=_finish_codex),
-    LogFormat(
-        name="codex-event", any_of=keys("msg", "workdir"), read=_read_codex_event, is_said=False
-    ),
+    LogFormat(name="codex-event", any_of=keys("msg", "workdir"), read=_read_codex_event,
+              is_said=False),
     # Source: https://github.com/openai/codex/blob/main/docs/exec.md
     # Source: https://github.com/openai/codex/issues/17539 (totals of the thread)
-    LogFormat(
-        name="codex-exec",
-        keys=keys("type"),
-        types=("thread.", "turn.", "item."),
-        read=_read_codex_exec,
-        is_said=False,
-    ),
-)
+    LogFormat(name="codex-exec", keys=keys("type"), types=("thread.", "turn.", "item."),
+              read=_read_codex_exec, is_said=False),
+)  # fmt: skip

@@ -164,16 +164,8 @@ def _call_of(message: Any, tokens: object) -> LoggedCall | None:
 OPENCODE: tuple[LogFormat, ...] = (
     # Source: https://github.com/sst/opencode/blob/dev/packages/opencode/src/session
     LogFormat(name="opencode", keys=keys("role", "sessionID"), read=_read_message),
-    LogFormat(
-        name="opencode-part",
-        keys=keys("sessionID"),
-        any_of=keys("part", "messageID"),
-        read=_read_part,
-    ),
-    LogFormat(
-        name="opencode-export",
-        keys=keys("info"),
-        any_of=keys("messages", "parts"),
-        read=_read_export,
-    ),
-)
+    LogFormat(name="opencode-part", keys=keys("sessionID"), any_of=keys("part", "messageID"),
+              read=_read_part),
+    LogFormat(name="opencode-export", keys=keys("info"), any_of=keys("messages", "parts"),
+              read=_read_export),
+)  # fmt: skip

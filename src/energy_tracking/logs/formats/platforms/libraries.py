@@ -214,22 +214,16 @@ LIBRARIES: tuple[LogFormat, ...] = (
     LogFormat(name="smolagents", keys=keys("steps", "token_usage"), read=_read_smol_agent),
     LogFormat(name="smolagents-step", keys=keys("timing", "token_usage"), read=_read_smol_step),
     # Source: https://github.com/open-webui/open-webui (models/chat_messages.py)
-    LogFormat(
-        name="open-webui-message", keys=keys("chat_id", "model_id", "usage"), read=_read_open_webui
-    ),
+    LogFormat(name="open-webui-message", keys=keys("chat_id", "model_id", "usage"),
+              read=_read_open_webui),
     # Source: https://distilabel.argilla.io/latest (Task, distilabel_metadata)
     LogFormat(name="distilabel", keys=keys("distilabel_metadata"), read=_read_distilabel),
     # Source: https://strandsagents.com/latest/documentation (metrics)
-    LogFormat(
-        name="strands",
-        any_of=keys("accumulated_usage", "metrics"),
-        read=_read_strands,
-        is_said=False,
-    ),
+    LogFormat(name="strands", any_of=keys("accumulated_usage", "metrics"), read=_read_strands,
+              is_said=False),
     # Source: https://llm.datasette.io/en/stable/logging.html (responses)
-    LogFormat(
-        name="llm", keys=keys("token_details", "input_tokens", "output_tokens"), read=_read_llm
-    ),
+    LogFormat(name="llm", keys=keys("token_details", "input_tokens", "output_tokens"),
+              read=_read_llm),
     # Source: https://docs.crewai.com/concepts/crews (usage metrics)
     LogFormat(name="crew-ai", any_of=keys("token_usage", "usage_metrics"), read=_read_crew_ai),
-)
+)  # fmt: skip

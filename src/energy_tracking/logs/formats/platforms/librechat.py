@@ -87,17 +87,9 @@ def _read_message(document: Document, file: LogFile) -> list[LoggedCall] | None:
 
 LIBRECHAT: tuple[LogFormat, ...] = (
     # Source: https://github.com/danny-avila/LibreChat (packages/data-schemas, transaction)
-    LogFormat(
-        name="librechat",
-        keys=keys("tokenType", "rawAmount", "conversationId"),
-        read=_read_transaction,
-        finish=_finish,
-    ),
+    LogFormat(name="librechat", keys=keys("tokenType", "rawAmount", "conversationId"),
+              read=_read_transaction, finish=_finish),
     # Source: https://github.com/danny-avila/LibreChat (packages/data-schemas, message)
-    LogFormat(
-        name="librechat-message",
-        keys=keys("messageId", "conversationId", "isCreatedByUser"),
-        read=_read_message,
-        is_said=False,
-    ),
-)
+    LogFormat(name="librechat-message", keys=keys("messageId", "conversationId", "isCreatedByUser"),
+              read=_read_message, is_said=False),
+)  # fmt: skip

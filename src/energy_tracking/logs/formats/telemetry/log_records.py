@@ -131,9 +131,8 @@ def _times_of(record: Document) -> Iterator[object]:
 
 LOG_RECORDS: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md#otlphttp
-    LogFormat(
-        name="otlp-logs", any_of=keys(*_RESOURCES, *_SCOPES, *_RECORDS), read=_read_otlp_logs
-    ),
+    LogFormat(name="otlp-logs", any_of=keys(*_RESOURCES, *_SCOPES, *_RECORDS),
+              read=_read_otlp_logs),
     LogFormat(
         name="otlp-metrics",
         any_of=keys("resourceMetrics", "resource_metrics"),
@@ -144,4 +143,4 @@ LOG_RECORDS: tuple[LogFormat, ...] = (
     ),
     # Source: https://github.com/open-telemetry/opentelemetry-js (LogRecord as an object)
     LogFormat(name="log-record", keys=keys("attributes"), read=_read_record, is_said=False),
-)
+)  # fmt: skip

@@ -290,48 +290,31 @@ def _id_in(value: object, name: str) -> str | None:
 SPANS: tuple[LogFormat, ...] = (
     # Source: https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md#otlphttp
     # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/fileexporter
-    LogFormat(
-        name="otlp",
-        any_of=keys("resourceSpans", "resource_spans", *_SCOPES),
-        read=_read_otlp,
-    ),
+    LogFormat(name="otlp", any_of=keys("resourceSpans", "resource_spans", *_SCOPES),
+              read=_read_otlp),
     LogFormat(name="otlp-span", keys=keys("spanId", "traceId", "attributes"), read=read_otlp_span),
     # Source: https://grafana.com/docs/tempo/latest/api_docs (search, with the spans that match)
     LogFormat(name="tempo-span", keys=keys("spanID", "durationNanos"), read=read_otlp_span),
     # Source: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
     # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/awsxrayexporter
-    LogFormat(
-        name="xray",
-        keys=keys("id", "trace_id", "start_time"),
-        any_of=keys("annotations", "metadata", "subsegments"),
-        read=_read_xray,
-    ),
+    LogFormat(name="xray", keys=keys("id", "trace_id", "start_time"),
+              any_of=keys("annotations", "metadata", "subsegments"), read=_read_xray),
     # Source: https://github.com/open-telemetry/opentelemetry-python (ReadableSpan.to_json)
     # Source: https://arize.com/docs/phoenix (spans)
     LogFormat(name="printed-span", keys=keys("name", "context", "attributes"), read=_read_printed),
     # Source: https://github.com/open-telemetry/opentelemetry-js (ConsoleSpanExporter)
-    LogFormat(
-        name="printed-span-js",
-        keys=keys("traceId", "id", "attributes", "duration"),
-        read=_read_in_microseconds,
-    ),
+    LogFormat(name="printed-span-js", keys=keys("traceId", "id", "attributes", "duration"),
+              read=_read_in_microseconds),
     # Source: https://zipkin.io/zipkin-api
-    LogFormat(
-        name="zipkin",
-        keys=keys("traceId", "id", "tags", "timestamp", "duration"),
-        read=_read_in_microseconds,
-    ),
+    LogFormat(name="zipkin", keys=keys("traceId", "id", "tags", "timestamp", "duration"),
+              read=_read_in_microseconds),
     # Source: https://pkg.go.dev/go.opentelemetry.io/otel/exporters/stdout/stdouttrace
-    LogFormat(
-        name="printed-span-go",
-        keys=keys("SpanContext", "Attributes"),
-        read=_read_printed_by_go,
-    ),
+    LogFormat(name="printed-span-go", keys=keys("SpanContext", "Attributes"),
+              read=_read_printed_by_go),
     # Source: https://www.jaegertracing.io/docs/latest/architecture/apis/ (JSON of its UI)
     LogFormat(name="jaeger", keys=keys("traceID", "spans"), read=_read_jaeger),
-    LogFormat(
-        name="jaeger-span", keys=keys("traceID", "spanID", "startTime"), read=_read_jaeger_span
-    ),
+    LogFormat(name="jaeger-span", keys=keys("traceID", "spanID", "startTime"),
+              read=_read_jaeger_span),
     LogFormat(
         name="span-table",
         any_of=keys(
@@ -352,7 +335,6 @@ SPANS: tuple[LogFormat, ...] = (
     # Source: https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete
     # Source: https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/exporter/clickhouseexporter
     # Source: https://docs.snowflake.com/en/developer-guide/logging-tracing/event-table-columns
-    LogFormat(
-        name="span-record", any_of=keys(*_COLUMNS["attributes"]), read=_read_record, is_said=False
-    ),
-)
+    LogFormat(name="span-record", any_of=keys(*_COLUMNS["attributes"]), read=_read_record,
+              is_said=False),
+)  # fmt: skip
