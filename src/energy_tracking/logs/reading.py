@@ -19,12 +19,7 @@ from energy_tracking.logs.entries import Entries
 from energy_tracking.logs.files.delimited import UnreadableFileError
 from energy_tracking.logs.files.headers import check_headers, find_ledgers
 from energy_tracking.logs.files.opening import find_files, read_documents
-from energy_tracking.logs.formats import (
-    FORMATS,
-    LogFile,
-    Recogniser,
-    describe_missing,
-)
+from energy_tracking.logs.formats import FORMATS, LogFile, Recogniser, describe_missing
 from energy_tracking.logs.formats.breakdowns import count_once, remember_calls
 from energy_tracking.logs.formats.collected import leave_out_parts
 from energy_tracking.logs.formats.ledgers import find_replaced_in

@@ -15,13 +15,7 @@ from typing import Any
 import numpy as np
 
 from energy_tracking.logs.batches.batch import BatchNames, CallBatch, Names, repeat
-from energy_tracking.logs.engine.queries import (
-    Table,
-    as_array,
-    build_query,
-    fill_missing,
-    find_odd,
-)
+from energy_tracking.logs.engine.queries import Table, as_array, build_query, fill_missing, find_odd
 from energy_tracking.logs.formats.base import text
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.read_report import ReadReport

@@ -44,13 +44,7 @@ from energy_tracking.logs.files.delimited import (
 from energy_tracking.logs.files.inspected import START as INSPECTED_START
 from energy_tracking.logs.files.inspected import read_inspected
 from energy_tracking.logs.files.lines import read_history, read_json_lines, read_server_sent_events
-from energy_tracking.logs.files.packed import (
-    PACKINGS,
-    SAVE_AS,
-    Packing,
-    iterate_packed,
-    say_unread,
-)
+from energy_tracking.logs.files.packed import PACKINGS, SAVE_AS, Packing, iterate_packed, say_unread
 from energy_tracking.logs.files.pieces import (
     HEAD,
     buffer_pieces,

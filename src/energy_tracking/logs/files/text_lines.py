@@ -12,11 +12,7 @@ from collections.abc import Callable
 from json import JSONDecoder
 from typing import Any
 
-from energy_tracking.logs.files.decoding import (
-    NOT_JSON,
-    decode,
-    decode_printed,
-)
+from energy_tracking.logs.files.decoding import NOT_JSON, decode, decode_printed
 
 SERVER_LINE = "server log"
 """The only key of a document that is a line of a text that its format puts together."""

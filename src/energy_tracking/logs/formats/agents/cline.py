@@ -16,15 +16,7 @@ from energy_tracking.logs.formats.agents.counts import (
     build_agent_sum,
     read_parts,
 )
-from energy_tracking.logs.formats.base import (
-    Document,
-    LogFile,
-    LogFormat,
-    at,
-    keys,
-    text,
-    unpacked,
-)
+from energy_tracking.logs.formats.base import Document, LogFile, LogFormat, at, keys, text, unpacked
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import LoggedCall, time_of
 

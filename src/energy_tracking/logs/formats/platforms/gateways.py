@@ -21,12 +21,7 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.bodies import call_in_body, error_name, failed_with
-from energy_tracking.logs.formats.counts import (
-    counts_in,
-    sum_of_tokens,
-    usage_in_cells,
-    whole,
-)
+from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_in_cells, whole
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import NO_TAGS, LoggedCall, time_of
 

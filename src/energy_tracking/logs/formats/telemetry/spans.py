@@ -32,9 +32,7 @@ from energy_tracking.logs.formats.telemetry.attributes import (
 )
 from energy_tracking.logs.formats.telemetry.span_calls import Span, build_span, calls_of_spans
 from energy_tracking.logs.logged import LoggedCall
-from energy_tracking.usage.span_dialects import (
-    has_tokens,
-)
+from energy_tracking.usage.span_dialects import has_tokens
 
 # In OTLP's own names, and as protobuf's Python package prints them.
 _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
