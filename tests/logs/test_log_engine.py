@@ -276,8 +276,9 @@ def test_parquet_of_any_types_is_read_alike(tmp_path: Path, read_by_engine: list
         pyarrow.array([1735689600, 5]),
         pyarrow.array([1735689600123.0, None]),
         pyarrow.array(["2025-01-01", "2025-01-01T00:00:00+05:30"]),
+        pyarrow.array(["2025-01-01 10:00:00 +0000 UTC", "2025-07-01 10:00:00.5 +0200 CEST"]),
     ],
-    ids=["naive", "days", "seconds", "milliseconds", "text"],
+    ids=["naive", "days", "seconds", "milliseconds", "text", "text of Go"],
 )
 def test_times_of_parquet_are_read_alike(times: Any, tmp_path: Path) -> None:
     path = write_parquet(
@@ -370,6 +371,55 @@ def test_whole_values_of_any_numeric_type_are_counts(
     found, _ = check_same(path, columns=columns)
     assert [(row[4], row[6]) for row in found] == [(10, 1), (11, 2), (12, 3)]
     assert read_by_engine == [str(path)]
+
+
+@pytest.mark.parametrize("model", [None, [None, "o1", " "], [{"name": "gpt-4o"}] * 3], ids=str)
+def test_a_model_is_found_in_objects_where_its_column_has_none(model: Any, tmp_path: Path) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        input_tokens=[1, 2, 3],
+        output_tokens=[3, 4, 5],
+        settings=[{"model": "gpt-4o", "temperature": 1}] * 3,
+        **({} if model is None else {"model": pyarrow.array(model)}),
+    )
+    found, _ = check_same(path)
+    assert [row[0] for row in found].count("gpt-4o") == (1 if "o1" in (model or []) else 3)
+
+
+def test_the_span_has_no_time_of_rows_that_nobody_could_read(tmp_path: Path) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        input_tokens=[1, 2],
+        output_tokens=[3, 4],
+        reasoning_tokens=[{"low": 1}, {"low": 2}],  # which only the line reader judges
+        time=[datetime(2025, 1, 1), datetime(2025, 1, 2)],
+    )
+    report = ReadReport()
+    assert not [*read_batches([str(path)], BatchNames(), report=report, wanted=("span",))]
+    assert report.first > report.last
+
+
+@pytest.mark.parametrize("names", [{"model": ["gpt-4o", "o1", None]}, {"user": ["a", "b", None]}])
+def test_a_last_row_with_the_sums_of_those_above_is_no_call(
+    names: Mapping[str, Any], tmp_path: Path
+) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet", **names, input_tokens=[1, 2, 3], output_tokens=[3, 4, 7]
+    )
+    found, report = check_same(path)
+    assert (len(found), len([*report.omissions()])) == (2, 1)
+
+
+def test_a_name_of_totals_counts_behind_a_column_without_a_count(tmp_path: Path) -> None:
+    path = write_parquet(
+        tmp_path / "calls.parquet",
+        cached_tokens=[1, None],
+        user=["a", "Total"],
+        model=["gpt-4o", None],
+        input_tokens=[1, 5],
+        output_tokens=[3, 4],
+    )
+    assert len(check_same(path)[0]) == 1
 
 
 def test_answers_from_a_cache_ran_no_model(tmp_path: Path, read_by_engine: list[str]) -> None:

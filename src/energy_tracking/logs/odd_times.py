@@ -15,7 +15,9 @@ from zoneinfo import ZoneInfo
 _TIME = re.compile(
     r"(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"
     r"(?:[Tt ] ?(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?P<fraction>[.,]\d+)?)?)?"
-    r" ?(?P<zone>[Zz]|[+-]\d{2}:?\d{2}|[A-Z][A-Za-z_]+(?:/[A-Za-z_]+)*)?(?:\[[A-Za-z_/]+\])?"
+    r" ?(?P<zone>[Zz]|[+-]\d{2}:?\d{2}|[A-Z][A-Za-z_]+(?:/[A-Za-z_]+)*)?"
+    # As Java writes the zone beside its offset, or Go.
+    r"(?:\[[A-Za-z_/]+\]| [A-Z]{3,4})?"
 )
 
 _DAY_FIRST = re.compile(r"\A(\d{1,2})\.(\d{1,2})\.(\d{4})(?:,? |T|\Z)")

@@ -10,11 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from csv import reader as read_csv
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from energy_tracking.logs.columns import COUNTED, mark_unit
-from energy_tracking.logs.engine.queries import READERS, Table
+from energy_tracking.logs.columns import mark_unit
+from energy_tracking.logs.engine.queries import (
+    READERS,
+    TEXT_TYPES,
+    Table,
+    build_query,
+    find_nameless,
+)
 from energy_tracking.logs.files.delimited import EMPTY_WORDS, PADDED, delimiter_of, split_header
 from energy_tracking.logs.files.opening import STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.files.packed import is_gzip, unpack_head
@@ -25,7 +32,7 @@ from energy_tracking.logs.formats.tables import GIVEN_COLUMNS, KNOWN_COLUMNS
 from energy_tracking.logs.formats.traces import AZURE_COLUMNS, AZURE_PROVIDER, AZURE_TRACE
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.sql import quote_name, quote_path, quote_text
-from energy_tracking.logs.totals import may_say_totals
+from energy_tracking.logs.totals import NAMELESS, may_say_totals
 
 ENGINE_BYTES = 4 << 20
 """From this size on a table is read by DuckDB [byte]: below, lines take at most some seconds."""
@@ -83,6 +90,8 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
         connection: The engine.
     """
     format, columns, provider = found[:3]
+    import duckdb
+
     try:
         with open(path, "rb") as stream:
             head = stream.read(HEAD)
@@ -97,54 +106,98 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
     if typed.keys() != columns.keys():
         return None
     is_parquet = head.startswith(PARQUET)
+    has_objects = any(_may_hold_model(name, type) for name, type in types.items())
+    if has_objects and not typed.get("model", ("", ""))[1].startswith(TEXT_TYPES):
+        return None  # each row has its model there
     first = _list_first(found.names, types, columns)
-    more = [] if is_text else [name for name in first if name not in columns.values()]
-    if more and not (is_parquet and _ends_in_totals(path, more, connection)):
-        # To read more columns would take longer.
-        first = [name for name in first if name not in more]
     # As ``delimited`` has it.
     has_points = is_text and f"delim={quote_text(';')}" in query
-    return Table(
+    table = Table(
         *(path, query, typed, format, provider, is_text, is_parquet),
         first=first,
         has_points=has_points,
+        has_objects=has_objects,
+    )
+    if not is_parquet:
+        return table
+    try:
+        return _look_at_end(table, connection)
+    except duckdb.Error:
+        return table  # damaged, as it turns out where it is read
+
+
+def _may_hold_model(name: str, type: str) -> bool:
+    """Whether the cells of a column are objects that may name a model.
+
+    Args:
+        name: Its name.
+        type: Its type.
+    """
+    return type.startswith("MAP") or (
+        type.startswith("STRUCT") and type.endswith(")") and (name == "model" or "model" in type)
     )
 
 
 def _list_first(
     names: Sequence[str], types: Mapping[str, str], columns: Mapping[str, str]
 ) -> list[str]:
-    """The columns of text before all counts.
+    """The columns of text before input and output.
 
     Args:
         names: All columns, in their order.
         types: The types of those that can be read.
         columns: What a column is -> its name.
     """
-    counts = {name for what, name in columns.items() if what in COUNTED}
+    # Where one of these has none, the line reader sees the row.
+    counts = (columns["input"], columns["output"])
     before = takewhile(lambda name: name not in counts, names)
     return [name for name in before if types.get(name) == "VARCHAR"]
 
 
-def _ends_in_totals(path: str, first: Sequence[str], connection: Any) -> bool:
-    """Whether the last row of a file of Parquet says that it adds up those above.
+def _look_at_end(table: Table, connection: Any) -> Table | None:
+    """A table of Parquet, by whether its last row adds up those above; None where its counts do.
 
     Args:
-        path: The file.
-        first: The columns that may say so.
+        table: The table.
         connection: The engine.
     """
-    import duckdb
+    known = {name for name, _ in table.columns.values()}
+    more = [name for name in table.first if name not in known]
+    nameless = find_nameless(table).get("nameless", "false")
+    file = quote_path(table.path)
+    ((count,),) = connection.execute(
+        f"SELECT num_rows FROM parquet_file_metadata({file})"
+    ).fetchall()
+    rows = f"read_parquet({file}, file_row_number = true) WHERE file_row_number = {count - 1}"
+    cells = ", ".join([nameless, *map(quote_name, more)])
+    last = connection.execute(f"SELECT {cells} FROM {rows}").fetchall()
+    if any(is_nameless for is_nameless, *_ in last) and _ends_in_sums(table, nameless, connection):
+        return None
+    if any(may_say_totals(cell) for _, *row in last for cell in row):
+        return table
+    # To read more columns would take longer.
+    return replace(table, first=[name for name in table.first if name in known])
 
-    file, cells = quote_path(path), ", ".join(map(quote_name, first))
-    try:
-        query = f"SELECT num_rows FROM parquet_file_metadata({file})"
-        ((count,),) = connection.execute(query).fetchall()
-        rows = f"read_parquet({file}, file_row_number = true) WHERE file_row_number = {count - 1}"
-        found = connection.execute(f"SELECT {cells} FROM {rows}").fetchall()
-    except duckdb.Error:
-        return False  # damaged, as it turns out where it is read
-    return any(may_say_totals(cell) for row in found for cell in row)
+
+def _ends_in_sums(table: Table, nameless: str, connection: Any) -> bool:
+    """Whether the last row of a table, which has no name, has the sums of all others.
+
+    Args:
+        table: The table.
+        nameless: Where a row has no name, in SQL.
+        connection: The engine.
+    """
+    ((many,),) = connection.execute(
+        f"SELECT count(*) FROM {table.source} WHERE {nameless}"
+    ).fetchall()
+    query = build_query(table, ())
+    if many > NAMELESS or query is None:
+        return False
+    sums = ", ".join(f"sum({name}), arg_max({name}, row_)" for name in ("input_", "output_"))
+    query = f"SELECT *, row_number() OVER () AS row_ FROM ({query})"
+    ((*found,),) = connection.execute(f"SELECT {sums} FROM ({query})").fetchall()
+    inputs, last_input, outputs, last_output = (number or 0 for number in found)
+    return inputs == 2 * last_input and outputs == 2 * last_output and inputs + outputs > 0
 
 
 def _recognise(

@@ -42,6 +42,7 @@ class Table:
         texts: What ``list_texts`` found in a part of its rows; None: nobody has looked.
         first: Names of the columns of text that come before all counts, where a row of totals says
             that it is one; as far as they are read anyway, or the last row is such a row.
+        has_objects: Whether rows have objects that may name a model where its column does not.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Table:
     texts: Mapping[str, Sequence[str]] | None = None
     first: Sequence[str] = ()
     has_points: bool = False
+    has_objects: bool = False
 
 
 _PLAIN_TYPES = (
@@ -62,7 +64,7 @@ _PLAIN_TYPES = (
 )
 _WHOLE_TYPES = (*_PLAIN_TYPES, "UBIGINT", "HUGEINT", "UHUGEINT")
 _REAL_TYPES = ("FLOAT", "DOUBLE", "DECIMAL")
-_TEXT_TYPES = ("VARCHAR", "ENUM")
+TEXT_TYPES = ("VARCHAR", "ENUM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Expression:
 def _read_count(name: str, type: str) -> Expression | None:
     if type.startswith(_WHOLE_TYPES):
         value = f"TRY_CAST({name} AS BIGINT)"
-    elif type.startswith((*_REAL_TYPES, *_TEXT_TYPES)):
+    elif type.startswith((*_REAL_TYPES, *TEXT_TYPES)):
         number = f"TRY_CAST({name} AS DOUBLE)"
         bounded = f"{number} >= 0 AND {number} < {_LARGEST_COUNT} AND {number} = floor({number})"
         value = f"CASE WHEN {bounded} THEN CAST({number} AS BIGINT) END"
@@ -120,7 +122,7 @@ def _read_time(name: str, type: str) -> Expression | None:
     )
     if type.startswith((*_WHOLE_TYPES, *_REAL_TYPES)):
         return Expression(seconds)
-    if not type.startswith(_TEXT_TYPES):
+    if not type.startswith(TEXT_TYPES):
         return None
     value = f"coalesce(epoch(TRY_CAST({name} AS TIMESTAMPTZ)), {seconds})"
     # Eight digits may be a day.
@@ -132,7 +134,7 @@ def _read_time(name: str, type: str) -> Expression | None:
 
 def _read_text(name: str, type: str) -> Expression | None:
     # A number is no name of a model or id.
-    return Expression(f"{name}::VARCHAR" if type.startswith(_TEXT_TYPES) else "NULL::VARCHAR")
+    return Expression(f"{name}::VARCHAR" if type.startswith(TEXT_TYPES) else "NULL::VARCHAR")
 
 
 def _read_any(name: str, type: str) -> Expression | None:
@@ -212,7 +214,9 @@ def build_query(
     if first := [name for name in table.first if name != model]:
         odd.append(_find_totals(table, first))
     if not table.is_parquet:
-        selected |= _find_nameless(table)
+        selected |= find_nameless(table)
+    if table.has_objects:
+        odd.append(f"{values['model']} IS NULL")
     if table.has_points:
         counts = (table.columns[what][0] for what in COUNTED if what in table.columns)
         odd += [f"coalesce({quote_name(name)} LIKE '%.___', false)" for name in counts]
@@ -266,8 +270,12 @@ def _find_totals(table: Table, cells: Sequence[str]) -> str:
     )
 
 
-def _find_nameless(table: Table) -> dict[str, str]:
-    """Where a row has no name, under the name that ``read_table`` has for it; none: nobody asks."""
+def find_nameless(table: Table) -> dict[str, str]:
+    """Where a row has no name, under the name that ``read_table`` has for it; none: nobody asks.
+
+    Args:
+        table: The table.
+    """
     whats = ("model",) if "model" in table.columns else NAMED
     named = [table.columns[what][0] for what in whats if what in table.columns]
     if named:

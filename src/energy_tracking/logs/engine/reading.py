@@ -205,10 +205,12 @@ def read_span(table: Table, report: ReadReport, reading: Reading, connection: An
 
     name = quote_name(table.columns["time"][0])
     query = f"SELECT epoch(min({name})), epoch(max({name})) FROM "
-    if reading.odd:
-        connection.register("odd", {"row": np.concatenate(reading.odd)})
+    if reading.has_rest:
+        odd = np.concatenate([np.zeros(0, np.int64), *reading.odd])
+        connection.register("odd", {"row": odd})
         source = table.source.removesuffix(")") + ", file_row_number = true)"
-        query += f"{source} WHERE file_row_number NOT IN (SELECT row FROM odd)"
+        query += f"{source} WHERE file_row_number < {reading.rows}"
+        query += " AND file_row_number NOT IN (SELECT row FROM odd)"
     else:
         query += table.source
     try:
