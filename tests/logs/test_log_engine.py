@@ -249,6 +249,35 @@ def write_parquet(path: Path, **columns: Any) -> Path:
     return path
 
 
+COUNTS = {"input_tokens": 10, "output_tokens": 5}
+ANTHROPICS = {"cache_read_tokens": 3, "cache_creation_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("lines", "by_engine"),
+    [
+        ([COUNTS, COUNTS | {"model": "o1", "cached_tokens": 4, "time": 1_760_000_000}], True),
+        ([COUNTS | {"model": 4}, COUNTS | {"model": "o1"}, COUNTS | {"model": "7"}], True),
+        ([COUNTS | {"model": {"name": "o1"}}, COUNTS | {"model": "o1"}], True),
+        ([COUNTS | {"model": None, "settings": {"model": "o1"}}, COUNTS | {"model": "o3"}], True),
+        ([COUNTS | {"settings": {"model": "o1"}}], False),
+        ([COUNTS | {"cache_read_tokens": 3}, COUNTS | ANTHROPICS], False),
+        ([COUNTS, COUNTS | {"num_requests": 3}], False),
+        ([COUNTS, {"error": "none"}, {"prompt_tokens": 3, "completion_tokens": 4}], True),
+    ],
+    ids=["more columns", "numbers", "objects", "in objects", "no column", "others", "sums", "rest"],
+)
+def test_lines_of_json_may_differ_in_what_they_have(
+    lines: Sequence[Any], by_engine: bool, tmp_path: Path, read_by_engine: list[str]
+) -> None:
+    text = "".join(json.dumps(line) + "\n" for line in [*lines, *lines]).encode()
+    for name, content in (("plain", text), ("packed", gzip.compress(text))):
+        path = tmp_path / name  # which does not say how it is packed
+        path.write_bytes(content)
+        check_same(path)
+    assert len(read_by_engine) == 2 * by_engine
+
+
 def test_parquet_of_any_types_is_read_alike(tmp_path: Path, read_by_engine: list[str]) -> None:
     start = datetime(2025, 1, 1, tzinfo=UTC)
     many = 300
@@ -432,6 +461,12 @@ def test_answers_from_a_cache_ran_no_model(tmp_path: Path, read_by_engine: list[
     report = check_same(path)[1]
     assert (report.cache_hits, report.calls) == (1, 2)
     assert read_by_engine
+
+
+def test_blanks_around_the_word_for_a_cache_hit_do_not_count(tmp_path: Path) -> None:
+    header = ("input_tokens", "output_tokens", "cache_hit")
+    path = write_csv(tmp_path / "calls.csv", [(1, 2, " true"), (3, 4, "Yes ")], header)
+    assert check_same(path)[1].cache_hits == 2
 
 
 def test_rows_keep_their_order_where_a_column_tells_answers_from_a_cache(tmp_path: Path) -> None:

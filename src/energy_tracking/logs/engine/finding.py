@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from csv import reader as read_csv
 from dataclasses import replace
-from itertools import takewhile
+from itertools import starmap, takewhile
 from typing import Any, NamedTuple
 
 from energy_tracking.logs.columns import mark_unit
@@ -22,6 +22,7 @@ from energy_tracking.logs.engine.queries import (
     build_query,
     find_nameless,
 )
+from energy_tracking.logs.files.decoding import decode
 from energy_tracking.logs.files.delimited import EMPTY_WORDS, PADDED, delimiter_of, split_header
 from energy_tracking.logs.files.opening import STANDARD_INPUT, kind_of, read_documents
 from energy_tracking.logs.files.packed import is_gzip, unpack_head
@@ -36,6 +37,12 @@ from energy_tracking.logs.totals import NAMELESS, may_say_totals
 
 ENGINE_BYTES = 4 << 20
 """From this size on a table is read by DuckDB [byte]: below, lines take at most some seconds."""
+SHAPES = 100
+"""How many sets of names the lines of a table of JSON may have [1]."""
+_PACKED = ", compression='gzip'"
+"""How DuckDB is told that a file is packed."""
+_TEXTS = ("model", "id")
+"""Columns in which a number of JSON is none."""
 PARQUET = b"PAR1"
 """How a file of Parquet begins."""
 
@@ -49,6 +56,7 @@ class Recognised(NamedTuple):
         provider: Provider of all calls.
         may_be_sums: What its rows may be the sums of, as the report has it.
         names: The names of all columns, in their order.
+        has_objects: Whether rows have objects that may name a model where its column does not.
     """
 
     format: str
@@ -56,6 +64,7 @@ class Recognised(NamedTuple):
     provider: str | None = None
     may_be_sums: str | None = None
     names: tuple[str, ...] = ()
+    has_objects: bool = False
 
 
 def recognise_table(path: str, given: Mapping[str, str]) -> Recognised | None:
@@ -89,12 +98,18 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
         found: What ``recognise_table`` made of it.
         connection: The engine.
     """
-    format, columns, provider = found[:3]
     import duckdb
 
     try:
         with open(path, "rb") as stream:
             head = stream.read(HEAD)
+        if _kind_of(head) == "json lines":
+            packing = _PACKED if is_gzip(head) else ""
+            fitted = _fit_shapes(found, path, packing, connection)
+            if fitted is None:
+                return None
+            found = fitted
+        format, columns, provider = found[:3]
         source = _find_source(path, head, columns, connection)
     except Exception:
         # Whatever is the matter with the file, the line reader says it.
@@ -106,8 +121,8 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
     if typed.keys() != columns.keys():
         return None
     is_parquet = head.startswith(PARQUET)
-    has_objects = any(_may_hold_model(name, type) for name, type in types.items())
-    if has_objects and not typed.get("model", ("", ""))[1].startswith(TEXT_TYPES):
+    has_objects = found.has_objects or any(starmap(_may_hold_model, types.items()))
+    if has_objects and not typed.get("model", ("", ""))[1].startswith((*TEXT_TYPES, "JSON")):
         return None  # each row has its model there
     first = _list_first(found.names, types, columns)
     # As ``delimited`` has it.
@@ -228,6 +243,42 @@ def _recognise(
     return Recognised(row.name, columns, may_be_sums=file.report.may_be_sums.get(path))
 
 
+def _fit_shapes(found: Recognised, path: str, packing: str, connection: Any) -> Recognised | None:
+    """A table of lines of JSON with the columns of all; None where they differ in what they are.
+
+    Args:
+        found: What its first line has.
+        path: The file.
+        packing: How it is packed, in SQL.
+        connection: The engine.
+    """
+    source = f"read_ndjson_objects({quote_path(path)}, ignore_errors=true{packing})"
+    lines = connection.execute(
+        f"SELECT any_value(json)::VARCHAR FROM {source} GROUP BY json_keys(json) LIMIT {SHAPES + 1}"
+    ).fetchall()
+    rows = [row for (line,) in lines if line is not None and type(row := decode(line)) is dict]
+    counts = {found.columns["input"], found.columns["output"]}
+    # The line reader sees the others.
+    rows = [row for row in rows if counts <= row.keys()]
+    if len(lines) > SHAPES:
+        return None
+    columns = dict(found.columns)
+    if found.format == KNOWN_COLUMNS.name:
+        shapes = [_recognise(row, path, {}) for row in rows]
+        for shape in shapes:
+            if shape is None or shape.format != found.format:
+                return None
+            columns |= shape.columns
+        for row, shape in zip(rows, shapes, strict=True):
+            present = {what: name for what, name in columns.items() if name in row}
+            if shape is None or shape.columns != present:
+                return None
+    has_objects = any(type(cell) is dict for row in rows for cell in row.values())
+    if not columns.keys() <= READERS.keys() or (has_objects and "model" not in columns):
+        return None
+    return found._replace(columns=columns, has_objects=has_objects)
+
+
 Source = tuple[str, dict[str, str], bool]
 
 
@@ -240,12 +291,19 @@ def _find_source(
         described = connection.execute(f"DESCRIBE SELECT * FROM {query}").fetchall()
         return query, {name: type for name, type, *_ in described}, False
     packing = ""
+    kind = _kind_of(head)
     if is_gzip(head):
-        head, packing = unpack_head(head, HEAD), ", compression='gzip'"
+        head, packing = unpack_head(head, HEAD), _PACKED
     if head[:1] in b"\xff\xfe\x00" or head[1:2] == b"\0":
         return None  # not UTF-8
-    make = SOURCES.get(kind_of(head.removeprefix(b"\xef\xbb\xbf")))
+    make = SOURCES.get(kind)
     return None if make is None else make(path, head, packing, columns)
+
+
+def _kind_of(head: bytes) -> str:
+    """The kind of a file by its beginning, packed or not."""
+    head = unpack_head(head, HEAD) if is_gzip(head) else head
+    return "" if head.startswith(PARQUET) else kind_of(head.removeprefix(b"\xef\xbb\xbf"))
 
 
 def _describe_csv(
@@ -278,8 +336,9 @@ def _describe_json_lines(
 ) -> Source | None:
     if head.startswith(b"\xef\xbb\xbf"):
         return None
-    names = dict.fromkeys(columns.values(), "VARCHAR")
-    typed = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
+    # Of these the line reader takes texts alone.
+    names = {name: "JSON" if what in _TEXTS else "VARCHAR" for what, name in columns.items()}
+    typed = ", ".join(f"{quote_text(name)}: '{type}'" for name, type in names.items())
     query = (
         f"read_json({quote_path(path)}, format='newline_delimited', ignore_errors=true, "
         f"columns={{{typed}}}{packing})"

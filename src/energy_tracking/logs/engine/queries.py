@@ -133,6 +133,9 @@ def _read_time(name: str, type: str) -> Expression | None:
 
 
 def _read_text(name: str, type: str) -> Expression | None:
+    if type == "JSON":
+        is_object = f"coalesce(json_type({name}) = 'OBJECT', false)"
+        return Expression(f"CASE json_type({name}) WHEN 'VARCHAR' THEN {name}->>'$' END", is_object)
     # A number is no name of a model or id.
     return Expression(f"{name}::VARCHAR" if type.startswith(TEXT_TYPES) else "NULL::VARCHAR")
 
@@ -143,7 +146,7 @@ def _read_any(name: str, type: str) -> Expression | None:
 
 def _read_hit(name: str, type: str) -> Expression | None:
     words = ", ".join(map(quote_text, HIT_WORDS))
-    return Expression(f"coalesce(lower({name}::VARCHAR) IN ({words}), false)")
+    return Expression(f"coalesce(lower(trim({name}::VARCHAR)) IN ({words}), false)")
 
 
 # What a column is -> its expression; None for a type that only the line reader knows.

@@ -338,7 +338,7 @@ def _build_call(
         time=time_of(time) if _OF_SUMS.isdisjoint(read) else time_of_period(time),
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
-        cache_hit=str(read.get("cache_hit")).lower() in HIT_WORDS,
+        cache_hit=str(read.get("cache_hit")).strip(" ").lower() in HIT_WORDS,
     )
     if not is_embedding:
         for what in ("input", "output"):
