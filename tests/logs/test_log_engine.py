@@ -263,9 +263,20 @@ ANTHROPICS = {"cache_read_tokens": 3, "cache_creation_tokens": 2}
         ([COUNTS | {"settings": {"model": "o1"}}], False),
         ([COUNTS | {"cache_read_tokens": 3}, COUNTS | ANTHROPICS], False),
         ([COUNTS, COUNTS | {"num_requests": 3}], False),
+        ([{"user": "me"} | COUNTS, {"user": "Total"} | COUNTS], True),
         ([COUNTS, {"error": "none"}, {"prompt_tokens": 3, "completion_tokens": 4}], True),
     ],
-    ids=["more columns", "numbers", "objects", "in objects", "no column", "others", "sums", "rest"],
+    ids=[
+        "more columns",
+        "numbers",
+        "objects",
+        "in objects",
+        "no column",
+        "others",
+        "sums",
+        "totals",
+        "rest",
+    ],
 )
 def test_lines_of_json_may_differ_in_what_they_have(
     lines: Sequence[Any], by_engine: bool, tmp_path: Path, read_by_engine: list[str]

@@ -41,6 +41,8 @@ SHAPES = 100
 """How many sets of names the lines of a table of JSON may have [1]."""
 _PACKED = ", compression='gzip'"
 """How DuckDB is told that a file is packed."""
+LONGEST_LABEL = 100
+"""How long the name of a row may be [character]: to read longer texts would take longer."""
 _TEXTS = ("model", "id")
 """Columns in which a number of JSON is none."""
 PARQUET = b"PAR1"
@@ -57,6 +59,7 @@ class Recognised(NamedTuple):
         may_be_sums: What its rows may be the sums of, as the report has it.
         names: The names of all columns, in their order.
         has_objects: Whether rows have objects that may name a model where its column does not.
+        labels: The names of those with short texts, or nothing, in the first row.
     """
 
     format: str
@@ -65,6 +68,7 @@ class Recognised(NamedTuple):
     may_be_sums: str | None = None
     names: tuple[str, ...] = ()
     has_objects: bool = False
+    labels: tuple[str, ...] = ()
 
 
 def recognise_table(path: str, given: Mapping[str, str]) -> Recognised | None:
@@ -87,7 +91,13 @@ def recognise_table(path: str, given: Mapping[str, str]) -> Recognised | None:
     # The line reader must see what is left out here: a row with it may be no single call.
     if found is None or not {"input", "output"} <= found.columns.keys() <= READERS.keys():
         return None
-    return found._replace(names=tuple(first or ()))
+    cells = (first or {}).items()
+    labels = (name for name, cell in cells if cell is None or _is_short(cell))
+    return found._replace(names=tuple(first or ()), labels=tuple(labels))
+
+
+def _is_short(cell: object) -> bool:
+    return type(cell) is str and len(cell) <= LONGEST_LABEL
 
 
 def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
@@ -110,7 +120,7 @@ def find_table(path: str, found: Recognised, connection: Any) -> Table | None:
                 return None
             found = fitted
         format, columns, provider = found[:3]
-        source = _find_source(path, head, columns, connection)
+        source = _find_source(path, head, found, connection)
     except Exception:
         # Whatever is the matter with the file, the line reader says it.
         return None
@@ -282,9 +292,7 @@ def _fit_shapes(found: Recognised, path: str, packing: str, connection: Any) -> 
 Source = tuple[str, dict[str, str], bool]
 
 
-def _find_source(
-    path: str, head: bytes, columns: Mapping[str, str], connection: Any
-) -> Source | None:
+def _find_source(path: str, head: bytes, found: Recognised, connection: Any) -> Source | None:
     """How DuckDB reads a file: in SQL, the type of each column, and whether cells are text."""
     if head.startswith(PARQUET):
         query = f"read_parquet({quote_path(path)})"
@@ -297,7 +305,7 @@ def _find_source(
     if head[:1] in b"\xff\xfe\x00" or head[1:2] == b"\0":
         return None  # not UTF-8
     make = SOURCES.get(kind)
-    return None if make is None else make(path, head, packing, columns)
+    return None if make is None else make(path, head, packing, found)
 
 
 def _kind_of(head: bytes) -> str:
@@ -306,9 +314,7 @@ def _kind_of(head: bytes) -> str:
     return "" if head.startswith(PARQUET) else kind_of(head.removeprefix(b"\xef\xbb\xbf"))
 
 
-def _describe_csv(
-    path: str, head: bytes, packing: str, columns: Mapping[str, str]
-) -> Source | None:
+def _describe_csv(path: str, head: bytes, packing: str, found: Recognised) -> Source | None:
     lines = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").split("\n")
     header, _, number = split_header(iter(lines[:-1]))
     delimiter = delimiter_of(header.encode())
@@ -331,13 +337,15 @@ def _describe_csv(
     return query, dict.fromkeys(names, "VARCHAR"), True
 
 
-def _describe_json_lines(
-    path: str, head: bytes, packing: str, columns: Mapping[str, str]
-) -> Source | None:
+def _describe_json_lines(path: str, head: bytes, packing: str, found: Recognised) -> Source | None:
     if head.startswith(b"\xef\xbb\xbf"):
         return None
     # Of these the line reader takes texts alone.
-    names = {name: "JSON" if what in _TEXTS else "VARCHAR" for what, name in columns.items()}
+    known = {name: "JSON" if what in _TEXTS else "VARCHAR" for what, name in found.columns.items()}
+    counts = (found.columns["input"], found.columns["output"])
+    before = takewhile(lambda name: name not in counts, found.names)
+    # One of these may say that its row is one of totals.
+    names = dict.fromkeys((name for name in before if name in found.labels), "VARCHAR") | known
     typed = ", ".join(f"{quote_text(name)}: '{type}'" for name, type in names.items())
     query = (
         f"read_json({quote_path(path)}, format='newline_delimited', ignore_errors=true, "
@@ -347,7 +355,7 @@ def _describe_json_lines(
 
 
 # Kind of file -> its description.
-SOURCES: dict[str, Callable[[str, bytes, str, Mapping[str, str]], Source | None]] = {
+SOURCES: dict[str, Callable[[str, bytes, str, Recognised], Source | None]] = {
     "table": _describe_csv,
     "json lines": _describe_json_lines,
 }
