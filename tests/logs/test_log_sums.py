@@ -129,7 +129,7 @@ def test_a_row_of_a_session_is_a_sum(
     assert [call.requests for call in calls] == [None, None]
     said = OF_SESSIONS if "turns" not in beside else None
     assert list(report.assumed) == ([said] if said else [])
-    assert not report.may_be_sums
+    assert not report.doubted
 
 
 @pytest.mark.parametrize("row", [SESSION, USAGE])

@@ -606,6 +606,24 @@ def test_every_colour_of_the_chart_stands_out_from_the_page_by_day_and_by_night(
         assert (high + 0.05) / (low + 0.05) >= 3, page
 
 
+def test_its_own_parquet_is_read_and_said_to_count_again_beside_its_logs(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("duckdb")
+    target = tmp_path / "calls.parquet"
+    printed(capsys, log, "--parquet", target)
+    total = as_json(capsys, log)["totals"]
+    assert main(["report", str(target), "--json"]) == 0
+    alone = capsys.readouterr()
+    assert json.loads(alone.out)["totals"]["input_tokens"] == total["input_tokens"]
+    assert "--parquet" not in alone.err
+    assert main(["report", str(log), str(target), "--json"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "report --parquet wrote the file from logs: where these are read here too, leave it" in said
+    )
+
+
 def test_parquet_has_a_row_for_every_call(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,8 +102,8 @@ def read_batches(
         readings = read_tables(list(tables.values()), connection) if read_tables else {}
         for path, table in tables.items():
             report.files += 1
-            if (of := recognised[path].may_be_sums) is not None:
-                report.may_be_sums.setdefault(path, of)
+            if (why := recognised[path].doubted) is not None:
+                report.doubted.setdefault(path, why)
             reading = readings.get(path)
             if reading is None:
                 reading = Reading()

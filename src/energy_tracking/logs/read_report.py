@@ -16,6 +16,10 @@ from itertools import islice
 from energy_tracking.calls.amounts import format_count
 
 NAMED_ENDINGS = 8
+WRITTEN_FROM_LOGS = (
+    "report --parquet wrote the file from logs: where these are read here too, leave it out"
+)
+"""What is said of a table of our own beside other files."""
 NAMED_FILES = 10
 """Files in which nothing was found that are named one by one; of more the number is given."""
 
@@ -90,7 +94,7 @@ class ReadReport:
         assumed: What was counted with something taken for granted, by what that is.
         unrecognised: Files in which nothing was recognised, each with what is missing.
         empty: Files without an entry, which may be as it should.
-        may_be_sums: Files whose rows may be sums, and of what.
+        doubted: Files whose rows may be no calls of their own, and why.
         skipped: What was skipped in folders: files by their ending, hidden folders.
         first: When the first call was [s since 1970]; infinite where nobody has looked, or no
             call says.
@@ -120,7 +124,7 @@ class ReadReport:
     assumed: dict[str, Unread] = field(default_factory=dict)
     unrecognised: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
-    may_be_sums: dict[str, str] = field(default_factory=dict)
+    doubted: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     first: float = field(default=math.inf, compare=False)
     last: float = field(default=-math.inf, compare=False)
@@ -180,14 +184,13 @@ class ReadReport:
         for reason, assumed in self.assumed.items():
             entries = format_count(assumed.count, "entry", "entries")
             yield f"{assumed.where}: {entries} {reason} (first: line {assumed.line})"
-        yield from _name_some(
-            (
-                f"{file}: each row was counted as a call; {of}, whose sum it may be"
-                for file, of in self.may_be_sums.items()
-            ),
-            len(self.may_be_sums),
-            "rows that may be sums",
-        )
+        doubted = [
+            f"{file}: each row was counted as a call; {why}"
+            for file, why in self.doubted.items()
+            # Alone it has each call once.
+            if self.files > 1 or why != WRITTEN_FROM_LOGS
+        ]
+        yield from _name_some(doubted, len(doubted), "rows that may be no calls of their own")
         if self.outgrown:
             copies = format_count(self.outgrown, "copy", "copies")
             yield (

@@ -48,6 +48,7 @@ from energy_tracking.logs.formats.inside import drop_types, is_by_columns
 from energy_tracking.logs.formats.nested_rows import is_sum_of_rows
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of, time_of_period
+from energy_tracking.logs.read_report import WRITTEN_FROM_LOGS
 from energy_tracking.logs.totals import NAMED, RowSums, say_subtotals, say_totals
 
 COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time", "id", "session")
@@ -63,9 +64,11 @@ _SINGLE = frozenset({"id", "session", "requests", "day"})
 """Where a table has one of these, times do not say whether a row is of a call."""
 _OF_SUMS = frozenset({"requests", "day", "of_session"})
 """Where a table has one of these, its rows may be sums."""
-OF_DAY = "its time is a day"
-OF_SESSION = "it names a session and no time"
+OF_DAY = "its time is a day, whose sum it may be"
+OF_SESSION = "it names a session and no time, whose sum it may be"
 """What is said of a table whose rows may be sums."""
+_WRITTEN_HERE = frozenset({"total_energy_joules", "calibrated_energy_joules", "has_failed"})
+"""Columns that ``report --parquet`` writes."""
 LONGEST_CALL = timedelta(minutes=10)
 """How long clients of OpenAI and Anthropic wait for a response.
 
@@ -135,6 +138,8 @@ def _find_columns(names: tuple[str, ...], row: Document, file: LogFile) -> dict[
     columns = columns_of(names)
     if columns is None or "is_rest" in file.memory:
         return columns
+    if set(names) >= _WRITTEN_HERE:
+        file.report.doubted[file.path] = WRITTEN_FROM_LOGS
     again = {str(name).rpartition(".")[0] for name in names if _AGAIN.search(str(name))}
     if {columns.get("input"), columns.get("output")} <= again:
         file.note_assumption(SEVERAL_COLUMNS)
@@ -144,13 +149,13 @@ def _find_columns(names: tuple[str, ...], row: Document, file: LogFile) -> dict[
         if _is_long(start, end):
             columns |= {"of_session": columns["session"]}
         elif "time" not in columns and "model" in columns:
-            file.report.may_be_sums.setdefault(file.path, OF_SESSION)
+            file.report.doubted.setdefault(file.path, OF_SESSION)
     if not _SINGLE.isdisjoint(columns):
         return columns
     if period is not None and _is_period(start, end):
         columns |= {"day": period[0], "time": period[0]}
     elif _is_day(row.get(columns.get("time", ""))):
-        file.report.may_be_sums.setdefault(file.path, OF_DAY)
+        file.report.doubted.setdefault(file.path, OF_DAY)
     return columns
 
 
