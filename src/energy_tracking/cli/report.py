@@ -407,7 +407,9 @@ def _read_time(option: str, given: str, zone: tzinfo) -> tuple[datetime, datetim
             is_month = len(given) == len("2025-11")
             is_week = len(given) == len("2025-W48") and "-W" in given
             day = date.fromisoformat(f"{given}-01" if is_month else given)
-            after = day + timedelta(days=31 if is_month else 7 if is_week else 1)
+            length = timedelta(days=31 if is_month else 7 if is_week else 1)
+            # The last day that there is stands for no end.
+            after = day + min(length, date.max - day)
             after = after.replace(day=1) if is_month else after
             start, end = (
                 datetime(each.year, each.month, each.day, tzinfo=zone) for each in (day, after)
