@@ -20,9 +20,9 @@ else runs on the host moves rows that are estimated by more than those that are 
               and 50 to 53 (the same), the bare aggregate 3.7 to 4.0 and 7.2 to 7.9 (468 MiB):
               in all 8.4 to 9.1 and 6.6 to 7.0 times as long, in CPU time the same
 100 M rows    reference 3.3 to 3.9 s and 6.4 to 7.5 (157 MiB), roofline 3.0 to 3.4 and 5.8 to 6.2
-              (155 MiB), the aggregate 0.40 to 0.50 and 0.80 to 0.99: 7.7 to 8.6 and 6.3 to 7.6
-              times, in CPU time 7.5 to 8.3 and 6.1 to 7.2
-10 M rows     reference 0.70 to 0.77 s and 0.90 to 0.99 (179 MiB), roofline 0.55 to 0.64 and 0.76 to
+              (155 MiB), the aggregate 0.40 to 0.50 and 0.80 to 0.99: 7.7 to 8.8 and 6.3 to 7.6
+              times, in CPU time 7.5 to 8.5 and 6.1 to 7.2
+10 M rows     reference 0.68 to 0.77 s and 0.87 to 0.99 (179 MiB), roofline 0.55 to 0.64 and 0.76 to
               0.84 (177 MiB), the aggregate 0.09 and 0.18: 7.9 to 8.1 and 6.2 to 7.0 times, in CPU
               time 5.3 and 4.2 to 4.8
 tables        reference 242 M rows/s for the totals of one model, 131 M of five; all columns 53 M,

@@ -10,16 +10,15 @@ Run: python tests/benchmarks/report_lines.py
 Found on two cores with ``--bytes 7000000``, as ratios to the bare loop, at a load average of 1 (at
 one of 10 they are higher by up to a sixth, and those of the last row by a quarter):
 
-0.9 to 2.3   OpenAI's and Anthropic's batches, responses, LiteLLM, Claude Code, Codex, Helicone,
+1.0 to 2.3   OpenAI's and Anthropic's batches, responses, LiteLLM, Claude Code, Codex, Helicone,
              OpenAI's chunks
-2.5 to 2.9   printed spans, OTLP's logs and spans (whose attributes are a list of objects each),
+2.4 to 3.0   printed spans, OTLP's logs and spans (whose attributes are a list of objects each),
              Claude's stream, and the samples of Bedrock, LangSmith and Langfuse, whose lines of
-             200 bytes ``json.loads`` reads in 2.3 us
+             200 bytes ``json.loads`` reads in 2.5 us
 
-Of many lines some take longer: of 50 MB OTLP is at 3.2 (117,000 spans, of which the last 20,000
-are remembered) and Langfuse at 3.0; Bedrock is at 2.8 and LangSmith at 2.6, as before. Above a
-million calls with ids, identities go to a temporary file, which takes about 2 us each. The peak is
-78 MiB with 7 MB, and 108 with 50 MB.
+Of 50 MB OTLP is at 2.9 (117,000 spans, of which the last 20,000 are remembered), Langfuse at 3.3,
+Bedrock and LangSmith at 2.8. Above a million calls with ids, identities go to a temporary file,
+which takes about 2 us each. The peak is 78 MiB with 7 MB, and 108 with 50 MB.
 """
 
 from __future__ import annotations
