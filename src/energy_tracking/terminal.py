@@ -17,7 +17,7 @@ _SIGNS = {"µ": "u", "…": "...", "–": "-", "—": "-", "×": "x", "≈": "~"
 _CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 
 
-def columns_of(text: str) -> int:
+def count_columns(text: str) -> int:
     """How many columns of a terminal a text takes [1]: two for each character of East Asia."""
     if text.isascii():
         return len(text)
@@ -36,7 +36,7 @@ def fill(text: str, columns: int) -> str:
         text: The text.
         columns: How many it takes at least [1].
     """
-    return text + " " * (columns - columns_of(text))
+    return text + " " * (columns - count_columns(text))
 
 
 def without_controls(text: str) -> str:

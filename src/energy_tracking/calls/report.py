@@ -38,7 +38,7 @@ from energy_tracking.calls.totals import (
     sums_by_kind,
 )
 from energy_tracking.frozen import frozen
-from energy_tracking.terminal import WIDTH, columns_of, fill
+from energy_tracking.terminal import WIDTH, count_columns, fill
 
 NO_EMISSIONS: Mapping[GroupKey, Emissions] = MappingProxyType({})
 
@@ -87,7 +87,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         rows: A cell per column in each row.
     """
     lines = [header, *rows]
-    widths = [max(columns_of(line[i]) for line in lines) for i in range(len(header))]
+    widths = [max(count_columns(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
         "  ".join(
             fill(cell, width) if i == 0 else cell.rjust(width)
@@ -373,7 +373,7 @@ def cut_middle(name: str, length: int) -> str:
         length: Columns that it may take [1].
     """
     cut, kept = name, length - 3
-    while columns_of(cut) > length:
+    while count_columns(cut) > length:
         cut = f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
         kept -= 1
     return cut

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from energy_tracking.calls.report import cut_middle
-from energy_tracking.terminal import WIDTH, columns_of, fill, one_line
+from energy_tracking.terminal import WIDTH, count_columns, fill, one_line
 
 LONGEST_FIRST = 30
 """The first of two names is followed by the second at most so far in [characters]."""
@@ -27,21 +27,21 @@ def fit_columns(header: Sequence[str], rows: Sequence[Sequence[str]], count: int
         count: How many columns of names there are [1].
     """
     lines = [header, *rows]
-    widths = [max(columns_of(line[place]) for line in lines) for place in range(len(header))]
+    widths = [max(count_columns(line[place]) for line in lines) for place in range(len(header))]
     room = WIDTH - sum(width + 2 for width in widths[count:])
     names, numbers = [], []
     first = 0
     if count > 1:
-        first = min(max(columns_of(line[0]) for line in lines if line[1]), LONGEST_FIRST)
+        first = min(max(count_columns(line[0]) for line in lines if line[1]), LONGEST_FIRST)
     for line in lines:
         label = line[0] if count == 1 else f"{fill(line[0], first)}  {line[1]}".rstrip()
         names.append(label)
         numbers.append([cell.rjust(widths[count + n] + 2) for n, cell in enumerate(line[count:])])
-    column = max((taken for taken in map(columns_of, names) if taken <= room), default=0)
+    column = max((taken for taken in map(count_columns, names) if taken <= room), default=0)
     shown = []
     for name, cells in zip(names, numbers, strict=True):
         behind = "".join(cells)
-        if columns_of(name) <= column:
+        if count_columns(name) <= column:
             shown.append(fill(name, column) + behind)
         else:
             shown += [cut_middle(name, WIDTH), " " * column + behind]
