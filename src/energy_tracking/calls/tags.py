@@ -29,6 +29,4 @@ def check_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
 
 def choose_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """A copy of those of a logged call, without names that no tag can have."""
-    return {
-        name: text_of(value) or "" for name, value in tags.items() if re.fullmatch(TAG_NAME, name)
-    }
+    return check_tags({name: tags[name] for name in tags if re.fullmatch(TAG_NAME, name)})
