@@ -203,5 +203,6 @@ def _find_cache_hits(column: Any) -> Any:
     import pyarrow
     import pyarrow.compute
 
-    words = pyarrow.compute.utf8_lower(column.cast(pyarrow.string())).fill_null("")
+    words = pyarrow.compute.utf8_trim(column.cast(pyarrow.string()), " ").fill_null("")
+    words = pyarrow.compute.utf8_lower(words)
     return pyarrow.compute.is_in(words, pyarrow.array(HIT_WORDS)).to_numpy(zero_copy_only=False)

@@ -18,6 +18,7 @@ pytest.importorskip("pyspark", reason="Spark is not installed: pip install '.[sp
 pyarrow = pytest.importorskip("pyarrow", reason="Spark hands batches of Arrow to workers")
 parquet = pytest.importorskip("pyarrow.parquet")
 
+from energy_tracking.spark import _find_cache_hits  # noqa: E402
 from energy_tracking.tables import STATUSES, estimate_table  # noqa: E402
 
 pytestmark = [
@@ -101,6 +102,11 @@ def submit(script: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def test_a_cache_hit_is_one_whatever_blanks_are_around_its_word() -> None:
+    words = pyarrow.array(["true", " Hit ", "1 ", "no", "", None])
+    assert _find_cache_hits(words).tolist() == [True, True, True, False, False, False]
 
 
 def make_calls(folder: Path) -> tuple[Path, dict[str, Any], Any]:
