@@ -27,6 +27,15 @@ NAMES_LISTED = 12
 """Names that a message lists [1]; of more it has the nearest."""
 
 
+def say_install(extra: str) -> str:
+    """What to type for the packages of an extra, wherever this one was installed from.
+
+    Args:
+        extra: Its name.
+    """
+    return f"install it with: pip install 'energy-tracking[{extra}]' (in a checkout: '.[{extra}]')"
+
+
 class EnergyTrackingError(Exception):
     """Base of every error this library raises."""
 

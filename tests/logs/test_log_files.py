@@ -102,7 +102,7 @@ def test_zstd_is_read_or_what_it_needs_is_reported(tmp_path: Path) -> None:
             path.write_bytes(b"\x28\xb5\x2f\xfd")
             _, unread, report = losses(path)
             (reason,) = unread
-            assert "needs the package 'zstandard'; install: pip install" in reason
+            assert "needs the package 'zstandard'; install it with: pip install" in reason
             assert report.found_nothing
             return
         path.write_bytes(zstandard.compress(LAYOUTS["lines"].encode()))

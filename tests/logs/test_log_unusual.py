@@ -251,7 +251,9 @@ def test_a_checkpoint_says_which_package_it_needs(
     monkeypatch.setitem(sys.modules, "msgpack", None)
     calls, report = read(write(tmp_path / "write.json", WRITTEN))
     assert not calls
-    assert "needs the package 'msgpack'; install: pip install" in " ".join(report.omissions())
+    assert "needs the package 'msgpack'; install it with: pip install" in " ".join(
+        report.omissions()
+    )
 
 
 def test_checkpoints_in_a_dump_of_postgresql_are_read(tmp_path: Path) -> None:

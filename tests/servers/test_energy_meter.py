@@ -342,5 +342,7 @@ client.chat.completions.create(**{CHAT!r})
 
 @pytest.mark.skipif(find_spec("pynvml") is not None, reason="nvidia-ml-py is installed")
 def test_what_reads_a_meter_must_be_installed() -> None:
-    with pytest.raises(ConfigurationError, match=r"'nvml' needs the package 'nvidia-ml-py': pip"):
+    with pytest.raises(
+        ConfigurationError, match=r"'nvml' needs the package 'nvidia-ml-py'; install it with: pip"
+    ):
         Tracker(energy_meter="nvml")

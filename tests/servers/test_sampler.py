@@ -442,6 +442,6 @@ def test_what_is_no_page_is_refused_early(settings: Any, said: str) -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(ConfigurationError, match=r'pip install "energy-tracking\[servers\]"'):
+    with pytest.raises(ConfigurationError, match=r"pip install 'energy-tracking\[servers\]'"):
         Tracker(server_metrics="http://localhost:8000")
     Tracker(server_metrics="http://localhost:8000", disabled=True)

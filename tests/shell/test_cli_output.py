@@ -440,7 +440,10 @@ def test_without_the_extra_the_report_states_in_a_line_what_to_install(
     (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError('no', name='numpy')")
     done = run("report", str(ledger), PYTHONPATH=":".join([str(tmp_path), *sys.path]))
     message = "the report needs the package 'numpy'; install it with: pip install"
-    assert done.stderr.decode() == f"energy-tracking: {message} 'energy-tracking[report]'\n"
+    assert (
+        done.stderr.decode()
+        == f"energy-tracking: {message} 'energy-tracking[report]' (in a checkout: '.[report]')\n"
+    )
     assert (done.returncode, done.stdout) == (2, b"")
 
 
@@ -449,7 +452,10 @@ def test_without_the_extra_the_command_states_in_a_line_what_to_install(tmp_path
     path = ":".join([str(tmp_path), *sys.path])
     done = run("models", PYTHONPATH=path)
     message = "the command needs the package 'click'; install it with: pip install"
-    assert done.stderr.decode() == f"energy-tracking: {message} 'energy-tracking[cli]'\n"
+    assert (
+        done.stderr.decode()
+        == f"energy-tracking: {message} 'energy-tracking[cli]' (in a checkout: '.[cli]')\n"
+    )
     assert (done.returncode, done.stdout) == (2, b"")
 
 

@@ -48,15 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     from energy_tracking.cli.output import Output, OutputError, discard_output, print_error
-    from energy_tracking.errors import ConfigurationError, UnreadableLogError
+    from energy_tracking.errors import ConfigurationError, UnreadableLogError, say_install
 
     try:
         import click  # noqa: F401
     except ModuleNotFoundError as error:
-        print_error(
-            f"the command needs the package {error.name!r}; install it with: "
-            "pip install 'energy-tracking[cli]'"
-        )
+        print_error(f"the command needs the package {error.name!r}; {say_install('cli')}")
         return MISTAKE
     from energy_tracking.cli.commands import run_command
 

@@ -9,7 +9,7 @@ import click
 from energy_tracking.cli.commands import command
 from energy_tracking.cli.main import DONE, NOT_WRITTEN
 from energy_tracking.cli.output import Output
-from energy_tracking.errors import ConfigurationError, must_be
+from energy_tracking.errors import ConfigurationError, must_be, say_install
 
 
 @command("demo")
@@ -28,8 +28,7 @@ def demo(output: Output, gpu: str | None, method: str | None, spans: bool, otlp:
         from energy_tracking.demo.run import run_demo
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"the demo needs the package {error.name!r}; install it with: "
-            "pip install 'energy-tracking[demo]'"
+            f"the demo needs the package {error.name!r}; {say_install('demo')}"
         ) from None
     if otlp is not None and not re.match("https?://[^/]", otlp):
         what = "an address by http or https, such as http://localhost:4318"

@@ -42,7 +42,13 @@ from energy_tracking.cli.options import (
 from energy_tracking.cli.output import Output, print_error, print_remark
 from energy_tracking.cli.progress import shown_progress
 from energy_tracking.cli.threads import without_idle_threads
-from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
+from energy_tracking.errors import (
+    ConfigurationError,
+    UnreadableLogError,
+    must_be,
+    not_one_of,
+    say_install,
+)
 from energy_tracking.estimation import Estimation
 from energy_tracking.notices import without_log_lines
 from energy_tracking.settings import Settings
@@ -141,8 +147,7 @@ def report(output: Output, /, **given: Any) -> int:
         from energy_tracking.cli.reports.collect import Report  # noqa: F401
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"the report needs the package {error.name!r}; install it with: "
-            "pip install 'energy-tracking[report]'"
+            f"the report needs the package {error.name!r}; {say_install('report')}"
         ) from None
     with without_log_lines():
         return _Run(options, output).run()

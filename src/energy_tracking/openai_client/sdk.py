@@ -18,7 +18,7 @@ from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import Any, get_origin
 
-from energy_tracking.errors import EnergyTrackingWarning
+from energy_tracking.errors import EnergyTrackingWarning, say_install
 from energy_tracking.frozen import frozen
 from energy_tracking.mocks import attributes_of, client_methods_of, is_mock
 from energy_tracking.notices import is_first
@@ -216,9 +216,9 @@ def _import_sdk() -> ModuleType:
         if error.name != SDK:  # it is there, and lacks something itself
             raise
         message = (
-            "openai must be installed, so that its clients can be tracked; install it with: "
-            "pip install 'energy-tracking[openai]' (calls of other clients are counted with "
-            "Tracker().record(...))"
+            "openai must be installed, so that its clients can be tracked; "
+            f"{say_install('openai')}; calls of other clients are counted with "
+            "Tracker().record(...)"
         )
         raise ModuleNotFoundError(message, name=SDK) from error
     return openai

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.record import CallRecord, Measurement
 from energy_tracking.error_boundary import ErrorHandler
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, say_install
 from energy_tracking.frozen import fill_fields
 from energy_tracking.hosts import MetricsPage, PageAddress, name_machine
 from energy_tracking.notices import log_once
@@ -137,6 +137,6 @@ def _require_reader(address: MeterAddress) -> None:
         require_parser("energy_meter (ENERGY_TRACKING_ENERGY_METER)")
     elif find_spec("pynvml") is None:
         raise ConfigurationError(
-            "energy_meter (ENERGY_TRACKING_ENERGY_METER) 'nvml' needs the package 'nvidia-ml-py': "
-            'pip install "energy-tracking[nvml]"'
+            "energy_meter (ENERGY_TRACKING_ENERGY_METER) 'nvml' needs the package 'nvidia-ml-py'; "
+            f"{say_install('nvml')}"
         )

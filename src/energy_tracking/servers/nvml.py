@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from energy_tracking.errors import say_install
 from energy_tracking.servers.counters import NVML, EnergyReading, read_amount
 from energy_tracking.servers.pages import PageError
 
@@ -25,9 +26,7 @@ def read_nvml(at: float, only: frozenset[str] = frozenset()) -> EnergyReading:
     try:
         import pynvml
     except ImportError:
-        raise PageError(
-            "needs the package nvidia-ml-py: pip install 'energy-tracking[nvml]'"
-        ) from None
+        raise PageError(f"needs the package 'nvidia-ml-py'; {say_install('nvml')}") from None
     try:
         pynvml.nvmlInit()
         try:

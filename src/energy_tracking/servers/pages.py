@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import Any, NamedTuple
 
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, say_install
 from energy_tracking.hosts import PageAddress
 from energy_tracking.version import VERSION
 
@@ -36,9 +36,6 @@ MAX_PAGE_BYTES = 16 * 2**20
 """How large a page may be, unpacked [byte]; those of engines have 0.1 to 1 MB."""
 
 _CHUNK_BYTES = 2**16
-
-EXTRA = 'pip install "energy-tracking[servers]"'
-"""How to install what reads pages."""
 
 _HEADERS = {
     "Accept": "text/plain;version=0.0.4, */*;q=0.1",
@@ -76,7 +73,9 @@ def require_parser(setting: str) -> None:
         ConfigurationError: It is not.
     """
     if find_spec("prometheus_client") is None:
-        raise ConfigurationError(f"{setting} needs the package 'prometheus_client': {EXTRA}")
+        raise ConfigurationError(
+            f"{setting} needs the package 'prometheus_client'; {say_install('servers')}"
+        )
 
 
 def fetch_page(address: PageAddress, seconds: float = PAGE_SECONDS) -> str:

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from energy_tracking.errors import say_install
+
 if find_spec("numpy") is None:  # pragma: no cover
-    raise ImportError("tables need numpy; install: pip install 'energy-tracking[report]'")
+    raise ImportError(f"tables need the package 'numpy'; {say_install('report')}")
 
 from energy_tracking.tables.estimating import TableEstimator, estimate_table
 from energy_tracking.tables.table import (

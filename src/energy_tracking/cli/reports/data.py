@@ -20,7 +20,7 @@ import numpy as np
 
 from energy_tracking.calls.report import escape_cell
 from energy_tracking.cli.reports.collect import Report, Row, rows_of
-from energy_tracking.errors import ConfigurationError
+from energy_tracking.errors import ConfigurationError, say_install
 from energy_tracking.logs.batches.batch import BatchNames, CallBatch
 from energy_tracking.logs.batches.dimensions import local_time
 from energy_tracking.logs.batches.energy import BatchEnergy
@@ -148,8 +148,7 @@ class ParquetWriter:
             import duckdb
         except ModuleNotFoundError:
             raise ConfigurationError(
-                "--parquet needs the package 'duckdb'; install it with: "
-                "pip install 'energy-tracking[report]'"
+                f"--parquet needs the package 'duckdb'; {say_install('report')}"
             ) from None
         self._path = path
         self._how = {"method": method, "scope": scope, "gpu": gpu}

@@ -32,6 +32,7 @@ from copy import copy
 from typing import Any, BinaryIO, NoReturn
 
 from energy_tracking.bounds import read_path
+from energy_tracking.errors import say_install
 from energy_tracking.logs.files.decoding import NOT_JSON, decode, decode_printed, iterate_documents
 from energy_tracking.logs.files.delimited import (
     DUMP,
@@ -395,7 +396,7 @@ def _open_as_file(stream: BinaryIO, path: str, magic: bytes) -> Iterator[str]:
 
 def name_missing_package(package: str) -> str:
     """Why something cannot be read where a package is not installed, and what to do about it."""
-    return f"it needs the package {package!r}; install: pip install 'energy-tracking[report]'"
+    return f"it needs the package {package!r}; {say_install('report')}"
 
 
 _SQLITE = b"SQLite format 3\0"
