@@ -424,4 +424,30 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
     # LlamaIndex's.
     ("response", [{"raw": COMPLETION, "message": {"role": "assistant", "blocks": []}}],
      right(1, (19, 10), str(COMPLETION["model"]), cached=4, reasoning=6)),
+    # Reasonix's usage.jsonl, whose prompt has what a cache had.
+    ("table",
+     [{"ts": 1_779_677_995_040, "session": "s", "model": "deepseek-v4-pro", "promptTokens": 24_171,
+       "completionTokens": 210, "cacheHitTokens": 0, "cacheMissTokens": 24_171, "costUsd": 0.01},
+      {"ts": 1_779_677_999_923, "session": "s", "model": "deepseek-v4-pro", "promptTokens": 24_497,
+       "completionTokens": 212, "cacheHitTokens": 24_320, "cacheMissTokens": 177, "costUsd": 0.01}],
+     right(2, (48_668, 422), "deepseek-v4-pro", cached=24_320,
+           first="2026-05-25T02:59:55.040000+00:00")),
+    # LangChain4j's: in what holds a usage, parts of the counts lie further in.
+    ("response",
+     [{"aiMessage": {"text": "..."}, "metadata": {
+         "id": "chatcmpl-8", "modelName": "gpt-4o-mini", "finishReason": "STOP",
+         "tokenUsage": {"inputTokenCount": 15, "outputTokenCount": 8, "totalTokenCount": 23,
+                        "inputTokensDetails": {"cachedTokens": 3},
+                        "outputTokensDetails": {"reasoningTokens": 2}}}}],
+     right(1, (15, 8), "gpt-4o-mini", cached=3, reasoning=2)),
+    # YandexGPT's and Aleph Alpha's.
+    ("response",
+     [{"result": {"alternatives": [], "modelVersion": "23.10.2024", "usage": {
+         "inputTextTokens": "19", "completionTokens": "6", "totalTokens": "25",
+         "completionTokensDetails": {"reasoningTokens": "2"}}}}],
+     right(1, (19, 6), "23.10.2024", reasoning=2)),
+    ("table",
+     [{"model_version": "2024-08", "completions": [], "num_tokens_prompt_total": 14,
+       "num_tokens_generated": 5}],
+     right(1, (14, 5), "2024-08")),
 ]  # fmt: skip

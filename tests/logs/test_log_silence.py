@@ -98,6 +98,16 @@ def test_a_prompt_that_ollama_did_not_count_is_reported(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["completion_tokens", "outputTokens", "completionTokens"])
+def test_an_output_without_an_input_by_a_known_name_is_reported(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"model": "x", "usage": {"asked": 19, name: 6}}), "utf-8")
+    report = ReadReport()
+    (call,) = read_logs([path], report=report)
+    assert call.tokens == 6
+    assert list(report.assumed) == ["with a count that is missing or none, taken as 0 tokens"]
+
+
 def test_events_of_a_realtime_session_beside_its_responses_are_known(tmp_path: Path) -> None:
     events: list[dict[str, Any]] = [
         {"type": "session.created", "session": {"model": "gpt-realtime"}},

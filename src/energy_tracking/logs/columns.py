@@ -27,6 +27,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         "total_prompt_token",  # Helicone
         *("input_tok", "prompt_tok", "in_tok"),
         "response_usage_prompt_tokens",  # New Relic
+        # Aleph Alpha; Yandex, whose name is elsewhere one of a part.
+        *("num_tokens_prompt_total", "input_text_tokens"),
     ),
     "output": (
         *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
@@ -41,7 +43,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("completion_tokens_in_step", "total_completion_tokens"),
         *("generated_completion_tokens", "output_tok", "completion_tok", "out_tok"),
         *("response_usage_completion_tokens", "num_generated_tokens"),
-        *("generated_token_count", "return_tokens"),
+        *("generated_token_count", "return_tokens", "num_tokens_generated", "output_text_tokens"),
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
@@ -49,7 +51,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("cached_prompt_tokens", "cached_content_token_count", "prompt_cache_read_tokens"),
         *("n_cached_context_tokens_total", "cached_input_token_count", "cached_token_count"),
         *("prompt_cached_tokens", "input_tokens_cached", "prompt_tokens_cached"),
-        *("num_cached_input_tokens", "num_cached_tokens"),
+        *("num_cached_input_tokens", "num_cached_tokens", "cache_hit_tokens"),
     ),
     "cache_read": (
         *("cache_read_input_tokens", "usage_input_tokens_cache_read"),

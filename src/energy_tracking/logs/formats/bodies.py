@@ -48,6 +48,7 @@ OTHER_HOLDERS = (
     *("metadata", "Metadata", "generation", "metrics", "responseMetadata", "response_metadata"),
 )
 _OTHERS = frozenset({*OTHER_USAGES, *OTHER_HOLDERS})
+_USAGES_ALONE = tuple(name for name in OTHER_USAGES if name not in OTHER_HOLDERS)
 _OTHER_MODELS = ("modelId", "ModelId", "modelName", "model_name", "model")
 _OTHER_IDS = ("responseId", "ResponseId", "id", "Id")
 _OTHER_TIMES = ("createdAt", "CreatedAt")
@@ -97,21 +98,25 @@ def _usage_by_other_names(body: Document, raw: object) -> Counts | None:
             return counts
     if _OTHERS.isdisjoint(body):
         return None
-    for holder in (body, *(body.get(name) for name in OTHER_HOLDERS)):
-        for name in OTHER_USAGES if holder is body else ("usage", *OTHER_USAGES):
-            usage = at(holder, name)
-            if isinstance(usage, dict):
-                counts = _counts_in_usage(usage)
-                if not has_both(counts):
-                    # Its output may have the name of a column.
-                    counts = _counts_by_names(usage) or counts
-                # These are of much else.
-                is_other = name in ("metrics", "metadata")
-                counts = None if is_other and not has_both(counts) else counts
-                if name == "metadata" and any("request" in str(one) for one in usage):
-                    counts = None  # the sum of a page
-                if counts is not None:
-                    return counts
+    for holder, name in (
+        *((body, name) for name in _USAGES_ALONE),
+        *((body.get(held), name) for held in OTHER_HOLDERS for name in ("usage", *OTHER_USAGES)),
+        # What holds one may be one itself.
+        *((body, name) for name in OTHER_USAGES if name in OTHER_HOLDERS),
+    ):
+        usage = at(holder, name)
+        if isinstance(usage, dict):
+            counts = _counts_in_usage(usage)
+            if not has_both(counts):
+                # Its output may have the name of a column.
+                counts = _counts_by_names(usage) or counts
+            # These are of much else.
+            is_other = name in ("metrics", "metadata")
+            counts = None if is_other and not has_both(counts) else counts
+            if name == "metadata" and any("request" in str(one) for one in usage):
+                counts = None  # the sum of a page
+            if counts is not None:
+                return counts
     return None
 
 
@@ -158,9 +163,10 @@ def _counts_by_names(usage: Document) -> Counts | None:
     columns = columns_of(tuple(named)) or {}
     read = {what: named[name] for what, name in columns.items()}
     inputs, outputs = whole(read.get("input")), whole(read.get("output"))
-    if inputs is None and outputs is None:
-        return None
-    inputs, outputs = inputs or 0, outputs or 0
+    if inputs is None or outputs is None:
+        # Of one alone the dialects say what is missing.
+        both = {"prompt_tokens": inputs, "completion_tokens": outputs}
+        return counts_in({name: count for name, count in both.items() if count is not None})
     if "cache_read" in read and whole(read.get("total")) == inputs + outputs:
         read["cached"] = read.pop("cache_read")
     return usage_of_columns(read, inputs, outputs)
