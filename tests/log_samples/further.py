@@ -450,4 +450,18 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
      [{"model_version": "2024-08", "completions": [], "num_tokens_prompt_total": 14,
        "num_tokens_generated": 5}],
      right(1, (14, 5), "2024-08")),
+    # Each event of a stream has the counts so far.
+    ("dashscope",
+     [{"output": {"choices": [{"message": {"content": "."}, "finish_reason": reason}]},
+       "usage": {"total_tokens": 22 + outputs, "output_tokens": outputs, "input_tokens": 22},
+       "request_id": "bed20b37-6dbb-4a0f-8e2e-5a1f0a5f7d11"}
+      for outputs, reason in ((1, "null"), (3, "stop"))],
+     right(1, (22, 3), None)),
+    ("cohere-events",
+     [{"type": "message-start", "id": "29f14a5a-11de-4cae-9800-25e4747408ea",
+       "delta": {"message": {"role": "assistant"}}},
+      {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": {
+          "billed_units": {"input_tokens": 3, "output_tokens": 57},
+          "tokens": {"input_tokens": 66, "output_tokens": 57}}}}],
+     right(1, (66, 57), None, provider="cohere")),
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from energy_tracking.logs.formats.base import (
     mappings,
     text,
 )
-from energy_tracking.logs.formats.bodies import call_in_body, error_name
+from energy_tracking.logs.formats.bodies import call_in_body, error_name, operation_of
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
@@ -223,6 +223,24 @@ def _finish_gemini(file: LogFile) -> Iterable[LoggedCall]:
     return () if last is None else (last,)
 
 
+def _read_dashscope(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A response of DashScope or an event of one, whose counts grow and whose id stays."""
+    call, output = call_in_body(document), document["output"]
+    if call.counts is None or not isinstance(output, dict):
+        return None
+    call.operation, call.response_id = operation_of(output), text(document["request_id"])
+    return [identify(call)]
+
+
+def _read_cohere_end(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """The last event of a stream of Cohere's, which alone has the usage."""
+    counts = counts_in(at(document["delta"], "usage"))
+    if counts is None:
+        return None
+    call = LoggedCall(provider="cohere", response_id=text(document.get("id")), counts=counts)
+    return [identify(call)]
+
+
 STREAMS: tuple[LogFormat, ...] = (
     # Source: https://platform.openai.com/docs/api-reference/chat/streaming
     LogFormat(
@@ -241,4 +259,9 @@ STREAMS: tuple[LogFormat, ...] = (
     # Source: https://ai.google.dev/api/generate-content
     LogFormat(name="gemini-response", keys=keys("usageMetadata"), read=_read_gemini_chunk,
               finish=_finish_gemini),
+    # Source: https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope
+    LogFormat(name="dashscope", keys=keys("output", "usage", "request_id"), read=_read_dashscope),
+    # Source: https://docs.cohere.com/v2/docs/streaming
+    LogFormat(name="cohere-events", keys=keys("type", "delta"), types=("message-end",),
+              read=_read_cohere_end, is_said=False),
 )  # fmt: skip
