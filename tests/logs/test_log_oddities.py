@@ -189,6 +189,35 @@ WRAPPED: dict[str, Any] = {
     "a recorded exchange": {
         "log": {"entries": [{"response": {"content": {"text": json.dumps(completion(1))}}}]}
     },
+    "events in a text": {
+        "request": {"body": {"model": "x"}},
+        "response": {
+            "status_code": 200,
+            "body_raw": "event: message_start\ndata: "
+            + json.dumps(
+                {
+                    "type": "message_start",
+                    "message": {
+                        "id": "m",
+                        "model": "x",
+                        "usage": {"input_tokens": 4, "output_tokens": 1},
+                    },
+                }
+            )
+            + '\n\nevent: message_delta\ndata: {"type": "message_delta", "delta": {}, '
+            + '"usage": {"output_tokens": 20}}\n\ndata: {"type": "message_stop"}\n',
+        },
+    },
+    "a prompt and an answer beside a usage": {
+        "file_traj": {
+            "prompt": "...",
+            "response": "...",
+            "usage": {"completion_tokens": 20, "prompt_tokens": 4},
+        }
+    },
+    "a text beside a usage": {
+        "chatResponse": {"text": "...", "usage": {"completionTokens": 20, "promptTokens": 4}}
+    },
     "a response of a batch of Gemini's": {
         "response": {"inlinedResponses": {"inlinedResponses": [{"response": completion(1)}]}}
     },
@@ -219,6 +248,44 @@ def test_a_call_without_a_time_has_that_of_what_is_around_it(tmp_path: Path) -> 
         "2026-01-02T00:00:00+00:00",
         "2025-03-10T01:25:52+00:00",
     ]
+
+
+def test_a_response_has_the_time_and_the_model_nearest_to_it(tmp_path: Path) -> None:
+    counts = {"prompt_tokens": 1, "completion_tokens": 2}
+    steps = [
+        {
+            "timestamp": f"2026-01-02T03:04:0{n}Z",
+            "model": model,
+            "made": {"id": "", "usage": counts},
+        }
+        for n, model in enumerate("xy")
+    ]
+    run = {"end_time": "2026-01-02T09:00:00Z", "model": "z", "steps taken": steps}
+    calls, _ = read(tmp_path / "run.json", json.dumps(run))
+    assert [(call.model, call.time and call.time.second) for call in calls] == [("x", 0), ("y", 1)]
+
+
+def test_a_list_of_the_same_responses_again_is_left_out(tmp_path: Path) -> None:
+    # As trajectories of Trae Agent have them.
+    counts = [{"input_tokens": 10 * n, "output_tokens": n} for n in (1, 2)]
+    said = [{"content": "...", "model": "x", "usage": usage} for usage in counts]
+    run = {
+        "llm_interactions": [{"response": one} for one in said],
+        "agent_steps": [{"state": "completed", "llm_response": one} for one in said],
+    }
+    calls, report = read(tmp_path / "run.json", json.dumps(run))
+    assert outputs(calls) == [1, 2]
+    assert [each.count for each in report.assumed.values()] == [1]
+
+
+@pytest.mark.parametrize(("alone", "right"), [(7, [7, 20, 40]), (40, [20, 40]), (60, [20, 40])])
+def test_a_response_outside_of_a_list_is_a_sum_only_if_it_is_as_large(
+    alone: int, right: list[int], tmp_path: Path
+) -> None:
+    # A tree of attempts: the first one, and those that followed.
+    tree = {"made": completion(9, alone) | {"id": "a"}, "after": [completion(1), completion(9, 40)]}
+    calls, _ = read(tmp_path / "tree.json", json.dumps({"root": tree}))
+    assert sorted(outputs(calls)) == right
 
 
 def test_a_sum_beside_a_list_of_responses_is_no_call(tmp_path: Path) -> None:

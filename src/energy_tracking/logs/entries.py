@@ -16,7 +16,7 @@ from energy_tracking.logs.files.decoding import NOT_JSON
 from energy_tracking.logs.files.text_lines import LINE
 from energy_tracking.logs.formats import LogFile, Recogniser, documents_inside
 from energy_tracking.logs.formats.base import UnreadableEntryError, first_text
-from energy_tracking.logs.formats.inside import OUTER_MODELS, OUTER_TIMES
+from energy_tracking.logs.formats.scattered import OUTER_MODELS, OUTER_TIMES
 from energy_tracking.logs.logged import LoggedCall, first_time
 
 DEEPEST = 8

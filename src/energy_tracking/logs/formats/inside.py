@@ -1,25 +1,23 @@
 """What documents of no format hold: calls in a list, in a wrapper, or anywhere.
 
 Names that are usual for lists and wrappers come first, then lists of rows with counts
-(``nested_rows``). Below any other names, and in texts of JSON, what looks like a response is one: a
-usage, and beside it what a response has. Where some of these lie in a list, those outside of it may
-be their sums, and are passed over.
+(``nested_rows``), then what looks like a response, below any other names (``scattered``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from energy_tracking.logs.columns import columns_of
-from energy_tracking.logs.files.text_lines import LINE, LINE_TIME
+from energy_tracking.logs.files.text_lines import LINE
 from energy_tracking.logs.formats.base import Document, LogFile, at, mappings, unpacked
-from energy_tracking.logs.formats.bodies import OTHER_USAGES, USAGES
 from energy_tracking.logs.formats.collected import decode_base64, lines_in
 from energy_tracking.logs.formats.nested_rows import name_row, rows_inside
-
-DEEPEST_RESPONSE = 8
-"""How far below a document a response is looked for."""
+from energy_tracking.logs.formats.scattered import (
+    DEEPEST_RESPONSE,
+    events_in,
+    has_response,
+    responses_inside,
+)
 
 # Objects that hold documents in a list, and one that holds a document.
 LISTS = (
@@ -42,33 +40,8 @@ WRAPPERS = (
         "jsonPayload",
     ),
     *("message", "trace", "span", "log", "textPayload", "properties", "Item", "fields", "hits"),
-    *("attributes", LINE, "Body", "ai_log", "kinesis", "Document"),
+    *("attributes", LINE, "Body", "Response", "ai_log", "kinesis", "Document"),
 )
-EVENT_DATA = "data:"
-"""What a line of server-sent events begins with that has a document."""
-
-OUTER_TIMES = (
-    *("timestamp", "@timestamp", "time", "ts", "datetime", "created_at", "createdAt"),
-    *("timeGenerated", "TimeGenerated", "startedDateTime", "timestamp_ms", "created"),
-    *("ended_at", "endedAt", "end_time", "endTime", "started_at", "startedAt", "start_time"),
-    *("finished_at", "processed_time", "startTime", "createTime", "request_time", "createdDate"),
-    *("timeCreated", "endTimestamp", "startTimestamp"),
-    # Behind which a line was; systemd, Splunk, Serilog, queues, tables of Azure and Grafana.
-    *(LINE_TIME, "__REALTIME_TIMESTAMP", "_time", "@t", "publishTime", "SentTimestamp"),
-    *("TimeGenerated [UTC]", "timestamp [UTC]", "Time", "timestampInMs"),
-    *("approximateArrivalTimestamp", "date"),
-)
-"""When what a document holds was written, where that does not say it."""
-
-OUTER_MODELS = frozenset({"model", "modelId", "model_id", "modelName", "model_name"})
-"""What names the model of what a document holds, where that does not."""
-
-BESIDE_USAGE = frozenset(
-    {"candidates", "choices", "content", "id", "model", "modelVersion", "object", "output"}
-    | {"response_metadata", "responseId", "stop_reason", "ModelId", "modelId", "modelName"}
-    | {"clientRequestId"}  # what an agent of Bedrock's has in its trace
-)
-"""What a response has beside its usage, one of them at least."""
 
 
 def documents_inside(document: Document, file: LogFile) -> list[Document] | None:
@@ -120,21 +93,14 @@ def documents_inside(document: Document, file: LogFile) -> list[Document] | None
             return [inner]
     if rows := rows_inside(document, file):
         return rows
-    responses = list(_responses_inside(document, DEEPEST_RESPONSE, is_listed=False))
-    has_listed = any(is_listed for _, is_listed in responses)
-    return [response for response, is_listed in responses if is_listed or not has_listed]
+    return responses_inside(document, file)
 
 
 def _has_response_beside(document: Document) -> bool:
     """Whether a response lies beside a line that counts no tokens."""
     if any(isinstance(value, str) and "oken" in value for value in document.values()):
         return False  # nearly always
-    return any(
-        True
-        for value in document.values()
-        if isinstance(value, dict)
-        for _ in _responses_inside(value, DEEPEST_RESPONSE, is_listed=False)
-    )
+    return any(isinstance(value, dict) and has_response(value) for value in document.values())
 
 
 def is_by_columns(document: Document) -> bool:
@@ -211,45 +177,5 @@ def _documents_recorded(content: Document) -> list[Document]:
     sent = content["text"]
     if content.get("encoding") == "base64":
         sent = decode_base64(sent)
-    lines = sent.splitlines()
-    events = [line[len(EVENT_DATA) :].strip() for line in lines if line.startswith(EVENT_DATA)]
-    found = [unpacked(one) for one in events or [sent.strip()]]
+    found = events_in(sent) or [unpacked(sent.strip())]
     return [one for one in found if isinstance(one, dict)]
-
-
-def _has_usage(value: Document) -> bool:
-    """Whether an object has a usage; what may be of something else has to count tokens."""
-    return any(isinstance(value.get(name), dict) for name in USAGES) or any(
-        isinstance(usage := value.get(name), dict) and any("oken" in str(each) for each in usage)
-        for name in OTHER_USAGES
-    )
-
-
-def _has_counts(value: Document) -> bool:
-    """Whether an object names a model, and counts an input and an output of it."""
-    if OUTER_MODELS.isdisjoint(value) or not any("oken" in str(name) for name in value):
-        return False  # nearly always
-    columns = columns_of(tuple(value)) or {}
-    return all(type(value.get(columns.get(what, ""))) is int for what in ("input", "output"))
-
-
-def _responses_inside(
-    value: Any, depth: int, *, is_listed: bool
-) -> Iterator[tuple[Document, bool]]:
-    """What looks like a response, and whether it lies in a list."""
-    if depth < 0:
-        return
-    if isinstance(value, str):
-        value = unpacked(value) if "usage" in value else None
-    if isinstance(value, dict):
-        if (not BESIDE_USAGE.isdisjoint(value) and _has_usage(value)) or _has_counts(value):
-            yield value, is_listed
-            return
-        for name, inner in value.items():
-            if name == "content" and "role" in value and isinstance(inner, str):
-                continue  # what somebody said, which may quote a response
-            if isinstance(inner, dict | list | str):
-                yield from _responses_inside(inner, depth - 1, is_listed=is_listed)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _responses_inside(inner, depth - 1, is_listed=True)
