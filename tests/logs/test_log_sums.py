@@ -299,6 +299,26 @@ def test_rows_under_days_are_sums_of_these(tmp_path: Path) -> None:
     assert (call.requests, call.tokens, call.time and call.time.day) == (None, 22, 1)
 
 
+def test_usage_by_model_alone_is_a_sum_for_each_with_its_parts(tmp_path: Path) -> None:
+    # What a callback of LangChain counts.
+    usage = {"input_tokens": 80, "output_tokens": 21, "total_tokens": 101}
+    models = {"gpt-4o-mini-2024-07-18": usage | {"input_token_details": {"audio": 0}},
+              "claude-3-5-haiku-20241022": usage | {"input_token_details": {"cache_read": 64}},
+              }  # fmt: skip
+    sums = list(read_logs([write(tmp_path / "usage.json", models)]))
+    assert [(total.model, total.requests) for total in sums] == [(name, None) for name in models]
+    counts = [(one.input_tokens, one.cached_input_tokens) for s in sums if (one := s.usage)]
+    assert counts == [(80, 0), (80, 64)]
+
+
+def test_a_row_of_several_requests_has_the_parts_in_its_details(tmp_path: Path) -> None:
+    day = {"date": "2026-05-01", "model": "gpt-4o", "requests": 3, "prompt_tokens": 300,
+           "completion_tokens": 60, "prompt_tokens_details": {"cached_tokens": 100}}  # fmt: skip
+    total = one(write(tmp_path / "days.json", [day]))
+    assert total.usage is not None
+    assert (total.requests, total.usage.cached_input_tokens) == (3, 100)
+
+
 def test_calls_in_a_list_count_in_place_of_their_sum(tmp_path: Path) -> None:
     listed = [{"model": "o1", "input_tokens": 20, "output_tokens": 2}] * 2
     document = {"total_input_tokens": 40, "total_output_tokens": 4, "calls": listed}

@@ -812,6 +812,17 @@ def test_costs_are_said_to_have_no_counts(service: str, read: Any) -> None:
     )
 
 
+def test_an_object_that_has_a_cost_is_no_table_of_costs(read: Any) -> None:
+    # What Azure Monitor says of the tokens of a deployment.
+    metrics = {
+        "cost": 0,
+        "interval": "PT1H",
+        "timespan": "2026-05-01T00:00:00Z/2026-05-02",
+        "value": [{"name": {"value": "ProcessedPromptTokens"}, "timeseries": []}],
+    }
+    assert "its first entry has 'cost', 'interval'" in read(json.dumps(metrics)).said[-1]
+
+
 OF_PROMPTFOO = ",Reasoning,Status,Score,Named Scores,Grader Reason,Comment"
 PROMPTFOO = {
     # Source: https://www.promptfoo.dev/docs/configuration/outputs/ (CSV), newer and older

@@ -129,7 +129,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "cache_hit": ("cache_hit", "cachehit", "is_cache_hit", "from_cache", "is_cached", "cached"),
     "operation": ("operation", "operation_name"),
     # Objects, or texts of JSON, with parts of the counts.
-    "details": ("prompt_tokens_details", "input_tokens_details"),
+    "details": ("prompt_tokens_details", "input_tokens_details", "input_token_details"),
 }
 
 COUNTED = (

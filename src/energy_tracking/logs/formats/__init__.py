@@ -135,9 +135,8 @@ def describe_missing(document: Any) -> str:
         else f"{row.name!r} (no token counts)"
         for row in near
     )
-    if any(_MONEY.search(name) for name in map(str, document)) and not any(
-        "tok" in name.lower() for name in map(str, document)
-    ):
+    is_row = not any(isinstance(cell, dict | list) for cell in document.values())
+    if is_row and any(map(_MONEY.search, shape)) and not any("tok" in n.lower() for n in shape):
         return "it has costs and no token counts: export the usage, which has them"
     names = [str(name)[:40] for name in document]
     more = f" and {len(names) - NAMED_KEYS} more" if len(names) > NAMED_KEYS else ""

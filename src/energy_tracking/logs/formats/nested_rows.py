@@ -29,6 +29,8 @@ def rows_inside(document: Document, file: LogFile) -> list[Document]:
     """
     if document and all(_DAY.fullmatch(str(name)) for name in document):
         return [_date_rows(str(day), inner) for day, inner in document.items()]
+    if rows := _rows_in(document):
+        return rows  # as LangChain counts usage by model
     lists = {str(name): rows for name, inner in document.items() if (rows := _rows_in(inner))}
     found = [
         [{"breakdown": name} | row for row in rows] if _BY.match(name) and len(lists) > 1 else rows

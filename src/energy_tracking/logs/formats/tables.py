@@ -41,6 +41,7 @@ from energy_tracking.logs.formats.counts import (
     check_wholes,
     counts_in,
     scale_count,
+    sum_in,
     usage_of_columns,
     whole,
 )
@@ -278,9 +279,10 @@ def _calls_of(
             return []
         requests = None
     counts = usage_of_columns(counted, inputs or 0, outputs or 0, is_sum=requests != 1)
-    if "details" in read and requests == 1:
+    if "details" in read:
         # As a usage has them; a server's whole answer may be that alone.
-        counts = counts_in({name: unpacked(cell) for name, cell in row.items()}) or counts
+        usage = {name: unpacked(cell) for name, cell in row.items()}
+        counts = (counts_in(usage) if requests == 1 else sum_in(usage)) or counts
     if counts is not None and _states_sums(counts, read, row, columns, file):
         file.note_assumption(say_totals("total") or "")
         return []
