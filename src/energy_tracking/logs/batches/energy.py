@@ -24,7 +24,7 @@ from energy_tracking.usage.token_usage import TokenUsage
 
 Column = Any
 
-PART = 32_768
+PART = 65_536
 """Rows of one model that are estimated and added up together [1]: they stay in the cache."""
 FEW = 4096
 """Fewer rows of a model than these have no part of their own [1]."""

@@ -23,7 +23,7 @@ from energy_tracking.logs.sql import quote_name, quote_text
 from energy_tracking.logs.totals import NAMELESS, TOTALS_PATTERN, RowSums, may_say_totals
 from energy_tracking.usage.names import UNIQUE_ID_LENGTH
 
-ROWS = 1 << 17
+ROWS = 1 << 18
 """Rows of a batch [1]."""
 LISTED = 254
 """Texts of a column of Parquet that are listed before it is read, so that of each row the place
