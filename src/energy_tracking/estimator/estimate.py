@@ -247,17 +247,19 @@ def combine_spreads(
         spreads: The parts that each request has its own of [J].
         excesses: What ``sum_excesses`` gives for the others [1].
     """
-    under, over = excesses
+    low, widest = excesses
     divisor = total_joules + LEAST_JOULES
-    over = over * (total_joules * total_joules)
+    high = total_joules * total_joules
+    high *= widest
     for fall, rise in spreads:
         excess = fall / (divisor - fall)
         excess *= excess
-        excess += under
-        under = excess
-        over += rise * rise
-    low, high = under**0.5, over**0.5
+        excess += low
+        low = excess
+        high += rise * rise
+    low = low**0.5
     low += 1.0
+    high **= 0.5
     high += total_joules
     return total_joules / low, high
 

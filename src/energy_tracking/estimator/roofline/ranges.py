@@ -79,10 +79,10 @@ def list_spreads(cases: Cases, energy: CentralEnergy) -> list[Spread]:
         spreads.append((fall * decode, rise * decode if rise else 0.0))
     if cases.batch is not None:
         # Attention costs the same in any batch.
-        most, joules, crowd_joules = cases.batch[0], sharing.token_joules, sharing.crowd_joules
+        joules, crowd_joules = sharing.token_joules, sharing.crowd_joules
         if crowd_joules is None:
-            _, crowd_joules = most.price_crowd(energy.context)
-        fall = joules - take_larger(most.token_joules, crowd_joules)
+            _, crowd_joules = cases.batch[0].price_crowd(energy.context)
+        fall = joules - crowd_joules
         rise = sharing.fewest_joules - joules
         fall *= tokens
         rise *= tokens

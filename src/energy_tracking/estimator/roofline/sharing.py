@@ -8,10 +8,14 @@ with any, what a token takes at the end of the range where most share a step, wh
 from __future__ import annotations
 
 import math
+from copy import copy
+from typing import Any
 
 from energy_tracking.estimator.deployment import Deployment
 from energy_tracking.estimator.roofline.prices import Prices, compute_token_energy
 from energy_tracking.estimator.roofline.work import (
+    find_library,
+    take_between,
     take_larger,
     take_smaller,
 )
@@ -91,20 +95,18 @@ class Case:
         self.roomy_context = math.inf if is_known else self._find_roomy_context()
 
     def price_crowd(self, context: float) -> tuple[float, float]:
-        """Sequences of this context whose caches fit beside the weights, at least one [1].
+        """Sequences of this context that share a step, as many as fit beside the weights [1].
 
-        And a token's energy with so many [J]. Layers that look back on a window are taken to keep
-        everything, as sparse attention does, and as engines that treat all layers alike do.
+        And a token's energy with so many [J]. At least one is taken to fit. Layers that look back
+        on a window are taken to keep everything, as sparse attention does, and as engines that
+        treat all layers alike do.
 
         Args:
             context: Tokens that each of them attends to; a float or an array [tokens].
         """
         fit = self._room_bytes / (self._cache_bytes * context + self._kept_bytes)
-        if type(fit) is not float:
-            fit = take_larger(fit, 1.0)
-        elif fit < 1.0:  # the same of a float, with nothing asked again
-            fit = 1.0
-        return fit, compute_token_energy(self.prices, fit)
+        sequences = take_between(fit, 1.0, self.sequences)
+        return sequences, compute_token_energy(self.prices, sequences)
 
     def _find_roomy_context(self) -> float:
         """A context with which all sequences fit, and so with any shorter one [tokens]."""
@@ -122,7 +124,7 @@ class Sharing:
     Attributes:
         sequences: Sequences that share a step of the central case [1].
         token_joules: Energy of generating a token that attends to nothing, with these [J].
-        crowd_joules: The same with all that fit [J]; None: it was not needed.
+        crowd_joules: The same with the most that are credible [J]; None: it was not needed.
         fewest_joules: The same with the fewest that are credible [J].
         parameters: The same of the least and of the largest model [J].
         prefill: What the energy of a prompt may be less and more by, over that energy [1].
@@ -155,7 +157,7 @@ class Sharing:
             context: Tokens that each sequence attends to; a float or an array of floats; None: all
                 sequences fit, but for most of ``batch`` [tokens].
         """
-        _, fewest = (central, central) if batch is None else batch
+        most, fewest = (central, central) if batch is None else batch
         ends = () if parameters is None else parameters
         if context is None:
             self.crowd_joules: float | None = None
@@ -163,15 +165,39 @@ class Sharing:
             self.token_joules, self.fewest_joules = central.token_joules, fewest.token_joules
             joules = [case.token_joules for case in ends]
         else:
-            fit, crowd_joules = central.price_crowd(context)
-            self.crowd_joules = crowd_joules
+            fit, self.crowd_joules = most.price_crowd(context)
             self.sequences = take_smaller(central.sequences, fit)
             # The fewer share a step, the more a token takes.
-            self.token_joules = take_larger(central.token_joules, crowd_joules)
-            self.fewest_joules = take_larger(fewest.token_joules, crowd_joules)
-            joules = [take_larger(case.token_joules, case.price_crowd(context)[1]) for case in ends]
+            self.token_joules = take_larger(central.token_joules, self.crowd_joules)
+            self.fewest_joules = take_larger(fewest.token_joules, self.crowd_joules)
+            joules = [case.price_crowd(context)[1] for case in ends]
         self.parameters = (joules[0], joules[1]) if joules else None
         self.prefill = _find_prefill_shares(self.sequences / central.gpus)
+
+    def replace_some(self, places: Any, some: Sharing, context: Any) -> Sharing:
+        """The same for an array of contexts, some of which have another.
+
+        Args:
+            places: Where those are, as ``nonzero`` gives them.
+            some: What comes of them.
+            context: All contexts [tokens].
+        """
+        library = find_library(context)
+
+        def replace(one: float, others: Any) -> Any:
+            if type(others) is float or (others == one).all():
+                return one
+            column: Any = library.full_like(context, one)
+            column[places] = others
+            return column
+
+        made = copy(self)
+        for name in ("sequences", "token_joules", "fewest_joules"):
+            setattr(made, name, replace(getattr(self, name), getattr(some, name)))
+        for name in ("parameters", "prefill"):
+            if (ends := getattr(self, name)) is not None:
+                setattr(made, name, tuple(map(replace, ends, getattr(some, name))))
+        return made
 
 
 def _find_prefill_shares(load: float) -> tuple[float, float]:

@@ -144,12 +144,14 @@ def take_smaller(a: float, b: float) -> float:
         a: A float or an array of floats.
         b: Another.
     """
-    if type(a) is float and type(b) is float:
-        return b if b < a else a
-    library = find_library(a, b)
+    if type(a) is float:
+        return take_between(b, -math.inf, a)
+    if type(b) is float:
+        return take_between(a, -math.inf, b)
+    library = find_library(a)
     if library is None:
         return a * (a <= b) + b * (b < a)
-    taken: float = library.minimum(*_spread_out(library, a, b))
+    taken: float = library.minimum(a, b)
     return taken
 
 
@@ -160,26 +162,37 @@ def take_larger(a: float, b: float) -> float:
         a: A float or an array of floats.
         b: Another.
     """
-    if type(a) is float and type(b) is float:
-        return b if b > a else a
-    library = find_library(a, b)
+    if type(a) is float:
+        return take_between(b, a, math.inf)
+    if type(b) is float:
+        return take_between(a, b, math.inf)
+    library = find_library(a)
     if library is None:
         return a * (a >= b) + b * (b > a)
-    taken: float = library.maximum(*_spread_out(library, a, b))
+    taken: float = library.maximum(a, b)
     return taken
 
 
-def _spread_out(library: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """Two numbers as arrays, of which numpy compares four times as many at a time.
+def take_between(a: float, least: float, most: float) -> float:
+    """A number, or the end of a range that it lies beyond, element by element.
 
     Args:
-        library: What one of them is an array of.
         a: A float or an array of floats.
-        b: Another.
+        least: A float; minus infinity: there is no such end.
+        most: A float, infinity likewise; where it is less than the other, it counts.
     """
     if type(a) is float:
-        return library.full_like(b, a), b
-    return a, library.full_like(a, b) if type(b) is float else b
+        if a < least:
+            a = least
+        return most if a > most else a
+    library = find_library(a)
+    if library is not None:
+        # In a third of the time that numpy takes for the larger of an array and one number.
+        taken: float = library.clip(a, least, most)
+        return taken
+    if least > -math.inf:
+        a = a * (a >= least) + least * (a < least)
+    return a if most == math.inf else a * (a <= most) + most * (a > most)
 
 
 def find_library(a: object, b: object = None) -> Any:
