@@ -102,6 +102,14 @@ def test_every_dialect_is_read(field: str, name: str) -> None:
     assert facts.usage.repairs == ()
 
 
+def test_reasoning_that_the_output_leaves_out_is_added_to_it() -> None:
+    counts = {"gen_ai.usage.input_tokens": 136, "gen_ai.usage.output_tokens": 16}
+    facts = span_facts(counts | {"gen_ai.usage.experimental.reasoning_tokens": 76})
+    assert facts is not None
+    assert (facts.usage.output_tokens, facts.usage.reasoning_tokens) == (92, 76)
+    assert facts.usage.repairs == ()
+
+
 # What instrumentations that run beside each other put on one span: the first of each is right.
 PRECEDENCE: list[tuple[str, list[str]]] = [
     (

@@ -13,17 +13,23 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
+from energy_tracking.bounds import read_whole
 from energy_tracking.frozen import fill_fields, frozen
 from energy_tracking.usage.details import flatten_details
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.token_usage import TokenUsage
+from energy_tracking.usage.token_usage import MAX_TOKENS, TokenUsage
 
 LLM_OPERATIONS = frozenset(
     {"chat", "text_completion", "embeddings", "generate_content", "image_generation"}
 )
 """Operations that stand for one LLM call; agents, tools and HTTP servers do not."""
 
+BESIDE_OUTPUT = "gen_ai.usage.experimental.reasoning_tokens"
+"""Where Google's ADK before 2.3 counts what its output leaves out.
+
+Source: https://github.com/google/adk-python (src/google/adk/telemetry/tracing.py)
+"""
 # Count -> span attributes that may hold it, most reliable first. Names without a remark are
 # those of the GenAI semantic conventions, of today and of earlier versions.
 USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -63,6 +69,9 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.details.cache_read_tokens",  # Pydantic AI
         "gen_ai.usage.input_tokens.cached",  # Sentry
         "gen_ai.usage.cached_tokens",  # Langtrace
+        "gen_ai.usage.details.cached_tokens",  # Pydantic AI, of a model of OpenAI's
+        "gen_ai.usage.prompt_tokens_details.cached_tokens",  # Weave
+        "gen_ai.usage.input_tokens_details.cached_tokens",
         "llm.token_count.prompt_details.cache_read",
         "ai.usage.cachedInputTokens",
         "ai.usage.inputTokenDetails.cacheReadTokens",
@@ -82,6 +91,7 @@ USAGE_ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "gen_ai.usage.reasoning.output_tokens",
         "gen_ai.usage.reasoning_tokens",  # OpenLLMetry
         "gen_ai.usage.details.reasoning_tokens",
+        BESIDE_OUTPUT,
         "gen_ai.usage.output_tokens.reasoning",
         "llm.token_count.completion_details.reasoning",
         "ai.usage.reasoningTokens",
@@ -289,6 +299,9 @@ def _usage_in(
                 return usage
     if operation == "embeddings":
         counts.setdefault("output_tokens", 0)
+    if BESIDE_OUTPUT in attributes and "total_tokens" not in counts:
+        written = (counts.get("output_tokens"), attributes[BESIDE_OUTPUT])
+        counts["output_tokens"] = sum(read_whole(count, MAX_TOKENS) or 0 for count in written)
     return read_counts(counts)
 
 
