@@ -24,7 +24,6 @@ from energy_tracking.estimator.roofline.constants import RooflineConstants
 from energy_tracking.estimator.roofline.fitted import GPUS
 from energy_tracking.estimator.roofline.prices import compute_prices
 from energy_tracking.estimator.roofline.sharing import Case, Sharing
-from energy_tracking.estimator.roofline.work import find_library
 from energy_tracking.estimator.serving import ServingProfile
 from energy_tracking.estimator.serving_bounds import CURRENT_ENGINE_YEAR
 from energy_tracking.frozen import frozen
@@ -83,14 +82,9 @@ class Cases:
         most = self.roomy_context
         if most == math.inf or (type(context) is float and context <= most):
             return self.roomy  # nearly always
-        if type(context) is float or find_library(context) is None or not context.ndim:
-            return Sharing(self.central, self.batch, self.parameters, context)
-        long = (context > most).nonzero()
-        if not len(long[0]):
+        if type(context) is not float and not (context > most).any():
             return self.roomy
-        # To compute it for those alone, and put it in place, is quicker even where most are long.
-        some = Sharing(self.central, self.batch, self.parameters, context[long])
-        return self.roomy.replace_some(long, some, context)
+        return Sharing(self.central, self.batch, self.parameters, context)
 
 
 @lru_cache(maxsize=512)

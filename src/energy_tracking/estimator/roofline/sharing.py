@@ -8,7 +8,7 @@ with any, what a token takes at the end of the range where most share a step, wh
 from __future__ import annotations
 
 import math
-from copy import copy
+from collections.abc import Sequence
 from typing import Any
 
 from energy_tracking.estimator.deployment import Deployment
@@ -170,44 +170,43 @@ class Sharing:
             # The fewer share a step, the more a token takes.
             self.token_joules = take_larger(central.token_joules, self.crowd_joules)
             self.fewest_joules = take_larger(fewest.token_joules, self.crowd_joules)
-            joules = [case.price_crowd(context)[1] for case in ends]
+            joules = _price_tokens(ends, context)
         self.parameters = (joules[0], joules[1]) if joules else None
-        self.prefill = _find_prefill_shares(self.sequences / central.gpus)
-
-    def replace_some(self, places: Any, some: Sharing, context: Any) -> Sharing:
-        """The same for an array of contexts, some of which have another.
-
-        Args:
-            places: Where those are, as ``nonzero`` gives them.
-            some: What comes of them.
-            context: All contexts [tokens].
-        """
-        library = find_library(context)
-
-        def replace(one: float, others: Any) -> Any:
-            if type(others) is float or (others == one).all():
-                return one
-            column: Any = library.full_like(context, one)
-            column[places] = others
-            return column
-
-        made = copy(self)
-        for name in ("sequences", "token_joules", "fewest_joules"):
-            setattr(made, name, replace(getattr(self, name), getattr(some, name)))
-        for name in ("parameters", "prefill"):
-            if (ends := getattr(self, name)) is not None:
-                setattr(made, name, tuple(map(replace, ends, getattr(some, name))))
-        return made
+        self.prefill = _find_prefill_shares(self.sequences, central.gpus)
 
 
-def _find_prefill_shares(load: float) -> tuple[float, float]:
-    """What prefill may take less and more at this many sequences per GPU [1], over its energy [1].
+def _price_tokens(cases: Sequence[Case], context: Any) -> list[Any]:
+    """Energy of generating a token that attends to nothing [J], by each case.
 
     Args:
-        load: Sequences per GPU; a float or an array [1].
+        cases: The cases.
+        context: Tokens that each sequence attends to; a float or an array of floats [tokens].
+    """
+    library = None if type(context) is float else find_library(context)
+    if library is None or not cases:
+        return [case.price_crowd(context)[1] for case in cases]
+    is_long = context > min(case.roomy_context for case in cases)
+    if 2 * library.count_nonzero(is_long) > context.size:
+        return [case.price_crowd(context)[1] for case in cases]
+    # All others fit, of which the price is known.
+    places = is_long.nonzero()
+    long, priced = context[places], []
+    for case in cases:
+        joules = library.full_like(context, case.token_joules)
+        joules[places] = case.price_crowd(long)[1]
+        priced.append(joules)
+    return priced
+
+
+def _find_prefill_shares(sequences: float, gpus: float) -> tuple[float, float]:
+    """What prefill may take less and more with so many sequences [1], over its energy [1].
+
+    Args:
+        sequences: Sequences that share a step; a float or an array [1].
+        gpus: GPUs that they share [1].
     """
     (low, high), (light_low, light_high) = PREFILL_RANGE, LIGHT_PREFILL_RANGE
-    is_light = load < LIGHT_LOAD
+    is_light = sequences < LIGHT_LOAD * gpus
     return (
         1.0 - (low if low == light_low else low + (light_low - low) * is_light),
         high - 1.0 + (light_high - high) * is_light,
