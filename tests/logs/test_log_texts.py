@@ -14,6 +14,8 @@ from log_samples.wrappings import WRAPPINGS
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
+AT = "2026-03-04T05:06:07"
+
 # Source: https://github.com/open-telemetry/opentelemetry-java (LoggingSpanExporter)
 JAVA = (
     "[otel.javaagent 2026-03-04 05:06:07:123 +0000] [main] INFO io.opentelemetry.exporter.logging"
@@ -113,6 +115,16 @@ PAIRS = (
     "prompt_tokens=10 completion_tokens=20 id=r1"
 )
 
+# A response as the SDK prints it.
+PRINTED_RESPONSE = (
+    f"{AT} DEBUG ChatCompletion(id='chatcmpl-{'a' * 29}', choices=[Choice(finish_reason='stop', "
+    "message=ChatCompletionMessage(content='model=x, it is \\'done\\'', role='assistant', "
+    "tool_calls=[ToolCall(id='call_1')]))], model='gpt-4o', object='chat.completion', "
+    "usage=CompletionUsage(completion_tokens=20, prompt_tokens=10, total_tokens=30, "
+    "completion_tokens_details=CompletionTokensDetails(audio_tokens=0, reasoning_tokens=2), "
+    "prompt_tokens_details=PromptTokensDetails(audio_tokens=0, cached_tokens=4)))"
+)
+
 # Source: https://github.com/open-telemetry/opentelemetry-collector (debugexporter, detailed)
 COLLECTOR = f"""\
 2026-03-04T05:06:09.000Z\tinfo\tTraces\t{{"otelcol.component.id": "debug", "spans": 2}}
@@ -157,7 +169,6 @@ eval count:           298 token(s)
 eval rate:            119.20 tokens/s
 """
 
-AT = "2026-03-04T05:06:07"
 TEXTS: dict[str, tuple[str, Right]] = {
     "Java's spans": (JAVA, right(1, (10, 20), "gpt-4o", first=f"{AT}.123000+00:00")),
     ".NET's spans": (
@@ -169,6 +180,9 @@ TEXTS: dict[str, tuple[str, Right]] = {
     "LM Studio": (
         LM_STUDIO, right(1, (10, 20), "gpt-oss-20b", first="2026-03-04T05:06:09+00:00")),
     "agentgateway": (AGENT_GATEWAY, right(1, (10, 20), "gpt-4o", first=f"{AT}.123456+00:00")),
+    "a printed response": (
+        PRINTED_RESPONSE,
+        right(1, (10, 20), "gpt-4o", cached=4, reasoning=2, first=f"{AT}+00:00")),
     "names with values": (PAIRS, right(1, (10, 20), "gpt-4o", first=f"{AT}+00:00")),
 }  # fmt: skip
 

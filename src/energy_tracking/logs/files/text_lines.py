@@ -132,12 +132,17 @@ def _build_span_of_java(line: str, found: re.Match[bytes]) -> dict[str, Any]:
     return {"traceId": trace, "spanId": span, "attributes": attributes}
 
 
-_PAIR = re.compile(r'([A-Za-z_][\w.\-]*)=(?:"((?:[^"\\]|\\.)*)"|([^\s,;)\]}]*))')
+_PAIR = re.compile(
+    r"""([A-Za-z_][\w.\-]*)=(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;()\[\]{}'"]*))"""
+)
 
 
 def _build_pairs(line: str, found: re.Match[bytes]) -> Any:
     """Names with their values; a line without a model may say what another one has said."""
-    pairs = {name: quoted or plain for name, quoted, plain in _PAIR.findall(line)}
+    pairs: dict[str, str] = {}
+    for name, *values in _PAIR.findall(line):
+        # In an object as Python prints it, what lies further in may have the same name.
+        pairs.setdefault(name, "".join(values))
     return pairs if any("model" in name.lower() for name in pairs) else NOT_JSON
 
 
