@@ -464,4 +464,24 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
           "billed_units": {"input_tokens": 3, "output_tokens": 57},
           "tokens": {"input_tokens": 66, "output_tokens": 57}}}}],
      right(1, (66, 57), None, provider="cohere")),
+    ("continue",
+     [{"sessionId": "s", "title": "...", "workspaceDirectory": "/x", "history": [
+         {"message": {"role": "user", "content": "..."}, "contextItems": []},
+         {"message": {"role": "assistant", "content": "..."}, "contextItems": []}],
+       "usage": {"totalCost": 0.1, "promptTokens": 500, "completionTokens": 50,
+                 "promptTokensDetails": {"cachedTokens": 300}}}],
+     right(0, sums=((None, 500, 50),))),
+    # Of xAI's own SDK, which counts reasoning beside the output.
+    ("response",
+     [{"model": "grok-4", "usage": {
+         "completion_tokens": 69, "prompt_tokens": 701, "total_tokens": 893,
+         "reasoning_tokens": 123, "prompt_text_tokens": 701, "cached_prompt_text_tokens": 679}},
+      {"model": "grok-4", "usage": {
+          "completion_tokens": 5, "prompt_tokens": 10, "total_tokens": 15,
+          "prompt_text_tokens": 10, "cached_prompt_text_tokens": 8}}],
+     right(2, (711, 197), "grok-4", cached=687, reasoning=123)),
+    ("table",
+     [{"date": "2026-05-01", "model": "grok-4", "num_requests": 5, "prompt_text_tokens": 1000,
+       "cached_prompt_text_tokens": 200, "completion_tokens": 50, "reasoning_tokens": 300}],
+     right(0, sums=((5, 1000, 350),))),
 ]  # fmt: skip

@@ -27,8 +27,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         "total_prompt_token",  # Helicone
         *("input_tok", "prompt_tok", "in_tok"),
         "response_usage_prompt_tokens",  # New Relic
-        # Aleph Alpha; Yandex, whose name is elsewhere one of a part.
-        *("num_tokens_prompt_total", "input_text_tokens"),
+        # Aleph Alpha; Yandex and xAI, whose names are elsewhere those of parts.
+        *("num_tokens_prompt_total", "input_text_tokens", "prompt_text_tokens"),
     ),
     "output": (
         *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
@@ -52,6 +52,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("n_cached_context_tokens_total", "cached_input_token_count", "cached_token_count"),
         *("prompt_cached_tokens", "input_tokens_cached", "prompt_tokens_cached"),
         *("num_cached_input_tokens", "num_cached_tokens", "cache_hit_tokens"),
+        "cached_prompt_text_tokens",  # xAI
     ),
     "cache_read": (
         *("cache_read_input_tokens", "usage_input_tokens_cache_read"),
@@ -152,7 +153,8 @@ STARTS = (
 )
 """What says when the time began that a row sums up."""
 
-_PARTS = ("cached", "cache_read", "cache_write", "reasoning")
+PARTS = ("cached", "cache_read", "cache_write", "reasoning")
+"""What is a part of another count."""
 _GOOGLES = ("thoughts_token_count", "candidates_token_count")
 """Reasoning that is no part of the output beside it."""
 _NOT_ALONE = frozenset({"context_tokens", "contexttokens", "input_tok", "prompt_tok", "in_tok"})
@@ -309,7 +311,7 @@ def _settle_parts(found: dict[str, str], spelt: Mapping[str, str]) -> None:
         found.pop("cache_write_1h", None)  # it is a part of it
     if (spelt.get("reasoning"), spelt.get("output")) == _GOOGLES:
         found["reasoning_beside"] = found.pop("reasoning")
-    if found.keys().isdisjoint(_PARTS):
+    if found.keys().isdisjoint(PARTS):
         found.pop("total", None)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from energy_tracking.bounds import read_whole
+from energy_tracking.logs.columns import NAMES, PARTS
 from energy_tracking.logs.formats.base import LogFile, UnreadableEntryError
 from energy_tracking.logs.logged import LARGEST_INPUT, LARGEST_OUTPUT, Counts, PlainCounts
 from energy_tracking.usage.details import add_details, flatten_details
@@ -27,7 +28,8 @@ _new: Callable[..., Any] = tuple.__new__
 
 # With one of these beside the plain names, the counts have more to say.
 _ODD_CHAT = frozenset(
-    {"prompt_token_details", "num_cached_tokens", "cached_tokens", "prompt_cache_hit_tokens"}
+    {name for part in PARTS for name in NAMES[part]}
+    | {"prompt_token_details", "num_cached_tokens", "cached_tokens", "prompt_cache_hit_tokens"}
     | {"cache_read_input_tokens", "cache_creation_input_tokens", "reasoning_tokens"}
     | {"input_tokens_details", "output_tokens_details", "input_tokens", "output_tokens"}
 )
@@ -296,6 +298,8 @@ def usage_of_columns(
         inputs += beside + (written or 0)
     elif is_sum and inside > inputs:
         inputs += inside
+    if is_sum and (reasoning or 0) > outputs:
+        outputs += reasoning or 0
     if is_sum or inputs > LARGEST_INPUT or outputs > LARGEST_OUTPUT:
         return sum_of_tokens(inputs, outputs, cached, reasoning)
     return usage_of(inputs, outputs, cached=cached, written=written, reasoning=reasoning)

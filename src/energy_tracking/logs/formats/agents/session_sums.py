@@ -1,4 +1,4 @@
-"""Agents that keep what a session or a turn took, and no calls: Mux, Vibe, Grok Build, Goose, Zed.
+"""Agents that keep what a session or a turn took, and no calls: Mux, Vibe, Goose, Zed, Continue.
 
 Each is a sum over an unknown number of requests. Where it has the id of a session, it grows, and
 its copy with most tokens stands. By what names its tokens are counted, and what lies beside what,
@@ -204,6 +204,19 @@ def _read_result(document: Document, file: LogFile) -> list[LoggedCall] | None:
     ]
 
 
+def _read_continue(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A session of Continue's, with what all its messages took."""
+    counts, session = usage_in_body(document), text(document["sessionId"])
+    if counts is None:
+        return None
+    named = text(document.get("chatModelTitle"))
+    identity = known_by("continue", session)
+    total = LoggedCall(
+        model=named, counts=counts, session=session, requests=None, identity=identity, grows=True
+    )
+    return [total]
+
+
 SESSION_SUMS: tuple[LogFormat, ...] = (
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/mux.rs
     LogFormat(name="mux", keys=keys("byModel", "lastRequest"), read=_read_mux),
@@ -227,4 +240,6 @@ SESSION_SUMS: tuple[LogFormat, ...] = (
     LogFormat(name="zed", keys=keys("cumulative_token_usage"), read=_read_zed),
     # Source: https://github.com/junhoyeo/tokscale/blob/main/crates/tokscale-core/src/sessions/droid.rs
     LogFormat(name="droid", keys=keys("tokenUsage"), read=_read_droid),
+    # Source: https://github.com/continuedev/continue/blob/main/core/index.d.ts (Session)
+    LogFormat(name="continue", keys=keys("sessionId", "history", "usage"), read=_read_continue),
 )  # fmt: skip
