@@ -254,8 +254,9 @@ def _build_batch(calls: list[LoggedCall], names: BatchNames, wanted: Sequence[st
     odd = {row: one for row, one in enumerate(counts) if type(one) is not PlainCounts}
     full = {row: one for row, one in odd.items() if isinstance(one, TokenUsage)}
     without = [row for row, one in odd.items() if one is None]
-    plain = [_take_plain(one) if row in odd else one for row, one in enumerate(counts)]
-    inputs, cached, _, outputs, reasoning, *_ = zip(*plain, strict=True)
+    for row, one in odd.items():
+        counts[row] = _take_plain(one)
+    inputs, cached, _, outputs, reasoning, *_ = zip(*counts, strict=True)
     failed = [row for row in without if calls[row].error_type is not None]
     return CallBatch(
         names=names,
@@ -299,10 +300,11 @@ def _take_plain(counts: Counts | None) -> PlainCounts:
 
 def _build_counts(counts: Sequence[int]) -> Column:
     """A column of counts, int64."""
-    # A damaged log may have counts that no column of integers holds.
-    if max(counts) > _MOST_TOKENS:
-        counts = [min(count, _MOST_TOKENS) for count in counts]
-    return np.array(counts, np.int64)
+    try:
+        # Half of what an array out of a list takes.
+        return np.minimum(np.fromiter(counts, np.int64, len(counts)), _MOST_TOKENS)
+    except OverflowError:  # a damaged log may have counts that no column of integers holds
+        return _build_counts([min(count, _MOST_TOKENS) for count in counts])
 
 
 def _build_floats(numbers: Sequence[float | None]) -> Column:
