@@ -1,9 +1,9 @@
 """Each call once, in memory that does not grow with their number.
 
-Order of events: a call is looked up by the number of its identity (``Once.admit``); one that may
-still grow is held until so many others have come, every other is let through at once; both are
-remembered from then on (``Seen``), the newest in memory and the rest in a file. A call without an
-identity of its own has its place in its file as one (``Numbering``).
+Order of events: a call is looked up by the number of its identity (``Once.admit``) and
+remembered (``Seen``), the newest in memory and the rest in a file; one that may still grow is held
+until so many others have come, every other is let through at once. A call without an identity of
+its own has its place in its file as one (``Numbering``).
 """
 
 from __future__ import annotations
@@ -179,33 +179,25 @@ class Once:
             if (call.assumed is None, tokens) > (held.assumed is None, held.tokens):
                 # In its place: the order is that of the first copies.
                 self._held[number] = _keeping_what_is_known(call, held)
+                self._seen.put_number(number, tokens)
             elif held.model is None or (held.time is None and call.time is not None):
                 _keeping_what_is_known(held, call)
             return None
+        if not self._seen.add_number(number, tokens):
+            self._report.repeated += 1
+            if call.grows:
+                self._report.outgrown += tokens > (self._seen.find_tokens_of_number(number) or 0)
+            return None
         if not call.grows:
-            if self._seen.add_number(number, tokens):
-                return call
-            self._report.repeated += 1
-            return None
-        counted = self._seen.find_tokens_of_number(number)
-        if counted is not None:
-            self._report.outgrown += tokens > counted
-            self._report.repeated += 1
-            return None
+            return call
         self._held[number] = call
         self._order.append(number)
-        return None if len(self._held) <= HELD else self._settle_oldest()
-
-    def _settle_oldest(self) -> LoggedCall:
-        number = self._order.popleft()
-        call = self._held.pop(number)
-        self._seen.put_number(number, call.tokens)
-        return call
+        return None if len(self._held) <= HELD else self._held.pop(self._order.popleft())
 
     def finish(self) -> Iterator[LoggedCall]:
         """Let the calls through that waited for a later copy."""
         while self._held:
-            yield self._settle_oldest()
+            yield self._held.pop(self._order.popleft())
 
 
 def _keeping_what_is_known(call: LoggedCall, earlier: LoggedCall) -> LoggedCall:

@@ -210,14 +210,15 @@ class LogReading:
     ) -> LoggedCall | None:
         """Take in a call that was read; returns one that is settled, or None."""
         call.file, call.line = file.path, file.line
-        if call.time is not None and call.time.year < FIRST_YEAR:
+        time, identity, sum_of = call.time, call.identity, call.sum_of
+        if time is not None and time.year < FIRST_YEAR:
             _find_year(call, file)
         try:
             # A damaged log may have lists in the place of ids.
-            hash(call.identity)
-            hash(call.sum_of)
+            hash(identity)
+            hash(sum_of)
         except TypeError:
-            call.identity = call.sum_of = None
+            identity = sum_of = call.identity = call.sum_of = None
         if call.cache_hit:
             is_new = self._is_new_hit(call, numbering)
             self._report.cache_hits += is_new
@@ -228,22 +229,21 @@ class LogReading:
             tokens = counts.input_tokens + counts.output_tokens
             if tokens > LARGEST_OUTPUT and call.requests == 1 and call.is_too_large:
                 call.requests = None
-            if call.requests == 1 and call.sum_of is None:
+            if sum_of is None and call.requests == 1:
                 numbering.calls += 1
                 numbering.tokens += tokens
             if type(counts) is TokenUsage and counts.fault is not None:
                 # Plain counts have none.
                 file.assume("with a count that is missing or none, taken as 0 tokens")
-        has_ids = call.identity is not None
-        if not has_ids:
+        if identity is None:
             call.identity = (numbering.number(call),)
-        if call.sum_of is not None:
+        if sum_of is not None:
             # Its calls may come later.
             self._sums.append(call)
             return self._settle_sum() if len(self._sums) > SUMS_HELD else None
         admitted = self._once.admit(call, tokens)
         if admitted is None:
-            self._report.alike += not has_ids and call.time is None
+            self._report.alike += identity is None and call.time is None
             return None
         return self._count_reason(admitted)
 
