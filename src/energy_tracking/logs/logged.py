@@ -8,6 +8,7 @@ by ``time_of``, however a log writes them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -165,18 +166,11 @@ def time_of(value: object) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC)
     if isinstance(value, str):
         try:
-            time = datetime.fromisoformat(value.removesuffix(" UTC").strip())
+            time = datetime.fromisoformat(value)
         except ValueError:
-            try:
-                number = float(value)
-            except ValueError:
-                from energy_tracking.logs.odd_times import parse_odd_time  # rare, and not light
-
-                return parse_odd_time(value.strip())
-            value = number
-        else:
-            # Putting a zone into a time by `replace` takes four times as long.
-            return time if time.tzinfo else datetime.combine(time, time.time(), UTC)
+            return _parse_other_text(value)
+        # Putting a zone into a time by `replace` takes four times as long.
+        return time if time.tzinfo else datetime.combine(time, time.time(), UTC)
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, dict) and "$date" in value:
@@ -189,6 +183,18 @@ def time_of(value: object) -> datetime | None:
         return datetime.fromtimestamp(value / _epoch_unit(value), UTC)
     except (OverflowError, OSError, ValueError):
         return None
+
+
+def _parse_other_text(text: str) -> datetime | None:
+    """A point in time that is no ISO 8601 as it stands; None where it is none."""
+    trimmed = text.removesuffix(" UTC").strip()
+    with suppress(ValueError):
+        return time_of(datetime.fromisoformat(trimmed) if trimmed != text else float(text))
+    with suppress(ValueError):
+        return time_of(float(text))
+    from energy_tracking.logs.odd_times import parse_odd_time  # rare, and not light
+
+    return parse_odd_time(text.strip())
 
 
 def time_of_period(value: object) -> datetime | None:
