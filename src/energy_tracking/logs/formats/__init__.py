@@ -80,6 +80,8 @@ FORMATS: tuple[LogFormat, ...] = (
     KNOWN_COLUMNS,
 )
 
+_Rows = tuple[LogFormat, ...]
+
 REMEMBERED_SHAPES = 10_000
 NAMED_NEAREST = 2
 _MONEY = re.compile(r"(?i)cost|spend|price|amount_value|currency|billing")
@@ -97,18 +99,30 @@ class Recogniser:
             has_columns: Whether the caller has named columns.
         """
         self._formats = tuple(row for row in FORMATS if has_columns or row is not GIVEN_COLUMNS)
-        self._rows: dict[tuple[object, ...], tuple[LogFormat, ...]] = {}
+        # By the keys; or by the type, where a row asks for it.
+        self._rows: dict[tuple[str, ...], _Rows | dict[str, _Rows]] = {}
+        self._remembered = 0
 
-    def rows_for(self, document: Document) -> tuple[LogFormat, ...]:
+    def rows_for(self, document: Document) -> _Rows:
         """List the rows whose keys a document has."""
-        shape: tuple[object, ...] = tuple(document)
-        if "type" in document and type(document["type"]) is str:
-            shape += (0, document["type"])  # which is no key
-        rows = self._rows.get(shape)
-        if rows is None:
-            if len(self._rows) >= REMEMBERED_SHAPES:
-                self._rows.clear()
-            rows = tuple(row for row in self._formats if row.has_keys(document))
+        rows = self._rows.get(tuple(document))
+        if isinstance(rows, dict):
+            rows = rows.get(str(document.get("type")))
+        return self._find_rows(document) if rows is None else rows
+
+    def _find_rows(self, document: Document) -> _Rows:
+        """Find those rows, and remember them."""
+        self._remembered += 1
+        if self._remembered > REMEMBERED_SHAPES:
+            self._remembered = 1
+            self._rows.clear()
+        shape, kind = tuple(document), str(document.get("type"))
+        with_keys = tuple(row for row in self._formats if row.has_keys(document))
+        rows = tuple(row for row in with_keys if row.is_of_type(kind))
+        if any(row.types for row in with_keys):
+            by_type = self._rows.setdefault(shape, {})
+            by_type[kind] = rows  # type: ignore[index]
+        else:
             self._rows[shape] = rows
         return rows
 

@@ -169,12 +169,14 @@ class LogFormat:
     is_table: bool = False
 
     def has_keys(self, document: Document) -> bool:
-        """Whether a document has what marks the format."""
-        return (
-            self.keys <= document.keys()
-            and (not self.any_of or not self.any_of.isdisjoint(document))
-            and (not self.types or str(document.get("type")).startswith(self.types))
+        """Whether a document has the keys that mark the format."""
+        return self.keys <= document.keys() and (
+            not self.any_of or not self.any_of.isdisjoint(document)
         )
+
+    def is_of_type(self, type: str) -> bool:
+        """Whether what a document says of its type may be that of the format."""
+        return not self.types or type.startswith(self.types)
 
 
 def leaves_out(reason: str) -> Reader:
