@@ -484,4 +484,11 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
      [{"date": "2026-05-01", "model": "grok-4", "num_requests": 5, "prompt_text_tokens": 1000,
        "cached_prompt_text_tokens": 200, "completion_tokens": 50, "reasoning_tokens": 300}],
      right(0, sums=((5, 1000, 350),))),
+    # Counts in what is called tokens need not say so again.
+    ("response",
+     [{"timestamp": "2026-05-01T10:00:00Z", "model": "gpt-4o", "tokens": counts} for counts in (
+         {"prompt": 100, "completion": 20, "total": 120}, {"in": 10, "out": 2},
+         {"input": 1000, "output": 200, "cached": 600, "reasoning": 50})],
+     right(3, (1110, 222), "gpt-4o", cached=600, reasoning=50,
+           first="2026-05-01T10:00:00+00:00")),
 ]  # fmt: skip

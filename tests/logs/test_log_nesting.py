@@ -211,3 +211,20 @@ def test_counts_of_a_span_that_is_no_call_are_reported_unless_its_calls_are_ther
     assert not calls
     (said,) = report.omissions()
     assert "the sum of an agent or chain, without its calls" in said
+
+
+@pytest.mark.parametrize("name", ["steps", "messages", "made so far"])
+def test_usages_in_a_list_count_in_place_of_their_sum(name: str, tmp_path: Path) -> None:
+    made = [{"usage": {"prompt_tokens": 10 * n, "completion_tokens": n}} for n in (1, 2)]
+    document = {"model": "gpt-4o", "usage": {"prompt_tokens": 30, "completion_tokens": 3},
+                "at": "2026-01-02T03:04:05Z", name: [{"role": "user"}, *made]}  # fmt: skip
+    calls, report = read(write(tmp_path / "run.json", document))
+    assert counts(calls) == [(10, 1), (20, 2)]
+    assert {(call.model, call.time is None) for call in calls} == {("gpt-4o", False)}
+    assert not report.unread
+
+
+def test_a_usage_beside_others_that_are_no_parts_of_it_is_a_call(tmp_path: Path) -> None:
+    said = [{"role": "assistant", "usage": {"prompt_tokens": 10, "completion_tokens": 1}}] * 2
+    document = {"usage": {"prompt_tokens": 30, "completion_tokens": 3}, "messages": said}
+    assert counts(read(write(tmp_path / "run.json", document))[0]) == [(30, 3)]

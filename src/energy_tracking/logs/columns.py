@@ -102,7 +102,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("timestamp_utc", "time_generated_utc", "time_utc", "time_gmt", "date_utc"),
         *("date_time", "logging_time", "utc_date", "usage_date"),
         *("hour", "week", "month", "period", "bucket", "time_bucket"),
-        *("time_iso8601", "time_local"),
+        *("time_iso8601", "time_local", "sent_at", "recorded_at", "occurred_at", "at"),
     ),
     # What says which rows count the same usage by other things.
     "breakdown": (

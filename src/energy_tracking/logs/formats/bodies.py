@@ -41,7 +41,7 @@ USAGES = ("usage", "usageMetadata", "usage_metadata")
 """By what names servers keep a usage."""
 # By what names libraries keep a usage, and the object beside its answer that may hold it.
 OTHER_USAGES = (
-    *("Usage", "tokenUsage", "token_usage", "models_usage", "generation", "metrics"),
+    *("Usage", "tokenUsage", "token_usage", "models_usage", "tokens", "generation", "metrics"),
     "metadata",
 )
 OTHER_HOLDERS = (
@@ -109,9 +109,9 @@ def _usage_by_other_names(body: Document, raw: object) -> Counts | None:
             counts = _counts_in_usage(usage)
             if not has_both(counts):
                 # Its output may have the name of a column.
-                counts = _counts_by_names(usage) or counts
+                counts = _counts_by_names(usage, of=name) or counts
             # These are of much else.
-            is_other = name in ("metrics", "metadata")
+            is_other = name in ("metrics", "metadata", "tokens")
             counts = None if is_other and not has_both(counts) else counts
             if name == "metadata" and any("request" in str(one) for one in usage):
                 counts = None  # the sum of a page
@@ -152,14 +152,21 @@ def _add_named_parts(counts: Counts | None, usage: object) -> Counts | None:
     return named if counts.total_tokens in (None, total) else counts
 
 
-def _counts_by_names(usage: Document) -> Counts | None:
-    """The counts of a usage by the names that columns of tables have, parts of them one below."""
+def _counts_by_names(usage: Document, of: str = "") -> Counts | None:
+    """The counts of a usage by the names that columns of tables have, parts of them one below.
+
+    Args:
+        usage: The usage.
+        of: Its own name: of what is called tokens, counts need not say so again.
+    """
     named = {
         name: count
         for inner in usage.values()
         if isinstance(inner, dict)
         for name, count in inner.items()
     } | {name: count for name, count in usage.items() if not isinstance(count, dict)}
+    if "oken" in of and columns_of(tuple(named)) is None:
+        named = {f"{name}_tokens": count for name, count in named.items()}
     columns = columns_of(tuple(named)) or {}
     read = {what: named[name] for what, name in columns.items()}
     inputs, outputs = whole(read.get("input")), whole(read.get("output"))

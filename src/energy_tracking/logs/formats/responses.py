@@ -33,6 +33,7 @@ from energy_tracking.logs.formats.bodies import (
     error_name,
     operation_of,
     stated_time_in,
+    usage_in_body,
 )
 from energy_tracking.logs.formats.breakdowns import hold_row
 from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
@@ -315,6 +316,9 @@ def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall]
     if "spans" in document and mappings(document["spans"]):
         return None  # a trace, with the sum of these
     calls = _read_response(document, file)
+    if calls and (parts := _parts_of_sum(calls[0], document)):
+        file.inside += parts
+        return []
     named = document.get("object")
     if calls and named == "thread.run":
         # The sum over its steps.
@@ -332,6 +336,27 @@ def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall]
     elif calls and not _OF_SEVERAL.isdisjoint(document):
         _take_for_sum(calls[0], document, file)
     return calls
+
+
+def _parts_of_sum(call: LoggedCall, document: Document) -> list[Document]:
+    """What lies in a list and has usages whose outputs add up to the one of the document itself.
+
+    Args:
+        call: What was read.
+        document: It.
+    """
+    for value in document.values():
+        if type(value) is not list or len(value) < 2:
+            continue
+        # The first of a conversation is a question, and has none.
+        if not any(type(one) is dict and "usage" in one for one in (value[-1], value[1])):
+            continue
+        parts = [one for one in value if type(one) is dict and "usage" in one]
+        counts = [found for one in parts if (found := usage_in_body(one)) is not None]
+        # What came from a cache, the input of a sum may have or not have.
+        if call.counts and call.counts.output_tokens == sum(one.output_tokens for one in counts):
+            return parts if call.model is None else [{"model": call.model} | one for one in parts]
+    return []
 
 
 def _take_for_sum(call: LoggedCall, document: Document, file: LogFile) -> None:

@@ -35,7 +35,8 @@ OUTER_TIMES = (
     # Behind which a line was; systemd, Splunk, Serilog, queues, tables of Azure and Grafana.
     *(LINE_TIME, "__REALTIME_TIMESTAMP", "_time", "@t", "publishTime", "SentTimestamp"),
     *("TimeGenerated [UTC]", "timestamp [UTC]", "Time", "timestampInMs"),
-    *("approximateArrivalTimestamp", "logged_at", "completed_at", "sent_at", "date"),
+    *("approximateArrivalTimestamp", "logged_at", "completed_at", "sent_at", "recorded_at"),
+    *("occurred_at", "at", "date"),
 )
 """When what a document holds was written, where that does not say it."""
 
