@@ -183,7 +183,7 @@ def _price_tokens(cases: Sequence[Case], context: Any) -> list[Any]:
         context: Tokens that each sequence attends to; a float or an array of floats [tokens].
     """
     library = None if type(context) is float else find_library(context)
-    if library is None or not cases:
+    if library is None or not cases or not context.ndim:
         return [case.price_crowd(context)[1] for case in cases]
     is_long = context > min(case.roomy_context for case in cases)
     if 2 * library.count_nonzero(is_long) > context.size:
