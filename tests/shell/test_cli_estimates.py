@@ -150,9 +150,10 @@ def test_no_tokens_are_no_energy(capsys: pytest.CaptureFixture[str]) -> None:
         (["estimate", *O1, "--reasoning", "257"], "--reasoning must be at most --output, 256"),
         (["estimate", *O1, "--input", "-1"], "from 0 to 1e+09 tokens, got -1"),
         (["estimate", *O1, "--input", "many"], "--input must be a whole number from"),
-        (["estimate", *O1, "--region", "XX"], "region must be"),
+        (["estimate", *O1, "--region", "XX"], "--region must be"),
         (["compare", "--models", ","], "--models must be names with commas"),
-        (["compare", "--models", "gpt-4o,gpt-4oo"], "did you mean 'gpt-4o'"),
+        (["compare", "--models", "gpt-4o,gpt-4oo"], "--models must be the name of a model profile"),
+        (["compare", "--models", "gpt-4o", "--gpus", "H1000"], "did you mean 'H100'"),
         (["compare", "--model", "gpt-4o"], "did you mean '--models'"),
     ],
 )

@@ -251,7 +251,7 @@ def test_how_to_use_a_profile_of_ones_own_is_a_sentence_of_its_own(
     before, _, remedy = str(raised.value).partition(" To use one of your own: ")
     command = "gpus" if name == "gpu" else "models"
     assert before.endswith(f"{end} `energy-tracking {command}` lists all.")
-    assert remedy.endswith(" TOML profile file.")
+    assert remedy.endswith(" in a TOML file that ENERGY_TRACKING_PROFILES names.")
 
 
 @pytest.mark.parametrize(("name", "value", "what", "remedy"), WRONG)

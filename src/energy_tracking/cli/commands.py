@@ -7,6 +7,7 @@ what is typed are explained is here too, in the grammar of ``errors``, with the 
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -242,6 +243,8 @@ def run_command(arguments: Sequence[str] | None, output: Output) -> int:
         status = end.exit_code
     except click.UsageError as error:
         raise ConfigurationError(_explain(error, typed)) from None
+    except ConfigurationError as error:
+        raise type(error)(_name_as_typed(str(error), typed)) from None
     finally:
         # Also where the help was printed.
         output.flush()
@@ -295,6 +298,19 @@ def _explain(error: click.UsageError, typed: Sequence[str]) -> str:
         names = ", ".join(row.name for row in COMMANDS)
         return f"COMMAND must be given, one of {names}; see: {path} --help"
     return f"{message.rstrip('.')}; see: {path} --help"
+
+
+def _name_as_typed(message: str, typed: Sequence[str]) -> str:
+    """A message about a setting, which names its option where that was typed."""
+    from energy_tracking.settings.names import named
+
+    for option in (word.partition("=")[0] for word in typed if word.startswith("--")):
+        # Of several, as of `--gpus x,y`, one is wrong.
+        setting = option.removeprefix("--").replace("-", "_").removesuffix("s")
+        for name in (named(setting), setting):
+            if re.match(rf"{re.escape(name)}s?[ \[]", message):
+                return option + message.removeprefix(name).removeprefix("s")
+    return message
 
 
 def read_pairs(option: str, given: Iterable[str], example: str) -> dict[str, str]:

@@ -109,7 +109,7 @@ class LogReading:
         """
         for name in columns:
             if name not in (*COLUMNS, "provider"):
-                raise ConfigurationError(not_one_of("column", name, (*COLUMNS, "provider")))
+                raise ConfigurationError(not_one_of("columns", name, (*COLUMNS, "provider")))
         self._columns = columns
         self._strict = strict
         self._report = report

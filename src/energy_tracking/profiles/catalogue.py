@@ -244,7 +244,8 @@ class Catalogue:
                     else not_one_of("model", name, _list_names(self._models), what),
                     "`energy-tracking models` lists all. To use one of your own:"
                     " register_model_profile(ModelProfile(...)), or a"
-                    f" [models.{shown(name)}] table in a TOML profile file.",
+                    f" [models.{shown(name)}] table in a TOML file"
+                    " that ENERGY_TRACKING_PROFILES names.",
                 )
             )
         return profile
@@ -265,7 +266,8 @@ class Catalogue:
                     not_one_of("gpu", name, _list_names(self._gpus), "the name of a GPU profile"),
                     "`energy-tracking gpus` lists all. To use one of your own:"
                     " register_gpu_profile(GpuProfile(...)), or a"
-                    f" [gpus.{shown(name)}] table in a TOML profile file.",
+                    f" [gpus.{shown(name)}] table in a TOML file"
+                    " that ENERGY_TRACKING_PROFILES names.",
                 )
             )
         return profile
