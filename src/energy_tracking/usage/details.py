@@ -43,36 +43,37 @@ def add_details(details: Mapping[str, Any]) -> tuple[int, int, int, int, int | N
     Returns:
         Input, output, cached and written input, and reasoning, None where none is stated [tokens].
     """
-    inputs = outputs = cached = written = reasoning = 0
     input_alone = output_alone = 0
+    more_input = more_output = cached = written = reasoning = 0
     total = None
     for given, value in details.items():
-        if value is None:
+        if type(value) is int and 0 <= value <= MAX_TOKENS:  # nearly always
+            count = value
+        elif value is None:
             continue
+        else:
+            count = read_whole(value, MAX_TOKENS) or 0
         name = given if type(given) is str else str(given)
-        is_plain = type(value) is int and 0 <= value <= MAX_TOKENS
-        count = value if is_plain else read_whole(value, MAX_TOKENS) or 0
         if name == "input":
             input_alone = count
-            inputs += count
         elif name == "output":
             output_alone = count
-            outputs += count
         elif name == "total":
             total = count
         elif count:
             is_part = name.startswith(PARTS)
             if is_part or "input" in name:
-                inputs += 0 if is_part else count
+                more_input += 0 if is_part else count
                 if "cache" in name and ("read" in name or "cached" in name):
                     cached += count
                 if "creation" in name or "write" in name:
                     written += count
             if is_part or "output" in name:
-                outputs += 0 if is_part else count
+                more_output += 0 if is_part else count
                 if "reasoning" in name:
                     reasoning += count
-    if total == input_alone + output_alone != inputs + outputs:
-        # The others are parts of these.
-        inputs, outputs = input_alone, output_alone
-    return inputs, outputs, cached, written, reasoning or None
+    if total != input_alone + output_alone:
+        # Else the others are parts of these.
+        input_alone += more_input
+        output_alone += more_output
+    return input_alone, output_alone, cached, written, reasoning or None
