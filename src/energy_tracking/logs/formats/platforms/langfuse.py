@@ -11,6 +11,7 @@ with most tokens stands.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -45,93 +46,109 @@ def _read_langfuse(document: Document, file: LogFile) -> list[LoggedCall] | None
     kind = document.get("type")
     if not isinstance(kind, str) or not kind.isupper():
         return None
-    named = {plain: document[name] for plain, name in _plain_names(tuple(document))}
-    get = named.get
+    names = _find_names(tuple(document))
+    own = names.id and document[names.id]
+    parent = names.parentobservationid and document[names.parentobservationid]
     nesting = nesting_in(file, "langfuse")
-    observation, parent = get("id"), get("parentobservationid")
-    if type(observation) is not str or not observation:
-        observation = None
+    if type(own) is not str or not own:
+        own = None
     if parent is not None:
         parent = text(parent)
-    if kind not in LANGFUSE_CALLS:
-        nesting.admit(observation, parent, is_call=False)
-        usage = None if observation is None else _langfuse_usage(named, file)
+    operation = LANGFUSE_CALLS.get(kind)
+    if operation is None:
+        nesting.admit(own, parent, is_call=False)
+        usage = None if own is None else _langfuse_usage(document, names, file)
         if usage is not None and usage.input_tokens + usage.output_tokens:
-            remember_sum(file, observation, nesting)
+            remember_sum(file, own, nesting)
         return []
-    failed = get("level") == "ERROR"
-    # Most say no unit.
-    is_in_tokens = _UNITS.isdisjoint(named) or _is_in_tokens(named)
-    usage = _langfuse_usage(named, file) if is_in_tokens else None
+    is_in_tokens = _is_in_tokens(document, names)
+    usage = _langfuse_usage(document, names, file) if is_in_tokens else None
     # One that lies around another, as of a framework around its client, is the same call again.
-    is_call = nesting.admit(observation, parent, is_call=usage is not None)
+    is_call = nesting.admit(own, parent, is_call=usage is not None)
     if usage is not None and not is_call:
         return []
-    if usage is None and not failed:
+    has_failed = names.level is not None and document[names.level] == "ERROR"
+    if usage is None and not has_failed:
         if not is_in_tokens:
             file.leave_out("a generation counted in another unit than tokens")
             return []
         file.leave_out("a generation without token counts")
         return []
     call = LoggedCall()
-    call.operation = LANGFUSE_CALLS[kind]
-    call.model = text(get("providedmodelname") or get("model")) or text(get("internalmodelid"))
+    call.operation = operation
+    model = names.providedmodelname and document[names.providedmodelname]
+    call.model = text(model or (names.model and document[names.model]))
+    if call.model is None and names.internalmodelid is not None:
+        call.model = text(document[names.internalmodelid])
     call.counts = usage
-    call.time = time_of(get("endtime") or get("starttime"))
-    call.session = text(get("sessionid") or get("traceid"))
-    call.error_type = "error" if failed and usage is None else None
+    ended = names.endtime and document[names.endtime]
+    call.time = time_of(ended or (names.starttime and document[names.starttime]))
+    session = names.sessionid and document[names.sessionid]
+    call.session = text(session or (names.traceid and document[names.traceid]))
+    call.error_type = "error" if has_failed and usage is None else None
     # An observation is exported again when it has changed.
     call.grows = True
-    call.identity = None if observation is None else ("langfuse", observation)
+    call.identity = None if own is None else ("langfuse", own)
     return [call]
 
 
-@lru_cache(maxsize=1000)
-def _plain_names(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Names of columns that are looked at, without their style, and as they are.
+@dataclass(slots=True)
+class _Names:
+    """What the columns of an observation are called, of which exports have their own style.
 
-    Exports have ``traceId``, ``trace_id``, ``TRACEID``.
+    As ``traceId``, ``trace_id``, ``TRACEID``; None where there is none.
     """
+
+    id: str | None = None
+    level: str | None = None
+    providedmodelname: str | None = None
+    model: str | None = None
+    internalmodelid: str | None = None
+    endtime: str | None = None
+    starttime: str | None = None
+    parentobservationid: str | None = None
+    sessionid: str | None = None
+    traceid: str | None = None
+    usagedetails: str | None = None
+    usage: str | None = None
+    unit: str | None = None
+    usageunit: str | None = None
+    inputusage: str | None = None
+    outputusage: str | None = None
+    inputtokens: str | None = None
+    outputtokens: str | None = None
+    prompttokens: str | None = None
+    completiontokens: str | None = None
+
+
+@lru_cache(maxsize=1000)
+def _find_names(names: tuple[str, ...]) -> _Names:
+    """Find the columns that are looked at among the names of all."""
     plain = {name.replace("_", "").lower(): name for name in names}
-    return tuple((name, given) for name, given in plain.items() if name in _LANGFUSE_COLUMNS)
+    looked_at = plain.keys() & _Names.__dataclass_fields__.keys()
+    return _Names(**{name: plain[name] for name in looked_at})
 
 
-_LANGFUSE_COLUMNS = frozenset(
-    {"id", "level", "providedmodelname", "model", "internalmodelid", "endtime", "starttime"}
-    | {
-        "parentobservationid",
-        "sessionid",
-        "traceid",
-        "usage",
-        "unit",
-        "usageunit",
-        "usagedetails",
-        "inputusage",
-    }
-    | {"outputusage", "inputtokens", "outputtokens", "prompttokens", "completiontokens"}
-)
-
-
-_UNITS = frozenset({"usage", "unit", "usageunit"})
-
-
-def _is_in_tokens(named: Document) -> bool:
+def _is_in_tokens(document: Document, names: _Names) -> bool:
     """Whether the counts of an observation are of tokens; some are of characters or seconds.
 
     Source: https://api.reference.langfuse.com (ModelUsageUnit)
     """
-    usage = named.get("usage")
+    if names.usage is names.unit is names.usageunit is None:
+        return True  # most say none
+    usage = names.usage and document[names.usage]
     unit = None if usage is None else at(unpacked(usage), "unit")
-    unit = unit or named.get("unit") or named.get("usageunit")
+    unit = unit or (names.unit and document[names.unit])
+    unit = unit or (names.usageunit and document[names.usageunit])
     return not isinstance(unit, str) or unit.upper() in ("", "TOKENS")
 
 
-def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
-    details = named.get("usagedetails")
+def _langfuse_usage(document: Document, names: _Names, file: LogFile) -> Counts | None:
+    details = names.usagedetails and document[names.usagedetails]
     if type(details) is not dict:
         details = unpacked(details)
     if not isinstance(details, dict) or not details:
-        details = unpacked(named.get("usage"))
+        details = unpacked(names.usage and document[names.usage])
     if isinstance(details, dict):
         usage = counts_in_details(details)
         if usage is None:
@@ -140,13 +157,14 @@ def _langfuse_usage(named: Document, file: LogFile) -> Counts | None:
             usage = usage_in_cells(file, input=counts[0], output=counts[1])
         if usage is not None:
             return usage
-    for inputs, outputs in (
-        ("inputusage", "outputusage"),
-        ("inputtokens", "outputtokens"),
-        ("prompttokens", "completiontokens"),
+    for pair in (
+        (names.inputusage, names.outputusage),
+        (names.inputtokens, names.outputtokens),
+        (names.prompttokens, names.completiontokens),
     ):
-        if named.get(inputs) is not None or named.get(outputs) is not None:
-            return usage_in_cells(file, input=named.get(inputs), output=named.get(outputs))
+        inputs, outputs = (name and document[name] for name in pair)
+        if inputs is not None or outputs is not None:
+            return usage_in_cells(file, input=inputs, output=outputs)
     return None
 
 
