@@ -491,4 +491,14 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
          {"input": 1000, "output": 200, "cached": 600, "reasoning": 50})],
      right(3, (1110, 222), "gpt-4o", cached=600, reasoning=50,
            first="2026-05-01T10:00:00+00:00")),
+    ("new-api",
+     [{"id": number, "created_at": 1_770_000_000 + number, "type": kind, "token_name": "k",
+       "model_name": model, "quota": 100, "prompt_tokens": inputs, "completion_tokens": outputs,
+       "other": other} for number, (kind, model, inputs, outputs, other) in enumerate([
+           (2, "gpt-4o", 5000, 200, '{"cache_tokens": 4000, "frt": 900}'),
+           (2, "claude-sonnet-4", 4, 50,
+            '{"claude": true, "cache_tokens": 1000, "cache_creation_tokens": 96}'),
+           (5, "gpt-4o", 0, 0, '{"status_code": 429}'), (1, "", 0, 0, "")])],
+     right(3, (6100, 250), "gpt-4o", "claude-sonnet-4", cached=5000,
+           first="2026-02-02T02:40:00+00:00")),
 ]  # fmt: skip

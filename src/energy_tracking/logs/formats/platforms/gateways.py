@@ -1,4 +1,4 @@
-"""Logs of gateways: LiteLLM, Helicone, Cloudflare, Portkey, Kong.
+"""Logs of gateways: LiteLLM, Helicone, Cloudflare, Portkey, Kong, New API.
 
 They keep counts of their own beside the response, and answers from their own cache beside those
 of models. The response's own usage is preferred where it is there: it says more.
@@ -216,6 +216,33 @@ def _read_kong(document: Document, file: LogFile) -> list[LoggedCall] | None:
     return found or None
 
 
+CONSUMED, FAILED = 2, 5
+"""What the type of a line of New API says; others are of accounts."""
+
+
+def _read_new_api(document: Document, file: LogFile) -> list[LoggedCall] | None:
+    """A line of New API's log, or of One API's, which it grew out of."""
+    kind = whole(document["type"])
+    if kind not in (CONSUMED, FAILED):
+        file.leave_out("a line of an account, which asked no model")
+        return []
+    other, inputs = unpacked(document.get("other")), document["prompt_tokens"]
+    cached, written = (whole(at(other, f"cache_{name}tokens")) or 0 for name in ("", "creation_"))
+    if at(other, "claude") is True:
+        # As Anthropic counts it.
+        inputs = (whole(inputs) or 0) + cached + written
+    counts = usage_in_cells(
+        file, input=inputs, output=document.get("completion_tokens"), cached=cached, written=written
+    )
+    call = LoggedCall(
+        model=text(document.get("model_name")),
+        counts=counts,
+        time=time_of(document.get("created_at")),
+        error_type="error" if kind == FAILED else None,
+    )
+    return [identify(call, document.get("id"), created=document.get("created_at"))]
+
+
 GATEWAYS: tuple[LogFormat, ...] = (
     # Source: https://docs.litellm.ai/docs/proxy/logging_spec
     # Source: https://github.com/BerriAI/litellm/blob/main/schema.prisma (LiteLLM_SpendLogs)
@@ -237,4 +264,7 @@ GATEWAYS: tuple[LogFormat, ...] = (
               any_of=keys("req_units", "response_status_code"), read=_read_portkey),
     # Source: https://developer.konghq.com/ai-gateway/ai-audit-log-reference
     LogFormat(name="kong", keys=keys("ai", "latencies"), read=_read_kong),
+    # Source: https://github.com/QuantumNous/new-api/blob/main/model/log.go
+    LogFormat(name="new-api", keys=keys("type", "token_name", "quota", "prompt_tokens"),
+              read=_read_new_api),
 )  # fmt: skip
