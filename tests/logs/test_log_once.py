@@ -107,6 +107,18 @@ def test_a_response_counts_once_whichever_logs_have_it(tmp_path: Path) -> None:
     assert (tokens(calls), report.repeated) == ((19, 10), 4)
 
 
+def test_calls_of_one_request_to_an_application_are_apart(tmp_path: Path) -> None:
+    request = {"request_id": "838276c0-e3dd-4111-8222-933344445555", "model": "gpt-5-mini"}
+    rows = [
+        request | {"timestamp": f"2026-09-02T12:40:{29 + n}Z", "step": step, "input_tokens": 866,
+                   "output_tokens": 213 + n} for n, step in enumerate(["answer", "retry_answer"])
+    ]  # fmt: skip
+    paths = [tmp_path / "a.jsonl", tmp_path / "copy.jsonl"]
+    for path in paths:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert [call.tokens for call in read_logs(paths)] == [866 + 213, 866 + 214]
+
+
 def test_an_id_that_a_server_gives_again_is_of_another_call(tmp_path: Path) -> None:
     # Ollama draws its ids from 999.
     calls, _ = read(

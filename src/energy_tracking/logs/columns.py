@@ -235,6 +235,8 @@ def columns_of(names: tuple[str, ...]) -> dict[str, str] | None:
         # Its end is the next day's start.
         start = next((plain[name] for name in STARTS if name in plain), None)
         found |= {} if start is None else {"time": start}
+    if spelt.get("id") == "request_id":
+        found["request"] = found["id"]
     _settle_parts(found, spelt)
     if "output" not in found and spelt.get("input") in _NOT_ALONE:
         return None

@@ -289,7 +289,7 @@ def _calls_of(
     call = _build_call(read, row, counts, requests, file)
     if is_sum:
         hold_row(call, row, columns, file)
-    return [identify(call, created=read.get("time"))]
+    return [identify(call, read.get("request"), created=read.get("time"))]
 
 
 def _states_sums(
@@ -340,7 +340,8 @@ def _build_call(
         operation="embeddings" if is_embedding else "chat",
         provider=provider_named(read.get("provider")),
         model=text(model.strip()) if isinstance(model, str) else _find_model(row, DEEPEST_MODEL),
-        response_id=text(read.get("id")),
+        # Of a request to an application, several calls may be.
+        response_id=None if "request" in read else text(read.get("id")),
         counts=counts,
         time=time_of(time) if _OF_SUMS.isdisjoint(read) else time_of_period(time),
         session=None if read.get("session") is None else str(read["session"]),
