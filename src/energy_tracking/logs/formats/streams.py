@@ -223,10 +223,14 @@ def _finish_gemini(file: LogFile) -> Iterable[LoggedCall]:
     return () if last is None else (last,)
 
 
+_OF_DASHSCOPE = keys("output", "usage", "request_id", "status_code", "code", "message")
+"""All that a response of DashScope has: an application's own has more beside the same names."""
+
+
 def _read_dashscope(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A response of DashScope or an event of one, whose counts grow and whose id stays."""
     call, output = call_in_body(document), document["output"]
-    if call.counts is None or not isinstance(output, dict):
+    if call.counts is None or not isinstance(output, dict) or document.keys() - _OF_DASHSCOPE:
         return None
     call.operation, call.response_id = operation_of(output), text(document["request_id"])
     return [identify(call)]
