@@ -35,6 +35,8 @@ LOADED_WHERE_NEEDED = {
     *("openai", "numpy", "httpx", "httpx2", "opentelemetry.sdk", "click", "rich", "matplotlib"),
     *("energy_tracking.ledger", "energy_tracking.calls.html", "energy_tracking.logs"),
     *("energy_tracking.cli", "energy_tracking.tables", "energy_tracking.demo"),
+    *("energy_tracking.hosts", "energy_tracking.calls.receivers"),
+    *("energy_tracking.calls.past", "energy_tracking.calls.aggregates"),
 }
 """What no tracked process loads with the library, but where something needs it."""
 

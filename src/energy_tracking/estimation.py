@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from energy_tracking.basis import Basis, build_basis, change_basis, check_effects
-from energy_tracking.calls.aggregates import estimate_sum
 from energy_tracking.calls.record import Alternative, CallRecord, Outcome, status_of
 from energy_tracking.calls.session import current_session
 from energy_tracking.error_boundary import ErrorBoundaries
@@ -238,6 +237,8 @@ class Estimation:
         Raises:
             UnknownModelError: There is no such model.
         """
+        from energy_tracking.calls.aggregates import estimate_sum  # most estimates are of one call
+
         usage = record.usage
         if usage is None:
             return record

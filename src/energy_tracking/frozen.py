@@ -50,7 +50,7 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
             "_described": described,
             "_read_compared": attrgetter(*compared),
             "__match_args__": positional,
-            "__init__": _make_init(kind, positional, defaults, described),
+            "_init_plan": _plan_init(kind, defaults, described),
             **_METHODS,
         }
         for name, method in methods.items():
@@ -152,53 +152,52 @@ def fill_fields(kind: type[T], values: dict[str, Any]) -> T:
     return filled  # type: ignore[no-any-return]
 
 
-def _make_init(
-    kind: type[Any],
-    positional: tuple[str, ...],
-    defaults: dict[str, Any],
-    described: dict[str, Field[Any]],
-) -> Callable[..., None]:
-    """Make the ``__init__`` of a class.
+def _init_fields(self: Any, *args: Any, **values: Any) -> None:
+    defaults, required, factories, has_check = self._init_plan
+    if args:
+        values = _name_positional(type(self), args, values)
+    filled = defaults | values
+    if len(filled) != len(defaults) or not required.issubset(values):
+        raise TypeError(_explain_mismatch(type(self), set(defaults), required, values))
+    for name, make in factories:
+        if name not in values:
+            filled[name] = make()
+    _set_attribute(self, "__dict__", filled)
+    if has_check:
+        self.__post_init__()
+
+
+def _plan_init(
+    kind: type[Any], defaults: dict[str, Any], described: dict[str, Field[Any]]
+) -> tuple[Any, ...]:
+    """What ``__init__`` needs to know of a class.
+
+    That is its defaults, the fields without, those made anew, and whether it checks itself.
 
     Args:
         kind: The class.
-        positional: Its fields that may be given by place, in their order.
         defaults: All its fields, with their defaults.
         described: Those that ``field`` describes.
     """
-    factories = [
+    factories = tuple(
         (name, each.default_factory)
         for name, each in described.items()
         if each.default_factory is not MISSING
-    ]
+    )
     required = {name for name, default in defaults.items() if default is MISSING}
-    required -= {name for name, _ in factories}
-    has_check = hasattr(kind, "__post_init__")
-
-    def __init__(self: Any, *args: Any, **values: Any) -> None:
-        if args:
-            values = _name_positional(kind, positional, args, values)
-        filled = defaults | values
-        if len(filled) != len(defaults) or not required.issubset(values):
-            raise TypeError(_explain_mismatch(kind, set(defaults), required, values))
-        for name, make in factories:
-            if name not in values:
-                filled[name] = make()
-        _set_attribute(self, "__dict__", filled)
-        if has_check:
-            self.__post_init__()
-
-    return __init__
+    required.difference_update(name for name, _ in factories)
+    return defaults, required, factories, hasattr(kind, "__post_init__")
 
 
 def _name_positional(
-    kind: type[Any], positional: tuple[str, ...], args: tuple[Any, ...], values: dict[str, Any]
+    kind: type[Any], args: tuple[Any, ...], values: dict[str, Any]
 ) -> dict[str, Any]:
     """All arguments by name.
 
     Raises:
         TypeError: They are too many, or one is given twice.
     """
+    positional = kind.__match_args__
     if len(args) > len(positional):
         raise TypeError(
             f"{kind.__name__}() takes at most {len(positional)} positional arguments, "
@@ -273,6 +272,7 @@ def _find_default(each: Any) -> Any:
 
 
 _METHODS = {
+    "__init__": _init_fields,
     "__repr__": _show_fields,
     "__eq__": _compare_fields,
     "__hash__": _hash_fields,

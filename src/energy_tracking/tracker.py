@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from energy_tracking.calls.accounts import open_accounts
 from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
-from energy_tracking.calls.past import PastCall
 from energy_tracking.calls.record import CallRecord, CallRequest, Intensity, build_request
 from energy_tracking.calls.session import check_budgets, current_session
 from energy_tracking.calls.tool_usage import bounded_parts
@@ -43,7 +42,7 @@ from energy_tracking.lifecycle import (
     prepare_for_call,
 )
 from energy_tracking.notices import log, log_once
-from energy_tracking.settings import SettingArguments, Settings, document_settings
+from energy_tracking.settings import SettingArguments, Settings, add_settings
 from energy_tracking.settings.names import naming
 from energy_tracking.settings.process import read_process_settings
 from energy_tracking.summary import print_summary_at_exit
@@ -56,6 +55,7 @@ from energy_tracking.usage.payloads import ToolUsage
 from energy_tracking.version import VERSION
 
 if TYPE_CHECKING:
+    from energy_tracking.calls.past import PastCall
     from energy_tracking.calls.receivers import CreditedSession
     from energy_tracking.ledger import Ledger
     from energy_tracking.profiles.catalogue import Catalogue
@@ -85,8 +85,7 @@ _KINDS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
 )
 
 
-@document_telemetry
-@document_settings
+@document_telemetry(add_settings)
 class Tracker:
     """Estimates each call and delivers its record to session, span, ledger and sink.
 
@@ -314,6 +313,8 @@ class Tracker:
             ConfigurationError: The measured energy is not a number from 0 to 1e12 J, or the end
                 is not past, or has no zone.
         """
+        from energy_tracking.calls.past import PastCall  # clients record none
+
         past = PastCall(
             model=model,
             usage=usage,

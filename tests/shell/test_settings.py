@@ -32,13 +32,13 @@ from energy_tracking import (
 from energy_tracking.errors import shown
 from energy_tracking.estimator import ATTENTION_MODES, METHODS
 from energy_tracking.hosts import MetricsPage, PageAddress
+from energy_tracking.settings import SettingArguments
 from energy_tracking.settings.effects import DELIVERY_SETTINGS, STREAM_SETTINGS
 from energy_tracking.settings.names import variable
 from energy_tracking.settings.settings import (
     INCLUDE_USAGE,
     SERVING_SETTINGS,
     SPANS,
-    SettingArguments,
     Settings,
     settings_rows,
 )

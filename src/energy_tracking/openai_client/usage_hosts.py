@@ -32,7 +32,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from energy_tracking.calls.call import Call
-from energy_tracking.hosts import is_among_hosts
 from energy_tracking.notices import is_first, log
 from energy_tracking.openai_client import sdk
 from energy_tracking.openai_client.targets import Target
@@ -125,8 +124,11 @@ def takes_usage_option(client: Any, target: Target, settings: Settings) -> bool:
         settings: What the user says.
     """
     host, port, path = target.host, target.port, target.path
-    if is_among_hosts(settings.include_usage_hosts, host, port):
-        return True
+    if settings.include_usage_hosts:
+        from energy_tracking.hosts import is_among_hosts  # most programs name none
+
+        if is_among_hosts(settings.include_usage_hosts, host, port):
+            return True
     if host in USAGE_HOSTS or host.endswith(USAGE_HOST_ENDS):
         return True
     if host.endswith(AZURE_HOST_ENDS) or sdk.is_azure_client(client):

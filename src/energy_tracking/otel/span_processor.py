@@ -39,7 +39,7 @@ from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import open_calls, settle
 from energy_tracking.openai_client.request import is_sending
-from energy_tracking.settings import document_settings
+from energy_tracking.settings import add_settings
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.telemetry.documented import document_telemetry
 from energy_tracking.telemetry.pipelines import Pipeline
@@ -228,8 +228,7 @@ def _is_reported(call: Any, facts: SpanFacts[TokenUsage]) -> bool:
     return usage is not None and (usage.input_tokens, usage.output_tokens) == counts
 
 
-@document_telemetry
-@document_settings
+@document_telemetry(add_settings)
 class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, unused-ignore]
     """Puts energy on every span with GenAI token counts, of whichever instrumentation.
 

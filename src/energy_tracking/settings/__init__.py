@@ -1,14 +1,15 @@
 """What users can set: arguments, environment variables and their defaults.
 
-``settings`` has a field for each; ``readers`` turn what is given into what is meant, ``names`` say
-in messages what was given, ``effects`` refuse what would have none, and ``process`` reads what
-holds for the whole process.
+``settings`` has a field for each and ``arguments`` a key; ``readers`` turn what is given into what
+is meant, ``names`` say in messages what was given, ``effects`` refuse what would have none, and
+``process`` reads what holds for the whole process.
 """
 
+from energy_tracking.settings.arguments import SettingArguments
 from energy_tracking.settings.settings import (
     SERVING_SETTINGS,
-    SettingArguments,
     Settings,
+    add_settings,
     all_settings_rows,
     document_settings,
     name_setting,
@@ -18,6 +19,7 @@ __all__ = [
     "SERVING_SETTINGS",
     "SettingArguments",
     "Settings",
+    "add_settings",
     "all_settings_rows",
     "document_settings",
     "name_setting",

@@ -18,9 +18,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from functools import cache
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from energy_tracking.bounds import is_choice
 from energy_tracking.calls.record import INTENSITY
@@ -30,6 +29,7 @@ from energy_tracking.estimator.serving_bounds import SERVING_BOUNDS
 from energy_tracking.frozen import declared_defaults, declared_fields, frozen
 from energy_tracking.notices import is_first
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
+from energy_tracking.settings.arguments import SettingArguments
 from energy_tracking.settings.effects import check_together
 from energy_tracking.settings.names import PREFIX, naming, variable
 from energy_tracking.settings.readers import (
@@ -52,42 +52,6 @@ INCLUDE_USAGE = ("auto", "always", "never")
 SPANS = ("auto", "own", "annotate", "off")
 METRICS = ("on", "off")
 DETAIL = ("full", "essential")
-
-
-class SettingArguments(TypedDict, total=False):
-    gpu: str | None
-    method: str | None
-    attention_mode: str | None
-    scope: str | None
-    concurrency_per_gpu: float | None
-    sequences: float | None
-    num_gpus: float | None
-    weight_bytes: float | None
-    weight_format: str | None
-    expert_parallel: int | None
-    engine_year: int | None
-    speculative: bool | None
-    timing_evidence: bool | None
-    server_metrics: str | Iterable[str] | None
-    energy_meter: str | Iterable[str] | None
-    calibration: str | os.PathLike[str] | None
-    include_usage: str | None
-    include_usage_hosts: Iterable[str] | None
-    default_model: str | None
-    model_mapping: Mapping[str, str] | None
-    profiles: str | os.PathLike[str] | None
-    spans: str | None
-    detail: str | None
-    metrics: str | None
-    metric_tags: Iterable[str] | None
-    region: str | None
-    grams_per_kwh: float | None
-    ledger: str | os.PathLike[str] | None
-    summary: bool | None
-    disabled: bool | None
-
-
-"""The settings as keyword arguments; None means: not given."""
 
 
 def _setting_field(
@@ -323,7 +287,7 @@ def _read_setting(name: str, metadata: Mapping[str, Any], given: object) -> Any:
     return given
 
 
-Documented = TypeVar("Documented")
+Documented = TypeVar("Documented", bound=Callable[..., Any])
 
 SERVING_SETTINGS = tuple(
     name for name, setting in declared_fields(Settings).items() if setting.metadata["is_of_serving"]
@@ -389,13 +353,17 @@ def name_setting(argument: str, in_environment: str, default: str) -> str:
 
 
 def document_settings(documented: Documented) -> Documented:
-    """Add every setting to the docstring of what takes them, for ``help()``."""
+    """Add every setting to the docstring of a function that takes them, for ``help()``."""
     if documented.__doc__:  # python -OO has none
-        documented.__doc__ = f"{cleandoc(documented.__doc__)}\n\nSettings:\n{_settings_text()}"
+        documented.__doc__ = add_settings(cleandoc(documented.__doc__))
     return documented
 
 
-@cache
+def add_settings(text: str) -> str:
+    """A docstring with every setting added."""
+    return f"{text}\n\nSettings:\n{_settings_text()}"
+
+
 def _settings_text() -> str:
     """The settings as paragraphs: argument, environment variable, meaning, default."""
     paragraphs = []

@@ -53,11 +53,12 @@ TABLES: Mapping[str, Callable[[], Rows]] = {
 class _Documentation:
     """The docstring of a class and the tables, put together when ``help()`` asks for it."""
 
-    def __init__(self, text: str) -> None:
-        self._text = cleandoc(text)
+    def __init__(self, text: str, complete: Callable[[str], str]) -> None:
+        self._text = text
+        self._complete = complete
 
     def __get__(self, instance: object, owner: type[Any] | None = None) -> str:
-        parts = [self._text.rstrip()]
+        parts = [self._complete(cleandoc(self._text)).rstrip()]
         for title, list_rows in TABLES.items():
             rows = (f"{name}: {meaning.replace('`', '')}" for name, meaning in list_rows())
             lines = (
@@ -67,8 +68,16 @@ class _Documentation:
         return "\n\n".join(parts) + "\n"
 
 
-def document_telemetry(kind: type[T]) -> type[T]:
-    """Add every attribute and metric to the docstring of a class."""
-    if kind.__doc__:  # python -OO has none
-        type.__setattr__(kind, "__doc__", _Documentation(kind.__doc__))
-    return kind
+def document_telemetry(complete: Callable[[str], str]) -> Callable[[type[T]], type[T]]:
+    """Add every attribute and metric to the docstring of a class.
+
+    Args:
+        complete: Adds to the docstring what stands between it and them.
+    """
+
+    def decorate(kind: type[T]) -> type[T]:
+        if kind.__doc__:  # python -OO has none
+            type.__setattr__(kind, "__doc__", _Documentation(kind.__doc__, complete))
+        return kind
+
+    return decorate

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.record import CallRecord, CallRequest, Intensity
 from energy_tracking.calls.totals import Totals
 from energy_tracking.estimator import EnergyEstimate
@@ -26,6 +25,7 @@ from energy_tracking.usage.server_timing import ServerTiming
 
 if TYPE_CHECKING:
     from energy_tracking.calls.carbon import Emissions
+    from energy_tracking.calls.receivers import CreditedSession
 
 Attributes = dict[str, Any]
 """Name -> value; what has no value is left out."""

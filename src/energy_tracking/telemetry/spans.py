@@ -30,7 +30,6 @@ from opentelemetry.trace import (
     get_tracer,
 )
 
-from energy_tracking.calls.receivers import CreditedSession
 from energy_tracking.calls.record import CallRecord, CallRequest
 from energy_tracking.calls.totals import Totals
 from energy_tracking.contexts import PlacedContext
@@ -54,6 +53,7 @@ from energy_tracking.telemetry.reading import (
 
 if TYPE_CHECKING:
     from energy_tracking.calls.carbon import Emissions
+    from energy_tracking.calls.receivers import CreditedSession
 
 # The plain key is what instrumentations of the contrib repository set, the other one what
 # exporters set around their own requests.
