@@ -9,6 +9,7 @@ import pytest
 
 from energy_tracking.logs.formats import FORMATS
 from energy_tracking.logs.formats.responses import BATCHES
+from energy_tracking.logs.formats.tables import RIGHT_COLUMNS
 from log_samples.common import DATA, FILES, SHARED, SHARED_FILES, Documents, Right
 from log_samples.reading import ALL_SAMPLES, read, shown
 
@@ -18,6 +19,7 @@ def test_a_file_of_others_has_its_calls_tokens_and_models(name: str) -> None:
     entries, report = read(DATA / name)
     assert shown(entries, report, FILES[name]) == FILES[name]
     assert not report.unrecognised
+    assert not any(RIGHT_COLUMNS in said for said in report.omissions())
 
 
 @pytest.mark.parametrize("name", SHARED_FILES)
@@ -28,6 +30,7 @@ def test_a_file_beside_the_checkout_has_its_calls_tokens_and_models(name: str) -
     entries, report = read(path)
     assert shown(entries, report, SHARED_FILES[name]) == SHARED_FILES[name]
     assert not report.unrecognised
+    assert not any(RIGHT_COLUMNS in said for said in report.omissions())
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,7 @@ def test_a_sample_of_every_format_is_read_rightly(
     assert shown(entries, report, like) == like
     assert report.formats[row] > 0
     assert not report.unrecognised
+    assert not any(RIGHT_COLUMNS in said for said in report.omissions())
 
 
 def test_every_row_of_the_table_has_a_sample(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_call
 from energy_tracking.logs.engine import finding  # noqa: E402
 from energy_tracking.logs.formats import breakdowns  # noqa: E402
 from energy_tracking.logs.formats.breakdowns import COUNTED_TOO, LEFT_OUT  # noqa: E402
+from energy_tracking.logs.formats.tables import RIGHT_COLUMNS  # noqa: E402
 from energy_tracking.logs.logged import time_of  # noqa: E402
 from energy_tracking.logs.read_report import ReadReport  # noqa: E402
 from energy_tracking.logs.reading import read_logs  # noqa: E402
@@ -486,7 +487,57 @@ def test_a_service_of_logs_says_the_types_of_columns(read: Any) -> None:
 def test_columns_of_the_same_name_are_said(read: Any) -> None:
     found = read(f"{COUNTS},{COUNTS}\n20,200,20,10,100,10\n")
     assert found.sums == [(None, 20, 200, 20)]
-    assert "of a table with several columns of input and of output" in found.said[0]
+    assert [said.split(" was taken from ")[0] for said in found.said] == [
+        "FILE: each row's input",
+        "FILE: each row's output",
+    ]
+
+
+RIVALS = [
+    ("input_tokens,prompt_tokens,output_tokens", "10,20,5",
+     ("input", "input_tokens", "prompt_tokens")),
+    ("id,input_tokens,output_tokens,completion_tokens", "a,10,5,6",
+     ("output", "output_tokens", "completion_tokens")),
+    ("output_tokens,input_tokens,output_tokens", "5,10,6",
+     ("output", "output_tokens", "output_tokens.4")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "row", "right"), RIVALS)
+def test_of_two_numbers_for_one_count_it_is_said_which_was_taken(
+    names: str, row: str, right: tuple[str, str, str], read: Any, tmp_path: Path
+) -> None:
+    found = read(f"model,{names}\n" + f"o1,{row}\n" * 3)
+    assert {call[1:3] for call in found.calls} == {(10, 5)}
+    what, taken, other = right
+    assert found.said == [
+        f"FILE: each row's {what} was taken from the column {taken!r}, and not from {other!r}, "
+        f"which has another number; {RIGHT_COLUMNS}"
+    ]
+    # What it says to do can be done.
+    named = {"input": "input_tokens", "output": "output_tokens", what: other, "model": "model"}
+    path = tmp_path / "again.csv"
+    path.write_text(f"model,{names}\no1,{row}\n", "utf-8")
+    (call,) = read_logs([path], columns=named)
+    assert call.counts is not None
+    counts = {"input": call.counts.input_tokens, "output": call.counts.output_tokens}
+    assert counts[what] == {"input": 20, "output": 6}[what]
+
+
+@pytest.mark.parametrize(
+    ("names", "row"),
+    [
+        ("input_tokens,prompt_tokens,output_tokens", "10,10,5"),
+        ("input_tokens,cache_read_input_tokens,total_input_tokens,output_tokens", "10,90,100,5"),
+        ("tokens_prompt,native_tokens_prompt,native_tokens_completion", "9,10,5"),
+        ("input_tokens,output_tokens,input_length,output_length", "10,5,40,20"),
+        ("input_tokens,output_tokens,prompt_tokens", "10,5,"),
+    ],
+)  # fmt: skip
+def test_numbers_that_say_the_same_or_something_else_are_not_said(
+    names: str, row: str, read: Any
+) -> None:
+    assert read(f"model,{names}\n" + f"o1,{row}\n" * 3).said == []
 
 
 def test_a_row_for_a_part_of_the_row_above_does_not_count(read: Any) -> None:

@@ -92,6 +92,8 @@ def read_batches(
                 found = read_once(with_ids, names, report, connection, wanted)
             if found is not None:
                 report.files += len(files)
+                for path in files:
+                    _doubt(path, recognised, report)
                 yield from found
                 return
             for table in with_ids:
@@ -102,8 +104,7 @@ def read_batches(
         readings = read_tables(list(tables.values()), connection) if read_tables else {}
         for path, table in tables.items():
             report.files += 1
-            if (why := recognised[path].doubted) is not None:
-                report.doubted.setdefault(path, why)
+            _doubt(path, recognised, report)
             reading = readings.get(path)
             if reading is None:
                 reading = Reading()
@@ -116,6 +117,12 @@ def read_batches(
                 if (cut := report.cut_off.get(path)) is not None:
                     cut.line = reading.find_end(cut.line)
         yield from batch_calls(lines.finish(), names, wanted)
+
+
+def _doubt(path: str, recognised: Mapping[str, Recognised], report: ReadReport) -> None:
+    """Say with what guesses the rows of a table are counted."""
+    for guess in recognised[path].doubted:
+        report.doubt(path, guess)
 
 
 def _choose_tables(

@@ -8,7 +8,7 @@ others is settled (``_settle_parts``). A further name goes into ``NAMES``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 # What a column is -> its names, in lower case with one underscore for all else, best first.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -175,6 +175,18 @@ _WITH_CACHE = frozenset({"prompt_tokens", "prompttokens"})
 
 _PLAIN_NAMES = frozenset({"cache_read", "cache_create", "cache_creation"})
 """Beside one of these, ``input`` and ``output`` are counts, and no texts."""
+_NO_RIVALS = frozenset(
+    # Of another tokenizer, of one step, and what no cache had.
+    {"tokens_prompt", "tokens_completion", "prompt_tokens_in_step", "completion_tokens_in_step"}
+    | {"uncached_input_tokens", "usage_input_tokens_no_cache", "input_w_o_cache_write"}
+    # Of texts alone, among images and sounds.
+    | {"input_text_tokens", "output_text_tokens", "prompt_text_tokens"}
+    # Of characters, beside counts of tokens.
+    | {"input_length", "prompt_length", "prompt_len", "input_len", "output_length", "output_len"}
+)
+"""Names that mean something else where there is another one of an input or output."""
+_AGAIN = re.compile(r"\.\d+$")
+"""What is put behind a name that comes twice."""
 _WRAPPED = re.compile(
     r"^(?:(?:response_)?(?:usage_metadata|token_usage|usage)|number(?:_of)?|no_of|gen_?ai)_"
 )
@@ -295,6 +307,22 @@ def period_of(names: tuple[str, ...]) -> tuple[str, str] | None:
     return next(
         ((start, end) for start, end in pairs if start is not None and end is not None), None
     )
+
+
+def rivals_of(names: tuple[str, ...], columns: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What the input and the output might be as well: which of them, and the column's name.
+
+    Args:
+        names: The columns' names.
+        columns: What they are -> the names that were taken.
+    """
+    taken = set(columns.values())
+    for name in names:
+        bare = _AGAIN.sub("", str(name))
+        if name in taken or _spell_plainly(bare) in _NO_RIVALS:
+            continue
+        alone = columns_of((bare,)) or {}
+        yield from ((what, name) for what in ("input", "output") if what in alone)
 
 
 def _settle_parts(found: dict[str, str], spelt: Mapping[str, str]) -> None:

@@ -17,7 +17,8 @@ from energy_tracking.calls.amounts import format_count
 
 NAMED_ENDINGS = 8
 WRITTEN_FROM_LOGS = (
-    "report --parquet wrote the file from logs: where these are read here too, leave it out"
+    "each row was counted as a call; report --parquet wrote the file from logs: where these are "
+    "read here too, leave it out"
 )
 """What is said of a table of our own beside other files."""
 NAMED_FILES = 10
@@ -94,7 +95,7 @@ class ReadReport:
         assumed: What was counted with something taken for granted, by what that is.
         unrecognised: Files in which nothing was recognised, each with what is missing.
         empty: Files without an entry, which may be as it should.
-        doubted: Files whose rows may be no calls of their own, and why.
+        doubted: Files of which all rows are counted with a guess, each with what that is.
         skipped: What was skipped in folders: files by their ending, hidden folders.
         first: When the first call was [s since 1970]; infinite where nobody has looked, or no
             call says.
@@ -124,7 +125,7 @@ class ReadReport:
     assumed: dict[str, Unread] = field(default_factory=dict)
     unrecognised: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
-    doubted: dict[str, str] = field(default_factory=dict)
+    doubted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     first: float = field(default=math.inf, compare=False)
     last: float = field(default=-math.inf, compare=False)
@@ -172,6 +173,15 @@ class ReadReport:
         """
         _count_entry(self.assumed, reason, Unread(1, file, line))
 
+    def doubt(self, file: str, guess: str) -> None:
+        """Note, once, with what guess all rows of a file are counted.
+
+        Args:
+            file: The file.
+            guess: What is said of its rows.
+        """
+        self.doubted[file] = tuple(dict.fromkeys((*self.doubted.get(file, ()), guess)))
+
     def omissions(self) -> Iterator[str]:
         """What could not be read or was guessed, a sentence each, for people."""
         for reason, unread in self.unread.items():
@@ -185,12 +195,13 @@ class ReadReport:
             entries = format_count(assumed.count, "entry", "entries")
             yield f"{assumed.where}: {entries} {reason} (first: line {assumed.line})"
         doubted = [
-            f"{file}: each row was counted as a call; {why}"
-            for file, why in self.doubted.items()
+            f"{file}: {why}"
+            for file, guesses in self.doubted.items()
+            for why in guesses
             # Alone it has each call once.
             if self.files > 1 or why != WRITTEN_FROM_LOGS
         ]
-        yield from _name_some(doubted, len(doubted), "rows that may be no calls of their own")
+        yield from _name_some(doubted, len(doubted), "rows that are counted with such a guess")
         if self.outgrown:
             copies = format_count(self.outgrown, "copy", "copies")
             yield (

@@ -56,7 +56,7 @@ class Recognised(NamedTuple):
         format: Name of the row of the table of formats.
         columns: The names of its columns by what they are.
         provider: Provider of all calls.
-        doubted: Why its rows may be no calls of their own, as the report has it.
+        doubted: With what guesses its rows are counted, as the report has it.
         names: The names of all columns, in their order.
         has_objects: Whether rows have objects that may name a model where its column does not.
         labels: The names of those with short texts, or nothing, in the first row.
@@ -65,7 +65,7 @@ class Recognised(NamedTuple):
     format: str
     columns: dict[str, str]
     provider: str | None = None
-    doubted: str | None = None
+    doubted: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     has_objects: bool = False
     labels: tuple[str, ...] = ()
@@ -250,7 +250,7 @@ def _recognise(
         present = {what: name for what, name in AZURE_COLUMNS.items() if name in document}
         return Recognised(row.name, present, AZURE_PROVIDER)
     columns = file.memory["columns"][tuple(document)] or {}
-    return Recognised(row.name, columns, doubted=file.report.doubted.get(path))
+    return Recognised(row.name, columns, doubted=file.report.doubted.get(path, ()))
 
 
 def _fit_shapes(found: Recognised, path: str, packing: str, connection: Any) -> Recognised | None:

@@ -20,13 +20,16 @@ from typing import Any
 from energy_tracking.logs.columns import (
     COUNTED,
     HIT_WORDS,
+    PARTS,
     columns_of,
     mark_unit,
     period_of,
+    rivals_of,
     spells_number,
     unit_of,
 )
 from energy_tracking.logs.formats.base import (
+    LONGEST_EXAMPLE,
     Document,
     LogFile,
     LogFormat,
@@ -56,7 +59,6 @@ COLUMNS = ("input", "output", "cached", "reasoning", "requests", "model", "time"
 """What a caller can name columns for, beside ``provider``."""
 
 _EMPTY = (None, "")
-_AGAIN = re.compile(r"\.\d+$")
 _HOLDERS = frozenset({list, dict})
 DEEPEST_MODEL = 2
 """How far below the objects in a row a model is looked for that no column names."""
@@ -65,8 +67,8 @@ _SINGLE = frozenset({"id", "session", "requests", "day"})
 """Where a table has one of these, times do not say whether a row is of a call."""
 _OF_SUMS = frozenset({"requests", "day", "of_session"})
 """Where a table has one of these, its rows may be sums."""
-OF_DAY = "its time is a day, whose sum it may be"
-OF_SESSION = "it names a session and no time, whose sum it may be"
+OF_DAY = "each row was counted as a call; its time is a day, whose sum it may be"
+OF_SESSION = "each row was counted as a call; it names a session and no time, whose sum it may be"
 """What is said of a table whose rows may be sums."""
 _WRITTEN_HERE = frozenset({"total_energy_joules", "calibrated_energy_joules", "has_failed"})
 """Columns that ``report --parquet`` writes."""
@@ -75,9 +77,8 @@ LONGEST_CALL = timedelta(minutes=10)
 
 Source: https://github.com/openai/openai-python (DEFAULT_TIMEOUT)
 """
-SEVERAL_COLUMNS = (
-    "and all others of a table with several columns of input and of output: the first ones count"
-)
+RIGHT_COLUMNS = "name the right ones: --columns input=NAME,output=NAME,model=NAME,time=NAME"
+"""What to do where other columns were taken."""
 SCALED = "with counts in thousands or millions, multiplied out as they are rounded"
 ANOTHER_TABLE = (
     "of another table below the first, which may add up the same calls: put it in a file of its own"
@@ -140,24 +141,47 @@ def _find_columns(names: tuple[str, ...], row: Document, file: LogFile) -> dict[
     if columns is None or "is_rest" in file.memory:
         return columns
     if set(names) >= _WRITTEN_HERE:
-        file.report.doubted[file.path] = WRITTEN_FROM_LOGS
-    again = {str(name).rpartition(".")[0] for name in names if _AGAIN.search(str(name))}
-    if {columns.get("input"), columns.get("output")} <= again:
-        file.note_assumption(SEVERAL_COLUMNS)
+        file.report.doubt(file.path, WRITTEN_FROM_LOGS)
+    _doubt_counts(names, columns, row, file)
     period = period_of(names)
     start, end = (time_of(row.get(name)) for name in period or ("", ""))
     if columns.keys() & _SINGLE == {"session"} and "of_session" not in columns:
         if _is_long(start, end):
             columns |= {"of_session": columns["session"]}
         elif "time" not in columns and "model" in columns:
-            file.report.doubted.setdefault(file.path, OF_SESSION)
+            file.report.doubt(file.path, OF_SESSION)
     if not _SINGLE.isdisjoint(columns):
         return columns
     if period is not None and _is_period(start, end):
         columns |= {"day": period[0], "time": period[0]}
     elif _is_day(row.get(columns.get("time", ""))):
-        file.report.doubted.setdefault(file.path, OF_DAY)
+        file.report.doubt(file.path, OF_DAY)
     return columns
+
+
+def _doubt_counts(
+    names: tuple[str, ...], columns: Mapping[str, str], row: Document, file: LogFile
+) -> None:
+    """Say where a row has two numbers for its input or output, by names that mean the same.
+
+    Args:
+        names: The columns' names.
+        columns: What they are -> the names that were taken.
+        row: The first row.
+        file: Where it is.
+    """
+    parts = [whole(row.get(columns.get(what, ""))) or 0 for what in PARTS]
+    for what, other in rivals_of(names, columns):
+        taken = columns.get(what, "")
+        count, rival = whole(row.get(taken)), whole(row.get(other))
+        # With what came from a cache, or without, it may be the same.
+        if count is None or rival is None or abs(count - rival) in (0, *parts, sum(parts)):
+            continue
+        file.report.doubt(
+            file.path,
+            f"each row's {what} was taken from the column {taken[:LONGEST_EXAMPLE]!r}, and not "
+            f"from {other[:LONGEST_EXAMPLE]!r}, which has another number; {RIGHT_COLUMNS}",
+        )
 
 
 def _is_long(start: datetime | None, end: datetime | None) -> bool:
