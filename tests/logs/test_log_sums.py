@@ -14,6 +14,7 @@ from energy_tracking.calls.record import Outcome
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.formats import breakdowns
 from energy_tracking.logs.formats.breakdowns import OF_CALLS, OF_SESSIONS
+from energy_tracking.logs.formats.tables import OF_CONVERSATION
 from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
@@ -425,3 +426,46 @@ def test_a_task_of_cline_counts_once_whatever_of_it_is_there(kept: str, tmp_path
     (tmp_path / "taskHistory.json").write_text(json.dumps([task]), "utf-8")
     calls = list(read_logs([tmp_path]))
     assert [(call.requests, call.tokens) for call in calls] == [(1, 120)]
+
+
+CONVERSATION = {"id": "a", "model": "o1", "input_tokens": 90, "output_tokens": 30}
+
+
+@pytest.mark.parametrize(
+    ("beside", "is_doubted"),
+    [({"message_count": 14}, True), ({"num_messages": 1}, False), ({"session_id": "s"}, False),
+     ({"message_count": 14, "session_id": "s"}, False), ({"messages": [{}, {}]}, False),
+     ({"messages": 14}, True), ({"messages": "[]"}, False)],
+)  # fmt: skip
+def test_a_row_with_an_id_that_may_be_a_conversation_is_a_call_which_is_said(
+    beside: dict[str, Any], is_doubted: bool, tmp_path: Path
+) -> None:
+    report = ReadReport()
+    rows = [CONVERSATION | beside, CONVERSATION | beside | {"id": "b"}]
+    path = write(tmp_path / "log.json", rows)
+    assert [call.requests for call in read_logs([path], report=report)] == [1, 1]
+    assert [OF_CONVERSATION in said for said in report.omissions()] == [True] * is_doubted
+
+
+@pytest.mark.parametrize(
+    ("beside", "requests"), [({"requests": 7}, 7), ({"llm_calls": 7}, 7), ({"turns": 7}, None)]
+)
+def test_a_row_with_an_id_and_several_requests_is_a_sum(
+    beside: dict[str, int], requests: int | None, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "log.json", [CONVERSATION | beside])
+    assert [call.requests for call in read_logs([path])] == [requests]
+
+
+@pytest.mark.parametrize(("messages", "requests"), [(7, None), ([{}], 1), ("hello", 1)])
+def test_the_messages_of_a_session_are_a_number_in_a_sum(
+    messages: object, requests: int | None, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "log.json", [SESSION | {"messages": messages}])
+    assert [call.requests for call in read_logs([path])] == [requests]
+
+
+def test_how_many_requests_a_conversation_has_can_be_said(tmp_path: Path) -> None:
+    columns = {"input": "input_tokens", "output": "output_tokens", "requests": "message_count"}
+    path = write(tmp_path / "log.json", [CONVERSATION | {"message_count": 14}])
+    assert [call.requests for call in read_logs([path], columns=columns)] == [14]

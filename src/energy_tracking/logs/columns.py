@@ -114,6 +114,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     # What a row has that is of a session, unless it says how long a prompt was.
     "of_session": (
         *("message_count", "messages_count", "num_messages", "n_messages", "total_messages"),
+        "messages",
         *("user_messages", "session_duration", "session_length", "duration_minutes"),
         *("duration_hours", "total_duration", "session_duration_seconds", "total_duration_s"),
         *("total_duration_seconds", "session_duration_s", "duration_min"),
@@ -289,7 +290,8 @@ def _settle_sums(found: dict[str, str]) -> None:
     if "id" not in found and "breakdown" in found:
         found.setdefault("day", found["breakdown"])
     is_sum = not found.keys().isdisjoint(("requests", "day"))
-    if is_sum or "id" in found or "session" not in found:
+    # Of a row that has an id alone, its cells say more: `tables` settles that.
+    if is_sum or ("id" in found) == ("session" in found):
         found.pop("of_session", None)
     if not is_sum:
         found.pop("breakdown", None)
