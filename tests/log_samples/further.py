@@ -501,4 +501,9 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
            (5, "gpt-4o", 0, 0, '{"status_code": 429}'), (1, "", 0, 0, "")])],
      right(3, (6100, 250), "gpt-4o", "claude-sonnet-4", cached=5000,
            first="2026-02-02T02:40:00+00:00")),
+    # llama.cpp's own, as it was without timings.
+    ("table",
+     [{"content": "...", "model": "nemotron-mini-4b", "tokens_predicted": 87,
+       "tokens_evaluated": 245, "stop": True}],
+     right(1, (245, 87), "nemotron-mini-4b")),
 ]  # fmt: skip

@@ -29,6 +29,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "response_usage_prompt_tokens",  # New Relic
         # Aleph Alpha; Yandex and xAI, whose names are elsewhere those of parts.
         *("num_tokens_prompt_total", "input_text_tokens", "prompt_text_tokens"),
+        "tokens_evaluated",  # llama.cpp
     ),
     "output": (
         *("output_tokens", "completion_tokens", "tokens_out", "native_tokens_completion"),
@@ -44,6 +45,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("generated_completion_tokens", "output_tok", "completion_tok", "out_tok"),
         *("response_usage_completion_tokens", "num_generated_tokens"),
         *("generated_token_count", "return_tokens", "num_tokens_generated", "output_text_tokens"),
+        "tokens_predicted",
     ),
     "cached": (
         *("cached_input_tokens", "input_cached_tokens", "cached_tokens", "cache_read_tokens"),
