@@ -506,4 +506,28 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
      [{"content": "...", "model": "nemotron-mini-4b", "tokens_predicted": 87,
        "tokens_evaluated": 245, "stop": True}],
      right(1, (245, 87), "nemotron-mini-4b")),
+    # Of Gemini, what it thought lies beside the output, as the total says; of OpenAI inside.
+    ("promptfoo",
+     [{"evalId": "e", "results": {"timestamp": "2026-04-17T11:01:43Z", "results": [
+         {"id": str(outputs), "provider": {"id": "google:gemini-2.5-pro"}, "response": {
+             "tokenUsage": {"prompt": inputs, "completion": outputs, "total": total,
+                            "numRequests": requests, "completionDetails": {
+                                "reasoning": reasoning, "cacheReadInputTokens": cached}}}}
+         for inputs, outputs, reasoning, cached, total, requests in (
+             (402, 25, 698, 0, 1125, 1), (403, 900, 222, 100, 1525, 1),
+             (400, 950, 200, 0, 1350, 1), (800, 500, 40, 0, 1340, 3))]}}],
+     right(3, (1205, 2795), "gemini-2.5-pro", cached=100, reasoning=1120,
+           sums=((3, 800, 540),))),
+    ("inspect",
+     [{"eval": {"run_id": "r"}, "status": "success", "samples": [{"id": 1, "epoch": 1, "events": [
+         {"event": "model", "uuid": str(total), "model": "google/gemini-2.5-pro", "output": {
+             "usage": {"input_tokens": 300, "input_tokens_cache_read": cached,
+                       "output_tokens": 900, "reasoning_tokens": 222, "total_tokens": total}}}
+         for cached, total in ((0, 1422), (100, 1522), (200, 1200))]}]}],
+     right(3, (1000, 3144), "google/gemini-2.5-pro", cached=300, reasoning=666)),
+    ("posthog",
+     [{"event": "$ai_generation", "timestamp": "2026-05-01T10:00:00Z", "properties": {
+         "$ai_provider": "gemini", "$ai_model": "gemini-2.5-pro", "$ai_input_tokens": 10,
+         "$ai_output_tokens": 100, "$ai_reasoning_tokens": 20}}],
+     right(1, (10, 120), "gemini-2.5-pro", reasoning=20)),
 ]  # fmt: skip

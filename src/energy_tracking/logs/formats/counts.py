@@ -216,6 +216,8 @@ def usage_in_cells(file: LogFile, **cells: object) -> Counts | None:
     if outputs is None:
         # As of an embedding.
         file.note_assumption("without a count of output, taken as 0 tokens")
+    if inputs is None or outputs is None:
+        counts.pop("total", None)  # which would say that the other is missing, too
     return usage_of(inputs or 0, outputs or 0, **counts)
 
 
@@ -287,6 +289,8 @@ def usage_of_columns(
         inputs += inside
     elif total is not None and reasoning is not None and total == inputs + outputs + reasoning:
         outputs += reasoning
+    elif total is not None and total == inputs + inside + outputs + (reasoning or 0):
+        inputs, outputs = inputs + inside, outputs + (reasoning or 0)
     beside = whole(read.get("reasoning_beside"))
     if beside is not None:
         reasoning = beside

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from energy_tracking.logs.formats.base import (
     Document,
@@ -25,7 +24,13 @@ from energy_tracking.logs.formats.base import (
     unpacked,
 )
 from energy_tracking.logs.formats.bodies import call_in_body, error_name, stated_time_in
-from energy_tracking.logs.formats.counts import counts_in, sum_of_tokens, usage_of, whole
+from energy_tracking.logs.formats.counts import (
+    counts_in,
+    sum_of_tokens,
+    usage_of,
+    usage_of_columns,
+    whole,
+)
 from energy_tracking.logs.logged import Counts, LoggedCall, time_of
 from energy_tracking.usage.names import is_unique_id
 
@@ -105,18 +110,17 @@ def _model_events(around: Document, depth: int = 0) -> Iterator[Document]:
 
 
 def _inspect_usage(counts: object) -> Counts | None:
-    """Counts of a model event: some providers' inputs leave out the cached tokens."""
+    """Counts of a model event: inputs may leave out cached tokens, and outputs reasoning."""
     if not isinstance(counts, dict):
         return None
-    inputs, outputs = whole(counts.get("input_tokens")), whole(counts.get("output_tokens"))
-    cached = whole(counts.get("input_tokens_cache_read"))
-    written = whole(counts.get("input_tokens_cache_write"))
-    beside, total = (cached or 0) + (written or 0), whole(counts.get("total_tokens"))
-    if inputs is not None and beside:
-        is_outside = total == inputs + beside + (outputs or 0) or beside > inputs
-        inputs += beside if is_outside else 0
+    # The total says what lies beside what: that depends on the provider.
     return usage_of(
-        inputs, outputs, cached=cached, written=written, reasoning=counts.get("reasoning_tokens")
+        counts.get("input_tokens"),
+        counts.get("output_tokens"),
+        cached=counts.get("input_tokens_cache_read"),
+        written=counts.get("input_tokens_cache_write"),
+        reasoning=counts.get("reasoning_tokens"),
+        total=counts.get("total_tokens"),
     )
 
 
@@ -187,6 +191,15 @@ def _promptfoo_grading(result: Document) -> LoggedCall | None:
     )
 
 
+# What a count is, as in ``columns`` -> where it is; the total says what lies beside what.
+_PROMPTFOO_PARTS = {
+    "total": ("total",),
+    "reasoning": ("completionDetails", "reasoning"),
+    "cached": ("completionDetails", "cacheReadInputTokens"),
+    "cache_write": ("completionDetails", "cacheCreationInputTokens"),
+}
+
+
 def _promptfoo_call(result: Document, file: LogFile) -> LoggedCall | None:
     counts = at(result, "response", "tokenUsage") or result.get("tokenUsage")
     failed = error_name(at(result, "response", "error"))
@@ -203,13 +216,15 @@ def _promptfoo_call(result: Document, file: LogFile) -> LoggedCall | None:
         file.leave_out("a result without counts of its input and output")
         return None
     vendor, model = _vendor_and_model(name or "")
-    reasoning = at(counts, "completionDetails", "reasoning")
     several = requests is not None and requests > 1
-    read: Any = sum_of_tokens if several else usage_of
+    read = {what: at(counts, *path) for what, path in _PROMPTFOO_PARTS.items()}
+    has_counts = inputs is not None or outputs is not None
     return LoggedCall(
         provider=vendor or "unknown",
         model=model or name,
-        counts=read(inputs, outputs, reasoning=reasoning),
+        counts=usage_of_columns(read, inputs or 0, outputs or 0, is_sum=several)
+        if has_counts
+        else None,
         requests=requests if several else 1,
         error_type=failed,
         cache_hit=is_cached,

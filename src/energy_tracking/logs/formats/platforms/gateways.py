@@ -128,6 +128,7 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
             cached=document.get("prompt_cache_read_tokens"),
             written=document.get("prompt_cache_write_tokens"),
             reasoning=document.get("reasoning_tokens"),
+            total=document.get("total_tokens"),
         )
     failed = failed_with(document.get("response_status"))
     call.error_type = failed and (error_name(at(body, "error")) or failed)

@@ -70,6 +70,7 @@ def _ai_sdk_counts(usage: object) -> Counts | None:
         reasoning=at(usage, "outputTokenDetails", "reasoningTokens")
         if reasoning is None
         else reasoning,
+        total=at(usage, "totalTokens"),
     )
 
 

@@ -79,6 +79,7 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
             output=document.get("completion_tokens"),
             cached=at(unpacked(document.get("prompt_token_details")), "cache_read"),
             reasoning=at(unpacked(document.get("completion_token_details")), "reasoning"),
+            total=document.get("total_tokens"),
         )
     if usage is None and "input_tokens" in document:
         usage = counts_in(document)
@@ -159,6 +160,7 @@ def _read_datadog(document: Document, file: LogFile) -> list[LoggedCall] | None:
         cached=at(metrics, "cache_read_input_tokens"),
         written=at(metrics, "cache_write_input_tokens"),
         reasoning=at(metrics, "reasoning_output_tokens"),
+        total=at(metrics, "total_tokens"),
     )
     if not nesting.admit(*place, is_call=counts is not None) and counts is not None:
         return []  # it lies around another, and is the same call again
@@ -198,6 +200,7 @@ def _read_braintrust(document: Document, file: LogFile) -> list[LoggedCall] | No
         cached=at(metrics, "prompt_cached_tokens"),
         written=at(metrics, "prompt_cache_creation_tokens"),
         reasoning=at(metrics, "completion_reasoning_tokens"),
+        total=at(metrics, "tokens"),
     )
     if not nesting.admit(*place, is_call=counts is not None) and counts is not None:
         return []

@@ -104,13 +104,13 @@ def _read_posthog(document: Document, file: LogFile) -> list[LoggedCall] | None:
     if provider == "anthropic" and inputs is not None:
         # Anthropic's count leaves the cache out, and is kept as it is.
         inputs += (whole(read) or 0) + (whole(written) or 0)
-    counts = usage_of(
-        inputs,
-        facts.get("$ai_output_tokens"),
-        cached=read,
-        written=written,
-        reasoning=facts.get("$ai_reasoning_tokens"),
+    outputs, reasoning = (
+        whole(facts.get(f"$ai_{name}_tokens")) for name in ("output", "reasoning")
     )
+    if provider == "gcp.gemini" and outputs is not None:
+        # Google's count leaves out the thoughts, likewise.
+        outputs += reasoning or 0
+    counts = usage_of(inputs, outputs, cached=read, written=written, reasoning=reasoning)
     failed = failed_with(facts.get("$ai_http_status"))
     if failed is None and str(facts.get("$ai_is_error")).lower() == "true":
         failed = "error"
