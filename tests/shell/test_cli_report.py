@@ -779,6 +779,18 @@ def test_where_nothing_is_recognised_the_nearest_formats_are_named(
     assert found["totals"]["total_energy_joules"] == pytest.approx(joules())
 
 
+@pytest.mark.parametrize("path", [".", "./", "../november"])
+def test_a_report_of_the_folder_one_stands_in_has_its_name(
+    path: str, log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = log.parent / "november"
+    folder.mkdir()
+    log.rename(folder / log.name)
+    monkeypatch.chdir(folder)
+    assert main(["report", path]) == 0
+    assert capsys.readouterr().out.split(":")[0].removeprefix("../") == "november"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -9,6 +9,7 @@ which the whole takes in (``parts``). A further grouping is a field of ``Report`
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -334,7 +335,14 @@ def mark_labels(row: Row) -> tuple[str, ...]:
 
 def shorten_title(paths: Sequence[str]) -> str:
     """What the calls of several files are called."""
-    names = ["standard input" if path == STANDARD_INPUT else path for path in paths]
+    names = ["standard input" if path == STANDARD_INPUT else _name_folder(path) for path in paths]
     if len(names) <= 3:
         return ", ".join(names)
     return f"{names[0]} and {len(names) - 1} more"
+
+
+def _name_folder(path: str) -> str:
+    """A path, and the name of a folder that is written in dots, such as the current one."""
+    if path.strip("./"):
+        return path
+    return os.path.basename(os.path.abspath(path)) or path
