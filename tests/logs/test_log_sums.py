@@ -119,7 +119,11 @@ START = {"start_time": "2026-05-01T10:00:03Z"}
 
 @pytest.mark.parametrize("row", [SESSION, USAGE])
 @pytest.mark.parametrize(
-    "beside", [{"message_count": 14}, {"duration_minutes": 3}, {"turns": 7}, {"num_messages": 2}]
+    "beside",
+    [
+        *({"message_count": 14}, {"duration_minutes": 3}, {"turns": 7}, {"num_messages": 2}),
+        *({"messageCount": 14}, {"user_messages": 7}, {"durationHours": 2}),
+    ],
 )
 def test_a_row_of_a_session_is_a_sum(
     row: dict[str, Any], beside: dict[str, int], tmp_path: Path
@@ -131,6 +135,14 @@ def test_a_row_of_a_session_is_a_sum(
     said = OF_SESSIONS if "turns" not in beside else None
     assert list(report.assumed) == ([said] if said else [])
     assert not report.doubted
+
+
+@pytest.mark.parametrize("row", [SESSION, USAGE])
+@pytest.mark.parametrize("name", ["num_requests", "requestCount", "llm_calls", "totalApiCalls"])
+def test_a_usage_beside_the_number_of_its_requests_is_a_sum(
+    row: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    assert one(write(tmp_path / "log.json", [row | {name: 3}])).requests == 3
 
 
 @pytest.mark.parametrize("row", [SESSION, USAGE])

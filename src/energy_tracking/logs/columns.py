@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+TURNS = ("observation_count", "num_turns", "total_turns", "turns", "turn_count")
+"""How many turns or steps a sum is of, of which each has a request or more."""
+
 # What a column is -> its names, in lower case with one underscore for all else, best first.
 NAMES: dict[str, tuple[str, ...]] = {
     "input": (
@@ -123,9 +126,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     # What a table of sums per day has, or one per trace, and one of calls has not.
     "day": (
-        *("usage_date_utc", "usage_date", "starting_at", "day", "observation_count"),
-        *("models", "num_turns", "total_turns", "session_count", "num_sessions", "sessions"),
-        *("turns", "turn_count", "count_traces", "trace_count", "total_traces"),
+        *("usage_date_utc", "usage_date", "starting_at", "day", *TURNS),
+        *("models", "session_count", "num_sessions", "sessions"),
+        *("count_traces", "trace_count", "total_traces"),
     ),
     "id": ("response_id", "generation_id", "id", "request_id"),
     "session": ("session_id", "sessionid", "conversation_id", "thread_id", "session", "chat_id"),

@@ -9,10 +9,12 @@ sample in the tests.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from energy_tracking.logs.columns import NAMES, TURNS
 from energy_tracking.logs.formats.base import (
     Document,
     LogFile,
@@ -281,24 +283,19 @@ RESPONSES: tuple[LogFormat, ...] = (
 )  # fmt: skip
 """Where a response is one of several things in a document."""
 
-# How many requests a usage is of, where it is of several.
-REQUEST_COUNTS = (
-    *("requests", "num_requests", "n_requests", "request_count", "num_model_requests"),
-    *("total_requests", "api_requests", "api_calls", "call_count", "num_calls"),
-)
-_REQUEST_COUNTS = frozenset(REQUEST_COUNTS)
-# How many turns or steps it is of, of which each has a request or more.
-TURN_COUNTS = (
-    *("num_turns", "total_turns", "turns", "turn_count", "numTurns", "turnCount"),
-    *("observation_count", "observationCount"),
-)
-# What lies beside the usage of a session, if not beside that of each of its calls.
-SESSION_COUNTS = (
-    *("message_count", "messageCount", "num_messages", "numMessages", "total_messages"),
-    *("duration_minutes", "session_duration", "sessionDuration"),
-)
-SESSIONS = ("session_id", "sessionId", "conversation_id", "conversationId", "thread_id")
-_OF_SEVERAL = frozenset((*TURN_COUNTS, *SESSION_COUNTS))
+
+def _keys_for(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys that objects have for columns of these names: in camel case, too."""
+    camels = (re.sub("_(.)", lambda found: found[1].upper(), name) for name in names)
+    return tuple(dict.fromkeys((*names, *camels)))
+
+
+# How many requests a usage is of, or turns, where it is of several; and what lies beside that of
+# a session, if not beside that of each of its calls.
+_REQUESTS, _TURNS = _keys_for(NAMES["requests"]), _keys_for(TURNS)
+_SESSIONS = _keys_for(NAMES["session"])
+_OF_REQUESTS = frozenset(_REQUESTS)
+_OF_SEVERAL = frozenset((*_TURNS, *_keys_for(NAMES["of_session"])))
 
 _read_response = ResponseAt(
     # LangChain's messages.
@@ -327,8 +324,8 @@ def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall]
         file.note_call_of("thread.run", document.get("run_id"))
     if "done" in document:
         return _follow_ollama(document, file, calls)
-    if calls and not _REQUEST_COUNTS.isdisjoint(document):
-        counted = (whole(document.get(name)) for name in REQUEST_COUNTS)
+    if calls and not _OF_REQUESTS.isdisjoint(document):
+        counted = (whole(document.get(name)) for name in _REQUESTS)
         requests = next((count for count in counted if count is not None), 1)
         if requests > 1:
             calls[0].requests = requests
@@ -367,8 +364,8 @@ def _take_for_sum(call: LoggedCall, document: Document, file: LogFile) -> None:
         document: It.
         file: Where it is.
     """
-    session = first_text(map(document.get, SESSIONS))
-    if any((whole(document.get(name)) or 0) > 1 for name in TURN_COUNTS):
+    session = first_text(map(document.get, _SESSIONS))
+    if any((whole(document.get(name)) or 0) > 1 for name in _TURNS):
         call.requests = None
         hold_row(call, document, {}, file)
     elif session is not None and call.response_id is None:
