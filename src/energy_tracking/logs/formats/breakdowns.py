@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from energy_tracking.logs.columns import COUNTED, spells_number
 from energy_tracking.logs.formats.base import Document, LogFile, remember
+from energy_tracking.logs.formats.periods import identify_sum
 from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.profiles.files import get_catalogue
 
@@ -218,14 +219,17 @@ def hold_row(
     call.line = file.line
     if "of_session" in columns:
         held.add_session(call)
-    if held.rows > HELD:
-        held.breakdowns.clear()
-        held.settle_sessions(file)
-        return
     marks = [columns[what] for what in ("breakdown", "section") if what in columns]
     by = (*filter(_is_name, map(row.get, marks)), file.memory.get("title"))
     others = {*marks, *(columns[what] for what in (*COUNTED, "total") if what in columns)}
     names = {name: cell for name, cell in row.items() if name not in others and _is_name(cell)}
+    # A page has each sum once, and may be in a file with others.
+    said = {name: cell for name, cell in names.items() if name != columns.get("time")}
+    identify_sum(call, said | {"by": (period, by)}, file, file.line if period else None)
+    if held.rows > HELD:
+        held.breakdowns.clear()
+        held.settle_sessions(file)
+        return
     label = next(iter(names.values()), "")
     group = Group(file.path, period, by, (*names, _kind_of(label)))
     if group not in held.breakdowns:

@@ -17,7 +17,6 @@ from energy_tracking.logs.formats.base import (
     at,
     keys,
     mappings,
-    remember,
     text,
 )
 from energy_tracking.logs.formats.breakdowns import hold_row
@@ -67,44 +66,25 @@ def _read_usage_page(document: Document, file: LogFile) -> list[LoggedCall] | No
                 found.time = time_of(start)
                 end = bucket.get("end_time") or bucket.get("ending_at")
                 period = (str(start), str(end))
-                _identify_result(found, period, result, file)
+                _identify_result(found, period, result)
                 hold_row(found, result, {}, file, period)
                 calls.append(found)
     return calls
 
 
-PERIODS_REMEMBERED = 10_000
-"""How many periods of sums are remembered, from one file for the next."""
-READ_TWICE = (
-    "of a period that was read with other counts too, counted beside those: if they are of one "
-    "organisation, leave the earlier page out, or group pages by project"
-)
-
-
-def _identify_result(
-    found: LoggedCall, period: tuple[str, str], result: Document, file: LogFile
-) -> None:
-    """Say what the sum of a period is known by: pages overlap, and the last period grows.
+def _identify_result(found: LoggedCall, period: tuple[str, str], result: Document) -> None:
+    """Say what the sum of a project is known by: pages overlap, and the last period grows.
 
     Args:
-        found: The sum.
+        found: The sum. Another organisation's may be of the same name, where it names no project.
         period: When it begins and ends.
         result: Where it was read.
-        file: Remembers periods.
     """
     # All but the counts: projects, keys, the model.
     named = {name: value for name, value in result.items() if value is None or type(value) is str}
-    key = ("usage", *period, repr(sorted(named.items())))
     if any(value for name, value in named.items() if name.endswith("_id")):
-        found.identity, found.grows = key, True
-        return
-    # Another organisation's may be of the same name.
-    found.identity = (*key, repr(sorted(result.items())))
-    periods: dict[object, object] = file.shared.setdefault("periods", {})
-    if key not in periods:
-        remember(periods, key, found.identity, PERIODS_REMEMBERED)
-    elif periods[key] != found.identity:
-        found.assumed = READ_TWICE
+        found.identity = ("usage", *period, repr(sorted(named.items())))
+        found.grows = True
 
 
 _OPERATIONS = {"embeddings": "embeddings", "moderations": "moderation"}

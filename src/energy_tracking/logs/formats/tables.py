@@ -323,9 +323,10 @@ def _calls_of(
         file.note_assumption(say_totals("total") or "")
         return []
     call = _build_call(read, row, counts, requests, file)
+    identify(call, read.get("request"), created=read.get("time"))
     if is_sum:
         hold_row(call, row, columns, file)
-    return [identify(call, read.get("request"), created=read.get("time"))]
+    return [call]
 
 
 def _states_sums(

@@ -1,0 +1,88 @@
+"""A sum of a period that several files have counts once, in one reading and in a ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_tracking import read_ledger, record_log
+from energy_tracking.logs.read_report import ReadReport
+from energy_tracking.logs.reading import read_logs
+
+
+def _write_days(path: Path, first: int, last: int, grown: int = 0) -> Path:
+    """An export of days of October by model; of some there are two equal rows."""
+    lines = ["date,model,team,requests,input_tokens,output_tokens"]
+    for day in range(first, last + 1):
+        for model, many in (("gpt-4o", day + grown), ("o1", 1 + grown), ("o1", 1 + grown)):
+            lines.append(f"2025-10-{day:02},{model},a,{many},{many * 100},{many * 7}")
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def overlapping(tmp_path: Path) -> list[Path]:
+    return [
+        _write_days(tmp_path / "a.csv", 1, 20),
+        _write_days(tmp_path / "b.csv", 10, 30),
+        _write_days(tmp_path / "c.csv", 15, 16),
+    ]
+
+
+OF_ALL_DAYS = sum(range(1, 31)) + 2 * 30
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_days_that_several_exports_have_count_once(overlapping: list[Path], step: int) -> None:
+    report = ReadReport()
+    calls = list(read_logs(overlapping[::step], report=report))
+    assert sum(call.requests or 0 for call in calls) == OF_ALL_DAYS
+    assert report.repeated == 3 * (11 + 2)
+    assert not list(report.omissions())
+
+
+def test_days_that_a_ledger_has_from_another_export_add_nothing(
+    overlapping: list[Path], tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+
+    def interrupt(record: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record_log(overlapping[0], ledger=ledger, on_record=interrupt)
+    for path in (*overlapping, *overlapping):
+        record_log(path, ledger=ledger)
+    assert sum(entry.record.requests or 0 for entry in read_ledger(ledger)) == OF_ALL_DAYS
+
+
+def test_pages_that_begin_on_different_days_count_each_day_once(tmp_path: Path) -> None:
+    def page(*days: int) -> dict[str, Any]:
+        buckets = [
+            {"start_time": 1_746_057_600 + 86_400 * day, "results": [
+                {"object": "organization.usage.completions.result", "model": None,
+                 "input_tokens": 10 * day, "output_tokens": day, "num_model_requests": day}]}
+            for day in days
+        ]  # fmt: skip
+        return {"object": "page", "data": buckets, "has_more": False}
+
+    pages = [page(1, 2, 3), page(2, 3, 4)]
+    polled = tmp_path / "polled.jsonl"
+    polled.write_text("".join(json.dumps(one) + "\n" for one in pages), "utf-8")
+    files = [tmp_path / f"{number}.json" for number in range(2)]
+    for file, one in zip(files, pages, strict=True):
+        file.write_text(json.dumps(one), "utf-8")
+    for paths in (files, [polled], [polled, *files]):
+        assert sum(call.requests or 0 for call in read_logs(paths)) == 1 + 2 + 3 + 4
+
+
+def test_sums_of_a_day_with_other_counts_both_count_which_is_said(tmp_path: Path) -> None:
+    paths = [_write_days(tmp_path / "a.csv", 1, 2), _write_days(tmp_path / "b.csv", 1, 2, grown=5)]
+    report = ReadReport()
+    calls = list(read_logs(paths, report=report))
+    assert sum(call.requests or 0 for call in calls) == 7 + 7 + 6 * 5
+    (said,) = report.omissions()
+    assert "6 entries of a period that was read with other counts too" in said
