@@ -22,7 +22,10 @@ from energy_tracking.logs.formats.agents.transcripts import AGENTS
 from energy_tracking.logs.formats.agents.vs_code import VS_CODE
 from energy_tracking.logs.formats.amounts import AMOUNTS
 from energy_tracking.logs.formats.base import Document, LogFile, LogFormat
-from energy_tracking.logs.formats.evaluations import EVALUATIONS
+from energy_tracking.logs.formats.evaluations.benchmarks import BENCHMARKS
+from energy_tracking.logs.formats.evaluations.inspect import INSPECT
+from energy_tracking.logs.formats.evaluations.promptfoo import PROMPTFOO
+from energy_tracking.logs.formats.evaluations.trajectories import TRAJECTORIES
 from energy_tracking.logs.formats.inside import documents_inside
 from energy_tracking.logs.formats.ledgers import LEDGER
 from energy_tracking.logs.formats.platforms.checkpoints import CHECKPOINTS
@@ -62,7 +65,10 @@ FORMATS: tuple[LogFormat, ...] = (
     *LIBRECHAT,
     *PRINTED,
     *SERVERS,
-    *EVALUATIONS,
+    *INSPECT,
+    *PROMPTFOO,
+    *TRAJECTORIES,
+    *BENCHMARKS,
     *BATCHES,
     *STREAMS,
     *CODEX,
