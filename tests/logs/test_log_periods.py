@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from energy_tracking import read_ledger, record_log
+from energy_tracking import EnergyTrackingWarning, read_ledger, record_log
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 
@@ -77,6 +77,76 @@ def test_pages_that_begin_on_different_days_count_each_day_once(tmp_path: Path) 
         file.write_text(json.dumps(one), "utf-8")
     for paths in (files, [polled], [polled, *files]):
         assert sum(call.requests or 0 for call in read_logs(paths)) == 1 + 2 + 3 + 4
+
+
+def _grow_last_day(path: Path) -> Path:
+    """The same export as it was on its last day, of which half was over."""
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("20,gpt-4o,a,20,2000,140", "20,gpt-4o,a,9,900,63"), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_the_last_day_of_an_export_counts_as_a_later_one_has_it(
+    overlapping: list[Path], step: int
+) -> None:
+    _grow_last_day(overlapping[0])
+    report = ReadReport()
+    calls = list(read_logs(overlapping[::step], report=report))
+    assert sum(call.requests or 0 for call in calls) == OF_ALL_DAYS
+    (said,) = report.omissions()
+    assert "a.csv: 1 entry of a period that another file has with more" in said
+
+
+def test_the_last_day_of_an_export_is_in_the_ledger_as_a_later_one_has_it(
+    overlapping: list[Path], tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    _grow_last_day(overlapping[0])
+    for path in (*overlapping, *overlapping):
+        record_log(path, ledger=ledger)
+    assert sum(entry.record.requests or 0 for entry in read_ledger(ledger)) == OF_ALL_DAYS
+
+
+def test_sums_of_which_a_ledger_has_others_are_added_which_is_said(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    record_log(_write_days(tmp_path / "a.csv", 1, 2), ledger=ledger)
+    with pytest.warns(EnergyTrackingWarning, match="6 entries of a period of which the ledger"):
+        record_log(_write_days(tmp_path / "b.csv", 1, 2, grown=5), ledger=ledger)
+    for name in ("a.csv", "b.csv"):
+        record_log(tmp_path / name, ledger=ledger)
+    recorded = sum(entry.record.requests or 0 for entry in read_ledger(ledger))
+    assert recorded == 7 + 7 + 6 * 5
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda days: {"daily": [
+            {"date": day, "inputTokens": 100, "outputTokens": 7, "modelsUsed": ["o1"]}
+            for day in days]},
+        lambda days: {"results": [
+            {"date": day, "metrics": {}, "breakdown": {"models": {"o1": {"metrics": {
+                "prompt_tokens": 100, "completion_tokens": 7, "api_requests": 3}}}}}
+            for day in days]},
+    ],
+)  # fmt: skip
+def test_days_that_two_documents_have_count_once(build: Any, tmp_path: Path) -> None:
+    days = ["2025-10-01", "2025-10-02", "2025-10-03"]
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for file, some in zip(files, (days[:2], days[1:]), strict=True):
+        file.write_text(json.dumps(build(some)), "utf-8")
+    assert [call.tokens for call in read_logs(files)] == [107] * 3
+
+
+def test_days_of_two_people_both_count(tmp_path: Path) -> None:
+    tokens = {"model": "claude-sonnet-4-5", "tokens": {"input": 100, "output": 7}}
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for file in files:
+        actor = {"type": "user_actor", "email_address": f"{file.stem}@example.com"}
+        day = {"date": "2025-10-01", "actor": actor, "model_breakdown": [tokens]}
+        file.write_text(json.dumps(day), "utf-8")
+    assert [call.tokens for call in read_logs(files)] == [107] * 2
 
 
 def test_sums_of_a_day_with_other_counts_both_count_which_is_said(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from energy_tracking.ledger.entries import join_aggregate
 from energy_tracking.logs.files.decoding import decode
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.formats.breakdowns import BREAKDOWN
+from energy_tracking.logs.formats.periods import period_in
 from energy_tracking.logs.logged import LoggedCall
 from energy_tracking.logs.once import Seen
 from energy_tracking.logs.read_report import ReadReport
@@ -195,6 +196,8 @@ class KnownCalls:
         self._any = False
         self.sums: set[tuple[object, ...]] = set()
         """Requests, input and output of sums, of which the calls may come from a log."""
+        self.periods: dict[str, dict[str, int]] = {}
+        """Periods of sums, of which a log may have more, with the keys and tokens of each."""
         if ledger is not None and os.path.isfile(ledger):
             with open(ledger, "rb") as lines:
                 for line in lines:
@@ -225,6 +228,11 @@ class KnownCalls:
                 if line.get("duration_seconds"):
                     self._tracked.add(key)
                 self._any = True
+                period = period_in(key) if name == "log_identity" else None
+                if period is not None and (
+                    period in self.periods or len(self.periods) < SUMS_KNOWN
+                ):
+                    self.periods.setdefault(period, {})[key] = tokens
 
     def __bool__(self) -> bool:
         """Whether there is any."""

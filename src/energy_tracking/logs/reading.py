@@ -116,7 +116,10 @@ class LogReading:
         self._known = known
         self._once = Once(report)
         self._recogniser = Recogniser(has_columns=bool(columns))
-        self._shared: dict[str, Any] = {"known sums": getattr(known, "sums", ())}
+        self._shared: dict[str, Any] = {
+            "known sums": getattr(known, "sums", ()),
+            "known periods": getattr(known, "periods", {}),
+        }
         self._sums: deque[LoggedCall] = deque()
         self._hits = Seen()
 

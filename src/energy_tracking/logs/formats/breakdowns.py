@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from energy_tracking.logs.columns import COUNTED, spells_number
 from energy_tracking.logs.formats.base import Document, LogFile, remember
-from energy_tracking.logs.formats.periods import identify_sum
+from energy_tracking.logs.formats.periods import identify_sum, settle_grown
 from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.profiles.files import get_catalogue
 
@@ -271,6 +271,7 @@ def count_once(file: LogFile) -> None:
     """
     waiting: list[_Breakdown] = file.shared.pop("breakdowns", [])
     file.shared["rows of breakdowns"] = 0
+    settle_grown((call for breakdown in waiting for call in breakdown.calls), file)
     for breakdown in waiting:
         breakdown.name_models()
     calls_of_files: dict[int, int] = file.shared.get("calls of files", {})

@@ -21,6 +21,7 @@ from energy_tracking.logs.formats.base import (
 )
 from energy_tracking.logs.formats.breakdowns import hold_row
 from energy_tracking.logs.formats.counts import sum_in, sum_of_tokens, whole
+from energy_tracking.logs.formats.periods import identify_sum
 from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.usage.token_usage import TokenUsage
 
@@ -147,7 +148,7 @@ def _read_day(document: Document, file: LogFile) -> list[LoggedCall] | None:
         found += [(model, at(entry, "metrics")) for model, entry in by_model.items()]
     elif isinstance(document.get("metrics"), dict):
         found.append((None, document["metrics"]))
-    return [
+    calls = [
         LoggedCall(
             model=text(model),
             counts=counts,
@@ -156,7 +157,12 @@ def _read_day(document: Document, file: LogFile) -> list[LoggedCall] | None:
         )
         for model, counted in found
         if (counts := _counts_of_day(counted)) is not None
-    ] or None
+    ]
+    # Who it is of, in a text or, as Anthropic has it, in an object.
+    names = {n: value for n, value in document.items() if n == "actor" or type(value) is str}
+    for call in calls:
+        identify_sum(call, names | {"model": call.model}, file)
+    return calls or None
 
 
 def _counts_of_day(counted: Document) -> TokenUsage | None:
@@ -182,6 +188,9 @@ def _read_ccusage(document: Document, file: LogFile) -> list[LoggedCall] | None:
     for name in CCUSAGE_LISTS:
         # Of several lists each has the same usage.
         calls = [call for entry in mappings(document.get(name)) for call in _ccusage_sums(entry)]
+        for call in calls:
+            names = {"of": name, "model": call.model, "session": call.session}
+            identify_sum(call, names, file)
         if calls:
             return calls
     return None
