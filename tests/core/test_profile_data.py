@@ -7,8 +7,12 @@ import csv
 import json
 import math
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,8 @@ from hypothesis import strategies as st
 from energy_tracking.demo.screen import PUBLIC_SOURCE
 from energy_tracking.errors import ConfigurationError, ProfileError, UnknownGpuError
 from energy_tracking.profiles import files
+from energy_tracking.profiles.catalogue import Catalogue
+from energy_tracking.profiles.entry import Entry
 from energy_tracking.profiles.files import (
     load_catalogue,
     load_sources,
@@ -1097,6 +1103,32 @@ def test_what_is_no_profile_cannot_be_registered(profile: Any) -> None:
 
 def test_the_catalogue_is_read_once() -> None:
     assert load_catalogue() is CATALOGUE
+
+
+def test_a_profile_is_built_when_it_is_asked_for_and_once_for_all_threads() -> None:
+    started = threading.Barrier(2)
+    built: list[ModelProfile] = []
+
+    def build() -> ModelProfile:
+        started.wait(5)
+        built.append(replace(CATALOGUE.model("gpt-4o"), notes=str(len(built))))
+        return built[-1]
+
+    catalogue = Catalogue([Entry("gpt-4o", ("4o",), build), CATALOGUE.model("o1")])
+    assert catalogue.model("o1") is CATALOGUE.model("o1")
+    assert built == []
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(catalogue.model, ("gpt-4o", "4o")))
+    assert len(built) == 2
+    assert found[0] is found[1] is catalogue.models[0]
+
+
+def test_a_deep_copy_of_a_catalogue_has_its_profiles() -> None:
+    copied = deepcopy(load_catalogue())
+    register = replace(CATALOGUE.model("gpt-4o"), name="own")
+    copied.register_model(register)
+    assert copied.models == (*CATALOGUE.models, register)
+    assert copied.gpus == CATALOGUE.gpus
 
 
 def test_the_file_that_is_read_is_what_the_tables_say() -> None:

@@ -30,6 +30,7 @@ from energy_tracking.errors import (
 )
 from energy_tracking.frozen import frozen
 from energy_tracking.lifecycle import call_after_fork
+from energy_tracking.profiles.entry import Entry, enter
 from energy_tracking.profiles.model_names import (
     find_readings,
     find_stored_format,
@@ -117,20 +118,20 @@ class Catalogue:
 
     def __init__(
         self,
-        models: Iterable[ModelProfile] = (),
-        gpus: Iterable[GpuProfile] = (),
+        models: Iterable[ModelProfile | Entry[ModelProfile]] = (),
+        gpus: Iterable[GpuProfile | Entry[GpuProfile]] = (),
         without_profile: Mapping[str, NoProfile] = MappingProxyType({}),
     ) -> None:
         """Hold these profiles.
 
         Args:
-            models: Model profiles; of two with one name, the later stays.
-            gpus: GPU profiles; of two with one name, the later stays.
+            models: Model profiles, built or not; of two with one name, the later stays.
+            gpus: GPU profiles, likewise.
             without_profile: Known model names that have no profile, and why.
         """
-        self._models: dict[str, ModelProfile] = {}
+        self._models: dict[str, Entry[ModelProfile]] = {}
         self._model_aliases: dict[str, str] = {}
-        self._gpus: dict[str, GpuProfile] = {}
+        self._gpus: dict[str, Entry[GpuProfile]] = {}
         self._gpu_aliases: dict[str, str] = {}
         self.generation = object()
         self._own: tuple[Profile, ...] = ()
@@ -138,17 +139,17 @@ class Catalogue:
         self._without_profile = {fold_name(name): why for name, why in without_profile.items()}
         self._resolved: dict[str | None, ModelMatch | NoProfile | None] = {}
         self._spellings = {unify_spelling(name): name for name in self._without_profile}
-        self._put_profiles((*models, *gpus))
+        self._put_entries(map(enter, models), map(enter, gpus))
 
     @property
     def models(self) -> tuple[ModelProfile, ...]:
         """All model profiles, in the order they were given."""
-        return tuple(self._models.values())
+        return tuple(entry.profile for entry in self._models.values())
 
     @property
     def gpus(self) -> tuple[GpuProfile, ...]:
         """All GPU profiles, in the order they were given."""
-        return tuple(self._gpus.values())
+        return tuple(entry.profile for entry in self._gpus.values())
 
     @property
     def without_profile(self) -> Mapping[str, NoProfile]:
@@ -208,16 +209,22 @@ class Catalogue:
         for extension in self._extensions:
             extension._put_registered_below(profile)
 
-    def _put_profiles(self, profiles: Iterable[Profile]) -> None:
+    def _put_profiles(self, profiles: tuple[Profile, ...]) -> None:
+        self._put_entries(
+            (enter(profile) for profile in profiles if isinstance(profile, ModelProfile)),
+            (enter(profile) for profile in profiles if isinstance(profile, GpuProfile)),
+        )
+
+    def _put_entries(
+        self, new_models: Iterable[Entry[ModelProfile]], new_gpus: Iterable[Entry[GpuProfile]]
+    ) -> None:
         models, model_aliases = dict(self._models), dict(self._model_aliases)
         gpus, gpu_aliases = dict(self._gpus), dict(self._gpu_aliases)
         spellings = dict(self._spellings)
-        for profile in profiles:
-            if isinstance(profile, GpuProfile):
-                _add_profile(profile, gpus, gpu_aliases, _fold_gpu)
-            else:
-                _add_profile(profile, models, model_aliases, fold_name)
-                _add_spellings(profile, spellings)
+        for gpu in new_gpus:
+            _add_entry(gpu, gpus, gpu_aliases, _fold_gpu)
+        for model in new_models:
+            _add_spellings(_add_entry(model, models, model_aliases, fold_name), spellings)
         self._gpus, self._gpu_aliases = gpus, gpu_aliases
         self._models, self._model_aliases, self._spellings = models, model_aliases, spellings
         # Last, so that no answer from before can be stored for after.
@@ -280,7 +287,8 @@ class Catalogue:
 
     def corrected_gpu(self, profile: GpuProfile) -> GpuProfile:
         """The profile with better numbers for the same GPU, itself if none."""
-        return self._gpus.get(_fold_gpu(profile.corrected)) or profile
+        better = self._gpus.get(_fold_gpu(profile.corrected))
+        return profile if better is None else better.profile
 
     def match(
         self,
@@ -370,9 +378,10 @@ class Catalogue:
             target, how = self._find_target(reading.name)
             if target in self._without_profile and target not in self._models:
                 return self._without_profile[target]
-            profile = self._models.get(target)
-            if profile is None:
+            entry = self._models.get(target)
+            if entry is None:
                 continue
+            profile = entry.profile
             stored = reading.weight_format
             if profile.family in _OPEN_WEIGHTS:
                 # An alias may hold the format that a rule would have taken off.
@@ -404,15 +413,19 @@ def _replace_format(profile: ModelProfile, weight_format: str) -> ModelProfile:
     return replace(profile, weight_format=weight_format, weight_bytes=None, provenance=provenance)
 
 
-def _add_profile(
-    profile: _P, profiles: dict[str, _P], aliases: dict[str, str], fold: Callable[[str], str]
-) -> None:
-    """Put a profile under its folded name, and its aliases beside it."""
-    name = fold(profile.name)
-    profiles[name] = profile
-    aliases.update((fold(alias), name) for alias in profile.aliases)
+def _add_entry(
+    entry: Entry[_P],
+    entries: dict[str, Entry[_P]],
+    aliases: dict[str, str],
+    fold: Callable[[str], str],
+) -> list[str]:
+    """Put a profile under its folded name, and its aliases beside it; returns them, folded."""
+    name, *others = names = list(map(fold, (entry.name, *entry.aliases)))
+    entries[name] = entry
+    aliases.update(dict.fromkeys(others, name))
     # Its name is not another's alias any longer.
     aliases.pop(name, None)
+    return names
 
 
 def _follow_aliases(folded: str, aliases: Mapping[str, str]) -> str:
@@ -426,24 +439,31 @@ def _follow_aliases(folded: str, aliases: Mapping[str, str]) -> str:
     return folded
 
 
-def _add_spellings(profile: ModelProfile, spellings: dict[str, str]) -> None:
-    """Let other spellings of its names lead to a profile, also without a repository's owner."""
-    target = fold_name(profile.name)
-    for name in (target, *map(fold_name, profile.aliases)):
-        spellings[unify_spelling(name)] = spellings[unify_spelling(name.rpartition("/")[2])] = (
-            target
-        )
+def _add_spellings(names: list[str], spellings: dict[str, str]) -> None:
+    """Let other spellings of names lead to a profile, also without a repository's owner.
+
+    Args:
+        names: The profile's name and its aliases, folded.
+        spellings: Spelling -> name of the profile.
+    """
+    for name in names:
+        spellings[unify_spelling(name)] = names[0]
+        if "/" in name:
+            spellings[unify_spelling(name.rpartition("/")[2])] = names[0]
 
 
-def _find_profile(profiles: Mapping[str, _P], aliases: Mapping[str, str], folded: str) -> _P | None:
+def _find_profile(
+    entries: Mapping[str, Entry[_P]], aliases: Mapping[str, str], folded: str
+) -> _P | None:
     """The profile with this folded name or alias."""
-    return profiles.get(_follow_aliases(folded, aliases))
+    entry = entries.get(_follow_aliases(folded, aliases))
+    return None if entry is None else entry.profile
 
 
-def _list_names(profiles: Mapping[str, _P]) -> list[str]:
+def _list_names(entries: Mapping[str, Entry[_P]]) -> list[str]:
     """All names as written, aliases last."""
-    return [profile.name for profile in profiles.values()] + [
-        alias for profile in profiles.values() for alias in profile.aliases
+    return [entry.name for entry in entries.values()] + [
+        alias for entry in entries.values() for alias in entry.aliases
     ]
 
 

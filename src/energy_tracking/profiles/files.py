@@ -22,7 +22,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, replace
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Generic, TypeVar
 
 from energy_tracking.bounds import Bound, is_number
@@ -30,6 +30,7 @@ from energy_tracking.errors import ConfigurationError, ProfileError, must_be, no
 from energy_tracking.frozen import declared_defaults, fill_fields, frozen
 from energy_tracking.lifecycle import call_after_fork
 from energy_tracking.profiles.catalogue import Catalogue, NoProfile
+from energy_tracking.profiles.entry import Entry, enter
 from energy_tracking.profiles.profile import (
     GPU_BOUNDS,
     MODEL_BOUNDS,
@@ -64,23 +65,45 @@ class Source:
 
 @cache
 def load_catalogue() -> Catalogue:
-    """The profiles that come with the library, read once.
+    """The profiles that come with the library, read once, each built when it is needed.
 
     One object for the whole process: copy it before registering anything.
     """
+    models, gpus, without_profile = _read_shipped()
+    return Catalogue(models.values(), gpus.values(), without_profile)
+
+
+@cache
+def _read_shipped() -> tuple[
+    dict[str, Entry[ModelProfile]], dict[str, Entry[GpuProfile]], dict[str, NoProfile]
+]:
+    """The shipped profiles by their names in small letters, and known names without one."""
     import json  # loaded with the first tracker, as is the file
 
     document = json.loads(_read_data("profiles.json"))
     models, gpus = document["models"], document["gpus"]
-    return Catalogue(
-        _build_profiles(_MODELS, models, "models", is_checked=True),
-        _build_profiles(_GPUS, gpus, "gpus.toml", is_checked=True),
-        {
-            name: NoProfile(group["reason"], group.get("is_text_model", False))
-            for group in models["no_basis"]
-            for name in group["names"]
-        },
-    )
+    without_profile = {
+        name: NoProfile(group["reason"], group.get("is_text_model", False))
+        for group in models["no_basis"]
+        for name in group["names"]
+    }
+    return _list_tables(_MODELS, models), _list_tables(_GPUS, gpus), without_profile
+
+
+def _list_tables(kind: _Kind[_P], document: Mapping[str, Any]) -> dict[str, Entry[_P]]:
+    """The profiles of one kind by their names in small letters, none of them built.
+
+    Args:
+        kind: Models or GPUs.
+        document: The parsed file, whose numbers a test has checked: that takes longer than to
+            read them.
+    """
+    families = {name: _read_family(table) for name, table in document["families"].items()}
+    listed: dict[str, Entry[_P]] = {}
+    for name, table in document[kind.table].items():
+        build = partial(_build_profile, kind, name, table, families, listed, is_checked=True)
+        listed[name.casefold()] = Entry(name, tuple(table.get("aliases", ())), build)
+    return listed
 
 
 _catalogue_lock = threading.RLock()
@@ -157,10 +180,10 @@ def read_profiles(
         _check_table(document, ("families", _MODELS.table, _GPUS.table))
     except ProfileError as error:
         raise ProfileError(f"{where}: {error}") from None
-    builtin = load_catalogue()
+    models, gpus, _ = _read_shipped()
     return (
-        _build_profiles(_MODELS, document, where, builtin.models),
-        _build_profiles(_GPUS, document, where, builtin.gpus),
+        _build_profiles(_MODELS, document, where, models.values()),
+        _build_profiles(_GPUS, document, where, gpus.values()),
     )
 
 
@@ -255,21 +278,18 @@ def _build_profiles(
     kind: _Kind[_P],
     document: Mapping[str, Any],
     where: str,
-    builtin: Iterable[_P] = (),
-    *,
-    is_checked: bool = False,
+    builtin: Iterable[Entry[_P]] = (),
 ) -> tuple[_P, ...]:
-    """The profiles of one kind in a parsed file.
+    """The profiles of one kind in a user's file, checked.
 
     Args:
         kind: Models or GPUs.
         document: The parsed file.
         where: The file, for messages.
         builtin: Profiles that ``like`` may name besides the file's own.
-        is_checked: Whether a test has checked its numbers, which takes longer than to read them.
     """
     families = {}
-    known = {name.casefold(): p for p in builtin for name in (p.name, *p.aliases)}
+    known = {name.casefold(): one for one in builtin for name in (one.name, *one.aliases)}
     read = []
     claimed: dict[str, str] = {}
     here = where
@@ -280,9 +300,9 @@ def _build_profiles(
         here = where
         for name, table in _check_table(document.get(kind.table, {}), what=kind.table).items():
             here = _name_table(where, kind.table, f'"{name}"')
-            profile = _build_profile(kind, name, table, families, known, is_checked=is_checked)
+            profile = _build_profile(kind, name, table, families, known, is_checked=False)
             _claim_names(profile, claimed)
-            known[name.casefold()] = profile
+            known[name.casefold()] = enter(profile)
             read.append(profile)
     except ProfileError as error:
         joint = " " if str(error).startswith("must ") else ": "
@@ -338,7 +358,7 @@ def _build_profile(
     name: str,
     given: object,
     families: Mapping[str, Mapping[str, Any]],
-    known: Mapping[str, _P],
+    known: Mapping[str, Entry[_P]],
     *,
     is_checked: bool,
 ) -> _P:
@@ -347,9 +367,10 @@ def _build_profile(
     for key in kind.texts:
         if not isinstance(table.get(key, ""), str):
             raise ProfileError(must_be(key, "a string", table[key]))
-    like = known.get(table["like"].casefold()) if "like" in table else None
+    named = known.get(table["like"].casefold()) if "like" in table else None
+    like = None if named is None else named.profile
     if like is None and "like" in table:
-        names = (profile.name for profile in known.values())
+        names = (entry.name for entry in known.values())
         what = f"the name of a {kind.noun} profile"
         raise ProfileError(not_one_of("like", table["like"], dict.fromkeys(names), what))
     family = table.get("family", "user" if like is None else like.family)
@@ -391,7 +412,7 @@ def _collect_numbers(
         like: The profile whose numbers stand where the table has none.
         defaults: What the family says of each number.
         origin: Grade and source of the profile.
-        is_checked: As in ``_build_profiles``.
+        is_checked: Whether the numbers are those of the library, which a test has checked.
     """
     values: dict[str, Any] = {}
     provenance: dict[str, Quantity] = {}
