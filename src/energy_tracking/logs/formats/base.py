@@ -311,11 +311,9 @@ def identify(call: LoggedCall, *ids: object, created: object = None) -> LoggedCa
             call.identity, call.grows = (response_id,), True
             return call
         ids = (response_id, *ids)
-    named: tuple[object, ...] = ()
-    for one in ids:
-        if one is not None and isinstance(one, (str, int)):
-            named += (one,)
+    named: list[object] = [one for one in ids if isinstance(one, (str, int))]
     if named:
-        tokens = None if counts is None else (counts.input_tokens, counts.output_tokens)
-        call.identity = (*named, "None" if created is None else str(created), tokens)
+        named.append("None" if created is None else str(created))
+        named.append(None if counts is None else (counts.input_tokens, counts.output_tokens))
+        call.identity = tuple(named)
     return call
