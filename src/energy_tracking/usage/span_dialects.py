@@ -322,15 +322,15 @@ def _find_attributes(attributes: Attributes) -> tuple[dict[str, Any], dict[str, 
     """The counts and the facts, each from the most reliable attribute that holds it."""
     counts: dict[str, Any] = {}
     facts: dict[str, Any] = {}
+    # Of those that are not held by the most reliable attribute there is.
     ranks: dict[str, int] = {}
     for attribute, value in attributes.items():
         place = _PLACES.get(attribute)
         if place is not None and value is not None and value != UNKNOWN:
             is_count, name, rank = place
-            if name not in ranks or rank <= ranks[name]:
-                ranks[name] = rank
-                if is_count:
-                    counts[name] = value
-                else:
-                    facts[name] = value
+            found = counts if is_count else facts
+            if name not in found or rank <= ranks.get(name, 0):
+                found[name] = value
+                if rank or ranks:
+                    ranks[name] = rank
     return counts, facts

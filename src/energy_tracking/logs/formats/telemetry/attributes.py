@@ -59,8 +59,13 @@ def select_attributes(listed: object) -> dict[str, Any]:
             continue
         if name in _ATTRIBUTES:
             held: Any = entry.get("value")
-            is_text = type(held) is dict and "stringValue" in held and len(held) == 1
-            found[name] = held["stringValue"] if is_text else _value_of(held)
+            # As `_value_of` does it: nearly all are one of the first two.
+            if type(held) is dict and len(held) == 1 and "stringValue" in held:
+                found[name] = held["stringValue"]
+            elif type(held) is dict and len(held) == 1 and "intValue" in held:
+                found[name] = _whole_of(held["intValue"])
+            else:
+                found[name] = _value_of(held)
         elif "oken" in name and counts_tokens(name):
             found[OTHER_COUNTS] = name
     return found
@@ -90,14 +95,18 @@ def _value_of(value: object) -> Any:
         if kind == "stringValue":
             return plain  # nearly always
         if kind == "intValue" or kind == "int_value":
-            # JSON has it as text.
-            try:
-                return int(plain)
-            except (TypeError, ValueError, OverflowError):
-                return plain
+            return _whole_of(plain)
         if kind.startswith(("string", "double", "bool")):
             return plain
     return None
+
+
+def _whole_of(plain: Any) -> Any:
+    """A number that JSON has as a text; another value as it is."""
+    try:
+        return int(plain)
+    except (TypeError, ValueError, OverflowError):
+        return plain
 
 
 KEPT_APART = frozenset({"numeric_labels", "gen_ai", "attributes_number"})

@@ -97,19 +97,21 @@ def calls_of_spans(spans: list[Span], file: LogFile) -> list[LoggedCall]:
 
 def _take_span(span: Span, nesting: Nesting, file: LogFile) -> LoggedCall | None:
     """The call that a span stands for; None where it stands for none that counts."""
-    call = None if nesting.is_around(span.key) else _call_of(span)
-    if nesting.admit(span.key, span.parent_key, call is not None):
+    _, _, key, parent_key, _, _, attributes = span
+    call = None if nesting.is_around(key) else _call_of(span)
+    if nesting.admit(key, parent_key, call is not None):
         return call
     if call is None:
-        if has_tokens(span.attributes):
-            remember_sum(file, span.key, nesting)
-        elif OTHER_COUNTS in span.attributes:
-            remember_sum(file, span.key, nesting, UNKNOWN_COUNTS)
+        if has_tokens(attributes):
+            remember_sum(file, key, nesting)
+        elif OTHER_COUNTS in attributes:
+            remember_sum(file, key, nesting, UNKNOWN_COUNTS)
     return None
 
 
 def _call_of(span: Span) -> LoggedCall | None:
-    attributes = span.attributes
+    # To name each takes longer.
+    span_id, trace_id, _, _, ended, started, attributes = span
     call = (
         call_in_attributes(attributes)
         or call_in_agent_span(attributes)
@@ -117,13 +119,13 @@ def _call_of(span: Span) -> LoggedCall | None:
     )
     if call is None:
         return None
-    call.session = session_in(attributes) or span.trace_id
-    call.time = time_of(span.ended) if span.ended else None
-    if call.time is None and span.started:
-        call.time = time_of(span.started)
+    call.session = session_in(attributes) or trace_id
+    call.time = time_of(ended) if ended else None
+    if started and call.time is None:
+        call.time = time_of(started)
     if call.identity is not None:
         return call
-    return identify(call, span.trace_id, span.span_id)
+    return identify(call, trace_id, span_id)
 
 
 def session_in(attributes: Mapping[str, Any]) -> str | None:

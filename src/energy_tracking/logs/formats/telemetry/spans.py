@@ -44,11 +44,8 @@ def _read_otlp(document: Document, file: LogFile) -> list[LoggedCall] | None:
     for resource in mappings(resources):
         for name in _SCOPES:
             if name in resource:
-                spans += [
-                    _otlp_span(span)
-                    for scope in mappings(resource[name])
-                    for span in mappings(scope.get("spans"))
-                ]
+                for scope in mappings(resource[name]):
+                    spans += map(_otlp_span, mappings(scope.get("spans")))
                 break
     return calls_of_spans(spans, file)
 
@@ -56,16 +53,21 @@ def _read_otlp(document: Document, file: LogFile) -> list[LoggedCall] | None:
 def _otlp_span(span: Document) -> Span:
     get = span.get
     parent_id = get("parentSpanId") or get("parent_span_id")
+    started = get("startTimeUnixNano") or get("start_time_unix_nano")
+    started = parse_nanoseconds(started) if started else 0
+    ended = get("endTimeUnixNano") or get("end_time_unix_nano")
+    ended = parse_nanoseconds(ended) if ended else 0
+    if not ended:
+        lasted = get("durationNanos")
+        ended = started + parse_nanoseconds(lasted) if lasted else started
+    attributes = get("attributes")
     return build_span(
         text(get("spanId") or get("span_id") or get("spanID")),
         text(get("traceId") or get("trace_id")),
         None if parent_id is None else text(parent_id),
-        parse_nanoseconds(get("endTimeUnixNano") or get("end_time_unix_nano"))
-        or parse_nanoseconds(get("startTimeUnixNano")) + parse_nanoseconds(get("durationNanos"))
-        or _time_in_javascript(get("endTime")),
-        parse_nanoseconds(get("startTimeUnixNano") or get("start_time_unix_nano"))
-        or _time_in_javascript(get("startTime")),
-        select_attributes(unpacked(get("attributes"))),
+        ended or _time_in_javascript(get("endTime")),
+        started or _time_in_javascript(get("startTime")),
+        select_attributes(attributes if type(attributes) is list else unpacked(attributes)),
     )
 
 
