@@ -82,12 +82,13 @@ class Seen:
             number: That.
             tokens: What was counted for it [tokens].
         """
-        if number in self._new:
+        new = self._new
+        if number in new:
             return False
         if self._stored is not None and self._find_stored(number) is not None:
             return False
-        self._new[number] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
-        if len(self._new) >= IN_MEMORY:
+        new[number] = tokens if tokens < MOST_TOKENS else MOST_TOKENS
+        if len(new) >= IN_MEMORY:
             self._store()
         return True
 
@@ -173,26 +174,24 @@ class Once:
             tokens: Its input and output [tokens].
         """
         number = hash(call.key if self.by_key else call.identity) >> 1
+        if self._seen.add_number(number, tokens):
+            if not call.grows:
+                return call
+            self._held[number] = call
+            self._order.append(number)
+            return None if len(self._held) <= HELD else self._held.pop(self._order.popleft())
+        self._report.repeated += 1
         held = self._held.get(number)
         if held is not None:
-            self._report.repeated += 1
             if (call.assumed is None, tokens) > (held.assumed is None, held.tokens):
                 # In its place: the order is that of the first copies.
                 self._held[number] = _keeping_what_is_known(call, held)
                 self._seen.put_number(number, tokens)
             elif held.model is None or (held.time is None and call.time is not None):
                 _keeping_what_is_known(held, call)
-            return None
-        if not self._seen.add_number(number, tokens):
-            self._report.repeated += 1
-            if call.grows:
-                self._report.outgrown += tokens > (self._seen.find_tokens_of_number(number) or 0)
-            return None
-        if not call.grows:
-            return call
-        self._held[number] = call
-        self._order.append(number)
-        return None if len(self._held) <= HELD else self._held.pop(self._order.popleft())
+        elif call.grows:
+            self._report.outgrown += tokens > (self._seen.find_tokens_of_number(number) or 0)
+        return None
 
     def finish(self) -> Iterator[LoggedCall]:
         """Let the calls through that waited for a later copy."""
