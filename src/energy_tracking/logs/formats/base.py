@@ -151,6 +151,7 @@ class LogFormat:
         name: What the row is called.
         keys: All of these at the top of a document mark the format.
         any_of: And one of these, where there are some.
+        within: And all of its keys, which are several, are in one of these, where there are some.
         types: And its ``type`` begins with one of these, where there are some.
         read: Its reader.
         finish: The calls that the end of the file settles.
@@ -162,6 +163,7 @@ class LogFormat:
     name: str
     keys: frozenset[str] = frozenset()
     any_of: frozenset[str] = frozenset()
+    within: tuple[frozenset[str], ...] = ()
     types: tuple[str, ...] = ()
     read: Reader
     finish: Callable[[LogFile], Iterable[LoggedCall]] | None = None
@@ -170,8 +172,11 @@ class LogFormat:
 
     def has_keys(self, document: Document) -> bool:
         """Whether a document has the keys that mark the format."""
-        return self.keys <= document.keys() and (
-            not self.any_of or not self.any_of.isdisjoint(document)
+        names = document.keys()
+        return (
+            self.keys <= names
+            and (not self.any_of or not self.any_of.isdisjoint(names))
+            and (not self.within or (len(names) > 1 and any(names <= one for one in self.within)))
         )
 
     def is_of_type(self, type: str) -> bool:

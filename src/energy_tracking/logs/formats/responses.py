@@ -23,6 +23,7 @@ from energy_tracking.logs.formats.base import (
     first_text,
     identify,
     keys,
+    leaves_out,
     mappings,
     text,
     unpacked,
@@ -118,7 +119,7 @@ class ResponseAt:
         if is_unique_id(call.response_id):
             call.identity, call.grows = (call.response_id,), True
         else:
-            ids = (_follow_path(document, path) for path in self.ids) if self.ids else ()
+            ids = [_follow_path(document, path) for path in self.ids]
             identify(call, *ids, created=created)
         raw = body.get("usage")
         if type(raw) is dict and "iterations" in raw:
@@ -160,18 +161,6 @@ _INPUTS = (
     keys("key", "request"), keys("recordId", "modelInput"),
 )  # fmt: skip
 """What the lines of a batch's input have, of OpenAI, Anthropic, Gemini and Bedrock."""
-
-
-_OF_INPUTS = frozenset().union(*_INPUTS)
-
-
-def _read_batch_input(document: Document, file: LogFile) -> list[LoggedCall] | None:
-    if not _OF_INPUTS.issuperset(document) or len(document) < 2:
-        return None  # nearly always
-    if not any(document.keys() <= names for names in _INPUTS):
-        return None
-    file.leave_out("a request in the input of a batch, whose output has the answer")
-    return []
 
 
 SUM_IN_LEDGER = (
@@ -224,7 +213,8 @@ BATCHES: tuple[LogFormat, ...] = (
     LogFormat(name="vertex-embeddings", keys=keys("instance", "predictions"),
               read=_read_vertex_embeddings),
     LogFormat(name="batch-input", any_of=keys("body", "params", "request", "modelInput"),
-              read=_read_batch_input, is_said=False),
+              within=_INPUTS, is_said=False,
+              read=leaves_out("a request in the input of a batch, whose output has the answer")),
     # Azure OpenAI, Mistral, Groq, Together and vLLM write the same. A refused request has its
     # error in the body, or only a status, which may be 0.
     # Source: https://platform.openai.com/docs/api-reference/batch/request-output
