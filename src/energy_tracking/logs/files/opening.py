@@ -183,8 +183,7 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
     head = stream.read(HEAD)
     for magic, unpack, place in _PACKED:
         if head.startswith(magic, place):
-            yield from unpack(rejoin_head(head, stream), path)
-            return
+            return unpack(rejoin_head(head, stream), path)
     unread = say_unread(head)
     if unread is not None:
         raise UnreadableFileError(unread)
@@ -195,7 +194,7 @@ def _documents_of(stream: BinaryIO, path: str) -> Documents:
     elif encoding is not None:
         stream = buffer_pieces(recode_pieces(iterate_chunks(head, stream), encoding))
         head = stream.read(HEAD)
-    yield from KINDS[kind_of(head)](rejoin_head(head, stream))
+    return KINDS[kind_of(head)](rejoin_head(head, stream))
 
 
 def _guess_encoding(head: bytes) -> str | None:
