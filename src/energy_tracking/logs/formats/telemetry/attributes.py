@@ -55,18 +55,23 @@ def select_attributes(listed: object) -> dict[str, Any]:
                 found[OTHER_COUNTS] = name
         return found
     for entry in listed if isinstance(listed, list) else ():
-        if type(entry) is not dict or type(name := entry.get("key")) is not str:
+        try:
+            name = entry["key"]
+            is_known = name in _ATTRIBUTES
+        except (TypeError, KeyError):  # it is no object, or has a name that is none
             continue
-        if name in _ATTRIBUTES:
+        if is_known:
             held: Any = entry.get("value")
             # As `_value_of` does it: nearly all are one of the first two.
-            if type(held) is dict and len(held) == 1 and "stringValue" in held:
+            if type(held) is not dict or len(held) != 1:
+                found[name] = _value_of(held)
+            elif "stringValue" in held:
                 found[name] = held["stringValue"]
-            elif type(held) is dict and len(held) == 1 and "intValue" in held:
+            elif "intValue" in held:
                 found[name] = _whole_of(held["intValue"])
             else:
                 found[name] = _value_of(held)
-        elif "oken" in name and counts_tokens(name):
+        elif type(name) is str and "oken" in name and counts_tokens(name):
             found[OTHER_COUNTS] = name
     return found
 

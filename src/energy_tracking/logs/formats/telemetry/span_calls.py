@@ -144,7 +144,8 @@ def call_in_attributes(attributes: Mapping[str, Any]) -> LoggedCall | None:
     if facts is None:
         return None
     call = LoggedCall()
-    call.provider = provider_named(facts["provider"])
+    if (provider := facts["provider"]) is not None:
+        call.provider = provider_named(provider)
     call.operation = facts["operation"]
     call.model = facts["response_model"] or facts["request_model"]
     call.response_id = facts["response_id"]
