@@ -55,7 +55,8 @@ def _read_langsmith(document: Document, file: LogFile) -> list[LoggedCall] | Non
         if call.error_type is None:
             file.leave_out("a run without token counts")
             return calls
-    return [*calls, call]
+    calls.append(call)
+    return calls
 
 
 def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
@@ -65,11 +66,12 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
         outputs = unpacked(outputs)
     if type(extra) is not dict:
         extra = unpacked(extra)
-    holders = {"outputs": outputs, "extra": extra, "run": document}
+    holders = outputs, extra, document
     usage = None
-    for holder, path in _LANGSMITH_USAGES:
-        if holders[holder]:
-            usage = counts_in(at(holders[holder], *path))
+    for place, name, path in _LANGSMITH_USAGES:
+        holder = holders[place]
+        if type(holder) is dict and name in holder:
+            usage = counts_in(at(holder[name], *path) if path else holder[name])
             if usage is not None:
                 break
     if usage is None and whole(document.get("total_tokens")):
@@ -87,13 +89,15 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     metadata = extra.get("metadata") if type(extra) is dict else None
     run = document.get("id")
     call = LoggedCall()
-    if (provider := at(metadata, "ls_provider")) is not None:
-        call.provider = provider_named(provider)
+    if type(metadata) is dict and "ls_provider" in metadata:
+        call.provider = provider_named(metadata["ls_provider"])
     call.operation = "embeddings" if kind == "embedding" else "chat"
-    for holder, path in _LANGSMITH_MODELS:
-        call.model = text(at(holders[holder], *path))
-        if call.model is not None:
-            break
+    for place, name, path in _LANGSMITH_MODELS:
+        holder = holders[place]
+        if type(holder) is dict and name in holder:
+            call.model = text(at(holder[name], *path))
+            if call.model is not None:
+                break
     call.counts = usage
     call.time = time_of(
         document.get("end_time") or document.get("start_time") or document.get("timestamp")
@@ -105,26 +109,28 @@ def _langsmith_call(document: Document, kind: str, file: LogFile) -> LoggedCall:
     return call
 
 
-_LANGSMITH_USAGES: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("outputs", ("usage_metadata",)),
-    ("extra", ("metadata", "usage_metadata")),
-    ("outputs", ("generations", 0, 0, "message", "kwargs", "usage_metadata")),
-    ("outputs", ("generations", 0, "message", "kwargs", "usage_metadata")),
-    ("outputs", ("llm_output", "token_usage")),
-    ("outputs", ("usage",)),
-    ("outputs", ("llm_output", "usage")),
-    ("extra", ("token_usage",)),
-    ("run", ("usage_metadata",)),
+_OUTPUTS, _EXTRA, _RUN = range(3)
+"""What of a run may hold them."""
+_LANGSMITH_USAGES: tuple[tuple[int, str, tuple[str | int, ...]], ...] = (
+    (_OUTPUTS, "usage_metadata", ()),
+    (_EXTRA, "metadata", ("usage_metadata",)),
+    (_OUTPUTS, "generations", (0, 0, "message", "kwargs", "usage_metadata")),
+    (_OUTPUTS, "generations", (0, "message", "kwargs", "usage_metadata")),
+    (_OUTPUTS, "llm_output", ("token_usage",)),
+    (_OUTPUTS, "usage", ()),
+    (_OUTPUTS, "llm_output", ("usage",)),
+    (_EXTRA, "token_usage", ()),
+    (_RUN, "usage_metadata", ()),
 )
 """Where the counts of a run may lie, the most exact first."""
-_LANGSMITH_MODELS: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("extra", ("metadata", "ls_model_name")),
-    ("extra", ("invocation_params", "model")),
-    ("extra", ("invocation_params", "model_name")),
-    ("extra", ("model_name",)),
-    ("outputs", ("llm_output", "model_name")),
-    ("outputs", ("model",)),
-    ("run", ("model",)),
+_LANGSMITH_MODELS: tuple[tuple[int, str, tuple[str | int, ...]], ...] = (
+    (_EXTRA, "metadata", ("ls_model_name",)),
+    (_EXTRA, "invocation_params", ("model",)),
+    (_EXTRA, "invocation_params", ("model_name",)),
+    (_EXTRA, "model_name", ()),
+    (_OUTPUTS, "llm_output", ("model_name",)),
+    (_OUTPUTS, "model", ()),
+    (_RUN, "model", ()),
 )
 """Where its model may lie."""
 
