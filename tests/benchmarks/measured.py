@@ -29,9 +29,9 @@ from energy_tracking.estimator.serving_bounds import (
     UNBALANCED_ENGINE_YEAR,
 )
 from energy_tracking.profiles.files import load_catalogue
-from energy_tracking.profiles.model_names import WEIGHT_SUFFIXES
 from energy_tracking.profiles.profile import GpuProfile, ModelProfile
 from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
+from energy_tracking.profiles.weight_suffixes import WEIGHT_SUFFIXES
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

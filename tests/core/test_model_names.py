@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 
 from energy_tracking.profiles.catalogue import Catalogue, NoProfile
 from energy_tracking.profiles.model_names import (
-    LLAMA_CPP_FORMATS,
     MAX_NAME_LENGTH,
     RULES,
-    WEIGHT_SUFFIXES,
     NameRule,
     find_readings,
     fold_name,
     unify_spelling,
 )
 from energy_tracking.profiles.profile import Quantity
-from energy_tracking.profiles.weight_formats import WEIGHT_FORMATS
+from energy_tracking.profiles.weight_formats import LLAMA_CPP_BITS_PER_WEIGHT, WEIGHT_FORMATS
+from energy_tracking.profiles.weight_suffixes import WEIGHT_SUFFIXES
 from small_profiles import build_model
 
 CLOSED = [
@@ -728,7 +727,7 @@ FILE_SIZES = {
 }
 
 
-@pytest.mark.parametrize("name", LLAMA_CPP_FORMATS)
+@pytest.mark.parametrize("name", LLAMA_CPP_BITS_PER_WEIGHT)
 def test_a_format_of_llama_cpp_gives_the_size_of_its_files(name: str) -> None:
     weights = 8.03e9
     size = weights * WEIGHT_FORMATS[name].weight_bytes / 2**30

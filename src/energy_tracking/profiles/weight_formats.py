@@ -33,7 +33,7 @@ class WeightFormat:
 # Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/quantize/README.md; those with
 # two decimals from the sizes in GiB that tools/quantize/quantize.cpp lists for Llama 3 8B,
 # by 8.03e9 weights.
-_LLAMA_CPP_BITS_PER_WEIGHT: Final = {
+LLAMA_CPP_BITS_PER_WEIGHT: Final = {
     "iq1_s": 2.0042,
     "iq1_m": 2.1460,
     "iq2_xxs": 2.3824,
@@ -80,8 +80,7 @@ WEIGHT_FORMATS: Final[Mapping[str, WeightFormat]] = MappingProxyType(
         # Weights and activations of eight bits; where a GPU has both, INT8 and FP8 peak alike.
         "w8a8": WeightFormat(1.0, "fp8"),
         **{
-            name: WeightFormat(bits / 8, "bf16")
-            for name, bits in _LLAMA_CPP_BITS_PER_WEIGHT.items()
+            name: WeightFormat(bits / 8, "bf16") for name, bits in LLAMA_CPP_BITS_PER_WEIGHT.items()
         },
     }
 )
