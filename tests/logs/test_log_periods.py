@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from energy_tracking import EnergyTrackingWarning, read_ledger, record_log
+from energy_tracking import EnergyTrackingWarning, Tracker, read_ledger, record_log
+from energy_tracking.logs.backfill import Backfill
+from energy_tracking.logs.formats.breakdowns import OF_CALLS
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 
@@ -156,3 +158,94 @@ def test_sums_of_a_day_with_other_counts_both_count_which_is_said(tmp_path: Path
     assert sum(call.requests or 0 for call in calls) == 7 + 7 + 6 * 5
     (said,) = report.omissions()
     assert "6 entries of a period that was read with other counts too" in said
+
+
+BESIDE = "sums over several requests and single calls were counted, each from files of its own"
+
+
+def _write_calls(folder: Path, ending: str = "jsonl") -> list[Path]:
+    """Four calls in two files, of 1 October, with 100 and 8 tokens together."""
+    files = []
+    for number in (0, 1):
+        rows = [
+            {"timestamp": f"2025-10-01T1{number}:0{n}:00Z", "model": "o1",
+             "input_tokens": 10 + 20 * number + 20 * n, "output_tokens": 2}
+            for n in (0, 1)
+        ]  # fmt: skip
+        file = folder / f"calls{number}.{ending}"
+        if ending == "csv":
+            lines = [",".join(map(str, values)) for values in (rows[0], *map(dict.values, rows))]
+        else:
+            lines = list(map(json.dumps, rows))
+        file.write_text("\n".join(lines) + "\n", "utf-8")
+        files.append(file)
+    return files
+
+
+def _write_summary(folder: Path, inputs: int, **more: Any) -> Path:
+    summary = folder / "summary.json"
+    row = {"requests": 4, "model": "o1", "input_tokens": inputs, "output_tokens": 8}
+    summary.write_text(json.dumps(row | more), "utf-8")
+    return summary
+
+
+INPUTS = 10 + 30 + 30 + 50
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_sum_of_the_calls_in_several_files_does_not_count(step: int, tmp_path: Path) -> None:
+    paths = [*_write_calls(tmp_path), _write_summary(tmp_path, INPUTS)]
+    report = ReadReport()
+    calls = list(read_logs(paths[::step], report=report))
+    assert [call.requests for call in calls] == [1] * 4
+    assert list(report.assumed) == [OF_CALLS]
+    assert not report.sums_beside_calls
+
+
+@pytest.mark.parametrize(
+    ("inputs", "more", "is_said"),
+    [
+        (INPUTS + 1, {}, True),
+        (INPUTS + 1, {"date": "2025-10-01"}, True),
+        (INPUTS + 1, {"date": "2024-03-01"}, False),
+        (INPUTS + 1, {"date": "2025-11-01"}, False),
+        (INPUTS, {}, False),
+    ],
+)
+def test_a_sum_of_other_calls_of_the_same_time_counts_beside_them_which_is_said(
+    inputs: int, more: dict[str, Any], is_said: bool, tmp_path: Path
+) -> None:
+    report = ReadReport()
+    list(read_logs([_write_summary(tmp_path, inputs, **more), *_write_calls(tmp_path)],
+                   report=report))  # fmt: skip
+    assert report.sums_beside_calls is is_said
+    assert any(BESIDE in said for said in report.remarks()) is is_said
+
+
+@pytest.mark.parametrize("inputs", [INPUTS, INPUTS + 1])
+def test_a_sum_beside_calls_that_the_engine_reads_is_looked_at_as_well(
+    inputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("duckdb", reason="the engine is DuckDB")
+    pytest.importorskip("pyarrow", reason="DuckDB gives columns of Arrow")
+    from energy_tracking.logs.batch_reading import read_batches
+    from energy_tracking.logs.batches.batch import BatchNames
+    from energy_tracking.logs.engine import finding
+
+    monkeypatch.setattr(finding, "ENGINE_BYTES", 0)
+    paths = [*_write_calls(tmp_path, "csv"), _write_summary(tmp_path, inputs)]
+    report = ReadReport()
+    batches = list(read_batches(paths, BatchNames(), report=report))
+    is_other = inputs != INPUTS
+    assert sum(int(batch.requests.sum()) for batch in batches) == 4 + 4 * is_other
+    assert report.sums_beside_calls is is_other
+
+
+@pytest.mark.parametrize("first", ["calls", "sum"])
+def test_a_sum_and_calls_in_one_ledger_are_said(first: str, tmp_path: Path) -> None:
+    ledger = str(tmp_path / "ledger.jsonl")
+    parts = [_write_calls(tmp_path), [_write_summary(tmp_path, INPUTS)]]
+    for number, paths in enumerate(parts if first == "calls" else parts[::-1]):
+        backfill = Backfill(Tracker(ledger=ledger, spans="off").count, ledger)
+        list(backfill.records(paths))
+        assert backfill.report.sums_beside_calls is (number == 1)

@@ -194,6 +194,8 @@ class KnownCalls:
         self._seen = Seen()
         self._tracked = Seen()
         self._any = False
+        self.has_calls = False
+        """Whether there is any call, beside sums."""
         self.sums: set[tuple[object, ...]] = set()
         """Requests, input and output of sums, of which the calls may come from a log."""
         self.periods: dict[str, dict[str, int]] = {}
@@ -214,6 +216,8 @@ class KnownCalls:
                 if type(count) is int
             ]
             tokens = sum(stated)
+            is_sum = "requests" in line
+            self.has_calls = self.has_calls or not is_sum
             if type(line.get("requests")) is int and len(self.sums) < SUMS_KNOWN:
                 self.sums.add((line["requests"], *stated))
             for name in ("response_id", "log_identity"):

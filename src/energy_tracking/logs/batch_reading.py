@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
+from energy_tracking.errors import UnreadableLogError
 from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_calls
 from energy_tracking.logs.engine.finding import Recognised, find_table, recognise_table
 from energy_tracking.logs.engine.opening import open_engine
@@ -34,6 +35,7 @@ from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.files.pieces import HEAD
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import LogReading
+from energy_tracking.logs.totals import RowSums
 
 ReadTables = Callable[[Sequence[Table], Any], Mapping[str, Reading]]
 """Tables and the engine -> how each of those was read that were, by its path."""
@@ -100,23 +102,32 @@ def read_batches(
                 del tables[table.path]
 
         others = [path for path in files if path not in tables]
-        yield from batch_calls(lines.calls_of_files(others), names, wanted)
-        readings = read_tables(list(tables.values()), connection) if read_tables else {}
-        for path, table in tables.items():
-            report.files += 1
-            _doubt(path, recognised, report)
-            reading = readings.get(path)
-            if reading is None:
-                reading = Reading()
-                yield from read_table(table, names, report, reading, connection, wanted)
-            if "span" in wanted and states_span(table):
-                read_span(table, report, reading, connection)
-            if reading.has_rest:
-                rest = lines.calls_of_file(path, reading.is_left(), reading.sums)
-                yield from batch_calls(rest, names, wanted)
-                if (cut := report.cut_off.get(path)) is not None:
-                    cut.line = reading.find_end(cut.line)
-        yield from batch_calls(lines.finish(), names, wanted)
+        yield from batch_calls(lines.calls_of_files(others, is_all=not tables), names, wanted)
+        try:
+            readings = read_tables(list(tables.values()), connection) if read_tables else {}
+            for path, table in tables.items():
+                report.files += 1
+                _doubt(path, recognised, report)
+                reading = readings.get(path)
+                if reading is None:
+                    reading = Reading()
+                    yield from read_table(table, names, report, reading, connection, wanted)
+                if "span" in wanted and states_span(table):
+                    read_span(table, report, reading, connection)
+                # Nobody has added up those of Parquet.
+                sums = reading.sums if reading.sums.rows else RowSums(rows=reading.rows)
+                lines.remember_table(path, sums)
+                if reading.has_rest:
+                    rest = lines.calls_of_file(path, reading.is_left(), reading.sums)
+                    yield from batch_calls(rest, names, wanted)
+                    if (cut := report.cut_off.get(path)) is not None:
+                        cut.line = reading.find_end(cut.line)
+        except (OSError, UnreadableLogError, KeyboardInterrupt):
+            # What was read until then counts, sums among it.
+            yield from batch_calls(lines.finish(), names, wanted)
+            raise
+        if tables:
+            yield from batch_calls(lines.settle(), names, wanted)
 
 
 def _doubt(path: str, recognised: Mapping[str, Recognised], report: ReadReport) -> None:

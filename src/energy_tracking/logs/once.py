@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
 from struct import Struct
@@ -222,6 +223,8 @@ class Numbering:
         document: What the calls lie in.
         calls: How many single calls there were [1].
         tokens: Their input and output [tokens].
+        first: When the first of these was; None where it does not say.
+        last: When the last one was, likewise.
     """
 
     def __init__(self, start: str = "") -> None:
@@ -232,6 +235,8 @@ class Numbering:
         """
         self.document: Any = None
         self.calls = self.tokens = 0
+        self.first: datetime | None = None
+        self.last: datetime | None = None
         self._seen: Any = None
         self._start = start
         self._hash = blake2b(start.encode("utf-8", "replace"), digest_size=8)

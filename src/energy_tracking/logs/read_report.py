@@ -88,6 +88,8 @@ class ReadReport:
         replaced_sums: Such sums.
         undated: Calls and sums with tokens and without a time, which a ledger got as of now.
         sums_alone: Sums that went to a ledger without calls that other files may have.
+        sums_beside_calls: Whether sums of a time or of a firm were counted, and calls of another
+            file, or of the ledger, that may be among them.
         formats: Calls, sums and cache hits by format.
         unread: What could not be read, by reason.
         cut_off: Files that could not be read to their end, or not at all, with the last line
@@ -118,6 +120,7 @@ class ReadReport:
     replaced_sums: int = 0
     undated: int = 0
     sums_alone: int = 0
+    sums_beside_calls: bool = False
     # Adding to a Counter, which is done for each document, takes ten times as long.
     formats: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     unread: dict[str, Unread] = field(default_factory=dict)
@@ -263,6 +266,11 @@ class ReadReport:
             yield (
                 f"{sums} of a batch, run or session, without its calls: filled into this ledger "
                 "at another time, those would count again"
+            )
+        if self.sums_beside_calls:
+            yield (
+                "sums over several requests and single calls were counted, each from files of its "
+                "own: where both are of the same usage, leave one of the two out"
             )
 
 

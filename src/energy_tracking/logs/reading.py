@@ -20,9 +20,10 @@ from energy_tracking.logs.files.delimited import UnreadableFileError
 from energy_tracking.logs.files.headers import check_headers, find_ledgers
 from energy_tracking.logs.files.opening import find_files, read_documents
 from energy_tracking.logs.formats import FORMATS, LogFile, Recogniser, describe_missing
-from energy_tracking.logs.formats.breakdowns import count_once, remember_calls
+from energy_tracking.logs.formats.breakdowns import BREAKDOWN, CallTotals, count_once
 from energy_tracking.logs.formats.collected import leave_out_parts
-from energy_tracking.logs.formats.ledgers import find_replaced_in
+from energy_tracking.logs.formats.ledgers import LEDGER, find_replaced_in
+from energy_tracking.logs.formats.periods import Span
 from energy_tracking.logs.formats.tables import COLUMNS
 from energy_tracking.logs.formats.waiting import leave_out_waiting
 from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall
@@ -122,6 +123,10 @@ class LogReading:
         }
         self._sums: deque[LoggedCall] = deque()
         self._hits = Seen()
+        self._totals = self._shared["calls"] = CallTotals()
+        # Sums of a time or of a firm: when that began, and their files.
+        self._sums_of = Span()
+        self._files: set[str] = set()
 
     def know_ledgers(self, ledgers: Sequence[str], *, is_alone: bool) -> None:
         """Take in which of the files are ledgers.
@@ -134,8 +139,12 @@ class LogReading:
         self._once.by_key = bool(ledgers) and not is_alone
         self._shared["replaced"] = find_replaced_in(ledgers)
 
-    def calls_of_files(self, paths: Iterable[str]) -> Generator[LoggedCall]:
+    def calls_of_files(self, paths: Iterable[str], *, is_all: bool = True) -> Generator[LoggedCall]:
         """Read files, and let the calls through that waited for a later copy.
+
+        Args:
+            paths: The files.
+            is_all: Whether no other reader reads files after these: else sums wait for ``settle``.
 
         Raises:
             OSError: A file cannot be read.
@@ -148,10 +157,28 @@ class LogReading:
             # What was read until then counts, calls that might still have grown among it.
             yield from self.finish()
             raise
+        yield from self.settle() if is_all else self._finish_calls()
+
+    def settle(self) -> Generator[LoggedCall]:
+        """Let through what waited, now that all files are read: sums last of all but held calls."""
         last = LogFile("", self._report, self._strict, shared=self._shared)
         count_once(last)
         yield from self.finish()
         leave_out_waiting(last)
+        calls = self._totals
+        beside = self._sums_of.may_hold(calls.span) and any(map(calls.has_others, self._files))
+        in_ledger = getattr(self._known, "has_calls", False) and bool(self._files)
+        sums_in_ledger = self._report.calls > 0 and bool(self._shared["known sums"])
+        self._report.sums_beside_calls = beside or in_ledger or sums_in_ledger
+
+    def remember_table(self, path: str, sums: RowSums) -> None:
+        """Remember what the rows of a table add up to that another reader has read.
+
+        Args:
+            path: The file.
+            sums: Those.
+        """
+        self._totals.add(path, sums.rows, sums.inputs + sums.outputs, None)
 
     def calls_of_file(
         self,
@@ -202,7 +229,8 @@ class LogReading:
                     admitted = self._admit_call(call, file, numbering)
                     if admitted is not None:
                         yield admitted
-        remember_calls(file, numbering.calls, numbering.tokens)
+        times = (numbering.first, numbering.last)
+        self._totals.add(path, numbering.calls, numbering.tokens, *times)
         if not entries.recognised and file.line and is_left is None:
             report.unrecognised[path] = describe_missing(entries.first_unknown)
             if self._strict:
@@ -233,6 +261,9 @@ class LogReading:
             if tokens > LARGEST_OUTPUT and call.requests == 1 and call.is_too_large:
                 call.requests = None
             if sum_of is None and call.requests == 1:
+                if not numbering.calls:
+                    numbering.first = time
+                numbering.last = time
                 numbering.calls += 1
                 numbering.tokens += tokens
             if type(counts) is TokenUsage and counts.fault is not None:
@@ -286,6 +317,10 @@ class LogReading:
         if call.requests == 1:
             report.calls += 1
         else:
+            if call.format != LEDGER[0].name and (call.sum_of or (BREAKDOWN,))[0] == BREAKDOWN:
+                # Those of a session or a batch were looked for.
+                self._files.add(call.file)
+                self._sums_of.add(call.time)
             report.sums += 1
             report.summed_requests += call.requests or 0
             report.sums_of_unknown += call.requests is None
@@ -297,6 +332,9 @@ class LogReading:
             admitted = self._settle_sum()
             if admitted is not None:
                 yield admitted
+        yield from self._finish_calls()
+
+    def _finish_calls(self) -> Generator[LoggedCall]:
         for call in self._once.finish():
             settled = self._count_reason(call)
             if settled is not None:

@@ -14,15 +14,16 @@ of several files too (``count_once``).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from energy_tracking.logs.columns import COUNTED, spells_number
-from energy_tracking.logs.formats.base import Document, LogFile, remember
-from energy_tracking.logs.formats.periods import identify_sum, settle_grown
+from energy_tracking.logs.formats.base import Document, LogFile
+from energy_tracking.logs.formats.periods import Span, identify_sum, settle_grown
 from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.profiles.files import get_catalogue
 
@@ -38,7 +39,9 @@ _ALL = re.compile(r"\W*(?:all|total|overall|any)\b.*|\*", re.IGNORECASE)
 LEFT_OUT = "of another breakdown of the same usage, as the totals are the same: left out"
 OF_CALLS = "of sums over calls that were read one by one, too: left out"
 FILES_REMEMBERED = 10_000
-"""Files of which the totals of their calls are remembered."""
+"""Files and folders of which the totals of their calls are remembered."""
+ALL_FILES = ""
+"""What stands for all files among these."""
 COUNTED_TOO = (
     "of another breakdown, whose totals differ, counted too: if it is of the same usage, put it in "
     "a file of its own"
@@ -251,16 +254,40 @@ def finish_rows(file: LogFile) -> None:
         count_once(file)
 
 
-def remember_calls(file: LogFile, calls: int, tokens: int) -> None:
-    """Remember the totals of the calls in a file, of which another may have the sums.
+@dataclass(slots=True)
+class CallTotals:
+    """What single calls in files come to, of which other files may have the sums.
 
-    Args:
-        file: It, at its end.
-        calls: How many single calls it has [1].
-        tokens: Their input and output [tokens].
+    Attributes:
+        of: Of a file, a folder or all files: how many there are [1], and their tokens.
+        span: When they were; those of a file that is in order.
     """
-    if calls > 1:
-        remember(file.shared.setdefault("calls of files", {}), tokens, calls, FILES_REMEMBERED)
+
+    of: dict[str, tuple[int, int]] = field(default_factory=dict)
+    span: Span = field(default_factory=Span)
+
+    def add(self, path: str, calls: int, tokens: int, *times: datetime | None) -> None:
+        """Take in calls of a file.
+
+        Args:
+            path: It.
+            calls: How many single calls it has, beside those that were taken in before [1].
+            tokens: Their input and output [tokens].
+            *times: When the first and the last of them were.
+        """
+        if not calls:
+            return
+        for time in times:
+            self.span.add(time)
+        for place in (ALL_FILES, os.path.dirname(path) + os.sep, path):
+            if place in self.of or len(self.of) < FILES_REMEMBERED:
+                of_calls, of_tokens = self.of.get(place, (0, 0))
+                self.of[place] = (of_calls + calls, of_tokens + tokens)
+
+    def has_others(self, path: str) -> bool:
+        """Whether there are any in other files than one."""
+        (calls, _), (own, _) = (self.of.get(place, (0, 0)) for place in (ALL_FILES, path))
+        return calls > own
 
 
 def count_once(file: LogFile) -> None:
@@ -274,7 +301,8 @@ def count_once(file: LogFile) -> None:
     settle_grown((call for breakdown in waiting for call in breakdown.calls), file)
     for breakdown in waiting:
         breakdown.name_models()
-    calls_of_files: dict[int, int] = file.shared.get("calls of files", {})
+    totals: CallTotals = file.shared.get("calls", CallTotals())
+    calls_of_files = {tokens: calls for calls, tokens in totals.of.values() if calls > 1}
     kept: dict[tuple[object, ...], list[_Breakdown]] = {}
     first: dict[str, Names] = {}
     for one in sorted(waiting, key=lambda breakdown: breakdown.worth, reverse=True):

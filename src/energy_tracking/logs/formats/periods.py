@@ -13,7 +13,10 @@ those that have grown are settled (``settle_grown``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 from itertools import pairwise
 
@@ -33,6 +36,8 @@ IN_LEDGER = (
     "same, write to a new ledger"
 )
 OUTGROWN = "of a period that another file has with more, which counts in its place: left out"
+LONGEST_PERIOD = 31 * 86_400
+"""How long the time may be that a sum is of [s]."""
 _SUM = "sum"
 """What the identity of a sum of a period begins with."""
 _LEFT_OUT = ("outgrown",)
@@ -42,6 +47,32 @@ _LEDGER = ""
 
 Periods = Mapping[str, Mapping[str, int]]
 """The periods that a ledger has -> its keys of sums of that -> what these have [tokens]."""
+
+
+@dataclass(slots=True)
+class Span:
+    """From the first to the last of some times; all of time where one of them is not known.
+
+    Attributes:
+        first: The first [s since 1970].
+        last: The last [s since 1970].
+    """
+
+    first: float = math.inf
+    last: float = -math.inf
+
+    def add(self, time: datetime | None) -> None:
+        """Take in a time, or that one is not known."""
+        first, last = (-math.inf, math.inf) if time is None else (time.timestamp(),) * 2
+        self.first, self.last = min(self.first, first), max(self.last, last)
+
+    def may_hold(self, calls: Span) -> bool:
+        """Whether calls may be among the sums that begin at these times.
+
+        Args:
+            calls: When those were.
+        """
+        return self.first <= calls.last and calls.first <= self.last + LONGEST_PERIOD
 
 
 def identify_sum(
