@@ -235,12 +235,11 @@ def _parse_toml(text: str) -> dict[str, Any]:
 
 
 def _read_data(name: str) -> str:
-    """A data file of this package."""
-    # Lighter than importlib.resources.
-    import pkgutil  # with the first tracker
-
-    data = pkgutil.get_data(__package__, f"data/{name}")
-    assert data is not None, name
+    """A data file of this package, which may lie in an archive."""
+    # Lighter than pkgutil and importlib.resources, which do the same.
+    loader: Any = __spec__.loader
+    path = os.path.join(os.path.dirname(__file__), "data", name)
+    data: bytes = loader.get_data(path)
     return data.decode("utf-8")
 
 

@@ -389,9 +389,9 @@ def find_readings(name: str) -> Iterator[Reading]:
         return
     waiting = deque([Reading(fold_name(name))])
     seen = {waiting[0].name}
+    yield waiting[0]
     while waiting:
         reading = waiting.popleft()
-        yield reading
         taken = {rule.name for rule in reading.rules}
         for rule in RULES:
             if rule.name in taken or not (found := rule.pattern.fullmatch(reading.name)):
@@ -403,6 +403,8 @@ def find_readings(name: str) -> Iterator[Reading]:
             seen.add(base)
             stated = _find_stated_format(rule, found) or reading.weight_format
             waiting.append(Reading(base, (*reading.rules, rule), stated))
+            # At once: of most names no further rule has to be compiled.
+            yield waiting[-1]
 
 
 def find_stored_format(folded: str) -> str:
