@@ -222,6 +222,19 @@ def test_a_copy_with_more_tokens_that_comes_too_late_is_reported(
     assert any("1 copy with more tokens" in remark for remark in report.omissions())
 
 
+def test_a_call_that_grows_while_it_is_held_is_known_by_its_last_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its identity is in the file already when it grows, and let through, when it comes again.
+    monkeypatch.setattr(once, "IN_MEMORY", 5)
+    monkeypatch.setattr(once, "HELD", 10)
+    early, late = ([grown(n, 1) for n in numbers] for numbers in (range(1, 7), range(7, 30)))
+    again = [grown(0, 500), grown(0, 1), grown(3, 1)]
+    log = write(tmp_path / "log.jsonl", grown(0, 1), *early, grown(0, 500), *late, *again)
+    calls, report = read(log)
+    assert (tokens(calls)[1], len(calls), report.repeated, report.outgrown) == (529, 30, 4, 0)
+
+
 def test_a_call_that_has_grown_since_is_in_the_ledger_as_it_is_now(tmp_path: Path) -> None:
     ledger, log = tmp_path / "ledger.jsonl", tmp_path / "log.jsonl"
     for documents in (
