@@ -253,8 +253,10 @@ def read_span(
     operation = _operation_of(attributes)
     if operation is None:
         return None
-    counts, named = _find_attributes(attributes)
-    usage = _usage_in(attributes, counts, operation, read_counts)
+    counts, named, in_json = _find_attributes(attributes)
+    usage = _read_json(in_json, read_counts) if in_json else None
+    if usage is None:
+        usage = read_counts(_complete_counts(counts, attributes, operation))
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
     facts = _NO_FACTS.copy()
@@ -283,54 +285,64 @@ def _operation_of(attributes: Attributes) -> str | None:
     return "chat"
 
 
-def _usage_in(
-    attributes: Attributes,
-    counts: dict[str, Any],
-    operation: str,
-    read_counts: Callable[[object], Counts | None],
+def _read_json(
+    in_json: Mapping[str, Any], read_counts: Callable[[object], Counts | None]
 ) -> Counts | None:
-    for name in JSON_USAGES:
-        if name in attributes and isinstance(raw := attributes[name], str):
+    """The first usage in JSON that can be read; None where none can."""
+    for name, read in JSON_USAGES.items():
+        if isinstance(raw := in_json.get(name), str):
             try:
-                usage = read_counts(JSON_USAGES[name](json.loads(raw)))
+                usage = read_counts(read(json.loads(raw)))
             except ValueError:  # cut off by an attribute length limit, say
                 usage = None
             if usage is not None:
                 return usage
+    return None
+
+
+def _complete_counts(
+    counts: dict[str, Any], attributes: Attributes, operation: str
+) -> dict[str, Any]:
+    """Counts with what their names leave out."""
     if operation == "embeddings":
         counts.setdefault("output_tokens", 0)
     if BESIDE_OUTPUT in attributes and "total_tokens" not in counts:
         written = (counts.get("output_tokens"), attributes[BESIDE_OUTPUT])
         counts["output_tokens"] = sum(read_whole(count, MAX_TOKENS) or 0 for count in written)
-    return read_counts(counts)
+    return counts
 
 
-# Attribute -> whether it counts, what it may hold, and how reliable it is: 0 most of all.
+_TABLES: tuple[Mapping[str, tuple[str, ...]], ...] = (
+    *(USAGE_ATTRIBUTES, FACT_ATTRIBUTES),
+    {name: (name,) for name in JSON_USAGES},
+)
+# Attribute -> which of these tables has it, what it may hold, how reliable it is: 0 most of all.
 _PLACES = {
-    attribute: (names is USAGE_ATTRIBUTES, name, rank)
-    for names in (USAGE_ATTRIBUTES, FACT_ATTRIBUTES)
+    attribute: (table, name, rank)
+    for table, names in enumerate(_TABLES)
     for name, attributes in names.items()
     for rank, attribute in enumerate(attributes)
 }
 
 
-CALL_ATTRIBUTES = frozenset({*_PLACES, *dict(CALL_KINDS), *JSON_USAGES, RESPONSE_BODY})
+CALL_ATTRIBUTES = frozenset({*_PLACES, *dict(CALL_KINDS), RESPONSE_BODY})
 """Attributes that ``read_span`` and ``has_tokens`` look at."""
 
 
-def _find_attributes(attributes: Attributes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The counts and the facts, each from the most reliable attribute that holds it."""
-    counts: dict[str, Any] = {}
-    facts: dict[str, Any] = {}
+def _find_attributes(
+    attributes: Attributes,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The counts, the facts and the usages in JSON, each from the most reliable that holds it."""
+    tables: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = ({}, {}, {})
     # Of those that are not held by the most reliable attribute there is.
     ranks: dict[str, int] = {}
     for attribute, value in attributes.items():
         place = _PLACES.get(attribute)
         if place is not None and value is not None and value != UNKNOWN:
-            is_count, name, rank = place
-            found = counts if is_count else facts
+            table, name, rank = place
+            found = tables[table]
             if name not in found or rank <= ranks.get(name, 0):
                 found[name] = value
                 if rank or ranks:
                     ranks[name] = rank
-    return counts, facts
+    return tables
