@@ -86,7 +86,8 @@ class Entries:
                 is_dated = True
                 for call in found:
                     call.format = row.name
-                    is_dated = is_dated and call.time is not None
+                    if call.time is None:
+                        is_dated = False
                 if file.inside:
                     return self._calls_around(found, document, depth)
                 self.recognised = True
