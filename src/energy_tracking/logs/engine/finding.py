@@ -43,6 +43,9 @@ _PACKED = ", compression='gzip'"
 """How DuckDB is told that a file is packed."""
 LONGEST_LABEL = 100
 """How long the name of a row may be [character]: to read longer texts would take longer."""
+LABELS = 2000
+"""How many texts a column of names may have in which one of totals is looked for [1]: where there
+are more, each row has one of its own."""
 _TEXTS = ("model", "id")
 """Columns in which a number of JSON is none."""
 PARQUET = b"PAR1"
@@ -180,7 +183,7 @@ def _list_first(
 
 
 def _look_at_end(table: Table, connection: Any) -> Table | None:
-    """A table of Parquet, by whether its last row adds up those above; None where its counts do.
+    """A table of Parquet, by whether a row adds up others; None where the counts of the last do.
 
     Args:
         table: The table.
@@ -200,8 +203,27 @@ def _look_at_end(table: Table, connection: Any) -> Table | None:
         return None
     if any(may_say_totals(cell) for _, *row in last for cell in row):
         return table
+    if any(_names_totals(table, name, connection) for name in more):
+        return table
     # To read more columns would take longer.
     return replace(table, first=[name for name in table.first if name in known])
+
+
+def _names_totals(table: Table, column: str, connection: Any) -> bool:
+    """Whether a column has, among few texts, one that may say that its row adds up others.
+
+    Args:
+        table: The table.
+        column: Its name.
+        connection: The engine.
+    """
+    named = [quote_name(table.columns[what][0]) for what in ("model", "time")
+             if what in table.columns]  # fmt: skip
+    rows = f" WHERE {' IS NULL OR '.join(named)} IS NULL" if len(named) > 1 else ""
+    # Of more, DuckDB stops at once.
+    some = f"SELECT DISTINCT {quote_name(column)} AS text FROM {table.source}{rows} LIMIT {LABELS}"
+    texts = connection.execute(f"SELECT left(text, {LONGEST_LABEL}) FROM ({some})").fetchall()
+    return len(texts) < LABELS and any(may_say_totals(text) for (text,) in texts)
 
 
 def _ends_in_sums(table: Table, nameless: str, connection: Any) -> bool:
