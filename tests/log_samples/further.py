@@ -530,4 +530,13 @@ FURTHER_SAMPLES: list[tuple[str, Documents, Right]] = [
          "$ai_provider": "gemini", "$ai_model": "gemini-2.5-pro", "$ai_input_tokens": 10,
          "$ai_output_tokens": 100, "$ai_reasoning_tokens": 20}}],
      right(1, (10, 120), "gemini-2.5-pro", reasoning=20)),
+    ("cloudflare",
+     [{"id": f"01KZ3Y993DV0Z5CAQCA4CJ3GR{number}", "created_at": "2026-05-01T10:00:00Z",
+       "provider": provider, "model": "m", "cached": False, "status_code": 200,
+       "tokens_in": inputs, "tokens_out": outputs, "usage_metadata": parts}
+      for number, (provider, inputs, outputs, parts) in enumerate([
+          ("google-ai-studio", 9, 21, {"reasoningTokens": 852}),
+          ("anthropic", 10, 4, {"input_cached_tokens": 3429, "input_cache_creation_tokens": 0}),
+          ("openai", 100, 50, {"input_cached_tokens": 64}), ("workers-ai", 38, 8, None)])],
+     right(4, (3586, 935), "m", cached=3493, reasoning=852)),
 ]  # fmt: skip

@@ -147,19 +147,32 @@ def _read_helicone(document: Document, file: LogFile) -> list[LoggedCall] | None
     return [identify(call, document.get("request_id"))]
 
 
+# What was read from a prompt cache, what was written to one, and what was thought.
+_CLOUDFLARE_PARTS = ("input_cached_tokens", "input_cache_creation_tokens", "reasoningTokens")
+
+
 def _read_cloudflare(document: Document, file: LogFile) -> list[LoggedCall] | None:
     """A request through Cloudflare's AI Gateway."""
     cached = str(document["cached"]).lower()
     if cached not in ("true", "false", "0", "1"):
         return None
     inputs, outputs = document["tokens_in"], document["tokens_out"]
+    parts, provider = unpacked(document.get("usage_metadata")), str(document.get("provider"))
+    hit, written, reasoning = (whole(at(parts, name)) for name in _CLOUDFLARE_PARTS)
+    if provider == "anthropic":
+        # Its input leaves out the cache, and Google's output the thoughts, as they count them.
+        inputs = (whole(inputs) or 0) + (hit or 0) + (written or 0)
+    elif provider.startswith("google"):
+        outputs = (whole(outputs) or 0) + (reasoning or 0)
     failed = failed_with(document.get("status_code"))
     call = LoggedCall(
         provider=provider_named(document.get("provider")),
         operation="embeddings" if "embedding" in str(document.get("path")) else "chat",
         model=text(document.get("model")),
         response_id=text(document.get("id")),
-        counts=usage_in_cells(file, input=inputs, output=outputs)
+        counts=usage_in_cells(
+            file, input=inputs, output=outputs, cached=hit, written=written, reasoning=reasoning
+        )
         if whole(inputs) or whole(outputs)
         else None,
         time=time_of(document.get("created_at")),
