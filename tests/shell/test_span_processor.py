@@ -110,6 +110,25 @@ def test_reasoning_that_the_output_leaves_out_is_added_to_it() -> None:
     assert facts.usage.repairs == ()
 
 
+@pytest.mark.parametrize(
+    "details", ['{"cache_read": 64, "audio": 0}', '{"cache_read": 6', "[1]", 7]
+)
+def test_parts_of_counts_in_json_are_read_unless_they_are_cut_off(details: object) -> None:
+    facts = span_facts(
+        {
+            "langsmith.span.kind": "llm",
+            "gen_ai.usage.input_tokens": 100,
+            "gen_ai.usage.output_tokens": 20,
+            "gen_ai.usage.input_token_details": details,
+            "gen_ai.usage.output_token_details": '{"reasoning": 5}',
+        }
+    )
+    assert facts is not None
+    counts = (facts.usage.input_tokens, facts.usage.output_tokens, facts.usage.reasoning_tokens)
+    assert counts == (100, 20, 5)
+    assert facts.usage.cached_input_tokens == (64 if "audio" in str(details) else 0)
+
+
 # What instrumentations that run beside each other put on one span: the first of each is right.
 PRECEDENCE: list[tuple[str, list[str]]] = [
     (

@@ -107,6 +107,15 @@ JSON_USAGES: dict[str, Callable[[Any], Any]] = {
     "mlflow.chat.tokenUsage": lambda usage: usage,
     "llm.token.counts": lambda usage: usage,  # early Langtrace
 }
+# Attributes that hold parts of the counts beside them in JSON, and the counts that those are.
+JSON_PARTS: dict[str, dict[str, str]] = {
+    # Source: https://github.com/langchain-ai/langsmith-sdk (_otel_exporter)
+    "gen_ai.usage.input_token_details": {
+        "cache_read": "cached_input_tokens",
+        "cache_creation": "cache_write_input_tokens",
+    },
+    "gen_ai.usage.output_token_details": {"reasoning": "reasoning_tokens"},
+}
 COUNTS = (*USAGE_ATTRIBUTES["input_tokens"], *USAGE_ATTRIBUTES["output_tokens"], *JSON_USAGES)
 
 FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -256,6 +265,8 @@ def read_span(
     counts, named, in_json = _find_attributes(attributes)
     usage = _read_json(in_json, read_counts) if in_json else None
     if usage is None:
+        if in_json:
+            counts = _parts_in_json(in_json) | counts
         usage = read_counts(_complete_counts(counts, attributes, operation))
     if usage is None or not usage.input_tokens + usage.output_tokens:
         return None
@@ -300,6 +311,19 @@ def _read_json(
     return None
 
 
+def _parts_in_json(in_json: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of counts that are kept in JSON, by their names in ``TokenUsage``."""
+    found: dict[str, Any] = {}
+    for attribute, parts in JSON_PARTS.items():
+        try:
+            details = json.loads(in_json[attribute])
+        except (KeyError, TypeError, ValueError):
+            continue
+        if isinstance(details, dict):
+            found |= {name: details[part] for part, name in parts.items() if part in details}
+    return found
+
+
 def _complete_counts(
     counts: dict[str, Any], attributes: Attributes, operation: str
 ) -> dict[str, Any]:
@@ -314,7 +338,7 @@ def _complete_counts(
 
 _TABLES: tuple[Mapping[str, tuple[str, ...]], ...] = (
     *(USAGE_ATTRIBUTES, FACT_ATTRIBUTES),
-    {name: (name,) for name in JSON_USAGES},
+    {name: (name,) for name in (*JSON_USAGES, *JSON_PARTS)},
 )
 # Attribute -> which of these tables has it, what it may hold, how reliable it is: 0 most of all.
 _PLACES = {
