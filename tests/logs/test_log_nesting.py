@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from energy_tracking.logs.formats import nesting
+from energy_tracking.logs.formats.nesting import NO_CALLS, NO_ID
+from energy_tracking.logs.formats.telemetry.span_calls import UNKNOWN_COUNTS
 from energy_tracking.logs.logged import LoggedCall
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
@@ -167,6 +169,50 @@ def test_a_span_that_counts_tokens_by_unknown_names_is_reported_unless_a_call_is
         "1 entry left out: a span that counts tokens by names of attributes that are not known "
         "(first: line 1)"
     ] * (not has_call)
+
+
+UNKNOWN = {"my.tokens_in": 100, "my.tokens_out": 20}
+NAMES = {"gen_ai.system": "x", "gen_ai.request.model": "gpt-4o"}
+WITHOUT_IDS: dict[str, dict[str, Any]] = {
+    "otlp": {
+        "resourceSpans": [
+            {
+                "scopeSpans": [
+                    {
+                        "spans": [
+                            {
+                                "name": "chat",
+                                "attributes": [{"key": "my.tokens_in", "value": {"intValue": "5"}}],
+                            }
+                        ]
+                    }
+                ]
+            }
+        ]
+    },
+    "printed": {"name": "chat", "context": {}, "attributes": NAMES | UNKNOWN},
+    "nested": {"name": "chat", "context": {}, "attributes": {"my": {"input_tokens": 5}}},
+    "jaeger": {
+        "traceID": "t",
+        "spans": [{"operationName": "chat", "tags": [{"key": "my.tokens_in", "value": 5}]}],
+    },
+    "zipkin": {"traceId": None, "id": None, "timestamp": 1, "duration": 1, "tags": UNKNOWN},
+}
+
+
+@pytest.mark.parametrize("form", WITHOUT_IDS)
+def test_a_span_without_an_id_that_counts_tokens_by_unknown_names_is_reported(
+    form: str, tmp_path: Path
+) -> None:
+    calls, report = read(write(tmp_path / "log.jsonl", WITHOUT_IDS[form]))
+    assert (calls, list(report.unread)) == ([], [UNKNOWN_COUNTS + NO_ID])
+
+
+def test_a_sum_of_an_agent_without_an_id_is_reported(tmp_path: Path) -> None:
+    agent = genai(100, 20) | {"gen_ai.operation.name": "invoke_agent"}
+    document = {"name": "agent", "context": {}, "attributes": agent}
+    calls, report = read(write(tmp_path / "log.jsonl", document))
+    assert (calls, list(report.unread)) == ([], [NO_CALLS + NO_ID])
 
 
 UNCALLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -11,6 +11,7 @@ from energy_tracking.logs.formats.waiting import wait
 REMEMBERED = 20_000
 """How many entries are remembered, from one file for the next, too; more than wait."""
 NO_CALLS = "the sum of an agent or chain, without its calls"
+NO_ID = ", and without an id that calls could be inside of"
 DEEPEST_NESTING = 1000
 """How far up the entries around one are looked for."""
 
@@ -143,9 +144,12 @@ def remember_sum(file: LogFile, own: Key | None, nesting: Nesting, reason: str =
 
     Args:
         file: Where it is.
-        own: The entry; None where it has no id, and nobody can say what lies inside of it.
+        own: The entry; None where it has no id, and nobody can say what lies inside of it: it is
+            left out at once.
         nesting: Says by the end of all files whether there were any.
         reason: Why it is left out where there were none, the same words for each.
     """
-    if own is not None:
+    if own is None:
+        file.leave_out(reason + NO_ID)
+    else:
         wait(file, own, reason, nesting.has_call_near)

@@ -24,7 +24,8 @@ _ATTRIBUTES = frozenset(
 OTHER_COUNTS = "other counts"
 """What is found of a span that counts tokens by names that are not known: one of these."""
 _COUNT = re.compile(
-    r"(?:in|out)put_?tokens?$|(?:prompt|completion)_?tokens?$|tokens?[._](?:in|out)put$"
+    r"(?:in|out)put_?tokens?$|(?:prompt|completion)_?tokens?$|(?:^|[._])(?:in|out)_tokens?$"
+    r"|tokens?[._]?(?:in|out)(?:put)?$|tokens?[._](?:prompt|completion)$"
 )
 _NO_COUNTS = ("max", "limit", "cost", "price", "per_")
 TABLE_PREFIX = "attributes."
@@ -47,8 +48,11 @@ def select_attributes(listed: object) -> dict[str, Any]:
     if isinstance(listed, dict):
         for name, value in listed.items():
             if isinstance(value, dict):
-                inner = _flatten(value, f"{name}.", 1)
-                found |= {name: value for name, value in inner if name in _ATTRIBUTES}
+                for path, inner in _flatten(value, f"{name}.", 1):
+                    if path in _ATTRIBUTES:
+                        found[path] = inner
+                    elif "oken" in path and counts_tokens(path):
+                        found[OTHER_COUNTS] = path
             elif name in _ATTRIBUTES:
                 found[name] = value
             elif "oken" in name and counts_tokens(name):
@@ -74,6 +78,17 @@ def select_attributes(listed: object) -> dict[str, Any]:
         elif type(name) is str and "oken" in name and counts_tokens(name):
             found[OTHER_COUNTS] = name
     return found
+
+
+def has_other_counts(attributes: Mapping[str, Any]) -> bool:
+    """Whether a span counts tokens by names that are not known.
+
+    Args:
+        attributes: All of its attributes, or those that were selected.
+    """
+    return OTHER_COUNTS in attributes or any(
+        "oken" in name and name not in _ATTRIBUTES and counts_tokens(name) for name in attributes
+    )
 
 
 @lru_cache(maxsize=1000)

@@ -16,7 +16,7 @@ from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.nesting import Nesting, nesting_in, remember_sum
 from energy_tracking.logs.formats.providers import provider_named
 from energy_tracking.logs.formats.telemetry.agent_events import call_in_agent_span
-from energy_tracking.logs.formats.telemetry.attributes import OTHER_COUNTS, SESSION_ATTRIBUTES
+from energy_tracking.logs.formats.telemetry.attributes import SESSION_ATTRIBUTES, has_other_counts
 from energy_tracking.logs.formats.telemetry.haystack import call_in_haystack_span
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.span_dialects import has_tokens, read_span
@@ -104,7 +104,7 @@ def _take_span(span: Span, nesting: Nesting, file: LogFile) -> LoggedCall | None
     if call is None:
         if has_tokens(attributes):
             remember_sum(file, key, nesting)
-        elif OTHER_COUNTS in attributes:
+        elif has_other_counts(attributes):
             remember_sum(file, key, nesting, UNKNOWN_COUNTS)
     return None
 
