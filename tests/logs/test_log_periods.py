@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from energy_tracking import EnergyTrackingWarning, Tracker, read_ledger, record_log
 from energy_tracking.logs.backfill import Backfill
 from energy_tracking.logs.formats.breakdowns import OF_CALLS
+from energy_tracking.logs.formats.periods import OF_PARTS, PARTS_TOO
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 
@@ -249,3 +251,61 @@ def test_a_sum_and_calls_in_one_ledger_are_said(first: str, tmp_path: Path) -> N
         backfill = Backfill(Tracker(ledger=ledger, spans="off").count, ledger)
         list(backfill.records(paths))
         assert backfill.report.sums_beside_calls is (number == 1)
+
+
+def _write_sums(path: Path, period: str, rows: Iterable[tuple[str, int]]) -> Path:
+    """A table of sums of a model, with what they cost."""
+    lines = [f"{period},model,requests,input_tokens,output_tokens,cost"]
+    lines += [f"{time},o1,{many},{many * 100},{many * 7},${many}.50" for time, many in rows]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def _write_parts(folder: Path, what: str, last: int) -> list[Path]:
+    """A file for each day of October, or for each hour of its first day."""
+    if what == "days":
+        times = [f"2025-10-{day:02}" for day in range(1, last + 1)]
+    else:
+        times = [f"2025-10-01T{hour:02}:00:00Z" for hour in range(last)]
+    return [
+        _write_sums(folder / f"part{number}.csv", "date", [(time, number)])
+        for number, time in enumerate(times, 1)
+    ]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize(("what", "period", "time"), [
+    ("days", "month", "2025-10"), ("hours", "date", "2025-10-01")])  # fmt: skip
+def test_a_sum_of_days_or_hours_in_other_files_does_not_count(
+    what: str, period: str, time: str, step: int, tmp_path: Path
+) -> None:
+    other = ("2025-09" if what == "days" else "2025-09-30", 5)
+    whole = _write_sums(tmp_path / "whole.csv", period, [other, (time, sum(range(1, 24)))])
+    paths = [*_write_parts(tmp_path, what, 23), whole]
+    ledger = tmp_path / "ledger.jsonl"
+    report = ReadReport()
+    calls = list(read_logs(paths[::step], report=report))
+    assert sum(call.requests or 0 for call in calls) == sum(range(1, 24)) + 5
+    assert list(report.assumed) == [OF_PARTS]
+    for _ in range(2):
+        with pytest.warns(EnergyTrackingWarning, match="were read one by one, too: left out"):
+            record_log(*paths[::step], ledger=ledger)
+    recorded = sum(entry.record.requests or 0 for entry in read_ledger(ledger))
+    assert recorded == sum(range(1, 24)) + 5
+
+
+def test_a_month_counts_beside_some_of_its_days_which_is_said(tmp_path: Path) -> None:
+    whole = _write_sums(tmp_path / "whole.csv", "month", [("2025-10", 300)])
+    report = ReadReport()
+    calls = list(read_logs([*_write_parts(tmp_path, "days", 20), whole], report=report))
+    assert sum(call.requests or 0 for call in calls) == sum(range(1, 21)) + 300
+    assert list(report.assumed) == [PARTS_TOO]
+
+
+def test_a_month_counts_beside_the_days_of_another(tmp_path: Path) -> None:
+    whole = _write_sums(tmp_path / "whole.csv", "month", [("2025-09", sum(range(1, 21)))])
+    report = ReadReport()
+    days = _write_sums(tmp_path / "days.csv", "date", [("2025-10-01", 4), ("2025-11-01", 4)])
+    calls = list(read_logs([days, whole], report=report))
+    assert len(calls) == 3
+    assert not list(report.omissions())

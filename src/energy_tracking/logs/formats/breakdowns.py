@@ -23,7 +23,14 @@ from typing import Any, NamedTuple
 
 from energy_tracking.logs.columns import COUNTED, spells_number
 from energy_tracking.logs.formats.base import Document, LogFile
-from energy_tracking.logs.formats.periods import Span, identify_sum, settle_grown
+from energy_tracking.logs.formats.periods import (
+    Span,
+    counts_of,
+    end_of,
+    identify_sum,
+    settle_grown,
+    settle_parts,
+)
 from energy_tracking.logs.logged import LoggedCall, time_of, time_of_period
 from energy_tracking.profiles.files import get_catalogue
 
@@ -36,6 +43,8 @@ LOOKED_UP = 100
 """Names of rows that are looked up among models [1]."""
 _ALL = re.compile(r"\W*(?:all|total|overall|any)\b.*|\*", re.IGNORECASE)
 """What stands in the place of a name in a row over all names, which its counts must bear out."""
+_MONEY = re.compile(r"[-\d.,\s]*[$€£¥₹][-\d.,\s]*")
+"""An amount of money, as programs write it."""
 LEFT_OUT = "of another breakdown of the same usage, as the totals are the same: left out"
 OF_CALLS = "of sums over calls that were read one by one, too: left out"
 FILES_REMEMBERED = 10_000
@@ -97,13 +106,13 @@ class _Breakdown:
         self.calls.append(call)
         self.labels.append(label)
         requests, inputs, outputs = self.totals
-        more, more_inputs, more_outputs = _counts_of(call)
+        more, more_inputs, more_outputs = counts_of(call)
         self.totals = (requests + more, inputs + more_inputs, outputs + more_outputs)
 
     def split_levels(self) -> list[_Breakdown]:
         """Its rows; apart from others those of which each is the sum of the rows below it."""
         sums, rest = set(), [0, 0, 0]
-        for place, row in enumerate(map(_counts_of, self.calls)):
+        for place, row in enumerate(map(counts_of, self.calls)):
             if any(rest):
                 rest = [left - count for left, count in zip(rest, row, strict=True)]
             else:
@@ -153,7 +162,7 @@ class _Breakdown:
 
     def list_rows(self) -> list[tuple[str, tuple[int, int, int]]]:
         """The first name and the counts of each row."""
-        return list(zip(self.labels, map(_counts_of, self.calls), strict=True))
+        return list(zip(self.labels, map(counts_of, self.calls), strict=True))
 
     def say(self, what: str, file: LogFile) -> None:
         """Say something of each row.
@@ -226,9 +235,11 @@ def hold_row(
     by = (*filter(_is_name, map(row.get, marks)), file.memory.get("title"))
     others = {*marks, *(columns[what] for what in (*COUNTED, "total") if what in columns)}
     names = {name: cell for name, cell in row.items() if name not in others and _is_name(cell)}
+    when = columns.get("time", "")
+    said = {n: cell for n, cell in names.items() if n != when and not _is_money(cell)}
     # A page has each sum once, and may be in a file with others.
-    said = {name: cell for name, cell in names.items() if name != columns.get("time")}
-    identify_sum(call, said | {"by": (period, by)}, file, file.line if period else None)
+    end, place = (period[-1], file.line) if period else (end_of(row.get(when)), None)
+    identify_sum(call, said | {"by": by}, file, end, place)
     if held.rows > HELD:
         held.breakdowns.clear()
         held.settle_sessions(file)
@@ -319,14 +330,7 @@ def count_once(file: LogFile) -> None:
         alike.append(one)
         if one.is_marked and one.group.by != first.setdefault(one.group.file, one.group.by):
             one.say(COUNTED_TOO, file)
-
-
-def _counts_of(call: LoggedCall) -> tuple[int, int, int]:
-    """Requests [1], input and output [tokens] of a row."""
-    counts = call.counts
-    if counts is None:
-        return (0, 0, 0)
-    return (call.requests or 0, counts.input_tokens, counts.output_tokens)
+    settle_parts([one.calls for listed in kept.values() for one in listed], file)
 
 
 def is_model(name: str) -> bool:
@@ -340,6 +344,11 @@ def _kind_of(label: object) -> str:
     if time_of(label) is None:
         return "" if time_of_period(label) is None else "month"
     return "time" if ":" in str(label) else "day"
+
+
+def _is_money(cell: Any) -> bool:
+    """Whether a cell has an amount of money, which a sum may have beside its counts."""
+    return isinstance(cell, str) and _MONEY.fullmatch(cell) is not None
 
 
 def _is_name(cell: Any) -> bool:

@@ -7,21 +7,28 @@ another's: where the other sums of the two files that are of the same periods ar
 has grown, and the larger stands; else both count. Either is said. What a ledger has of earlier
 files is compared likewise, and takes the larger in place of what it has.
 
+A month beside its days, or a day beside its hours, is left out where these have the same names and
+add up to it; where they do not, both count, which is said.
+
 Order of events: each sum is identified where it is read (``identify_sum``); at the end of all files
-those that have grown are settled (``settle_grown``).
+those that have grown are settled (``settle_grown``), then those that have parts (``settle_parts``).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from itertools import pairwise
+from operator import add
+from typing import NamedTuple
 
+from energy_tracking.logs.columns import spells_number
 from energy_tracking.logs.formats.base import LogFile, remember
-from energy_tracking.logs.logged import LoggedCall, PlainCounts
+from energy_tracking.logs.logged import LoggedCall, PlainCounts, time_of, time_of_period
 from energy_tracking.logs.once import Seen
 
 PERIODS_REMEMBERED = 10_000
@@ -38,13 +45,21 @@ IN_LEDGER = (
 OUTGROWN = "of a period that another file has with more, which counts in its place: left out"
 LONGEST_PERIOD = 31 * 86_400
 """How long the time may be that a sum is of [s]."""
+OF_PARTS = "of a month or a day whose days or hours were read one by one, too: left out"
+PARTS_TOO = (
+    "of a month or a day of which days or hours were counted too, whose totals differ: if they are "
+    "of the same usage, leave the one or the others out"
+)
+MONTH, DAY = "month", "day"
+"""What stands for the end of a period that is one of these."""
 _SUM = "sum"
 """What the identity of a sum of a period begins with."""
-_LEFT_OUT = ("outgrown",)
-"""What the ``sum_of`` of one is that is left out."""
+_LEFT_OUT = ("other sums",)
+"""What the ``sum_of`` of one is that is left out for others."""
 _LEDGER = ""
 """What stands for the ledger among the files."""
 
+_Counts = tuple[int, int, int]
 Periods = Mapping[str, Mapping[str, int]]
 """The periods that a ledger has -> its keys of sums of that -> what these have [tokens]."""
 
@@ -75,22 +90,35 @@ class Span:
         return self.first <= calls.last and calls.first <= self.last + LONGEST_PERIOD
 
 
+def counts_of(call: LoggedCall) -> _Counts:
+    """Requests [1], input and output [tokens] of a sum."""
+    counts = call.counts
+    if counts is None:
+        return (0, 0, 0)
+    return (call.requests or 0, counts.input_tokens, counts.output_tokens)
+
+
 def identify_sum(
-    call: LoggedCall, names: Mapping[str, object], file: LogFile, place: object = None
+    call: LoggedCall,
+    names: Mapping[str, object],
+    file: LogFile,
+    end: object = None,
+    place: object = None,
 ) -> None:
     """Say what a sum is known by, if it has a time and nothing else to be known by.
 
     Args:
         call: The sum.
-        names: What it says beside its counts: the end of its period, a model, a user.
+        names: What it says beside its counts: a model, a user.
         file: Where it is.
+        end: When its period ends, where it says so; or ``MONTH`` or ``DAY``.
         place: The part of the file in which equal ones are apart; None: the whole file is one.
     """
     counts = call.counts
     if call.identity is not None or call.time is None or counts is None:
         return
     named = sorted((name, str(value)) for name, value in names.items())
-    period = (_SUM, call.time.isoformat(), repr(named))
+    period = (_SUM, call.time.isoformat(), end if end is None else str(end), repr(named))
     counted = (
         *(call.requests, counts.input_tokens, counts.cached_input_tokens, counts.output_tokens),
     )
@@ -151,9 +179,13 @@ def settle_grown(calls: Iterable[LoggedCall], file: LogFile) -> None:
                 outgrown.add(min(one, other, key=lambda call: call.tokens).identity)
     for call in calls:
         if call.identity in outgrown:
-            call.sum_of = _LEFT_OUT
-            file.note_call_of(*_LEFT_OUT)
-            file.report.assume(OUTGROWN, call.file, call.line)
+            _leave_out(call, OUTGROWN, file)
+
+
+def _leave_out(call: LoggedCall, why: str, file: LogFile) -> None:
+    call.sum_of = _LEFT_OUT
+    file.note_call_of(*_LEFT_OUT)
+    file.report.assume(why, call.file, call.line)
 
 
 def _pair_files(
@@ -167,7 +199,7 @@ def _pair_files(
     """
     periods: dict[object, dict[str, list[LoggedCall]]] = {}
     for call in calls:
-        of_files = periods.setdefault((call.identity or ())[:3], {})
+        of_files = periods.setdefault((call.identity or ())[:4], {})
         of_files.setdefault(call.file, []).append(call)
     found: dict[tuple[str, str], list[tuple[LoggedCall, LoggedCall]]] = {}
     for of_files in periods.values():
@@ -188,3 +220,97 @@ def _find_recorded(call: LoggedCall, file: LogFile) -> Iterator[LoggedCall]:
         for key, tokens in in_ledger.items():
             counts = PlainCounts(tokens, 0, 0, 0, None, None, "")
             yield LoggedCall(counts=counts, log_key=key)
+
+
+class _Row(NamedTuple):
+    """A sum with its period [s since 1970]; of a moment where it does not say."""
+
+    start: float
+    end: float
+    call: LoggedCall
+
+
+def settle_parts(groups: Iterable[Iterable[LoggedCall]], file: LogFile) -> None:
+    """Leave out sums of months and days that other sums of the same names add up to.
+
+    Args:
+        groups: Sums of several files, each beside those that are alike.
+        file: The last one.
+    """
+    rows: dict[object, dict[object, _Row]] = {}
+    for group in groups:
+        for row in _find_periods(group):
+            identity = row.call.identity or ()
+            rows.setdefault(identity[3], {}).setdefault(identity, row)
+    left_out = set()
+    for of_names in rows.values():
+        in_order = sorted(of_names.values(), key=lambda row: row.start)
+        starts = [row.start for row in in_order]
+        for row in in_order:
+            if row.end > row.start:
+                among = in_order[bisect_left(starts, row.start) : bisect_left(starts, row.end)]
+                sums = _add_up_parts(row, among)
+                if counts_of(row.call) in sums:
+                    left_out.add(row.call.identity)
+                elif sums:
+                    row.call.assumed = row.call.assumed or PARTS_TOO
+    for group in groups:
+        for call in group:
+            if call.identity in left_out:
+                _leave_out(call, OF_PARTS, file)
+
+
+def end_of(cell: object) -> str | None:
+    """What stands for the end of a period, by how its start is written; None where it is open.
+
+    Args:
+        cell: The start.
+    """
+    if time_of(cell) is None:
+        return None if time_of_period(cell) is None else MONTH
+    if isinstance(cell, datetime):
+        return None if cell.hour or cell.minute or cell.second else DAY
+    is_day = isinstance(cell, date) or (
+        isinstance(cell, str) and ":" not in cell and not spells_number(cell)
+    )
+    return DAY if is_day else None
+
+
+def _find_periods(calls: Iterable[LoggedCall]) -> Iterator[_Row]:
+    """Sums with their periods: those that begin as days do are of days, if all of several do."""
+    sums = [
+        (call, call.identity[2], call.time)
+        for call in calls
+        if call.identity is not None
+        and call.identity[0] == _SUM
+        and call.sum_of != _LEFT_OUT
+        and call.time is not None
+    ]
+    are_days = not any(time.hour or time.minute or time.second for _, _, time in sums)
+    # Of one that is alone, it may be an hour.
+    are_days &= len({time for _, _, time in sums}) > 1 or all(end == DAY for _, end, _ in sums)
+    for call, end, time in sums:
+        start = time.timestamp()
+        if end == MONTH:
+            following = (time.replace(day=1) + timedelta(days=31)).replace(day=1)
+            yield _Row(start, following.timestamp(), call)
+        elif end not in (None, DAY) and (ends := time_of(end)) is not None:
+            yield _Row(start, ends.timestamp(), call)
+        else:
+            yield _Row(start, start + are_days * 86_400, call)
+
+
+def _add_up_parts(whole: _Row, rows: Iterable[_Row]) -> list[_Counts]:
+    """What the parts of a sum add up to, of days, of hours and of moments.
+
+    Args:
+        whole: The sum.
+        rows: Those of the same names that begin in its period.
+    """
+    sums: dict[float, _Counts] = {}
+    for start, end, call in rows:
+        if end <= whole.end and end - start < whole.end - whole.start:
+            before = sums.get(end - start, (0, 0, 0))
+            requests, inputs, outputs = map(add, before, counts_of(call))
+            sums[end - start] = (requests, inputs, outputs)
+    return list(sums.values())
