@@ -309,3 +309,17 @@ def test_a_month_counts_beside_the_days_of_another(tmp_path: Path) -> None:
     calls = list(read_logs([days, whole], report=report))
     assert len(calls) == 3
     assert not list(report.omissions())
+
+
+@pytest.mark.parametrize("first", ["month", "days"])
+def test_a_month_and_its_days_in_one_ledger_are_said(first: str, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    month = _write_sums(tmp_path / "month.csv", "month", [("2025-10", 9), ("2025-09", 9)])
+    days = _write_sums(tmp_path / "days.csv", "date", [("2025-10-01", 4), ("2025-11-01", 4)])
+    paths = [month, days] if first == "month" else [days, month]
+    record_log(paths[0], ledger=ledger)
+    with pytest.warns(EnergyTrackingWarning, match="1 entry of a month of which the ledger has"):
+        record_log(paths[1], ledger=ledger)
+    for path in paths:
+        record_log(path, ledger=ledger)
+    assert sum(entry.record.requests or 0 for entry in read_ledger(ledger)) == 26

@@ -24,7 +24,7 @@ from energy_tracking.ledger.entries import join_aggregate
 from energy_tracking.logs.files.decoding import decode
 from energy_tracking.logs.files.opening import find_files
 from energy_tracking.logs.formats.breakdowns import BREAKDOWN
-from energy_tracking.logs.formats.periods import period_in
+from energy_tracking.logs.formats.periods import month_in, period_in
 from energy_tracking.logs.logged import LoggedCall
 from energy_tracking.logs.once import Seen
 from energy_tracking.logs.read_report import ReadReport
@@ -200,6 +200,8 @@ class KnownCalls:
         """Requests, input and output of sums, of which the calls may come from a log."""
         self.periods: dict[str, dict[str, int]] = {}
         """Periods of sums, of which a log may have more, with the keys and tokens of each."""
+        self.months: set[tuple[str, bool]] = set()
+        """Their months, each with whether a sum is of all of it."""
         if ledger is not None and os.path.isfile(ledger):
             with open(ledger, "rb") as lines:
                 for line in lines:
@@ -237,6 +239,7 @@ class KnownCalls:
                     period in self.periods or len(self.periods) < SUMS_KNOWN
                 ):
                     self.periods.setdefault(period, {})[key] = tokens
+                    self.months.add(month_in(key, line.get("timestamp")))
 
     def __bool__(self) -> bool:
         """Whether there is any."""

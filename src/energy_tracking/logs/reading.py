@@ -120,6 +120,7 @@ class LogReading:
         self._shared: dict[str, Any] = {
             "known sums": getattr(known, "sums", ()),
             "known periods": getattr(known, "periods", {}),
+            "known months": getattr(known, "months", ()),
         }
         self._sums: deque[LoggedCall] = deque()
         self._hits = Seen()

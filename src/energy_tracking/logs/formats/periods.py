@@ -20,7 +20,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from itertools import pairwise
 from operator import add
@@ -50,8 +50,14 @@ PARTS_TOO = (
     "of a month or a day of which days or hours were counted too, whose totals differ: if they are "
     "of the same usage, leave the one or the others out"
 )
+PARTS_IN_LEDGER = (
+    "of a month of which the ledger has days, or of a day of which it has the month, counted too: "
+    "if they are of the same usage, write to a new ledger"
+)
 MONTH, DAY = "month", "day"
 """What stands for the end of a period that is one of these."""
+_MONTHS = "-month"
+"""What the key of a sum of a month ends with."""
 _SUM = "sum"
 """What the identity of a sum of a period begins with."""
 _LEFT_OUT = ("other sums",)
@@ -126,7 +132,8 @@ def identify_sum(
     before = equal.find_tokens((period, counted, place)) or 0
     equal.put((period, counted, place), before + 1)
     call.identity = (*period, counted, before)
-    call.log_key = f"{_hash(period)}-{_hash((counted, before))}"
+    mark = _MONTHS if end == MONTH else ""
+    call.log_key = f"{_hash(period)}-{_hash((counted, before))}{mark}"
     periods: dict[object, tuple[object, object]] = file.shared.setdefault("periods", {})
     source = (file.path, place)
     if period not in periods:
@@ -134,6 +141,9 @@ def identify_sum(
     elif periods[period][0] != source and periods[period][1] != counted:
         call.assumed = READ_TWICE
     in_ledger = _find_in_ledger(call, file)
+    month = (call.time.astimezone(UTC).strftime("%Y-%m"), end != MONTH)
+    if call.log_key not in in_ledger and month in file.shared.get("known months", ()):
+        call.assumed = PARTS_IN_LEDGER
     if in_ledger and call.log_key not in in_ledger:
         if list(in_ledger.values()) == [call.tokens] and not before:
             (call.log_key,) = in_ledger  # it has grown there
@@ -145,6 +155,16 @@ def period_in(key: str) -> str | None:
     """What the key of a sum in a ledger says of its period; None of a key of anything else."""
     period, _, rest = key.partition("-")
     return period if rest else None
+
+
+def month_in(key: str, timestamp: object) -> tuple[str, bool]:
+    """The month of a sum in a ledger, and whether it is of all of it.
+
+    Args:
+        key: What the ledger has it known by.
+        timestamp: When its period began, as the ledger writes it.
+    """
+    return str(timestamp)[:7], key.endswith(_MONTHS)
 
 
 def _hash(value: object) -> str:
