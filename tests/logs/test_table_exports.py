@@ -19,7 +19,7 @@ from energy_tracking.logs.batches.batch import BatchNames, CallBatch, batch_call
 from energy_tracking.logs.engine import finding  # noqa: E402
 from energy_tracking.logs.formats import breakdowns  # noqa: E402
 from energy_tracking.logs.formats.breakdowns import COUNTED_TOO, LEFT_OUT  # noqa: E402
-from energy_tracking.logs.formats.tables import RIGHT_COLUMNS  # noqa: E402
+from energy_tracking.logs.formats.tables import MORE_CELLS, RIGHT_COLUMNS  # noqa: E402
 from energy_tracking.logs.logged import time_of  # noqa: E402
 from energy_tracking.logs.read_report import ReadReport  # noqa: E402
 from energy_tracking.logs.reading import read_logs  # noqa: E402
@@ -312,6 +312,20 @@ def test_totals_among_the_rows_of_parquet_are_no_call(
     found = read((tmp_path / "made").read_bytes(), "table.parquet")
     assert len(found.calls) == len(teams)
     assert found.said == ["FILE: 1 entry " + OF_TOTALS.format(line=place + 1)]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_row_with_more_cells_than_names_is_said(at: int, read: Any) -> None:
+    rows = ["o1,1,2"] * 2
+    rows.insert(at, "o1,1,234,5,678")
+    found = read("model,input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    assert len(found.calls) == 3
+    assert found.said == [f"FILE: 1 entry {MORE_CELLS} (first: line {at + 2})"]
+
+
+def test_a_delimiter_behind_the_last_cell_is_not_said(read: Any) -> None:
+    found = read("model,input_tokens,output_tokens\n" + "o1,1,2,,\n" * 2)
+    assert (len(found.calls), found.said) == (2, [])
 
 
 # Several tables in one file.

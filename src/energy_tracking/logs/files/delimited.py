@@ -33,6 +33,8 @@ class UnreadableFileError(Exception):
     """A file ends too early, cannot be unpacked, or needs a package that is missing."""
 
 
+BEYOND = " beyond the names"
+"""Where a row has its cells that no column is named for, as a text."""
 TITLE_LINES = 20
 """Lines of titles before the names at most [1]."""
 LOOKED_AT = 100
@@ -191,6 +193,8 @@ def read_table(stream: BinaryIO) -> Iterator[tuple[int, Any]]:
                 document = dict(zip(names, map(parse, row), strict=False))
                 if len(row) < len(names):
                     document |= dict.fromkeys(names[len(row) :])
+                elif len(row) > len(names) and any(beyond := row[len(names) :]):
+                    document[BEYOND] = delimiter.join(beyond)
                 yield rows.line_num + number, document
     finally:
         csv.field_size_limit(limit)

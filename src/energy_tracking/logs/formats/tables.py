@@ -28,6 +28,7 @@ from energy_tracking.logs.columns import (
     spells_number,
     unit_of,
 )
+from energy_tracking.logs.files.delimited import BEYOND
 from energy_tracking.logs.formats.base import (
     LONGEST_EXAMPLE,
     Document,
@@ -83,6 +84,10 @@ Source: https://github.com/openai/openai-python (DEFAULT_TIMEOUT)
 """
 RIGHT_COLUMNS = "name the right ones: --columns input=NAME,output=NAME,model=NAME,time=NAME"
 """What to do where other columns were taken."""
+MORE_CELLS = (
+    "with more cells than the first line has names, counted by the first ones: where a text or a "
+    "number has the delimiter, put it in quotes"
+)
 SCALED = "with counts in thousands or millions, multiplied out as they are rounded"
 ANOTHER_TABLE = (
     "of another table below the first, which may add up the same calls: put it in a file of its own"
@@ -322,6 +327,8 @@ def _calls_of(
     if counts is not None and _states_sums(counts, read, row, columns, file):
         file.note_assumption(say_totals("total") or "")
         return []
+    if BEYOND in row:
+        file.assume(MORE_CELLS)
     call = _build_call(read, row, counts, requests, file)
     identify(call, read.get("request"), created=read.get("time"))
     if is_sum:
