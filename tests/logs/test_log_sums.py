@@ -13,8 +13,7 @@ from energy_tracking.calls.aggregates import SPREAD, estimate_sum
 from energy_tracking.calls.record import Outcome
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.formats import breakdowns
-from energy_tracking.logs.formats.breakdowns import OF_CALLS, OF_SESSIONS
-from energy_tracking.logs.formats.tables import OF_CONVERSATION
+from energy_tracking.logs.formats.breakdowns import OF_CALLS, OF_CONVERSATION, OF_SESSIONS
 from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
@@ -441,8 +440,10 @@ def test_a_task_of_cline_counts_once_whatever_of_it_is_there(kept: str, tmp_path
 
 
 CONVERSATION = {"id": "a", "model": "o1", "input_tokens": 90, "output_tokens": 30}
+COUNTED = {"id": "a", "model": "o1", "usage": {"input_tokens": 90, "output_tokens": 30}}
 
 
+@pytest.mark.parametrize("row", [CONVERSATION, COUNTED])
 @pytest.mark.parametrize(
     ("beside", "is_doubted"),
     [({"message_count": 14}, True), ({"num_messages": 1}, False), ({"session_id": "s"}, False),
@@ -450,10 +451,10 @@ CONVERSATION = {"id": "a", "model": "o1", "input_tokens": 90, "output_tokens": 3
      ({"messages": 14}, True), ({"messages": "[]"}, False)],
 )  # fmt: skip
 def test_a_row_with_an_id_that_may_be_a_conversation_is_a_call_which_is_said(
-    beside: dict[str, Any], is_doubted: bool, tmp_path: Path
+    row: dict[str, Any], beside: dict[str, Any], is_doubted: bool, tmp_path: Path
 ) -> None:
     report = ReadReport()
-    rows = [CONVERSATION | beside, CONVERSATION | beside | {"id": "b"}]
+    rows = [row | beside, row | beside | {"id": "b"}]
     path = write(tmp_path / "log.json", rows)
     assert [call.requests for call in read_logs([path], report=report)] == [1, 1]
     assert [OF_CONVERSATION in said for said in report.omissions()] == [True] * is_doubted
@@ -469,11 +470,12 @@ def test_a_row_with_an_id_and_several_requests_is_a_sum(
     assert [call.requests for call in read_logs([path])] == [requests]
 
 
+@pytest.mark.parametrize("row", [SESSION, USAGE])
 @pytest.mark.parametrize(("messages", "requests"), [(7, None), ([{}], 1), ("hello", 1)])
 def test_the_messages_of_a_session_are_a_number_in_a_sum(
-    messages: object, requests: int | None, tmp_path: Path
+    row: dict[str, Any], messages: object, requests: int | None, tmp_path: Path
 ) -> None:
-    path = write(tmp_path / "log.json", [SESSION | {"messages": messages}])
+    path = write(tmp_path / "log.json", [row | {"messages": messages}])
     assert [call.requests for call in read_logs([path])] == [requests]
 
 

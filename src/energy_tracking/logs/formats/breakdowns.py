@@ -56,6 +56,11 @@ COUNTED_TOO = (
     "a file of its own"
 )
 OF_SESSIONS = "of a session each, taken for sums over an unknown number of requests"
+OF_CONVERSATION = (
+    "each row was counted as a call; with its id and a number of messages or minutes it may be a "
+    "conversation: if it is, name the column with its number of requests: "
+    "--columns requests=NAME,input=NAME,output=NAME,model=NAME,time=NAME"
+)
 
 Names = tuple[object, ...]
 
@@ -249,6 +254,15 @@ def hold_row(
     if group not in held.breakdowns:
         held.breakdowns[group] = _Breakdown(group, "breakdown" in columns)
     held.breakdowns[group].add(call, str(label))
+
+
+def is_amount(cell: object) -> bool:
+    """Whether a cell says how many messages or minutes a session has.
+
+    Args:
+        cell: It; a text or a list has the messages themselves.
+    """
+    return str(cell)[:1].isdigit()
 
 
 def finish_rows(file: LogFile) -> None:

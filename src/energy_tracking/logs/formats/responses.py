@@ -38,7 +38,7 @@ from energy_tracking.logs.formats.bodies import (
     stated_time_in,
     usage_in_body,
 )
-from energy_tracking.logs.formats.breakdowns import hold_row
+from energy_tracking.logs.formats.breakdowns import OF_CONVERSATION, hold_row, is_amount
 from energy_tracking.logs.formats.counts import counts_in, usage_of, whole
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
@@ -285,7 +285,8 @@ def _keys_for(names: tuple[str, ...]) -> tuple[str, ...]:
 _REQUESTS, _TURNS = _keys_for(NAMES["requests"]), _keys_for(TURNS)
 _SESSIONS = _keys_for(NAMES["session"])
 _OF_REQUESTS = frozenset(_REQUESTS)
-_OF_SEVERAL = frozenset((*_TURNS, *_keys_for(NAMES["of_session"])))
+_AMOUNTS = _keys_for(NAMES["of_session"])
+_OF_SEVERAL = frozenset((*_TURNS, *_AMOUNTS))
 
 _read_response = ResponseAt(
     # LangChain's messages.
@@ -358,9 +359,14 @@ def _take_for_sum(call: LoggedCall, document: Document, file: LogFile) -> None:
     if any((whole(document.get(name)) or 0) > 1 for name in _TURNS):
         call.requests = None
         hold_row(call, document, {}, file)
-    elif session is not None and call.response_id is None:
+    amounts = [document[name] for name in _AMOUNTS if name in document]
+    if call.requests is None or not any(map(is_amount, amounts)):
+        return
+    if session is not None and call.response_id is None:
         call.requests, call.session = None, session
         hold_row(call, document, {"of_session": ""}, file)
+    elif session is None and "object" not in document and any((whole(n) or 0) > 1 for n in amounts):
+        file.report.doubt(file.path, OF_CONVERSATION)
 
 
 def _follow_ollama(

@@ -40,7 +40,12 @@ from energy_tracking.logs.formats.base import (
     text,
     unpacked,
 )
-from energy_tracking.logs.formats.breakdowns import finish_rows, hold_row
+from energy_tracking.logs.formats.breakdowns import (
+    OF_CONVERSATION,
+    finish_rows,
+    hold_row,
+    is_amount,
+)
 from energy_tracking.logs.formats.counts import (
     check_wholes,
     counts_in,
@@ -70,10 +75,6 @@ _OF_SUMS = frozenset({"requests", "day", "of_session"})
 """Where a table has one of these, its rows may be sums."""
 OF_DAY = "each row was counted as a call; its time is a day, whose sum it may be"
 OF_SESSION = "each row was counted as a call; it names a session and no time, whose sum it may be"
-OF_CONVERSATION = (
-    "each row was counted as a call; with its id and a number of messages or minutes it may be "
-    "a conversation: if it is, say how many requests it has"
-)
 """What is said of a table whose rows may be sums."""
 _WRITTEN_HERE = frozenset({"total_energy_joules", "calibrated_energy_joules", "has_failed"})
 """Columns that ``report --parquet`` writes."""
@@ -150,13 +151,13 @@ def _find_columns(names: tuple[str, ...], row: Document, file: LogFile) -> dict[
     if columns is None:
         return None
     counted = columns.get("of_session", "")
-    amount = str(row.get(counted) or 0)
-    if "id" in columns or not amount[:1].isdigit():  # its messages themselves
+    amount = row.get(counted)
+    if "id" in columns or not is_amount(amount):
         columns.pop("of_session", None)
     if "is_rest" in file.memory:
         return columns
     if columns.get("id", "").lower() == "id" and (whole(amount) or 0) > 1:
-        file.report.doubt(file.path, f"{OF_CONVERSATION}: --columns requests={counted},input=...")
+        file.report.doubt(file.path, OF_CONVERSATION)
     if set(names) >= _WRITTEN_HERE:
         file.report.doubt(file.path, WRITTEN_FROM_LOGS)
     _doubt_counts(names, columns, row, file)
