@@ -60,12 +60,13 @@ def _otlp_span(span: Document) -> Span:
     if not ended:
         lasted = get("durationNanos")
         ended = started + parse_nanoseconds(lasted) if lasted else started
+        ended = ended or _time_in_javascript(get("endTime"))
     attributes = get("attributes")
     return build_span(
         text(get("spanId") or get("span_id") or get("spanID")),
         text(get("traceId") or get("trace_id")),
         None if parent_id is None else text(parent_id),
-        ended or _time_in_javascript(get("endTime")),
+        ended,
         started or _time_in_javascript(get("startTime")),
         select_attributes(attributes if type(attributes) is list else unpacked(attributes)),
     )
