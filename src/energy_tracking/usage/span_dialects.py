@@ -117,6 +117,7 @@ JSON_PARTS: dict[str, dict[str, str]] = {
     "gen_ai.usage.output_token_details": {"reasoning": "reasoning_tokens"},
 }
 COUNTS = (*USAGE_ATTRIBUTES["input_tokens"], *USAGE_ATTRIBUTES["output_tokens"], *JSON_USAGES)
+_COUNTS = frozenset(COUNTS)
 
 FACT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "request_model": (
@@ -254,10 +255,7 @@ def read_span(
         attributes: The span's.
         read_counts: Reads a usage, or the counts of a span by their names in ``TokenUsage``.
     """
-    for name in COUNTS:
-        if name in attributes:
-            break
-    else:
+    if _COUNTS.isdisjoint(attributes):
         return None
     operation = _operation_of(attributes)
     if operation is None:
@@ -284,7 +282,8 @@ def read_span(
 
 def has_tokens(attributes: Attributes) -> bool:
     """Whether a span has tokens, of a call or of those inside of it."""
-    return any(attributes.get(name) for name in COUNTS)
+    # Most have none.
+    return not _COUNTS.isdisjoint(attributes) and any(map(attributes.get, COUNTS))
 
 
 def _operation_of(attributes: Attributes) -> str | None:
