@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
@@ -141,9 +141,11 @@ def identify_sum(
     elif periods[period][0] != source and periods[period][1] != counted:
         call.assumed = READ_TWICE
     in_ledger = _find_in_ledger(call, file)
-    month = (call.time.astimezone(UTC).strftime("%Y-%m"), end != MONTH)
-    if call.log_key not in in_ledger and month in file.shared.get("known months", ()):
-        call.assumed = PARTS_IN_LEDGER
+    months: Collection[tuple[str, bool]] = file.shared.get("known months", ())
+    if months and call.log_key not in in_ledger:
+        month = call.time.astimezone(UTC).strftime("%Y-%m")
+        if (month, end != MONTH) in months:
+            call.assumed = PARTS_IN_LEDGER
     if in_ledger and call.log_key not in in_ledger:
         if list(in_ledger.values()) == [call.tokens] and not before:
             (call.log_key,) = in_ledger  # it has grown there
