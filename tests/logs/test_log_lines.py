@@ -14,6 +14,7 @@ from energy_tracking.estimation import Estimation
 from energy_tracking.logs.batch_reading import read_batches
 from energy_tracking.logs.batches.batch import BatchNames
 from energy_tracking.logs.batches.energy import BatchEstimator
+from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
 from energy_tracking.settings import Settings
 from energy_tracking.usage.dialects import read_usage
@@ -131,3 +132,15 @@ def test_cycles_are_looked_for_as_before_once_lines_are_read(before: tuple[int, 
         assert gc.get_threshold() == before
     finally:
         gc.set_threshold(*usual)
+
+
+@pytest.mark.parametrize(("line", "said"), [(b": OPENROUTER PROCESSING", 0), (b":\xa3=\x9e]n", 1)])
+def test_a_comment_among_events_is_no_entry_and_garbage_is_one(
+    line: bytes, said: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.txt"
+    event = {"model": "gpt-4o", "input_tokens": 1, "output_tokens": 2}
+    path.write_bytes(line + b"\n\ndata: " + json.dumps(event).encode() + b"\n\n")
+    report = ReadReport()
+    assert len(list(read_logs([path], report=report))) == 1
+    assert len(report.unread) == said

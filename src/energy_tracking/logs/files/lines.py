@@ -76,7 +76,8 @@ def read_server_sent_events(stream: BinaryIO) -> Documents:
         if name == b"data":
             if data and data != b"[DONE]":
                 yield number, decode(data)
-        elif not (separator and name in _EVENT_FIELDS) and not line.isspace():
+        elif not (separator and name in _EVENT_FIELDS and data.isascii()) and not line.isspace():
+            # What servers write in comments and other fields is ASCII: this is something else.
             yield number, decode(line)
 
 
