@@ -12,25 +12,21 @@ Run: python tests/benchmarks/report.py ../shared/traces --rows 1000000 10000000
      python tests/benchmarks/report.py ../shared/traces --rows --tables
 The second measures ``estimate_table`` alone, in CPU time of one core.
 
-Found on two idle cores (AMD EPYC, 1 MiB of L2 each), in three to eight runs; of 20 million rows and
-more, one other process reads with this one, of 145 to 180 MiB beside the memory given here. What
-else runs on the host moves rows that are estimated by more than those that are only added up:
+Found on two idle cores (AMD EPYC, 1 MiB of L2 each), in three to five runs, of which the medians
+give the ratios; of 20 million rows and more, one other process reads with this one, of 145 to 190
+MiB beside the memory given here. What else runs on the host moves rows that are estimated by more
+than those that are only added up:
 
-1,000 M rows  reference 31 to 35 s and 62 to 69 s of CPU time (220 to 280 MiB), roofline 25 to 27
-              and 50 to 53 (the same), the bare aggregate 3.7 to 4.0 and 7.2 to 7.9 (468 MiB):
-              in all 8.4 to 9.1 and 6.6 to 7.0 times as long, in CPU time the same
-100 M rows    reference 3.3 to 3.9 s and 6.4 to 7.5 (157 MiB), roofline 3.0 to 3.4 and 5.8 to 6.2
-              (155 MiB), the aggregate 0.40 to 0.50 and 0.80 to 0.99: 7.7 to 8.8 and 6.3 to 7.6
-              times, in CPU time 7.5 to 8.5 and 6.1 to 7.2
-10 M rows     reference 0.68 to 0.77 s and 0.87 to 0.99 (179 MiB), roofline 0.55 to 0.64 and 0.76 to
-              0.84 (177 MiB), the aggregate 0.09 and 0.18: 7.9 to 8.1 and 6.2 to 7.0 times, in CPU
-              time 5.3 and 4.2 to 4.8
-tables        reference 242 M rows/s for the totals of one model, 131 M of five; all columns 53 M,
+1,000 M rows  reference 28 to 31 s and 55 to 60 s of CPU time (235 to 266 MiB), roofline 23 and 43,
+              the bare aggregate 3.7 to 3.9 and 7.3 to 7.7 (468 MiB): 7.4 and 5.9 times as long
+100 M rows    reference 3.3 to 3.7 s and 6.2 to 6.8 (172 MiB), roofline 2.7 to 2.9 and 5.1 to 5.6
+              (166 MiB), the aggregate 0.43 to 0.59 and 0.84 to 1.10: 7.6 and 6.4 times
+10 M rows     reference 0.62 to 0.65 s and 0.82 to 0.86 (178 MiB), roofline 0.52 to 0.57 and 0.71 to
+              0.77 (177 MiB), the aggregate 0.09 and 0.17: 7.3 and 6.3 times, in CPU time 4.9 and
+              4.4
+tables        reference 218 M rows/s for the totals of one model, 116 M of five; all columns 85 M,
               36 M
-              roofline 70 M rows/s for the totals of one model, 49 M of five; all columns 26 M, 24 M
-
-``energy-tracking report --by model`` took 35 s and 65 s of CPU time for 1,000 M rows, a file of
-10 GB, with 225 MiB and 178 MiB of its other process.
+              roofline 70 M rows/s for the totals of one model, 48 M of five; all columns 25 M, 22 M
 """
 
 from __future__ import annotations
