@@ -29,9 +29,8 @@ _new: Callable[..., Any] = tuple.__new__
 # With one of these beside the plain names, the counts have more to say.
 _ODD_CHAT = frozenset(
     {name for part in PARTS for name in NAMES[part]}
-    | {"prompt_token_details", "num_cached_tokens", "cached_tokens", "prompt_cache_hit_tokens"}
-    | {"cache_read_input_tokens", "cache_creation_input_tokens", "reasoning_tokens"}
-    | {"input_tokens_details", "output_tokens_details", "input_tokens", "output_tokens"}
+    | {"prompt_token_details", "input_tokens_details", "output_tokens_details"}
+    | {"input_tokens", "output_tokens"}
 )
 _FLAT = frozenset(
     {"input_tokens", "output_tokens", "total_tokens", "cached_input_tokens"}
