@@ -73,7 +73,8 @@ class Call:
 
     Its ``response_id`` and ``response_model`` are texts as ``text_of`` makes them: whoever sets
     them has them cleaned. Its ``usage`` is for whoever has read the tokens already; else they are
-    read from its ``raw_usage`` once the call has ended.
+    read from its ``raw_usage`` once the call has ended. ``is_in_text`` says that its text has begun
+    and its model is known: then there is nothing else in an event that is plain text.
     """
 
     __slots__ = (
@@ -90,6 +91,7 @@ class Call:
         "implausible_energy",
         "is_at_work",
         "is_delivered",
+        "is_in_text",
         "log_identity",
         "logged_end",
         "logged_tags",
@@ -151,6 +153,7 @@ class Call:
         self.server_load: ServerLoad | None = None
         self.read_load: Callable[[], ServerLoad | None] | None = None
         self.text_tokens = 0.0
+        self.is_in_text = False
         self._named_tool_calls: set[object] | None = None
         self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
@@ -203,12 +206,10 @@ class Call:
         """Take in a decoded body or stream event; returns whether it is more than plain text."""
         if self._closed_by:
             return False
-        # Most of a stream: once the model is known and has begun, there is nothing else in it.
-        if self.text_tokens and self.response_model is not None:
-            tokens = plain_text_tokens(data)
-            if tokens is not None:
-                self.text_tokens += tokens
-                return False
+        # Most of a stream.
+        if self.is_in_text and (tokens := plain_text_tokens(data)) is not None:
+            self.text_tokens += tokens
+            return False
         if self.first_chunk_at is None:
             self.first_chunk_at = perf_counter()
         if type(data) is not dict and not isinstance(data, Mapping):
@@ -251,6 +252,8 @@ class Call:
             self.created = created_in(data) or self.created
             self.response_model = model or self.response_model
             self.status = status or self.status
+        if self.text_tokens and self.response_model is not None:
+            self.is_in_text = True
 
     def _observe_extras(self, data: Mapping[str, Any], usage: object) -> None:
         """Take in what few servers state of a response beside its tokens.

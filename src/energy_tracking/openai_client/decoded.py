@@ -13,6 +13,7 @@ from energy_tracking.calls.record import OBSERVATION_EXTENSION
 from energy_tracking.openai_client.hooked_function import Original
 from energy_tracking.openai_client.usage_hosts import UNKNOWN_HOST, learn_engine
 from energy_tracking.tracker import Tracker
+from energy_tracking.usage.plain_text import plain_text_tokens
 
 
 class Observation:
@@ -54,7 +55,11 @@ def process_data(original: Original) -> Original:
             if call is None:
                 counted_responses.note_fetched(data)
             else:
-                if call.observe(data) and call.usage_remedy is UNKNOWN_HOST:
+                # ``observe`` begins like this: one function fewer is called for each chunk.
+                tokens = plain_text_tokens(data) if call.is_in_text else None
+                if tokens is not None:
+                    call.text_tokens += tokens
+                elif call.observe(data) and call.usage_remedy is UNKNOWN_HOST:
                     learn_engine(call, data)
                 if call.asks_for_usage and data.get("usage", call) is None:
                     # Servers send this null only when usage was requested.
