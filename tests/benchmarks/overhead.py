@@ -14,7 +14,9 @@ is the difference of whole streams.
 
 The floors are what anybody pays who puts energy on a span by hand: ``floor`` is one span with 8
 attributes and 3 metric calls, ``same floor`` one span with the attributes and metric calls that
-tracking makes of the same call, ``same floor, essential`` those of ``detail="essential"``.
+tracking makes of the same call, ``same floor, essential`` those of ``detail="essential"``. Four
+sums of energies tracking adds up itself, and they are read when metrics are collected: ``same
+floor, sums by hand`` has a call of a counter for each of them, as they cost elsewhere.
 ``--peers`` makes an environment for each other instrumentation in a folder, where it is not there
 yet.
 
@@ -241,7 +243,7 @@ class _Made(NamedTuple):
     metrics: list[tuple[str, bool, float, dict[str, Any]]]
 
 
-def _made_by_tracking(kind: str, settings: dict[str, Any]) -> _Made:
+def _made_by_tracking(kind: str, settings: dict[str, Any], *, sums: bool) -> _Made:
     from energy_tracking.telemetry.metrics import SUMMED
 
     reader, exporter = InMemoryMetricReader(), InMemorySpanExporter()
@@ -252,11 +254,11 @@ def _made_by_tracking(kind: str, settings: dict[str, Any]) -> _Made:
     (span,) = exporter.get_finished_spans()
     data = reader.get_metrics_data()
     # These are read when metrics are collected: no call of a metric is made for them.
-    summed = {name for name, _ in SUMMED}
+    left_out = set() if sums else {name for name, _ in SUMMED}
     metrics = []
     for resource in data.resource_metrics if data is not None else ():
         for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
-            if metric.name in summed:
+            if metric.name in left_out:
                 continue
             for point in metric.data.data_points:
                 value = getattr(point, "sum", getattr(point, "value", 0.0))
@@ -266,18 +268,19 @@ def _made_by_tracking(kind: str, settings: dict[str, Any]) -> _Made:
 
 
 def _floor_of(
-    attributes: int | None, metrics: int | None, **settings: Any
+    attributes: int | None, metrics: int | None, *, sums: bool = False, **settings: Any
 ) -> Callable[[Providers], Ask]:
     """One span by hand, with some of what tracking makes of a call.
 
     Args:
         attributes: How many attributes [1]; None: all.
         metrics: How many calls of metrics [1]; None: all.
+        sums: Whether what tracking adds up itself has calls of metrics, too.
         settings: Those of the tracking.
     """
 
     def set_up(providers: Providers) -> Ask:
-        made = {kind: _made_by_tracking(kind, settings) for kind in KINDS}
+        made = {kind: _made_by_tracking(kind, settings, sums=sums) for kind in KINDS}
         named = {
             kind: (dict(list(each.attributes.items())[:attributes]), each.metrics[:metrics])
             for kind, each in made.items()
@@ -328,6 +331,7 @@ STACKS: dict[str, Callable[[Providers], Ask]] = {
     "bare": _bare,
     "floor": _floor_of(8, 3),
     "same floor": _floor_of(None, None),
+    "same floor, sums by hand": _floor_of(None, None, sums=True),
     "same floor, essential": _floor_of(None, None, detail="essential"),
     "ours": _wrapped(),
     "ours, essential": _wrapped(detail="essential"),
