@@ -91,6 +91,27 @@ def without_log_lines() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextmanager
+def keep_faults(library: str, faults: list[str]) -> Iterator[None]:
+    """Keep what a library logs as errors, for a command to say, and leave its lines out of the log.
+
+    Args:
+        library: Name of its logger.
+        faults: Where its errors are kept.
+    """
+    theirs = logging.getLogger(library)
+    keeper = logging.Handler(logging.ERROR)
+    keeper.emit = lambda record: faults.append(record.getMessage())  # type: ignore[method-assign]
+    propagate = theirs.propagate
+    theirs.addHandler(keeper)
+    theirs.propagate = False
+    try:
+        yield
+    finally:
+        theirs.removeHandler(keeper)
+        theirs.propagate = propagate
+
+
 def forget_said() -> None:
     """Say everything anew, as a new process would: for tests."""
     _said.clear()

@@ -7,8 +7,11 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,8 +192,27 @@ def test_a_receiver_that_is_down_is_reported_and_the_demo_still_shown() -> None:
         done = run("demo", "--otlp", f"http://127.0.0.1:{unused.getsockname()[1]}")
     assert done.returncode == 1
     assert "Could not send the telemetry" in done.stdout
+    assert "port 4318" in done.stdout
     assert "Now yours:" in done.stdout
-    assert "Traceback" not in done.stderr
+    assert done.stderr == ""
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_why_a_receiver_did_not_take_the_telemetry_is_said_once() -> None:
+    class Refuses(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = run("demo", "--otlp", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert done.returncode == 1
+    assert done.stdout.count("403") == 1
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ then print what ``screen`` makes of them. A new call is a file in ``exchanges/``
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 from contextlib import ExitStack
 from operator import attrgetter
@@ -37,8 +38,9 @@ from energy_tracking.demo.screen import format_demo, format_spans
 from energy_tracking.demo.server import EXCHANGE_HEADER, Exchange, ReplayServer, load_exchanges
 from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.functions.decorator import track_energy
-from energy_tracking.notices import without_log_lines
+from energy_tracking.notices import keep_faults, without_log_lines
 from energy_tracking.openai_client.client import wrap_openai
+from energy_tracking.terminal import WIDTH
 from energy_tracking.tracker import TrackerArguments
 
 METHODS = {
@@ -106,12 +108,17 @@ def run_demo(
         print(f"\n{format_spans(telemetry.spans)}\n\nprint(session)\n{session}", file=out)
     if otlp_endpoint is None:
         return True
-    if not telemetry.sent_spans:
-        print(f"\nCould not send the telemetry to {otlp_endpoint}.", file=out)
-        return False
-    taken = "and the metrics" if telemetry.sent_metrics else "(it takes no metrics)"
-    print(f"\nSent {len(telemetry.spans)} spans {taken} to {otlp_endpoint}.", file=out)
-    return True
+    if telemetry.sent_spans:
+        taken = "and the metrics" if telemetry.sent_metrics else "(it takes no metrics)"
+        said = f"Sent {len(telemetry.spans)} spans {taken} to {otlp_endpoint}."
+    else:
+        said = f"Could not send the telemetry to {otlp_endpoint}: does a receiver of OTLP "
+        said += "over HTTP listen there, at port 4318 as a rule?"
+    print(file=out)
+    # Of spans and metrics what went wrong first.
+    for line in (said, *(f"OpenTelemetry: {fault}" for fault in telemetry.faults[:1])):
+        print(textwrap.fill(line, WIDTH, break_on_hyphens=False), file=out)
+    return telemetry.sent_spans
 
 
 class _Telemetry:
@@ -121,9 +128,11 @@ class _Telemetry:
         tracers: Provider of tracers.
         meters: Provider of meters.
         spans: Spans that have ended.
+        faults: What went wrong with sending.
     """
 
     def __init__(self, otlp_endpoint: str | None) -> None:
+        self.faults: list[str] = []
         resource = Resource.create({"service.name": "energy-tracking-demo"})
         self.tracers = TracerProvider(ALWAYS_ON, resource)
         self.spans: list[ReadableSpan] = []
@@ -171,6 +180,7 @@ def _make_calls(
     with ExitStack() as stack:
         # Calls without an energy are part of the show: its tables name them.
         stack.enter_context(without_log_lines())
+        stack.enter_context(keep_faults("opentelemetry.exporter", telemetry.faults))
         stack.callback(telemetry.shutdown)
         server = stack.enter_context(ReplayServer(exchanges))
         session = stack.enter_context(Session("demo"))
