@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import _internal as metrics_api
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from calls import CHAT, attribute
 from energy_tracking import CallRecord, Tracker, wrap_openai
 from energy_tracking.openai_client import targets
-from loopback import Flavour, Loopback, chat_completion, json_reply
+from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
 
 
@@ -151,6 +155,103 @@ async def test_each_tracker_has_its_own_settings_and_providers(
     used = [record.estimate.gpu for record in records if record.estimate is not None]
     assert gpus == [{gpu} for gpu in used]
     assert len(set(used)) == 2
+
+
+@dataclass
+class Substitute(metrics.MeterProvider):
+    """Stands for a provider that is set up later, as Logfire's: it has no hash.
+
+    It forgets meters that are not in use.
+    """
+
+    provider: Any
+
+    def __post_init__(self) -> None:
+        self.meters: WeakSet[Any] = WeakSet()
+
+    def get_meter(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        meter = metrics_api._ProxyMeter(name)
+        self.meters.add(meter)
+        return meter
+
+    def set_up(self) -> None:
+        gc.collect()
+        for meter in self.meters:
+            meter.on_set_meter_provider(self.provider)
+
+
+class EqualSubstitute(Substitute):
+    """The same, where all are equal."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EqualSubstitute)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def check_energy(reader: InMemoryMetricReader) -> None:
+    """Check that the counter has the energy of all calls, as the histogram has it."""
+    data = reader.get_metrics_data()
+    points: dict[str, Any] = {
+        metric.name: metric.data.data_points
+        for resource in (data.resource_metrics if data is not None else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+    counted = sum(point.value for point in points["energy_tracking.client.energy"])
+    measured = sum(point.sum for point in points["energy_tracking.client.operation.energy"])
+    assert measured > 0
+    assert counted == pytest.approx(measured)
+
+
+def record_with(trackers: list[Tracker]) -> None:
+    for tracker in trackers:
+        tracker.record(model="gpt-4o", usage=CHAT_USAGE)
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
+def test_the_energy_is_counted_of_trackers_from_before_a_global_provider_was_set_and_after(
+    is_first: bool,
+) -> None:
+    reader, stand_in = InMemoryMetricReader(), metrics_api._ProxyMeterProvider()
+    provider = MeterProvider([reader])
+    both = (stand_in, provider)
+    trackers = [Tracker(meter_provider=each) for each in (both if is_first else both[::-1])]
+    stand_in.on_set_meter_provider(provider)
+    trackers += [Tracker(meter_provider=each) for each in both]
+    record_with(trackers)
+    check_energy(reader)
+
+
+def test_the_energy_is_counted_of_all_trackers_of_a_provider_that_has_no_hash() -> None:
+    reader = InMemoryMetricReader()
+    provider = Substitute(MeterProvider([reader]))
+    trackers = [Tracker(meter_provider=provider) for _ in range(3)]
+    provider.set_up()
+    record_with(trackers)
+    check_energy(reader)
+
+
+def test_a_provider_is_no_other_that_it_says_it_equals() -> None:
+    readers = [InMemoryMetricReader(), InMemoryMetricReader()]
+    providers = [EqualSubstitute(MeterProvider([reader])) for reader in readers]
+    trackers = [Tracker(meter_provider=provider) for provider in providers]
+    for provider in providers:
+        provider.set_up()
+    record_with(trackers)
+    for reader in readers:
+        check_energy(reader)
+
+
+def test_a_provider_with_the_id_of_one_that_is_gone_has_its_own_instruments() -> None:
+    for _ in range(20):
+        reader = InMemoryMetricReader()
+        provider = MeterProvider([reader], shutdown_on_exit=False)
+        record_with([Tracker(meter_provider=provider)])
+        check_energy(reader)
+        del provider, reader
+        gc.collect()
 
 
 class AnyCase(str):

@@ -17,11 +17,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from math import isfinite
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import (
@@ -209,8 +208,12 @@ class _Instruments:
         )
         self._known: dict[_Key, _Labels] = {}
         self.make_lock()
-        for place, (name, description) in enumerate(SUMMED):
+        # Kept, since a provider that may be set up anew, as Logfire's, forgets what nobody holds.
+        self._meter = meter
+        self._summed = [
             meter.create_observable_counter(name, [partial(self._observe, place)], "J", description)
+            for place, (name, description) in enumerate(SUMMED)
+        ]
 
     def make_lock(self) -> None:
         """Make the lock of the sums anew: for the child of a fork."""
@@ -244,6 +247,18 @@ class _Instruments:
 
     def _observe(self, place: int, _: CallbackOptions) -> Iterable[Observation]:
         found: dict[tuple[tuple[str, Any], ...], float] = {}
+        # The SDK calls those back alone that it has met first.
+        for instruments in _instruments_beside(self):
+            instruments._add_observed(place, found)
+        return [Observation(joules, dict(key)) for key, joules in found.items()]
+
+    def _add_observed(self, place: int, found: dict[tuple[tuple[str, Any], ...], float]) -> None:
+        """Add what calls add up to so far.
+
+        Args:
+            place: Of which counter, in ``SUMMED``.
+            found: Sum by the attributes, which is added to [J].
+        """
         with self._lock:
             for labels in self._known.values():
                 for scope, sums in labels.sums.items():
@@ -253,7 +268,6 @@ class _Instruments:
                         # Sets that differ in the error of the time are one of energy.
                         key = tuple((labels.of_energy | more).items())
                         found[key] = found.get(key, 0.0) + joules
-        return [Observation(joules, dict(key)) for key, joules in found.items()]
 
     def labels_of(self, record: CallRecord, tags: tuple[str, ...]) -> _Labels:
         """The attributes of a call as each metric has them.
@@ -298,8 +312,9 @@ class _Instruments:
         return self._known.setdefault(key, _Labels(key))
 
 
-# Providers keep every meter and instrument for good, and there may be a tracker per request.
-_instruments: WeakKeyDictionary[MeterProvider, _Instruments] = WeakKeyDictionary()
+# Providers keep every meter and instrument for good, and there may be a tracker per request. By
+# identity: some providers are equal to others or cannot be hashed, as Logfire's.
+_instruments: dict[int, tuple[ref[MeterProvider], _Instruments]] = {}
 
 
 def _instruments_of(provider: MeterProvider, version: str) -> _Instruments:
@@ -309,20 +324,42 @@ def _instruments_of(provider: MeterProvider, version: str) -> _Instruments:
         provider: The provider.
         version: Version of this library, for the instrumentation scope.
     """
-    try:
-        known = _instruments.get(provider)
-    except TypeError:  # it cannot be referred to weakly
-        known = None
+    key = id(provider)
+    known = _instruments.get(key)
     if known is None:
-        known = _Instruments(get_meter(SCOPE, version, provider, SCHEMA_URL))
-        with suppress(TypeError):
-            known = _instruments.setdefault(provider, known)
-    return known
+        made = _Instruments(get_meter(SCOPE, version, provider, SCHEMA_URL))
+        try:
+            known = ref(provider, lambda _: _instruments.pop(key, None)), made
+        except TypeError:  # it cannot be referred to weakly
+            return made
+        known = _instruments.setdefault(key, known)
+    return known[1]
+
+
+def _instruments_beside(one: _Instruments) -> Iterable[_Instruments]:
+    """The instruments that write to where these do, and these.
+
+    Those of the API's stand-in, made before a global provider was set, write to that provider.
+
+    Args:
+        one: The instruments.
+    """
+    # A copy in one step: other threads make trackers.
+    kept = [(_find_provider(of()), each) for of, each in _instruments.copy().values()]
+    provider = next((of for of, each in kept if each is one), None)
+    return [one, *(each for of, each in kept if of is provider and each is not one)]
+
+
+def _find_provider(provider: Any) -> Any:
+    """The provider that one of the API stands for once a global one is set, or itself."""
+    # Private to the API, as `_real_instrument`.
+    found = getattr(provider, "_real_meter_provider", None)
+    return provider if found is None else found
 
 
 def _begin_anew_in_child() -> None:
     """Locks of the parent may be held by threads that a forked child does not have."""
-    for instruments in tuple(_instruments.values()):
+    for _, instruments in _instruments.copy().values():
         instruments.make_lock()
 
 
