@@ -49,9 +49,9 @@ from energy_tracking.summary import print_summary_at_exit
 from energy_tracking.telemetry.documented import document_telemetry
 from energy_tracking.telemetry.pipelines import UNREPORTED
 from energy_tracking.telemetry.spans import ProviderArguments, Telemetry
-from energy_tracking.usage.dialects import wrong_kind_of
 from energy_tracking.usage.names import MAX_CHARACTERS, text_of
 from energy_tracking.usage.payloads import ToolUsage
+from energy_tracking.usage.token_usage import wrong_kind_of
 from energy_tracking.version import VERSION
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from energy_tracking.usage.dialects import DIALECTS, Dialect, Shape, read_usage, reports_tokens
-from energy_tracking.usage.reconciling import BESIDE_INPUT, PARTLY_COUNTED
+from energy_tracking.usage.reconciling import ALSO_COUNTED, BESIDE_INPUT, PARTLY_COUNTED
 from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
 
 HERE = Path(__file__).parent
@@ -195,7 +195,8 @@ def test_every_place_of_a_dialect_is_shown_by_a_sample_row(dialect: Dialect) -> 
 
 @each_dialect
 def test_every_leaf_of_a_dialect_is_a_count_of_token_usage(dialect: Dialect) -> None:
-    assert {name for _, name in leaves(dialect.shape)} <= COUNTS | {BESIDE_INPUT, PARTLY_COUNTED}
+    others = {ALSO_COUNTED, BESIDE_INPUT, PARTLY_COUNTED}
+    assert {name for _, name in leaves(dialect.shape)} <= COUNTS | others
 
 
 @each_dialect
@@ -330,6 +331,81 @@ def test_what_is_wrong_is_repaired_and_reported(
     assert (result.input_tokens, result.output_tokens) == expected
     assert any(said in repair for repair in result.repairs)
     invariants_hold(result)
+
+
+def in_both(
+    prompt: int | None, completion: int | None, inputs: int, outputs: int, **more: Any
+) -> JsonObject:
+    """A usage in the names of two dialects at once, as of gateways."""
+    return chat(prompt, completion, **more) | {"input_tokens": inputs, "output_tokens": outputs}
+
+
+# usage -> input, output, what the repairs say.
+IN_BOTH: list[tuple[JsonObject, tuple[int, int], tuple[str, ...]]] = [
+    (in_both(99, 8, 99, 8), (99, 8), ()),
+    # New API fills in 0 by the names that it does not use.
+    (in_both(99, 8, 0, 0), (99, 8), ()),
+    (in_both(0, 0, 99, 8), (99, 8), ()),
+    (in_both(None, None, 99, 8), (99, 8), ()),
+    (in_both(99, 0, 0, 8), (99, 8), ()),
+    (
+        in_both(99, 8, 50, 4, total=107),
+        (99, 8),
+        (
+            "input_tokens are counted twice, as 99 and 50; first kept.",
+            "output_tokens are counted twice, as 8 and 4; first kept.",
+        ),
+    ),
+    (
+        {"prompt_tokens": 50, "input_tokens": 99, "output_tokens": 8},
+        (99, 8),
+        ("input_tokens are counted twice, as 99 and 50; first kept.",),
+    ),
+    (
+        {"completion_tokens": 50, "input_tokens": 99, "output_tokens": 8},
+        (99, 50),
+        ("output_tokens are counted twice, as 50 and 8; first kept.",),
+    ),
+    # The one in OpenAI's meaning, the other in Anthropic's, or without the reasoning.
+    (
+        in_both(2100, 8, 100, 8, cache_read_input_tokens=1500, cache_creation_input_tokens=500),
+        (2100, 8),
+        (),
+    ),
+    (in_both(2100, 8, 600, 8, cached=1500), (2100, 8), ()),
+    (in_both(2100, 8, 2100, 8, cache_read_input_tokens=1500), (2100, 8), ()),
+    (in_both(10, 40, 10, 8, reasoning=32), (10, 40), ()),
+    # Parts, too, of which a 0 is filled in.
+    (chat(2100, 8, cached=1500) | {"cache_read_input_tokens": 1500}, (2100, 8), ()),
+    (chat(2100, 8, cached=1500) | {"num_cached_tokens": 0}, (2100, 8), ()),
+    (
+        chat(2100, 8, cached=1500, num_cached_tokens=100),
+        (2100, 8),
+        ("cached_input_tokens are counted twice, as 1500 and 100; first kept.",),
+    ),
+    # Those of the dialect are empty, and so the other one is read as it means them.
+    (in_both(0, 0, 3, 44, cache_read_input_tokens=9511), (9514, 44), ()),
+]
+
+
+@pytest.mark.parametrize(("usage", "expected", "said"), IN_BOTH, ids=json.dumps)
+@pytest.mark.parametrize("form", [dict, as_object])
+def test_two_counts_of_one_thing_agree_or_are_reported(
+    form: Callable[[JsonObject], object],
+    usage: JsonObject,
+    expected: tuple[int, int],
+    said: tuple[str, ...],
+) -> None:
+    result = read(form(usage))
+    assert (result.input_tokens, result.output_tokens) == expected
+    assert result.repairs == said
+    invariants_hold(result)
+
+
+@pytest.mark.parametrize("name", ["num_cached_tokens", "cache_read_input_tokens"])
+def test_a_count_of_0_gives_way_to_the_next_place(name: str) -> None:
+    usage = read(chat(100, 5, 105, cached=0) | {name: 64})
+    assert (usage.cached_input_tokens, usage.repairs) == (64, ())
 
 
 def claude(inputs: int, read: int, written: int, total: int | None = None) -> JsonObject:
@@ -759,6 +835,7 @@ small_counts = st.one_of(st.integers(0, 3), st.integers(0, 3), st.none(), values
 @example(chat(3, 4, 7, cached=2, reasoning=4) | {"cached_tokens": 3})
 @example({"cached_tokens": 3, **chat(3, 4, 7, cached=2)})
 @example({"promptTokenCount": 1, "candidatesTokenCount": 1, "toolUsePromptTokenCount": 2})
+@example({"output_tokens": 3, "input_tokens": 0, **chat(3, 4, 7)})
 def test_what_is_read_in_one_pass_is_what_the_order_of_the_table_gives(usage: JsonObject) -> None:
     """Only plain dicts are read in one pass, where nothing is wrong with them."""
     assert repr(read_usage(usage)) == repr(read_usage(MappingProxyType(usage)))

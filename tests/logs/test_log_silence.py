@@ -135,3 +135,24 @@ def test_a_list_in_the_place_of_a_name_costs_no_call(tmp_path: Path) -> None:
     task = {"id": [], "ts": 1754000000000, "task": "...", "tokensIn": 10, "tokensOut": 1}
     (total,), _ = read(tmp_path / "b.jsonl", task)
     assert total.tokens == 11
+
+
+@pytest.mark.parametrize("inputs", [10, 50])
+def test_two_counts_of_one_thing_in_a_usage_are_reported_where_they_differ(
+    inputs: int, tmp_path: Path
+) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "input_tokens": inputs}
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps({"model": "gpt-4o", "usage": usage}) + "\n", "utf-8")
+    report = ReadReport()
+    calls = list(read_logs([path], report=report))
+    assert [call.counts and call.counts.input_tokens for call in calls] == [10]
+    said = [
+        f"{path}: 1 entry with two counts of the same tokens that differ, of which one was "
+        "taken; name the right ones: --columns input=NAME,output=NAME,model=NAME,time=NAME "
+        "(first: line 1)"
+    ]
+    assert list(report.omissions()) == (said if inputs == 50 else [])
+    right = {"input": "usage.input_tokens", "output": "usage.completion_tokens"}
+    calls = list(read_logs([path], columns=right))
+    assert [call.counts and call.counts.input_tokens for call in calls] == [inputs]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from energy_tracking.usage.dialects import explain_no_counts, output_fault, read_usage
+from energy_tracking.usage.dialects import output_fault, read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.payloads import DELETED, UNFINISHED
 from energy_tracking.usage.text import TEXT, whole_tokens
-from energy_tracking.usage.token_usage import TokenUsage
+from energy_tracking.usage.token_usage import TokenUsage, explain_no_counts
 
 if TYPE_CHECKING:
     from energy_tracking.calls.call import Call

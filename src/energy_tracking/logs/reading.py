@@ -24,17 +24,20 @@ from energy_tracking.logs.formats.breakdowns import BREAKDOWN, CallTotals, count
 from energy_tracking.logs.formats.collected import leave_out_parts
 from energy_tracking.logs.formats.ledgers import LEDGER, find_replaced_in
 from energy_tracking.logs.formats.periods import Span
-from energy_tracking.logs.formats.tables import COLUMNS
+from energy_tracking.logs.formats.tables import COLUMNS, RIGHT_COLUMNS
 from energy_tracking.logs.formats.waiting import leave_out_waiting
 from energy_tracking.logs.logged import LARGEST_OUTPUT, LoggedCall
 from energy_tracking.logs.once import Numbering, Once, Seen
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.totals import RowSums
-from energy_tracking.usage.token_usage import TokenUsage
+from energy_tracking.usage.token_usage import COUNTED_TWICE, TokenUsage
 
 FIRST_YEAR = 1970
 """No call is of an earlier year, unless its time has none."""
 YEAR_TAKEN = "whose time has no year: the last such day before the file was changed was taken"
+TWO_COUNTS = (
+    f"with two counts of the same tokens that differ, of which one was taken; {RIGHT_COLUMNS}"
+)
 
 SUMS_HELD = 10_000
 """How many sums wait for their calls."""
@@ -267,9 +270,12 @@ class LogReading:
                 numbering.last = time
                 numbering.calls += 1
                 numbering.tokens += tokens
-            if type(counts) is TokenUsage and counts.fault is not None:
+            if type(counts) is TokenUsage and counts.repairs:
                 # Plain counts have none.
-                file.assume("with a count that is missing or none, taken as 0 tokens")
+                if counts.fault is not None:
+                    file.assume("with a count that is missing or none, taken as 0 tokens")
+                if any(COUNTED_TWICE in repair for repair in counts.repairs):
+                    file.assume(TWO_COUNTS)
         if identity is None:
             call.identity = (numbering.number(call),)
         if sum_of is not None:

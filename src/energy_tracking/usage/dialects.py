@@ -14,12 +14,15 @@ from typing import Any
 from energy_tracking.bounds import is_of_kind, read_whole
 from energy_tracking.frozen import frozen
 from energy_tracking.usage.reconciling import (
+    ALSO_COUNTED,
     BESIDE_INPUT,
     PARTLY_COUNTED,
+    WHOLE_BY_NAME,
     Convention,
+    reconcile_beside,
     reconcile_counts,
 )
-from energy_tracking.usage.token_usage import MAX_TOKENS, WHOLE_OF, TokenUsage
+from energy_tracking.usage.token_usage import COUNTED_TWICE, MAX_TOKENS, WHOLE_OF, TokenUsage
 
 Shape = Mapping[str, "str | Shape"]
 
@@ -32,9 +35,9 @@ class Dialect(Convention):
         name: What the row is called.
         keys: Any one of these at the top marks the dialect.
         shape: The usage as the server nests it, and at each leaf the field of
-            ``TokenUsage`` that is found there, ``BESIDE_INPUT`` or ``PARTLY_COUNTED``; if two
-            leaves name one field, the first with a count wins. Inside of a list a key is the
-            ``modality`` of an entry.
+            ``TokenUsage`` that is found there, or a name of ``reconciling`` for what is none; if
+            two leaves name one field, the first with a count above 0 wins. Inside of a list a
+            key is the ``modality`` of an entry.
         is_input_only: It reports what has no output: a chat's usage that is read by it has
             lost its output count.
     """
@@ -75,6 +78,9 @@ DIALECTS: tuple[Dialect, ...] = (
             "cache_creation_input_tokens": "cache_write_input_tokens",
             "reasoning_tokens": "reasoning_tokens",
             "prompt_audio_seconds": PARTLY_COUNTED,  # Mistral
+            # Of gateways that answer in two dialects at once; New API's are 0.
+            "input_tokens": ALSO_COUNTED,
+            "output_tokens": ALSO_COUNTED,
         },
         total_rules=True,
     ),
@@ -88,6 +94,7 @@ DIALECTS: tuple[Dialect, ...] = (
             "output_tokens": "output_tokens",
             "output_tokens_details": {"thinking_tokens": "reasoning_tokens"},
             "total_tokens": "total_tokens",  # of gateways
+            "prompt_tokens": ALSO_COUNTED,
         },
         cache_outside=True,
     ),
@@ -125,6 +132,7 @@ DIALECTS: tuple[Dialect, ...] = (
                 "audio_tokens": "output_audio_tokens",
             },
             "cached_tokens": "cached_input_tokens",
+            "prompt_tokens": ALSO_COUNTED,
         },
         total_rules=True,
     ),
@@ -245,7 +253,7 @@ DIALECTS: tuple[Dialect, ...] = (
         name="flat",
         keys=frozenset({"input_tokens", "output_tokens"}),
         shape={name: name for name in ("total_tokens", *WHOLE_OF.values(), *WHOLE_OF)}
-        | {"reasoning_output_tokens": "reasoning_tokens"},  # Codex
+        | {"reasoning_output_tokens": "reasoning_tokens", "prompt_tokens": ALSO_COUNTED},  # Codex
         total_rules=True,
     ),
     Dialect(
@@ -267,6 +275,7 @@ DIALECTS: tuple[Dialect, ...] = (
     ),
 )
 
+_WHOLES_BY_NAME: Shape = {name: name for name in WHOLE_BY_NAME}
 _INPUT_ONLY = frozenset(dialect.name for dialect in DIALECTS if dialect.is_input_only)
 
 
@@ -281,26 +290,6 @@ def output_fault(usage: TokenUsage) -> str | None:
     if usage.total_tokens == usage.input_tokens:
         return None  # nothing was generated
     return "usage: The output count is missing; read as 0."
-
-
-# What a usage is that holds no counts by name, whatever its server means by it.
-_WRONG_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (bool, "a boolean"),
-    ((int, float), "a number"),
-    ((str, bytes), "a string"),
-    ((list, tuple, set, frozenset), "a list"),
-)
-
-
-def wrong_kind_of(usage: object) -> str | None:
-    """What a usage is that cannot hold counts, as in "a list"; None where it could."""
-    return next((what for kind, what in _WRONG_KINDS if isinstance(usage, kind)), None)
-
-
-def explain_no_counts(usage: object) -> str:
-    """Why no counts can be read out of a usage."""
-    what = wrong_kind_of(usage)
-    return "no token counts in the usage" if what is None else f"usage is {what}, not an object"
 
 
 def read_usage(usage: object) -> TokenUsage | None:
@@ -327,7 +316,13 @@ def read_usage(usage: object) -> TokenUsage | None:
                 found = {}
                 _collect_counts(usage, dialect.shape, found, repairs)
             if len(found) > ("total_tokens" in found) or (found and not dialect.needs_input):
-                return reconcile_counts(dialect.name, dialect, found, repairs)
+                if ALSO_COUNTED not in found:
+                    return reconcile_counts(dialect.name, dialect, found, repairs)
+                named: dict[str, int] = {}
+                _collect_counts(usage, _WHOLES_BY_NAME, named, [])
+                counts = reconcile_beside(dialect.name, dialect, found, repairs, named)
+                if counts is not None:
+                    return counts
     except Exception:  # raised by somebody else's keys, numbers or classes
         return None
     return None
@@ -465,8 +460,13 @@ def _collect_counts(
             continue
         if not isinstance(field, str):
             _collect_counts(value, field, found, repairs)
-        elif field in found:
-            continue
+        elif found.get(field):
+            # Of cached tokens, say; of wholes a dialect may have a second with another meaning.
+            is_other = type(value) is int and 0 < value <= MAX_TOKENS and value != found[field]
+            if is_other and field in WHOLE_OF:
+                repairs.append(
+                    f"{field} {COUNTED_TWICE}, as {found[field]} and {value}; first kept."
+                )
         elif type(value) is int and 0 <= value <= MAX_TOKENS:
             found[field] = value
         else:

@@ -13,6 +13,9 @@ MAX_TOKENS = 1_000_000_000
 MISSING = "count is missing"
 """What the repair of an absent input or output count says."""
 
+COUNTED_TWICE = "are counted twice"
+"""What is said of tokens with two counts that differ."""
+
 
 @frozen()
 class TokenUsage:
@@ -104,3 +107,23 @@ def _read_whole_and_parts(whole: str) -> Callable[[TokenUsage], tuple[int, ...]]
 
 _INPUTS = _read_whole_and_parts("input_tokens")
 _OUTPUTS = _read_whole_and_parts("output_tokens")
+
+
+# What a usage is that holds no counts by name, whatever its server means by it.
+_WRONG_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "a boolean"),
+    ((int, float), "a number"),
+    ((str, bytes), "a string"),
+    ((list, tuple, set, frozenset), "a list"),
+)
+
+
+def wrong_kind_of(usage: object) -> str | None:
+    """What a usage is that cannot hold counts, as in "a list"; None where it could."""
+    return next((what for kind, what in _WRONG_KINDS if isinstance(usage, kind)), None)
+
+
+def explain_no_counts(usage: object) -> str:
+    """Why no counts can be read out of a usage."""
+    what = wrong_kind_of(usage)
+    return "no token counts in the usage" if what is None else f"usage is {what}, not an object"
