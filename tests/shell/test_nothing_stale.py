@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 from weakref import WeakSet
 
 import pytest
+import wrapt
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import _internal as metrics_api
 from opentelemetry.sdk.metrics import MeterProvider
@@ -20,6 +22,8 @@ from energy_tracking import CallRecord, Tracker, wrap_openai
 from energy_tracking.openai_client import targets
 from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
 from observed_calls import Watch
+
+INPUT = "gen_ai.usage.input_tokens"
 
 
 @pytest.fixture
@@ -123,6 +127,64 @@ async def test_an_instrumentation_that_comes_later_is_seen(
         return create(self, *args, **kwargs)
 
     monkeypatch.setattr(resource, "create", traced)
+    await flavour.call(client.chat.completions.create, **CHAT)
+    assert [record.request.reported_elsewhere for record in watch.records] == [False, True]
+
+
+async def test_another_instrumentation_is_known_by_the_tracer_that_it_has_now(
+    answered: Loopback, flavour: Flavour, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = watch.wrap(flavour.client(answered.base_url))
+    tracers: list[Any] = [
+        None,
+        watch.arguments["tracer_provider"].get_tracer("theirs"),
+        trace.get_tracer("theirs", tracer_provider=TracerProvider()),
+    ]
+    resource = type(attribute(client, "chat.completions"))
+    create: Any = resource.create
+    monkeypatch.setitem(globals(), "tracer_of_theirs", None)
+
+    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        assert tracer_of_theirs in tracers  # type: ignore[name-defined]  # noqa: F821
+        return create(self, *args, **kwargs)
+
+    monkeypatch.setattr(resource, "create", traced)
+    found = []
+    for tracer in tracers:
+        monkeypatch.setitem(globals(), "tracer_of_theirs", tracer)
+        await flavour.call(client.chat.completions.create, **CHAT)
+        has_tokens = INPUT in (watch.spans[-1].attributes or {})
+        found.append((watch.records[-1].request.reported_elsewhere, has_tokens))
+    assert found == [(False, True), (True, False), (True, True)]
+
+
+@dataclass
+class Wrapper:
+    """What is wrapped around a function, and has no hash."""
+
+    wrapped: Any
+    tracer: Any
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.wrapped(*args, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [Wrapper, "equal to what it wraps"])
+async def test_a_wrapper_is_not_taken_for_the_function_inside(
+    answered: Loopback, flavour: Flavour, watch: Watch, kind: Any
+) -> None:
+    client = watch.wrap(flavour.client(answered.base_url))
+    await flavour.call(client.chat.completions.create, **CHAT)
+    tracer = watch.arguments["tracer_provider"].get_tracer("theirs")
+    resource: Any = attribute(client, "chat.completions")
+    create: Any = resource.create.__func__
+
+    def traced(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        assert tracer is not None
+        return wrapped(*args, **kwargs)
+
+    wrapper = kind(create, tracer) if kind is Wrapper else wrapt.FunctionWrapper(create, traced)
+    resource.create = MethodType(wrapper, resource)
     await flavour.call(client.chat.completions.create, **CHAT)
     assert [record.request.reported_elsewhere for record in watch.records] == [False, True]
 

@@ -48,6 +48,8 @@ def wrappers_around(client: object, path: str) -> Sequence[object]:
     if (
         type(request) is MethodType
         and type(method) is MethodType
+        # Of another class, they may be equal to the SDK's, as wrapt's are, or have no hash.
+        and type(request.__func__) is type(method.__func__) is FunctionType
         and _are_of_sdk_alone(request.__func__, method.__func__)
     ):
         return ()
@@ -56,13 +58,14 @@ def wrappers_around(client: object, path: str) -> Sequence[object]:
 
 def _wrappers_in(method: object) -> list[object]:
     """The layers of a method, unless all of them are the SDK's."""
-    if type(method) is MethodType and _are_of_sdk_alone(method.__func__):
+    function = method.__func__ if type(method) is MethodType else None
+    if type(function) is FunctionType and _are_of_sdk_alone(function):
         return []
     return list(_layers_of(method))
 
 
 @lru_cache(maxsize=64)
-def _are_of_sdk_alone(*functions: object) -> bool:
+def _are_of_sdk_alone(*functions: FunctionType) -> bool:
     """Whether methods are the SDK's own functions, with nothing around them or in between.
 
     They stay so: whoever wraps one makes another function of it.

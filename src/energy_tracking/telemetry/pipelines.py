@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
@@ -67,7 +66,6 @@ class Pipeline:
         """
         self._tracer = tracer
         self._has_provider = False
-        self._tracers_of: WeakKeyDictionary[Any, list[object]] = WeakKeyDictionary()
 
     @property
     def is_live(self) -> bool:
@@ -127,7 +125,8 @@ class Pipeline:
             package = module.partition(".")[0]
             if package in NO_REPORTERS:
                 continue
-            theirs = self._tracers_in(getattr(wrapper, "__func__", wrapper))
+            # Looked for anew with each call: a wrapper may be given its tracer later, or another.
+            theirs = _tracers_in(getattr(wrapper, "__func__", wrapper))
             if theirs:
                 anywhere = True
                 here = here or any(self.is_shared_with(each) for each in theirs)
@@ -139,14 +138,6 @@ class Pipeline:
         """The packages whose tracer, processors or exporters our spans go through."""
         parts = [_unwrap_proxy(self._tracer), *_parts_of(self._tracer).values()]
         return {_package_of(part) for part in parts} - {"opentelemetry", "energy_tracking"}
-
-    def _tracers_in(self, wrapper: object) -> list[object]:
-        try:
-            if wrapper not in self._tracers_of:
-                self._tracers_of[wrapper] = _tracers_in(wrapper)
-            return self._tracers_of[wrapper]
-        except TypeError:  # it cannot be a key
-            return _tracers_in(wrapper)
 
 
 def _unwrap_proxy(tracer: Any) -> Any:
