@@ -255,6 +255,47 @@ def test_a_usage_without_tokens_hides_none_that_has_some(
     assert (record.status, record.reason) == ("estimated", None)
 
 
+def choice(index: int, outputs: int) -> dict[str, Any]:
+    """A choice with a usage of its own, as in Moonshot's streams."""
+    usage = {"prompt_tokens": 120, "completion_tokens": outputs, "total_tokens": 120 + outputs}
+    return {"index": index, "delta": {}, "finish_reason": "stop", "usage": usage}
+
+
+WHOLE = {"choices": [], "usage": GOOD | {"completion_tokens": 150, "total_tokens": 270}}
+
+
+@pytest.mark.parametrize(
+    ("events", "outputs"),
+    [
+        ([[choice(0, 80)]], 80),
+        ([[choice(0, 80), choice(1, 70)]], 150),
+        ([[choice(0, 80)], [choice(1, 70)]], 150),
+        ([[choice(1, 70)], [choice(0, 80)]], 150),
+        ([[choice(0, 70)], [choice(1, 70)], [choice(2, 70)]], 210),
+        # Sums so far, which grow.
+        ([[choice(0, 8)], [choice(1, 7)], [choice(0, 80)], [choice(1, 70)]], 150),
+    ],
+)
+def test_choices_with_a_usage_each_are_added_up_and_their_prompt_counts_once(
+    events: list[list[dict[str, Any]]], outputs: int
+) -> None:
+    usage = closed_after(text("x"), *({"choices": choices} for choices in events)).usage
+    assert (usage.input_tokens, usage.output_tokens) == (120, outputs)
+    number = len({each["index"] for choices in events for each in choices})
+    said = f"{number} choices have a usage each; their outputs are added, their prompt is one."
+    assert usage.repairs == ((said,) if number > 1 else ())
+
+
+def test_a_usage_of_all_choices_stands_before_those_of_each() -> None:
+    # Here each of them repeats the whole one.
+    events: list[dict[str, Any]] = [{"choices": [choice(0, 150), choice(1, 150)]}, WHOLE]
+    usage = closed_after(text("x"), *events).usage
+    assert (usage.output_tokens, usage.repairs) == (150, ())
+    assert closed_after(text("x"), *reversed(events)).usage.output_tokens == 150
+    assert closed_after({"usage": ZEROS}, events[0]).usage.output_tokens == 300
+    assert closed_after(text("x"), events[0] | WHOLE).usage.output_tokens == 150
+
+
 @pytest.mark.parametrize("at_last", [True, False])
 def test_zeros_are_not_believed_beside_text(at_last: bool) -> None:
     events = [text("x" * 43), {"usage": ZEROS}]

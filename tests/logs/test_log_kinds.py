@@ -305,3 +305,24 @@ def test_the_tokens_of_a_grading_model_are_a_sum(tmp_path: Path) -> None:
         entries, _ = read(write(tmp_path / "log.json", entry))
         assert [entry.requests for entry in entries] == [1, None]
         assert counts(entries) == [(42, 1), (900, 100)]
+
+
+@pytest.mark.parametrize("in_one", [True, False])
+@pytest.mark.parametrize("has_whole", [True, False])
+def test_choices_of_a_stream_with_a_usage_each_are_added_up(
+    has_whole: bool, in_one: bool, tmp_path: Path
+) -> None:
+    """As Moonshot's, whose prompt is the same for all."""
+    choices: list[dict[str, Any]] = [
+        {"index": index, "delta": {}, "finish_reason": "stop",
+         "usage": {"prompt_tokens": 120, "completion_tokens": outputs}}
+        for index, outputs in enumerate((80, 70))
+    ]  # fmt: skip
+    head = {"id": "cmpl-1305b94c570f447fbde3180560736287", "object": "chat.completion.chunk",
+            "created": 1_698_999_575, "model": "moonshot-v1-8k"}  # fmt: skip
+    parts = [choices] if in_one else [[choice] for choice in choices]
+    chunks = [head | {"choices": part} for part in parts]
+    whole = head | {"choices": [], "usage": {"prompt_tokens": 120, "completion_tokens": 150}}
+    calls, _ = read(write(tmp_path / "log.jsonl", *chunks, *[whole] * has_whole))
+    assert [call.counts and (call.counts.input_tokens, call.counts.output_tokens)
+            for call in calls] == [(120, 150)]  # fmt: skip

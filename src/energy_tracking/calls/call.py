@@ -55,7 +55,7 @@ from energy_tracking.usage.plain_text import plain_text_tokens
 from energy_tracking.usage.server_timing import ServerTiming, read_timing
 from energy_tracking.usage.text import generated_tokens
 from energy_tracking.usage.token_usage import TokenUsage
-from energy_tracking.usage.usage_paths import unwrap_event, usage_in
+from energy_tracking.usage.usage_paths import add_choices, unwrap_event, usage_in, usages_of_choices
 
 if TYPE_CHECKING:
     from energy_tracking.calls.receivers import CallSpan, CreditedSession
@@ -78,6 +78,7 @@ class Call:
     """
 
     __slots__ = (
+        "_choice_usages",
         "_closed_by",
         "_deliver",
         "_is_background",
@@ -154,6 +155,7 @@ class Call:
         self.read_load: Callable[[], ServerLoad | None] | None = None
         self.text_tokens = 0.0
         self.is_in_text = False
+        self._choice_usages: dict[str, object] | None = None
         self._named_tool_calls: set[object] | None = None
         self.tools: tuple[ToolUsage, ...] = ()
         self.response_id: str | None = None
@@ -222,6 +224,8 @@ class Call:
             data = unwrap_event(data)
         usage = usage_in(data)
         if usage is not None:
+            if self._choice_usages or ("choices" in data and data.get("usage") is not usage):
+                usage = self._join_choices(data, usage)
             earlier = self.raw_usage
             self.raw_usage = usage if earlier is None else _choose_usage(usage, earlier)
         if has_extras(data, usage):
@@ -254,6 +258,19 @@ class Call:
             self.status = status or self.status
         if self.text_tokens and self.response_model is not None:
             self.is_in_text = True
+
+    def _join_choices(self, data: Mapping[str, Any], usage: object) -> object:
+        """A usage with those of the choices that other events have ended, if it is of a choice."""
+        choices = {} if data.get("usage") is usage else usages_of_choices(data)
+        if not choices:
+            if self._choice_usages and reports_tokens(usage):
+                # The whole one stands, be it lower than their sum.
+                self.raw_usage = self._choice_usages = None
+            return usage
+        if self._choice_usages is None and reports_tokens(self.raw_usage):
+            return self.raw_usage
+        self._choice_usages = (self._choice_usages or {}) | choices
+        return add_choices(self._choice_usages.values())
 
     def _observe_extras(self, data: Mapping[str, Any], usage: object) -> None:
         """Take in what few servers state of a response beside its tokens.

@@ -20,6 +20,7 @@ from energy_tracking.logs.formats.base import (
     identify,
     keys,
     mappings,
+    remember,
     text,
 )
 from energy_tracking.logs.formats.bodies import call_in_body, error_name, operation_of
@@ -27,6 +28,7 @@ from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
 from energy_tracking.usage.text import tokens_in
+from energy_tracking.usage.usage_paths import add_choices, usages_of_choices
 
 OPEN_STREAMS = 1000
 """How many streams may lie mixed in one file."""
@@ -42,6 +44,10 @@ def _read_chunk(document: Document, file: LogFile) -> list[LoggedCall] | None:
     call.operation = "text_completion" if "text" in document["object"] else "chat"
     streams = file.memory.setdefault("chunks", {})
     stream = call.response_id or ""
+    if document.get("usage") is None and (choices := usages_of_choices(document)):
+        usages = file.memory.setdefault("choices", {})
+        remember(usages, stream, usages.get(stream, {}) | choices, OPEN_STREAMS)
+        call.counts = counts_in(add_choices(usages[stream].values()))
     if call.counts is None or not call.tokens:
         # Servers send zeros until they know.
         if stream not in streams:
