@@ -14,6 +14,7 @@ from energy_tracking.calls.record import Outcome
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.formats import breakdowns
 from energy_tracking.logs.formats.breakdowns import OF_CALLS, OF_CONVERSATION, OF_SESSIONS
+from energy_tracking.logs.formats.nested_rows import WITHOUT_PARTS
 from energy_tracking.logs.logged import LoggedCall, PlainCounts
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
@@ -483,3 +484,65 @@ def test_how_many_requests_a_conversation_has_can_be_said(tmp_path: Path) -> Non
     columns = {"input": "input_tokens", "output": "output_tokens", "requests": "message_count"}
     path = write(tmp_path / "log.json", [CONVERSATION | {"message_count": 14}])
     assert [call.requests for call in read_logs([path], columns=columns)] == [14]
+
+
+def browser_use(**by_model: tuple[int, int]) -> dict[str, Any]:
+    """What browser-use has as the usage of a run.
+
+    Source: https://github.com/browser-use/browser-use/blob/main/browser_use/tokens/views.py (MIT)
+    """
+    models = {
+        model: {"model": model, "prompt_tokens": inputs, "completion_tokens": outputs,
+                "total_tokens": inputs + outputs, "cost": 0.1, "invocations": 2,
+                "average_tokens_per_invocation": (inputs + outputs) / 2}
+        for model, (inputs, outputs) in by_model.items()
+    }  # fmt: skip
+    inputs, outputs = map(sum, zip(*by_model.values(), strict=True))
+    return {
+        "total_prompt_tokens": inputs, "total_prompt_cost": 0.1,
+        "total_prompt_cached_tokens": 300, "total_prompt_cached_cost": 0.01,
+        "total_completion_tokens": outputs, "total_completion_cost": 0.02,
+        "total_tokens": inputs + outputs, "total_cost": 0.13, "entry_count": 4,
+        "by_model": models,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_usage_of_browser_use_keeps_its_cached_tokens(is_alone: bool, tmp_path: Path) -> None:
+    usage = browser_use(o1=(500, 30))
+    document = usage if is_alone else {"task": "t", "history": [{"result": []}], "usage": usage}
+    call = one(write(tmp_path / "log.json", document))
+    assert (call.model, call.requests) == ("o1", 2)
+    assert call.usage == TokenUsage(500, 300, 0, 30, dialect="sum")
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_cached_tokens_of_several_models_together_are_reported(
+    is_alone: bool, tmp_path: Path
+) -> None:
+    usage = browser_use(o1=(500, 30), o3=(100, 10))
+    report = ReadReport()
+    path = write(tmp_path / "log.json", usage if is_alone else {"task": "t", "usage": usage})
+    calls = list(read_logs([path], report=report))
+    assert [(call.model, call.tokens) for call in calls] == [("o1", 530), ("o3", 110)]
+    assert list(report.assumed) == [WITHOUT_PARTS]
+
+
+@pytest.mark.parametrize("model", [None, "o1"])
+def test_a_usage_by_the_names_of_sums_is_not_taken_for_its_total(
+    model: str | None, tmp_path: Path
+) -> None:
+    usage = {"total_prompt_tokens": 500, "total_completion_tokens": 30, "total_tokens": 530}
+    call = one(write(tmp_path / "log.json", {"usage": usage} | ({"model": model} if model else {})))
+    assert (call.model, call.requests) == (model, None)
+    assert call.counts is not None
+    assert (call.counts.input_tokens, call.counts.output_tokens) == (500, 30)
+
+
+def test_a_usage_by_names_of_columns_is_not_taken_for_its_total(tmp_path: Path) -> None:
+    usage = {"tokens_in": 500, "tokens_out": 30, "tokens_cached": 300, "total_tokens": 530}
+    call = one(write(tmp_path / "log.json", {"id": "r", "model": "o1", "usage": usage}))
+    assert (call.model, call.requests, call.response_id) == ("o1", 1, "r")
+    assert call.usage is not None
+    assert call.usage.cached_input_tokens == 300
+    assert (call.usage.input_tokens, call.usage.output_tokens) == (500, 30)

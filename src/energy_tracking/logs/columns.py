@@ -58,6 +58,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("prompt_cached_tokens", "input_tokens_cached", "prompt_tokens_cached"),
         *("num_cached_input_tokens", "num_cached_tokens", "cache_hit_tokens"),
         "cached_prompt_text_tokens",  # xAI
+        "total_prompt_cached_tokens",  # browser-use
     ),
     "cache_read": (
         *("cache_read_input_tokens", "usage_input_tokens_cache_read"),
@@ -144,6 +145,8 @@ COUNTED = (
     *("reasoning", "reasoning_beside", "requests"),
 )
 """What a column may count."""
+OF_SUMS = frozenset({"requests", "day", "of_session"})
+"""Where a table has one of these, its rows may be sums."""
 HIT_WORDS = ("true", "1", "yes", "y", "t", "hit")
 """What a cell has where the answer came from a cache, in lower case."""
 _SUMMED = ("sum_", "total_")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from energy_tracking.logs.columns import columns_of
+from energy_tracking.logs.columns import OF_SUMS, columns_of
 from energy_tracking.logs.formats.base import Document, at, first_text, mappings, text, unpacked
 from energy_tracking.logs.formats.counts import (
     counts_in,
@@ -125,6 +125,17 @@ def has_both(counts: Counts | None) -> bool:
     return counts is not None and counts.input_tokens > 0 and counts.output_tokens > 0
 
 
+def has_total_alone(counts: Counts | None) -> bool:
+    """Whether no more was read of a usage than its total, as of an embedding's."""
+    return counts is not None and counts.dialect == "total-only"
+
+
+def is_row_of_sums(usage: Document) -> bool:
+    """Whether a usage has the names of a row of counts over several requests."""
+    columns = columns_of(tuple(usage)) or {}
+    return {"input", "output"} <= columns.keys() and not columns.keys().isdisjoint(OF_SUMS)
+
+
 def _counts_in_usage(usage: object) -> Counts | None:
     """The counts of a usage; its parts may have other names than those of its dialect."""
     counts = counts_in(usage)
@@ -140,6 +151,10 @@ def _add_named_parts(counts: Counts | None, usage: object) -> Counts | None:
     """
     if counts is None or not isinstance(usage, dict):
         return counts
+    if has_total_alone(counts):
+        # Of a row of sums, more than counts is said: it is read as one.
+        named = None if is_row_of_sums(usage) else _counts_by_names(usage)
+        return named if has_both(named) else counts
     named = _counts_by_names(usage)
     parts = [(getattr(counts, part, 0) or 0, getattr(named, part, 0) or 0) for part in WHOLE_OF]
     if (

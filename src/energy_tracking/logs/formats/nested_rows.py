@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from energy_tracking.logs.columns import columns_of
+from energy_tracking.logs.columns import PARTS, columns_of
 from energy_tracking.logs.formats.base import Document, LogFile, mappings
 from energy_tracking.logs.formats.breakdowns import LEFT_OUT, is_model
 from energy_tracking.logs.formats.counts import whole
@@ -18,6 +18,11 @@ from energy_tracking.logs.formats.counts import whole
 _BY = re.compile(r"(?:by|per)(?:[_ -]|[A-Z])")
 """How a list is called that breaks usage down."""
 _DAY = re.compile(r"\d{4}-\d\d(?:-\d\d)?")
+
+WITHOUT_PARTS = (
+    "of rows of which the sum alone says how many tokens came from a cache, or were reasoning: "
+    "counted without"
+)
 
 
 def rows_inside(document: Document, file: LogFile) -> list[Document]:
@@ -31,7 +36,11 @@ def rows_inside(document: Document, file: LogFile) -> list[Document]:
         return [_date_rows(str(day), inner) for day, inner in document.items()]
     if rows := _rows_in(document):
         return rows  # as LangChain counts usage by model
-    lists = {str(name): rows for name, inner in document.items() if (rows := _rows_in(inner))}
+    lists = {
+        str(name): _add_parts(rows, document, file)
+        for name, inner in document.items()
+        if (rows := _rows_in(inner))
+    }
     found = [
         [{"breakdown": name} | row for row in rows] if _BY.match(name) and len(lists) > 1 else rows
         for name, rows in lists.items()
@@ -45,6 +54,25 @@ def rows_inside(document: Document, file: LogFile) -> list[Document]:
         else:
             kept.append(rows)
     return [row for rows in kept for row in rows]
+
+
+def _add_parts(rows: list[Document], document: Document, file: LogFile) -> list[Document]:
+    """Rows, of which one alone gets the parts of counts that only the object around it has.
+
+    Args:
+        rows: They.
+        document: The object.
+        file: Where it is.
+    """
+    columns, known = columns_of(tuple(document)) or {}, _columns_of(rows[0])
+    lacking = {
+        columns[what]: document[columns[what]]
+        for what in PARTS
+        if what in columns and known.keys().isdisjoint(PARTS) and document[columns[what]]
+    }
+    if lacking and len(rows) > 1:
+        file.note_assumption(WITHOUT_PARTS)
+    return [rows[0] | lacking] if len(rows) == 1 else rows
 
 
 def is_sum_of_rows(document: Document, columns: Mapping[str, str]) -> bool:

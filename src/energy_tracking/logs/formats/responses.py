@@ -34,6 +34,8 @@ from energy_tracking.logs.formats.bodies import (
     USAGES,
     build_call,
     error_name,
+    has_total_alone,
+    is_row_of_sums,
     operation_of,
     stated_time_in,
     usage_in_body,
@@ -329,10 +331,15 @@ def _read_response_or_sum(document: Document, file: LogFile) -> list[LoggedCall]
 def _parts_of_sum(call: LoggedCall, document: Document) -> list[Document]:
     """What lies in a list and has usages whose outputs add up to the one of the document itself.
 
+    Or its usage, where that is a row of sums, of which the total alone was read.
+
     Args:
         call: What was read.
         document: It.
     """
+    usage = next((document[name] for name in USAGES if document.get(name)), None)
+    if has_total_alone(call.counts) and isinstance(usage, dict) and is_row_of_sums(usage):
+        return [usage if call.model is None else {"model": call.model} | usage]
     for value in document.values():
         if type(value) is not list or len(value) < 2:
             continue

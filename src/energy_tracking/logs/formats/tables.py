@@ -20,6 +20,7 @@ from typing import Any
 from energy_tracking.logs.columns import (
     COUNTED,
     HIT_WORDS,
+    OF_SUMS,
     PARTS,
     columns_of,
     mark_unit,
@@ -71,8 +72,6 @@ DEEPEST_MODEL = 2
 _LETTER = re.compile(r"[^\W\d_]")
 _SINGLE = frozenset({"id", "session", "requests", "day"})
 """Where a table has one of these, times do not say whether a row is of a call."""
-_OF_SUMS = frozenset({"requests", "day", "of_session"})
-"""Where a table has one of these, its rows may be sums."""
 OF_DAY = "each row was counted as a call; its time is a day, whose sum it may be"
 OF_SESSION = "each row was counted as a call; it names a session and no time, whose sum it may be"
 """What is said of a table whose rows may be sums."""
@@ -314,7 +313,7 @@ def _calls_of(
     }
     check_wholes(counted)
     counted["total"] = read.get("total")
-    is_sum = not _OF_SUMS.isdisjoint(read)
+    is_sum = not OF_SUMS.isdisjoint(read)
     requests = whole(counted.get("requests")) if "requests" in read else None if is_sum else 1
     if requests == 0:
         if not inputs and not outputs:
@@ -388,7 +387,7 @@ def _build_call(
         # Of a request to an application, several calls may be.
         response_id=None if "request" in read else text(read.get("id")),
         counts=counts,
-        time=time_of(time) if _OF_SUMS.isdisjoint(read) else time_of_period(time),
+        time=time_of(time) if OF_SUMS.isdisjoint(read) else time_of_period(time),
         session=None if read.get("session") is None else str(read["session"]),
         requests=requests,
         cache_hit=str(read.get("cache_hit")).strip(" ").lower() in HIT_WORDS,
@@ -452,7 +451,7 @@ def _is_empty_period(read: Mapping[str, Any], row: Document, file: LogFile) -> b
         row: The row.
         file: Remembers the title.
     """
-    if _OF_SUMS.isdisjoint(read) or read.get("requests"):
+    if OF_SUMS.isdisjoint(read) or read.get("requests"):
         return False
     (title, *others) = [cell for cell in row.values() if cell not in _EMPTY] or (None,)
     if isinstance(title, str) and not others:
