@@ -168,7 +168,7 @@ PROCESS_STATE: dict[str, set[str]] = {
     "calls/budget.py": {"_calling"},
     "calls/counted.py": {"counted_responses"},
     "ledger/writer.py": {"_losses", "_lock"},
-    "telemetry/metrics.py": {"_instruments"},
+    "telemetry/metrics.py": {"_instruments", "_made"},
     "servers/sampler.py": {"_samplers"},
     "otel/span_processor.py": {"_watched"},
     "litellm.py": {"energy_logger"},

@@ -326,6 +326,30 @@ def test_what_is_tracked_can_be_looked_through_while_threads_add_to_it(watch: Wa
         at_once(look, look, begin, begin)
 
 
+def test_metrics_are_collected_while_calls_of_new_names_are_added(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    tracker = Tracker(
+        meter_provider=provider, default_model="gpt-4o", on_error=watch.arguments["on_error"]
+    )
+    done = threading.Event()
+
+    def add() -> None:
+        for number in range(400):
+            tracker.record(model=f"gpt-4o-{number}", usage=CHAT_USAGE)
+        done.set()
+
+    def collect_metrics() -> None:
+        while not done.is_set():
+            reader.get_metrics_data()
+
+    with hurried():
+        at_once(add, collect_metrics)
+    assert caplog.messages == []  # the SDK logs what a callback raises
+
+
 def test_spans_are_flushed_while_threads_start_them_on_providers_of_their_own(
     watch: Watch,
 ) -> None:

@@ -295,6 +295,41 @@ def test_the_energy_is_counted_of_all_trackers_of_a_provider_that_has_no_hash() 
     check_energy(reader)
 
 
+@dataclass
+class Around(metrics.MeterProvider):
+    """Passes everything on to a provider, as what adds to its meters does."""
+
+    provider: Any
+
+    def get_meter(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        return self.provider.get_meter(name, *args, **kwargs)
+
+
+class AroundWithoutReferences:
+    """The same, of which there are no weak references."""
+
+    __slots__ = ("get_meter",)
+
+    def __init__(self, provider: Any) -> None:
+        self.get_meter = provider.get_meter
+
+
+@pytest.mark.parametrize("around", [Around, AroundWithoutReferences])
+@pytest.mark.parametrize("is_set_up_late", [True, False], ids=["late", "at once"])
+def test_the_energy_is_counted_of_all_trackers_whose_providers_are_one_inside(
+    around: Any, is_set_up_late: bool
+) -> None:
+    reader, stand_in = InMemoryMetricReader(), metrics_api._ProxyMeterProvider()
+    provider = MeterProvider([reader])
+    inside = stand_in if is_set_up_late else provider
+    trackers = [Tracker(meter_provider=around(inside)) for _ in range(3)]
+    trackers.append(Tracker(meter_provider=provider))
+    stand_in.on_set_meter_provider(provider)
+    trackers.append(Tracker(meter_provider=around(inside)))
+    record_with(trackers)
+    check_energy(reader)
+
+
 def test_a_provider_is_no_other_that_it_says_it_equals() -> None:
     readers = [InMemoryMetricReader(), InMemoryMetricReader()]
     providers = [EqualSubstitute(MeterProvider([reader])) for reader in readers]

@@ -16,11 +16,11 @@ one whose values others choose needs its word there.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from math import isfinite
 from typing import Any, Literal
-from weakref import ref
+from weakref import WeakValueDictionary, ref
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import (
@@ -220,6 +220,14 @@ class _Instruments:
         # A signal handler may make a call in the middle of one that this very thread adds up.
         self._lock = threading.RLock()
 
+    @property
+    def counter(self) -> Any:
+        """The first of the sums as the SDK has it, which is one for all that make it."""
+        first: Any = self._summed[0]
+        # Private to the API.
+        found = getattr(first, "_real_instrument", None)
+        return first if found is None else found
+
     def add_to_sums(self, record: CallRecord, labels: _Labels, joules: float) -> None:
         """Add a call to the counters that are read when metrics are collected.
 
@@ -248,7 +256,7 @@ class _Instruments:
     def _observe(self, place: int, _: CallbackOptions) -> Iterable[Observation]:
         found: dict[tuple[tuple[str, Any], ...], float] = {}
         # The SDK calls those back alone that it has met first.
-        for instruments in _instruments_beside(self):
+        for instruments in (self, *_instruments_beside(self)):
             instruments._add_observed(place, found)
         return [Observation(joules, dict(key)) for key, joules in found.items()]
 
@@ -260,7 +268,8 @@ class _Instruments:
             found: Sum by the attributes, which is added to [J].
         """
         with self._lock:
-            for labels in self._known.values():
+            # A copy in one step: other threads add to it.
+            for labels in self._known.copy().values():
                 for scope, sums in labels.sums.items():
                     joules = sums[place]
                     if joules is not None:
@@ -315,6 +324,8 @@ class _Instruments:
 # Providers keep every meter and instrument for good, and there may be a tracker per request. By
 # identity: some providers are equal to others or cannot be hashed, as Logfire's.
 _instruments: dict[int, tuple[ref[MeterProvider], _Instruments]] = {}
+_made: WeakValueDictionary[int, _Instruments] = WeakValueDictionary()
+"""All that are in use, by identity."""
 
 
 def _instruments_of(provider: MeterProvider, version: str) -> _Instruments:
@@ -326,41 +337,41 @@ def _instruments_of(provider: MeterProvider, version: str) -> _Instruments:
     """
     key = id(provider)
     known = _instruments.get(key)
-    if known is None:
-        made = _Instruments(get_meter(SCOPE, version, provider, SCHEMA_URL))
-        try:
-            known = ref(provider, lambda _: _instruments.pop(key, None)), made
-        except TypeError:  # it cannot be referred to weakly
-            return made
-        known = _instruments.setdefault(key, known)
-    return known[1]
+    if known is not None:
+        return known[1]
+    made = _Instruments(get_meter(SCOPE, version, provider, SCHEMA_URL))
+    # Of a provider that another one stands for, or one made for each tracker.
+    made = next(_instruments_beside(made), made)
+    _made[id(made)] = made
+    try:
+        known = ref(provider, lambda _: _instruments.pop(key, None)), made
+    except TypeError:  # it cannot be referred to weakly
+        return made
+    return _instruments.setdefault(key, known)[1]
 
 
-def _instruments_beside(one: _Instruments) -> Iterable[_Instruments]:
-    """The instruments that write to where these do, and these.
+def _instruments_beside(one: _Instruments) -> Iterator[_Instruments]:
+    """The other instruments that are the same to the SDK.
 
-    Those of the API's stand-in, made before a global provider was set, write to that provider.
+    Those of the API's stand-in, made before a global provider was set, are so from then on.
 
     Args:
         one: The instruments.
     """
+    counter = one.counter
     # A copy in one step: other threads make trackers.
-    kept = [(_find_provider(of()), each) for of, each in _instruments.copy().values()]
-    provider = next((of for of, each in kept if each is one), None)
-    return [one, *(each for of, each in kept if of is provider and each is not one)]
-
-
-def _find_provider(provider: Any) -> Any:
-    """The provider that one of the API stands for once a global one is set, or itself."""
-    # Private to the API, as `_real_instrument`.
-    found = getattr(provider, "_real_meter_provider", None)
-    return provider if found is None else found
+    for each in _made.valuerefs():
+        other = each()
+        if other is not None and other is not one and other.counter is counter:
+            yield other
 
 
 def _begin_anew_in_child() -> None:
     """Locks of the parent may be held by threads that a forked child does not have."""
-    for _, instruments in _instruments.copy().values():
-        instruments.make_lock()
+    for each in _made.valuerefs():
+        instruments = each()
+        if instruments is not None:
+            instruments.make_lock()
 
 
 call_after_fork(_begin_anew_in_child)
