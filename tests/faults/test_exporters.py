@@ -13,20 +13,24 @@ import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     SimpleSpanProcessor,
     SpanExporter,
     SpanExportResult,
 )
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
 
-from calls import SHAPES, Shape
-from energy_tracking import Session
+from calls import CHAT_SPAN, SHAPES, Shape
+from energy_tracking import Session, wrap_openai
+from energy_tracking.telemetry.metrics import ENERGY_METRIC
 from loopback import GATE_SECONDS, Flavour, Loopback
 from observed_calls import Watch
 
+ENERGY = "energy_tracking.total_energy_joules"
 EXPORT_SECONDS = 0.3
 FOREVER_MILLISECONDS = 1e9
 
@@ -138,3 +142,60 @@ async def test_an_exporter_that_raises_is_not_the_callers_trouble(
         assert await shape.ask(flavour, client)
     assert session.totals.output_tokens == shape.tokens[1]
     tracers.shutdown()
+
+
+class _Broken(SpanProcessor):
+    """Raises where a span starts or ends: the SDK lets both pass."""
+
+    def __init__(self, when: str) -> None:
+        self._when = when
+
+    def on_start(self, span: Any, parent_context: object = None) -> None:
+        if self._when == "start":
+            raise RuntimeError("no")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self._when == "end":
+            raise RuntimeError("no")
+
+
+class _BrokenSampler(Sampler):
+    def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
+        raise RuntimeError("no")
+
+    def get_description(self) -> str:
+        return "broken"
+
+
+@pytest.mark.parametrize("broken", ["sampler", "start", "end"])
+async def test_a_pipeline_that_raises_costs_a_call_its_span_alone(
+    flavour: Flavour, loopback: Loopback, broken: str
+) -> None:
+    loopback.serve(SHAPES["chat"].answer)
+    errors: list[str] = []
+    tracers = TracerProvider(sampler=_BrokenSampler() if broken == "sampler" else None)
+    tracers.add_span_processor(_Broken(broken))
+    reader, exporter, others = InMemoryMetricReader(), InMemorySpanExporter(), TracerProvider()
+    others.add_span_processor(SimpleSpanProcessor(exporter))
+    client = wrap_openai(
+        flavour.client(loopback.base_url),
+        tracer_provider=tracers,
+        meter_provider=MeterProvider([reader]),
+        on_error=lambda where, _: errors.append(where),
+    )
+    theirs = others.get_tracer("theirs").start_as_current_span("theirs", attributes=CHAT_SPAN)
+    with Session() as session, theirs:
+        assert await SHAPES["chat"].ask(flavour, client)
+    data = reader.get_metrics_data()
+    points: dict[str, Any] = {
+        metric.name: metric.data.data_points
+        for resource in (data.resource_metrics if data is not None else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+    energies = [
+        sum(point.value for point in points[ENERGY_METRIC]),
+        *((span.attributes or {})[ENERGY] for span in exporter.get_finished_spans()),
+    ]
+    assert energies == pytest.approx([session.totals.total_energy_joules] * 2)
+    assert errors == ["telemetry.end" if broken == "end" else "telemetry.start"]

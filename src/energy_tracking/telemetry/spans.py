@@ -160,25 +160,27 @@ class CallSpan:
         """
         telemetry, span = self._telemetry, self.span
         readers = telemetry._readers
-        if not self.own:
-            if telemetry._spans != "off":
-                attributes = call_attributes(readers.others, record, session)
-                telemetry._put_onto_theirs(span, record, attributes)
-        elif span is not INVALID_SPAN:
-            attributes = {}
-            if span.is_recording():
-                # Tokens that somebody else reports too would be doubled in every backend.
-                reader = readers.own if self.alone else readers.beside
-                attributes = call_attributes(reader, record, session)
-            # A stream dropped unread is settled later than it ended.
-            late = perf_counter() - self.started_at - record.duration_seconds
-            ended_at = time_ns() - int(late * 1e9) if late > 1e-3 else None
-            telemetry._end_own(span, record, attributes, ended_at)
         if self.beside is not None:
             attributes = call_attributes(readers.others, record, session)
             telemetry._put_onto_theirs(self.beside, record, attributes, only_there=True)
-        if telemetry._metrics is not None:
-            telemetry._metrics.record(record, self.context, self.alone)
+        try:
+            if not self.own:
+                if telemetry._spans != "off":
+                    attributes = call_attributes(readers.others, record, session)
+                    telemetry._put_onto_theirs(span, record, attributes)
+            elif span is not INVALID_SPAN:
+                attributes = {}
+                if span.is_recording():
+                    # Tokens that somebody else reports too would be doubled in every backend.
+                    reader = readers.own if self.alone else readers.beside
+                    attributes = call_attributes(reader, record, session)
+                # A stream dropped unread is settled later than it ended.
+                late = perf_counter() - self.started_at - record.duration_seconds
+                ended_at = time_ns() - int(late * 1e9) if late > 1e-3 else None
+                telemetry._end_own(span, record, attributes, ended_at)
+        finally:  # a processor of the application's may have raised
+            if telemetry._metrics is not None:
+                telemetry._metrics.record(record, self.context, self.alone)
 
 
 class FunctionSpan:
@@ -249,14 +251,14 @@ class Telemetry:
             version: Version of this library, for the instrumentation scope.
             metric_tags: Tags of sessions that the metrics carry too.
             metrics: ``"on"`` or ``"off"``, see the settings.
-            report: Receives our own errors in what runs when another span ends, and where they
-                were raised; None: they are not caught.
+            report: Receives the errors of starting a span, and our own in what runs when another
+                one ends, with where they were raised; None: they are not caught.
             detail: ``"full"`` or ``"essential"``, see the settings.
         """
         self._spans = spans
         self._opens_spans = spans in ("auto", "own")
         self._readers = DETAILS[detail]
-        self._report = report
+        self._report = report or _raise
         self._tracer = get_tracer(SCOPE, version, tracer_provider, SCHEMA_URL)
         self.pipeline = Pipeline(self._tracer)
         self._metrics: CallMetrics | None = None
@@ -338,10 +340,14 @@ class Telemetry:
         """
         name = f"{request.operation} {request.model}" if request.model else request.operation
         attributes = self._readers.request(request)
-        # Span processors have locks, too.
-        return hold_deferred(
-            self._tracer.start_span, name, context, SpanKind.CLIENT, attributes, links
-        )
+        try:
+            # Span processors have locks, too.
+            return hold_deferred(
+                self._tracer.start_span, name, context, SpanKind.CLIENT, attributes, links
+            )
+        except Exception as error:  # of a sampler or processor of the application's
+            self._report("telemetry.start", error)
+            return INVALID_SPAN
 
     def onto(self, span: Any) -> CallSpan:
         """Add to this span, which another instrumentation has made for the call."""
@@ -406,8 +412,6 @@ class Telemetry:
                 elif not only_there:
                     self._add_linked_span(span, record, attributes)
             except Exception as error:
-                if self._report is None:
-                    raise
                 self._report("telemetry.end", error)
 
         if not can_wait_for_end(span):
@@ -430,6 +434,10 @@ class Telemetry:
         parent, links = trace.set_span_in_context(theirs), [Link(theirs.get_span_context())]
         span = self._open(record.request, parent, links)
         self._end_own(span, record, attributes if span.is_recording() else {})
+
+
+def _raise(where: str, error: Exception) -> None:
+    raise error
 
 
 def _claim_span(span: Span) -> bool:
