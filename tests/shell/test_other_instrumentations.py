@@ -250,6 +250,41 @@ async def test_an_open_span_of_a_call_reports_where_it_goes(
         assert (INPUT in ours) is not PIPELINES[relation]
 
 
+class AroundTracer:
+    """A tracer that passes everything on, with a name of its own for the one inside."""
+
+    def __init__(self, inside: Any) -> None:
+        self._acme_inside = inside
+        self._acme_self = self
+
+    def start_span(self, *args: Any, **kwargs: Any) -> Any:
+        return self._acme_inside.start_span(*args, **kwargs)
+
+
+class AroundProvider:
+    """A provider of such tracers, which has no more than it must."""
+
+    def __init__(self, inside: TracerProvider) -> None:
+        self._inside = inside
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> AroundTracer:
+        return AroundTracer(AroundTracer(self._inside.get_tracer(*args, **kwargs)))
+
+
+@pytest.mark.parametrize("relation", PIPELINES)
+async def test_a_tracer_that_is_wrapped_leads_where_the_one_inside_does(
+    loopback: Loopback, flavour: Flavour, relation: str
+) -> None:
+    bench = Bench(relation)
+    client = flavour.client(loopback.base_url)
+    wrap_openai(client, **bench.arguments | {"tracer_provider": AroundProvider(bench.ours)})
+    with bench.tracer.start_as_current_span("peer", attributes=LLM_SPANS["their old form"]):
+        await ask(loopback, flavour, client)
+    assert bench.named("peer")[ENERGY] > 0
+    names = [span.name for span in bench.exporter.get_finished_spans()]
+    assert ("chat gpt-4o" in names) is not PIPELINES[relation]
+
+
 @pytest.mark.parametrize(
     "attributes",
     [{"langfuse.observation.type": "span"}, {"mlflow.spanType": '"AGENT"'}, {"app.user": "x"}],

@@ -148,12 +148,10 @@ def _unwrap_proxy(tracer: Any) -> Any:
 def _parts_of(tracer: object) -> dict[int, Any]:
     """Processors and exporters behind a tracer or span, by identity."""
     found: dict[int, Any] = {}
-    ahead = [_unwrap_proxy(tracer)]
+    ahead = _layers_of_tracer(tracer)
     while ahead and len(found) < MAX_OBJECTS:
         for name, value in _variables_of(ahead.pop(0)).items():
-            if name in ("tracer", "span"):
-                ahead.append(value)
-            elif "processor" in name or "exporter" in name:
+            if "processor" in name or "exporter" in name:
                 for each in value if isinstance(value, tuple | list) else (value,):
                     if id(each) not in found and not isinstance(each, _PLAIN):
                         found[id(each)] = each
@@ -164,6 +162,18 @@ def _parts_of(tracer: object) -> dict[int, Any]:
         if (hasattr(each, "on_end") or hasattr(each, "export"))
         and _package_of(each) != "energy_tracking"
     }
+
+
+def _layers_of_tracer(tracer: object) -> list[Any]:
+    """A tracer or span, and those inside that it passes everything on to."""
+    layers = [_unwrap_proxy(tracer)]
+    for layer in layers:
+        for value in _variables_of(layer).values():
+            kind = type(value)
+            is_one = hasattr(kind, "start_span") or hasattr(kind, "is_recording")
+            if is_one and len(layers) < MAX_DEPTH and all(value is not each for each in layers):
+                layers.append(value)
+    return layers
 
 
 def _tracers_in(wrapper: object) -> list[object]:
