@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.context import get_current
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -46,9 +46,9 @@ ENERGY = "energy_tracking.total_energy_joules"
 class Bench:
     """A tracer provider whose spans get energy."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, provider: TracerProvider | None = None, **settings: Any) -> None:
         self.exporter = InMemorySpanExporter()
-        self.tracer_provider = TracerProvider()
+        self.tracer_provider = provider or TracerProvider()
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.reader = InMemoryMetricReader()
         self.arguments: dict[str, Any] = {
@@ -382,6 +382,26 @@ def test_a_report_inside_of_its_call_that_has_ended_is_none_of_another(bench: Be
             other.start_span("stream", attributes=CHAT_SPAN).end()
         bench.tracer.start_span("streamed", context=around, attributes=CHAT_SPAN).end()
     assert session.totals.calls == 1
+
+
+@pytest.mark.parametrize("longest", [8, 12, 30])
+@pytest.mark.parametrize("is_tracked", [True, False], ids=["tracked", "spans alone"])
+def test_an_id_that_a_limit_has_cut_is_none(
+    loopback: Loopback, short_calls: None, is_tracked: bool, longest: int
+) -> None:
+    limits = SpanLimits(max_span_attribute_length=longest)
+    bench = Bench(provider=TracerProvider(span_limits=limits))
+    with Session() as session, openai.OpenAI(api_key="none", base_url=loopback.base_url) as client:
+        if is_tracked:
+            wrap_openai(client, **bench.arguments)
+        for number in range(3):
+            response_id = f"chatcmpl-AbKZmFyJkzoNTnp9gQu1kLTwFlr{number:03}"
+            if is_tracked:
+                loopback.serve(json_reply(chat_completion(id=response_id, model="gpt-4o")))
+                client.chat.completions.create(**CHAT)
+            attributes = CHAT_SPAN | {"gen_ai.response.id": response_id}
+            bench.tracer.start_span("theirs", attributes=attributes).end()
+    assert session.totals.calls == 3
 
 
 def test_an_id_that_came_with_other_tokens_is_a_constant(bench: Bench) -> None:

@@ -25,6 +25,7 @@ A further instrumentation's names of attributes are a row of ``usage.span_dialec
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Unpack
@@ -43,12 +44,17 @@ from energy_tracking.settings import add_settings
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
 from energy_tracking.telemetry.documented import document_telemetry
 from energy_tracking.telemetry.pipelines import Pipeline
-from energy_tracking.telemetry.placing import BeforeEnd, attributes_of
+from energy_tracking.telemetry.placing import BeforeEnd, attributes_of, may_be_cut
 from energy_tracking.telemetry.spans import scope_of
 from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
-from energy_tracking.usage.span_dialects import SpanFacts, span_facts, stands_for_a_call
+from energy_tracking.usage.span_dialects import (
+    Attributes,
+    SpanFacts,
+    span_facts,
+    stands_for_a_call,
+)
 from energy_tracking.usage.token_usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -136,7 +142,7 @@ class SpanEnricher:
             watched: What is known of it since it started.
         """
         attributes = attributes_of(span)
-        facts = None if "energy_tracking.status" in attributes else span_facts(attributes)
+        facts = None if "energy_tracking.status" in attributes else _facts_of(span, attributes)
         if facts is not None and open_calls and _close_if_open(span, facts):
             attributes = attributes_of(span)
         if "energy_tracking.status" in attributes:
@@ -165,6 +171,14 @@ class SpanEnricher:
         call.response_id = text_of(facts.response_id)
         call.response_model = text_of(facts.response_model)
         call.close()
+
+
+def _facts_of(span: Any, attributes: Attributes) -> SpanFacts[TokenUsage] | None:
+    """The call a span stands for, if it does, without an id that others may begin with, too."""
+    facts = span_facts(attributes)
+    if facts is not None and facts.response_id and may_be_cut(span, facts.response_id):
+        return replace(facts, response_id=None)
+    return facts
 
 
 def _is_counted(span: Any, facts: SpanFacts[TokenUsage], place: SpanPlace) -> bool:

@@ -55,6 +55,18 @@ def attributes_of(span: Any) -> Mapping[str, Any]:
         return dict(held)
 
 
+def may_be_cut(span: Any, text: str) -> bool:
+    """Whether a text on a span is as long as the span lets one be.
+
+    Args:
+        span: The span.
+        text: One of its attributes.
+    """
+    # Private to the SDK, as above.
+    limit = getattr(getattr(span, "_attributes", None), "max_value_len", None)
+    return isinstance(limit, int) and len(text) >= limit
+
+
 class BeforeEnd:
     """Runs something once, right before a span ends.
 
