@@ -44,8 +44,7 @@ _PACKED = ", compression='gzip'"
 LONGEST_LABEL = 100
 """How long the name of a row may be [character]: to read longer texts would take longer."""
 LABELS = 2000
-"""How many texts a column of names may have in which one of totals is looked for [1]: where there
-are more, each row has one of its own."""
+"""How many texts of a column of names are looked at for one of totals [1]."""
 _TEXTS = ("model", "id")
 """Columns in which a number of JSON is none."""
 PARQUET = b"PAR1"
@@ -210,7 +209,10 @@ def _look_at_end(table: Table, connection: Any) -> Table | None:
 
 
 def _names_totals(table: Table, column: str, connection: Any) -> bool:
-    """Whether a column has, among few texts, one that may say that its row adds up others.
+    """Whether a column has a text that may say that its row adds up others.
+
+    Where it has many texts, those of the largest input are looked at: the row that adds up most
+    has it, and where there is one, all are looked through.
 
     Args:
         table: The table.
@@ -219,11 +221,20 @@ def _names_totals(table: Table, column: str, connection: Any) -> bool:
     """
     named = [quote_name(table.columns[what][0]) for what in ("model", "time")
              if what in table.columns]  # fmt: skip
-    rows = f" WHERE {' IS NULL OR '.join(named)} IS NULL" if len(named) > 1 else ""
-    # Of more, DuckDB stops at once.
-    some = f"SELECT DISTINCT {quote_name(column)} AS text FROM {table.source}{rows} LIMIT {LABELS}"
-    texts = connection.execute(f"SELECT left(text, {LONGEST_LABEL}) FROM ({some})").fetchall()
-    return len(texts) < LABELS and any(may_say_totals(text) for (text,) in texts)
+    nameless = f"({' IS NULL OR '.join(named)} IS NULL)" if len(named) > 1 else "true"
+    name, inputs = quote_name(column), quote_name(table.columns["input"][0])
+    rows = f"FROM {table.source} WHERE {nameless}"
+    for some in (
+        # Of more, DuckDB stops at once; the largest it finds by what Parquet says of its parts.
+        f"SELECT DISTINCT {name} AS text {rows} LIMIT {LABELS}",
+        f"SELECT {name} AS text {rows} AND {inputs} = (SELECT max({inputs}) {rows}) LIMIT {LABELS}",
+    ):
+        texts = connection.execute(f"SELECT left(text, {LONGEST_LABEL}) FROM ({some})").fetchall()
+        if any(may_say_totals(text) for (text,) in texts):
+            return True
+        if len(texts) < LABELS:
+            return False
+    return False
 
 
 def _ends_in_sums(table: Table, nameless: str, connection: Any) -> bool:
