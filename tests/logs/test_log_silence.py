@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from energy_tracking.logs.batch_reading import read_batches
+from energy_tracking.logs.batches.batch import BatchNames
+from energy_tracking.logs.engine import finding
+from energy_tracking.logs.files.headers import find_repeated_names
 from energy_tracking.logs.logged import LoggedCall
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
@@ -156,3 +161,48 @@ def test_two_counts_of_one_thing_in_a_usage_are_reported_where_they_differ(
     right = {"input": "usage.input_tokens", "output": "usage.completion_tokens"}
     calls = list(read_logs([path], columns=right))
     assert [call.counts and call.counts.input_tokens for call in calls] == [inputs]
+
+
+REPEATED = {
+    "two counts": ('{"model": "o1", "input_tokens": 10, "output_tokens": 1, "input_tokens": 50}',
+                   "input_tokens"),
+    "two usages": ('{"model": "o1", "usage": {"prompt_tokens": 10, "completion_tokens": 1}, '
+                   '"usage": {"prompt_tokens": 50, "completion_tokens": 1}}', "usage"),
+    "in an array": ('[{"model": "o1", "usage": {"prompt_tokens": 10, "completion_tokens": 1, '
+                    '"prompt_tokens": 50}}]', "prompt_tokens"),
+    "the same twice": ('{"model": "o1", "input_tokens": 50, "output_tokens": 1, '
+                       '"input_tokens": 50}', None),
+    "what does not count": ('{"level": "a", "model": "o1", "input_tokens": 50, '
+                            '"output_tokens": 1, "level": "b"}', None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", REPEATED)
+@pytest.mark.parametrize("by_engine", [False, True])
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_two_values_of_one_name_in_an_object_are_reported_and_the_last_counts(
+    is_packed: bool, by_engine: bool, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, name = REPEATED[form]
+    lines = f"{line}\n".encode() * 2
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(gzip.compress(lines) if is_packed else lines)
+    report = ReadReport()
+    if by_engine:
+        # Which would read a small table, too.
+        monkeypatch.setattr(finding, "ENGINE_BYTES", 0)
+        batches = list(read_batches([path], BatchNames(), report=report))
+        inputs = [count for batch in batches for count in batch.input_tokens.tolist()]
+    else:
+        inputs = [call.counts.input_tokens for call in read_logs([path], report=report)
+                  if call.counts is not None]  # fmt: skip
+    assert inputs == [50, 50]
+    assert [repr(name) in said for said in report.omissions()] == [True] * (name is not None)
+
+
+def test_a_first_entry_of_any_length_or_depth_is_looked_at(tmp_path: Path) -> None:
+    long = '{"calls": [{"model": "o1", "model": "o3"}, "' + "x" * (1 << 20) + '"]}'
+    for text, said in ((long, 1), ("[" * 100_000, 0), ('{"a":' * 100_000, 0), ("", 0), ("{", 0)):
+        path = tmp_path / "log.json"
+        path.write_text(text, "utf-8")
+        assert len(find_repeated_names([str(path)])) == said

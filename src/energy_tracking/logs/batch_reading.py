@@ -79,9 +79,12 @@ def read_batches(
     # Its lines are known by the hash of their rows, which the line reader has.
     ledgers = find_ledgers(files)
     lines.know_ledgers(ledgers, is_alone=len(files) == 1)
+    repeated = lines.report_repeated_names(files)
     recognised: dict[str, Recognised] = {}
     if not strict and not known and not ledgers:
-        found_in = ((path, recognise_table(path, columns or {})) for path in dict.fromkeys(files))
+        # Of two values of one name the engine would take the first.
+        single = (path for path in dict.fromkeys(files) if path not in repeated)
+        found_in = ((path, recognise_table(path, columns or {})) for path in single)
         recognised = {path: table for path, table in found_in if table is not None}
     with open_engine() if recognised else nullcontext() as connection:
         tables: dict[str, Table] = {}

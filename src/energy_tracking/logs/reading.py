@@ -17,7 +17,7 @@ from typing import Any
 from energy_tracking.errors import ConfigurationError, UnreadableLogError, must_be, not_one_of
 from energy_tracking.logs.entries import Entries
 from energy_tracking.logs.files.delimited import UnreadableFileError
-from energy_tracking.logs.files.headers import check_headers, find_ledgers
+from energy_tracking.logs.files.headers import check_headers, find_ledgers, find_repeated_names
 from energy_tracking.logs.files.opening import find_files, read_documents
 from energy_tracking.logs.formats import FORMATS, LogFile, Recogniser, describe_missing
 from energy_tracking.logs.formats.breakdowns import BREAKDOWN, CallTotals, count_once
@@ -87,6 +87,7 @@ def read_logs(
     files = list(find_files(paths, report.skipped))
     reading.know_ledgers(find_ledgers(files), is_alone=len(files) == 1)
     check_headers(files, columns or {})
+    reading.report_repeated_names(files)
     yield from reading.calls_of_files(files)
 
 
@@ -142,6 +143,13 @@ class LogReading:
         """
         self._once.by_key = bool(ledgers) and not is_alone
         self._shared["replaced"] = find_replaced_in(ledgers)
+
+    def report_repeated_names(self, files: Iterable[str]) -> Container[str]:
+        """Say, and return, which files have two values of one name in one object."""
+        repeated = find_repeated_names(files)
+        for path, said in repeated.items():
+            self._report.doubt(path, said)
+        return repeated
 
     def calls_of_files(self, paths: Iterable[str], *, is_all: bool = True) -> Generator[LoggedCall]:
         """Read files, and let the calls through that waited for a later copy.
