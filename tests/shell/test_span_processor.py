@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from calls import CHAT, CHAT_SPAN
 from counts import the_only
@@ -310,6 +312,64 @@ def test_spans_around_a_counted_one_are_not_counted(bench: Bench, outer: dict[st
     assert energies["leaf 0"] == energies["leaf 1"] > 0
     assert (energies["between"], energies["outer"]) == (None, None)
     assert session.totals.calls == 2
+
+
+AGENT = {name: value for name, value in CHAT_SPAN.items() if "operation" not in name}
+AGENT["gen_ai.operation.name"] = "invoke_agent"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        (AGENT, "of the kind 'invoke_agent' are sums of calls, and none inside was counted"),
+        ({"gen_ai.operation.name": "chat"}, "of the kind 'chat' have no token counts"),
+        (CHAT_SPAN | {"gen_ai.usage.input_tokens": "?"}, None),
+        ({"openinference.span.kind": "LLM", "llm.tokens": 5}, "of the kind 'LLM' have no token"),
+        ({"gen_ai.operation.name": "chat", "error.type": "TimeoutError"}, None),
+        ({"gen_ai.operation.name": "invoke_agent"}, None),
+        ({"http.request.method": "POST"}, None),
+    ],
+)
+def test_what_is_of_calls_that_nobody_counts_is_logged_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture, attributes: dict[str, Any], said: str | None
+) -> None:
+    caplog.set_level(logging.WARNING, "energy_tracking")
+    for _ in range(3):
+        bench.tracer.start_span("theirs", attributes=attributes).end()
+    lines = [message for message in caplog.messages if "somebody.else" in message]
+    assert [said in line for line in lines] == ([True] if said else [])  # type: ignore[operator]
+
+
+def test_a_call_that_has_failed_is_not_logged_as_one_without_tokens(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "energy_tracking")
+    span = bench.tracer.start_span("theirs", attributes={"openinference.span.kind": "LLM"})
+    span.set_status(StatusCode.ERROR)
+    span.end()
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("is_tracked", [True, False], ids=["tracked", "spans alone"])
+@pytest.mark.parametrize("outer", [AGENT, {"gen_ai.operation.name": "chat"}])
+def test_what_is_around_a_call_that_was_counted_is_not_logged(
+    bench: Bench,
+    loopback: Loopback,
+    caplog: pytest.LogCaptureFixture,
+    outer: dict[str, Any],
+    is_tracked: bool,
+) -> None:
+    caplog.set_level(logging.WARNING, "energy_tracking")
+    loopback.serve(json_reply(chat_completion()))
+    client = openai.OpenAI(api_key="none", base_url=loopback.base_url)
+    with client, bench.tracer.start_as_current_span("outer", attributes=outer):
+        if is_tracked:
+            # Its spans go nowhere.
+            wrap_openai(client, spans="off", on_error=keep_error)
+            client.chat.completions.create(**CHAT)
+        else:
+            bench.tracer.start_span("inner", attributes=CHAT_SPAN).end()
+    assert caplog.messages == []
 
 
 def test_a_response_is_counted_once_however_many_spans_report_it(bench: Bench) -> None:

@@ -20,6 +20,9 @@ a known response             was counted already: by its id, and where that is n
 an agent, chain, tool        is a sum; its energy is not that of one call with those tokens
 ===========================  ==============================================================
 
+What is of calls that nobody counts is logged, once per kind of span: a sum with nothing inside that
+was counted, and a call without tokens.
+
 A further instrumentation's names of attributes are a row of ``usage.span_dialects``.
 """
 
@@ -39,6 +42,7 @@ from energy_tracking.calls.session import current_session
 from energy_tracking.calls.span_places import SpanPlace
 from energy_tracking.frozen import fill_fields
 from energy_tracking.lifecycle import open_calls, settle
+from energy_tracking.notices import log_once
 from energy_tracking.openai_client.request import is_sending
 from energy_tracking.settings import add_settings
 from energy_tracking.settings.effects import STREAM_SETTINGS, refuse_settings
@@ -50,8 +54,11 @@ from energy_tracking.tracker import Tracker, TrackerArguments
 from energy_tracking.usage.dialects import read_usage
 from energy_tracking.usage.names import text_of
 from energy_tracking.usage.span_dialects import (
+    CALL_ATTRIBUTES,
     Attributes,
     SpanFacts,
+    has_tokens,
+    kind_of,
     span_facts,
     stands_for_a_call,
 )
@@ -147,7 +154,11 @@ class SpanEnricher:
             attributes = attributes_of(span)
         if "energy_tracking.status" in attributes:
             watched.mark_counted()
-        elif facts is None or watched.in_request:
+        elif watched.in_request:
+            return
+        elif facts is None:
+            if not watched.has_counted_call:
+                _log_uncounted(span, attributes)
             return
         else:
             place = _place_of(span, watched.parent)
@@ -181,6 +192,38 @@ def _facts_of(span: Any, attributes: Attributes) -> SpanFacts[TokenUsage] | None
     return facts
 
 
+def _log_uncounted(span: Any, attributes: Attributes) -> None:
+    """Say that the calls of a span are not counted, if it has some and nobody has counted them.
+
+    Args:
+        span: The span, with nothing inside that was counted.
+        attributes: Its attributes.
+    """
+    if CALL_ATTRIBUTES.isdisjoint(attributes):  # most spans
+        return
+    kind, status = kind_of(attributes), getattr(span, "status", None)
+    if kind is None or "error.type" in attributes or not getattr(status, "is_ok", True):
+        return
+    if stands_for_a_call(attributes):
+        what = "have no token counts that can be read"
+    elif has_tokens(attributes):
+        what = "are sums of calls, and none inside was counted"
+    else:
+        return
+    # A tracked client may be in the middle of it, or its spans elsewhere.
+    if open_calls or counted_responses.tokens_since(_began_at(span), None):
+        return
+    scope, kind = text_of(scope_of(span)), text_of(kind)
+    log_once(
+        f"{scope} {kind}",
+        "spans of %s of the kind %r %s: their energy is not known. This is logged once.",
+        scope,
+        kind,
+        what,
+        kind="uncounted spans",
+    )
+
+
 def _is_counted(span: Any, facts: SpanFacts[TokenUsage], place: SpanPlace) -> bool:
     """Whether the call of a span was counted, and this is another report of it."""
     return counted_responses.covers(
@@ -203,10 +246,15 @@ def _place_of(span: Any, parent: object) -> SpanPlace:
     place = {
         "trace_id": span.get_span_context().trace_id,
         "parent_id": None if above is None else above.span_id,
-        "began_at": perf_counter() - (time_ns() - int(span.start_time)) / 1e9,
+        "began_at": _began_at(span),
         "is_in_call": stands_for_a_call(attributes_of(parent)),
     }
     return fill_fields(SpanPlace, place)
+
+
+def _began_at(span: Any) -> float:
+    """When a span began, by ``perf_counter`` [s]."""
+    return perf_counter() - (time_ns() - int(span.start_time)) / 1e9
 
 
 def _close_if_open(span: Any, facts: SpanFacts[TokenUsage]) -> bool:

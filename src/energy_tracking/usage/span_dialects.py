@@ -240,6 +240,12 @@ def stands_for_a_call(attributes: Attributes) -> bool:
     return any(name in attributes for name in SYSTEMS)
 
 
+def kind_of(attributes: Attributes) -> str | None:
+    """What a span says that it is, by the attribute that decides; None where it says nothing."""
+    values = (attributes.get(name) for name, _ in CALL_KINDS)
+    return next((str(value) for value in values if value is not None), None)
+
+
 def span_facts(attributes: Attributes) -> SpanFacts[TokenUsage] | None:
     """The call a span stands for; None where it stands for none, or has no tokens."""
     facts = read_span(attributes, read_usage)
