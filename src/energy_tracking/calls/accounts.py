@@ -309,6 +309,8 @@ class Entrance:
         _here.set(tuple(one for one in here if one is not self))
         if self.carried is not None:
             self.carried.leave_out(self)
+            # The context that it put there holds this.
+            self.carried = None
 
     def is_of_this_context(self) -> bool:
         """Whether it was entered in this context; asked once, since it takes it back."""

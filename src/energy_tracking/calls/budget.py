@@ -133,15 +133,17 @@ class Budget:
             return
         total_energy_wh = wh_from_joules(joules_from_nanojoules(energy_nanojoules))
         exceeded = EnergyBudgetExceeded(session, self.budget_wh, total_energy_wh)
-        if self._on_exceed == "raise":
-            raise exceeded
-        if self._on_exceed == "warn":
-            if self._warned.acquire(blocking=False):
-                log("%s; its calls go on", exceeded)
-            return
         calling = Activity()
         try:
+            if self._on_exceed == "raise":
+                raise exceeded
+            if self._on_exceed == "warn":
+                if self._warned.acquire(blocking=False):
+                    log("%s; its calls go on", exceeded)
+                return
             _calling.enter(calling)
             self._on_exceed(exceeded)
         finally:
             calling.over = True
+            # The frame would hold the error, and the error the frame.
+            del exceeded

@@ -127,6 +127,8 @@ class FunctionTotals:
                 yield
             finally:
                 open_accounts.discard(self._account)
+                # They hold the account.
+                self._account.entrances = []
                 self._inside = new_inside(around)
 
     @property

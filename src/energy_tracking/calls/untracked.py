@@ -63,6 +63,8 @@ def warn_outside_of_sessions() -> None:
         if account in inside or was_said(what, MISSED):
             continue
         places = tuple(account.entrances)
+        if not places:  # it is being left just now
+            continue
         if is_outside:
             is_missed = account.is_session or all(one.thread != thread for one in places)
         else:

@@ -35,6 +35,7 @@ class AsyncSteps:
                 except StopAsyncIteration:
                     pass
         except BaseException as error:
+            self._step = None  # It may hold the error, which holds this.
             end_failed(self._run, error)
             raise
         self._run.end()
@@ -60,6 +61,9 @@ class AsyncSteps:
         except BaseException as raised:
             end_failed(self._run, raised)
             raise
+        finally:
+            # The frame would hold the error, and the error the frame.
+            del error
 
 
 def start_unwatched(generator: AsyncGenerator[Any, Any]) -> Any:

@@ -148,6 +148,7 @@ class _Decorated(NamedTuple):
                 except BaseException as error:
                     resume, sent = generator.throw, error
         except BaseException as error:
+            sent = None  # The frame would hold the error, and the error the frame.
             end_failed(run, error)
             raise
         run.count_response(result)

@@ -132,7 +132,11 @@ class RequestInFlight(Activity):
         except Exception as error:
             self.tracker.report("openai.request", error)
         if exceeded is not None:
-            raise exceeded
+            try:
+                raise exceeded
+            finally:
+                # The frame would hold the error, and the error the frame.
+                exceeded = None
         # Also without a call: a request made inside another one is not part of that.
         _in_flight.enter(self)
 

@@ -196,7 +196,11 @@ class _SocketCalls:
         if event.get("type") != ASKS:
             return None
         if exceeded is not None:
-            raise exceeded
+            try:
+                raise exceeded
+            finally:
+                # The frame would hold the error, and the error the frame.
+                exceeded = None
         with self._boundary:
             body = mapping_of(event.get("response")) or event
             call = self._start("chat", text_of(body.get("model")) or self._model, body)
