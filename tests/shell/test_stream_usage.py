@@ -13,7 +13,7 @@ import pytest
 from calls import STREAM
 from energy_tracking.demo.server import Reply, Request
 from energy_tracking.openai_client import usage_hosts
-from loopback import DONE, Flavour, Loopback, chat_chunks, sse
+from loopback import DONE, Flavour, Loopback, chat_chunks, error_reply, rejecting, sse
 from observed_calls import Watch
 
 ASKED = {"include_usage": True}
@@ -225,6 +225,26 @@ async def test_an_engine_known_by_its_first_answer_is_asked_from_then_on(
     assert [record.status for record in watch.records] == ["partial", "estimated"]
     assert f"{engine} answers at {host}:8000" in caplog.text
     assert usage_hosts._engines == {(host, 8000): engine}
+
+
+async def test_an_engine_in_whose_place_another_refuses_the_option_is_asked_once_more_alone(
+    flavour: Flavour, loopback: Loopback, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loopback.serve(ENGINES["vLLM"])
+    host = f"host{next(_hosts)}.example.org"
+    client = watch.wrap(client_of(loopback, flavour, f"http://{host}:8000/v1"))
+    await read_stream(flavour, client)
+    loopback.serve(error_reply(400, "the prompt is too long"))
+    with pytest.raises(openai.BadRequestError):
+        await read_stream(flavour, client)
+    loopback.serve(rejecting("stream_options", sse(*chat_chunks("Hello", "!", usage=None), DONE)))
+    with pytest.raises(openai.BadRequestError):
+        await read_stream(flavour, client)
+    for _ in range(2):
+        assert await read_stream(flavour, client) == "Hello!"
+    asked = ["stream_options" in request.json for request in loopback.requests]
+    assert asked == [False, True, True, False, False]
+    assert f"{host}:8000, where vLLM answered, refuses stream_options" in caplog.text
 
 
 @pytest.mark.parametrize(

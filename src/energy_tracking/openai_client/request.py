@@ -35,6 +35,7 @@ from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
 from energy_tracking.openai_client.targets import Target, route_of
 from energy_tracking.openai_client.usage_hosts import (
     UNKNOWN_HOST,
+    forget_engine,
     learn_engine,
     report_unasked,
 )
@@ -314,6 +315,9 @@ class RequestInFlight(Activity):
         # Apart from closing the call: the error of somebody else may hold anything.
         with self.tracker.boundary("openai.retries"):
             call.retries = max(call.retries, _retries_before(error))
+        if call.asks_for_usage:
+            with self.tracker.boundary("openai.usage"):
+                forget_engine(call, error)
         call.close(error)
 
 

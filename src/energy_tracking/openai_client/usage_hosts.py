@@ -158,6 +158,20 @@ def learn_engine(call: Call, data: Any = None, headers: Any = ()) -> None:
         _engines.setdefault((host, port), engine)
 
 
+def forget_engine(call: Call, error: BaseException) -> None:
+    """Forget the engine of a server that refuses the option: another one answers there now.
+
+    Args:
+        call: A call that was asked for its usage.
+        error: What it failed with.
+    """
+    server = call.request.server_address or "", call.request.server_port or 0
+    if server in _engines and "stream_options" in str(error):
+        engine = _engines.pop(server)
+        said = "%s:%s, where %s answered, refuses stream_options: its streams are not asked now"
+        log(said, *server, engine)
+
+
 # Source: https://docs.litellm.ai/docs/proxy/response_headers
 # It takes the option for all its models (https://docs.litellm.ai/docs/completion/usage). An older
 # one hands it on to Azure's inference API, see above.
