@@ -7,6 +7,7 @@ import gc
 import inspect
 import os
 import signal
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an async test in a loop of its own, where its clients are closed too."""
+    """Run an async test in a loop of its own, where its clients are closed too.
+
+    Of a connection that is left open asyncio would warn when it is collected, in another test.
+    """
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
@@ -96,6 +100,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             for argument in arguments.values():
                 if hasattr(argument, "aclose"):
                     await argument.aclose()
+        transports = getattr(asyncio.get_running_loop(), "_transports", {})
+        if left_open := [each for each in transports.values() if not each.is_closing()]:
+            warnings.warn(f"left open: {left_open}", ResourceWarning, stacklevel=1)
 
     asyncio.run(run())
     return True

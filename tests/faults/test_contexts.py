@@ -188,12 +188,12 @@ async def test_a_decorated_generator_closed_elsewhere_logs_nothing(watch: Watch)
     await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("flavour", ["async"], indirect=True)
 async def test_what_a_request_has_spawned_is_not_sent_by_it_for_ever(
-    loopback: Loopback, watch: Watch
+    flavour: Flavour, loopback: Loopback, watch: Watch
 ) -> None:
     """A task inherits the context it was made in, that of the request."""
     loopback.serve(plain.answer)
-    flavour = Flavour("async")
     client = watch.wrap(flavour.client(loopback.base_url))
     over = asyncio.Event()
     seen: list[bool] = []
