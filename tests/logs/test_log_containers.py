@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sqlite3
+import sys
 import tarfile
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from energy_tracking.logs.files.databases import read_database
 from energy_tracking.logs.logged import LoggedCall
 from energy_tracking.logs.read_report import ReadReport
 from energy_tracking.logs.reading import read_logs
@@ -210,6 +213,17 @@ def test_a_database_without_calls_is_reported(content: bytes | None, tmp_path: P
     calls, report = read(path)
     assert (calls, report.found_nothing) == ([], True)
     assert any("database" in cut.reason for cut in report.cut_off.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="open files are looked up as Linux has them")
+def test_a_damaged_database_is_closed_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    path.write_bytes(b"SQLite format 3\0" + b"\1" * 5000)
+    # The error holds what its frames hold.
+    with pytest.raises(ValueError, match="cannot be read") as _error:
+        next(read_database(str(path)))
+    opened = [Path("/proc/self/fd") / number for number in os.listdir("/proc/self/fd")]
+    assert path not in [each.readlink() for each in opened if each.is_symlink()]
 
 
 # Log records.

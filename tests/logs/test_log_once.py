@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
 import shutil
+import sqlite3
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -202,6 +204,23 @@ def test_identities_beyond_memory_are_known_again(
     calls, report = read(write(tmp_path / "a.jsonl", *many, *many))
     assert (len(calls), report.repeated) == (1000, 1000)
     assert [call.response_id for call in calls] == [one["id"] for one in many]
+
+
+def test_the_file_of_identities_is_closed_with_what_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(once, "IN_MEMORY", 5)
+    seen = once.Seen()
+    for number in range(20):
+        seen.add(number)
+    stored = seen._stored
+    assert stored is not None
+    assert 3 in seen
+    del seen
+    gc.collect()
+    # Python 3.13 warns of each that is dropped open.
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        stored.execute("SELECT 1")
 
 
 # With a ledger.

@@ -8,6 +8,7 @@ its own has its place in its file as one (``Numbering``).
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
@@ -129,6 +130,7 @@ class Seen:
 
             # Without a name it is a file that goes with the connection.
             self._stored = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            weakref.finalize(self, self._stored.close)
             for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -16000"):
                 self._stored.execute(f"PRAGMA {pragma}")
             self._stored.execute("CREATE TABLE seen (identity INTEGER PRIMARY KEY, tokens INTEGER)")

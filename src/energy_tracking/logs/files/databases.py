@@ -73,9 +73,11 @@ def _open(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(address, uri=True)
     try:
         connection.execute(_TABLES).fetchone()
-    except sqlite3.OperationalError:
-        # The folder lets nothing be written, which a journal needs.
+    except sqlite3.Error as error:
         connection.close()
+        if not isinstance(error, sqlite3.OperationalError):
+            raise
+        # The folder lets nothing be written, which a journal needs.
         connection = sqlite3.connect(f"{address}&immutable=1", uri=True)
     return connection
 
