@@ -69,6 +69,13 @@ ROUNDS = {
 }
 """What is counted in each process, and how often [1]. A session adds up 32 calls at once: that is
 counted with the chats, and not with the few streams. Events are a stream without models."""
+COLUMNS = {
+    "chat": ("chat", 9),
+    "stream 200": ("stream", 10),
+    "per chunk": ("chunk", 8),
+    "allocated": ("pieces", 7),
+}
+"""What is printed -> its heading and width, with the names of rows no more than 80 characters."""
 KINDS = ("chat", "stream", "events")
 WARM_UP = 6
 
@@ -449,11 +456,12 @@ def print_instructions(rows: list[str], peers: Path | None, result: Path | None)
         peers: Where the environments of others are; None: without them.
         result: A file for the counts, as JSON.
     """
-    heads = ("chat", "stream 200", "per chunk", "allocated")
-    print("added to the SDK alone [1,000 instructions], and allocations per chunk [1], ", end="")
     print(f"openai {openai.__version__}, ", end="")
     print(f"OpenTelemetry {version('opentelemetry-sdk')}, Python {platform.python_version()}")
-    print(f"{'':27}{'telemetry':20}" + "".join(f"{head:>11}" for head in heads))
+    print("added to the SDK alone by a chat, a stream of 200 chunks and a chunk")
+    print("[1,000 instructions], and pieces of memory that a chunk allocates [1]")
+    heads = "".join(f"{head:>{width}}" for head, width in COLUMNS.values())
+    print(f"{'':27}{'telemetry':19}{heads}")
     bare: dict[str, dict[str, callgrind.Counts]] = {}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in ["bare", *(each for each in rows if each != "bare")]:
@@ -472,15 +480,15 @@ def print_instructions(rows: list[str], peers: Path | None, result: Path | None)
                 if row != "bare":
                     counts = count_instructions(python, row, telemetry)
             except subprocess.CalledProcessError as error:
-                print(f"{row:27}{telemetry:20} failed: {error.stderr.decode()[-300:]}")
+                print(f"{row:27}{telemetry:19} failed: {error.stderr.decode()[-300:]}")
                 continue
             added = _add_up(counts, None if row == "bare" else bare[python])
             found.setdefault(row, {})[telemetry] = added
-            sizes = (1 if head == "allocated" else 1e3 for head in heads)
             cells = "".join(
-                f"{added[head] / size:11,.1f}" for head, size in zip(heads, sizes, strict=True)
+                f"{added[name] / (1 if name == 'allocated' else 1e3):{width},.1f}"
+                for name, (_, width) in COLUMNS.items()
             )
-            print(f"{row:27}{'' if row == 'bare' else telemetry:20}{cells}", flush=True)
+            print(f"{row:27}{'' if row == 'bare' else telemetry:19}{cells}", flush=True)
     if result is not None:
         result.write_text(json.dumps(found, indent=2) + "\n")
 
@@ -530,6 +538,9 @@ def print_times(rows: list[str], calls: int) -> None:
         if row in TAKE_TURNS
         for name, make in TELEMETRY.items()
     }
+    left_out = [row for row in rows if row not in (*TAKE_TURNS, "bare")]
+    if left_out:
+        print(f"counted with valgrind alone: {'; '.join(left_out)}")
     clients = {variant: make_client(200) for variant in variants}
     for stream, share in ((False, 1.0), (True, 0.03)):
         rounds = 20
@@ -555,9 +566,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--stacks", help=f"separated by semicolons, of: {'; '.join(STACKS)}")
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help="environments of others")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="for the counts")
     parser.add_argument("--times", action="store_true", help="ratios of times")
-    parser.add_argument("--calls", type=int, default=2000, help="for times")
+    parser.add_argument("--calls", type=int, default=2000, help="of each row, for times")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
@@ -567,7 +578,13 @@ def main() -> None:
     for row in rows:
         if row not in STACKS:
             parser.error(f"--stacks: {row!r} is none of {'; '.join(STACKS)}")
+    if arguments.calls < 1:
+        parser.error(f"--calls: must be at least 1, got {arguments.calls}")
+    if arguments.json and not arguments.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {str(arguments.json.parent)!r}")
     if arguments.times or not callgrind.is_installed():
+        if arguments.json or arguments.peers:
+            parser.error("--json and --peers are for counts: with valgrind, and without --times")
         print_times(rows, arguments.calls)
     else:
         peers = list(PEERS) if arguments.peers else []
