@@ -348,6 +348,7 @@ IN_BOTH: list[tuple[JsonObject, tuple[int, int], tuple[str, ...]]] = [
     (in_both(0, 0, 99, 8), (99, 8), ()),
     (in_both(None, None, 99, 8), (99, 8), ()),
     (in_both(99, 0, 0, 8), (99, 8), ()),
+    (in_both(None, None, 0, 0), (0, 0), ()),
     (
         in_both(99, 8, 50, 4, total=107),
         (99, 8),

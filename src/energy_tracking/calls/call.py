@@ -55,7 +55,7 @@ from energy_tracking.usage.plain_text import plain_text_tokens
 from energy_tracking.usage.server_timing import ServerTiming, read_timing
 from energy_tracking.usage.text import generated_tokens
 from energy_tracking.usage.token_usage import TokenUsage
-from energy_tracking.usage.usage_paths import add_choices, unwrap_event, usage_in, usages_of_choices
+from energy_tracking.usage.usage_paths import unwrap_event, usage_in
 
 if TYPE_CHECKING:
     from energy_tracking.calls.receivers import CallSpan, CreditedSession
@@ -261,6 +261,8 @@ class Call:
 
     def _join_choices(self, data: Mapping[str, Any], usage: object) -> object:
         """A usage with those of the choices that other events have ended, if it is of a choice."""
+        from energy_tracking.usage.choices import add_choices, usages_of_choices  # rarely needed
+
         choices = {} if data.get("usage") is usage else usages_of_choices(data)
         if not choices:
             if self._choice_usages and reports_tokens(usage):

@@ -17,9 +17,7 @@ from energy_tracking.usage.reconciling import (
     ALSO_COUNTED,
     BESIDE_INPUT,
     PARTLY_COUNTED,
-    WHOLE_BY_NAME,
     Convention,
-    reconcile_beside,
     reconcile_counts,
 )
 from energy_tracking.usage.token_usage import COUNTED_TWICE, MAX_TOKENS, WHOLE_OF, TokenUsage
@@ -34,10 +32,9 @@ class Dialect(Convention):
     Attributes:
         name: What the row is called.
         keys: Any one of these at the top marks the dialect.
-        shape: The usage as the server nests it, and at each leaf the field of
-            ``TokenUsage`` that is found there, or a name of ``reconciling`` for what is none; if
-            two leaves name one field, the first with a count above 0 wins. Inside of a list a
-            key is the ``modality`` of an entry.
+        shape: The usage as the server nests it, and at each leaf the field of ``TokenUsage`` that
+            is found there, or a name of ``reconciling``; of two leaves for one field the first with
+            a count above 0 wins. Inside of a list a key is the ``modality`` of an entry.
         is_input_only: It reports what has no output: a chat's usage that is read by it has
             lost its output count.
     """
@@ -275,7 +272,6 @@ DIALECTS: tuple[Dialect, ...] = (
     ),
 )
 
-_WHOLES_BY_NAME: Shape = {name: name for name in WHOLE_BY_NAME}
 _INPUT_ONLY = frozenset(dialect.name for dialect in DIALECTS if dialect.is_input_only)
 
 
@@ -315,17 +311,27 @@ def read_usage(usage: object) -> TokenUsage | None:
             if type(usage) is not dict or not _collect_plain(usage, dialect.shape, found):
                 found = {}
                 _collect_counts(usage, dialect.shape, found, repairs)
+            also_counted = ALSO_COUNTED in found and found.pop(ALSO_COUNTED)
             if len(found) > ("total_tokens" in found) or (found and not dialect.needs_input):
-                if ALSO_COUNTED not in found:
+                if not also_counted:
                     return reconcile_counts(dialect.name, dialect, found, repairs)
-                named: dict[str, int] = {}
-                _collect_counts(usage, _WHOLES_BY_NAME, named, [])
-                counts = reconcile_beside(dialect.name, dialect, found, repairs, named)
+                counts = _read_beside(usage, dialect, found, repairs)
                 if counts is not None:
                     return counts
     except Exception:  # raised by somebody else's keys, numbers or classes
         return None
     return None
+
+
+def _read_beside(
+    usage: object, dialect: Dialect, found: dict[str, int], repairs: list[str]
+) -> TokenUsage | None:
+    """Read counts that another dialect's names have, too; None where only those count."""
+    from energy_tracking.usage.two_dialects import WHOLE_BY_NAME, reconcile_beside  # rarely needed
+
+    named: dict[str, int] = {}
+    _collect_counts(usage, {name: name for name in WHOLE_BY_NAME}, named, [])
+    return reconcile_beside(dialect.name, dialect, found, repairs, named)
 
 
 def reports_tokens(usage: object) -> bool:

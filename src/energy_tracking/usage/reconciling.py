@@ -16,11 +16,10 @@ A further repair is a step here, with the sentence that says it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from energy_tracking.frozen import fill_fields, frozen
-from energy_tracking.usage.token_usage import COUNTED_TWICE, MISSING, WHOLE_OF, TokenUsage
+from energy_tracking.usage.token_usage import MISSING, WHOLE_OF, TokenUsage
 
 BESIDE_INPUT = "beside_input"
 """Name among the counts: prompt tokens that a server keeps out of its input count."""
@@ -29,15 +28,7 @@ PARTLY_COUNTED = "partly_counted"
 """Name among the counts: above zero where a prompt has parts that its input count leaves out."""
 
 ALSO_COUNTED = "also_counted"
-"""Name among the counts: there where input or output are counted by other names, too."""
-
-WHOLE_BY_NAME = {
-    "prompt_tokens": "input_tokens",
-    "input_tokens": "input_tokens",
-    "completion_tokens": "output_tokens",
-    "output_tokens": "output_tokens",
-}
-"""By which names one usage may have its input or output twice."""
+"""Name among the counts: above zero where input or output are counted by other names, too."""
 
 
 @frozen(kw_only=True)
@@ -265,47 +256,3 @@ def _cut_parts(found: dict[str, int], repairs: list[str]) -> None:
             f"cut to {not_cached}."
         )
         found["cache_write_input_tokens"] = not_cached
-
-
-def reconcile_beside(
-    dialect: str,
-    convention: Convention,
-    found: dict[str, int],
-    repairs: list[str],
-    named: Mapping[str, int],
-) -> TokenUsage | None:
-    """The same of a usage that counts input or output by the names of two dialects.
-
-    A count by the other name may leave out parts that stand inside. Any other difference is said;
-    of two counts above 0 the dialect's own stands.
-
-    Args:
-        dialect: As in ``reconcile_counts``, and so are the next three.
-        convention: What its counts mean.
-        found: The counts by name, as reported [tokens].
-        repairs: What is said of them already.
-        named: What the usage has of ``WHOLE_BY_NAME``, by these names [tokens].
-
-    Returns:
-        The counts; None where this dialect's own names have none, or only 0.
-    """
-    del found[ALSO_COUNTED]
-    others = {}
-    for name, whole in WHOLE_BY_NAME.items():
-        if named.get(name) and named[name] != found.get(whole):
-            others[whole] = named[name]
-    own = found.get("input_tokens"), found.get("output_tokens")
-    if own == (None, None) or (others and not any(own)):
-        return None
-    for whole, other in others.items():
-        found[whole] = found.get(whole) or other
-    counts = reconcile_counts(dialect, convention, found, repairs)
-    said = []
-    for whole, other in others.items():
-        count = getattr(counts, whole)
-        parts = [getattr(counts, part) or 0 for part, of in WHOLE_OF.items() if of == whole]
-        if abs(count - other) not in (0, *parts, sum(parts)):
-            said.append(f"{whole} {COUNTED_TWICE}, as {count} and {other}; first kept.")
-    if not said:
-        return counts
-    return fill_fields(TokenUsage, vars(counts) | {"repairs": (*counts.repairs, *said)})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from energy_tracking.usage.dialects import read_usage, reports_tokens
+from energy_tracking.usage.dialects import reports_tokens
 
 EVERY = "*"
 """In a path: every item of a list, the first with tokens first."""
@@ -32,11 +31,17 @@ def usage_in(data: Mapping[str, Any]) -> object | None:
     without_tokens = None
     for usage in usages_in(data):
         if reports_tokens(usage):
-            choices = usages_of_choices(data) if "choices" in data else {}
-            return add_choices(choices.values()) if len(choices) > 1 else usage
+            return usage if "choices" not in data else _add_choices(data, usage)
         if without_tokens is None:
             without_tokens = usage
     return without_tokens
+
+
+def _add_choices(data: Mapping[str, Any], usage: object) -> object:
+    from energy_tracking.usage.choices import add_choices, usages_of_choices  # rarely needed
+
+    choices = usages_of_choices(data)
+    return add_choices(choices.values()) if len(choices) > 1 else usage
 
 
 def usages_in(data: Mapping[str, Any]) -> Iterator[object]:
@@ -51,41 +56,6 @@ def usages_in(data: Mapping[str, Any]) -> Iterator[object]:
             timings = holder.get("timings") if isinstance(holder, Mapping) else None
             if isinstance(timings, Mapping) and type(timings.get("predicted_n")) in (int, float):
                 yield timings
-
-
-def usages_of_choices(data: Mapping[str, Any]) -> dict[str, object]:
-    """The usages with tokens that choices have of their own, by the choice's index.
-
-    Moonshot's streams end each choice with one.
-    Source: https://platform.kimi.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api
-    """
-    choices = data.get("choices")
-    return {
-        str(choice.get("index", place)): choice["usage"]
-        for place, choice in enumerate(choices if isinstance(choices, list) else ())
-        if isinstance(choice, Mapping) and reports_tokens(choice.get("usage"))
-    }
-
-
-def add_choices(usages: Iterable[object]) -> object:
-    """One usage for several choices, whose prompt is the same; that of one choice as it came.
-
-    Args:
-        usages: Theirs, each with tokens.
-    """
-    first, *others = usages
-    read = [usage for raw in (first, *others) if (usage := read_usage(raw)) is not None]
-    if len(read) < 2:
-        return first
-    thought = [usage.reasoning_tokens for usage in read if usage.reasoning_tokens is not None]
-    said = f"{len(read)} choices have a usage each; their outputs are added, their prompt is one."
-    return replace(
-        max(read, key=lambda usage: usage.input_tokens),
-        output_tokens=sum(usage.output_tokens for usage in read),
-        reasoning_tokens=sum(thought) if thought else None,
-        total_tokens=None,
-        repairs=(*dict.fromkeys(repair for usage in read for repair in usage.repairs), said),
-    )
 
 
 def _values_at(data: object, path: tuple[str, ...]) -> list[object]:

@@ -27,8 +27,8 @@ from energy_tracking.logs.formats.bodies import call_in_body, error_name, operat
 from energy_tracking.logs.formats.counts import counts_in
 from energy_tracking.logs.formats.iterations import calls_beside
 from energy_tracking.logs.logged import LoggedCall, time_of
+from energy_tracking.usage.choices import add_choices, usages_of_choices
 from energy_tracking.usage.text import tokens_in
-from energy_tracking.usage.usage_paths import add_choices, usages_of_choices
 
 OPEN_STREAMS = 1000
 """How many streams may lie mixed in one file."""
