@@ -44,10 +44,6 @@ def _read_chunk(document: Document, file: LogFile) -> list[LoggedCall] | None:
     call.operation = "text_completion" if "text" in document["object"] else "chat"
     streams = file.memory.setdefault("chunks", {})
     stream = call.response_id or ""
-    if document.get("usage") is None and (choices := usages_of_choices(document)):
-        usages = file.memory.setdefault("choices", {})
-        remember(usages, stream, usages.get(stream, {}) | choices, OPEN_STREAMS)
-        call.counts = counts_in(add_choices(usages[stream].values()))
     if call.counts is None or not call.tokens:
         # Servers send zeros until they know.
         if stream not in streams:
@@ -55,6 +51,10 @@ def _read_chunk(document: Document, file: LogFile) -> list[LoggedCall] | None:
             if len(streams) > OPEN_STREAMS:
                 _close(file, streams.pop(next(iter(streams))))
         return []
+    if document.get("usage") is None and (choices := usages_of_choices(document)):
+        usages = file.memory.setdefault("choices", {})
+        remember(usages, stream, usages.get(stream, {}) | choices, OPEN_STREAMS)
+        call.counts = counts_in(add_choices(usages[stream].values()))
     streams[stream] = (file.line, True)
     identify(call, created=document.get("created"))
     if call.response_id is not None and not call.grows:
