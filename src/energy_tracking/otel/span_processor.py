@@ -298,7 +298,8 @@ class EnergySpanProcessor(SpanEnricher, SpanProcessor):  # type: ignore[misc, un
     then exports the calls that this one delivers first. Sessions, metrics and
     ``on_record`` receive these calls like those of a tracked client. Calls that a
     tracked client has counted are not counted again; calls passed to ``Tracker.record``
-    with the ``response_id`` that the span has are not either.
+    with the ``response_id`` that the span has are not either. Spans that a sampler drops never
+    get here.
 
     Example:
         >>> from opentelemetry.sdk.trace import TracerProvider
