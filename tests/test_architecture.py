@@ -37,6 +37,7 @@ LOADED_WHERE_NEEDED = {
     *("energy_tracking.cli", "energy_tracking.tables", "energy_tracking.demo"),
     *("energy_tracking.hosts", "energy_tracking.calls.receivers"),
     *("energy_tracking.calls.past", "energy_tracking.calls.aggregates"),
+    *("energy_tracking.openai_client.stream_usage", "energy_tracking.openai_client.usage_hosts"),
 }
 """What no tracked process loads with the library, but where something needs it."""
 

@@ -69,7 +69,7 @@ SEAMS: list[tuple[object | str, str]] = [
     ("energy_tracking.openai_client.responses", "follow"),
     ("energy_tracking.openai_client.request", "hold"),
     ("energy_tracking.openai_client.request", "wrappers_around"),
-    ("energy_tracking.openai_client.request", "plan_usage"),
+    ("energy_tracking.openai_client.stream_usage", "plan_usage"),
     ("energy_tracking.openai_client.streams", "watched_stream"),
     ("energy_tracking.openai_client.bodies", "read_in_memory"),
     ("energy_tracking.calls.call", "usage_in"),

@@ -11,7 +11,7 @@ from energy_tracking.calls.call import Call
 from energy_tracking.calls.counted import counted_responses
 from energy_tracking.calls.record import OBSERVATION_EXTENSION
 from energy_tracking.openai_client.hooked_function import Original
-from energy_tracking.openai_client.usage_hosts import UNKNOWN_HOST, learn_engine
+from energy_tracking.openai_client.targets import UNKNOWN_HOST
 from energy_tracking.tracker import Tracker
 from energy_tracking.usage.plain_text import plain_text_tokens
 
@@ -60,6 +60,8 @@ def process_data(original: Original) -> Original:
                 if tokens is not None:
                     call.text_tokens += tokens
                 elif call.observe(data) and call.usage_remedy is UNKNOWN_HOST:
+                    from energy_tracking.openai_client.usage_hosts import learn_engine
+
                     learn_engine(call, data)
                 if call.asks_for_usage and data.get("usage", call) is None:
                     # Servers send this null only when usage was requested.

@@ -31,14 +31,7 @@ from energy_tracking.openai_client.background import find_held_call, hold
 from energy_tracking.openai_client.decoded import Observation
 from energy_tracking.openai_client.hooked_function import Original
 from energy_tracking.openai_client.other_instrumentations import wrappers_around
-from energy_tracking.openai_client.stream_usage import ask_for_usage, plan_usage
-from energy_tracking.openai_client.targets import Target, route_of
-from energy_tracking.openai_client.usage_hosts import (
-    UNKNOWN_HOST,
-    forget_engine,
-    learn_engine,
-    report_unasked,
-)
+from energy_tracking.openai_client.targets import UNKNOWN_HOST, Target, route_of
 from energy_tracking.tracker import Tracker
 from energy_tracking.usage.endpoints import Endpoint
 from energy_tracking.usage.measured_energy import (
@@ -209,6 +202,8 @@ class RequestInFlight(Activity):
         if retries_taken and not call.observed:
             call.retries = retries_taken
         if call.usage_remedy is UNKNOWN_HOST:
+            from energy_tracking.openai_client.usage_hosts import learn_engine  # of streams alone
+
             learn_engine(call, headers=response.headers)
         is_open = not response.is_closed
         headers = response.headers.raw
@@ -259,6 +254,8 @@ class RequestInFlight(Activity):
             if self._span is not None:
                 self._span.__enter__()
         if self.stream:
+            from energy_tracking.openai_client.stream_usage import plan_usage  # of streams alone
+
             asks, call.usage_remedy = plan_usage(
                 self.client,
                 target,
@@ -283,6 +280,8 @@ class RequestInFlight(Activity):
 
             self.stream_cls = watched_stream(self.stream_cls, _fail_stream, asks)
         if asks:
+            from energy_tracking.openai_client.stream_usage import ask_for_usage
+
             self.options = ask_for_usage(self.options, body)
 
     def _read_result(self, result: object, call: Call) -> None:
@@ -317,6 +316,8 @@ class RequestInFlight(Activity):
             call.retries = max(call.retries, _retries_before(error))
         if call.asks_for_usage:
             with self.tracker.boundary("openai.usage"):
+                from energy_tracking.openai_client.usage_hosts import forget_engine  # likewise
+
                 forget_engine(call, error)
         call.close(error)
 
@@ -409,6 +410,8 @@ def close_or_hold(call: Call, error: BaseException | None = None) -> None:
     finally:
         if not held:
             if call.usage_remedy is UNKNOWN_HOST and call.text_tokens:
+                from energy_tracking.openai_client.usage_hosts import report_unasked
+
                 report_unasked(call)
             call.close(error)
     if held:

@@ -11,8 +11,8 @@ from copy import copy
 from typing import Any
 
 from energy_tracking.openai_client import sdk
-from energy_tracking.openai_client.targets import Target
-from energy_tracking.openai_client.usage_hosts import UNKNOWN_HOST, takes_usage_option
+from energy_tracking.openai_client.targets import UNKNOWN_HOST, Target
+from energy_tracking.openai_client.usage_hosts import takes_usage_option
 from energy_tracking.settings import Settings
 from energy_tracking.usage.endpoints import Endpoint
 

@@ -50,6 +50,13 @@ class Route:
     measures: bool
 
 
+UNKNOWN_HOST = (
+    "hidden reasoning is not counted; name the host in include_usage_hosts if it takes"
+    " stream_options.include_usage"
+)
+"""What a partial call's reason says where its server is not known to take the option (see
+``usage_hosts``, which calls that are no streams do without)."""
+
 MAX_KNOWN = 256
 """Pairs of a client's URL and a request's that are remembered [1]."""
 

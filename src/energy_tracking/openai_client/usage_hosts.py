@@ -34,7 +34,7 @@ from typing import Any
 from energy_tracking.calls.call import Call
 from energy_tracking.notices import is_first, log
 from energy_tracking.openai_client import sdk
-from energy_tracking.openai_client.targets import Target
+from energy_tracking.openai_client.targets import UNKNOWN_HOST, Target
 from energy_tracking.settings import Settings
 from energy_tracking.usage.endpoints import AZURE_HOST_ENDS, AZURE_PATH
 
@@ -92,12 +92,6 @@ OLLAMA_PORT = 11434
 # `stream_options` included, see "Create chat completion" in
 # https://learn.microsoft.com/azure/ai-foundry/openai/latest.
 AZURE_USAGE_VERSION = "2024-09-01"
-
-UNKNOWN_HOST = (
-    "hidden reasoning is not counted; name the host in include_usage_hosts if it takes"
-    " stream_options.include_usage"
-)
-"""What a partial call's reason says where its server is none of these."""
 
 MAX_ENGINES = 256
 """Servers whose engine is remembered at most [1]."""
