@@ -19,7 +19,7 @@ import pytest
 
 import energy_tracking
 from counts import the_only
-from energy_tracking import read_ledger
+from energy_tracking import lifecycle, read_ledger
 from energy_tracking.lifecycle import SETTLE_SECONDS
 from loopback import DONE, Loopback, chat_chunks, sse
 from observed_calls import Watch
@@ -35,10 +35,13 @@ def dropped_stream(loopback: Loopback, watch: Watch) -> Iterator[None]:
         watch.wrap(client)
         stream = client.chat.completions.create(**STREAM)  # type: ignore[call-overload]
         next(stream), next(stream)
-        threads = _thread._count()
-        del stream
-        gc.collect()
-        assert _thread._count() <= threads + 1
+        threads, records = _thread._count(), len(watch._records)
+        # On a busy machine the thread that settles might come before the look at what it left.
+        with lifecycle._is_settling:
+            del stream
+            gc.collect()
+            assert _thread._count() <= threads + 1
+            assert len(watch._records) == records
         yield
 
 
@@ -46,7 +49,6 @@ def test_an_idle_service_reports_a_dropped_stream_by_itself(
     loopback: Loopback, watch: Watch
 ) -> None:
     with dropped_stream(loopback, watch):
-        assert watch._records == []
         deadline = time.monotonic() + SETTLE_SECONDS + 10
         while not watch._exporter.get_finished_spans() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -56,13 +58,15 @@ def test_an_idle_service_reports_a_dropped_stream_by_itself(
 
 
 def test_the_thread_that_settles_ends_and_comes_again(loopback: Loopback, watch: Watch) -> None:
+    earlier = threading.enumerate()
     for number in range(2):
         with dropped_stream(loopback, watch):
             deadline = time.monotonic() + SETTLE_SECONDS + 10
             while len(watch._records) <= number and time.monotonic() < deadline:
                 time.sleep(0.02)
         assert len(watch._records) == number + 1
-    assert not [one for one in threading.enumerate() if isinstance(one, threading._DummyThread)]
+    left = [one for one in threading.enumerate() if one not in earlier]
+    assert not [one for one in left if isinstance(one, threading._DummyThread)]
 
 
 def test_importing_and_calling_start_no_thread() -> None:
