@@ -206,6 +206,21 @@ def test_identities_beyond_memory_are_known_again(
     assert [call.response_id for call in calls] == [one["id"] for one in many]
 
 
+def test_identities_are_told_apart_where_hashes_are_of_32_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "_hash", once._digest)
+    monkeypatch.setattr(once, "IN_MEMORY", 50)
+    many = [COMPLETION | {"id": f"chatcmpl-{number:024}"} for number in range(1000)]
+    calls, report = read(write(tmp_path / "a.jsonl", *many, *many))
+    assert (len(calls), report.repeated) == (1000, 1000)
+    numbers = {once._digest(one["id"]) >> 1 for one in many}
+    assert len(numbers) == 1000
+    # What SQLite takes, and the filter in front of it divides.
+    assert all(-(1 << 62) <= number < 1 << 62 for number in numbers)
+    assert max(map(int.bit_length, numbers)) > 60
+
+
 def test_the_file_of_identities_is_closed_with_what_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,9 +8,10 @@ its own has its place in its file as one (``Numbering``).
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
@@ -33,6 +34,16 @@ MOST_TOKENS = 1 << 62
 FILTER_BITS = 27
 """The size of the filter in front of the file, as a power of two [bit]: 16 MiB."""
 _MASK = (1 << FILTER_BITS) - 1
+
+
+def _digest(identity: object) -> int:
+    """A hash of 64 bits."""
+    text = repr(identity).encode("utf-8", "replace")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), signed=True)
+
+
+# On a machine of 32 bits Python's own are shorter, and many calls would share one.
+_hash: Callable[[object], int] = hash if sys.hash_info.width >= 64 else _digest
 
 
 class Seen:
@@ -60,7 +71,7 @@ class Seen:
             identity: What a call is known by.
             tokens: What was counted for it [tokens].
         """
-        return self.add_number(hash(identity) >> 1, tokens)
+        return self.add_number(_hash(identity) >> 1, tokens)
 
     def put(self, identity: object, tokens: int) -> None:
         """Remember an identity, with these tokens from now on.
@@ -69,11 +80,11 @@ class Seen:
             identity: What a call is known by.
             tokens: What was counted for it [tokens].
         """
-        self.put_number(hash(identity) >> 1, tokens)
+        self.put_number(_hash(identity) >> 1, tokens)
 
     def find_tokens(self, identity: object) -> int | None:
         """What was counted for an identity [tokens]; None where it was not added."""
-        return self.find_tokens_of_number(hash(identity) >> 1)
+        return self.find_tokens_of_number(_hash(identity) >> 1)
 
     # The same by the hash: to compute it takes a while, and a call is looked up several times.
 
@@ -176,7 +187,7 @@ class Once:
             call: The call.
             tokens: Its input and output [tokens].
         """
-        number = hash(call.key if self.by_key else call.identity) >> 1
+        number = _hash(call.key if self.by_key else call.identity) >> 1
         if self._seen.add_number(number, tokens):
             if not call.grows:
                 return call
