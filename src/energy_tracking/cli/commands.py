@@ -89,7 +89,7 @@ class _Commands(click.Group):
         row = next((row for row in COMMANDS if row.name == cmd_name), None)
         if row is None:
             return None
-        module = import_module(f"{__package__}.{row.module}")
+        module = import_module(f"energy_tracking.cli.{row.module}")
         found: click.Command = getattr(module, row.name)
         return found
 

@@ -87,7 +87,7 @@ class Reply:
 
 def load_exchanges() -> list[Exchange]:
     """Read the exchanges that come with the library, in the order of their names."""
-    folder = resources.files(__package__) / "exchanges"
+    folder = resources.files("energy_tracking.demo") / "exchanges"
     texts = {
         file.name.removesuffix(".json"): file.read_text("utf-8")
         for file in folder.iterdir()
