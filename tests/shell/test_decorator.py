@@ -294,6 +294,8 @@ async def async_generator(question: str) -> AsyncGenerator[str, None]:
 KINDS = [plain, coroutine, generator, async_generator]
 
 
+# Python 3.14 warns of the question that frameworks still ask.
+@pytest.mark.filterwarnings("ignore:.*iscoroutinefunction:DeprecationWarning")
 @pytest.mark.parametrize("function", KINDS, ids=lambda function: function.__name__)
 def test_a_function_keeps_its_kind_name_and_signature(function: Callable[..., Any]) -> None:
     decorated = track_energy(function)
