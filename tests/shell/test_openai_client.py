@@ -727,12 +727,14 @@ async def test_a_timeout_and_an_answer_are_one_call(
     gate = threading.Event()
     answer = json_reply(chat_completion())
     loopback.serve(after(gate, answer), answer)
-    client = watch.wrap(flavour.client(loopback.base_url, max_retries=1, timeout=0.3))
+    client = watch.wrap(flavour.client(loopback.base_url, max_retries=5, timeout=0.3))
     try:
         await plain.ask(flavour, client)
     finally:
         gate.set()
-    assert (watch.record.retries, watch.record.status) == (1, "estimated")
+    # On a machine that pauses, an answer without a gate can be too late as well.
+    assert watch.record.retries == len(loopback.requests) - 1 >= 1
+    assert watch.record.status == "estimated"
     assert watch.record.error_type is None
 
 
