@@ -16,13 +16,14 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+from estimate_cost import USAGE
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from overhead import ask, make_client
 
 from energy_tracking import Session, Tracker, wrap_openai
-from loopback import CHAT_USAGE
+from energy_tracking.calls.counted import RESPONSES_REMEMBERED
 
 
 def resident_bytes() -> int:
@@ -41,7 +42,7 @@ def growth(
         name: What is done.
         work: Does it once.
         times: How often.
-        record: Fills up what is remembered of the last thousand calls.
+        record: Fills up what is remembered of the last calls.
     """
     for number in range(times // 10):
         work(number)
@@ -54,7 +55,7 @@ def growth(
     # Traced memory is exact and slow: little of the work is enough to see what each leaves.
     tracemalloc.start()
     traced = max(1, min(times // 10, 10_000))
-    for number in range(1000):
+    for number in range(RESPONSES_REMEMBERED):
         record(number)
     for number in range(traced // 10):
         work(number)
@@ -85,7 +86,7 @@ def main() -> None:
     sdk = wrap_openai(make_client(200), **telemetry)  # type: ignore[arg-type]
 
     def record(number: int) -> None:
-        tracker.record(model="gpt-4o", usage=CHAT_USAGE, response_id=f"chatcmpl-{number}")
+        tracker.record(model="gpt-4o", usage=USAGE, response_id=f"chatcmpl-{number}")
 
     with Session("all") as session:
         growth("records", record, arguments.records, record)
