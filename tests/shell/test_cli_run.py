@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from energy_tracking import read_ledger
 from loopback import Loopback, chat_completion, json_reply
 
 PROGRAM = """
@@ -125,3 +126,30 @@ def test_settings_of_the_environment_hold(loopback: Loopback, tmp_path: Path) ->
     assert "GB200" in run(loopback, tmp_path, "program.py", ENERGY_TRACKING_GPU="GB200").stderr
     wrong = run(loopback, tmp_path, "program.py", ENERGY_TRACKING_GPU="H1000")
     assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+POOL = """
+import sys
+from multiprocessing import get_context
+from energy_tracking import instrument_openai
+from program import ask
+if __name__ == "__main__":
+    with get_context(sys.argv[1]).Pool(2, instrument_openai) as pool:
+        pool.starmap(ask, [()] * 4)
+        pool.close()
+        pool.join()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_workers_that_begin_with_instrumenting_are_tracked_however_they_start(
+    loopback: Loopback, tmp_path: Path, method: str
+) -> None:
+    loopback.serve(json_reply(chat_completion()))
+    (tmp_path / "program.py").write_text(PROGRAM.partition("\nask()")[0])
+    (tmp_path / "pool.py").write_text(POOL)
+    ledger = tmp_path / "calls.jsonl"
+    done = run(loopback, tmp_path, "pool.py", method, ENERGY_TRACKING_LEDGER=str(ledger))
+    assert done.returncode == 0, done.stderr
+    assert len(list(read_ledger(ledger))) == 4
