@@ -40,7 +40,7 @@ from energy_tracking.errors import ConfigurationError, must_be
 from energy_tracking.functions.decorator import track_energy
 from energy_tracking.notices import keep_faults, without_log_lines
 from energy_tracking.openai_client.client import wrap_openai
-from energy_tracking.terminal import WIDTH
+from energy_tracking.terminal import WIDTH, one_line
 from energy_tracking.tracker import TrackerArguments
 
 METHODS = {
@@ -114,9 +114,13 @@ def run_demo(
     else:
         said = f"Could not send the telemetry to {otlp_endpoint}: does a receiver of OTLP "
         said += "over HTTP listen there, at port 4318 as a rule?"
+    lines = [said]
+    for fault in telemetry.faults[:1]:  # of spans and metrics what went wrong first
+        # Behind the first line may be a server's page.
+        first, _, _ = fault.partition("\n")
+        lines.append(f"OpenTelemetry: {one_line(first)}")
     print(file=out)
-    # Of spans and metrics what went wrong first.
-    for line in (said, *(f"OpenTelemetry: {fault}" for fault in telemetry.faults[:1])):
+    for line in lines:
         print(textwrap.fill(line, WIDTH, break_on_hyphens=False), file=out)
     return telemetry.sent_spans
 
