@@ -316,7 +316,13 @@ def scratch(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def running(tmp_path: Path, scratch: Path) -> Iterator[subprocess.Popen[str]]:
+def before() -> str:
+    """What a running report does first."""
+    return ""
+
+
+@pytest.fixture
+def running(tmp_path: Path, scratch: Path, before: str) -> Iterator[subprocess.Popen[str]]:
     """A report that takes some seconds, in a session of its own as on a terminal."""
     if not Path("/proc/self/status").exists():
         pytest.skip("processes are listed by /proc")
@@ -327,7 +333,7 @@ def running(tmp_path: Path, scratch: Path) -> Iterator[subprocess.Popen[str]]:
     noise = {"time": np.random.default_rng(0).integers(1_760_000_000, 1_763_000_000, rows)}
     pyarrow.parquet.write_table(pyarrow.table(table | noise), path, row_group_size=10_000)
     script = tmp_path / "run.py"
-    script.write_text(COMMAND, "utf-8")
+    script.write_text(before + COMMAND, "utf-8")
     scratch.mkdir()
     process = subprocess.Popen(
         [sys.executable, str(script), str(path), "--by", "day"],
@@ -357,6 +363,29 @@ def test_an_interruption_ends_all_processes_without_noise_or_files(
     assert "Traceback" not in out
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others))
     assert [*scratch.iterdir()] == []
+
+
+# A signal that comes right where the main thread has taken the lock of a part that others read.
+IN_A_LOCK = """
+import os, signal, sys, threading
+
+def interrupt(frame, event, argument):
+    if event == "c_return" and frame.f_code is threading.Condition.__enter__.__code__:
+        if frame.f_back.f_code.co_name == "done":
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+if __name__ == "__main__":
+    sys.setprofile(interrupt)
+"""
+
+
+@pytest.mark.parametrize("before", [IN_A_LOCK])
+def test_an_interruption_in_a_lock_leaves_nobody_waiting_for_it(
+    running: subprocess.Popen[str],
+) -> None:
+    _, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (143, "")
 
 
 def test_other_processes_end_where_theirs_was_killed(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -38,11 +39,8 @@ def stopped_by_signals() -> Iterator[None]:
     Raises:
         Stopped: One has come.
     """
-    numbers = [number for name in _NAMES if (number := getattr(signal, name, None)) is not None]
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []
     usual = (signal.SIG_DFL, signal.default_int_handler)
-    before = {number: found for number in numbers if (found := signal.getsignal(number)) in usual}
+    before = {number: found for number, found in _handlers().items() if found in usual}
     came: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -60,3 +58,39 @@ def stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def signals_waiting() -> Iterator[Callable[[], None]]:
+    """Let the signals that would raise in the block wait for a call of what it yields, or its end.
+
+    Raised between any two steps, they may come where a lock of a library has just been taken, which
+    is then never given back: whoever waits for it, as for threads of a pool, waits for ever.
+    """
+    before = {number: found for number, found in _handlers().items() if callable(found)}
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    def raise_what_came() -> None:
+        if came:
+            number = came.pop(0)
+            before[number](number, None)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield raise_what_came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        raise_what_came()
+
+
+def _handlers() -> dict[int, Any]:
+    """What handles each of the signals; none where they are not this thread's to handle."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    numbers = [number for name in _NAMES if (number := getattr(signal, name, None)) is not None]
+    return {number: signal.getsignal(number) for number in numbers}

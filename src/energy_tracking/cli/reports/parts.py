@@ -26,6 +26,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
+from energy_tracking.cli.interruption import signals_waiting
 from energy_tracking.cli.reports.collect import Collector, Report, Selection
 from energy_tracking.estimation import Estimation
 from energy_tracking.logs.batches.grouping import Grouping
@@ -128,6 +129,7 @@ class PartReader:
         self.failure: Exception | None = None
         self._report = report
         self._job = job
+        self._stop_if_asked: Callable[[], None] = lambda: None
 
     def read(self, tables: Sequence[Table], connection: Any) -> dict[str, Reading]:
         """Read those tables that can be cut, if all together are large enough.
@@ -150,13 +152,14 @@ class PartReader:
                 )
             except (ImportError, NotImplementedError, OSError):
                 return {}  # the system lacks what processes share
-            try:
-                for _ in range(processes - 1):
-                    _submit(others, int)  # it starts meanwhile
-                self._list_texts(parts, connection)
-                return self._add_parts(parts, others, processes - 1)
-            finally:
-                others.shutdown(cancel_futures=True)
+            with signals_waiting() as self._stop_if_asked:
+                try:
+                    for _ in range(processes - 1):
+                        _submit(others, int)  # it starts meanwhile
+                    self._list_texts(parts, connection)
+                    return self._add_parts(parts, others, processes - 1)
+                finally:
+                    others.shutdown(cancel_futures=True)
 
     def _add_parts(self, parts: Sequence[Part], others: Executor, count: int) -> dict[str, Reading]:
         """Have parts read, and take their sums in.
@@ -213,6 +216,7 @@ class PartReader:
             own = Worker(self._job, connection)
             begun: deque[tuple[Part, Future[Added]]] = deque()
             for part in parts:
+                self._stop_if_asked()
                 given = sum(not future.done() for _, future in begun)
                 # The last one, too: others are about to be done with theirs.
                 is_own = self.failure is not None or given >= AHEAD * count or part is parts[-1]
@@ -222,6 +226,7 @@ class PartReader:
                 while begun and begun[0][1].done():
                     yield begun[0][0], self._finish(*begun.popleft(), own)
             for part, future in begun:
+                self._stop_if_asked()
                 yield part, self._finish(part, future, own)
 
     def _finish(self, part: Part, future: Future[Added], own: Worker) -> Added:
