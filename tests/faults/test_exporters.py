@@ -28,6 +28,7 @@ from calls import CHAT_SPAN, SHAPES, Shape
 from energy_tracking import Session, wrap_openai
 from energy_tracking.telemetry.metrics import ENERGY_METRIC
 from loopback import GATE_SECONDS, Flavour, Loopback
+from metric_points import points_of
 from observed_calls import Watch
 
 ENERGY = "energy_tracking.total_energy_joules"
@@ -186,13 +187,7 @@ async def test_a_pipeline_that_raises_costs_a_call_its_span_alone(
     theirs = others.get_tracer("theirs").start_as_current_span("theirs", attributes=CHAT_SPAN)
     with Session() as session, theirs:
         assert await SHAPES["chat"].ask(flavour, client)
-    data = reader.get_metrics_data()
-    points: dict[str, Any] = {
-        metric.name: metric.data.data_points
-        for resource in (data.resource_metrics if data is not None else ())
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-    }
+    points = points_of(reader)
     energies = [
         sum(point.value for point in points[ENERGY_METRIC]),
         *((span.attributes or {})[ENERGY] for span in exporter.get_finished_spans()),

@@ -16,6 +16,7 @@ from energy_tracking import Session, Tracker
 from energy_tracking.calls.report import REASONS_SHOWN
 from energy_tracking.calls.totals import MAX_GROUPS, OTHER
 from loopback import CHAT_USAGE
+from metric_points import points_of
 from own_errors import keep_error
 
 pytestmark = pytest.mark.no_cover  # rounds of what other tests do once
@@ -38,14 +39,9 @@ class Series:
         self.provider = MeterProvider([self._reader])
 
     def by_metric(self) -> dict[str, list[Any]]:
-        data = self._reader.get_metrics_data()
-        assert data is not None
-        return {
-            metric.name: list(metric.data.data_points)
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
+        points = points_of(self._reader)
+        assert points
+        return points
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ from energy_tracking.tracker import Tracker
 from energy_tracking.usage.dialects import read_usage
 from faults.in_process_client import in_process_client
 from loopback import DONE, Flavour, Loopback, chat_chunks, error_reply, sse
+from metric_points import points_of
 from observed_calls import Watch
 from small_profiles import unchecked
 
@@ -289,16 +290,7 @@ def test_a_call_beyond_the_bound_of_metrics_is_measured_where_to_log_it_raises()
         tracker.record(model="gpt-4o", usage=usage, error_type=f"E{number}")
         for number in range(MAX_GROUPS + 2)
     ]
-    data = reader.get_metrics_data()
-    assert data is not None
-    measured = [
-        getattr(point, "value", 0.0)
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-        if metric.name == "energy_tracking.client.energy"
-        for point in metric.data.data_points
-    ]
+    measured = [point.value for point in points_of(reader)["energy_tracking.client.energy"]]
     energies = [record.total_energy_joules or 0 for record in records]
     assert sum(measured) == pytest.approx(sum(energies))
 

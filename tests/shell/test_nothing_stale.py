@@ -21,6 +21,7 @@ from calls import CHAT, attribute
 from energy_tracking import CallRecord, Tracker, wrap_openai
 from energy_tracking.openai_client import targets
 from loopback import CHAT_USAGE, Flavour, Loopback, chat_completion, json_reply
+from metric_points import points_of
 from observed_calls import Watch
 
 INPUT = "gen_ai.usage.input_tokens"
@@ -205,14 +206,9 @@ async def test_each_tracker_has_its_own_settings_and_providers(
     gpus = [
         {
             dict(point.attributes or {})["energy_tracking.gpu"]
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == "energy_tracking.client.energy"
-            for point in metric.data.data_points
+            for point in points_of(reader)["energy_tracking.client.energy"]
         }
-        for data in (reader.get_metrics_data() for reader in readers)
-        if data is not None
+        for reader in readers
     ]
     used = [record.estimate.gpu for record in records if record.estimate is not None]
     assert gpus == [{gpu} for gpu in used]
@@ -254,13 +250,7 @@ class EqualSubstitute(Substitute):
 
 def check_energy(reader: InMemoryMetricReader) -> None:
     """Check that the counter has the energy of all calls, as the histogram has it."""
-    data = reader.get_metrics_data()
-    points: dict[str, Any] = {
-        metric.name: metric.data.data_points
-        for resource in (data.resource_metrics if data is not None else ())
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-    }
+    points = points_of(reader)
     counted = sum(point.value for point in points["energy_tracking.client.energy"])
     measured = sum(point.sum for point in points["energy_tracking.client.operation.energy"])
     assert measured > 0

@@ -19,6 +19,7 @@ from energy_tracking.telemetry.metrics import (
     UNESTIMATED_METRIC,
 )
 from loopback import Flavour, Loopback, chat_completion, json_reply
+from metric_points import points_of
 from observed_calls import Watch
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 100}
@@ -89,13 +90,9 @@ def test_metrics_carry_only_the_tags_that_are_allowed(watch: Watch) -> None:
         tracker.record(model="gpt-4o", usage=USAGE)
         tracker.record(model="nobody-knows-it", usage=USAGE)
     tracker.record(model="gpt-4o", usage=USAGE)
-    data = reader.get_metrics_data()
-    assert data is not None
     found: dict[str, list[tuple[dict[str, str], Any]]] = {
-        metric.name: [(tags_of(point.attributes), point) for point in metric.data.data_points]
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
+        name: [(tags_of(point.attributes), point) for point in points]
+        for name, points in points_of(reader).items()
     }
     provider.shutdown()
     # Nobody timed these calls.
